@@ -1,0 +1,60 @@
+"""Every exception that DREAM raises, on one page.
+
+    DreamError
+    ├── ConfigurationError   what was asked for cannot be done: settings, search space, identifiers
+    ├── DataError            the documents or the golden dataset cannot be used
+    ├── StorageError         an object or a bucket cannot be read or written
+    └── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
+
+Each message says what was wrong, with which value, what is valid, and what to do.
+Each is made from one string, so that it survives the trip from a Ray worker.
+"""
+
+from collections.abc import Sequence
+
+
+class DreamError(Exception):
+    """Root of all errors that DREAM raises on purpose: `except DreamError` catches them all."""
+
+
+class ConfigurationError(DreamError, ValueError):
+    """A setting, a search space or an identifier is not valid."""
+
+
+class DataError(DreamError, ValueError):
+    """Documents or a golden dataset cannot be used as they are."""
+
+
+class StorageError(DreamError, OSError):
+    """An object, a bucket or a folder cannot be read or written."""
+
+
+class ServiceError(DreamError, ConnectionError):
+    """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses."""
+
+
+def bullets(headline: str, problems: Sequence[str]) -> str:
+    """Put all problems under one headline, so that a user mends them in one go.
+
+    Example:
+        >>> print(bullets("2 mistakes:", ["no key", "no model"]))
+        2 mistakes:
+          - no key
+          - no model
+    """
+    return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what failed: the deepest cause with a message, without retry logs.
+
+    Example:
+        >>> explain(ValueError("no contexts"))
+        'ValueError: no contexts'
+    """
+    seen = [error]
+    while (cause := seen[-1].__cause__) is not None and cause not in seen:
+        seen.append(cause)
+    deepest = next((link for link in reversed(seen) if str(link).strip()), error)
+    text = " ".join(str(deepest).split())
+    return f"{type(deepest).__name__}: {text[:500]}"

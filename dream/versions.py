@@ -1,0 +1,25 @@
+"""What was run: versions of everything whose change could change a result."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow", "faiss-cpu", "pypdf", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Python's and the packages' versions, and the git commit of DREAM's checkout where there is one."""
+    found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    commit = _git_commit()
+    return {**found, "git_commit": commit} if commit else found
+
+
+def _git_commit() -> str | None:
+    """The commit that DREAM's own files come from, with "-dirty" where they differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

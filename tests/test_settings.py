@@ -1,0 +1,98 @@
+"""Settings: defaults with nothing set, all mistakes at once, and no secret in what is printed."""
+
+from pathlib import Path
+
+import pytest
+
+from dream.errors import ConfigurationError
+from dream.settings import Settings, project_home
+
+
+def test_with_nothing_set_everything_is_local_and_offline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment({})
+    assert settings.offline
+    assert settings.documents_uri == str(tmp_path / ".dream" / "documents")
+    assert settings.mlflow_tracking_uri == f"sqlite:///{tmp_path}/.dream/mlflow.db"
+    assert settings.ray_address is None
+    assert len(settings.llms) * len(settings.embed_models) == 4
+
+
+def test_s3_endpoint_moves_the_three_places_into_buckets():
+    settings = Settings.from_environment(
+        {"S3_ENDPOINT_URL": "http://minio:9000", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    )
+    places = (settings.documents_uri, settings.golden_datasets_uri, settings.experiments_uri)
+    assert places == ("s3://documents", "s3://golden-datasets", "s3://experiments")
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment(
+            {
+                "DREAM_LLM": "gpt-4o",
+                "S3_ENDPOINT_URL": "minio:9000",
+                "AWS_ACCESS_KEY_ID": "only-one-of-the-pair",
+                "DREAM_ENDPOINT_VLLM_API_KEY": "key",
+                "DREAM_ENDPOINT_TGI_BASE_URL": "http://tgi/v1",
+                "DREAM_ENDPOINT_TGI_CONTEXT_WINDOW": "8k",
+                "DREAM_DOCUMENTS_URI": "gs://bucket",
+            }
+        )
+    message = str(caught.value)
+    assert message.startswith("6 mistake(s)")
+    for expected in ("DREAM_LLM ", "minio:9000", "AWS_SECRET_ACCESS_KEY", "VLLM_BASE_URL", "'8k'", "gs://bucket"):
+        assert expected in message
+
+
+def test_a_set_but_empty_variable_counts_as_unset():
+    assert Settings.from_environment({"S3_ENDPOINT_URL": "", "OPENAI_API_KEY": " "}).offline
+
+
+def test_endpoints_come_from_numbered_free_names():
+    settings = Settings.from_environment(
+        {
+            "OPENAI_API_KEY": "sk-1",
+            "DREAM_ENDPOINT_MY_VLLM_BASE_URL": "http://vllm:8000/v1/",
+            "DREAM_ENDPOINT_MY_VLLM_CONTEXT_WINDOW": "16384",
+        }
+    )
+    by_name = {endpoint.name: endpoint for endpoint in settings.endpoints}
+    assert by_name["my_vllm"].base_url == "http://vllm:8000/v1"
+    assert by_name["my_vllm"].context_window == 16384
+    assert by_name["openai"].api_key == "sk-1"
+    assert not settings.offline
+
+
+def test_secrets_are_kept_out_of_repr_and_do_not_travel():
+    secrets = {
+        "OPENAI_API_KEY": "sk-very-secret",
+        "AWS_ACCESS_KEY_ID": "id-very-secret",
+        "AWS_SECRET_ACCESS_KEY": "aws-very-secret",
+        "RAY_AUTH_TOKEN": "ray-very-secret",
+    }
+    settings = Settings.from_environment(secrets)
+    assert "very-secret" not in repr(settings)
+    travelling = settings.without_model_keys()
+    assert [endpoint.api_key for endpoint in travelling.endpoints] == [None]
+    assert travelling.ray_auth_token is None
+
+
+def test_env_file_is_read_and_the_environment_wins(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("DREAM_JUDGE_LLM=from-file\nDREAM_LLMS=from-file\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DREAM_LLMS", "from-environment")
+    settings = Settings.from_environment()
+    assert (settings.judge_llm, settings.llms) == ("from-file", ("from-environment",))
+
+
+def test_notebooks_share_the_home_of_the_folder_above(tmp_path):
+    (tmp_path / ".dream").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    assert project_home(Path(tmp_path / "notebooks")) == tmp_path
+
+
+def test_a_url_with_a_password_is_refused_without_showing_it():
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL holds a user or a password") as caught:
+        Settings.from_environment({"OPENAI_BASE_URL": "http://me:hunter2@host/v1"})
+    assert "hunter2" not in str(caught.value)
