@@ -1,0 +1,91 @@
+"""Read what a chat request asks for: question, context and earlier answer, in LlamaIndex's words or similar ones."""
+
+import re
+from dataclasses import dataclass
+
+_RULE = r"-{5,}"
+_CONTEXT = (
+    re.compile(rf"Context information[^\n]*\n{_RULE}\n(?P<context>.*)\n{_RULE}\n", re.DOTALL),
+    re.compile(rf"New Context:\s*\n{_RULE}\n(?P<context>.*)\n{_RULE}\n", re.DOTALL),
+    re.compile(r"New Context: (?P<context>.*)\nQuery: ", re.DOTALL),
+    re.compile(rf"some more context below\.\n{_RULE}\n(?P<context>.*)\n{_RULE}\n", re.DOTALL),
+    re.compile(
+        rf"(?:context|documents?|passages?)\b[^\n]*\n{_RULE}\n(?P<context>.*)\n{_RULE}", re.DOTALL | re.IGNORECASE
+    ),
+    re.compile(r"^Context:\s*(?P<context>.*?)\n\s*Question:", re.DOTALL | re.IGNORECASE | re.MULTILINE),
+)
+_QUESTION = (
+    re.compile(r"\nQuery: (?P<question>.*?)\n(?:Original Answer|Answer):", re.DOTALL),
+    re.compile(r"The original query is as follows: (?P<question>.*?)\nWe have provided an existing answer", re.DOTALL),
+    re.compile(r"(?:^|\n)(?:Query|Question|Query string): (?P<question>[^\n]+)", re.IGNORECASE),
+    re.compile(r"write a passage to answer the question\n[^\n]*\n\s*(?P<question>.*?)\s*Passage:", re.DOTALL),
+)
+_EXISTING = (
+    re.compile(r"\nOriginal Answer: (?P<answer>.*?)\nNew Answer:", re.DOTALL),
+    re.compile(r"We have provided an existing answer: (?P<answer>.*?)\nWe have the opportunity", re.DOTALL),
+)
+_EXPAND = re.compile(r"Generate (?P<count>\d+) search queries, one on each line")
+_CHOOSE = re.compile(r"numbers of the documents you should consult", re.IGNORECASE)
+_DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one chat request asks for. `kind` is answer, refine, passage, queries or choose."""
+
+    kind: str
+    question: str
+    context: str | None = None
+    existing: str | None = None
+    count: int = 1
+    documents: tuple[tuple[int, str], ...] = ()
+
+
+def read_request(messages: list[dict]) -> Request:
+    """Find the parts of the last user message; with no known frame the whole message is the question."""
+    prompt = last_user_text(messages)
+    context = _first(_CONTEXT, prompt, "context")
+    question = _first(_QUESTION, _without(prompt, context), "question") or prompt.strip()
+    existing = _first(_EXISTING, prompt, "answer")
+    if existing is not None:
+        return Request("refine", question, context or "", existing.strip())
+    if expand := _EXPAND.search(prompt):
+        return Request("queries", question, count=int(expand["count"]))
+    if _CHOOSE.search(prompt):
+        return Request("choose", question, documents=_documents(prompt))
+    if "write a passage to answer the question" in prompt:
+        return Request("passage", question)
+    return Request("answer", question, context)
+
+
+def last_user_text(messages: list[dict]) -> str:
+    """The text of the last user message; system messages frame a task, they do not ask."""
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return message_text(message)
+    return message_text(messages[-1])
+
+
+def message_text(message: dict) -> str:
+    """The text of one message, whether its content is a string or a list of parts."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.get("text", "") for part in content if isinstance(part, dict))
+
+
+def _first(patterns: tuple[re.Pattern, ...], text: str, group: str) -> str | None:
+    for pattern in patterns:
+        if match := pattern.search(text):
+            return match[group].strip()
+    return None
+
+
+def _without(prompt: str, context: str | None) -> str:
+    """The prompt with its context cut out, so that a "Question:" inside a document is not taken for the question."""
+    return prompt.replace(context, "", 1) if context else prompt
+
+
+def _documents(prompt: str) -> tuple[tuple[int, str], ...]:
+    real = prompt.rpartition("Let's try this now")[2]
+    return tuple((int(label), body.strip()) for label, body in _DOCUMENT.findall(real))
