@@ -1,0 +1,42 @@
+"""DREAM's one event loop for a process: clients that keep connections must live and die on one loop."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_loop: asyncio.AbstractEventLoop | None = None
+_loop_thread: threading.Thread | None = None
+_loop_lock = threading.Lock()
+
+
+def background_loop() -> asyncio.AbstractEventLoop:
+    """DREAM's one event loop for this process, in a thread of its own: clients live on it for good."""
+    global _loop, _loop_thread
+    with _loop_lock:
+        if _loop is None or _loop_thread is None or not _loop_thread.is_alive():
+            _loop = asyncio.new_event_loop()
+            _loop_thread = threading.Thread(target=_loop.run_forever, name="dream-loop", daemon=True)
+            _loop_thread.start()
+    return _loop
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on DREAM's loop and wait: works in scripts, notebooks and Ray workers alike.
+
+    Interrupting the wait (Ctrl-C, a notebook's stop button) cancels the work.
+
+    Raises:
+        RuntimeError: when called from that loop itself, where waiting would block it for ever.
+    """
+    loop = background_loop()
+    if threading.current_thread() is _loop_thread:
+        work.close()
+        raise RuntimeError("run_async was called from DREAM's own event loop: await the coroutine instead")
+    waiting = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return waiting.result()
+    finally:
+        waiting.cancel()
