@@ -1,0 +1,129 @@
+"""The six ragas metrics, each `await judge.score(...)` for one answer. The only room that knows ragas' metrics.
+
+Two of ragas' habits are mended here, each seen in 0.4.3: answer_similarity embeds with a blocking call that starts
+a thread and holds up every other question; and answer_correctness takes an answer for a perfect one where the judge
+found or classified no statement.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ragas.embeddings import OpenAIEmbeddings
+from ragas.metrics.collections import (
+    AnswerCorrectness,
+    AnswerRelevancy,
+    BaseMetric,
+    ContextPrecision,
+    ContextRecall,
+    Faithfulness,
+    SemanticSimilarity,
+)
+from ragas.metrics.collections.answer_correctness.util import ClassificationWithReason
+from ragas.metrics.result import MetricResult
+
+from dream.errors import DataError, explain
+from dream.models import judge_embed_model_picker, judge_llm_picker
+from dream.records import Answer, GoldenQuestion, Score
+
+# What each metric's `ascore` takes.
+ARGUMENTS = {
+    "faithfulness": ("user_input", "response", "retrieved_contexts"),
+    "answer_relevancy": ("user_input", "response"),
+    "context_precision": ("user_input", "reference", "retrieved_contexts"),
+    "context_recall": ("user_input", "retrieved_contexts", "reference"),
+    "answer_correctness": ("user_input", "response", "reference"),
+    "answer_similarity": ("reference", "response"),
+}
+
+
+class Judge:
+    """Scores answers on the given metrics. The same models judge every trial of an experiment.
+
+    Args:
+        llm, embed_model: model identifiers.
+        strictness: how many questions answer_relevancy derives from an answer.
+        trial: labels the judge's calls in the gateway's meter.
+    """
+
+    def __init__(self, metrics: Sequence[str], llm: str, embed_model: str, strictness: int, trial: str = "") -> None:
+        self._embeddings = _EmbeddedOnce(judge_embed_model_picker(embed_model, trial=trial))
+        judge = judge_llm_picker(llm, trial=trial)
+        make = {
+            "faithfulness": lambda: Faithfulness(llm=judge),
+            "answer_relevancy": lambda: AnswerRelevancy(llm=judge, embeddings=self._embeddings, strictness=strictness),
+            "context_precision": lambda: ContextPrecision(llm=judge),
+            "context_recall": lambda: ContextRecall(llm=judge),
+            "answer_correctness": lambda: _AnswerCorrectness(llm=judge, embeddings=self._embeddings),
+            "answer_similarity": lambda: _AnswerSimilarity(embeddings=self._embeddings),
+        }
+        self._metrics: dict[str, BaseMetric] = {name: make[name]() for name in metrics}
+
+    async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
+        """One score for each metric; what cannot be scored is an error in it."""
+        if answer.error is not None:
+            reason = f"no answer to judge: {answer.error}"
+            return [Score(question.id, name, None, error=reason) for name in self._metrics]
+        values = {
+            "user_input": question.question,
+            "response": answer.text,
+            "reference": question.ground_truth,
+            "retrieved_contexts": [passage.text for passage in answer.contexts],
+        }
+        return await asyncio.gather(*(self._score(name, question.id, values) for name in self._metrics))
+
+    async def _score(self, name: str, question_id: str, values: Mapping[str, Any]) -> Score:
+        arguments = {argument: values[argument] for argument in ARGUMENTS[name]}
+        try:
+            result = await self._metrics[name].ascore(**arguments)
+        except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
+            return Score(question_id, name, None, error=explain(error))
+        value = float(result.value)
+        if math.isnan(value):
+            return Score(question_id, name, None, error="the judge found no statement to score")
+        return Score(question_id, name, value, reason=result.reason)
+
+
+class _EmbeddedOnce(OpenAIEmbeddings):
+    """Embeds each text once, however many metrics ask for it."""
+
+    def __init__(self, embeddings: OpenAIEmbeddings) -> None:
+        super().__init__(embeddings.client, embeddings.model)
+        self._tasks: dict[str, asyncio.Task[list[float]]] = {}
+
+    async def aembed_text(self, text: str, **kwargs: Any) -> list[float]:
+        known = self._tasks.get(text)
+        if known is None or (known.done() and (known.cancelled() or known.exception())):
+            self._tasks[text] = asyncio.create_task(super().aembed_text(text, **kwargs))
+        return await self._tasks[text]
+
+    def embed_text(self, text: str, **kwargs: Any) -> list[float]:
+        """The vector of a text that `aembed_text` has given before, without ragas' blocking call."""
+        return self._tasks[text].result()
+
+
+class _AnswerSimilarity(SemanticSimilarity):
+    """ragas' metric, except that waiting for the embeddings does not block."""
+
+    async def ascore(self, reference: str, response: str) -> MetricResult:
+        await asyncio.gather(*(self.embeddings.aembed_text(text) for text in (reference, response)))
+        return await super().ascore(reference, response)
+
+
+class _AnswerCorrectness(AnswerCorrectness):
+    """ragas' metric, except that a judge who finds or classifies no statement is an error and not a perfect match."""
+
+    async def _generate_statements(self, question: str, text: str) -> list[str]:
+        statements = await super()._generate_statements(question, text)
+        if not statements:
+            raise DataError(f"the judge found no statement in {text[:100]!r}")
+        return statements
+
+    async def _classify_statements(
+        self, question: str, answer_statements: list[str], ground_truth_statements: list[str]
+    ) -> ClassificationWithReason:
+        found = await super()._classify_statements(question, answer_statements, ground_truth_statements)
+        if not (found.TP or found.FP or found.FN):
+            raise DataError("the judge classified no statement")
+        return found

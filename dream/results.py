@@ -1,0 +1,199 @@
+"""Experiments in storage: one JSON file for the manifest, one for each trial, and a CSV for people.
+
+<experiment>/manifest.json        what was run: trials, judge, golden dataset, versions
+<experiment>/trials/<id>.json     {config, summary, answers, scores, usage, error} of one trial
+<experiment>/results.csv          one row a trial
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas
+
+from dream.errors import DataError
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    Passage,
+    Score,
+    Trial,
+    TrialResult,
+)
+from dream.settings import Settings
+from dream.storage import Storage, open_storage
+
+MANIFEST = "manifest.json"
+TABLE = "results.csv"
+
+
+def result_to_json(result: TrialResult) -> dict[str, Any]:
+    """A trial's result as plain JSON; `result_from_json` is its inverse."""
+    evaluation = result.evaluation
+    return {
+        "trial_id": result.trial.id,
+        "config": result.trial.config(),
+        "trial": asdict(result.trial),
+        "error": result.error,
+        "seconds": result.seconds,
+        "n_nodes": result.n_nodes,
+        "usage": [dict(row) for row in result.usage],
+        "summary": [asdict(summary) for summary in evaluation.summaries()] if evaluation else [],
+        "answers": [asdict(answer) for answer in evaluation.answers] if evaluation else None,
+        "scores": [asdict(score) for score in evaluation.scores] if evaluation else None,
+    }
+
+
+def result_from_json(data: Mapping[str, Any]) -> TrialResult:
+    """A trial's result from the JSON that `result_to_json` wrote."""
+    evaluation = None
+    if data["answers"] is not None:
+        evaluation = Evaluation(
+            tuple(_answer(answer) for answer in data["answers"]),
+            tuple(Score(**score) for score in data["scores"]),
+        )
+    trial = Trial(**data["trial"])
+    return TrialResult(trial, evaluation, data["seconds"], data["n_nodes"], tuple(data["usage"]), data["error"])
+
+
+def save_manifest(storage: Storage, name: str, manifest: Mapping[str, Any]) -> None:
+    """Write what is going to be run, before it runs."""
+    storage.write_json(f"{name}/{MANIFEST}", dict(manifest))
+
+
+def save_result(storage: Storage, name: str, result: TrialResult) -> None:
+    """Write one trial's result, whole or not at all."""
+    storage.write_json(f"{name}/trials/{result.trial.id}.json", result_to_json(result))
+
+
+def save_table(storage: Storage, experiment: ExperimentResult) -> None:
+    """Write the table of all trials as CSV."""
+    storage.write_csv(f"{experiment.name}/{TABLE}", results_table(experiment))
+
+
+def experiment_exists(storage: Storage, name: str) -> bool:
+    """Whether an experiment of this name was started."""
+    return storage.exists(f"{name}/{MANIFEST}")
+
+
+def experiment_names(storage: Storage) -> list[str]:
+    """The names of all experiments in storage, sorted."""
+    suffix = f"/{MANIFEST}"
+    return [item.key.removesuffix(suffix) for item in storage.list() if item.key.endswith(suffix)]
+
+
+def latest_experiment(settings: Settings) -> str:
+    """The name of the experiment that was started last.
+
+    Raises:
+        DataError: if there is none yet.
+    """
+    storage = open_storage(settings.experiments_uri, settings)
+    names = experiment_names(storage)
+    if not names:
+        raise DataError(f"no experiment at {storage.uri('')} yet: start one with `dream run`")
+    return max(names, key=lambda name: storage.read_json(f"{name}/{MANIFEST}")["started"])
+
+
+def load_experiment(name: str, settings: Settings | None = None) -> ExperimentResult:
+    """Read an experiment from storage; trials without a result yet are recorded as failed.
+
+    Raises:
+        DataError: if there is no experiment of this name, listing those there are.
+    """
+    settings = settings or Settings.from_environment()
+    storage = open_storage(settings.experiments_uri, settings)
+    if not experiment_exists(storage, name):
+        known = ", ".join(experiment_names(storage)) or "none"
+        raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {known}")
+    manifest = storage.read_json(f"{name}/{MANIFEST}")
+    written = {item.key for item in storage.list(f"{name}/trials/")}
+    results = []
+    for planned in manifest["trials"]:
+        trial = Trial(**planned)
+        key = f"{name}/trials/{trial.id}.json"
+        found = result_from_json(storage.read_json(key)) if key in written else None
+        results.append(found or TrialResult(trial, error="not finished: the experiment stopped before this trial"))
+    return ExperimentResult(name, manifest, tuple(results))
+
+
+def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
+    """One row a trial: knobs, for each metric the mean and how many were scored and failed, cost and error."""
+    return pandas.DataFrame([trial_row(result) for result in experiment.results])
+
+
+def question_table(result: TrialResult, manifest: Mapping[str, Any]) -> pandas.DataFrame:
+    """One row a question of a trial: question, answer, ground truth, contexts, scores and errors beside each other."""
+    if result.evaluation is None:
+        return pandas.DataFrame()
+    questions = {question["id"]: question for question in manifest["golden_dataset"]["questions"]}
+    scores: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in _answers(result)}
+    notes: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in _answers(result)}
+    for score in result.evaluation.scores:
+        scores[score.question_id][score.metric] = score.value
+        if score.error or score.reason:
+            notes[score.question_id][f"{score.metric}_note"] = score.error or score.reason
+    return pandas.DataFrame(
+        [
+            _what_was_said(questions[answer.question_id], answer)
+            | scores[answer.question_id]
+            | _how_it_came_about(answer)
+            | notes[answer.question_id]
+            for answer in _answers(result)
+        ]
+    )
+
+
+def _answers(result: TrialResult) -> tuple[Answer, ...]:
+    return result.evaluation.answers if result.evaluation else ()
+
+
+def _what_was_said(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    return {
+        "question_id": answer.question_id,
+        "question": question["question"],
+        "answer": answer.text,
+        "ground_truth": question["ground_truth"],
+    }
+
+
+def _how_it_came_about(answer: Answer) -> dict[str, Any]:
+    return {
+        "error": answer.error,
+        "contexts": [passage.text for passage in answer.contexts],
+        "context_sources": [f"{passage.file_name}#page={passage.page_label}" for passage in answer.contexts],
+        "context_tokens": sum(passage.tokens for passage in answer.contexts),
+        "latency_seconds": answer.latency_seconds,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }
+
+
+def trial_row(result: TrialResult) -> dict[str, Any]:
+    """One trial in numbers; a mean over nothing is None."""
+    row: dict[str, Any] = {"trial_id": result.trial.id, **result.trial.config()}
+    for summary in result.evaluation.summaries() if result.evaluation else ():
+        row[summary.metric] = summary.mean
+        row[f"{summary.metric}_n_scored"] = summary.n_scored
+        row[f"{summary.metric}_n_failed"] = summary.n_failed
+    answered = [answer for answer in _answers(result) if answer.error is None]
+    row["n_questions"] = len(_answers(result))
+    row["n_unanswered"] = len(_answers(result)) - len(answered)
+    row["context_tokens"] = _mean([sum(passage.tokens for passage in answer.contexts) for answer in answered])
+    row["passages"] = _mean([len(answer.contexts) for answer in answered])
+    row["latency_seconds"] = _mean([answer.latency_seconds for answer in answered])
+    row["model_calls"] = sum(usage["calls"] for usage in result.usage)
+    row["tokens"] = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in result.usage)
+    row["nodes"] = result.n_nodes
+    row["seconds"] = result.seconds
+    row["error"] = result.error
+    return row
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _answer(data: Mapping[str, Any]) -> Answer:
+    return Answer(**{**data, "contexts": tuple(Passage(**passage) for passage in data["contexts"])})

@@ -1,0 +1,309 @@
+"""Real servers for the tests: S3 (moto's always, MinIO where its binary is at hand), models, Ray and MLflow."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
+from ray_cluster import RayCluster, end_session, started_cluster
+
+from dream import cluster, gateway
+from dream.documents import load_documents
+from dream.experiment import run_experiment
+from dream.golden_dataset import generate_golden_dataset
+from dream.indexes import build_index
+from dream.models import embed_model_picker
+from dream.offline.faults import Switches
+from dream.query_engines import find_rag_method
+from dream.records import ExperimentResult, GoldenDataset
+from dream.search_space import SearchSpace
+from dream.settings import Settings
+from dream.storage import open_storage
+
+if TYPE_CHECKING:
+    from llama_index.core import Document, VectorStoreIndex
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+READY_SECONDS = 30
+LAB_KEY = "a-key-that-must-not-be-found-5d1c"
+LAB_DOCUMENTS = (
+    "bee health survey.pdf",
+    "flood-salvage-and-freeze-drying.pdf",
+    "geothermal-plant-handbook.pdf",
+    "tidal-array-operations.pdf",
+)
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A server and a pair of keys for it."""
+
+    url: str
+    access_key_id: str
+    secret_access_key: str
+
+    def settings(self, **changes: str) -> Settings:
+        """The settings that reach the server, with some variables changed; an empty one counts as not set."""
+        environment = {
+            "S3_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+        }
+        return Settings.from_environment({**environment, **changes})
+
+
+@dataclass(frozen=True)
+class MlflowServer:
+    """A server and the folder in which it keeps everything."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    """An S3 server that takes any keys."""
+    port = free_port()
+    with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]) as process:
+        server = S3Server(f"http://127.0.0.1:{port}", "moto-key", "moto-secret")
+        wait_until_ready(f"{server.url}/moto-api/", process)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A MinIO server, which checks keys and signatures as AWS does."""
+    port, key, secret = free_port(), secrets.token_hex(8), secrets.token_hex(16)
+    command = [minio_binary(), "server", str(tmp_path_factory.mktemp("minio")), "--address", f"127.0.0.1:{port}"]
+    with running(command, {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off"}) as process:
+        server = S3Server(f"http://127.0.0.1:{port}", key, secret)
+        wait_until_ready(f"{server.url}/minio/health/ready", process)
+        yield server
+
+
+def minio_binary() -> str:
+    places = (os.environ.get("DREAM_MINIO"), REPOSITORY / ".cache/bin/minio", shutil.which("minio"))
+    for place in places:
+        if place and os.access(place, os.X_OK):
+            return str(place)
+    reason = "no MinIO server: set DREAM_MINIO to its binary, or put it at .cache/bin/minio or on the PATH"
+    if os.environ.get("CI") == "true" and shutil.which("go"):
+        pytest.fail(f"{reason}; with Go at hand, .ci/run should have built it")
+    pytest.skip(reason)
+
+
+@contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen]:
+    """A process for as long as the block lasts."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, **quiet)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen, seconds: float = READY_SECONDS) -> None:
+    """Ask until the server answers; fail when its process has ended or it takes too long."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            if httpx.get(url, timeout=1, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    pytest.fail(f"{process.args[0]} did not answer at {url} within {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def _models() -> Iterator[ModelServer]:
+    with offline_models(KEY) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _relay(_models: ModelServer) -> Iterator[Relay]:
+    relay = Relay(_models)
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def model_server(_models: ModelServer) -> ModelServer:
+    """The offline models at OPENAI_BASE_URL, faultless, their counters at 0."""
+    _models.faults(**asdict(Switches()))
+    _models.reset()
+    return _models
+
+
+@pytest.fixture
+def relay(_relay: Relay, model_server: ModelServer) -> Relay:
+    """The same models at the endpoint `relay`, seen through."""
+    _relay.reset()
+    return _relay
+
+
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither variables nor a `.env` file of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("DREAM_", "OPENAI_", "AWS_", "S3_", "RAY_ADDRESS", "MLFLOW_TRACKING_URI")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway.Door]:
+    """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
+    settings = endpoint_settings(model_server, relay)
+    with gateway.opened(settings) as opened:
+        opened.call("configure", settings.endpoints, 0.002)
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def sample_documents() -> "tuple[Document, ...]":
+    """The pages of the nine PDFs that the notebooks use."""
+    folder = str(REPOSITORY / "notebooks/sample_documents")
+    return load_documents(open_storage(folder, Settings.from_environment({}))).documents
+
+
+@pytest.fixture(scope="session")
+def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], VectorStoreIndex]":
+    """`sample_index(method)` is the index of a RAG method over the sample PDFs; `door` must be open."""
+
+    @cache
+    def build(identifier: str) -> "VectorStoreIndex":
+        method = find_rag_method(identifier)
+        chunking, _ = method.split(method.defaults)
+        return build_index(sample_documents, method.chunker, chunking, embed_model_picker("embed-large"))
+
+    return build
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A home with four sample PDFs, its own models behind the endpoint `x`, a Ray cluster and an MLflow server."""
+
+    home: Path
+    environment: Mapping[str, str]
+    models: ModelServer
+    mlflow: MlflowServer
+
+    @property
+    def settings(self) -> Settings:
+        return self.changed()
+
+    def changed(self, **changes: str) -> Settings:
+        """The settings with some variables changed; an empty one counts as not set."""
+        return Settings.from_environment({**self.environment, **changes})
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished experiment, with the lines that it showed."""
+
+    outcome: ExperimentResult
+    lines: Sequence[str]
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    with started_cluster(cpus=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def on_ray(ray_cluster: RayCluster) -> Iterator[cluster.Cluster]:
+    """This process connected through Ray Client, once for all tests of a file; what runs inside uses it."""
+    with cluster.connected(Settings.from_environment(ray_cluster.environment())) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def _starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServer, subprocess.Popen]]:
+    """It takes half a minute, in which other things can start."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    program = str(Path(sys.executable).with_name("mlflow"))
+    places = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        [program, "server", "--workers", "1", "--port", str(port), *places],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield MlflowServer(f"http://127.0.0.1:{port}", folder), process
+    finally:
+        end_session(process)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(_starting_mlflow: tuple[MlflowServer, subprocess.Popen]) -> MlflowServer:
+    """An MLflow server that keeps everything, artifacts too, in one folder."""
+    server, process = _starting_mlflow
+    wait_until_ready(f"{server.url}/health", process, 90)
+    return server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """The settings of somebody who has set nothing, away from the checkout."""
+    return Settings.from_environment({"DREAM_HOME": str(tmp_path)})
+
+
+@pytest.fixture(scope="session")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory,
+    _starting_mlflow: tuple[MlflowServer, subprocess.Popen],
+    ray_cluster: RayCluster,
+    mlflow_server: MlflowServer,
+) -> Iterator[Lab]:
+    home = tmp_path_factory.mktemp("lab")
+    (home / "documents").mkdir()
+    for name in LAB_DOCUMENTS:
+        shutil.copy(REPOSITORY / "notebooks/sample_documents" / name, home / "documents")
+    with offline_models(LAB_KEY) as models:
+        environment = {
+            "DREAM_HOME": str(home),
+            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
+            "DREAM_ENDPOINT_X_API_KEY": models.key,
+            "DREAM_LLMS": "llm-small@x",
+            "DREAM_EMBED_MODELS": "embed-small@x",
+            "DREAM_JUDGE_LLM": "judge@x",
+            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
+            "MLFLOW_TRACKING_URI": mlflow_server.url,
+            **ray_cluster.environment(),
+        }
+        yield Lab(home, environment, models, mlflow_server)
+
+
+@pytest.fixture(scope="session")
+def small_golden(lab: Lab) -> GoldenDataset:
+    """Eight questions, generated over the cluster."""
+    return generate_golden_dataset(8, settings=lab.settings, show=None)
+
+
+@pytest.fixture(scope="session")
+def small_experiment(lab: Lab, small_golden: GoldenDataset) -> Ran:
+    """Two trials of three questions, run over the cluster and logged to the MLflow server."""
+    lines: list[str] = []
+    space = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
+    golden = GoldenDataset(small_golden.questions[:3], small_golden.uri)
+    outcome = run_experiment(space, name="small", golden_dataset=golden, settings=lab.settings, show=lines.append)
+    return Ran(outcome, lines)

@@ -1,0 +1,235 @@
+"""Questions become answers and scores: all of them, in order, concurrently, failures included."""
+
+import asyncio
+import math
+import threading
+
+import pytest
+from model_servers import Reply, chat_reply, endpoint_settings, pages
+
+from dream import gateway
+from dream.errors import ConfigurationError
+from dream.evaluator import METRICS, evaluator
+from dream.gateway import MAX_ATTEMPTS, run_async
+from dream.indexes import build_index
+from dream.models import TIMEOUT_SECONDS, embed_model_picker, llm_picker
+from dream.query_engines import query_engine_picker
+from dream.records import GoldenQuestion
+
+FACTS = {
+    "How many lamps does the north mast carry?": "The north mast carries 42 lamps.",
+    "Where do the otters sleep?": "The otters sleep under the old ferry.",
+    "When was the salt mill rebuilt?": "The salt mill was rebuilt in 1931.",
+    "Who tunes the harbour organ?": "Ida Brandt tunes the harbour organ.",
+    "What do the divers repair?": "The divers repair the copper cable.",
+    "How deep is the ice well?": "The ice well is 17 metres deep.",
+}
+GOLDEN = [GoldenQuestion(GoldenQuestion.make_id(*pair), *pair) for pair in FACTS.items()]
+ONE_CALL = ("context_recall",)
+
+
+@pytest.fixture
+def engine(door):
+    """A query engine over six sentences, with the LLM at the relay."""
+    return make_engine()
+
+
+def make_engine(timeout=TIMEOUT_SECONDS):
+    documents = pages("town.txt", *FACTS.values())
+    index = build_index(documents, "sentences", {}, embed_model_picker("embed-large"))
+    llm = llm_picker("llm-large@relay", trial="t1")
+    llm.timeout = timeout
+    return query_engine_picker("sentence_window", index, llm, {"window_size": 0, "top_k": 2})
+
+
+def evaluate(engine, golden=GOLDEN, **options):
+    chosen = {"judge_llm": "judge", "judge_embed_model": "embed-large", "metrics": ONE_CALL, **options}
+    return evaluator(engine, golden, **chosen)
+
+
+def test_answers_and_scores_are_in_the_order_of_the_golden_dataset(engine):
+    evaluation = evaluate(engine, metrics=METRICS)
+    assert [answer.question_id for answer in evaluation.answers] == [question.id for question in GOLDEN]
+    expected = [(question.id, metric) for question in GOLDEN for metric in METRICS]
+    assert [(score.question_id, score.metric) for score in evaluation.scores] == expected
+    assert all(0 <= score.value <= 1.000001 for score in evaluation.scores)
+    for question, answer in zip(GOLDEN, evaluation.answers, strict=True):
+        assert question.ground_truth in answer.text
+        assert any(question.ground_truth in passage.text for passage in answer.contexts)
+        assert answer.latency_seconds > 0
+    assert [(s.metric, s.n_scored, s.n_failed) for s in evaluation.summaries()] == [(m, 6, 0) for m in METRICS]
+
+
+def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, relay, model_server):
+    relay.script = lambda seen: (
+        chat_reply("scripted") if "otters sleep?" in seen.text and "messages" in seen.text else None
+    )
+    answers = evaluate(engine).answers
+    assert (answers[1].prompt_tokens, answers[1].completion_tokens) == (7, 3)
+    others = [answers[0], *answers[2:]]
+    counted = model_server.counters()["by_model"]["llm-large"]
+    assert sum(answer.prompt_tokens for answer in others) == counted["tokens_in"]
+    assert sum(answer.completion_tokens for answer in others) == counted["tokens_out"]
+
+
+def test_the_meter_tells_answering_from_judging(engine, door):
+    evaluate(engine, trial="t1", metrics=("context_recall", "answer_similarity"))
+    rows = {(row["model"], row["stage"]): row["calls"] for row in door.call("usage", "t1")}
+    # the offline LLM answers in the words of the ground truth, and a text is embedded once
+    assert rows == {("llm-large", "answer"): 6, ("judge", "judge"): 6, ("embed-large", "judge"): 6}
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_so_many_questions_are_in_work_at_a_time(most, engine, model_server):
+    model_server.faults(chat_latency_ms=40, embedding_latency_ms=40)
+    model_server.reset()
+    evaluate(engine, max_concurrency=most)
+    assert model_server.counters()["in_flight_most"] == most
+
+
+def test_metrics_of_a_question_are_judged_at_once(engine, model_server):
+    model_server.faults(chat_latency_ms=40)
+    model_server.reset()
+    evaluate(engine, GOLDEN[:1], metrics=METRICS)
+    assert model_server.counters()["in_flight_most"] >= 5
+
+
+async def test_it_works_where_an_event_loop_is_running(engine):
+    assert [score.value for score in evaluate(engine).scores] == [1] * 6
+
+
+def test_it_works_after_the_gateway_was_closed(model_server, relay, no_environment, monkeypatch):
+    """A query engine of an earlier cell, after an experiment has closed its gateway."""
+    with gateway.opened(endpoint_settings(model_server, relay)):
+        query_engine = make_engine()
+    monkeypatch.setenv("OPENAI_BASE_URL", model_server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", model_server.key)
+    monkeypatch.setenv("DREAM_ENDPOINT_RELAY_BASE_URL", relay.base_url)
+    monkeypatch.setenv("DREAM_ENDPOINT_RELAY_API_KEY", model_server.key)
+    try:
+        assert [answer.error for answer in evaluate(query_engine).answers] == [None] * 6
+    finally:
+        gateway.close_door()
+
+
+def test_the_same_question_may_come_twice(engine):
+    text = GOLDEN[0].question
+    twice = [GOLDEN[0], GoldenQuestion("again", text, "Nobody knows."), GOLDEN[0]]
+    evaluation = evaluate(engine, twice)
+    assert [answer.question_id for answer in evaluation.answers] == [GOLDEN[0].id, "again", GOLDEN[0].id]
+    assert [score.value for score in evaluation.scores] == [1, 0, 1]
+
+
+def test_progress_counts_every_question_once(engine, relay):
+    relay.script = lambda seen: Reply(400, {}) if "otters sleep?" in seen.text else None
+    counted = []
+    evaluate(engine, on_question=counted.append)
+    assert counted == [1, 2, 3, 4, 5, 6]
+
+
+def test_progress_that_fails_stops_the_spending(engine, relay):
+    """The questions that wait are given up, and none goes on unseen."""
+
+    def give_up(done: int) -> None:
+        raise OSError("nobody listens")
+
+    with pytest.raises(OSError, match="nobody listens"):
+        evaluate(engine, GOLDEN * 4, max_concurrency=1, on_question=give_up)
+    run_async(_settled())
+    assert len(relay.requests) <= 2  # the one that was told of, and at most one that had begun
+
+
+async def _settled() -> None:
+    """Wait until DREAM's loop has nothing left to do but this."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"error_share": 1}, "500"),
+        ({"cut_share": 1}, "RemoteProtocolError"),
+        ({"hang_share": 1, "hang_seconds": 0.02}, "RemoteProtocolError"),
+    ],
+)
+def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_server):
+    model_server.faults(**fault)
+    evaluation = evaluate(engine, metrics=METRICS)
+    for answer in evaluation.answers:
+        assert answer.text is None
+        assert reason in answer.error
+        assert len(answer.error.splitlines()) == 1
+    assert all(score.value is None and reason in score.error for score in evaluation.scores)
+    assert [(s.mean, s.n_scored, s.n_failed) for s in evaluation.summaries()] == [(None, 0, 6)] * 6
+
+
+def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(door, relay):
+    released = threading.Event()
+    relay.script = lambda seen: Reply(200, {}) if released.wait(30) else None
+    evaluation = evaluate(make_engine(timeout=0.05), GOLDEN[:1])
+    released.set()
+    assert "ReadTimeout" in evaluation.answers[0].error
+    assert len(relay.requests) == MAX_ATTEMPTS
+
+
+def test_one_failure_costs_one_question(engine, relay):
+    relay.script = lambda seen: Reply(400, {"error": {"message": "refused"}}) if "otters sleep?" in seen.text else None
+    evaluation = evaluate(engine, metrics=("context_recall", "faithfulness"))
+    failed = [answer.question_id for answer in evaluation.answers if answer.error]
+    assert failed == [GOLDEN[1].id]
+    assert "refused" in evaluation.answers[1].error
+    assert [(s.mean, s.n_scored, s.n_failed) for s in evaluation.summaries()] == [(1.0, 5, 1), (1.0, 5, 1)]
+
+
+def test_a_judge_that_fails_leaves_the_answers(engine, model_server):
+    evaluation = evaluate(engine, judge_llm="no-such-judge", metrics=("context_recall", "answer_similarity"))
+    assert all(answer.text for answer in evaluation.answers)
+    recall, similarity = evaluation.summaries()
+    assert (recall.mean, recall.n_failed) == (None, 6)
+    assert (similarity.n_scored, similarity.n_failed) == (6, 0)
+    assert all("no-such-judge" in score.error for score in evaluation.scores if score.error)
+
+
+def test_half_of_the_judgements_failing_gives_no_nan(engine, model_server):
+    model_server.faults(malformed_share=0.5, seed=4)
+    evaluation = evaluate(engine, metrics=METRICS)
+    assert all((score.value is None) == (score.error is not None) for score in evaluation.scores)
+    assert not [score for score in evaluation.scores if score.value is not None and math.isnan(score.value)]
+    for summary in evaluation.summaries():
+        assert summary.n_scored + summary.n_failed == 6
+
+
+def test_nothing_retrieved_is_a_recorded_error(door, relay):
+    from llama_index.core.postprocessor import SimilarityPostprocessor
+
+    query_engine = make_engine()
+    query_engine._node_postprocessors.append(SimilarityPostprocessor(similarity_cutoff=2.0))
+    evaluation = evaluate(query_engine)
+    assert [answer.error for answer in evaluation.answers] == ["nothing was retrieved"] * 6
+    assert [score.error for score in evaluation.scores] == ["no answer to judge: nothing was retrieved"] * 6
+    assert relay.requests == []
+
+
+@pytest.mark.parametrize("content", ["", "  \n"])
+def test_an_empty_answer_is_a_recorded_error(content, engine, relay):
+    relay.script = lambda seen: chat_reply(content)
+    (answer,) = evaluate(engine, GOLDEN[:1]).answers
+    assert (answer.text, answer.error) == (None, "the LLM gave an empty answer")
+    assert answer.contexts
+
+
+def test_what_cannot_be_meant_is_refused_before_any_call(engine, model_server):
+    model_server.reset()
+    for metrics in ([], ["faithfulness", "faithfulness"], ["bleu"]):
+        with pytest.raises(ConfigurationError, match="name each at most once, of: faithfulness, answer_relevancy"):
+            evaluate(engine, metrics=metrics)
+    for option in ({"max_concurrency": 0}, {"strictness": 0}):
+        with pytest.raises(ConfigurationError, match="at least 1"):
+            evaluate(engine, **option)
+    assert model_server.counters()["calls"] == 0
+
+
+def test_no_questions_give_an_empty_evaluation(engine):
+    evaluation = evaluate(engine, [])
+    assert (evaluation.answers, evaluation.scores, evaluation.summaries()) == ((), (), ())
