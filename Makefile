@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` runs DREAM offline from end to end, `make test` passes the tests.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+QUESTIONS ?= 20
+
+.PHONY: help install demo test lint mlflow notebooks clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+install: $(VENV)/.installed  ## Set up the environment in .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The demo asks nothing of the outside, whatever the shell or a .env file has set: no key, no server, no cluster.
+NOT_SET := S3_ENDPOINT_URL MLFLOW_TRACKING_URI RAY_ADDRESS DREAM_DOCUMENTS_URI DREAM_GOLDEN_DATASETS_URI \
+	DREAM_EXPERIMENTS_URI DREAM_LLMS DREAM_EMBED_MODELS DREAM_JUDGE_LLM DREAM_JUDGE_EMBED_MODEL DREAM_GENERATOR_LLM
+demo: export DREAM_OFFLINE := 1
+demo: export DREAM_HOME := $(CURDIR)/.dream
+$(foreach name,$(NOT_SET),$(eval demo: export $(name) :=))
+demo: install  ## Run the main job offline: documents, golden questions, 12 trials, leaderboard
+	$(BIN)/dream prepare notebooks/sample_documents
+	$(BIN)/dream golden --questions $(QUESTIONS)
+	$(BIN)/dream run
+	$(BIN)/dream compare
+	@echo
+	@echo "Look further:  make mlflow     the runs, on http://127.0.0.1:5000"
+	@echo "               make notebooks  the same, cell by cell, in JupyterLab"
+
+test: install  ## Check style and types, run all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+lint: install  ## Mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+mlflow: install  ## Show the local results in MLflow
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 \
+		--backend-store-uri sqlite:///$(CURDIR)/.dream/mlflow.db --artifacts-destination $(CURDIR)/.dream/mlartifacts
+
+notebooks: install  ## Open the notebooks in JupyterLab
+	cd notebooks && ../$(BIN)/jupyter lab
+
+clean:  ## Remove results and caches, not the environment
+	rm -rf .dream .pytest_cache .ruff_cache
