@@ -201,12 +201,14 @@ def _run_tasks(
         try:
             outcomes[i] = ray.get(done)
         except RayError as error:
-            reason = f"{names}: {explain(getattr(error, 'cause', None) or error)}"
+            reason = explain(getattr(error, "cause", None) or error)
             if attempt < ATTEMPTS:
-                tell(f"  attempt {attempt} of {ATTEMPTS} failed: {reason}")
+                tell(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {reason}")
                 waiting[submit(i)] = (i, attempt + 1)
                 continue
-            outcomes[i] = Generated(golden_table([]), (f"{reason} ({ATTEMPTS} attempts)",))
+            outcomes[i] = Generated(
+                golden_table([]), (f"{names}: 0 of {shares[i]} questions: {reason} ({ATTEMPTS} attempts)",)
+            )
         tell(f"  {len(outcomes[i].questions)} of {shares[i]} questions from {names}")
     return [outcomes[i] for i in sorted(outcomes)]
 

@@ -125,11 +125,10 @@ def _graph(pieces: Sequence[Mapping[str, str]]) -> "KnowledgeGraph":
 
 def _golden_question(sample: Any, synthesizer: str, sources: Mapping[str, Mapping[str, str]]) -> GoldenQuestion:
     contexts = tuple(sample.reference_contexts or ())
-    found = dict.fromkeys(
-        (piece["file"], piece["page"])
-        for text, piece in sources.items()
-        if any(text in context for context in contexts)
-    )
+    found = [
+        next((piece["file"], piece["page"]) for text, piece in sources.items() if text in context)
+        for context in contexts
+    ]
     return GoldenQuestion(
         GoldenQuestion.make_id(sample.user_input, sample.reference),
         sample.user_input,

@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from lab import LAB_DOCUMENTS, LAB_KEY, REPOSITORY, Lab, MlflowServer, Ran, S3Server
 from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
 
@@ -26,7 +27,7 @@ from dream.indexes import build_index
 from dream.models import embed_model_picker
 from dream.offline.faults import Switches
 from dream.query_engines import find_rag_method
-from dream.records import ExperimentResult, GoldenDataset
+from dream.records import GoldenDataset
 from dream.search_space import SearchSpace
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -34,41 +35,7 @@ from dream.storage import open_storage
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 READY_SECONDS = 30
-LAB_KEY = "a-key-that-must-not-be-found-5d1c"
-LAB_DOCUMENTS = (
-    "bee health survey.pdf",
-    "flood-salvage-and-freeze-drying.pdf",
-    "geothermal-plant-handbook.pdf",
-    "tidal-array-operations.pdf",
-)
-
-
-@dataclass(frozen=True)
-class S3Server:
-    """A server and a pair of keys for it."""
-
-    url: str
-    access_key_id: str
-    secret_access_key: str
-
-    def settings(self, **changes: str) -> Settings:
-        """The settings that reach the server, with some variables changed; an empty one counts as not set."""
-        environment = {
-            "S3_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
-        }
-        return Settings.from_environment({**environment, **changes})
-
-
-@dataclass(frozen=True)
-class MlflowServer:
-    """A server and the folder in which it keeps everything."""
-
-    url: str
-    folder: Path
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +60,11 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 def minio_binary() -> str:
-    places = (os.environ.get("DREAM_MINIO"), REPOSITORY / ".cache/bin/minio", shutil.which("minio"))
+    places = (os.environ.get("MINIO_BINARY"), REPOSITORY / ".cache/bin/minio", shutil.which("minio"))
     for place in places:
         if place and os.access(place, os.X_OK):
             return str(place)
-    reason = "no MinIO server: set DREAM_MINIO to its binary, or put it at .cache/bin/minio or on the PATH"
+    reason = "no MinIO server: set MINIO_BINARY to its binary, or put it at .cache/bin/minio or on the PATH"
     if os.environ.get("CI") == "true" and shutil.which("go"):
         pytest.fail(f"{reason}; with Go at hand, .ci/run should have built it")
     pytest.skip(reason)
@@ -192,32 +159,6 @@ def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], V
         return build_index(sample_documents, method.chunker, chunking, embed_model_picker("embed-large"))
 
     return build
-
-
-@dataclass(frozen=True)
-class Lab:
-    """A home with four sample PDFs, its own models behind the endpoint `x`, a Ray cluster and an MLflow server."""
-
-    home: Path
-    environment: Mapping[str, str]
-    models: ModelServer
-    mlflow: MlflowServer
-
-    @property
-    def settings(self) -> Settings:
-        return self.changed()
-
-    def changed(self, **changes: str) -> Settings:
-        """The settings with some variables changed; an empty one counts as not set."""
-        return Settings.from_environment({**self.environment, **changes})
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A finished experiment, with the lines that it showed."""
-
-    outcome: ExperimentResult
-    lines: Sequence[str]
 
 
 @pytest.fixture(scope="session")

@@ -51,15 +51,18 @@ def dashboard(content: str) -> Iterator[str]:
     server.server_close()
 
 
-def test_ray_client_connects_and_leaves_an_existing_connection_open(on_ray: cluster.Cluster, ray_cluster: RayCluster):
+def test_ray_client_connects_and_leaves_an_existing_connection_open(ray_cluster: RayCluster):
     import ray
 
-    assert (on_ray.address, on_ray.nodes, on_ray.cpus) == (ray_cluster.address, 1, 2)
-    assert ray.util.client.ray.is_connected()
-    with cluster.connected(Settings.from_environment(ray_cluster.environment())) as again:
-        assert again == on_ray
-    assert ray.is_initialized()
-    assert ray.get(ray.remote(os.getppid).remote()) in ray_cluster.head.pids("raylet")
+    settings = Settings.from_environment(ray_cluster.environment())
+    with cluster.connected(settings) as first:
+        assert (first.address, first.nodes, first.cpus) == (ray_cluster.address, 1, 2)
+        assert ray.util.client.ray.is_connected()
+        with cluster.connected(settings) as again:
+            assert again == first
+        assert ray.is_initialized()
+        assert ray.get(ray.remote(lambda: os.getppid()).remote()) in ray_cluster.head.pids("raylet")
+    assert not ray.is_initialized()
 
 
 def test_a_local_ray_is_started_and_stopped():

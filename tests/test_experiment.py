@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LAB_KEY, Lab, Ran
+from lab import LAB_KEY, Lab, Ran
 from model_servers import ModelServer, free_port, offline_models
 from ray_cluster import RayCluster, RayNode, wait_for
 

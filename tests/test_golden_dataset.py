@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas
 import pytest
-from conftest import LAB_DOCUMENTS, REPOSITORY, Lab, S3Server
+from lab import LAB_DOCUMENTS, REPOSITORY, Lab, S3Server
 from model_servers import offline_models
 
 from dream import golden_dataset
@@ -152,7 +152,7 @@ class TestGeneratedOnTheCluster:
             assert faulty.counters()["by_fault"]
         assert made == {"all": 4, "none": 0}.get(wanted, made)
         if made < 4:
-            assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told)
+            assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told), told
 
     def test_mistakes_are_told_before_any_model_is_called(self, lab: Lab):
         lab.models.reset()
