@@ -49,17 +49,30 @@ def connect(settings: Settings) -> Cluster:
         if address:
             _refuse(check_cluster(settings))
         try:
+            _init(address)
+        except (ConnectionError, RuntimeError, ValueError, AttributeError) as error:
+            raise ServiceError(f"Ray at {address or 'local'} cannot be used: {error}. {_hint(settings)}") from error
+        if address:
+            _refuse(_worker_problems())
+    return Cluster(settings.ray_address or "local", _count_nodes(), int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _init(address: str | None) -> None:
+    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss once."""
+    import ray
+
+    for attempts_left in (1, 0):
+        try:
             ray.init(
                 address=address or "local",
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, RuntimeError, ValueError, AttributeError) as error:
-            raise ServiceError(f"Ray at {address or 'local'} cannot be used: {error}. {_hint(settings)}") from error
-        if address:
-            _refuse(_worker_problems())
-    return Cluster(settings.ray_address or "local", _count_nodes(), int(ray.cluster_resources().get("CPU", 1)))
+            return
+        except RuntimeError as error:
+            if not attempts_left or "Starting Ray client server failed" not in str(error):
+                raise
 
 
 def disconnect() -> None:
