@@ -4,7 +4,8 @@
     ├── ConfigurationError   what was asked for cannot be done: settings, search space, identifiers
     ├── DataError            the documents or the golden dataset cannot be used
     ├── StorageError         an object or a bucket cannot be read or written
-    └── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
+    ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
+    └── BudgetError          a ceiling of USD, calls or tokens is reached
 
 Each message says what was wrong, with which value, what is valid, and what to do.
 Each is made from one string, so that it survives the trip from a Ray worker.
@@ -31,6 +32,22 @@ class StorageError(DreamError, OSError):
 
 class ServiceError(DreamError, ConnectionError):
     """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses."""
+
+
+class BudgetError(DreamError):
+    """A ceiling is reached: no further call is sent, what was done is kept, a later run can go on from there."""
+
+
+def cause_of(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """The error itself or what caused it, if it is of this kind: clients wrap what their transport raises."""
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        if isinstance(link, kind):
+            return link
+        seen.append(link)
+        link = link.__cause__ or link.__context__
+    return None
 
 
 def bullets(headline: str, problems: Sequence[str]) -> str:

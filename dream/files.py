@@ -32,8 +32,11 @@ _ADVICE = {
 }
 
 
-def write(path: Path, content: Iterable[bytes]) -> None:
-    """Write beside the target, then rename, so that the target is never half written."""
+def write(path: Path, content: Iterable[bytes], *, durable: bool = True) -> None:
+    """Write beside the target, then rename, so that the target is never half written.
+
+    With `durable` the content has reached the disk on return, and survives the machine's end.
+    """
     partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +44,8 @@ def write(path: Path, content: Iterable[bytes]) -> None:
             with open(partial, "xb") as file:
                 file.writelines(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -63,8 +67,10 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def walk(root: str | Path) -> Iterator[tuple[str, int]]:
-    """Relative path with "/" and size of each file under a folder; none if there is no folder.
+def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float]]:
+    """Relative path with "/", size and time of change of each file under a folder; none if there is no folder.
+
+    `below` is a path from the root on, to look at that folder alone.
 
     Symbolic links to files are followed, those to folders are not.
     """
@@ -73,19 +79,19 @@ def walk(root: str | Path) -> Iterator[tuple[str, int]]:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    for folder, _, names in os.walk(root, onerror=refuse):
+    for folder, _, names in os.walk(Path(root, below), onerror=refuse):
         for path in (Path(folder, name) for name in names if not name.startswith(PARTIAL)):
-            if (size := _size_of_regular(path)) is not None:
-                yield path.relative_to(root).as_posix(), size
+            if (found := _stat_of_regular(path)) is not None:
+                yield path.relative_to(root).as_posix(), found.st_size, found.st_mtime
 
 
-def _size_of_regular(path: Path) -> int | None:
+def _stat_of_regular(path: Path) -> os.stat_result | None:
     try:
         found = path.stat()
     except FileNotFoundError:
         # Deleted meanwhile, or a link to nothing.
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 @contextmanager

@@ -1,153 +1,297 @@
 """The one door for model calls: every request of LlamaIndex and ragas to a model goes through here.
 
-The official OpenAI clients get an httpx transport (`dream.transport`) that hands
-each request to a `Gateway`. On a Ray cluster that is one named actor, so that the whole cluster shares
-one meter and one set of keys; without Ray it lives in the process. Model keys are known to the gateway alone.
+The official OpenAI clients get an httpx transport (`dream.transport`) that hands each request to a `Gateway`. On a
+Ray cluster that is one named actor on the head node, so that the whole cluster shares one cache, one pace, one budget
+and one meter; without Ray it lives in the process. Model keys are known to the gateway alone.
 
     client (any loop, any worker) --transport--> door --> Gateway --HTTP--> model endpoint
+
+A request is answered from the cache where its answer was paid for before; one that is under way is not sent twice.
 """
 
 import asyncio
 import json
-import random
+import logging
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-
-from dream.errors import ConfigurationError
+from dream.answer_cache import AnswerCache, Entry
+from dream.endpoints import FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS, EndpointClient
+from dream.errors import ConfigurationError, ServiceError
 from dream.loop import background_loop, run_async
-from dream.settings import OFFLINE, OPENAI, Endpoint, Settings
+from dream.meter import CHECK_STAGE, Meter, Price, Usage, price_of, read_prices
+from dream.model_calls import (
+    CHAT_PATH,
+    EMBEDDINGS_PATH,
+    ModelRequest,
+    ModelResponse,
+    embeddings_answer,
+    parsed,
+    request_key,
+    text_keys,
+    texts_of,
+    vectors_of,
+)
+from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
+from dream.storage import Storage, open_storage
 
 ACTOR_NAME = "dream-gateway"
-CHECK_STAGE = "check"
-MAX_CONCURRENT_CALLS = 256
-CLIENTS = 8
-MAX_ATTEMPTS = 6
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
-# An endpoint that asks for a longer wait (a spent daily quota) is not waited for.
-LONGEST_RETRY_AFTER_SECONDS = 120.0
-RETRIED_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
+REFUSALS = (401, 403)
 
-
-@dataclass(frozen=True)
-class ModelRequest:
-    """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions"."""
-
-    endpoint: str
-    method: str
-    path: str
-    body: bytes
-    stage: str = ""
-    trial: str = ""
-    timeout_seconds: float = 120.0
-
-
-@dataclass(frozen=True)
-class ModelResponse:
-    """What came back. `status` 0 means that no answer came; `body` then says why, in plain text."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-
-
-@dataclass
-class Usage:
-    """Model calls of one (endpoint, model, stage, trial): tokens as the endpoint reported them."""
-
-    endpoint: str
-    model: str
-    stage: str
-    trial: str
-    calls: int = 0
-    retried: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Gateway:
-    """Forwards model calls to their endpoints, retries passing faults, counts everything.
+    """Answers model calls from the cache or their endpoint, each paid once, and counts everything.
 
     An ordinary class: its async methods must be called on one event loop (`LocalDoor` and the Ray actor see to it).
     """
 
-    _endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    _usage: dict[tuple[str, str, str, str], Usage] = field(default_factory=dict)
-    _first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
-    _clients: list[httpx.AsyncClient] = field(default_factory=list)
-    _sent: int = 0
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_CALLS))
+    _clients: dict[str, EndpointClient] = field(default_factory=dict)
+    _meter: Meter = field(default_factory=Meter)
+    _cache: AnswerCache = field(default_factory=lambda: AnswerCache(None))
+    _prices: Mapping[str, Price] = field(default_factory=dict)
+    _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
+    _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
+    _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def configure(self, endpoints: Sequence[Endpoint], first_backoff_seconds: float = FIRST_BACKOFF_SECONDS) -> None:
-        """Take the endpoints and their keys; one without a key gets this process's own, if it has one."""
-        self._first_backoff_seconds = first_backoff_seconds
+    def configure(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        cache: Storage | None = None,
+        budget: Budget | None = None,
+        spent_before: Mapping[str, float] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """Take the endpoints and their keys (one without a key gets this process's own, if it has one), where answers
+        are kept, and what may be spent."""
+        self._pace = (first_backoff_seconds, patience_seconds)
+        self._cache = AnswerCache(cache)
+        self._meter = Meter(budget or Budget(), dict(spent_before or {}))
+        self._prices = dict(prices or {})
         own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
         for endpoint in endpoints:
             twin = own.get(endpoint.name)
-            known = twin if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else endpoint
-            self._endpoints[endpoint.name] = known
+            key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
+            self._clients[endpoint.name] = EndpointClient(
+                replace(endpoint, api_key=key or endpoint.api_key), *self._pace
+            )
 
     async def send(self, request: ModelRequest) -> ModelResponse:
-        """Send one request, again after a passing fault (at most 6 times), and count it."""
-        endpoint = await self._endpoint(request.endpoint)
-        usage = self._usage_of(request)
-        started = time.monotonic()
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            async with self._room:
-                usage.calls += 1
-                response, retry_after = await self._send_once(endpoint, request)
-            if attempt == MAX_ATTEMPTS or not _worth_retrying(request, response, retry_after):
-                break
-            usage.retried += 1
-            await asyncio.sleep(_pause(attempt, retry_after, self._first_backoff_seconds))
-        usage.seconds += time.monotonic() - started
-        _count_answer(usage, response)
-        return response
+        """Answer one request, and count it.
+
+        Raises:
+            ConfigurationError: when nobody configured its endpoint.
+            BudgetError: when a ceiling is reached and the answer is not in the cache.
+            ServiceError: when the endpoint refuses the key, now or at an earlier call.
+        """
+        client = await self._client(request.endpoint)
+        body = parsed(request.body) if request.body else None
+        usage = self._meter.row(request.endpoint, str((body or {}).get("model", "")), request.stage, request.trial)
+        usage.calls += 1
+        try:
+            if request.path == EMBEDDINGS_PATH and body is not None and request.stage != CHECK_STAGE:
+                return await self._embed(client, request, body, usage)
+            return await self._ask(client, request, body, usage)
+        except BaseException:
+            usage.failed += 1
+            raise
+
+    async def _ask(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
+    ) -> ModelResponse:
+        is_kept = request.path == CHAT_PATH and body is not None and not body.get("stream")
+        if not is_kept or body is None or request.stage == CHECK_STAGE:
+            paid = await self._pay(client, request, body, usage)
+            self._count(usage, client, paid.entries.values(), paid=True)
+            usage.failed += not paid.entries
+            return paid.response
+        key = request_key(self._address(client), request, body)
+        mine = key not in self._under_way
+        if mine:
+            self._start({key}, self._known_or_paid(client, request, body, usage, key))
+        paid = await asyncio.shield(self._under_way[key])
+        cached = paid.cached or not mine
+        usage.cached += cached
+        usage.failed += not paid.entries
+        self._count(usage, client, paid.entries.values(), paid=not cached)
+        return replace(paid.response, cached=cached)
+
+    async def _known_or_paid(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
+    ) -> "_Paid":
+        model = self._model(client, body)
+        if (entry := await self._cache.get(model, key)) is not None:
+            return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
+        paid = await self._pay(client, request, body, usage)
+        for entry in paid.entries.values():
+            await self._cache.put(model, key, entry)
+        return paid
+
+    async def _embed(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage
+    ) -> ModelResponse:
+        """Vectors are kept and looked up a text at a time, whatever texts they were asked for together with."""
+        keys = text_keys(self._address(client), request, body)
+        texts = dict(zip(keys, texts_of(body), strict=True))
+        mine = {key: text for key, text in texts.items() if key not in self._under_way}
+        if mine:
+            self._start(set(mine), self._known_or_paid_vectors(client, request, body, usage, mine))
+        tasks = {key: self._under_way[key] for key in texts}
+        entries: dict[str, Entry] = {}
+        seconds, bought = 0.0, set()
+        for task in dict.fromkeys(tasks.values()):
+            paid = await asyncio.shield(task)
+            if not paid.entries:
+                usage.failed += 1
+                return paid.response
+            entries |= paid.entries
+            seconds = max(seconds, paid.response.seconds)
+            bought |= paid.bought
+        bought &= set(mine)
+        usage.cached += not bought
+        self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
+        self._count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
+        tokens = round(sum(entries[key].prompt_tokens for key in keys))
+        vectors = [entries[key].content for key in keys]
+        answer = embeddings_answer(str(body.get("model", "")), vectors, body.get("encoding_format"), tokens)
+        return ModelResponse(200, json.dumps(answer).encode(), seconds=seconds, cached=not bought)
+
+    async def _known_or_paid_vectors(
+        self,
+        client: EndpointClient,
+        request: ModelRequest,
+        body: dict[str, Any],
+        usage: Usage,
+        texts: Mapping[str, Any],
+    ) -> "_Paid":
+        model = self._model(client, body)
+        known = await self._cache.get_vectors(model, list(texts))
+        missing = {key: text for key, text in texts.items() if key not in known}
+        if not missing:
+            seconds = max(entry.seconds for entry in known.values())
+            return _Paid(ModelResponse(200, b"", seconds=seconds), known, cached=True)
+        asked = {**body, "input": list(missing.values())}
+        paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
+        if not paid.entries or not (answer := parsed(paid.response.body)):
+            return paid
+        entries = _vector_entries(answer, missing, paid.response.seconds)
+        await self._cache.put_vectors(model, entries)
+        return _Paid(paid.response, {**known, **entries}, bought=frozenset(entries))
+
+    async def _pay(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
+    ) -> "_Paid":
+        """Send a request to its endpoint, within the budget."""
+        place = (client.endpoint.name, str((body or {}).get("model", "")))
+        is_check = request.stage == CHECK_STAGE
+
+        def before_attempt(attempt: int) -> None:
+            if not is_check:
+                self._meter.check_budget()
+                if place in self._refusals:
+                    raise ServiceError(self._refusals[place])
+            usage.retried += attempt > 1
+
+        response, answer = await client.send(request, body, before_attempt)
+        usage.seconds += response.seconds
+        if response.status in REFUSALS and not is_check:
+            self._refusals[place] = _refusal(client.endpoint, response)
+            raise ServiceError(self._refusals[place])
+        if answer is None:
+            return _Paid(response, {})
+        tokens = answer.get("usage") or {}
+        counted = (tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0)
+        return _Paid(response, {"": Entry(response.body, response.seconds, *counted)})
+
+    def _start(self, keys: set[str], work: Any) -> None:
+        """Work that goes on when the one who asked first has gone, and that others with the same request wait for."""
+        task: asyncio.Task[_Paid] = asyncio.create_task(work)
+        self._under_way.update(dict.fromkeys(keys, task))
+
+        def over(done: "asyncio.Task[_Paid]") -> None:
+            for key in keys:
+                self._under_way.pop(key, None)
+            if not done.cancelled():
+                done.exception()  # looked at, so that one that nobody waits for is not complained of
+
+        task.add_done_callback(over)
+
+    def _count(self, usage: Usage, client: EndpointClient, entries: Any, *, paid: bool) -> None:
+        price = price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
+        for entry in entries:
+            usage.count_answer(price, entry.prompt_tokens, entry.completion_tokens, paid)
 
     async def usage(self, trial: str | None = None) -> list[dict[str, Any]]:
         """The meter: one row for each endpoint, model, stage and trial; `trial` keeps that trial's rows."""
-        return [asdict(row) for row in self._usage.values() if trial is None or row.trial == trial]
+        return self._meter.rows(trial)
+
+    async def known(self, requests: Sequence[ModelRequest]) -> list[bool]:
+        """Whether the answer to each request is in the cache already; nothing is sent."""
+        return list(await asyncio.gather(*(self._is_known(request) for request in requests)))
+
+    async def _is_known(self, request: ModelRequest) -> bool:
+        client, body = await self._client(request.endpoint), parsed(request.body) or {}
+        model = self._model(client, body)
+        if request.path == EMBEDDINGS_PATH:
+            keys = text_keys(self._address(client), request, body)
+            return len(await self._cache.get_vectors(model, keys)) == len(set(keys))
+        return await self._cache.get(model, request_key(self._address(client), request, body)) is not None
 
     async def base_url(self, endpoint: str) -> str:
         """Where an endpoint really is; starts the offline server if `endpoint` is that."""
-        return (await self._endpoint(endpoint)).base_url
+        return (await self._client(endpoint)).endpoint.base_url
+
+    async def address(self, endpoint: str) -> str:
+        """What stands for an endpoint in the identity of requests: its URL, or the version of the offline models."""
+        return self._address(await self._client(endpoint))
+
+    def limits(self) -> dict[str, float | None]:
+        """Requests a minute of each endpoint, as told or learned; None where no limit is known."""
+        return {name: client.limiter.requests_per_minute for name, client in self._clients.items()}
+
+    def price(self, endpoint: str, model: str, base_url: str) -> Price | None:
+        """The price of a model, None where nobody knows it."""
+        return price_of(endpoint, model, base_url, self._prices)
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
-        known = self._endpoints.get(endpoint)
-        return known.context_window if known else None
+        known = self._clients.get(endpoint)
+        return known.endpoint.context_window if known else None
 
     async def close(self) -> None:
-        """Close connections and stop the offline server, if this gateway started one."""
-        for client in self._clients:
-            await client.aclose()
-        self._clients = []
+        """Write what is not in the cache's storage yet, close connections, stop the offline server."""
+        if left := await self._cache.flush():
+            logger.warning("%d answers could not be written to the cache: they will be paid again", left)
+        for client in self._clients.values():
+            await client.close()
         if self._offline_server is not None:
             await asyncio.to_thread(self._offline_server.stop)
             self._offline_server = None
-            self._endpoints.pop(OFFLINE, None)
+            self._clients.pop(OFFLINE, None)
 
-    async def _endpoint(self, name: str) -> Endpoint:
+    async def _client(self, name: str) -> EndpointClient:
         async with self._lock:
-            if name == OFFLINE and name not in self._endpoints:
-                self._endpoints[OFFLINE] = Endpoint(OFFLINE, await self._start_offline_server())
-        if name not in self._endpoints:
-            known = ", ".join(sorted(self._endpoints)) or "none"
+            if name == OFFLINE and name not in self._clients:
+                url = await self._start_offline_server()
+                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace)
+        if name not in self._clients:
+            known = ", ".join(sorted(self._clients)) or "none"
             remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"
             raise ConfigurationError(f"no model endpoint {name!r} is configured; there are: {known}. Set {remedy}")
-        return self._endpoints[name]
+        return self._clients[name]
 
     async def _start_offline_server(self) -> str:
         from dream.offline.process import OfflineServer
@@ -155,82 +299,52 @@ class Gateway:
         self._offline_server = await asyncio.to_thread(OfflineServer.start)
         return self._offline_server.base_url
 
-    async def _send_once(self, endpoint: Endpoint, request: ModelRequest) -> tuple[ModelResponse, float | None]:
-        headers = {"content-type": "application/json"}
-        if endpoint.api_key:
-            headers["authorization"] = f"Bearer {endpoint.api_key}"
-        try:
-            answer = await self._http().request(
-                request.method,
-                endpoint.base_url + request.path,
-                content=request.body or None,
-                headers=headers,
-                timeout=httpx.Timeout(request.timeout_seconds, connect=10.0, pool=None),
-            )
-        except httpx.HTTPError as error:
-            # LocalProtocolError quotes the header that cannot be sent, which is the one with the key
-            local = isinstance(error, httpx.LocalProtocolError)
-            text = "a header cannot be sent: look for line breaks in the key" if local else error
-            reason = f"{type(error).__name__} at {endpoint.base_url}: {text}"
-            return ModelResponse(0, reason.encode(), "text/plain"), None
-        content_type = answer.headers.get("content-type", "application/json")
-        return ModelResponse(answer.status_code, answer.content, content_type), _retry_after(answer)
+    def _address(self, client: EndpointClient) -> str:
+        return _offline_version() if client.endpoint.name == OFFLINE else client.endpoint.base_url
 
-    def _http(self) -> httpx.AsyncClient:
-        """One of several clients in turn: the work of an httpx pool grows with the square of the calls in flight."""
-        if not self._clients:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_CONCURRENT_CALLS // CLIENTS)
-            tls = httpx.create_ssl_context()
-            self._clients = [httpx.AsyncClient(limits=limits, verify=tls) for _ in range(CLIENTS)]
-        self._sent += 1
-        return self._clients[self._sent % CLIENTS]
-
-    def _usage_of(self, request: ModelRequest) -> Usage:
-        try:
-            model = json.loads(request.body)["model"] if request.body else ""
-        except (ValueError, KeyError, TypeError):
-            model = ""
-        key = (request.endpoint, model, request.stage, request.trial)
-        return self._usage.setdefault(key, Usage(*key))
+    def _model(self, client: EndpointClient, body: Mapping[str, Any]) -> str:
+        return f"{self._address(client)} {body.get('model', '')}"
 
 
-def _worth_retrying(request: ModelRequest, response: ModelResponse, retry_after: float | None) -> bool:
-    """Whether the fault may pass. A check wants to know at once that nobody is there."""
-    if response.status == 0:
-        return request.stage != CHECK_STAGE
-    if b"insufficient_quota" in response.body:  # OpenAI's 429 for an empty account: no wait helps
-        return False
-    return response.status in RETRIED_STATUS and (retry_after or 0) <= LONGEST_RETRY_AFTER_SECONDS
+@dataclass(frozen=True)
+class _Paid:
+    """What a request came to: the response, and the good answers in it by their keys (none where it failed)."""
+
+    response: ModelResponse
+    entries: Mapping[str, Entry]
+    cached: bool = False
+    bought: frozenset[str] = frozenset()
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds that the endpoint asks to wait: exact ones where it gives them (OpenAI, Azure), else whole ones."""
-    for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            return float(answer.headers[name]) / per_second
-        except (KeyError, ValueError):
-            continue
-    return None
+def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds: float) -> dict[str, Entry]:
+    """A vector for each text, with the share of the tokens that its length stands for."""
+    vectors = vectors_of(answer, len(texts)) or []
+    tokens = (answer.get("usage") or {}).get("prompt_tokens") or 0
+    whole = sum(len(text) for text in texts.values()) or 1
+    return {
+        key: Entry(vector, seconds, tokens * len(text) / whole)
+        for (key, text), vector in zip(texts.items(), vectors, strict=True)
+    }
 
 
-def _pause(attempt: int, retry_after: float | None, first: float) -> float:
-    """Seconds before the next attempt: what the endpoint asked for, else exponential; either way with jitter."""
-    longest = min(LONGEST_BACKOFF_SECONDS, first * 2**attempt)
-    if retry_after is not None:
-        return retry_after + random.uniform(0, first)
-    return random.uniform(longest / 2, longest)
+def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:
+    variable = "OPENAI_API_KEY" if endpoint.name == OPENAI else f"DREAM_ENDPOINT_{endpoint.name.upper()}_API_KEY"
+    return (
+        f"the endpoint {endpoint.name!r} at {endpoint.base_url} refuses the API key (HTTP {response.status}): "
+        f"check {variable}. Nothing more was sent to it"
+    )
 
 
-def _count_answer(usage: Usage, response: ModelResponse) -> None:
-    if response.status != 200:
-        usage.failed += 1
-        return
-    try:
-        reported = json.loads(response.body).get("usage") or {}
-    except (ValueError, AttributeError):
-        return
-    usage.prompt_tokens += reported.get("prompt_tokens") or 0
-    usage.completion_tokens += reported.get("completion_tokens") or 0
+def _offline_version() -> str:
+    """Stands for the offline models, whose port differs from time to time: the digest of what they are made of."""
+    global _offline_digest
+    if not _offline_digest:
+        files = sorted((Path(__file__).parent / "offline").glob("*.py"))
+        _offline_digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    return f"{OFFLINE}-{_offline_digest}"
+
+
+_offline_digest = ""
 
 
 class Door(Protocol):
@@ -238,7 +352,7 @@ class Door(Protocol):
 
     async def send(self, request: ModelRequest) -> ModelResponse: ...
 
-    def call(self, method: str, *arguments: Any) -> Any: ...
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any: ...
 
 
 class LocalDoor:
@@ -251,8 +365,8 @@ class LocalDoor:
         sent = asyncio.run_coroutine_threadsafe(self._gateway.send(request), background_loop())
         return await asyncio.wrap_future(sent)
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        result = getattr(self._gateway, method)(*arguments)
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        result = getattr(self._gateway, method)(*arguments, **options)
         return run_async(result) if asyncio.iscoroutine(result) else result
 
 
@@ -266,11 +380,11 @@ class RayDoor:
         with _without_wrapping():
             return await self._actor.send.remote(request)
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         import ray
 
         with _without_wrapping():
-            return ray.get(getattr(self._actor, method).remote(*arguments))
+            return ray.get(getattr(self._actor, method).remote(*arguments, **options))
 
 
 @contextmanager
@@ -288,12 +402,15 @@ _door: Door | None = None
 _door_lock = threading.Lock()
 
 
-def open_door(settings: Settings) -> Door:
-    """Start the gateway (on the Ray cluster if this process is connected to one) and give it the endpoints."""
+def open_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
+    """Start the gateway (on the Ray cluster if this process is connected to one) and give it the settings.
+
+    `spent_before` is what counts against the budget already.
+    """
     global _door
     close_door()
     with _door_lock:
-        _door = _new_door(settings)
+        _door = _new_door(settings, spent_before)
     return _door
 
 
@@ -323,10 +440,10 @@ def close_door() -> None:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Door]:
+def opened(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Iterator[Door]:
     """The gateway for the length of a `with` block; the offline server stops with it."""
     try:
-        yield open_door(settings)
+        yield open_door(settings, spent_before)
     finally:
         close_door()
 
@@ -336,9 +453,18 @@ def _on_ray() -> bool:
     return ray is not None and ray.is_initialized()
 
 
-def _new_door(settings: Settings) -> Door:
+def _new_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
+    prices = read_prices(settings.prices)
+    cache = open_storage(settings.cache_uri, settings)
     new = _start_actor() if _on_ray() else LocalDoor()
-    new.call("configure", settings.endpoints)
+    new.call(
+        "configure",
+        settings.endpoints,
+        cache=cache,
+        budget=settings.budget,
+        spent_before=spent_before,
+        prices=prices,
+    )
     return new
 
 
@@ -354,5 +480,6 @@ def _find_actor() -> RayDoor | None:
 def _start_actor() -> RayDoor:
     import ray
 
-    options = {"name": ACTOR_NAME, "get_if_exists": True, "num_cpus": 0, "max_concurrency": 1000}
+    head = {"node:__internal_head__": 0.001}  # where it outlives any worker node, and keys are on Kubernetes
+    options = {"name": ACTOR_NAME, "get_if_exists": True, "num_cpus": 0, "resources": head, "max_concurrency": 10_000}
     return RayDoor(ray.remote(Gateway).options(**options).remote())

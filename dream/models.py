@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from dream.errors import DreamError, ServiceError, bullets
-from dream.gateway import CHECK_STAGE, door
+from dream.gateway import door
 from dream.loop import run_async
+from dream.meter import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI, Settings, prepare_libraries
 from dream.transport import STAGE_HEADER, TRIAL_HEADER, AsyncGatewayTransport, GatewayTransport
 

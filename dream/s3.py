@@ -53,18 +53,24 @@ class Bucket:
             if self._found(self._client.list_objects_v2, MaxKeys=1) is None:
                 self._create()
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Key and size of every object whose key starts with `prefix`."""
+    def list(self, prefix: str) -> Iterator[tuple[str, int, float]]:
+        """Key, size and time of change of every object whose key starts with `prefix`."""
         with self._explained(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    yield item["Key"], item["Size"]
+                    yield item["Key"], item["Size"], item["LastModified"].timestamp()
 
     def head(self, key: str) -> tuple[int, Mapping[str, str]] | None:
         """Size and metadata of an object, None where there is none."""
         with self._explained(key):
             found = self._found(self._client.head_object, Key=key)
         return found and (found["ContentLength"], found["Metadata"])
+
+    def content(self, key: str) -> bytes | None:
+        """The content of an object, None where there is none."""
+        with self._explained(key):
+            found = self._found(self._client.get_object, Key=key)
+            return found and found["Body"].read()
 
     def chunks(self, key: str) -> Iterator[bytes]:
         """The content of an object, a piece at a time."""

@@ -8,9 +8,14 @@ Every variable is optional; with none set, DREAM keeps its data in `.dream/` and
     RAY_DASHBOARD_ADDRESS                        its dashboard, by default http://<the cluster's host>:8265
     OPENAI_API_KEY, OPENAI_BASE_URL                                         default model endpoint
     DREAM_ENDPOINT_<NAME>_BASE_URL, ..._API_KEY, ..._CONTEXT_WINDOW         further endpoints
+    DREAM_ENDPOINT_<NAME>_REQUESTS_PER_MINUTE, ..._TOKENS_PER_MINUTE,       limits of an endpoint, where they are known;
+        ..._MAX_CONCURRENCY, ..._TIMEOUT_SECONDS                            the default endpoint's name is OPENAI
+    DREAM_BUDGET_USD, DREAM_BUDGET_CALLS, DREAM_BUDGET_TOKENS               ceilings of one experiment
+    DREAM_PRICES                                                            a JSON file of prices, see dream.meter
     DREAM_LLMS, DREAM_EMBED_MODELS                                          default search space, comma-separated
     DREAM_JUDGE_LLM, DREAM_JUDGE_EMBED_MODEL, DREAM_GENERATOR_LLM           who judges, who writes questions
-    DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI   places in storage
+    DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI,
+    DREAM_CACHE_URI                                                         places in storage
     DREAM_HOME, DREAM_OFFLINE                                               local folder; 1 = offline models only
 
 A `.env` file in the working folder or above it is read too; the environment wins over it.
@@ -32,13 +37,19 @@ OFFLINE = "offline"
 OPENAI = "openai"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
-_ENDPOINT_VARIABLE = re.compile(r"DREAM_ENDPOINT_([A-Z0-9_]+?)_(BASE_URL|API_KEY|CONTEXT_WINDOW)")
+_LIMITS = ("REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE", "MAX_CONCURRENCY", "TIMEOUT_SECONDS")
+_NUMBERS = ("CONTEXT_WINDOW", *_LIMITS)
+_ENDPOINT_VARIABLE = re.compile(rf"DREAM_ENDPOINT_([A-Z0-9_]+?)_(BASE_URL|API_KEY|{'|'.join(_NUMBERS)})")
+_BUDGETS = ("DREAM_BUDGET_USD", "DREAM_BUDGET_CALLS", "DREAM_BUDGET_TOKENS")
 _KNOWN_VARIABLES = (
     "DREAM_HOME",
     "DREAM_OFFLINE",
     "DREAM_DOCUMENTS_URI",
     "DREAM_GOLDEN_DATASETS_URI",
     "DREAM_EXPERIMENTS_URI",
+    "DREAM_CACHE_URI",
+    "DREAM_PRICES",
+    *_BUDGETS,
     "DREAM_LLMS",
     "DREAM_EMBED_MODELS",
     "DREAM_JUDGE_LLM",
@@ -61,12 +72,28 @@ _OPENAI_MODELS = {
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One OpenAI-compatible model endpoint. `context_window` (tokens) holds for models of unknown size."""
+    """One OpenAI-compatible model endpoint. `context_window` (tokens) holds for models of unknown size.
+
+    Limits that are None are learned from what the endpoint refuses.
+    """
 
     name: str
     base_url: str
     api_key: str | None = field(default=None, repr=False)
     context_window: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_concurrency: int | None = None
+    timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Ceilings of one experiment over all its runs; None for no ceiling. Calls are those that reach an endpoint."""
+
+    usd: float | None = None
+    calls: float | None = None
+    tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +109,7 @@ class Settings:
     documents_uri: str
     golden_datasets_uri: str
     experiments_uri: str
+    cache_uri: str
     mlflow_tracking_uri: str
     llms: tuple[str, ...]
     embed_models: tuple[str, ...]
@@ -90,6 +118,8 @@ class Settings:
     generator_llm: str
     offline: bool
     endpoints: tuple[Endpoint, ...] = ()
+    budget: Budget = Budget()
+    prices: str | None = None
     ray_address: str | None = None
     ray_auth_token: str | None = field(default=None, repr=False)
     ray_dashboard_address: str | None = None
@@ -153,6 +183,7 @@ def _settings(values: Mapping[str, str]) -> Settings:
         documents_uri=values.get("DREAM_DOCUMENTS_URI", f"{root}/documents"),
         golden_datasets_uri=values.get("DREAM_GOLDEN_DATASETS_URI", f"{root}/golden-datasets"),
         experiments_uri=values.get("DREAM_EXPERIMENTS_URI", f"{root}/experiments"),
+        cache_uri=values.get("DREAM_CACHE_URI", "s3://dream-cache" if "S3_ENDPOINT_URL" in values else f"{home}/cache"),
         mlflow_tracking_uri=values.get("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db"),
         llms=_list(values.get("DREAM_LLMS", models["llms"])),
         embed_models=_list(values.get("DREAM_EMBED_MODELS", models["embed_models"])),
@@ -161,6 +192,8 @@ def _settings(values: Mapping[str, str]) -> Settings:
         generator_llm=values.get("DREAM_GENERATOR_LLM", judge_llm),
         offline=offline,
         endpoints=() if values.get("DREAM_OFFLINE") == "1" else endpoints,
+        budget=Budget(*(float(values[name]) if name in values else None for name in _BUDGETS)),
+        prices=values.get("DREAM_PRICES"),
         ray_address=values.get("RAY_ADDRESS"),
         ray_auth_token=values.get("RAY_AUTH_TOKEN"),
         ray_dashboard_address=values.get("RAY_DASHBOARD_ADDRESS"),
@@ -188,9 +221,10 @@ def _endpoints(values: Mapping[str, str]) -> tuple[Endpoint, ...]:
             name,
             parts["BASE_URL"].rstrip("/"),
             parts.get("API_KEY") or None,
-            int(parts["CONTEXT_WINDOW"]) if "CONTEXT_WINDOW" in parts else None,
+            *(int(parts[number]) if number in parts else None for number in _NUMBERS),
         )
         for name, parts in sorted(found.items())
+        if "BASE_URL" in parts  # limits alone, where the default endpoint is not in use
     )
 
 
@@ -198,6 +232,7 @@ def _problems(values: Mapping[str, str]) -> list[str]:
     return [
         *_unknown_variables(values),
         *_endpoint_problems(values),
+        *_budget_problems(values),
         *_url_problems(values),
         *_key_pair_problems(values),
         *_uri_problems(values),
@@ -207,7 +242,7 @@ def _problems(values: Mapping[str, str]) -> list[str]:
 def _unknown_variables(values: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is not a setting of DREAM; valid: {', '.join(_KNOWN_VARIABLES)}, "
-        "DREAM_ENDPOINT_<NAME>_BASE_URL, DREAM_ENDPOINT_<NAME>_API_KEY, DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW"
+        f"and DREAM_ENDPOINT_<NAME>_ with: {', '.join(('BASE_URL', 'API_KEY', *_NUMBERS))}"
         for name in sorted(values)
         if name.startswith("DREAM_") and name not in _KNOWN_VARIABLES and not _ENDPOINT_VARIABLE.fullmatch(name)
     ]
@@ -217,14 +252,24 @@ def _endpoint_problems(values: Mapping[str, str]) -> list[str]:
     matches = [match for name in sorted(values) if (match := _ENDPOINT_VARIABLE.fullmatch(name))]
     problems = []
     for name in dict.fromkeys(match[1] for match in matches):
-        if f"DREAM_ENDPOINT_{name}_BASE_URL" not in values:
-            problems.append(f"DREAM_ENDPOINT_{name}_BASE_URL is missing: set it to the endpoint's URL ending in /v1")
-        window = values.get(f"DREAM_ENDPOINT_{name}_CONTEXT_WINDOW", "1")
-        if not window.isdigit() or int(window) < 1:
-            problems.append(f"DREAM_ENDPOINT_{name}_CONTEXT_WINDOW={window!r}: give a whole number of tokens")
-        if name.lower() in (OFFLINE, OPENAI):
+        own = {match[2] for match in matches if match[1] == name}
+        if name.lower() == OFFLINE or (name.lower() == OPENAI and own & {"BASE_URL", "API_KEY"}):
             problems.append(f"the endpoint name {name!r} is taken: choose another, e.g. DREAM_ENDPOINT_VLLM_BASE_URL")
+        elif name.lower() != OPENAI and "BASE_URL" not in own:
+            problems.append(f"DREAM_ENDPOINT_{name}_BASE_URL is missing: set it to the endpoint's URL ending in /v1")
+    for name in (match[0] for match in matches if match[2] in _NUMBERS):
+        if not values[name].isdigit() or int(values[name]) < 1:
+            problems.append(f"{name}={values[name]!r}: give a whole number of at least 1")
     return problems
+
+
+def _budget_problems(values: Mapping[str, str]) -> list[str]:
+    given = [(name, values[name]) for name in _BUDGETS if name in values]
+    return [
+        f"{name}={value!r}: give a number above 0"
+        for name, value in given
+        if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) <= 0
+    ]
 
 
 def _url_problems(values: Mapping[str, str]) -> list[str]:
@@ -250,7 +295,7 @@ def _key_pair_problems(values: Mapping[str, str]) -> list[str]:
 
 
 def _uri_problems(values: Mapping[str, str]) -> list[str]:
-    names = ("DREAM_DOCUMENTS_URI", "DREAM_GOLDEN_DATASETS_URI", "DREAM_EXPERIMENTS_URI")
+    names = ("DREAM_DOCUMENTS_URI", "DREAM_GOLDEN_DATASETS_URI", "DREAM_EXPERIMENTS_URI", "DREAM_CACHE_URI")
     problems = []
     for name in names:
         scheme = urlsplit(values.get(name, "")).scheme

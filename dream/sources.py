@@ -87,7 +87,7 @@ def shown(name: str) -> str:
 
 
 def _from_folder(folder: Path, max_file_mb: float) -> Iterator[File | Refused]:
-    names = sorted(name for name, _ in files.walk(folder) if not hidden(name))
+    names = sorted(name for name, *_ in files.walk(folder) if not hidden(name))
     if not names:
         yield Refused(str(folder), "the folder holds no files")
     for name in names:

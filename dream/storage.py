@@ -29,10 +29,11 @@ _BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of a listing; `size` in bytes."""
+    """One object of a listing; `size` in bytes, `modified` in seconds since 1970."""
 
     key: str
     size: int
+    modified: float = field(default=0.0, compare=False)
 
 
 # Inside the class, `list` is its method.
@@ -99,7 +100,12 @@ class Storage(ABC):
     def read_bytes(self, key: str) -> bytes: ...
 
     @abstractmethod
-    def write_bytes(self, key: str, content: bytes) -> None: ...
+    def read_if_there(self, key: str) -> bytes | None:
+        """The content of an object, None where there is none."""
+
+    @abstractmethod
+    def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        """Store an object. One that is not `durable` survives any process, but may be lost with the machine."""
 
     @abstractmethod
     def upload(self, path: str | Path, key: str) -> bool:
@@ -190,8 +196,8 @@ class LocalStorage(Storage):
 
     def list(self, prefix: str = "") -> Listing:
         with files.explained(self.root):
-            found = [(key, size) for key, size in files.walk(self.root) if key.startswith(prefix)]
-        return [StoredObject(key, size) for key, size in sorted(found)]
+            found = [found for found in files.walk(self.root, prefix.rpartition("/")[0]) if found[0].startswith(prefix)]
+        return [StoredObject(*item) for item in sorted(found)]
 
     def exists(self, key: str) -> bool:
         with files.explained(self.uri(key)):
@@ -201,8 +207,15 @@ class LocalStorage(Storage):
         with files.explained(self.uri(key)):
             return self._path(key).read_bytes()
 
-    def write_bytes(self, key: str, content: bytes) -> None:
-        files.write(self._path(key), [content])
+    def read_if_there(self, key: str) -> bytes | None:
+        with files.explained(self.uri(key)):
+            try:
+                return self._path(key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        files.write(self._path(key), [content], durable=durable)
 
     def upload(self, path: str | Path, key: str) -> bool:
         target = self._path(key)
@@ -251,7 +264,10 @@ class MemoryStorage(Storage):
     def download(self, key: str, path: str | Path) -> None:
         files.write(Path(path), [self.read_bytes(key)])
 
-    def write_bytes(self, key: str, content: bytes) -> None:
+    def read_if_there(self, key: str) -> bytes | None:
+        return self.contents.get(check_key(key))
+
+    def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
         self._refuse(key)
 
     def upload(self, path: str | Path, key: str) -> bool:
@@ -280,8 +296,12 @@ class S3Storage(Storage):
     def list(self, prefix: str = "") -> Listing:
         root = f"{self.prefix}/" if self.prefix else ""
         # Consoles make empty objects whose key ends in "/", to show folders.
-        found = [(key[len(root) :], size) for key, size in self.bucket.list(root + prefix) if not key.endswith("/")]
-        return [StoredObject(key, size) for key, size in sorted(found)]
+        found = [
+            StoredObject(key[len(root) :], size, modified)
+            for key, size, modified in self.bucket.list(root + prefix)
+            if not key.endswith("/")
+        ]
+        return sorted(found, key=lambda item: item.key)
 
     def exists(self, key: str) -> bool:
         return self.bucket.head(self._full(key)) is not None
@@ -289,7 +309,10 @@ class S3Storage(Storage):
     def read_bytes(self, key: str) -> bytes:
         return b"".join(self.bucket.chunks(self._full(key)))
 
-    def write_bytes(self, key: str, content: bytes) -> None:
+    def read_if_there(self, key: str) -> bytes | None:
+        return self.bucket.content(self._full(key))
+
+    def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
         self.bucket.put(self._full(key), content, {"sha256": hashlib.sha256(content).hexdigest()})
 
     def upload(self, path: str | Path, key: str) -> bool:

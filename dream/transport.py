@@ -2,11 +2,13 @@
 
 import httpx
 
-from dream.errors import ConfigurationError, ServiceError
-from dream.gateway import ModelRequest, ModelResponse, door
+from dream.errors import DreamError
+from dream.gateway import door
+from dream.model_calls import ModelRequest, ModelResponse
 
 STAGE_HEADER = "x-dream-stage"
 TRIAL_HEADER = "x-dream-trial"
+REPEAT_HEADER = "x-dream-repeat"
 
 
 class AsyncGatewayTransport(httpx.AsyncBaseTransport):
@@ -16,7 +18,7 @@ class AsyncGatewayTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         try:
             response = await door().send(_model_request(request, body))
-        except (ConfigurationError, ServiceError):
+        except DreamError:
             raise
         except Exception as error:
             raise _lost(error, request) from error
@@ -29,7 +31,7 @@ class GatewayTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         try:
             response = door().call("send", _model_request(request, request.read()))
-        except (ConfigurationError, ServiceError):
+        except DreamError:
             raise
         except Exception as error:
             raise _lost(error, request) from error
@@ -45,6 +47,7 @@ def _model_request(request: httpx.Request, body: bytes) -> ModelRequest:
         body=body,
         stage=request.headers.get(STAGE_HEADER, ""),
         trial=request.headers.get(TRIAL_HEADER, ""),
+        repeat=int(request.headers.get(REPEAT_HEADER, 0)),
         timeout_seconds=timeout,
     )
 

@@ -137,7 +137,7 @@ def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Itera
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
     with gateway.opened(settings) as opened:
-        opened.call("configure", settings.endpoints, 0.002)
+        opened.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
         yield opened
 
 

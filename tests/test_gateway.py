@@ -16,8 +16,10 @@ import pytest
 from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
 
 from dream import gateway
-from dream.errors import ConfigurationError, explain
-from dream.gateway import CHECK_STAGE, MAX_ATTEMPTS, run_async
+from dream.endpoints import MAX_ATTEMPTS
+from dream.errors import ConfigurationError, ServiceError, explain
+from dream.loop import run_async
+from dream.meter import CHECK_STAGE
 from dream.models import embed_model_picker, llm_picker
 from dream.settings import Endpoint, Settings
 from dream.transport import AsyncGatewayTransport, GatewayTransport
@@ -50,10 +52,9 @@ def test_a_client_used_under_two_event_loops_sends_each_request_once(door, model
         )
 
     assert len([*asyncio.run(ask_five()), *asyncio.run(ask_five())]) == 20
-    counters = model_server.counters()
-    assert counters["by_path"] == {CHAT: 10, EMBEDDINGS: 10}
-    assert usage(door, stage="answer")["calls"] == 10
-    assert usage(door, stage="answer")["retried"] == 0
+    assert model_server.counters()["by_path"] == {CHAT: 5, EMBEDDINGS: 5}
+    row = usage(door, stage="answer")
+    assert (row["calls"], row["cached"], row["retried"], row["failed"]) == (10, 5, 0, 0)
 
 
 def test_threads_share_the_door(door, model_server):
@@ -96,12 +97,12 @@ def test_a_passing_fault_is_retried_and_counted(name, door, relay):
     relay.first(PASSING_FAULTS[name], PASSING_FAULTS[name])
     assert llm_picker("llm-large@relay").complete("hello").text
     row = usage(door, endpoint="relay")
-    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (3, 3, 2, 0)
+    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (3, 1, 2, 0)
 
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, openai.BadRequestError), (401, openai.AuthenticationError), (404, openai.NotFoundError)],
+    [(400, openai.BadRequestError), (404, openai.NotFoundError)],
 )
 def test_a_refusal_is_not_retried(status, error, door, relay):
     relay.first(Reply(status, {"error": {"message": "no"}}))
@@ -111,13 +112,29 @@ def test_a_refusal_is_not_retried(status, error, door, relay):
     assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (1, 1, 0, 1)
 
 
+def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, relay):
+    relay.script = lambda seen: Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+    llm = llm_picker("llm-large@relay")
+    messages = set()
+    for number in range(5):
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm.complete(f"hello {number}")
+        assert isinstance(caught.value.__cause__, ServiceError)
+        messages.add(str(caught.value.__cause__))
+    assert len(relay.requests) == 1
+    (message,) = messages
+    assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
+    assert KEY not in message
+    assert usage(door, endpoint="relay")["failed"] == 5
+
+
 def test_a_lasting_fault_is_given_up_after_six_attempts(door, model_server):
     model_server.faults(error_share=1)
     with pytest.raises(openai.InternalServerError):
         embed_model_picker("embed-small").get_text_embedding("text")
     assert model_server.counters()["calls"] == MAX_ATTEMPTS
     row = usage(door, stage="embed")
-    assert (row["calls"], row["retried"], row["failed"]) == (MAX_ATTEMPTS, MAX_ATTEMPTS - 1, 1)
+    assert (row["calls"], row["retried"], row["failed"]) == (1, MAX_ATTEMPTS - 1, 1)
 
 
 def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(door, relay):
@@ -135,20 +152,21 @@ def test_a_rate_limit_is_obeyed(door, model_server):
     row = usage(door, stage="answer")
     assert len(answers) == 4
     assert refused > 0
-    assert (row["calls"], row["retried"], row["failed"]) == (4 + refused, refused, 0)
+    assert (row["calls"], row["retried"], row["failed"]) == (4, refused, 0)
 
 
-@pytest.mark.parametrize(("stage", "attempts"), [(CHECK_STAGE, 1), ("answer", MAX_ATTEMPTS)])
-def test_only_a_check_takes_silence_for_an_answer(stage, attempts, no_environment):
+@pytest.mark.parametrize("stage", [CHECK_STAGE, "answer"])
+def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
     with gateway.opened(settings) as door:
-        door.call("configure", (), 0.002)
+        door.call("configure", (), first_backoff_seconds=0.002, patience_seconds=0.3)
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("any-model", stage=stage).complete("hello")
         row = usage(door, stage=stage)
     assert nobody in explain(caught.value)
-    assert (row["calls"], row["failed"]) == (attempts, 1)
+    assert (row["calls"], row["failed"]) == (1, 1)
+    assert (row["retried"] == 0) == (stage == CHECK_STAGE)
 
 
 def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_server(door, model_server):
@@ -168,8 +186,11 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     assert door.call("usage", "t1") == rows[:2]
     for model, counted in model_server.counters()["by_model"].items():
         ours = [row for row in rows if row["model"] == model]
-        assert sum(row["prompt_tokens"] for row in ours) == counted["tokens_in"] > 0
-        assert sum(row["completion_tokens"] for row in ours) == counted["tokens_out"]
+        assert round(sum(row["paid_prompt_tokens"] for row in ours)) == counted["tokens_in"] > 0
+        assert sum(row["paid_completion_tokens"] for row in ours) == counted["tokens_out"]
+    again = next(row for row in rows if (row["stage"], row["trial"]) == ("answer", "t2"))
+    assert (again["cached"], again["paid_prompt_tokens"]) == (1, 0)
+    assert again["prompt_tokens"] == rows[1]["prompt_tokens"] > 0
 
 
 @pytest.mark.parametrize(
@@ -201,15 +222,16 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
             assert llm_picker("llm-large").complete("one").text
             assert llm_picker("llm-large@my_lab").complete("one").text
             assert llm_picker("llm-large@MY_LAB").complete("two").text
-            with pytest.raises(openai.AuthenticationError):
+            with pytest.raises(openai.APIConnectionError) as caught:
                 llm_picker("llm-large@mixed").complete("three")
+            assert "DREAM_ENDPOINT_MIXED_API_KEY" in explain(caught.value)
         assert (model_server.chat_calls(), other.counters()["by_status"]) == (1, {"200": 2, "401": 1})
 
 
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
     broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
     with gateway.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
-        door.call("configure", [broken], 0.002)
+        door.call("configure", [broken], first_backoff_seconds=0.002)
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("llm-large@lab").complete("hello")
     assert "header" in explain(caught.value)
@@ -308,7 +330,7 @@ def test_the_door_opened_last_counts(model_server, relay, no_environment):
     relay.script = lambda seen: chat_reply("scripted")
     for _ in range(2):
         with gateway.opened(settings) as door:
-            assert llm.complete("hello").text == "scripted"
+            assert llm.complete(f"hello {id(door)}").text == "scripted"
             assert usage(door, endpoint="relay")["calls"] == 1
 
 

@@ -9,7 +9,8 @@ from model_servers import KEY, endpoint_settings
 
 from dream import gateway
 from dream.errors import ConfigurationError, ServiceError, explain
-from dream.gateway import RayDoor, run_async
+from dream.gateway import RayDoor
+from dream.loop import run_async
 from dream.models import check_models, llm_picker
 
 

@@ -1,0 +1,160 @@
+"""How fast an endpoint may be asked: told in the settings, or learned from what it refuses.
+
+The rate is learned as TCP learns its own (Chiu and Jain, 1989): it grows a little with every answer, and is cut when
+the endpoint answers 429. Requests wait in one queue a trial, and the queues take turns.
+"""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+
+MAX_CONCURRENCY = 256
+CUT = 0.93
+GROWTH_A_SECOND = 0.02
+# how long refusals count as one: all that was under way when the limit was passed comes back refused
+LEAST_SECONDS_BETWEEN_CUTS = 1.0
+SLOWEST_A_SECOND = 0.2
+
+
+class Limiter:
+    """The pace of one endpoint, for the whole cluster: `acquire`, send, then `release` and say how it went.
+
+    Args:
+        requests_per_minute, tokens_per_minute: None where they are not known.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        max_concurrency: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._room = max_concurrency or MAX_CONCURRENCY
+        self._told = requests_per_minute / 60 if requests_per_minute else None
+        self._tokens_a_second = tokens_per_minute / 60 if tokens_per_minute else None
+        self._clock = clock
+        self._rate = self._told
+        self._in_flight = 0
+        self._queues: OrderedDict[str, deque[tuple[asyncio.Future[None], float]]] = OrderedDict()
+        self._next_request = self._next_tokens = self._paused_until = 0.0
+        self._period_started = self._last_success = self._last_cut = clock()
+        self._successes = self._refusals = self._refusals_in_a_row = 0
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """The rate in use; None while no limit is known."""
+        return self._rate * 60 if self._rate else None
+
+    @property
+    def last_success(self) -> float:
+        """When the endpoint last gave an answer, by the clock."""
+        return self._last_success
+
+    async def acquire(self, trial: str = "", tokens: float = 0) -> None:
+        """Wait for the permission to send one request of about so many tokens."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(trial, deque()).append((turn, tokens))
+        self._let_go()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """The request is over, however it went."""
+        self._in_flight -= 1
+        self._let_go()
+
+    def succeeded(self, headers: Mapping[str, str] | None = None) -> None:
+        """An answer came: the rate may grow, and the endpoint's own word on its limits is taken."""
+        now = self._clock()
+        since, self._last_success = now - self._last_success, now
+        self._successes += 1
+        self._refusals_in_a_row = 0
+        if self._rate is not None:
+            ceiling = self._told or float("inf")
+            self._rate = min(ceiling, self._rate * (1 + GROWTH_A_SECOND * min(since, 1.0)))
+        if headers:
+            self._take_word(headers, now)
+
+    def refused(self, retry_after: float | None) -> None:
+        """The endpoint said 429. One refusal among answers slows down; several in a row pause as it asks."""
+        now = self._clock()
+        self._refusals += 1
+        self._refusals_in_a_row += 1
+        if retry_after is not None and self._refusals_in_a_row > 1:
+            self._paused_until = max(self._paused_until, now + retry_after)
+        if now - self._last_cut >= LEAST_SECONDS_BETWEEN_CUTS:
+            self._cut(now)
+
+    def _cut(self, now: float) -> None:
+        """Slower: a little where most was answered, else down to what was answered since the last cut."""
+        period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
+        answered = self._successes / period
+        if self._rate is None or self._refusals > 0.2 * (self._successes + self._refusals):
+            self._rate = max(SLOWEST_A_SECOND, answered, (self._rate or 0) / 2)
+        else:
+            self._rate = max(SLOWEST_A_SECOND, self._rate * CUT)
+        self._last_cut = self._period_started = now
+        self._successes = self._refusals = 0
+
+    def _take_word(self, headers: Mapping[str, str], now: float) -> None:
+        """What OpenAI and others say with each answer: how much is left of a minute's allowance."""
+        for what in ("requests", "tokens"):
+            left = headers.get(f"x-ratelimit-remaining-{what}", "")
+            wait = seconds_of(headers.get(f"x-ratelimit-reset-{what}", ""))
+            if left.isdigit() and int(left) == 0 and wait is not None:
+                self._paused_until = max(self._paused_until, now + min(wait, 60.0))
+
+    def _let_go(self) -> None:
+        """Give permissions while there is room and time, one trial after the other."""
+        while self._queues and self._in_flight < self._room:
+            wait = max(self._paused_until, self._next_request, self._next_tokens) - self._clock()
+            if wait > 0:
+                self._wake_in(wait)
+                return
+            trial, queue = next(iter(self._queues.items()))
+            turn, tokens = queue.popleft()
+            self._queues.move_to_end(trial)
+            if not queue:
+                del self._queues[trial]
+            if turn.done():
+                continue
+            self._in_flight += 1
+            self._count(tokens)
+            turn.set_result(None)
+
+    def _count(self, tokens: float) -> None:
+        now = self._clock()
+        if self._rate is not None:
+            self._next_request = max(self._next_request, now - 0.25) + 1 / self._rate
+        if self._tokens_a_second is not None:
+            self._next_tokens = max(self._next_tokens, now - 1.0) + tokens / self._tokens_a_second
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(seconds, self._let_go)
+
+
+def seconds_of(text: str) -> float | None:
+    """A duration in OpenAI's way of writing it.
+
+    Example:
+        >>> seconds_of("1m30s"), seconds_of("250ms"), seconds_of("2"), seconds_of("soon")
+        (90.0, 0.25, 2.0, None)
+    """
+
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts)
