@@ -38,12 +38,12 @@ class BudgetError(DreamError):
     """A ceiling is reached: no further call is sent, what was done is kept, a later run can go on from there."""
 
 
-def cause_of(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """The error itself or what caused it, if it is of this kind: clients wrap what their transport raises."""
+def first_cause(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The error itself or what caused it, if it is of such a kind: clients wrap what their transport raises."""
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:
-        if isinstance(link, kind):
+        if isinstance(link, kinds):
             return link
         seen.append(link)
         link = link.__cause__ or link.__context__

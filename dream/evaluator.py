@@ -7,13 +7,15 @@ error: it is counted, never averaged in or away.
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dream.errors import ConfigurationError, explain
+from dream.errors import BudgetError, ConfigurationError, ServiceError, explain, first_cause
 from dream.loop import run_async
 from dream.records import Answer, Evaluation, GoldenQuestion, Score
 from dream.settings import prepare_libraries
+from dream.transport import CallTimes, call_times
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -28,12 +30,16 @@ METRICS = (
     "answer_correctness",
     "answer_similarity",
 )
-MAX_CONCURRENT_QUESTIONS = 16
+MAX_CONCURRENT_QUESTIONS = 64
+BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
 # answer paid three times, so DREAM asks once unless told otherwise.
 STRICTNESS = 1
 # What LlamaIndex puts in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
+
+# What ends an evaluation, because every further question would meet it too; anything else is one question's failure.
+_ENDS_ALL = (BudgetError, ServiceError, ConfigurationError)
 
 _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
 
@@ -48,7 +54,10 @@ def evaluator(
     max_concurrency: int = MAX_CONCURRENT_QUESTIONS,
     strictness: int = STRICTNESS,
     trial: str = "",
-    on_question: Callable[[int], None] | None = None,
+    repeat: int = 0,
+    known: Evaluation | None = None,
+    block_size: int = BLOCK_SIZE,
+    on_block: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Ask every question, keep answers with their contexts, and score them.
 
@@ -60,20 +69,51 @@ def evaluator(
         max_concurrency: questions in work at the same time.
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
-        on_question: called with the number of questions done, after each.
+        repeat: number of the judgement; another one asks the judge anew instead of taking the cache's answer.
+        known: what an earlier run found: its questions are not asked again, unless something failed in them.
+        on_block: called with each `block_size` questions, as they are done.
 
     Raises:
         ConfigurationError: for an unknown metric, listing the valid ones; for a number below 1.
+        BudgetError, ServiceError: when the budget is spent or the key refused; finished questions went to `on_block`.
     """
     check_metrics(metrics)
-    if max_concurrency < 1 or strictness < 1:
-        raise ConfigurationError(f"max_concurrency={max_concurrency}, strictness={strictness}: give at least 1")
+    numbers = {"max_concurrency": max_concurrency, "strictness": strictness, "block_size": block_size}
+    if wrong := {name: value for name, value in numbers.items() if value < 1}:
+        raise ConfigurationError(f"{wrong}: give at least 1")
     prepare_libraries()
     from dream.judge import Judge
 
-    judge = Judge(metrics, judge_llm, judge_embed_model, strictness, trial)
+    judge = Judge(metrics, judge_llm, judge_embed_model, strictness, trial, repeat)
     _count_tokens()
-    return run_async(_evaluate(query_engine, golden_dataset, judge, max_concurrency, on_question))
+    done = {one.answers[0].question_id: one for one in by_question(known, metrics)} if known else {}
+    asked = [question for question in golden_dataset if question.id not in done]
+    for one in run_async(_evaluate(query_engine, asked, judge, max_concurrency, _Blocks(block_size, on_block))):
+        done[one.answers[0].question_id] = one
+    return joined(done[question.id] for question in golden_dataset)
+
+
+def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluation]:
+    """One evaluation for each question that was answered and scored on all metrics without a failure."""
+    scores: dict[str, list[Score]] = {answer.question_id: [] for answer in evaluation.answers}
+    for score in evaluation.scores:
+        scores.setdefault(score.question_id, []).append(score)
+    return [
+        Evaluation((answer,), tuple(scores[answer.question_id]))
+        for answer in evaluation.answers
+        if answer.error is None
+        and {score.metric for score in scores[answer.question_id]} == set(metrics)
+        and all(score.error is None for score in scores[answer.question_id])
+    ]
+
+
+def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
+    """Several evaluations as one, in their order."""
+    parts = list(evaluations)
+    return Evaluation(
+        tuple(answer for part in parts for answer in part.answers),
+        tuple(score for part in parts for score in part.scores),
+    )
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
@@ -83,49 +123,70 @@ def check_metrics(metrics: Sequence[str]) -> None:
         raise ConfigurationError(f"metrics={list(metrics)}: name each at most once, of: {', '.join(METRICS)}")
 
 
+@dataclass
+class _Blocks:
+    """Hands finished questions on, `size` at a time."""
+
+    size: int
+    on_block: Callable[[Evaluation], None] | None
+    waiting: list[Evaluation] = field(default_factory=list)
+
+    def add(self, one: Evaluation) -> None:
+        self.waiting.append(one)
+        if len(self.waiting) >= self.size:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        if self.waiting and self.on_block is not None:
+            self.on_block(joined(self.waiting))
+        self.waiting = []
+
+
 async def _evaluate(
     query_engine: "BaseQueryEngine",
     golden_dataset: Sequence[GoldenQuestion],
     judge: "Judge",
     max_concurrency: int,
-    on_question: Callable[[int], None] | None,
-) -> Evaluation:
+    blocks: _Blocks,
+) -> list[Evaluation]:
+    """One evaluation a question. Blocks are filled as questions are done, so that none waits for a slower one."""
     room = asyncio.Semaphore(max_concurrency)
-    done = 0
 
-    async def work(question: GoldenQuestion) -> tuple[Answer, list[Score]]:
-        nonlocal done
+    async def work(question: GoldenQuestion) -> Evaluation:
         async with room:
             answer = await _ask(query_engine, question)
             scores = await judge.score(question, answer)
-        done += 1
-        if on_question is not None:
-            on_question(done)
-        return answer, scores
+        one = Evaluation((answer,), tuple(scores))
+        blocks.add(one)
+        return one
 
     tasks = [asyncio.create_task(work(question)) for question in golden_dataset]
     try:
-        pairs = await asyncio.gather(*tasks)
+        return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
-    return Evaluation(
-        tuple(answer for answer, _ in pairs),
-        tuple(score for _, scores in pairs for score in scores),
-    )
+        blocks.hand_on()
 
 
 async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion) -> Answer:
     from dream.passages import passages
 
     counts: list[Mapping[str, int]] = []
+    times = CallTimes()
     _token_counts.set(counts)
+    call_times.set(times)
     started = time.monotonic()
     try:
         response = await query_engine.aquery(question.question)
     except Exception as error:  # noqa: BLE001 - a failed question is a value, and what failed is kept
+        if (end := first_cause(error, _ENDS_ALL)) is not None:
+            raise end from None
         return Answer(question.id, None, latency_seconds=time.monotonic() - started, error=explain(error))
-    seconds = time.monotonic() - started
+    finally:
+        call_times.set(None)
+    # as it would be for a single user with no cache: what the endpoint took instead of what was waited for
+    seconds = max(0.0, time.monotonic() - started - times.waited) + times.of_endpoint
     contexts = passages(response.source_nodes)
     text = _text(response)
     if not contexts or not text:

@@ -1,36 +1,32 @@
 """`experiment(config)` is one trial; `run_experiment(search_space)` is all of them, fanned out by Ray Tune.
 
-Trials send what they find to a mailbox; the process that called `run_experiment` empties it, writes results to
-storage, logs them to MLflow and shows progress. So workers need no access to storage or MLflow.
+What trials find goes to `dream.recorder` a block of questions at a time, so that nothing paid is lost.
 """
 
-import asyncio
-import contextlib
 import json
 import re
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dream import cluster, gateway, results, tracking
+from dream import cluster, gateway, results
 from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets, explain
-from dream.evaluator import METRICS, check_metrics, evaluator
-from dream.golden_dataset import load_golden_dataset
+from dream.evaluator import METRICS, check_metrics, evaluator, joined
+from dream.golden_dataset import load_golden_dataset, question_from_json
 from dream.indexes import build_index
+from dream.meter import spent_of
 from dream.models import check_identifiers, check_models, embed_model_picker, endpoint_urls, llm_picker
 from dream.query_engines import find_rag_method, query_engine_picker
-from dream.records import ExperimentResult, GoldenDataset, Trial, TrialResult
+from dream.recorder import Mailbox, Recorder, collecting
+from dream.records import Evaluation, ExperimentResult, GoldenDataset, Trial, TrialResult
 from dream.search_space import SearchSpace, default_search_space
 from dream.settings import Settings
-from dream.storage import open_storage
+from dream.storage import Storage, open_storage
 from dream.versions import versions
-
-POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,17 @@ class Shared:
 
 
 def experiment(
-    config: Mapping[str, Any], shared: Shared, on_question: Callable[[int], None] | None = None
+    config: Mapping[str, Any],
+    shared: Shared,
+    known: Evaluation | None = None,
+    on_block: Callable[[Evaluation], None] | None = None,
 ) -> TrialResult:
     """One trial, whole: documents become an index, the index a query engine, its answers scores.
 
     Args:
         config: `query_engine_identifier`, `llm_identifier`, `embed_model_identifier` and the method's parameters.
+        known: questions that were finished by an earlier run.
+        on_block: called with finished questions, some at a time.
     """
     started = time.monotonic()
     trial = Trial.from_config(config)
@@ -67,19 +68,20 @@ def experiment(
         judge_embed_model=shared.judge_embed_model,
         metrics=shared.metrics,
         trial=trial.id,
-        on_question=on_question,
+        known=known,
+        on_block=on_block,
     )
-    usage = tuple(gateway.door().call("usage", trial.id))
-    return TrialResult(trial, evaluation, time.monotonic() - started, len(index.docstore.docs), usage)
+    return TrialResult(trial, evaluation, time.monotonic() - started, len(index.docstore.docs))
 
 
 def run_experiment(
     search_space: SearchSpace | None = None,
     *,
     name: str | None = None,
-    golden_dataset: str | GoldenDataset = "golden",
+    resume: str | None = None,
+    golden_dataset: str | GoldenDataset | None = None,
     documents_uri: str | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
     max_concurrent_trials: int | None = None,
     settings: Settings | None = None,
     show: Callable[[str], None] | None = print,
@@ -89,8 +91,11 @@ def run_experiment(
     Args:
         search_space: by default every RAG method with the LLMs and embedding models of the settings.
         name: by default `experiment-<date>-<time>`.
-        golden_dataset: the name of one in storage, or the dataset itself.
+        resume: the name of an experiment to go on with, or to start if there is none yet. Questions that were
+            finished are not asked again; those that failed are. Arguments that are given must be the same as then.
+        golden_dataset: the name of one in storage (by default "golden"), or the dataset itself.
         documents_uri: where the documents are, by default `settings.documents_uri`.
+        metrics: names in `dream.evaluator.METRICS`, by default all.
         max_concurrent_trials: by default one for each CPU of the cluster.
         show: takes a line of progress at a time; None for silence.
 
@@ -102,30 +107,124 @@ def run_experiment(
         ServiceError: when the cluster or a model does not answer, before any trial is started.
     """
     settings = settings or Settings.from_environment()
-    space = search_space or default_search_space(settings)
-    name = name or datetime.now(UTC).strftime("experiment-%Y%m%d-%H%M%S")
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
+    open_storage(settings.cache_uri, settings).ensure()
+    name = _checked_name(name, resume)
+    exists = results.experiment_exists(storage, name)
+    if exists and not resume:
+        raise ConfigurationError(
+            f"experiment {name!r} exists in {settings.experiments_uri}: choose another name, or go on with it: "
+            f"resume={name!r} (dream run --resume {name})"
+        )
+    before = results.load_manifest(storage, name) if exists else None
+    if before:
+        work = _as_before(before, search_space, golden_dataset, documents_uri, metrics, settings)
+    else:
+        work = _as_asked(search_space, golden_dataset, documents_uri, metrics, settings)
+    trials, shared = work.trials, work.shared
+    known, partly = _what_is_known(storage, name, trials) if before else ({}, {})
+    usage_before = results.load_usage(storage, name) if before else []
+    to_run = [trial for trial in trials if trial.id not in known]
+    with cluster.connected(settings) as ray_cluster, gateway.opened(settings, spent_of(usage_before)):
+        if to_run:
+            check_models(
+                [shared.judge_llm, *(trial.llm_identifier for trial in to_run)],
+                [shared.judge_embed_model, *(trial.embed_model_identifier for trial in to_run)],
+            )
+        manifest = before or _manifest(name, work, settings, ray_cluster)
+        results.save_manifest(storage, name, manifest)
+        recorder = Recorder(
+            name, manifest, trials, storage, settings, show or (lambda line: None), known, partly, usage_before
+        )
+        if to_run:
+            _tune(to_run, shared, recorder, max_concurrent_trials or ray_cluster.cpus)
+        return recorder.finish()
+
+
+def _checked_name(name: str | None, resume: str | None) -> str:
+    if name and resume and name != resume:
+        raise ConfigurationError(f"name={name!r} and resume={resume!r}: give one of them")
+    name = resume or name or datetime.now(UTC).strftime("experiment-%Y%m%d-%H%M%S")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigurationError(f"name={name!r}: use letters, digits, '.', '_' and '-'")
-    if results.experiment_exists(storage, name):
-        raise ConfigurationError(f"experiment {name!r} exists in {settings.experiments_uri}: choose another name")
-    trials = space.trials(settings)
+    return name
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What an experiment consists of."""
+
+    trials: tuple[Trial, ...]
+    shared: Shared
+    documents_uri: str
+    documents_digest: str
+
+
+def _as_asked(
+    search_space: SearchSpace | None,
+    golden_dataset: str | GoldenDataset | None,
+    documents_uri: str | None,
+    metrics: Sequence[str] | None,
+    settings: Settings,
+) -> _Work:
+    trials = (search_space or default_search_space(settings)).trials(settings)
+    metrics = METRICS if metrics is None else tuple(metrics)
     check_metrics(metrics)
     _check_judge(settings)
-    golden = load_golden_dataset(golden_dataset, settings)
-    loaded = load_documents(open_storage(documents_uri or settings.documents_uri, settings))
-    shared = Shared(loaded.documents, golden, settings.judge_llm, settings.judge_embed_model, tuple(metrics))
-    with cluster.connected(settings) as ray_cluster, gateway.opened(settings):
-        check_models(
-            [settings.judge_llm, *(trial.llm_identifier for trial in trials)],
-            [settings.judge_embed_model, *(trial.embed_model_identifier for trial in trials)],
+    golden = load_golden_dataset(golden_dataset or "golden", settings)
+    documents_uri = documents_uri or settings.documents_uri
+    loaded = load_documents(open_storage(documents_uri, settings))
+    shared = Shared(loaded.documents, golden, settings.judge_llm, settings.judge_embed_model, metrics)
+    return _Work(trials, shared, documents_uri, loaded.digest)
+
+
+def _as_before(
+    manifest: Mapping[str, Any],
+    search_space: SearchSpace | None,
+    golden_dataset: str | GoldenDataset | None,
+    documents_uri: str | None,
+    metrics: Sequence[str] | None,
+    settings: Settings,
+) -> _Work:
+    """The work of an experiment that was started earlier; arguments that are given must say the same."""
+    trials = tuple(Trial(**planned) for planned in manifest["trials"])
+    questions, then = manifest["golden_dataset"]["questions"], manifest["golden_dataset"]
+    golden = GoldenDataset(tuple(question_from_json(row) for row in questions), then["uri"])
+    documents_uri = documents_uri or manifest["documents"]["uri"]
+    loaded = load_documents(open_storage(documents_uri, settings))
+    pairs = {"the documents": (loaded.digest, manifest["documents"]["digest"])}
+    if search_space is not None:
+        pairs["the trials"] = ({trial.id for trial in search_space.trials(settings)}, {trial.id for trial in trials})
+    if golden_dataset is not None:
+        pairs["the golden questions"] = (load_golden_dataset(golden_dataset, settings).digest, then["digest"])
+    if metrics is not None:
+        pairs["the metrics"] = (set(metrics), set(manifest["metrics"]))
+    if changed := [f"{what} differ from those it was started with" for what, (a, b) in pairs.items() if a != b]:
+        remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
+        raise ConfigurationError(bullets(f"experiment {manifest['name']!r} cannot go on; {remedy}:", changed))
+    judge = (manifest["judge_llm"], manifest["judge_embed_model"])
+    shared = Shared(loaded.documents, golden, *judge, tuple(manifest["metrics"]))
+    return _Work(trials, shared, documents_uri, loaded.digest)
+
+
+def _what_is_known(
+    storage: Storage, name: str, trials: Sequence[Trial]
+) -> tuple[dict[str, TrialResult], dict[str, Evaluation]]:
+    """Results of an earlier run that are whole, and the finished questions of the other trials."""
+    known, partly = {}, {}
+    for result in results.load_results(storage, name, trials):
+        evaluation = result.evaluation
+        failed = evaluation and (
+            any(answer.error for answer in evaluation.answers) or any(score.error for score in evaluation.scores)
         )
-        manifest = _manifest(name, trials, shared, settings, ray_cluster, documents_uri, loaded.digest)
-        results.save_manifest(storage, name, manifest)
-        recorder = _Recorder(name, manifest, trials, storage, settings, show or (lambda line: None))
-        _tune(trials, shared, recorder, max_concurrent_trials or ray_cluster.cpus)
-    return recorder.finish()
+        if result.error is None and not failed:
+            known[result.trial.id] = result
+            continue
+        partly[result.trial.id] = joined(
+            [results.load_blocks(storage, name, result.trial.id), *([evaluation] if evaluation else [])]
+        )
+    return known, partly
 
 
 def _check_judge(settings: Settings) -> None:
@@ -134,15 +233,8 @@ def _check_judge(settings: Settings) -> None:
         raise ConfigurationError(bullets("the judge cannot be used:", problems))
 
 
-def _manifest(
-    name: str,
-    trials: Sequence[Trial],
-    shared: Shared,
-    settings: Settings,
-    ray_cluster: cluster.Cluster,
-    documents_uri: str | None,
-    documents_digest: str,
-) -> dict[str, Any]:
+def _manifest(name: str, work: _Work, settings: Settings, ray_cluster: cluster.Cluster) -> dict[str, Any]:
+    trials, shared = work.trials, work.shared
     identifiers = {settings.judge_llm, settings.judge_embed_model}
     for trial in trials:
         identifiers |= {trial.llm_identifier, trial.embed_model_identifier}
@@ -155,7 +247,7 @@ def _manifest(
         "judge_llm": shared.judge_llm,
         "judge_embed_model": shared.judge_embed_model,
         "endpoints": endpoint_urls(sorted(identifiers)),
-        "documents": {"uri": documents_uri or settings.documents_uri, "digest": documents_digest},
+        "documents": {"uri": work.documents_uri, "digest": work.documents_digest},
         "golden_dataset": {
             "uri": shared.golden_dataset.uri,
             "digest": shared.golden_dataset.digest,
@@ -167,104 +259,40 @@ def _manifest(
     return json.loads(json.dumps(manifest))  # what comes back from storage, where tuples are lists
 
 
-@dataclass
-class _Recorder:
-    """Keeps what trials send: in storage and MLflow at once, and in memory for the caller."""
-
-    name: str
-    manifest: Mapping[str, Any]
-    trials: Sequence[Trial]
-    storage: Any
-    settings: Settings
-    show: Callable[[str], None]
-    _results: dict[str, TrialResult] = field(default_factory=dict)
-    _questions: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._tracker = tracking.Tracker(self.settings, self.manifest, self.show)
-        self._started = time.monotonic()
-        self._n_questions = len(self.manifest["golden_dataset"]["questions"])
-        self.show(f"{self.name}: {len(self.trials)} trials x {self._n_questions} questions")
-
-    def question_done(self, trial_id: str, done: int) -> None:
-        self._questions[trial_id] = done
-        total = len(self.trials) * self._n_questions
-        everything = sum(self._questions.values())
-        if everything * 10 // total > (everything - 1) * 10 // total:
-            self.show(f"  {everything} of {total} questions ({time.monotonic() - self._started:.0f} s)")
-
-    def trial_done(self, result: TrialResult) -> None:
-        if result.trial.id in self._results:
-            return
-        self._results[result.trial.id] = result
-        results.save_result(self.storage, self.name, result)
-        self._tracker.log_trial(result)
-        state = f"FAILED: {result.error}" if result.error else f"done in {result.seconds:.1f} s"
-        self.show(f"  trial {len(self._results)} of {len(self.trials)}: {result.trial.name}: {state}")
-
-    def lost(self, errors: Mapping[str, str]) -> None:
-        """Record trials that ended without a word, such as those of a killed worker."""
-        for trial in self.trials:
-            if trial.id not in self._results:
-                reason = errors.get(trial.id, "the trial ended without a result; its worker may have been killed")
-                self.trial_done(TrialResult(trial, error=reason))
-
-    def finish(self) -> ExperimentResult:
-        outcome = ExperimentResult(self.name, self.manifest, tuple(self._results[t.id] for t in self.trials))
-        results.save_table(self.storage, outcome)
-        self._tracker.finish(outcome)
-        return outcome
-
-
-class _Mailbox:
-    """A Ray actor between trials and the driver; `collect` waits briefly, so that polling is cheap."""
-
-    def __init__(self) -> None:
-        self._letters: list[tuple[str, Any]] = []
-        self._arrived = asyncio.Event()
-
-    async def post(self, kind: str, content: Any) -> None:
-        self._letters.append((kind, content))
-        self._arrived.set()
-
-    async def collect(self) -> list[tuple[str, Any]]:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), POLL_SECONDS)
-        self._arrived.clear()
-        letters, self._letters = self._letters, []
-        return letters
-
-
 def _trainable(config: Mapping[str, Any], shared: Shared, mailbox: Any) -> None:
     """The function that Ray Tune calls on a worker. A failed trial is a result, not an exception."""
+    import ray
     from ray import tune
 
     trial = Trial.from_config(config["trial"])
+    known: Evaluation = ray.get(mailbox.known.remote(trial.id))
+    done = len(known.answers)
 
-    def on_question(done: int) -> None:
-        mailbox.post.remote("question", (trial.id, done))
+    def on_block(block: Evaluation) -> None:
+        nonlocal done
+        done += len(block.answers)
+        mailbox.block.remote(trial.id, block)
+        tune.report({"questions": done, **_means(block)})
 
     try:
-        result = experiment(config["trial"], shared, on_question)
+        result = experiment(config["trial"], shared, known, on_block)
     except Exception as error:  # noqa: BLE001 - recorded as the trial's result
         result = TrialResult(trial, error=explain(error))
-    import ray
-
-    ray.get(mailbox.post.remote("trial", result))
-    tune.report(_tune_metrics(result))
+    ray.get(mailbox.trial.remote(result))
+    tune.report({"questions": done, "failed": result.error is not None, **_means(result.evaluation)})
 
 
-def _tune_metrics(result: TrialResult) -> dict[str, Any]:
-    summaries = result.evaluation.summaries() if result.evaluation else ()
-    means = {summary.metric: summary.mean for summary in summaries if summary.mean is not None}
-    return {"failed": result.error is not None, **means}
+def _means(evaluation: Evaluation | None) -> dict[str, float]:
+    summaries = evaluation.summaries() if evaluation else ()
+    return {summary.metric: summary.mean for summary in summaries if summary.mean is not None}
 
 
-def _tune(trials: Sequence[Trial], shared: Shared, recorder: _Recorder, max_concurrent_trials: int) -> None:
+def _tune(trials: Sequence[Trial], shared: Shared, recorder: Recorder, max_concurrent_trials: int) -> None:
     import ray
     from ray import tune
 
-    mailbox = ray.remote(_Mailbox).options(num_cpus=0, max_concurrency=1000).remote()
+    head = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}, "max_concurrency": 1000}
+    mailbox = ray.remote(Mailbox).options(**head).remote(dict(recorder.partly))
     trainable = tune.with_parameters(_trainable, shared=shared, mailbox=mailbox)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
@@ -277,48 +305,10 @@ def _tune(trials: Sequence[Trial], shared: Shared, recorder: _Recorder, max_conc
             verbose=0,
         ),
     )
-    with _collecting(mailbox, recorder):
+    with collecting(mailbox, recorder):
         grid = tuner.fit()
     errors = {}
     for outcome in (grid[i] for i in range(len(grid))):
         if outcome.error is not None and outcome.config is not None:
             errors[Trial.from_config(outcome.config["trial"]).id] = explain(outcome.error)
     recorder.lost(errors)
-
-
-@contextlib.contextmanager
-def _collecting(mailbox: Any, recorder: _Recorder) -> Iterator[None]:
-    """Empty the mailbox in a thread while Ray Tune runs; what went wrong there is raised at the end."""
-    import ray
-
-    stop = threading.Event()
-    problems: list[BaseException] = []
-
-    def deliver() -> int:
-        letters = ray.get(mailbox.collect.remote())
-        for kind, content in letters:
-            if kind == "trial":
-                recorder.trial_done(content)
-            else:
-                recorder.question_done(*content)
-        return len(letters)
-
-    def collect() -> None:
-        while not stop.is_set():
-            try:
-                deliver()
-            except Exception as error:  # noqa: BLE001 - raised by the thread that waits
-                problems.append(error)
-                return
-
-    collector = threading.Thread(target=collect, name="dream-collector", daemon=True)
-    collector.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        collector.join()
-    if problems:
-        raise problems[0]
-    while deliver():
-        pass

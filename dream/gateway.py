@@ -390,12 +390,16 @@ class RayDoor:
 @contextmanager
 def _without_wrapping() -> Iterator[None]:
     """Raise what the actor raised, without the page of text that Ray puts around it."""
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayActorError, RayTaskError
 
     try:
         yield
     except RayTaskError as error:
         raise error.cause from None
+    except RayActorError as error:
+        reason = " ".join(str(error).split())[:200]
+        remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
+        raise ServiceError(f"the model gateway is gone (Actor died: {reason}): {remedy}") from None
 
 
 _door: Door | None = None

@@ -123,6 +123,11 @@ def golden_table(questions: Sequence[GoldenQuestion]) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=pandas.Index(COLUMNS))
 
 
+def question_from_json(row: Mapping[str, Any]) -> GoldenQuestion:
+    """A question as a manifest keeps it."""
+    return GoldenQuestion(**{**row, "reference_contexts": tuple(row["reference_contexts"])})
+
+
 def _check_name(name: str) -> None:
     if not name or "/" in name or name.startswith("."):
         raise ConfigurationError(f"name={name!r}: give a plain name without '/', e.g. 'golden'")

@@ -6,11 +6,14 @@ found or classified no statement.
 """
 
 import asyncio
+import contextvars
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from ragas.embeddings import OpenAIEmbeddings
+from ragas.llms.base import InstructorBaseRagasLLM
 from ragas.metrics.collections import (
     AnswerCorrectness,
     AnswerRelevancy,
@@ -23,7 +26,7 @@ from ragas.metrics.collections import (
 from ragas.metrics.collections.answer_correctness.util import ClassificationWithReason
 from ragas.metrics.result import MetricResult
 
-from dream.errors import DataError, explain
+from dream.errors import BudgetError, ConfigurationError, DataError, ServiceError, explain, first_cause
 from dream.models import judge_embed_model_picker, judge_llm_picker
 from dream.records import Answer, GoldenQuestion, Score
 
@@ -45,14 +48,28 @@ class Judge:
         llm, embed_model: model identifiers.
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
+        repeat: number of the judgement, where it is repeated on purpose.
     """
 
-    def __init__(self, metrics: Sequence[str], llm: str, embed_model: str, strictness: int, trial: str = "") -> None:
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        llm: str,
+        embed_model: str,
+        strictness: int,
+        trial: str = "",
+        repeat: int = 0,
+    ) -> None:
         self._embeddings = _EmbeddedOnce(judge_embed_model_picker(embed_model, trial=trial))
-        judge = judge_llm_picker(llm, trial=trial)
+        judge = judge_llm_picker(llm, trial=trial, repeat=repeat)
+        # the same request several times: each its own number, or the cache would make one answer of them
+        numbers = range(repeat * strictness, (repeat + 1) * strictness)
+        in_turn = _InTurn([judge_llm_picker(llm, trial=trial, repeat=number) for number in numbers])
         make = {
             "faithfulness": lambda: Faithfulness(llm=judge),
-            "answer_relevancy": lambda: AnswerRelevancy(llm=judge, embeddings=self._embeddings, strictness=strictness),
+            "answer_relevancy": lambda: _AnswerRelevancy(
+                llm=in_turn, embeddings=self._embeddings, strictness=strictness
+            ),
             "context_precision": lambda: ContextPrecision(llm=judge),
             "context_recall": lambda: ContextRecall(llm=judge),
             "answer_correctness": lambda: _AnswerCorrectness(llm=judge, embeddings=self._embeddings),
@@ -78,6 +95,8 @@ class Judge:
         try:
             result = await self._metrics[name].ascore(**arguments)
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
+            if (end := first_cause(error, (BudgetError, ServiceError, ConfigurationError))) is not None:
+                raise end from None
             return Score(question_id, name, None, error=explain(error))
         value = float(result.value)
         if math.isnan(value):
@@ -101,6 +120,31 @@ class _EmbeddedOnce(OpenAIEmbeddings):
     def embed_text(self, text: str, **kwargs: Any) -> list[float]:
         """The vector of a text that `aembed_text` has given before, without ragas' blocking call."""
         return self._tasks[text].result()
+
+
+class _InTurn(InstructorBaseRagasLLM):
+    """Judges asked one after the other, from the first on in each task that calls `start`."""
+
+    def __init__(self, judges: Sequence[InstructorBaseRagasLLM]) -> None:
+        self._judges = judges
+        self._turn: contextvars.ContextVar[Iterator[InstructorBaseRagasLLM]] = contextvars.ContextVar("turn")
+
+    def start(self) -> None:
+        self._turn.set(itertools.cycle(self._judges))
+
+    async def agenerate(self, prompt: str, response_model: Any) -> Any:
+        return await next(self._turn.get()).agenerate(prompt, response_model)
+
+    def generate(self, prompt: str, response_model: Any) -> Any:
+        return next(self._turn.get()).generate(prompt, response_model)
+
+
+class _AnswerRelevancy(AnswerRelevancy):
+    """ragas' metric, except that each of its `strictness` requests is one of its own."""
+
+    async def ascore(self, user_input: str, response: str) -> MetricResult:
+        cast(_InTurn, self.llm).start()
+        return await super().ascore(user_input, response)
 
 
 class _AnswerSimilarity(SemanticSimilarity):

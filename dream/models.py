@@ -18,7 +18,7 @@ from dream.gateway import door
 from dream.loop import run_async
 from dream.meter import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI, Settings, prepare_libraries
-from dream.transport import STAGE_HEADER, TRIAL_HEADER, AsyncGatewayTransport, GatewayTransport
+from dream.transport import REPEAT_HEADER, STAGE_HEADER, TRIAL_HEADER, AsyncGatewayTransport, GatewayTransport
 
 if TYPE_CHECKING:
     from llama_index.embeddings.openai import OpenAIEmbedding
@@ -98,13 +98,18 @@ def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = ""
     )
 
 
-def judge_llm_picker(identifier: str, *, stage: str = "judge", trial: str = "") -> "InstructorBaseRagasLLM":
-    """The LLM in the form that ragas' metrics and testset generator take (structured answers)."""
+def judge_llm_picker(
+    identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0
+) -> "InstructorBaseRagasLLM":
+    """The LLM in the form that ragas' metrics and testset generator take (structured answers).
+
+    With another `repeat` number the same prompts are asked anew instead of being answered from the cache.
+    """
     prepare_libraries()
     from ragas.llms import llm_factory
 
     endpoint, model = split_identifier(identifier)
-    return llm_factory(model, client=_openai_client(endpoint, stage, trial), max_tokens=JUDGE_MAX_TOKENS)
+    return llm_factory(model, client=_openai_client(endpoint, stage, trial, repeat), max_tokens=JUDGE_MAX_TOKENS)
 
 
 def judge_embed_model_picker(identifier: str, *, stage: str = "judge", trial: str = "") -> "OpenAIEmbeddings":
@@ -196,15 +201,15 @@ def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[st
     return problems
 
 
-def _http_clients(stage: str, trial: str) -> tuple[httpx.Client, httpx.AsyncClient]:
-    headers = {STAGE_HEADER: stage, TRIAL_HEADER: trial}
+def _http_clients(stage: str, trial: str, repeat: int = 0) -> tuple[httpx.Client, httpx.AsyncClient]:
+    headers = {STAGE_HEADER: stage, TRIAL_HEADER: trial, REPEAT_HEADER: str(repeat)}
     return (
         httpx.Client(transport=GatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
         httpx.AsyncClient(transport=AsyncGatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
     )
 
 
-def _openai_client(endpoint: str, stage: str, trial: str) -> "AsyncOpenAI":
+def _openai_client(endpoint: str, stage: str, trial: str, repeat: int = 0) -> "AsyncOpenAI":
     from openai import AsyncOpenAI
 
     return AsyncOpenAI(
@@ -212,7 +217,7 @@ def _openai_client(endpoint: str, stage: str, trial: str) -> "AsyncOpenAI":
         api_key=_KEY_WITH_GATEWAY,
         max_retries=0,
         timeout=TIMEOUT_SECONDS,
-        http_client=_http_clients(stage, trial)[1],
+        http_client=_http_clients(stage, trial, repeat)[1],
     )
 
 

@@ -184,8 +184,19 @@ class GoldenDataset:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """A whole experiment: what was run (`manifest`, plain JSON) and every trial's result, in grid order."""
+    """A whole experiment: what was run (`manifest`, plain JSON) and every trial's result, in grid order.
+
+    `usage` is the gateway's meter over all its runs, one row an endpoint, model, stage and trial; rows without a
+    trial are of what trials share, such as indexes.
+    """
 
     name: str
     manifest: Mapping[str, Any]
     results: tuple[TrialResult, ...]
+    usage: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the experiment ended before it was done, such as its budget; None where it did not."""
+        errors = (result.error for result in self.results if result.error and "stopped at budget" in result.error)
+        return next(errors, None)

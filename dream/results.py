@@ -2,10 +2,12 @@
 
 <experiment>/manifest.json        what was run: trials, judge, golden dataset, versions
 <experiment>/trials/<id>.json     {config, summary, answers, scores, usage, error} of one trial
+<experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
+<experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +28,7 @@ from dream.storage import Storage, open_storage
 
 MANIFEST = "manifest.json"
 TABLE = "results.csv"
+USAGE = "usage.json"
 
 
 def result_to_json(result: TrialResult) -> dict[str, Any]:
@@ -47,12 +50,7 @@ def result_to_json(result: TrialResult) -> dict[str, Any]:
 
 def result_from_json(data: Mapping[str, Any]) -> TrialResult:
     """A trial's result from the JSON that `result_to_json` wrote."""
-    evaluation = None
-    if data["answers"] is not None:
-        evaluation = Evaluation(
-            tuple(_answer(answer) for answer in data["answers"]),
-            tuple(Score(**score) for score in data["scores"]),
-        )
+    evaluation = _evaluation(data) if data["answers"] is not None else None
     trial = Trial(**data["trial"])
     return TrialResult(trial, evaluation, data["seconds"], data["n_nodes"], tuple(data["usage"]), data["error"])
 
@@ -62,9 +60,50 @@ def save_manifest(storage: Storage, name: str, manifest: Mapping[str, Any]) -> N
     storage.write_json(f"{name}/{MANIFEST}", dict(manifest))
 
 
+def load_manifest(storage: Storage, name: str) -> dict[str, Any]:
+    """What an experiment was started with."""
+    return storage.read_json(f"{name}/{MANIFEST}")
+
+
 def save_result(storage: Storage, name: str, result: TrialResult) -> None:
     """Write one trial's result, whole or not at all."""
     storage.write_json(f"{name}/trials/{result.trial.id}.json", result_to_json(result))
+
+
+def save_block(storage: Storage, name: str, trial_id: str, block: Evaluation) -> None:
+    """Write some finished questions of a trial that goes on."""
+    first = block.answers[0].question_id
+    content = {
+        "answers": [asdict(answer) for answer in block.answers],
+        "scores": [asdict(score) for score in block.scores],
+    }
+    storage.write_json(f"{name}/blocks/{trial_id}/{first}.json", content)
+
+
+def load_blocks(storage: Storage, name: str, trial_id: str) -> Evaluation:
+    """The questions of a trial that were finished, whether or not the trial was."""
+    stored = storage.list(f"{name}/blocks/{trial_id}/")
+    parts = [_evaluation(storage.read_json(item.key)) for item in stored]
+    return Evaluation(
+        tuple({answer.question_id: answer for part in parts for answer in part.answers}.values()),
+        tuple({(score.question_id, score.metric): score for part in parts for score in part.scores}.values()),
+    )
+
+
+def delete_blocks(storage: Storage, name: str, trial_id: str) -> None:
+    """Remove the blocks of a trial whose result is whole."""
+    for item in storage.list(f"{name}/blocks/{trial_id}/"):
+        storage.delete(item.key)
+
+
+def save_usage(storage: Storage, name: str, usage: Sequence[Mapping[str, Any]]) -> None:
+    """Write the meter."""
+    storage.write_json(f"{name}/{USAGE}", list(usage))
+
+
+def load_usage(storage: Storage, name: str) -> list[dict[str, Any]]:
+    """The meter of all runs so far; empty where none was kept."""
+    return storage.read_json(f"{name}/{USAGE}") if storage.exists(f"{name}/{USAGE}") else []
 
 
 def save_table(storage: Storage, experiment: ExperimentResult) -> None:
@@ -96,6 +135,17 @@ def latest_experiment(settings: Settings) -> str:
     return max(names, key=lambda name: storage.read_json(f"{name}/{MANIFEST}")["started"])
 
 
+def load_results(storage: Storage, name: str, trials: Sequence[Trial]) -> list[TrialResult]:
+    """The results of trials in their order; one that has none yet is recorded as failed."""
+    written = {item.key for item in storage.list(f"{name}/trials/")}
+    found = []
+    for trial in trials:
+        key = f"{name}/trials/{trial.id}.json"
+        result = result_from_json(storage.read_json(key)) if key in written else None
+        found.append(result or TrialResult(trial, error="not finished: the experiment stopped before this trial"))
+    return found
+
+
 def load_experiment(name: str, settings: Settings | None = None) -> ExperimentResult:
     """Read an experiment from storage; trials without a result yet are recorded as failed.
 
@@ -107,15 +157,9 @@ def load_experiment(name: str, settings: Settings | None = None) -> ExperimentRe
     if not experiment_exists(storage, name):
         known = ", ".join(experiment_names(storage)) or "none"
         raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {known}")
-    manifest = storage.read_json(f"{name}/{MANIFEST}")
-    written = {item.key for item in storage.list(f"{name}/trials/")}
-    results = []
-    for planned in manifest["trials"]:
-        trial = Trial(**planned)
-        key = f"{name}/trials/{trial.id}.json"
-        found = result_from_json(storage.read_json(key)) if key in written else None
-        results.append(found or TrialResult(trial, error="not finished: the experiment stopped before this trial"))
-    return ExperimentResult(name, manifest, tuple(results))
+    manifest = load_manifest(storage, name)
+    found = load_results(storage, name, [Trial(**planned) for planned in manifest["trials"]])
+    return ExperimentResult(name, manifest, tuple(found), tuple(load_usage(storage, name)))
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
@@ -184,6 +228,7 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
     row["passages"] = _mean([len(answer.contexts) for answer in answered])
     row["latency_seconds"] = _mean([answer.latency_seconds for answer in answered])
     row["model_calls"] = sum(usage["calls"] for usage in result.usage)
+    row["usd"] = _total(usage.get("usd") for usage in result.usage)
     row["tokens"] = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in result.usage)
     row["nodes"] = result.n_nodes
     row["seconds"] = result.seconds
@@ -191,8 +236,20 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
     return row
 
 
+def _total(values: Iterable[float | None]) -> float | None:
+    """A sum, None where a part of it is not known."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def _evaluation(data: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(
+        tuple(_answer(answer) for answer in data["answers"]), tuple(Score(**score) for score in data["scores"])
+    )
 
 
 def _answer(data: Mapping[str, Any]) -> Answer:

@@ -1,5 +1,9 @@
 """The httpx transports that put the official OpenAI clients in front of the gateway instead of a model endpoint."""
 
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 import httpx
 
 from dream.errors import DreamError
@@ -11,17 +15,33 @@ TRIAL_HEADER = "x-dream-trial"
 REPEAT_HEADER = "x-dream-repeat"
 
 
+@dataclass
+class CallTimes:
+    """Model calls made while this is the value of `call_times`, in seconds."""
+
+    waited: float = 0.0
+    of_endpoint: float = 0.0
+
+
+# Set it in a task to learn how much of its time is the endpoint's, and how much the queue's or the cache's.
+call_times: ContextVar[CallTimes | None] = ContextVar("call_times", default=None)
+
+
 class AsyncGatewayTransport(httpx.AsyncBaseTransport):
     """Under an `openai.AsyncOpenAI(base_url="http://<endpoint name>")`: hands each request to the gateway."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
+        started = time.monotonic()
         try:
             response = await door().send(_model_request(request, body))
         except DreamError:
             raise
         except Exception as error:
             raise _lost(error, request) from error
+        if (times := call_times.get()) is not None:
+            times.waited += time.monotonic() - started
+            times.of_endpoint += response.seconds
         return _http_response(response, request)
 
 

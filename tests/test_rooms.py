@@ -42,6 +42,7 @@ ROOMS = [
     "comparison",
     "plots",
     "tracking",
+    "recorder",
     "experiment",
     "doctor",
     "cli",
