@@ -16,6 +16,8 @@ import logging
 import re
 import time
 import uuid
+import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -149,16 +151,22 @@ class AnswerCache:
                 known.setdefault(key, name.removesuffix(".keys"))
 
     def _read_pack(self, pack: str) -> dict[str, Entry]:
+        """The vectors of a pack; one that is damaged is removed, and those of its texts are paid again."""
         import numpy
 
         assert self._storage is not None
         try:
-            with numpy.load(io.BytesIO(self._storage.read_bytes(f"{pack}.npz"))) as arrays:
+            content = self._storage.read_if_there(f"{pack}.npz") or b""
+            with numpy.load(io.BytesIO(content)) as arrays:
                 parts = (arrays["keys"].tolist(), arrays["vectors"], arrays["tokens"].tolist())
-        except (StorageError, ValueError, KeyError, OSError, EOFError) as error:
-            logger.warning("a batch of vectors is damaged and will be paid again: %s", error)
-            return {}
-        return {key: Entry(vector.tobytes(), prompt_tokens=n) for key, vector, n in zip(*parts, strict=True)}
+            return {key: Entry(vector.tobytes(), prompt_tokens=n) for key, vector, n in zip(*parts, strict=True)}
+        except StorageError as error:
+            logger.warning("the cache cannot be read, so vectors may be paid again: %s", error)
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            logger.warning("a batch of vectors is damaged, so they are paid again: %s", error)
+            for ending in ("keys", "npz"):
+                self._storage.delete(f"{pack}.{ending}")
+        return {}
 
     def _write_pack(self, pack: str, entries: Mapping[str, Entry]) -> None:
         import numpy

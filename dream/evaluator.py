@@ -137,9 +137,9 @@ class _Blocks:
             self.hand_on()
 
     def hand_on(self) -> None:
-        if self.waiting and self.on_block is not None:
-            self.on_block(joined(self.waiting))
-        self.waiting = []
+        block, self.waiting = self.waiting, []
+        if block and self.on_block is not None:
+            self.on_block(joined(block))
 
 
 async def _evaluate(

@@ -191,9 +191,9 @@ def _as_before(
     trials = tuple(Trial(**planned) for planned in manifest["trials"])
     questions, then = manifest["golden_dataset"]["questions"], manifest["golden_dataset"]
     golden = GoldenDataset(tuple(question_from_json(row) for row in questions), then["uri"])
-    documents_uri = documents_uri or manifest["documents"]["uri"]
-    loaded = load_documents(open_storage(documents_uri, settings))
-    pairs = {"the documents": (loaded.digest, manifest["documents"]["digest"])}
+    place = documents_uri or str(manifest["documents"]["uri"])
+    loaded = load_documents(open_storage(place, settings))
+    pairs: dict[str, tuple[Any, Any]] = {"the documents": (loaded.digest, manifest["documents"]["digest"])}
     if search_space is not None:
         pairs["the trials"] = ({trial.id for trial in search_space.trials(settings)}, {trial.id for trial in trials})
     if golden_dataset is not None:
@@ -205,7 +205,7 @@ def _as_before(
         raise ConfigurationError(bullets(f"experiment {manifest['name']!r} cannot go on; {remedy}:", changed))
     judge = (manifest["judge_llm"], manifest["judge_embed_model"])
     shared = Shared(loaded.documents, golden, *judge, tuple(manifest["metrics"]))
-    return _Work(trials, shared, documents_uri, loaded.digest)
+    return _Work(trials, shared, place, loaded.digest)
 
 
 def _what_is_known(

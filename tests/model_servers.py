@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from dream.gateway import Door
 from dream.offline.process import OfflineServer
 from dream.settings import Settings
 
@@ -181,6 +182,11 @@ class Relay:
                 pass
 
         return Handler
+
+
+def forget_answers(door: Door) -> None:
+    """Empty the gateway's cache and meter, so that everything is asked anew."""
+    door.call("configure", (), first_backoff_seconds=0.002, patience_seconds=0.3)
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:

@@ -4,17 +4,19 @@ import asyncio
 import math
 import threading
 
+import openai
 import pytest
 from model_servers import Reply, chat_reply, endpoint_settings, pages
 
 from dream import gateway
-from dream.errors import ConfigurationError
+from dream.endpoints import MAX_ATTEMPTS
+from dream.errors import BudgetError, ConfigurationError
 from dream.evaluator import METRICS, evaluator
-from dream.gateway import MAX_ATTEMPTS, run_async
 from dream.indexes import build_index
+from dream.loop import run_async
 from dream.models import TIMEOUT_SECONDS, embed_model_picker, llm_picker
 from dream.query_engines import query_engine_picker
-from dream.records import GoldenQuestion
+from dream.records import Evaluation, GoldenQuestion
 
 FACTS = {
     "How many lamps does the north mast carry?": "The north mast carries 42 lamps.",
@@ -120,21 +122,61 @@ def test_the_same_question_may_come_twice(engine):
     assert [score.value for score in evaluation.scores] == [1, 0, 1]
 
 
-def test_progress_counts_every_question_once(engine, relay):
+def test_finished_questions_are_handed_on_in_blocks_each_once(engine, relay):
     relay.script = lambda seen: Reply(400, {}) if "otters sleep?" in seen.text else None
-    counted = []
-    evaluate(engine, on_question=counted.append)
-    assert counted == [1, 2, 3, 4, 5, 6]
+    blocks = []
+    evaluation = evaluate(engine, on_block=blocks.append, block_size=4)
+    assert [len(block.answers) for block in blocks] == [4, 2]
+    handed_on = {answer.question_id: answer for block in blocks for answer in block.answers}
+    assert handed_on == {answer.question_id: answer for answer in evaluation.answers}
+    assert {score for block in blocks for score in block.scores} == set(evaluation.scores)
+
+
+def test_known_questions_are_not_asked_again_and_failed_ones_are(engine, relay):
+    relay.script = lambda seen: Reply(400, {}) if "otters sleep?" in seen.text else None
+    first = evaluate(engine)
+    assert sum(answer.error is not None for answer in first.answers) == 1
+    relay.reset()
+    again = evaluate(engine, known=first)
+    assert len(relay.requests) == 1
+    assert "otters sleep?" in relay.requests[0].text
+    assert [answer.error for answer in again.answers] == [None] * 6
+    assert [answer.question_id for answer in again.answers] == [question.id for question in GOLDEN]
+
+
+def test_latency_is_the_endpoints_whether_cached_or_queued(engine, model_server):
+    model_server.faults(chat_latency_ms=300)
+    first = evaluate(engine, GOLDEN[:2])
+    model_server.faults(chat_latency_ms=0)
+    cached = evaluate(engine, GOLDEN[:2])
+    for answer in (*first.answers, *cached.answers):
+        assert 0.3 <= answer.latency_seconds < 0.6
+
+
+def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, door, relay, model_server):
+    settings = endpoint_settings(model_server, relay, DREAM_BUDGET_CALLS="14")
+    blocks = []
+    with gateway.opened(settings) as limited:
+        with pytest.raises(BudgetError, match="stopped at budget: 14 of 14 calls"):
+            evaluate(engine, max_concurrency=1, on_block=blocks.append, block_size=1)
+        model_calls = model_server.counters()["calls"]
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm_picker("llm-small").complete("one more")
+        assert isinstance(caught.value.__cause__, BudgetError)
+        assert model_server.counters()["calls"] == model_calls
+        assert sum(row["calls"] - row["cached"] - row["failed"] for row in limited.call("usage")) == 14
+    assert 0 < len(blocks) < len(GOLDEN)
+    assert all(answer.error is None for block in blocks for answer in block.answers)
 
 
 def test_progress_that_fails_stops_the_spending(engine, relay):
     """The questions that wait are given up, and none goes on unseen."""
 
-    def give_up(done: int) -> None:
+    def give_up(block: Evaluation) -> None:
         raise OSError("nobody listens")
 
     with pytest.raises(OSError, match="nobody listens"):
-        evaluate(engine, GOLDEN * 4, max_concurrency=1, on_question=give_up)
+        evaluate(engine, GOLDEN * 4, max_concurrency=1, on_block=give_up, block_size=1)
     run_async(_settled())
     assert len(relay.requests) <= 2  # the one that was told of, and at most one that had begun
 

@@ -305,7 +305,7 @@ def test_threads_that_come_first_together_get_one_loop():
     program = (
         "import threading\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from dream.gateway import background_loop\n"
+        "from dream.loop import background_loop\n"
         "barrier = threading.Barrier(8)\n"
         "with ThreadPoolExecutor(8) as threads:\n"
         "    print(len(set(threads.map(lambda _: (barrier.wait(), background_loop())[1], range(8)))))"

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import numpy
 import pytest
-from model_servers import Reply, chat_reply
+from model_servers import Reply, chat_reply, forget_answers
 
 from dream.evaluator import METRICS
-from dream.gateway import run_async
 from dream.judge import Judge
+from dream.loop import run_async
 from dream.records import Answer, GoldenQuestion, Passage
 
 QUESTION = GoldenQuestion(
@@ -40,6 +40,7 @@ def score(door):
     """`score(answer, ...)` gives `{metric: Score}` of the offline judge, seen by the relay."""
 
     def _score(judged, *metrics, question=QUESTION, strictness=1):
+        forget_answers(door)
         judge = Judge(metrics or METRICS, "judge@relay", "embed-large@relay", strictness)
         return {score.metric: score for score in run_async(judge.score(question, judged))}
 
