@@ -121,7 +121,7 @@ def measured(program: str, *arguments: object, at: Provider) -> Run:
 def _environment(mark: str) -> dict[str, str]:
     """The shell's environment without anything that sets DREAM up, and with the mark that children inherit."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_PERSONAL)}
-    return {**kept, MARK: mark, "NO_PROXY": "127.0.0.1,localhost", "DO_NOT_TRACK": "true"}
+    return {**kept, MARK: mark, "NO_PROXY": "127.0.0.1,localhost"}
 
 
 @dataclass

@@ -14,6 +14,7 @@ import csv
 import itertools
 import json
 import math
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -151,6 +152,8 @@ def main() -> None:
         for choice in itertools.product(METHODS, LLMS, EMBED_MODELS)
     ]
     workers = {"max_workers": TRIALS_AT_A_TIME, "max_tasks_per_child": 1, "mp_context": get_context("spawn")}
+    # Without this ragas reports home from within its event loop, and every call waits for it.
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
     with ProcessPoolExecutor(**workers) as pool:
         outcomes = list(pool.map(run_trial, trials))
     print(json.dumps([asdict(outcome) for outcome in outcomes]))
