@@ -3,8 +3,9 @@
     python -m tests.benchmarks.simulated_provider --latency-ms 200
 
 An LLM call takes the latency, an embedding call a tenth of it, whatever its size and however many are under way.
-The answers are those of `dream.offline`, computed once for each content and kept in a file, so that a second run
-finds them there. Prints one JSON line with `base_url` when ready; stops when stdin ends.
+The answers are those of `dream.offline`, with a word more so that no two prompts get the same answer. They are computed
+once for each content and kept in a file, so that a second run finds them there. Prints one JSON line with `base_url`
+when ready; stops when stdin ends.
 """
 
 import argparse
@@ -56,7 +57,11 @@ class Answers:
 
     def completion(self, key: str, body: dict[str, Any]) -> str:
         if key not in self.chat:
-            self.chat[key] = json.dumps(chat_completion(body).body, ensure_ascii=False)
+            reply = chat_completion(body).body
+            if read_task(body) is None:
+                for choice in reply["choices"]:
+                    choice["message"]["content"] = _own_words(choice["message"]["content"], key)
+            self.chat[key] = json.dumps(reply, ensure_ascii=False)
         return self.chat[key]
 
     def embeddings(self, model: str, texts: list[str], keys: list[str], encoding: str) -> str:
@@ -261,6 +266,13 @@ def _content_length(head: str) -> int:
 
 def _digest(content: bytes) -> str:
     return blake2b(content, digest_size=16).hexdigest()
+
+
+def _own_words(answer: str, key: str) -> str:
+    """The answer with a word of its own for each request: LLMs do not give two prompts the same answer, word for word,
+    as the offline models do, and a cache would look better than it is."""
+    word = "".join(chr(ord("a") + int(digit, 16)) for digit in key[:6])
+    return f"{answer.removesuffix('.')} ({word})."
 
 
 def _written(vector: Any, encoding: str) -> str:
