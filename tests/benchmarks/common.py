@@ -306,7 +306,7 @@ def write_section(path: Path, title: str, text: str) -> None:
     head, *sections = re.split(r"(?m)^(?=## )", old)
     kept = [section for section in sections if not section.startswith(f"## {title}\n")]
     place = next((i for i, section in enumerate(sections) if section.startswith(f"## {title}\n")), len(kept))
-    kept.insert(place, f"## {title}\n\n{machine()}\n\n{text}\n")
+    kept.insert(place, f"## {title}\n\n{text}\n")
     path.write_text("\n\n".join(part.strip() for part in [head, *kept]) + "\n", encoding="utf-8")
 
 
@@ -322,7 +322,8 @@ def run_sections(sections: Mapping[str, Section], description: str | None) -> No
     with tempfile.TemporaryDirectory(prefix="dream-benchmarks-") as folder:
         sizes = Sizes(options.quick, Path(folder))
         for title, measure in sections.items():
-            text = measure(sizes)
+            load = os.getloadavg()[0]
+            text = f"{machine()} Load of the machine before: {load:.1f}.\n\n{measure(sizes)}"
             print(f"\n## {title}\n\n{text}\n", flush=True)
             if results:
                 write_section(results, title, text)

@@ -7,7 +7,7 @@ import random
 import re
 from pathlib import Path
 
-from tests.benchmarks.common import Sizes, dream, progress, provider, rehearse, run_sections, table
+from tests.benchmarks.common import REPOSITORY, Sizes, dream, progress, provider, rehearse, run_sections, table
 
 TRIALS_TITLE = "Growth: trials and workers"
 CHUNKS_TITLE = "Growth: chunks"
@@ -85,7 +85,8 @@ def measure_chunks(sizes: Sizes) -> str:
 def _documents(folder: Path, chunks: int) -> Path:
     """Markdown files that give about so many chunks, all different, always the same."""
     folder.mkdir()
-    vocabulary = re.findall(r"[a-z]{4,}", Path(__file__).with_name("README.md").read_text(encoding="utf-8"))
+    sources = sorted((REPOSITORY / "notebooks/sample_sources/text").glob("*.md"))
+    vocabulary = re.findall(r"\b[a-z]{4,8}\b", " ".join(source.read_text(encoding="utf-8") for source in sources))
     draw = random.Random(chunks)
     sentences = chunks * SENTENCES_IN_A_CHUNK
     for number, first in enumerate(range(0, sentences, 6_000)):

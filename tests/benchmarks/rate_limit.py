@@ -11,7 +11,7 @@ LATENCY = 0.2
 
 
 def measure(sizes: Sizes) -> str:
-    n, rate = (3, 6000) if sizes.quick else (30, REQUESTS_PER_MINUTE)
+    n, rate = (3, 1200) if sizes.quick else (30, REQUESTS_PER_MINUTE)
     golden = sizes.golden(n)
     if not sizes.quick:
         rehearse(sizes, golden)
