@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,21 @@ def main() -> None:
                 "failed": [result.error for result in outcome.results if result.error],
                 "unscored": sum(score.value is None for score in scores),
                 "why": sorted({score.error for score in scores if score.error})[:5],
+                "metered": _metered(outcome.results),
                 "nodes": max((result.n_nodes or 0 for result in outcome.results), default=0),
                 "answer_seconds": sorted(answer.latency_seconds for answer in answers),
                 "trial_seconds": [result.seconds for result in outcome.results],
             }
         )
     )
+
+
+def _metered(results: Any) -> dict[str, float]:
+    """What DREAM's own meter says of all trials, by the names it uses."""
+    total: Counter[str] = Counter()
+    for row in (row for result in results for row in result.usage):
+        total.update({name: value for name, value in row.items() if isinstance(value, int | float)})
+    return dict(total)
 
 
 def _run(options: argparse.Namespace) -> Any:
