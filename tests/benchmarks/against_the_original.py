@@ -29,7 +29,8 @@ def measure(sizes: Sizes) -> str:
 EXPLANATION = (
     "12 trials, cold start included. `limit` = the larger of the longest chain of latencies (3.2 LLM calls) and all "
     "distinct calls at 256 at a time; `of the limit` = limit / wall. `paid / unique` = calls / distinct calls. "
-    "`provider CPU` is no part of `CPU`, but shares the machine. `unscored` counts scores that are missing."
+    "`provider CPU` is no part of `CPU`, but shares the machine. `unscored` counts scores that are missing in "
+    "trials that did not fail."
 )
 
 
@@ -59,6 +60,7 @@ def _measures(run: Run, latency: float) -> Mapping[str, object]:
         "distinct texts": counters["distinct_texts"],
         "most in flight": counters["in_flight_most"],
         "unscored": unscored,
+        "failed trials": len(run.output["failed"]) if isinstance(run.output, dict) else 0,
         "limit s": limit,
         "of the limit": limit / run.wall,
     }
