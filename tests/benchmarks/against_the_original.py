@@ -1,0 +1,84 @@
+"""The original procedure against DREAM: the same trials, documents, questions, judge metrics and provider.
+
+python -m tests.benchmarks.against_the_original --full
+"""
+
+from collections.abc import Mapping
+
+from tests.benchmarks.common import Run, Sizes, dream, goal, measured, progress, provider, rehearse, run_sections, table
+
+TITLE = "Against the original procedure"
+QUESTIONS, LATENCIES = (10, 100), (0.2, 1.0)
+
+
+def measure(sizes: Sizes) -> str:
+    rows, goals = [], []
+    for n in (3,) if sizes.quick else QUESTIONS:
+        if not sizes.quick:
+            rehearse(sizes, sizes.golden(n))
+        for latency in (0.05,) if sizes.quick else LATENCIES:
+            original, ours = _pair(sizes, n, latency)
+            case = {"questions": n, "LLM call": f"{latency * 1000:.0f} ms"}
+            speed_up = original.wall / ours.wall
+            rows.append({**case, "": "original", **_measures(original, latency), "speed-up": 1.0})
+            rows.append({**case, "": "DREAM", **_measures(ours, latency), "speed-up": speed_up})
+            goals += _goals(n, latency, speed_up, ours)
+    return "\n\n".join([EXPLANATION, table(rows), "\n".join(goals)])
+
+
+EXPLANATION = (
+    "12 trials, cold start included. `limit` = the larger of the longest chain of latencies (3.2 LLM calls) and all "
+    "distinct calls at 256 at a time; `of the limit` = limit / wall. `paid / unique` = calls / distinct calls. "
+    "`provider CPU` is no part of `CPU`, but shares the machine. `unscored` counts scores that are missing in "
+    "trials that did not fail."
+)
+
+
+def _pair(sizes: Sizes, n: int, latency: float) -> tuple[Run, Run]:
+    golden = sizes.golden(n)
+    with provider(latency, sizes.answers) as at:
+        progress(f"original: {n} questions, {latency * 1000:.0f} ms")
+        original = measured("original_procedure", "--base-url", at.base_url, "--questions", golden, at=at)
+    with provider(latency, sizes.answers) as at:
+        progress(f"DREAM: {n} questions, {latency * 1000:.0f} ms")
+        return original, dream(at, golden, sizes.fresh_home())
+
+
+def _measures(run: Run, latency: float) -> Mapping[str, object]:
+    counters, limit = run.counters, run.limit(latency)
+    unscored = (
+        run.output["unscored"] if isinstance(run.output, dict) else sum(trial["unscored"] for trial in run.output)
+    )
+    return {
+        "wall s": run.wall,
+        "CPU s": run.cpu,
+        "provider CPU s": counters["cpu_seconds"],
+        "calls": counters["calls"],
+        "distinct": counters["distinct"],
+        "paid / unique": run.paid_per_unique,
+        "texts embedded": counters["texts"],
+        "distinct texts": counters["distinct_texts"],
+        "most in flight": counters["in_flight_most"],
+        "unscored": unscored,
+        "failed trials": len(run.output["failed"]) if isinstance(run.output, dict) else 0,
+        "limit s": limit,
+        "of the limit": limit / run.wall,
+    }
+
+
+def _goals(n: int, latency: float, speed_up: float, ours: Run) -> list[str]:
+    case = f"{n} questions, {latency:g} s"
+    if n == 10:
+        return [goal(f"{case}: at least 3 times faster", speed_up, speed_up >= 3)]
+    if n == 100 and latency == 1:
+        share = ours.limit(latency) / ours.wall
+        return [
+            goal(f"{case}: at least 10 times faster", speed_up, speed_up >= 10),
+            goal(f"{case}: at least 0.75 of the limit", share, share >= 0.75),
+            goal(f"{case}: paid / unique at most 1.00", ours.paid_per_unique, ours.paid_per_unique < 1.005),
+        ]
+    return []
+
+
+if __name__ == "__main__":
+    run_sections({TITLE: measure}, __doc__)

@@ -1,0 +1,53 @@
+"""What DREAM itself costs: CPU a model call when models answer at once, and the cold start.
+
+python -m tests.benchmarks.overhead --full
+"""
+
+from tests.benchmarks.common import Sizes, dream, goal, progress, provider, rehearse, run_sections, table
+
+TITLE = "Overhead"
+
+
+def measure(sizes: Sizes) -> str:
+    few, many = (1, 3) if sizes.quick else (10, 50)
+    if not sizes.quick:
+        rehearse(sizes, sizes.golden(many))
+    rows, runs = [], []
+    for n in (few, many):
+        with provider(0.0, sizes.answers) as at:
+            progress(f"overhead: {n} questions, no latency")
+            run = dream(at, sizes.golden(n), sizes.fresh_home())
+        runs.append(run)
+        rows.append(
+            {
+                "questions": n,
+                "wall s": run.wall,
+                "CPU s": run.cpu,
+                "provider CPU s": run.counters["cpu_seconds"],
+                "calls": run.counters["calls"],
+                "metered calls": run.output["metered"].get("calls"),
+                "metered as cached": run.output["metered"].get("cached"),
+                "CPU ms a call, start included": run.cpu / run.counters["calls"] * 1000,
+                "first question answered after s": run.seconds_to_first_question(),
+                "peak MB": run.peak_mb,
+                "unscored": run.output["unscored"],
+            }
+        )
+    more_calls = runs[1].counters["calls"] - runs[0].counters["calls"]
+    each = (runs[1].cpu - runs[0].cpu) / more_calls * 1000
+    first = runs[0].seconds_to_first_question()
+    explanation = (
+        "12 trials, no latency. A further model call costs what the larger run costs more, by the calls that it makes "
+        "more: client, transport, gateway, ragas and LlamaIndex, without the start of processes. `calls` are those "
+        "that arrive at the provider; what a cache answers is not among them, its CPU is. "
+        "The metered ones are those of DREAM's own meter, without its check of the models."
+    )
+    goals = [
+        goal("CPU milliseconds of a further model call, all in, under 8", each, each < 8),
+        goal("seconds from the cold start to the first answered question under 15", first, bool(first and first < 15)),
+    ]
+    return "\n\n".join([explanation, table(rows), "\n".join(goals)])
+
+
+if __name__ == "__main__":
+    run_sections({TITLE: measure}, __doc__)
