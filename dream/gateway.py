@@ -203,6 +203,7 @@ class Gateway:
                 self._meter.check_budget()
                 if place in self._refusals:
                     raise ServiceError(self._refusals[place])
+            usage.sent += 1
             usage.retried += attempt > 1
 
         response, answer = await client.send(request, body, before_attempt)

@@ -24,8 +24,8 @@ CHECK_STAGE = "check"
 class Usage:
     """Model calls of one (endpoint, model, stage, trial).
 
-    `calls` were asked, `cached` of them answered without asking the endpoint, `retried` counts attempts beyond the
-    first, `failed` calls without a good answer. Tokens are the endpoint's own numbers and count cached answers too;
+    `calls` were asked, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
+    `retried` of them attempts beyond the first; `failed` are calls without a good answer. Tokens are the endpoint's own numbers and count cached answers too;
     `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have been without a cache; None = no known price.
     """
 
@@ -35,6 +35,7 @@ class Usage:
     trial: str
     calls: int = 0
     cached: int = 0
+    sent: int = 0
     retried: int = 0
     failed: int = 0
     prompt_tokens: float = 0
@@ -181,7 +182,7 @@ def spent_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What was paid: calls that reached an endpoint, tokens, and USD (of the models with a known price)."""
     counted = [row for row in rows if row["stage"] != CHECK_STAGE]
     return {
-        "calls": sum(row["calls"] - row["cached"] + row["retried"] for row in counted),
+        "calls": sum(row["sent"] for row in counted),
         "tokens": sum(row["paid_prompt_tokens"] + row["paid_completion_tokens"] for row in counted),
         "usd": sum(row["usd"] or 0.0 for row in counted),
     }
