@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dream import cluster, gateway, results, tracking
+from dream import cluster, gateway, index_access, results, tracking
 from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets, explain
 from dream.evaluator import METRICS, check_metrics, evaluator
 from dream.golden_dataset import load_golden_dataset
-from dream.indexes import build_index
-from dream.models import check_identifiers, check_models, embed_model_picker, endpoint_urls, llm_picker
+from dream.index_access import Request, get_index
+from dream.models import check_identifiers, check_models, endpoint_urls, llm_picker
 from dream.query_engines import find_rag_method, query_engine_picker
 from dream.records import ExperimentResult, GoldenDataset, Trial, TrialResult
 from dream.search_space import SearchSpace, default_search_space
@@ -54,11 +54,8 @@ def experiment(
     """
     started = time.monotonic()
     trial = Trial.from_config(config)
-    method = find_rag_method(trial.query_engine_identifier)
-    chunking, _ = method.split(trial.parameters)
     llm = llm_picker(trial.llm_identifier, trial=trial.id)
-    embed_model = embed_model_picker(trial.embed_model_identifier, trial=trial.id)
-    index = build_index(shared.documents, method.chunker, chunking, embed_model)
+    index = get_index(shared.documents, *index_request(trial), trial=trial.id)
     query_engine = query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters)
     evaluation = evaluator(
         query_engine,
@@ -116,7 +113,11 @@ def run_experiment(
     golden = load_golden_dataset(golden_dataset, settings)
     loaded = load_documents(open_storage(documents_uri or settings.documents_uri, settings))
     shared = Shared(loaded.documents, golden, settings.judge_llm, settings.judge_embed_model, tuple(metrics))
-    with cluster.connected(settings) as ray_cluster, gateway.opened(settings):
+    with (
+        cluster.connected(settings) as ray_cluster,
+        gateway.opened(settings),
+        index_access.opened(settings, show) as indexes,
+    ):
         check_models(
             [settings.judge_llm, *(trial.llm_identifier for trial in trials)],
             [settings.judge_embed_model, *(trial.embed_model_identifier for trial in trials)],
@@ -124,8 +125,15 @@ def run_experiment(
         manifest = _manifest(name, trials, shared, settings, ray_cluster, documents_uri, loaded.digest)
         results.save_manifest(storage, name, manifest)
         recorder = _Recorder(name, manifest, trials, storage, settings, show or (lambda line: None))
+        indexes.start(shared.documents, map(index_request, trials))
         _tune(trials, shared, recorder, max_concurrent_trials or ray_cluster.cpus)
     return recorder.finish()
+
+
+def index_request(trial: Trial) -> Request:
+    """The index that a trial needs, as `get_index` takes it."""
+    method = find_rag_method(trial.query_engine_identifier)
+    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
 
 
 def _check_judge(settings: Settings) -> None:

@@ -206,7 +206,7 @@ class TableDocstore(BaseDocumentStore):
 
 
 class SharedVectorStore(BasePydanticVectorStore):
-    """Exact search by cosine over an array that is never copied."""
+    """Exact search by inner product (of unit vectors: the cosine) over an array that is never copied."""
 
     stores_text: bool = True
     _vectors: numpy.ndarray = PrivateAttr()
@@ -231,14 +231,13 @@ class SharedVectorStore(BasePydanticVectorStore):
         return [self._nodes.id_of(int(row)) for row in self._nodes.embedded_rows]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """The nearest nodes and their cosines, the best first."""
+        """The nearest nodes and how near they are, the best first."""
         if query.filters or query.node_ids or query.doc_ids or query.mode != VectorStoreQueryMode.DEFAULT:
-            raise ValueError("this index searches all nodes by cosine alone: no filters, ids or other modes")
+            raise ValueError("this index searches all nodes by vectors alone: no filters, ids or other modes")
         wanted = numpy.asarray([query.query_embedding], dtype=numpy.float32)
-        wanted /= numpy.linalg.norm(wanted) or 1
         nearest = min(query.similarity_top_k, len(self._vectors))
-        cosines, places = faiss.knn(wanted, self._vectors, nearest, metric=faiss.METRIC_INNER_PRODUCT)
+        products, places = faiss.knn(wanted, self._vectors, nearest, metric=faiss.METRIC_INNER_PRODUCT)
         nodes = [self._nodes.node(int(row)) for row in self._nodes.embedded_rows[places[0]]]
-        return VectorStoreQueryResult(nodes=nodes, similarities=cosines[0].tolist(), ids=[n.node_id for n in nodes])
+        return VectorStoreQueryResult(nodes=nodes, similarities=products[0].tolist(), ids=[n.node_id for n in nodes])
 
     add = delete = _refuse
