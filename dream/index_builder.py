@@ -101,7 +101,7 @@ class StepsOnRay:
 def _worker_task() -> Any:
     import ray
 
-    return ray.remote(_on_worker).options(num_cpus=0, num_returns=2, max_retries=3)
+    return ray.remote(num_cpus=0, num_returns=2, max_retries=3)(_on_worker)
 
 
 def _on_worker(step: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
