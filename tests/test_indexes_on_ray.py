@@ -92,11 +92,11 @@ def test_a_later_experiment_loads_it(settings, documents, relay, lines):
 
 @pytest.mark.parametrize("victim", ["ray::dream-index-embed_step", "ray::IndexBuilder"])
 def test_a_killed_builder_is_replaced_by_another(victim, access, documents, relay, model_server, ray_cluster, lines):
-    model_server.faults(embedding_latency_ms=1500)
+    model_server.faults(embedding_latency_ms=3000)
     killed = []
 
     def kill():
-        wait_for(lambda: relay.requests, 60)
+        wait_for(lambda: relay.requests and ray_cluster.head.pids(victim), 60)
         for pid in ray_cluster.head.pids(victim):
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
@@ -170,7 +170,7 @@ def test_a_grid_builds_each_distinct_index_once(lab: Lab, small_golden: GoldenDa
             space, name=name, golden_dataset=golden, settings=lab_settings, metrics=["faithfulness"], show=lines.append
         )
         assert [result.error for result in outcome.results] == [None] * 4
-        return lab.models.counters()["embed_texts"]
+        return lab.models.counters()["texts_embedded"]
 
     texts = run("grid")
     built = [line for line in lines if "built in" in line]
