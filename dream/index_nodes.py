@@ -75,11 +75,8 @@ class NodeTable(Mapping[str, BaseNode]):
     """
 
     def __init__(self, table: pyarrow.Table) -> None:
-        self._columns = {name: table[name].combine_chunks() for name in table.column_names}
-        self._columns = {
-            name: column.chunk(0) if isinstance(column, pyarrow.ChunkedArray) else column
-            for name, column in self._columns.items()
-        }
+        whole = table if all(column.num_chunks == 1 for column in table.columns) else table.combine_chunks()
+        self._columns = {name: whole[name].chunk(0) for name in whole.column_names}
         self._links = {name: self._columns[name].to_numpy() for name in _LINKS}
 
     def __len__(self) -> int:
