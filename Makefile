@@ -18,7 +18,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # The demo asks nothing of the outside, whatever the shell or a .env file has set: no key, no server, no cluster.
 NOT_SET := S3_ENDPOINT_URL MLFLOW_TRACKING_URI RAY_ADDRESS DREAM_DOCUMENTS_URI DREAM_GOLDEN_DATASETS_URI \
-	DREAM_EXPERIMENTS_URI DREAM_LLMS DREAM_EMBED_MODELS DREAM_JUDGE_LLM DREAM_JUDGE_EMBED_MODEL DREAM_GENERATOR_LLM
+	DREAM_EXPERIMENTS_URI DREAM_CACHE_URI DREAM_LLMS DREAM_EMBED_MODELS DREAM_JUDGE_LLM DREAM_JUDGE_EMBED_MODEL \
+	DREAM_GENERATOR_LLM
 demo: export DREAM_OFFLINE := 1
 demo: export DREAM_HOME := $(CURDIR)/.dream
 $(foreach name,$(NOT_SET),$(eval demo: export $(name) :=))

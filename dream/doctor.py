@@ -44,6 +44,7 @@ def _places(settings: Settings) -> dict[str, str]:
         "documents": settings.documents_uri,
         "golden datasets": settings.golden_datasets_uri,
         "experiments": settings.experiments_uri,
+        "cache": settings.cache_uri,
     }
 
 

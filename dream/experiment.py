@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dream import cluster, gateway, results
+from dream import cluster, gateway, index_access, results
 from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets, explain
 from dream.evaluator import METRICS, check_metrics, evaluator, joined
 from dream.golden_dataset import load_golden_dataset, question_from_json
-from dream.indexes import build_index
+from dream.index_access import Request, get_index
 from dream.meter import spent_of
-from dream.models import check_identifiers, check_models, embed_model_picker, endpoint_urls, llm_picker
+from dream.models import check_identifiers, check_models, endpoint_urls, llm_picker
 from dream.query_engines import find_rag_method, query_engine_picker
 from dream.recorder import Mailbox, Recorder, collecting
 from dream.records import Evaluation, ExperimentResult, GoldenDataset, Trial, TrialResult
@@ -55,11 +55,8 @@ def experiment(
     """
     started = time.monotonic()
     trial = Trial.from_config(config)
-    method = find_rag_method(trial.query_engine_identifier)
-    chunking, _ = method.split(trial.parameters)
     llm = llm_picker(trial.llm_identifier, trial=trial.id)
-    embed_model = embed_model_picker(trial.embed_model_identifier, trial=trial.id)
-    index = build_index(shared.documents, method.chunker, chunking, embed_model)
+    index = get_index(shared.documents, *index_request(trial), trial=trial.id)
     query_engine = query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters)
     evaluation = evaluator(
         query_engine,
@@ -109,7 +106,6 @@ def run_experiment(
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
-    open_storage(settings.cache_uri, settings).ensure()
     name = _checked_name(name, resume)
     exists = results.experiment_exists(storage, name)
     if exists and not resume:
@@ -126,7 +122,11 @@ def run_experiment(
     known, partly = _what_is_known(storage, name, trials) if before else ({}, {})
     usage_before = results.load_usage(storage, name) if before else []
     to_run = [trial for trial in trials if trial.id not in known]
-    with cluster.connected(settings) as ray_cluster, gateway.opened(settings, spent_of(usage_before)):
+    with (
+        cluster.connected(settings) as ray_cluster,
+        gateway.opened(settings, spent_of(usage_before)),
+        index_access.opened(settings, show) as indexes,
+    ):
         if to_run:
             check_models(
                 [shared.judge_llm, *(trial.llm_identifier for trial in to_run)],
@@ -138,6 +138,7 @@ def run_experiment(
             name, manifest, trials, storage, settings, show or (lambda line: None), known, partly, usage_before
         )
         if to_run:
+            indexes.start(shared.documents, map(index_request, to_run))
             _tune(to_run, shared, recorder, max_concurrent_trials or ray_cluster.cpus)
         return recorder.finish()
 
@@ -225,6 +226,12 @@ def _what_is_known(
             [results.load_blocks(storage, name, result.trial.id), *([evaluation] if evaluation else [])]
         )
     return known, partly
+
+
+def index_request(trial: Trial) -> Request:
+    """The index that a trial needs, as `get_index` takes it."""
+    method = find_rag_method(trial.query_engine_identifier)
+    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
 
 
 def _check_judge(settings: Settings) -> None:

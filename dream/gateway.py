@@ -461,6 +461,7 @@ def _on_ray() -> bool:
 def _new_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
     prices = read_prices(settings.prices)
     cache = open_storage(settings.cache_uri, settings)
+    cache.ensure()
     new = _start_actor() if _on_ray() else LocalDoor()
     new.call(
         "configure",

@@ -1,15 +1,20 @@
 """Documents + chunking + embedding model become a searchable index.
 
-A chunker turns documents into nodes and says which of them are embedded. All nodes go to the docstore;
-vectors go to a flat FAISS index (inner product of unit vectors = cosine similarity).
+A chunker turns documents into nodes and says which of them are embedded: `chunk`, then `embed`, are the steps of
+a build. `build_index` takes both at once, for documents at hand; `index_builder` takes them all over a cluster.
 """
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy
+import pyarrow
 
 from dream.documents import merge_pages, page_of
 from dream.errors import ConfigurationError, DataError
+from dream.index_store import join
 from dream.loop import run_async
 
 if TYPE_CHECKING:
@@ -19,9 +24,13 @@ if TYPE_CHECKING:
 
     Chunker = Callable[..., tuple[list[BaseNode], list[BaseNode]]]
 
+T = TypeVar("T")
+
 # what is too short to stand for itself, and too long for a sentence
 LEAST_WORDS = 5
 MOST_TOKENS = 512
+# requests of one process that wait for an embedding model together; the gateway keeps to the endpoint's limits
+BATCHES_IN_FLIGHT = 16
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -95,7 +104,7 @@ CHUNKERS: Mapping[str, "Chunker"] = {
 def build_index(
     documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any], embed_model: "BaseEmbedding"
 ) -> "VectorStoreIndex":
-    """Chunk, embed and index; pages of one file are joined first, so that chunks may cross page borders.
+    """Chunk, embed and index in this process, keeping nothing; `index_access.get_index` keeps and shares.
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
@@ -103,16 +112,79 @@ def build_index(
     Raises:
         DataError: when the documents yield no node to embed.
     """
+    from dream.index_nodes import vector_index
+
+    nodes = chunk(documents, chunker, parameters)
+    texts = texts_to_embed(nodes)
+    if not texts:
+        raise no_text(len(documents), chunker, parameters)
+    return vector_index(join([nodes], [embed(texts, embed_model)]), embed_model)
+
+
+def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
+    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders."""
+    from dream.index_nodes import table_of
+
     whole = merge_pages(documents)
     # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
     nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
-    if not embedded:
-        raise DataError(f"{len(documents)} document(s) gave no text to embed with {chunker} {dict(parameters)}")
     _locate(nodes, {document.metadata["file_digest"]: document.text for document in whole})
     _label_pages(nodes, page_starts)
-    _embed(embedded, embed_model)
-    return _vector_index(nodes, embedded, embed_model)
+    return table_of(nodes, embedded)
+
+
+def texts_to_embed(nodes: pyarrow.Table) -> list[str]:
+    """The texts that get a vector, in the order of the nodes."""
+    return nodes.filter(nodes["embedded"])["text"].to_pylist()
+
+
+def no_text(n_documents: int, chunker: str, parameters: Mapping[str, Any]) -> DataError:
+    """The error for documents without a node to embed."""
+    return DataError(f"{n_documents} document(s) gave no text to embed with {chunker} {dict(parameters)}")
+
+
+def embed(
+    texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None] | None = None
+) -> numpy.ndarray:
+    """Unit vectors of texts, a row each, asked for in batches of the model's size, many at a time.
+
+    Args:
+        on_batch: is told after each batch how many texts are done.
+    """
+    return run_async(_embed(texts, embed_model, on_batch or (lambda done: None)))
+
+
+async def _embed(texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None]) -> numpy.ndarray:
+    room, done = asyncio.Semaphore(BATCHES_IN_FLIGHT), 0
+
+    async def one(batch: list[str]) -> numpy.ndarray:
+        nonlocal done
+        async with room:
+            vectors = _unit(await embed_model.aget_text_embedding_batch(batch))
+        done += len(batch)
+        on_batch(done)
+        return vectors
+
+    size = embed_model.embed_batch_size
+    return numpy.concatenate(await together(one(list(texts[i : i + size])) for i in range(0, len(texts), size)))
+
+
+def _unit(vectors: Sequence[Sequence[float]]) -> numpy.ndarray:
+    exact = numpy.asarray(vectors)
+    lengths = numpy.linalg.norm(exact, axis=1, keepdims=True)
+    return (exact / numpy.where(lengths == 0, 1, lengths)).astype(numpy.float32)
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order; the first failure is raised, and the others are not gone on with."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
 
 
 def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str]) -> None:
@@ -131,40 +203,8 @@ def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str]) -> None:
 
 
 def _label_pages(nodes: Sequence["TextNode"], page_starts: Mapping[str, Any]) -> None:
-    """Give each node the page it starts on, and no text but its own to the embedding model and the LLM."""
-    from llama_index.core.schema import NodeRelationship
-
+    """Give each node the page it starts on."""
     for node in nodes:
         located = node.start_char_idx is not None
         starts = {"page_starts": page_starts[node.metadata["file_digest"]]}
         node.metadata["page_label"] = page_of(starts, node.start_char_idx) if located else ""
-        node.excluded_embed_metadata_keys = list(node.metadata)
-        node.excluded_llm_metadata_keys = list(node.metadata)
-        # The docstore would write a list of all nodes of the file anew for each of them; `file_digest` says as much.
-        node.relationships.pop(NodeRelationship.SOURCE, None)
-
-
-def _embed(nodes: Sequence["TextNode"], embed_model: "BaseEmbedding") -> None:
-    import numpy
-    from llama_index.core.schema import MetadataMode
-
-    texts = [node.get_content(MetadataMode.EMBED) for node in nodes]
-    vectors = numpy.asarray(run_async(embed_model.aget_text_embedding_batch(texts)))
-    lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / numpy.where(lengths == 0, 1, lengths)
-    for node, vector in zip(nodes, unit, strict=True):
-        node.embedding = vector.tolist()
-
-
-def _vector_index(
-    nodes: Sequence["TextNode"], embedded: Sequence["TextNode"], embed_model: "BaseEmbedding"
-) -> "VectorStoreIndex":
-    import faiss
-    from llama_index.core import StorageContext, VectorStoreIndex
-    from llama_index.vector_stores.faiss import FaissVectorStore
-
-    store = FaissVectorStore(faiss_index=faiss.IndexFlatIP(len(embedded[0].get_embedding())))
-    context = StorageContext.from_defaults(vector_store=store)
-    index = VectorStoreIndex(nodes=list(embedded), storage_context=context, embed_model=embed_model)
-    context.docstore.add_documents([node for node in nodes if node.embedding is None])
-    return index

@@ -25,8 +25,9 @@ class Usage:
     """Model calls of one (endpoint, model, stage, trial).
 
     `calls` were asked, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
-    `retried` of them attempts beyond the first; `failed` are calls without a good answer. Tokens are the endpoint's own numbers and count cached answers too;
-    `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have been without a cache; None = no known price.
+    `retried` of them attempts beyond the first; `failed` are calls without a good answer. Tokens are the endpoint's
+    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have
+    been without a cache; None = no known price.
     """
 
     endpoint: str

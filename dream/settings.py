@@ -14,8 +14,8 @@ Every variable is optional; with none set, DREAM keeps its data in `.dream/` and
     DREAM_PRICES                                                            a JSON file of prices, see dream.meter
     DREAM_LLMS, DREAM_EMBED_MODELS                                          default search space, comma-separated
     DREAM_JUDGE_LLM, DREAM_JUDGE_EMBED_MODEL, DREAM_GENERATOR_LLM           who judges, who writes questions
-    DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI,
-    DREAM_CACHE_URI                                                         places in storage
+    DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI   places in storage
+    DREAM_CACHE_URI                              indexes and model answers, kept for later experiments
     DREAM_HOME, DREAM_OFFLINE                                               local folder; 1 = offline models only
 
 A `.env` file in the working folder or above it is read too; the environment wins over it.
@@ -174,6 +174,7 @@ def _environment() -> dict[str, str]:
 def _settings(values: Mapping[str, str]) -> Settings:
     home = Path(values.get("DREAM_HOME") or project_home() / ".dream").expanduser().resolve()
     root = "s3:/" if "S3_ENDPOINT_URL" in values else str(home)
+    cache = "s3://dream-cache" if "S3_ENDPOINT_URL" in values else f"{home}/cache"
     endpoints = _endpoints(values)
     offline = values.get("DREAM_OFFLINE") == "1" or not endpoints
     models = _OFFLINE_MODELS if offline else _OPENAI_MODELS
@@ -183,7 +184,7 @@ def _settings(values: Mapping[str, str]) -> Settings:
         documents_uri=values.get("DREAM_DOCUMENTS_URI", f"{root}/documents"),
         golden_datasets_uri=values.get("DREAM_GOLDEN_DATASETS_URI", f"{root}/golden-datasets"),
         experiments_uri=values.get("DREAM_EXPERIMENTS_URI", f"{root}/experiments"),
-        cache_uri=values.get("DREAM_CACHE_URI", "s3://dream-cache" if "S3_ENDPOINT_URL" in values else f"{home}/cache"),
+        cache_uri=values.get("DREAM_CACHE_URI", cache),
         mlflow_tracking_uri=values.get("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db"),
         llms=_list(values.get("DREAM_LLMS", models["llms"])),
         embed_models=_list(values.get("DREAM_EMBED_MODELS", models["embed_models"])),

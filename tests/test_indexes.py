@@ -78,7 +78,7 @@ def test_only_the_text_of_the_smallest_pieces_is_embedded(method, door, relay):
     sent = [text for seen in relay.requests for text in seen.body["input"]]
     leaves = [node for node in nodes_of(index) if not node.child_nodes and node.get_content().strip()]
     assert sorted(sent) == sorted(leaf.get_content().replace("\n", " ") for leaf in leaves)
-    assert index.vector_store.client.ntotal == len(leaves)
+    assert len(index.vector_store.client) == len(leaves)
     everything = " ".join(seen.text for seen in relay.requests)
     for metadata in ("secret-name", "page_label", documents[0].metadata["file_digest"], "page_starts", "window"):
         assert metadata not in everything
@@ -96,8 +96,8 @@ def test_a_hierarchy_descends_and_keeps_parents_in_the_docstore(door, sample_ind
     index = sample_index("hierarchical_automerging")
     nodes = {node.node_id: node for node in nodes_of(index)}
     leaves = [node for node in nodes.values() if not node.child_nodes]
-    embedded = set(index.index_struct.nodes_dict.values())
-    assert index.vector_store.client.ntotal == len(embedded) < len(nodes)
+    embedded = set(index.vector_store.embedded_ids)
+    assert len(index.vector_store.client) == len(embedded) < len(nodes)
     scraps = [leaf.get_content() for leaf in leaves if leaf.node_id not in embedded]
     assert embedded <= {leaf.node_id for leaf in leaves}
     assert all(len(re.findall(r"[^\W\d_]{2,}", scrap)) < LEAST_WORDS for scrap in scraps)
@@ -159,8 +159,7 @@ def test_a_table_of_numbers_is_cut_and_what_is_too_short_goes_with_the_next(door
 
 def test_vectors_have_length_one_and_belong_to_their_nodes(door, model_server):
     index = build_index(pages("a.txt", "Bees fly. Ice melts."), "sentences", {}, embed_model_picker("embed-small"))
-    for place, node_id in index.index_struct.nodes_dict.items():
-        stored = index.vector_store.client.reconstruct(int(place))
+    for stored, node_id in zip(index.vector_store.client, index.vector_store.embedded_ids, strict=True):
         text = index.docstore.get_node(node_id).get_content()
         assert stored == pytest.approx(model_server.vectors(text, model="embed-small")[0], abs=1e-5)
         assert (stored**2).sum() == pytest.approx(1)

@@ -13,17 +13,18 @@ def test_with_nothing_set_everything_is_local_and_offline(tmp_path, monkeypatch)
     settings = Settings.from_environment({})
     assert settings.offline
     assert settings.documents_uri == str(tmp_path / ".dream" / "documents")
+    assert settings.cache_uri == str(tmp_path / ".dream" / "cache")
     assert settings.mlflow_tracking_uri == f"sqlite:///{tmp_path}/.dream/mlflow.db"
     assert settings.ray_address is None
     assert len(settings.llms) * len(settings.embed_models) == 4
 
 
-def test_s3_endpoint_moves_the_three_places_into_buckets():
+def test_s3_endpoint_moves_all_places_into_buckets():
     settings = Settings.from_environment(
         {"S3_ENDPOINT_URL": "http://minio:9000", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     )
-    places = (settings.documents_uri, settings.golden_datasets_uri, settings.experiments_uri)
-    assert places == ("s3://documents", "s3://golden-datasets", "s3://experiments")
+    places = (settings.documents_uri, settings.golden_datasets_uri, settings.experiments_uri, settings.cache_uri)
+    assert places == ("s3://documents", "s3://golden-datasets", "s3://experiments", "s3://dream-cache")
 
 
 def test_all_mistakes_are_reported_at_once():
