@@ -48,12 +48,19 @@ class Columns:
 
     @property
     def error(self) -> Floats:
-        """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 for rounding noise."""
-        clusters = self.n_clusters
+        """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 for one same difference.
+
+        Where fewer than three clusters differ from 0, it is as if three did, each like the largest, or by 1 where none
+        does: what was not seen in n questions may still be in 3 of n ("If Nothing Goes Wrong, Is Everything All
+        Right?", Hanley and Lippman-Hand 1983).
+        """
+        clusters, size = self.n_clusters, numpy.abs(self.sums)
         with numpy.errstate(invalid="ignore", divide="ignore"):
             residuals = self.sums - self.mean * self.counts
             error = numpy.sqrt(clusters / (clusters - 1) * (residuals**2).sum(0)) / self.counts.sum(0)
-        return numpy.where(clusters < 2, numpy.nan, numpy.where(error < 1e-12, 0.0, error))
+            largest = numpy.where(size.max(0) > 1e-12, size.max(0), 1.0)
+            unseen = numpy.where((size > 1e-12).sum(0) < 3, largest * 3**0.5 / self.counts.sum(0), 0.0)
+        return numpy.where(clusters < 2, numpy.nan, numpy.maximum(numpy.where(error < 1e-12, 0.0, error), unseen))
 
 
 @dataclass(frozen=True)

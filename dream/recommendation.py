@@ -68,10 +68,10 @@ def _why(chosen: Standing, best: Standing, decided: str, metric: str) -> str:
 
 def _distance(chosen: Standing, metric: str) -> str:
     difference = chosen.difference
+    if chosen.same_scores:
+        return f"the same {metric} as the best on every question"
     if difference is None or difference.low <= -1:
         return f"cannot be told apart from the best on {metric} (too few questions to tell anything)"
-    if difference.low == difference.high == 0:
-        return f"the same score as the best on every question ({metric})"
     margin = max(math.ceil(-difference.low * 100 - 1e-9) / 100, 0.01)
     return f"within {margin:.2f} of the best on {metric} (95 % interval)"
 

@@ -28,7 +28,8 @@ class Standing:
     `rank` is 1 for the highest mean and None for a trial that is not ranked, where `why_not_ranked` says why.
     `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are what it would be if all missing scores
     were 0, or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
-    named beforehand; both None for the best and for trials that are not ranked. `means` holds every metric.
+    named beforehand; both None for the best and for trials that are not ranked. `same_scores` says that every score
+    equals the best's. `means` holds every metric.
     """
 
     trial: Trial
@@ -43,6 +44,7 @@ class Standing:
     difference: Interval | None = None
     alone: Interval | None = None
     in_set: bool = False
+    same_scores: bool = False
     on_front: bool = False
     why_not_ranked: str = ""
 
@@ -67,7 +69,14 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
         return tuple(unranked), 1 - CONFIDENCE
     differences, alone, level = _against_the_best(table.only(order), seed)
     ranked = [replace(plain[order[0]], rank=1, in_set=True)] + [
-        replace(plain[place], rank=rank, difference=corrected, alone=single, in_set=corrected.high >= 0)
+        replace(
+            plain[place],
+            rank=rank,
+            difference=corrected,
+            alone=single,
+            in_set=corrected.high >= 0,
+            same_scores=bool(numpy.array_equal(table.values[:, place], table.values[:, order[0]], equal_nan=True)),
+        )
         for rank, (place, corrected, single) in enumerate(zip(order[1:], differences, alone, strict=True), 2)
     ]
     return (*mark_front(ranked), *unranked), level
@@ -121,7 +130,7 @@ def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], li
     """Each other trial minus the first: corrected intervals, those of a pair named beforehand, level of a pair."""
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     weights = resamples(len(block.sums), seed)
-    value = critical(_pairs(ranked.values, ranked.clusters), weights)
+    value = critical(all_pairs(ranked.values, ranked.clusters), weights)
     single = [_column(block, place) for place in range(block.sums.shape[1])]
     alone = [intervals(column, critical([column], weights))[0] for column in single]
     return intervals(block, value), alone, value.level(len(block.sums))
@@ -131,7 +140,8 @@ def _column(block: Columns, place: int) -> Columns:
     return Columns(block.sums[:, place : place + 1], block.counts[:, place : place + 1])
 
 
-def _pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:
+def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:
+    """The differences of every pair of trials, first minus second, in blocks that fit into memory."""
     first, second = numpy.triu_indices(values.shape[1], 1)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         some = slice(start, start + _PAIRS_AT_ONCE)
