@@ -62,7 +62,9 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
         raise DataError(f"labels {path}: cannot be read ({error}); give a CSV file in UTF-8") from error
     if missing:
         have = ", ".join(header) or "none"
-        raise DataError(f"labels {path}: no column {', '.join(missing)}; there are: {have}; needed: {', '.join(COLUMNS)}")
+        raise DataError(
+            f"labels {path}: no column {', '.join(missing)}; there are: {have}; needed: {', '.join(COLUMNS)}"
+        )
     return _checked(rows, path, experiment)
 
 
@@ -134,7 +136,9 @@ def _checked(
 def _trial_names(experiment: ExperimentResult) -> dict[str, str]:
     """Trial ids by id and by name; a name that several trials share is left out."""
     names = [result.trial.name for result in experiment.results]
-    unique = {result.trial.name: result.trial.id for result in experiment.results if names.count(result.trial.name) == 1}
+    unique = {
+        result.trial.name: result.trial.id for result in experiment.results if names.count(result.trial.name) == 1
+    }
     return {**unique, **{result.trial.id: result.trial.id for result in experiment.results}}
 
 
@@ -148,8 +152,8 @@ def _number(text: str) -> float | None:
 
 def _agreement(metric: str, scores: Floats, labels: Floats, thresholds: Sequence[float]) -> Agreement:
     defined = len(scores) > 1 and numpy.ptp(scores) > 0 and numpy.ptp(labels) > 0
-    spearman = float(stats.spearmanr(scores, labels).statistic) if defined else None
-    kendall = float(stats.kendalltau(scores, labels).statistic) if defined else None
+    spearman = float(stats.spearmanr(scores, labels)[0]) if defined else None
+    kendall = float(stats.kendalltau(scores, labels)[0]) if defined else None
     kappa = {at: cohens_kappa((scores >= at).tolist(), (labels >= at).tolist()) for at in thresholds}
     return Agreement(metric, len(scores), spearman, kendall, kappa, _warning(metric, len(scores), spearman, kappa))
 

@@ -62,7 +62,8 @@ def _arm(result: TrialResult, answers: Sequence[Answer]) -> Arm:
         n_answers=len(answers),
         context_tokens=sum(passage.tokens for answer in read for passage in answer.contexts) / n,
         passages=sum(len(answer.contexts) for answer in read) / n,
-        duplicates=sum(len(answer.contexts) - len({passage.text for passage in answer.contexts}) for answer in read) / n,
+        duplicates=sum(len(answer.contexts) - len({passage.text for passage in answer.contexts}) for answer in read)
+        / n,
         empty_share=sum(_empty(answer) for answer in answers) / len(answers),
     )
 
@@ -88,9 +89,7 @@ def _by_method(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
     return groups
 
 
-def _uneven(
-    arms: Sequence[Arm], measure: str, groups: Mapping[str, Sequence[Arm]], tolerance: float
-) -> Iterator[str]:
+def _uneven(arms: Sequence[Arm], measure: str, groups: Mapping[str, Sequence[Arm]], tolerance: float) -> Iterator[str]:
     for name, group in groups.items():
         group = [arm for arm in group if arm.passages]
         if len(group) < 2:
@@ -124,7 +123,9 @@ def _wasted(arms: Sequence[Arm]) -> Iterator[str]:
 def _same_output(results: Sequence[TrialResult]) -> Iterator[str]:
     """Trials with identical answers everywhere, and knobs whose choices never change an answer."""
     outputs = [_output(result) for result in results]
-    same = [(one, other) for one, other in itertools.combinations(range(len(results)), 2) if outputs[one] == outputs[other]]
+    same = [
+        (one, other) for one, other in itertools.combinations(range(len(results)), 2) if outputs[one] == outputs[other]
+    ]
     for first, second in same[:10]:
         yield f"identical answers to every question: {results[first].trial.name} and {results[second].trial.name}"
     if len(same) > 10:

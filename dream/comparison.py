@@ -144,8 +144,8 @@ def _notes(table: ScoreTable, found: tuple[Standing, ...]) -> tuple[str, ...]:
     if gaps:
         coverage = min(one.n_scored / one.n_questions for one in gaps)
         notes.append(
-            f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the questions "
-            "that both have."
+            f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the "
+            "questions that both have."
         )
     if len(found) > len(ranked):
         notes.append(f"{len(found) - len(ranked)} trial(s) are not ranked; the table says why.")
@@ -257,7 +257,9 @@ def verdict_of(comparison: Comparison) -> str:
 
 
 def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    interval_text = "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    interval_text = (
+        "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    )
     return {
         "#": "-" if row["not ranked"] else row["rank"],
         **{title: row[title] for title in KNOBS.values()},
@@ -269,4 +271,3 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
         "tokens": f"{row['tokens']:,}",
     }
-

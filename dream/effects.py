@@ -57,7 +57,7 @@ class InteractionEffect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Main effects and interactions, each list with the largest share of variance first; `notes` say what is missing."""
+    """Main effects and interactions, the largest share of variance first; `notes` say what is missing."""
 
     knobs: tuple[KnobEffect, ...] = ()
     levels: tuple[LevelEffect, ...] = ()
@@ -134,7 +134,7 @@ def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
     design = numpy.hstack([numpy.ones((len(blocks[0]), 1)), *blocks])
     if numpy.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    weights = numpy.linalg.pinv(design)
+    weights: Floats = numpy.linalg.pinv(design).astype(float)
     edges = numpy.cumsum([1, *(block.shape[1] for block in blocks)])
     return [weights[start:end] for start, end in itertools.pairwise(edges)]
 
@@ -148,7 +148,9 @@ def _levels(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str
 def _knob(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> KnobEffect:
     levels, _ = _codes(knobs[name])
     estimates = maps[name] @ parts.means
-    pairs = [(a, b) if estimates[a] >= estimates[b] else (b, a) for a, b in itertools.combinations(range(len(levels)), 2)]
+    pairs = [
+        (a, b) if estimates[a] >= estimates[b] else (b, a) for a, b in itertools.combinations(range(len(levels)), 2)
+    ]
     found = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
     clearest = max(range(len(pairs)), key=lambda place: (found[place].low, found[place].mean))
     better, worse = pairs[clearest]

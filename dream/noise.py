@@ -83,7 +83,8 @@ def judge_noise(judgements: Sequence[Mapping[str, Any]], metric: str) -> JudgeNo
         )
     judge = sum(float(numpy.var(cell) * len(cell)) for row in values for cell in row) / spare
     harmonic = float(n_repeats.size / (1 / n_repeats).sum())
-    question, answer = _two_way(numpy.array([[numpy.mean(cell) for cell in row] for row in values]), judge / harmonic)
+    means = numpy.array([[sum(cell) / len(cell) for cell in row] for row in values], float)
+    question, answer = _two_way(means, judge / harmonic)
     return JudgeNoise(metric, question, answer, judge, len(questions), len(trials), harmonic)
 
 

@@ -14,6 +14,7 @@ are drawn together, because they succeed and fail together. An interval is mean 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy
 from numpy.typing import NDArray
@@ -65,11 +66,11 @@ class Columns:
 
 @dataclass(frozen=True)
 class Critical:
-    """How many standard errors an interval reaches: `resampled` by the bootstrap, and `normal`, the same quantile
-    before studentising, which `factor` turns into Student's t for small samples."""
+    """How many standard errors an interval reaches, for all columns or one for each: `resampled` by the bootstrap, and
+    `normal`, the same quantile before studentising, which `factor` turns into Student's t for small samples."""
 
-    resampled: float
-    normal: float
+    resampled: float | Floats
+    normal: float | Floats
 
     def factor(self, n_clusters: NDArray[numpy.int64]) -> Floats:
         """The critical value of each column, given its number of clusters."""
@@ -122,10 +123,13 @@ def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
     return numpy.array([order[key] for key in keys], dtype=numpy.int64)
 
 
+@lru_cache(maxsize=4)
 def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
     """How often each cluster is drawn in each bootstrap replicate: a row a replicate, always the same for a seed."""
     random = numpy.random.default_rng(seed)
-    return random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
+    drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
+    drawn.setflags(write=False)  # the cache hands the same array to everybody
+    return drawn
 
 
 def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CONFIDENCE) -> Critical:
@@ -142,9 +146,18 @@ def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CON
     bonferroni = float(stats.norm.isf((1 - confidence) / 2 / max(n_columns, 1)))
     if not largest.any() or weights.shape[1] < _FEW_CLUSTERS:
         return Critical(0.0, bonferroni)
-    level = min(confidence + 1.645 * (confidence * (1 - confidence) / len(weights)) ** 0.5, 1.0)
-    resampled, normal = numpy.quantile(largest, level, axis=1, method="higher")
+    resampled, normal = _quantiles(largest, confidence)
     return Critical(float(resampled), float(normal))
+
+
+def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENCE) -> Critical:
+    """The critical value of each column as if it were the only one, named beforehand."""
+    plain = numpy.full(block.sums.shape[1], stats.norm.isf((1 - confidence) / 2))
+    resampled, normal = numpy.zeros_like(plain), plain.copy()
+    varying = block.error > 0
+    if varying.any() and weights.shape[1] >= _FEW_CLUSTERS:
+        resampled[varying], normal[varying] = _quantiles(_studentised(_varying(block), weights), confidence)
+    return Critical(resampled, numpy.where(normal > 0, normal, plain))
 
 
 def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:
@@ -184,6 +197,12 @@ def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed:
     return intervals(block, critical([block], resamples(len(block.sums), seed)))[0]
 
 
+def _quantiles(sizes: Floats, confidence: float) -> Floats:
+    """The quantile over replicates (the second axis), at the upper limit of what so many of them can tell of it."""
+    level = min(confidence + 1.645 * (confidence * (1 - confidence) / sizes.shape[1]) ** 0.5, 1.0)
+    return numpy.quantile(sizes, level, axis=1, method="higher")
+
+
 def _sum_by_cluster(values: Floats, clusters: NDArray[numpy.int64]) -> Floats:
     size = int(clusters.max()) + 1 if len(clusters) else 0
     if size == len(values):
@@ -206,13 +225,18 @@ def _studentised(block: Columns, weights: Floats) -> Floats:
     if (counts == counts[:, :1]).all():
         counts = counts[:, :1]  # nothing is missing: one column of counts stands for all
     n = weights @ counts
-    mean = (weights @ sums) / numpy.maximum(n, 1)
-    squares = weights @ sums**2 - 2 * mean * (weights @ (sums * counts)) + mean**2 * (weights @ counts**2)
+    single = (counts == 1).all()  # then counts need no sums of their own
+    drawn_sums = weights @ sums
+    mean = drawn_sums / numpy.maximum(n, 1)
+    crossed = drawn_sums if single else weights @ (sums * counts)
+    squares = weights @ sums**2 - 2 * mean * crossed + mean**2 * (n if single else weights @ counts**2)
     clusters = block.n_clusters
     drawn = numpy.sqrt(numpy.maximum(squares, 0) * clusters / (clusters - 1)) / numpy.maximum(n, 1)
     distance = numpy.where(n > 0, numpy.abs(mean - block.mean), 0.0)
     shrink = numpy.sqrt((clusters - 1) / clusters)  # the spread of resampled means, which is a little too small
-    return numpy.stack([distance / numpy.maximum(drawn, _SMALLEST_ERROR * block.error), distance / block.error / shrink])
+    return numpy.stack(
+        [distance / numpy.maximum(drawn, _SMALLEST_ERROR * block.error), distance / block.error / shrink]
+    )
 
 
 def _known(error: float) -> float | None:

@@ -8,6 +8,7 @@ less than 0.05 on each pair.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from scipy import optimize, stats
@@ -45,8 +46,8 @@ def plan_power(spread: float, n_questions: int, level: float = 0.05) -> Power:
     """The power of an experiment of `n_questions`, for differences that vary by `spread` from question to question.
 
     Example:
-        >>> plan_power(spread=0.25, n_questions=200).text
-        '200 questions show a difference of 0.050 or more (80 % power). Questions needed: 1,229 for 0.02, 199 for 0.05, 52 for 0.10.'
+        >>> plan_power(spread=0.25, n_questions=200).needed
+        {0.02: 1229, 0.05: 199, 0.1: 52}
     """
     needed = {difference: questions_needed(difference, spread, level) for difference in DIFFERENCES}
     return Power(spread, n_questions, level, smallest_difference(spread, n_questions, level), needed)
@@ -95,7 +96,8 @@ def smallest_difference(spread: float, n_questions: int, level: float = 0.05, ch
         return None
     if spread == 0:
         return 0.0
-    return float(optimize.brentq(lambda size: power(size, spread, n_questions, level) - chance, 1e-9, 1.0))
+    found: Any = optimize.brentq(lambda size: power(size, spread, n_questions, level) - chance, 1e-9, 1.0)
+    return float(found)
 
 
 def questions_needed(difference: float, spread: float, level: float = 0.05, chance: float = POWER) -> int:

@@ -47,9 +47,7 @@ class ScoreTable:
     def only(self, places: list[int]) -> "ScoreTable":
         """The same table with some of the trials, in the order given."""
         results = tuple(self.results[place] for place in places)
-        return ScoreTable(
-            self.metric, self.question_ids, results, self.values[:, places], self.clusters, self.note
-        )
+        return ScoreTable(self.metric, self.question_ids, results, self.values[:, places], self.clusters, self.note)
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:

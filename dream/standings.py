@@ -1,10 +1,10 @@
 """How trials stand to each other on one metric: order, paired differences to the best, and the set of the best.
 
 A trial belongs to the set if its difference to the highest mean may be 0. The intervals are simultaneous over all
-pairs of trials, whichever pair chance puts on top; so with at least 95 % confidence none of them misses, the truly best
-trial is in the set, and among equal trials none is left out. (A set of the best by simultaneous comparisons: Gupta 1965,
-"On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence Intervals for Multiple Comparisons
-with the Best". All pairs at once: Tukey's range, with max-T in place of normal theory, see `dream.paired`.)
+pairs of trials, whichever pair chance puts on top; so with at least 95 % confidence none of them misses, the truly
+best trial is in the set, and among equal trials none is left out. (A set of the best by simultaneous comparisons:
+Gupta 1965, "On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence Intervals for Multiple
+Comparisons with the Best". All pairs at once: Tukey's range, with max-T in place of normal theory, see `dream.paired`.)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy
 from numpy.typing import NDArray
 
 from dream.costs import Cost, running_cost
-from dream.paired import CONFIDENCE, Columns, Floats, Interval, columns, critical, intervals, resamples
+from dream.paired import CONFIDENCE, Columns, Floats, Interval, columns, critical, critical_each, intervals, resamples
 from dream.records import Trial, TrialResult
 from dream.scores import ScoreTable
 
@@ -92,18 +92,18 @@ def mark_front(standing: Sequence[Standing]) -> list[Standing]:
 
 
 def cost_unit(standing: Sequence[Standing]) -> str:
-    """"USD" where the running cost of every ranked trial is known, else "tokens"."""
+    """ "USD" where the running cost of every ranked trial is known, else "tokens"."""
     return "USD" if all(one.cost.usd is not None for one in standing if one.rank) else "tokens"
 
 
 def _plain(table: ScoreTable) -> list[Standing]:
-    low, high = table.bounds()
+    (low, high), means, scored = table.bounds(), table.means, table.scored
     return [
         Standing(
             trial=result.trial,
             rank=None,
-            mean=float(table.means[place]) if table.scored[place] else None,
-            n_scored=int(table.scored[place]),
+            mean=float(means[place]) if scored[place] else None,
+            n_scored=int(scored[place]),
             n_questions=len(table.question_ids),
             lowest=float(low[place]),
             highest=float(high[place]),
@@ -131,13 +131,8 @@ def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], li
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     weights = resamples(len(block.sums), seed)
     value = critical(all_pairs(ranked.values, ranked.clusters), weights)
-    single = [_column(block, place) for place in range(block.sums.shape[1])]
-    alone = [intervals(column, critical([column], weights))[0] for column in single]
+    alone = intervals(block, critical_each(block, weights))
     return intervals(block, value), alone, value.level(len(block.sums))
-
-
-def _column(block: Columns, place: int) -> Columns:
-    return Columns(block.sums[:, place : place + 1], block.counts[:, place : place + 1])
 
 
 def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:

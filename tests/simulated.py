@@ -18,7 +18,9 @@ Shape = Callable[[numpy.random.Generator, int, Floats], Floats]
 
 def ratios(random: numpy.random.Generator, n: int, quality: Floats) -> Floats:
     """Statements supported of 1 to 5, as faithfulness and context recall count them."""
-    chance = stats.norm.cdf(0.6 + 0.8 * random.normal(size=(n, 1)) + 0.6 * random.normal(size=(n, len(quality))) + quality)
+    chance = stats.norm.cdf(
+        0.6 + 0.8 * random.normal(size=(n, 1)) + 0.6 * random.normal(size=(n, len(quality))) + quality
+    )
     statements = numpy.broadcast_to(random.integers(1, 6, size=(n, 1)), chance.shape)
     return random.binomial(statements, chance) / statements
 
@@ -97,12 +99,16 @@ def experiment(
 ) -> ExperimentResult:
     """A whole experiment of simulated values (NaN: the judge failed), with prices and latencies for each trial."""
     n, k = next(iter(scores.values())).shape
-    questions = [GoldenQuestion(f"q{i}", f"question {i}", "truth", source_file=files[i] if files else "") for i in range(n)]
+    questions = [
+        GoldenQuestion(f"q{i}", f"question {i}", "truth", source_file=files[i] if files else "") for i in range(n)
+    ]
     results = []
     for place, trial in enumerate(trials or grid(k)):
         answers = tuple(Answer(one.id, f"answer {place}", latency_seconds=0.5 + 0.1 * (place % 7)) for one in questions)
         rows = tuple(
-            Score(one.id, metric, None, error="the judge failed") if numpy.isnan(value) else Score(one.id, metric, float(value))
+            Score(one.id, metric, None, error="the judge failed")
+            if numpy.isnan(value)
+            else Score(one.id, metric, float(value))
             for metric, values in scores.items()
             for one, value in zip(questions, values[:, place], strict=True)
         )

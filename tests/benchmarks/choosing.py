@@ -2,7 +2,7 @@
 
     python tests/benchmarks/choosing.py [--experiments 1000] [--seed 0]
 
-Run by hand; about ten minutes on one core. `tests/test_standings.py` holds a small version of it.
+Run by hand; a quarter of an hour on one core. `tests/test_standings.py` holds a small version of it.
 """
 
 import argparse
@@ -17,26 +17,26 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-import numpy
-from simulated import SHAPES, Floats, Shape, quality_for, table, true_means
-from tabulate import tabulate
+import numpy  # noqa: E402
+from simulated import SHAPES, Floats, Shape, quality_for, table, true_means  # noqa: E402
+from tabulate import tabulate  # noqa: E402
 
-from dream.paired import columns, critical, intervals, resamples
-from dream.power import plan_power
-from dream.scores import ScoreTable
-from dream.standings import Standing, all_pairs, standings
+from dream.paired import columns, critical, intervals, resamples  # noqa: E402
+from dream.power import plan_power  # noqa: E402
+from dream.scores import ScoreTable  # noqa: E402
+from dream.standings import Standing, all_pairs, standings  # noqa: E402
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# How often does the comparison err?
 
-Written by `tests/benchmarks/choosing.py`: {experiments} simulated experiments a row, seed {seed}, {machine}, {minutes:.1f}
-minutes. The shapes of scores are those of `tests/simulated.py`: bounded, in steps, often tied. With {experiments}
-experiments a share of 5 % is known to about ±{error:.1f} percentage points (95 %).
+Written by `tests/benchmarks/choosing.py`: {experiments} simulated experiments a row, seed {seed}, {machine},
+{minutes:.0f} minutes. The shapes of scores are those of `tests/simulated.py`: bounded, in steps, often tied.
+With {experiments} experiments a share of 5 % is known to about ±{error:.1f} percentage points (95 %).
 """
 
 
 def stand(scores: ScoreTable, seed: int) -> tuple[Standing, ...]:
-    return standings(scores, 0.1, seed)[0]
+    return standings(scores, 0.1, seed // 50)[0]
 
 
 def draws(shape: Shape, n: int, quality: Floats, count: int, seed: int) -> Iterator[tuple[int, Floats]]:
@@ -70,7 +70,9 @@ def false_winners(count: int, seed: int) -> str:
             single.append(sum(one.in_set for one in found) == 1)
         rows.append([name, k, n, kind, share(left_out), share(single)])
     heads = ["scores", "trials", "questions", "", "some trial left out of the set", "a single winner named"]
-    text = "All trials have the same quality, so a trial that is left out of the set is an error: at most 5 % is allowed."
+    text = (
+        "All trials have the same quality, so a trial that is left out of the set is an error: at most 5 % is allowed."
+    )
     return section("Identical systems", text, rows, heads)
 
 
@@ -86,12 +88,14 @@ def coverage(count: int, seed: int) -> str:
         for number, values in draws(SHAPES[name], n, quality, count, seed):
             scores = table(values)
             block = columns(values[:, [11]] - values[:, [3]], scores.clusters)
-            weights = resamples(n, number)
+            weights = resamples(n, number // 50)
             one = intervals(block, critical([block], weights))[0]
             alone.append(one.low <= truth[11] - truth[3] <= one.high)
             value = critical(all_pairs(values, scores.clusters), weights)
             found = [one for some in all_pairs(values, scores.clusters) for one in intervals(some, value)]
-            pairs.append(all(one.low <= gap <= one.high for one, gap in zip(found, truth[first] - truth[second], strict=True)))
+            pairs.append(
+                all(one.low <= gap <= one.high for one, gap in zip(found, truth[first] - truth[second], strict=True))
+            )
             stood = stand(scores, number)
             best = truth[names[stood[0].trial.id]]
             gaps = [(one.difference, truth[names[one.trial.id]] - best) for one in stood[1:]]
@@ -99,8 +103,8 @@ def coverage(count: int, seed: int) -> str:
         rows.append([name, n, share(alone), share(pairs), share(picked)])
     heads = ["scores", "questions", "a pair named beforehand", "all 66 pairs at once", "all against the picked best"]
     text = (
-        "12 trials of different quality; how often 95 % intervals hold the true differences. The last column is what the "
-        "leaderboard shows: safe for whichever trial chance picks, so it may only be higher."
+        "12 trials of different quality; how often 95 % intervals hold the true differences. The last column is what "
+        "the leaderboard shows: safe for whichever trial chance picks, so it may only be higher."
     )
     return section("Coverage", text, rows, heads)
 
@@ -134,7 +138,7 @@ def power_holds(count: int, seed: int) -> str:
         shown = []
         for number, values in draws(SHAPES[name], n, quality, count, seed):
             block = columns(values[:, [1]] - values[:, [0]], numpy.arange(n))
-            shown.append(intervals(block, critical([block], resamples(n, number)))[0].low > 0)
+            shown.append(intervals(block, critical([block], resamples(n, number // 50)))[0].low > 0)
         rows.append([name, n, f"{spread:.3f}", f"{smallest:.3f}", share(shown)])
     heads = ["scores", "questions", "spread of differences", "promised with 80 %", "shown in"]
     return section("Power", "Two trials that differ by the smallest difference promised.", rows, heads)
