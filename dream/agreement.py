@@ -7,6 +7,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 from scipy import stats
@@ -152,8 +153,8 @@ def _number(text: str) -> float | None:
 
 def _agreement(metric: str, scores: Floats, labels: Floats, thresholds: Sequence[float]) -> Agreement:
     defined = len(scores) > 1 and numpy.ptp(scores) > 0 and numpy.ptp(labels) > 0
-    spearman = float(stats.spearmanr(scores, labels)[0]) if defined else None
-    kendall = float(stats.kendalltau(scores, labels)[0]) if defined else None
+    ranks: Any = (stats.spearmanr(scores, labels), stats.kendalltau(scores, labels)) if defined else None
+    spearman, kendall = (float(ranks[0].statistic), float(ranks[1].statistic)) if defined else (None, None)
     kappa = {at: cohens_kappa((scores >= at).tolist(), (labels >= at).tolist()) for at in thresholds}
     return Agreement(metric, len(scores), spearman, kendall, kappa, _warning(metric, len(scores), spearman, kappa))
 

@@ -147,7 +147,8 @@ def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CON
     if not largest.any() or weights.shape[1] < _FEW_CLUSTERS:
         return Critical(0.0, bonferroni)
     resampled, normal = _quantiles(largest, confidence)
-    return Critical(float(resampled), float(normal))
+    single = float(stats.norm.isf((1 - confidence) / 2))  # many columns never need less than one
+    return Critical(float(resampled), max(float(normal), single))
 
 
 def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENCE) -> Critical:
@@ -157,7 +158,7 @@ def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENC
     varying = block.error > 0
     if varying.any() and weights.shape[1] >= _FEW_CLUSTERS:
         resampled[varying], normal[varying] = _quantiles(_studentised(_varying(block), weights), confidence)
-    return Critical(resampled, numpy.where(normal > 0, normal, plain))
+    return Critical(resampled, numpy.maximum(normal, plain))
 
 
 def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:

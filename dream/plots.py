@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from dream.comparison import Comparison, leaderboard
+from dream.comparison import Comparison
 from dream.drawing import (
     APART,
     CHOSEN,
@@ -19,8 +19,10 @@ from dream.drawing import (
     titled,
 )
 from dream.effects import LevelEffect
+from dream.errors import DataError
 from dream.records import ExperimentResult
-from dream.scores import KNOBS
+from dream.results import results_table
+from dream.scores import KNOBS, check_metric
 from dream.standings import Standing
 
 if TYPE_CHECKING:
@@ -31,9 +33,16 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
     """One line a trial through its knobs and its metric means, coloured by `metric`; failed trials are left out."""
     from plotly import graph_objects
 
-    table = leaderboard(experiment, metric, failure_share=1.0)
-    shown = table[table[metric].notna()]
-    axes = [_choice_axis(list(shown[title]), title) for title in KNOBS.values()]
+    check_metric(experiment, metric)
+    table = results_table(experiment)
+    shown = (
+        table[table[metric].notna()].sort_values(metric, ascending=False, kind="stable")
+        if metric in table
+        else table[:0]
+    )
+    if shown.empty:
+        raise DataError(f"no trial of {experiment.name!r} has a score on {metric}, so there is nothing to draw")
+    axes = [_choice_axis(list(shown[knob]), title) for knob, title in KNOBS.items()]
     axes += [_metric_axis(list(shown[name].astype(float)), name) for name in experiment.manifest["metrics"]]
     colour = {
         "color": shown[metric].astype(float),

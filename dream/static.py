@@ -40,7 +40,7 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
         axes = canvas.add_subplot()
-        if traces[0].type == "parcoords":
+        if any(trace.type == "parcoords" for trace in traces):
             _parallel(canvas, axes, traces[0])
         else:
             _plane(canvas, axes, traces, figure.layout)
@@ -51,7 +51,7 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
 
 def _plane(canvas: "Canvas", axes: "Axes", traces: Sequence[Any], layout: Any) -> None:
     axes.set_axisbelow(True)
-    if traces[0].type != "heatmap":
+    if all(trace.type != "heatmap" for trace in traces):
         axes.grid(color="#E5E5E5", linewidth=0.7)
     for trace in traces:
         if trace.type == "heatmap":
