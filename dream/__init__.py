@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dream.comparison import compare as compare
     from dream.comparison import leaderboard as leaderboard
     from dream.documents import prepare_documents as prepare_documents
     from dream.experiment import run_experiment as run_experiment
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "SearchSpace": "search_space",
     "Settings": "settings",
+    "compare": "comparison",
     "embed_model_picker": "models",
     "generate_golden_dataset": "golden_dataset",
     "leaderboard": "comparison",

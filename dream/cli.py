@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from dream import compare_command
 from dream.errors import DreamError
 from dream.settings import Settings
 
@@ -73,10 +74,8 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "Print the leaderboard of an experiment."
-    parser = _command(commands, "compare", _compare, text)
-    parser.add_argument("experiment", nargs="?", help="its name (default: the one started last)")
-    parser.add_argument("--metric", default="answer_correctness", help="rank by this (default answer_correctness)")
+    text = "Print the leaderboard of an experiment, which trial to use and why, or check it against a baseline."
+    compare_command.add_arguments(_command(commands, "compare", compare_command.run, text))
 
 
 def _add_track(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -145,16 +144,6 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(f"\nNext: dream compare {outcome.name}")
     return 1 if all(result.error for result in outcome.results) else 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from dream.comparison import leaderboard, leaderboard_text
-    from dream.results import latest_experiment, load_experiment
-
-    settings = Settings.from_environment()
-    experiment = load_experiment(options.experiment or latest_experiment(settings), settings)
-    print(leaderboard_text(leaderboard(experiment, options.metric), experiment, options.metric))
-    return 0
 
 
 def _track(options: argparse.Namespace) -> int:

@@ -1,16 +1,25 @@
-"""The leaderboard: order, counts and paired intervals against hand-computed numbers and scipy's own paired test."""
+"""The comparison: order, counts, intervals and recommendation against hand-computed numbers and scipy's paired test."""
 
 import math
 
+import numpy
 import pytest
 from scipy import stats
+from simulated import experiment as simulated_experiment
+from simulated import grid, mixed
 
-from dream.comparison import leaderboard, leaderboard_text, paired_difference
+from dream import compare
+from dream.comparison import Comparison, leaderboard, leaderboard_text, paired_difference, verdict
 from dream.errors import ConfigurationError, DataError
-from dream.plots import parallel_coordinates
 from dream.records import Answer, Evaluation, ExperimentResult, GoldenQuestion, Score, Trial, TrialResult
+from dream.results import result_from_json, result_to_json
 
 QUESTIONS = [GoldenQuestion(f"q{i}", f"question {i}", "truth") for i in range(4)]
+RANDOM = numpy.random.default_rng(0)
+GOOD = RANDOM.uniform(0.7, 0.9, 60)
+NEAR = GOOD + RANDOM.normal(0, 0.05, 60)  # equal but for luck
+ABOVE = NEAR + (GOOD.mean() - NEAR.mean()) + 0.004  # a little higher mean, which shows nothing
+BAD = GOOD - 0.3 + RANDOM.normal(0, 0.05, 60)
 
 
 def trial_result(llm: str, values: list[float | None]) -> TrialResult:
@@ -32,6 +41,11 @@ def experiment(*results: TrialResult, offline: bool = False) -> ExperimentResult
     return ExperimentResult("test", manifest, results)
 
 
+def compared(*columns: numpy.ndarray, usd: list[float | None] | None = None, **options: object) -> Comparison:
+    outcome = simulated_experiment({"answer_correctness": numpy.column_stack(columns)}, usd=usd)
+    return compare(outcome, **options)  # pyright: ignore[reportArgumentType]
+
+
 def test_paired_difference_equals_the_hand_computed_interval():
     # differences 0.1, 0.3, 0.2: mean 0.2, standard deviation 0.1, t(2, 97.5 %) = 4.302653
     first = {"a": 0.6, "b": 0.9, "c": 0.7, "only here": 0.0}
@@ -49,34 +63,36 @@ def test_paired_difference_equals_scipys_paired_test():
     assert paired_difference(first, second)[1:] == pytest.approx((reference.low, reference.high))
 
 
-def test_one_common_question_has_no_interval_and_none_has_no_difference():
-    mean, low, high = paired_difference({"a": 1.0}, {"a": 0.25})
-    assert mean == 0.75
-    assert math.isnan(low)
-    assert math.isnan(high)
-    assert math.isnan(paired_difference({"a": 1.0}, {"b": 1.0})[0])
+def test_without_two_common_questions_everything_is_possible():
+    assert paired_difference({"a": 1.0}, {"a": 0.25}) == (0.75, -1, 1)
+    assert paired_difference({"a": 1.0}, {"b": 1.0}) == (0, -1, 1)
 
 
 def test_highest_mean_first_failed_scores_counted_and_failed_trials_last():
     failed = TrialResult(Trial("sentence_window", "broken", "embed"), error="ServiceError: gone")
-    table = leaderboard(
-        experiment(failed, trial_result("low", [0.1, 0.2, None, 0.3]), trial_result("high", [0.9, 0.8, 0.7, 1.0]))
-    )
+    outcome = experiment(failed, trial_result("low", [0.1, 0.2, None, 0.3]), trial_result("high", [0.9, 0.8, 0.7, 1.0]))
+    table = leaderboard(outcome, failure_share=0.25)
     assert list(table["LLM"]) == ["high", "low", "broken"]
-    assert list(table["scored"]) == ["4 of 4", "3 of 4", "0 of 0"]
+    assert list(table["scored"]) == ["4 of 4", "3 of 4", "0 of 4"]
     assert table["answer_correctness"].iloc[1] == pytest.approx(0.2)  # over the three scored, not over four
     # pairs on q0, q1, q3: -0.8, -0.6, -0.7
     assert table["difference"].iloc[1] == pytest.approx(-0.7)
     assert list(table["told apart"]) == [False, True, False]
+    assert list(table["in set"]) == [True, False, False]
     assert table["error"].iloc[2] == "ServiceError: gone"
+    strict = leaderboard(outcome)
+    assert strict["not ranked"].iloc[1] == "1 of 4 scores are missing (25%), more than the 10% allowed"
 
 
 def test_the_text_names_ties_and_says_that_scores_are_offline():
     same = [0.5, 0.6, 0.7, 0.8]
     outcome = experiment(trial_result("one", same), trial_result("two", same), offline=True)
-    text = leaderboard_text(leaderboard(outcome), outcome)
+    table = leaderboard(outcome)
+    text = leaderboard_text(table, outcome)
     assert "2 of 2 trials cannot be told apart" in text
+    assert "4 question(s) show very little" in text
     assert "say nothing about a real LLM" in text
+    assert text.endswith(verdict(table, outcome))
 
 
 def test_unknown_metric_and_nothing_scored_are_errors_that_say_why():
@@ -84,19 +100,133 @@ def test_unknown_metric_and_nothing_scored_are_errors_that_say_why():
         leaderboard(experiment(trial_result("one", [0.5] * 4)), "accuracy")
     with pytest.raises(DataError, match="no trial of 'test' has a score"):
         leaderboard(experiment(trial_result("one", [None] * 4)))
+    with pytest.raises(DataError, match="allow more with failure_share"):
+        compare(experiment(trial_result("one", [None, 0.5, 0.5, 0.5])))
+    with pytest.raises(ConfigurationError, match="failure_share=10"):
+        compare(experiment(trial_result("one", [0.5] * 4)), failure_share=10)
 
 
-def test_parallel_coordinates_draws_each_scored_trial_once():
-    figure = parallel_coordinates(
-        experiment(
-            trial_result("one", [0.5] * 4),
-            trial_result("two", [0.6] * 4),
-            TrialResult(Trial("sentence_window", "broken", "embed"), error="gone"),
-            offline=True,
+def test_the_cheapest_of_those_that_cannot_be_told_apart_is_recommended():
+    found = compared(GOOD, NEAR, BAD, usd=[0.0061, 0.001, 0.0001])
+    cheap = next(one for one in found.tie_set if one.cost.usd == 0.001)
+    assert len(found.tie_set) == 2
+    assert found.recommended is cheap
+    if found.best is not cheap:
+        assert cheap.difference
+        within = math.ceil(-100 * cheap.difference.low) / 100
+        assert f"within {within:.2f} of the best on answer_correctness (95 % interval), 6.1 times cheaper" in (
+            found.recommendation.reason
         )
+    assert found.recommendation.reason.startswith("`method_1` + `llm-0` + `embed-0`: ")
+
+
+def test_a_dearer_trial_is_recommended_only_where_it_is_shown_to_be_better():
+    alone = compared(GOOD, BAD, usd=[1.0, 0.001])
+    assert alone.recommended is alone.best
+    assert "shown to be better than each of the other 1" in alone.recommendation.reason
+
+
+def test_without_prices_tokens_decide_and_the_reason_says_so():
+    # the tokens grow with the place in the grid, so the first is cheaper than the second, which is on top
+    found = compared(GOOD, ABOVE, usd=[None, 0.1])
+    assert found.best.trial.query_engine_identifier == "method_1"
+    assert found.recommendation.trial.query_engine_identifier == "method_0"
+    assert found.recommendation.decided_by == "tokens"
+    assert "fewer tokens (prices are not known)" in found.recommendation.reason
+    assert found.cost_unit == "tokens"
+
+
+def test_equal_prices_leave_it_to_tokens_and_free_is_free():
+    equal = compared(GOOD, ABOVE, usd=[0.0, 0.0])
+    assert "fewer tokens (the price is the same)" in equal.recommendation.reason
+    free = compared(GOOD, ABOVE, usd=[0.0, 0.5])
+    assert free.recommendation.reason.endswith("free of charge")
+
+
+def test_one_trial_and_one_question_give_clear_results():
+    one = compared(GOOD)
+    assert one.recommendation.reason.endswith("the only trial that could be ranked")
+    assert one.power is None
+    assert any("Only one trial" in note for note in one.notes)
+    single = compared(numpy.array([0.9]), numpy.array([0.1]))
+    assert len(single.tie_set) == 2
+    assert single.standings[1].difference and single.standings[1].difference.low == -1
+    assert "too few questions to tell anything" in single.recommendation.reason or single.recommended is single.best
+
+
+def test_identical_trials_are_recommended_by_cost_with_the_plain_reason():
+    found = compared(GOOD, GOOD, usd=[0.2, 0.1])
+    assert found.recommendation.reason.endswith(
+        "the same answer_correctness as the best on every question, 2.0 times cheaper"
     )
-    axes = {axis["label"]: list(axis["values"]) for axis in figure.data[0]["dimensions"]}
-    assert list(axes) == ["RAG method", "LLM", "embedding model", "answer correctness"]
-    assert axes["answer correctness"] == pytest.approx([0.6, 0.5])
-    assert "1 failed and left out" in figure.layout.title.text
-    assert "offline" in figure.layout.title.text
+
+
+def test_the_questions_of_one_document_stay_together():
+    random = numpy.random.default_rng(5)
+    shift = numpy.repeat(random.normal(0, 0.1, 12), 10)
+    scores = {"m": numpy.column_stack([numpy.full(120, 0.5), 0.5 + shift + random.normal(0, 0.01, 120)])}
+    files = [f"{place // 10}.pdf" for place in range(120)]
+    outcome = simulated_experiment(scores, files=files)
+    together, apart = compare(outcome, "m"), compare(outcome, "m", clustered=False)
+    widths = [one.standings[1].difference for one in (together, apart)]
+    assert widths[0] and widths[1] and widths[0].high - widths[0].low > 2 * (widths[1].high - widths[1].low)
+    assert together.n_clusters == 12
+    assert "120 from 12 documents" in together.notes[0]
+    few = compare(simulated_experiment(scores, files=[f"{place // 60}.pdf" for place in range(120)]), "m")
+    assert few.n_clusters == 120 and "2 document(s), too few" in few.notes[0]
+
+
+def test_a_weighted_mean_of_metrics_counts_questions_that_have_all_of_them():
+    first, second = numpy.array([[0.2, 1.0], [0.4, 0.8]]), numpy.array([[1.0, 0.0], [math.nan, 0.4]])
+    outcome = simulated_experiment({"a": first, "b": second})
+    found = compare(outcome, weights={"a": 3, "b": 1}, failure_share=0.5)
+    assert found.metric == "0.75 a + 0.25 b"
+    means = {one.trial.query_engine_identifier: (one.mean, one.n_scored) for one in found.standings}
+    assert means["method_0"] == (pytest.approx(0.75 * 0.2 + 0.25), 1)
+    assert means["method_1"] == (pytest.approx((0.75 + 0.75 * 0.8 + 0.25 * 0.4) / 2), 2)
+    with pytest.raises(ConfigurationError, match=r"(?s)'c' was not scored.*b=-1: give a number of at least 0"):
+        compare(outcome, weights={"c": 1, "b": -1})
+    with pytest.raises(ConfigurationError, match="all weights are 0"):
+        compare(outcome, weights={"a": 0})
+
+
+def test_scores_on_other_questions_are_refused():
+    strange = trial_result("one", [0.5] * 4)
+    assert strange.evaluation
+    scores = (*strange.evaluation.scores, Score("elsewhere", "answer_correctness", 1.0))
+    outcome = experiment(TrialResult(strange.trial, Evaluation(strange.evaluation.answers, scores)))
+    with pytest.raises(DataError, match=r"(?s)not in its golden dataset.*run these trials again.*elsewhere"):
+        compare(outcome)
+
+
+def test_the_order_of_the_trials_changes_no_interval():
+    values = mixed(numpy.random.default_rng(3), 40, numpy.linspace(0, 0.4, 6))
+    trials, order = grid(6), [3, 5, 0, 2, 4, 1]
+    one = compare(simulated_experiment({"m": values}, trials), "m")
+    other = compare(simulated_experiment({"m": values[:, order]}, [trials[place] for place in order]), "m")
+    assert [each.trial for each in one.standings] == [each.trial for each in other.standings]
+    for here, there in zip(one.ranked[1:], other.ranked[1:], strict=True):
+        assert here.difference and there.difference
+        assert (here.difference.low, here.difference.high) == pytest.approx(
+            (there.difference.low, there.difference.high)
+        )
+
+
+def test_power_and_effects_come_with_every_comparison():
+    values = mixed(numpy.random.default_rng(4), 80, numpy.linspace(0, 0.4, 12))
+    found = compare(simulated_experiment({"m": values}), "m")
+    assert found.power and found.power.n_questions == 80 and 0 < found.power.level < 0.05
+    assert {one.knob for one in found.effects.knobs} == {"RAG method", "LLM", "embedding model"}
+    assert len(found.effects.interactions) == 3
+
+
+def test_results_from_before_prices_were_metered_can_be_compared():
+    outcome = simulated_experiment({"answer_correctness": numpy.column_stack([GOOD, BAD])})
+    old = []
+    for result in outcome.results:
+        data = result_to_json(result)
+        for row in data["usage"]:
+            del row["usd_full"]
+        old.append(result_from_json(data))
+    found = compare(ExperimentResult("old", outcome.manifest, tuple(old)))
+    assert found.best.cost.usd is None and found.best.cost.tokens == 950

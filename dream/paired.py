@@ -1,0 +1,244 @@
+"""The kernel of every comparison: means of paired differences, with intervals that allow for many looks at once.
+
+A column holds one difference for each question (NaN where it is missing). Questions of one cluster (a source document)
+are drawn together, because they succeed and fail together. An interval is mean ± critical value x standard error:
+
+* the standard error is the cluster-robust one (Liang and Zeger 1986, "Longitudinal data analysis using generalized
+  linear models"); with one question a cluster it is the ordinary one;
+* the critical value comes from the bootstrap of the studentised mean (Efron and Tibshirani 1993, "An Introduction to
+  the Bootstrap", chapter 12); for many columns at once, from their largest one, single-step max-T (Westfall and Young
+  1993, "Resampling-Based Multiple Testing"; Romano and Wolf 2005, "Exact and Approximate Stepdown Methods"). It is
+  never smaller than Student's t at the same level, which guards small samples (Cameron, Gelbach and Miller 2008,
+  "Bootstrap-Based Improvements for Inference with Clustered Errors").
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+REPLICATES = 2000
+Floats = NDArray[numpy.float64]
+# A replicate that happens to draw hardly any of the questions that differ has next to no spread, and would make
+# its studentised mean endless; its standard error counts as at least this share of the sample's.
+_SMALLEST_ERROR = 0.5
+_FEW_CLUSTERS = 10
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Sums and counts of each cluster (rows) in each column; what standard errors and resamples are made of."""
+
+    sums: Floats
+    counts: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """The mean of each column over its questions; NaN where it has none."""
+        with numpy.errstate(invalid="ignore", divide="ignore"):
+            return self.sums.sum(0) / self.counts.sum(0)
+
+    @property
+    def n_clusters(self) -> NDArray[numpy.int64]:
+        """How many clusters have a value in each column."""
+        return (self.counts > 0).sum(0)
+
+    @property
+    def error(self) -> Floats:
+        """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 for one same difference.
+
+        Where fewer than three clusters differ from 0, it is as if three did, each like the largest, or by 1 where none
+        does: what was not seen in n questions may still be in 3 of n ("If Nothing Goes Wrong, Is Everything All
+        Right?", Hanley and Lippman-Hand 1983).
+        """
+        clusters, size = self.n_clusters, numpy.abs(self.sums)
+        with numpy.errstate(invalid="ignore", divide="ignore"):
+            residuals = self.sums - self.mean * self.counts
+            error = numpy.sqrt(clusters / (clusters - 1) * (residuals**2).sum(0)) / self.counts.sum(0)
+            largest = numpy.where(size.max(0) > 1e-12, size.max(0), 1.0)
+            unseen = numpy.where((size > 1e-12).sum(0) < 3, largest * 3**0.5 / self.counts.sum(0), 0.0)
+        return numpy.where(clusters < 2, numpy.nan, numpy.maximum(numpy.where(error < 1e-12, 0.0, error), unseen))
+
+
+@dataclass(frozen=True)
+class Critical:
+    """How many standard errors an interval reaches, for all columns or one for each: `resampled` by the bootstrap, and
+    `normal`, the same quantile before studentising, which `factor` turns into Student's t for small samples."""
+
+    resampled: float | Floats
+    normal: float | Floats
+
+    def factor(self, n_clusters: NDArray[numpy.int64]) -> Floats:
+        """The critical value of each column, given its number of clusters."""
+        student = stats.t.isf(stats.norm.sf(self.normal), numpy.maximum(n_clusters - 1, 1))
+        return numpy.maximum(student, self.resampled)
+
+    def level(self, n_clusters: int) -> float:
+        """The two-sided error level of a single column that this critical value comes to."""
+        factor = self.factor(numpy.array([n_clusters]))[0]
+        return float(2 * stats.t.sf(factor, max(n_clusters - 1, 1)))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean difference between `low` and `high`; without any information that is the whole range, never NaN."""
+
+    mean: float
+    low: float
+    high: float
+    error: float | None
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the difference is shown not to be 0."""
+        return self.low > 0 or self.high < 0
+
+
+def columns(values: Floats, clusters: NDArray[numpy.int64]) -> Columns:
+    """Sum the values of each cluster; `clusters` numbers the cluster of each row from 0.
+
+    Example:
+        >>> columns(numpy.array([[0.1], [0.3], [numpy.nan]]), numpy.array([0, 0, 1])).counts.ravel().tolist()
+        [2.0, 0.0]
+    """
+    present = ~numpy.isnan(values)
+    counts = _sum_by_cluster(present.astype(float), clusters)
+    return Columns(_sum_by_cluster(numpy.where(present, values, 0.0), clusters), counts)
+
+
+def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
+    """Number labels from 0 in order of appearance; an empty label is a cluster of its own.
+
+    Example:
+        >>> cluster_numbers(["a.pdf", "b.pdf", "a.pdf", "", ""]).tolist()
+        [0, 1, 0, 2, 3]
+    """
+    keys = [label or ("", place) for place, label in enumerate(labels)]
+    order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return numpy.array([order[key] for key in keys], dtype=numpy.int64)
+
+
+@lru_cache(maxsize=4)
+def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
+    """How often each cluster is drawn in each bootstrap replicate: a row a replicate, always the same for a seed."""
+    random = numpy.random.default_rng(seed)
+    drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
+    drawn.setflags(write=False)  # the cache hands the same array to everybody
+    return drawn
+
+
+def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CONFIDENCE) -> Critical:
+    """The critical value for all columns of all blocks together; columns that do not vary have no say.
+
+    It is the upper limit of what so many replicates can tell of it, so that their number never favours a winner.
+    With fewer than ten clusters there is too little to draw from, and Bonferroni's inequality takes its place.
+    """
+    largest, n_columns = numpy.zeros((2, len(weights))), 0
+    for block in map(_varying, blocks):
+        n_columns += block.sums.shape[1]
+        if block.sums.shape[1]:
+            numpy.maximum(largest, _studentised(block, weights).max(axis=2), out=largest)
+    bonferroni = float(stats.norm.isf((1 - confidence) / 2 / max(n_columns, 1)))
+    if not largest.any() or weights.shape[1] < _FEW_CLUSTERS:
+        return Critical(0.0, bonferroni)
+    resampled, normal = _quantiles(largest, confidence)
+    single = float(stats.norm.isf((1 - confidence) / 2))  # many columns never need less than one
+    return Critical(float(resampled), max(float(normal), single))
+
+
+def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENCE) -> Critical:
+    """The critical value of each column as if it were the only one, named beforehand."""
+    plain = numpy.full(block.sums.shape[1], stats.norm.isf((1 - confidence) / 2))
+    resampled, normal = numpy.zeros_like(plain), plain.copy()
+    varying = block.error > 0
+    if varying.any() and weights.shape[1] >= _FEW_CLUSTERS:
+        resampled[varying], normal[varying] = _quantiles(_studentised(_varying(block), weights), confidence)
+    return Critical(resampled, numpy.maximum(normal, plain))
+
+
+def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:
+    """The interval of each column. Differences of scores between 0 and 1 lie between the `limits`, -1 and 1.
+
+    A column of one same difference has no spread to reckon with; it counts as shown when as many clusters would
+    agree in sign by chance (probability 2 ** (1 - clusters)) less often than the level allows.
+    """
+    mean, error, clusters = block.mean, block.error, block.n_clusters
+    factor = value.factor(clusters)
+    half = factor * error
+    chance = 2.0 ** (1 - clusters)
+    level = 2 * stats.t.sf(factor, numpy.maximum(clusters - 1, 1))
+    half = numpy.where((error == 0) & (mean != 0) & (chance > level), numpy.inf, half)
+    half = numpy.where(clusters < 2, numpy.inf, half)
+    middle = numpy.where(numpy.isnan(mean), 0.0, mean)
+    low, high = numpy.clip(middle - half, *limits), numpy.clip(middle + half, *limits)
+    counts = block.counts.sum(0)
+    return [
+        Interval(float(middle[i]), float(low[i]), float(high[i]), _known(error[i]), int(counts[i]))
+        for i in range(len(mean))
+    ]
+
+
+def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed: int = 0) -> Interval:
+    """The interval of a single column that was named beforehand.
+
+    Example:
+        >>> one = interval(numpy.array([0.1, 0.3, 0.2, 0.2, 0.0, 0.4]))
+        >>> round(one.mean, 3), one.low > 0, one.n
+        (0.2, True, 6)
+    """
+    clusters = numpy.arange(len(values)) if clusters is None else clusters
+    block = columns(values[:, None], clusters)
+    if not len(values):
+        return Interval(0.0, -1.0, 1.0, None, 0)
+    return intervals(block, critical([block], resamples(len(block.sums), seed)))[0]
+
+
+def _quantiles(sizes: Floats, confidence: float) -> Floats:
+    """The quantile over replicates (the second axis), at the upper limit of what so many of them can tell of it."""
+    level = min(confidence + 1.645 * (confidence * (1 - confidence) / sizes.shape[1]) ** 0.5, 1.0)
+    return numpy.quantile(sizes, level, axis=1, method="higher")
+
+
+def _sum_by_cluster(values: Floats, clusters: NDArray[numpy.int64]) -> Floats:
+    size = int(clusters.max()) + 1 if len(clusters) else 0
+    if size == len(values):
+        sums = numpy.empty_like(values)
+        sums[clusters] = values
+        return sums
+    member = numpy.zeros((size, len(values)))
+    member[clusters, numpy.arange(len(values))] = 1.0
+    return member @ values
+
+
+def _varying(block: Columns) -> Columns:
+    keep = block.error > 0
+    return Columns(block.sums[:, keep], block.counts[:, keep])
+
+
+def _studentised(block: Columns, weights: Floats) -> Floats:
+    """|mean of the replicate - mean| in standard errors of the replicate, and in those of the sample (2 x B x P)."""
+    sums, counts = block.sums, block.counts
+    if (counts == counts[:, :1]).all():
+        counts = counts[:, :1]  # nothing is missing: one column of counts stands for all
+    n = weights @ counts
+    single = (counts == 1).all()  # then counts need no sums of their own
+    drawn_sums = weights @ sums
+    mean = drawn_sums / numpy.maximum(n, 1)
+    crossed = drawn_sums if single else weights @ (sums * counts)
+    squares = weights @ sums**2 - 2 * mean * crossed + mean**2 * (n if single else weights @ counts**2)
+    clusters = block.n_clusters
+    drawn = numpy.sqrt(numpy.maximum(squares, 0) * clusters / (clusters - 1)) / numpy.maximum(n, 1)
+    distance = numpy.where(n > 0, numpy.abs(mean - block.mean), 0.0)
+    shrink = numpy.sqrt((clusters - 1) / clusters)  # the spread of resampled means, which is a little too small
+    return numpy.stack(
+        [distance / numpy.maximum(drawn, _SMALLEST_ERROR * block.error), distance / block.error / shrink]
+    )
+
+
+def _known(error: float) -> float | None:
+    return None if numpy.isnan(error) else float(error)

@@ -1,0 +1,165 @@
+"""Plotly figures as PNG or SVG, without a browser and without a network: matplotlib draws the same data again.
+
+It knows what DREAM's own figures hold: points with error bars, lines, heat maps, parallel coordinates.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from dream.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+    from plotly.graph_objects import Figure
+
+FORMATS = (".png", ".svg")
+_DOTS_PER_INCH = 100
+_MARKERS = {"circle": "o", "circle-open": "o", "star": "*"}
+
+
+def save_static(figure: "Figure", path: str | Path) -> Path:
+    """Write one of DREAM's figures as PNG or SVG, by the path's suffix; the same figure gives the same bytes.
+
+    Raises:
+        ConfigurationError: for another suffix, or a figure with something that DREAM's own do not have.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ConfigurationError(f"{path.name}: a static picture ends in {' or '.join(FORMATS)}")
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    traces: tuple[Any, ...] = tuple(figure.data)
+    size = (figure.layout.width or 1000) / _DOTS_PER_INCH, (figure.layout.height or 500) / _DOTS_PER_INCH
+    style: Any = {"svg.hashsalt": "dream", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(style):
+        canvas = Canvas(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
+        axes = canvas.add_subplot()
+        if any(trace.type == "parcoords" for trace in traces):
+            _parallel(canvas, axes, traces[0])
+        else:
+            _plane(canvas, axes, traces, figure.layout)
+        _title(canvas, figure.layout.title.text or "")
+        canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
+    return path
+
+
+def _plane(canvas: "Canvas", axes: "Axes", traces: Sequence[Any], layout: Any) -> None:
+    axes.set_axisbelow(True)
+    if all(trace.type != "heatmap" for trace in traces):
+        axes.grid(color="#E5E5E5", linewidth=0.7)
+    for trace in traces:
+        if trace.type == "heatmap":
+            _heat_map(canvas, axes, trace)
+        elif trace.type == "scatter":
+            _scatter(canvas, axes, trace)
+        else:
+            raise ConfigurationError(f"a {trace.type!r} trace has no static form; DREAM's own figures have one")
+    for line in layout.shapes:
+        axes.axvline(line.x0, color=line.line.color, linewidth=line.line.width)
+    _axis(axes, "x", layout.xaxis)
+    _axis(axes, "y", layout.yaxis)
+    if sum(bool(trace.name) for trace in traces):
+        canvas.legend(loc="outside lower left", ncols=3, frameon=False)
+
+
+def _scatter(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
+    marker, x, y = trace.marker, numpy.asarray(trace.x, float), numpy.asarray(trace.y, float)
+    hollow = (marker.symbol or "circle").endswith("-open")
+    if trace.error_x.array is not None:
+        spans = [trace.error_x.arrayminus, trace.error_x.array]
+        axes.errorbar(x, y, xerr=spans, fmt="none", ecolor=trace.error_x.color, elinewidth=trace.error_x.thickness)
+    style: dict[str, Any] = {"marker": _MARKERS[marker.symbol or "circle"], "s": (marker.size * 0.75) ** 2, "zorder": 3}
+    style |= {"label": trace.name, "linewidths": marker.line.width or 1.0}
+    if isinstance(marker.color, str):
+        face = "none" if hollow and marker.line.width else "white" if hollow else marker.color
+        axes.scatter(x, y, edgecolors=marker.color, facecolors=face, **style)
+    else:
+        limits = {"vmin": marker.cmin, "vmax": marker.cmax, "cmap": "cividis", "edgecolors": marker.line.color}
+        points = axes.scatter(x, y, c=numpy.asarray(marker.color, float), **limits, **style)
+        if marker.showscale:
+            canvas.colorbar(points, ax=axes, label=marker.colorbar.title.text)
+    for place, text in enumerate(trace.text if trace.text is not None else ()):
+        axes.annotate(text, (x[place], y[place]), (6, 5), textcoords="offset points", fontsize=8.5)
+
+
+def _heat_map(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
+    values = numpy.ma.masked_invalid(numpy.asarray(trace.z, float))
+    image = axes.pcolormesh(
+        trace.x, trace.y, values, vmin=trace.zmin, vmax=trace.zmax, cmap="cividis", shading="nearest"
+    )
+    image.set_rasterized(True)  # thousands of cells would make an SVG that no browser likes
+    canvas.colorbar(image, ax=axes, label=trace.colorbar.title.text)
+
+
+def _axis(axes: "Axes", which: str, axis: Any) -> None:
+    from matplotlib import ticker
+
+    if axis.type == "log":
+        axes.set(**{f"{which}scale": "log"})
+        getattr(axes, f"{which}axis").set_minor_locator(ticker.NullLocator())
+    if axis.range is not None:
+        axes.set(**{f"{which}lim": tuple(axis.range)})
+    elif axis.rangemode == "tozero" and axis.type != "log":
+        axes.set(**{f"{which}lim": (0, getattr(axes, f"get_{which}lim")()[1])})
+    if axis.tickvals is not None:
+        limits = getattr(axes, f"get_{which}lim")()
+        shown = [(at, text) for at, text in zip(axis.tickvals, axis.ticktext, strict=True) if _between(at, limits)]
+        getattr(axes, f"set_{which}ticks")([at for at, _ in shown], [text for _, text in shown], fontsize=8)
+    axes.set(**{f"{which}label": axis.title.text or ""})
+
+
+def _between(value: float, limits: tuple[float, float]) -> bool:
+    return min(limits) <= value <= max(limits)
+
+
+def _parallel(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
+    """Each dimension is scaled to 0..1 and gets an axis of its own, with its ticks written beside it."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colour = numpy.asarray(trace.line.color, float)
+    scale = ScalarMappable(Normalize(colour.min(), colour.max()), "cividis")
+    columns = [_scaled(one, numpy.asarray(one["values"], float)) for one in trace.dimensions]
+    for row in numpy.argsort(colour):
+        axes.plot([column[row] for column in columns], color=scale.to_rgba(colour[row]), linewidth=1.3, alpha=0.8)
+    for place, one in enumerate(trace.dimensions):
+        axes.axvline(place, color="#444444", linewidth=0.8)
+        for at, text in _ticks(one):
+            height = float(_scaled(one, numpy.array([at]))[0])
+            box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+            axes.text(place + 0.03, height, text, fontsize=7.5, va="center", bbox=box, zorder=4)
+    axes.set(xlim=(-0.1, len(columns) - 0.5), ylim=(0, 1), yticks=[])
+    axes.set_xticks(range(len(columns)), [one["label"] for one in trace.dimensions], rotation=15, ha="left")
+    axes.xaxis.tick_top()
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    canvas.colorbar(scale, ax=axes, label=trace.line.colorbar.title.text)
+
+
+def _scaled(dimension: Any, values: "numpy.ndarray[Any, Any]") -> "numpy.ndarray[Any, Any]":
+    low, high = dimension["range"]
+    return (values - low) / (high - low)
+
+
+def _ticks(dimension: Any) -> Sequence[tuple[float, str]]:
+    if dimension["tickvals"] is not None:
+        return list(zip(dimension["tickvals"], dimension["ticktext"], strict=True))
+    low, high = dimension["range"]
+    return [(at, f"{at:.2f}") for at in numpy.linspace(low, high, 6)[1:-1]]
+
+
+def _title(canvas: "Canvas", text: str) -> None:
+    """The title's lines in full size, then what plotly sets in <sub> below them, smaller."""
+    small = re.findall(r"<sub>(.*?)</sub>", text)
+    large = re.sub(r"<br><sub>.*?</sub>", "", text).replace("<br>", "\n")
+    canvas.suptitle(large + "\n" * len(small), x=0.01, ha="left", fontsize=11)
+    height = canvas.get_figheight()
+    top = 0.98 - 0.175 * (large.count("\n") + 1) / height
+    for place, line in enumerate(small):
+        canvas.text(0.01, top - 0.16 * place / height, line, fontsize=8.5, color="#444444", va="top")
