@@ -130,7 +130,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "restore", "vllm", "monitoring")),
         "argocd": rendered("argocd") + "---\n" + rendered("argocd/apps"),
         "typo": laptop.replace("startupProbe:", "startupProb:", 1),
-        "rule": rendered("k8s/rayjob").replace("submissionMode: K8sJobMode", "submissionMode: NoSuchMode"),
+        "rule": rendered("k8s/rayjob").replace("submissionMode:", "managedBy: nobody\n  submissionMode:"),
     }
     for name, text in files.items():
         (folder / "given" / f"{name}.yaml").write_text(text)
@@ -149,8 +149,8 @@ def test_a_wrong_field_of_a_built_in_kind_is_caught(api_server: dict[str, str]):
     assert "startupProb" in api_server["typo"]
 
 
-def test_a_value_that_the_operator_would_refuse_is_caught(api_server: dict[str, str]):
-    assert "NoSuchMode" in api_server["rule"]
+def test_a_value_that_a_rule_of_the_crd_forbids_is_caught(api_server: dict[str, str]):
+    assert "managedBy field value must be" in api_server["rule"]
 
 
 # --- the checks can fail: a typo in twenty places ---
