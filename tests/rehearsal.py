@@ -9,6 +9,7 @@ and the port that it has in the cluster, in a network of its own), and the progr
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def main() -> int:
 def enter() -> int:
     """Start again in a network where only this exists, and where the Services' names lead to it."""
     with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
-        hosts.write("127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}\n" for name in HOSTS))
+        hosts.write(f"127.0.0.1 localhost {socket.gethostname()}\n" + "".join(f"127.0.0.1 {name}\n" for name in HOSTS))
         hosts.flush()
         os.chmod(hosts.name, 0o644)
         script = f"mount --bind {hosts.name} /etc/hosts && ip link set lo up && exec {sys.executable} {__file__}"
