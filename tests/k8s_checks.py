@@ -1,4 +1,4 @@
-"""Checks of Kubernetes objects as an expert's eye would make them. Each takes rendered objects, returns what is wrong."""
+"""Checks of Kubernetes objects as an expert would make them. Each takes rendered objects, returns what is wrong."""
 
 import os
 import re
@@ -109,7 +109,11 @@ def _ray_pods(owner: str, spec: Object) -> Iterator[Pod]:
     head = {**head, "metadata": {"labels": {**head["metadata"]["labels"], "ray.io/node-type": "head"}}}
     if spec.get("enableInTreeAutoscaling"):
         options = spec["autoscalerOptions"]
-        beside = {"name": "autoscaler", "image": "dream:0.1.0", **{k: options.get(k) for k in ("resources", "securityContext")}}
+        beside = {
+            "name": "autoscaler",
+            "image": "dream:0.1.0",
+            **{k: options.get(k) for k in ("resources", "securityContext")},
+        }
         head = {**head, "spec": {**head["spec"], "containers": [*head["spec"]["containers"], beside]}}
     head["metadata"]["labels"]["ray.io/is-ray-node"] = "yes"
     yield _pod(f"{owner} head", head, operator=True)
@@ -179,7 +183,16 @@ def _pod_security_problems(pod: Pod) -> list[str]:
         if pod.spec.get(key):
             problems.append(f"{pod.owner}: {key}")
     for volume in pod.spec.get("volumes", []):
-        allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+        allowed = {
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        }
         if not set(volume) - {"name"} <= allowed:
             problems.append(f"{pod.owner}: volume {volume['name']} is of a kind that `restricted` refuses")
         if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
@@ -299,7 +312,12 @@ def _selector_problems(found: Sequence[Object]) -> list[str]:
         spec = one.get("spec", {})
         if one["kind"] == "Service":
             chosen = [pod for pod in every if matches({"matchLabels": spec["selector"]}, pod.labels)]
-            ports = {p.get("name") or p["containerPort"] for pod in chosen for c in pod.containers() for p in c.get("ports", [])}
+            ports = {
+                p.get("name") or p["containerPort"]
+                for pod in chosen
+                for c in pod.containers()
+                for p in c.get("ports", [])
+            }
             problems += [] if chosen else [f"{name_of(one)}: selects no pod"]
             problems += [
                 f"{name_of(one)}: no pod has the port {port['targetPort']}"
@@ -344,10 +362,17 @@ def _other_reference_problems(found: Sequence[Object], accounts: set[str], kept:
         spec = one.get("spec", {})
         if one["kind"] == "RoleBinding":
             problems += [] if one["roleRef"]["name"] in roles else [f"{name_of(one)}: no such Role"]
-            problems += [f"{name_of(one)}: no such ServiceAccount" for s in one["subjects"] if s["name"] not in accounts]
+            problems += [
+                f"{name_of(one)}: no such ServiceAccount" for s in one["subjects"] if s["name"] not in accounts
+            ]
         elif one["kind"] == "RayCluster":
             problems += _missing(name_of(one), "Secret", spec["authOptions"]["secretName"], "auth_token", kept)
-            password = spec.get("gcsFaultToleranceOptions", {}).get("redisPassword", {}).get("valueFrom", {}).get("secretKeyRef")
+            password = (
+                spec.get("gcsFaultToleranceOptions", {})
+                .get("redisPassword", {})
+                .get("valueFrom", {})
+                .get("secretKeyRef")
+            )
             problems += _missing(name_of(one), "Secret", password["name"], password["key"], kept) if password else []
         elif one["kind"] == "RayJob" and spec["clusterSelector"]["ray.io/cluster"] not in clusters:
             problems.append(f"{name_of(one)}: no such RayCluster")
@@ -373,7 +398,11 @@ def _workflow_problems(template: Object, accounts: set[str]) -> list[str]:
     problems = [f"{where}: parameter {name} is declared or used, not both" for name in sorted(declared ^ used)]
     problems += [f"{where}: parameter {p['name']} has no description" for p in parameters if not p.get("description")]
     problems += [f"{where}: parameter {p['name']} has no default" for p in parameters if "value" not in p]
-    problems += [f"{where}: {p['name']}: the default is no choice" for p in parameters if p["value"] not in p.get("enum", [p["value"]])]
+    problems += [
+        f"{where}: {p['name']}: the default is no choice"
+        for p in parameters
+        if p["value"] not in p.get("enum", [p["value"]])
+    ]
     if spec["executor"]["serviceAccountName"] not in accounts:
         problems.append(f"{where}: the executor's ServiceAccount does not exist")
     steps = {step["name"] for step in spec["templates"]}
@@ -395,7 +424,8 @@ def matches(selector: Object, labels: Mapping[str, str]) -> bool:
         if labels.get(key) != value:
             return False
     return all(
-        part["operator"] == "In" and labels.get(part["key"]) in part["values"] for part in selector.get("matchExpressions", [])
+        part["operator"] == "In" and labels.get(part["key"]) in part["values"]
+        for part in selector.get("matchExpressions", [])
     )
 
 
@@ -418,9 +448,12 @@ def _direction(found: Sequence[Object], way: str, own: Mapping[str, str], other:
     )
 
 
-def _rule_passes(peers: Sequence[Object] | None, ports: Sequence[Object] | None, other: Mapping[str, str], port: int) -> bool:
+def _rule_passes(
+    peers: Sequence[Object] | None, ports: Sequence[Object] | None, other: Mapping[str, str], port: int
+) -> bool:
     reaches = peers is None or any(
-        "podSelector" in peer and "namespaceSelector" not in peer and matches(peer["podSelector"], other) for peer in peers
+        "podSelector" in peer and "namespaceSelector" not in peer and matches(peer["podSelector"], other)
+        for peer in peers
     )
     return reaches and (ports is None or any(p["port"] == port and p["protocol"] == "TCP" for p in ports))
 
@@ -434,7 +467,10 @@ def services(found: Sequence[Object]) -> dict[str, tuple[Mapping[str, str], dict
             selector = one["spec"]["selector"]
             ports = {p["name"]: p["containerPort"] for pod in every if matches({"matchLabels": selector}, pod.labels)
                      for c in pod.containers() for p in c.get("ports", [])}  # fmt: skip
-            made[one["metadata"]["name"]] = (selector, {p["port"]: ports.get(p["targetPort"], 0) for p in one["spec"]["ports"]})
+            made[one["metadata"]["name"]] = (
+                selector,
+                {p["port"]: ports.get(p["targetPort"], 0) for p in one["spec"]["ports"]},
+            )
         elif one["kind"] in ("RayCluster", "RayService"):
             spec = one["spec"].get("rayClusterConfig", one["spec"])
             head = spec["headGroupSpec"]["template"]
@@ -479,7 +515,9 @@ def needed(found: Sequence[Object]) -> dict[tuple[str, str, int], str]:
                 edges[component, value, int(values["PGPORT"])] = f"{pod.owner} PGHOST"
             parts = urlsplit(value) if "://" in value else None
             if parts and parts.scheme.split("+")[0] in DEFAULT_PORTS and parts.hostname:
-                edges[component, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme.split("+")[0]]] = f"{pod.owner} {name}"
+                edges[component, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme.split("+")[0]]] = (
+                    f"{pod.owner} {name}"
+                )
                 if parts.scheme == "ray":  # DREAM asks the dashboard for the version
                     edges[component, parts.hostname, 8265] = f"{pod.owner} {name}"
     for one in found:
@@ -514,7 +552,9 @@ def network_problems(found: Sequence[Object]) -> list[str]:
         for source in sources:
             for target in targets:
                 if not let_through(found, source.labels, target.labels, ports[port]):
-                    problems.append(f"{why}: the network policies stop {component} -> {labels[COMPONENT]}:{ports[port]}")
+                    problems.append(
+                        f"{why}: the network policies stop {component} -> {labels[COMPONENT]}:{ports[port]}"
+                    )
     return problems + _surplus_problems(found, every, wanted)
 
 
@@ -526,19 +566,19 @@ def _surplus_problems(found: Sequence[Object], every: Sequence[Pod], wanted: set
                 ends = source.labels.get(COMPONENT, "?"), target.labels.get(COMPONENT, "?")
                 inside = ends[0] == ends[1] and ends[0] in ("ray", "vllm", "postgres")
                 optional = ends[0] == "rayjob-submitter"
-                if not inside and not optional and (*ends, port) not in wanted:
-                    if let_through(found, source.labels, target.labels, port):
-                        problems.add(f"the network policies let {ends[0]} reach {ends[1]}:{port}, which no setting needs")
+                if inside or optional or (*ends, port) in wanted:
+                    continue
+                if let_through(found, source.labels, target.labels, port):
+                    problems.add(f"the network policies let {ends[0]} reach {ends[1]}:{port}, which no setting needs")
     return sorted(problems)
 
 
 def default_deny_problems(found: Sequence[Object]) -> list[str]:
     """There is a policy that shuts every door, so that the others only open some."""
-    for one in found:
-        spec = one.get("spec", {})
-        if one["kind"] == "NetworkPolicy" and spec["podSelector"] == {} and {"Ingress", "Egress"} == set(spec["policyTypes"]):
-            if not spec.get("ingress") and not spec.get("egress"):
-                return []
+    for policy in (one["spec"] for one in found if one["kind"] == "NetworkPolicy"):
+        everybody = policy["podSelector"] == {} and {"Ingress", "Egress"} == set(policy["policyTypes"])
+        if everybody and not policy.get("ingress") and not policy.get("egress"):
+            return []
     return ["no policy denies everything by default"]
 
 
@@ -573,7 +613,9 @@ def used(found: Sequence[Object], executor: Object) -> dict[str, float]:
             for what in ("cpu", "memory"):
                 running = sum(quantity(c["resources"][kind][what]) for c in pod.spec["containers"])
                 running += quantity(executor[kind][what]) if pod in steps else 0
-                first = max([quantity(c["resources"][kind][what]) for c in pod.spec.get("initContainers", [])], default=0)
+                first = max(
+                    [quantity(c["resources"][kind][what]) for c in pod.spec.get("initContainers", [])], default=0
+                )
                 add(f"{kind}.{what}", pod.replicas * max(running, first))
         for claim in pod.claims:
             add("persistentvolumeclaims", pod.replicas)
@@ -617,7 +659,9 @@ def ray_problems(found: Sequence[Object]) -> list[str]:
         if one["kind"] not in ("RayCluster", "RayService"):
             continue
         spec, where = one["spec"].get("rayClusterConfig", one["spec"]), name_of(one)
-        ports = {p["name"]: p["containerPort"] for p in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]}
+        ports = {
+            p["name"]: p["containerPort"] for p in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
+        }
         if not {("gcs-server", 6379), ("dashboard", 8265), ("client", 10001)} <= set(ports.items()):
             problems.append(f"{where}: the head's Service would lack gcs-server, dashboard or client")
         if spec.get("authOptions", {}).get("mode") != "token":

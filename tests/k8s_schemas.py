@@ -20,7 +20,8 @@ KNOWN_KEYS = {
     "requests": r"cpu|memory|storage|ephemeral-storage|nvidia\.com/gpu",
     "limits": r"cpu|memory|storage|ephemeral-storage|nvidia\.com/gpu",
     "rayStartParams": r"dashboard-host|num-cpus|num-gpus|block",
-    "matchLabels": r"app\.kubernetes\.io/(name|component|part-of)|ray\.io/(is-ray-node|node-type)|kubernetes\.io/metadata\.name",
+    "matchLabels": r"app\.kubernetes\.io/(name|component|part-of)|ray\.io/(is-ray-node|node-type)"
+    r"|kubernetes\.io/metadata\.name",
 }
 
 
@@ -55,7 +56,11 @@ def closed(schema: Any) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    made = {key: value for key, value in schema.items() if key not in ("nullable", "format", "properties") and key[:2] != "x-"}
+    made = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("nullable", "format", "properties") and key[:2] != "x-"
+    }
     if "properties" in schema:
         made["properties"] = {name: closed(one) for name, one in schema["properties"].items()}
     for key in ("items", "additionalProperties"):
@@ -69,9 +74,9 @@ def closed(schema: Any) -> Any:
         made["required"] = [name for name in made["required"] if "default" not in known.get(name, {})]
     if schema.get("nullable") and "type" in made:
         made["type"] = [made["type"], "null"]
-    if made.get("type") == "object" and "additionalProperties" not in made:
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            made["additionalProperties"] = False
+    free = "additionalProperties" in made or schema.get("x-kubernetes-preserve-unknown-fields")
+    if made.get("type") == "object" and not free:
+        made["additionalProperties"] = False
     return made
 
 

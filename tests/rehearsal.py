@@ -53,8 +53,14 @@ def enter() -> int:
         hosts.flush()
         os.chmod(hosts.name, 0o644)
         script = f"mount --bind {hosts.name} /etc/hosts && ip link set lo up && exec {sys.executable} {__file__}"
-        environment = {**os.environ, INSIDE: "1", "KUSTOMIZE_BINARY": k8s_checks.tool("KUSTOMIZE_BINARY", "kustomize", "")}
-        return subprocess.run(["unshare", "--mount", "--net", "bash", "-c", script], env=environment, check=False).returncode
+        environment = {
+            **os.environ,
+            INSIDE: "1",
+            "KUSTOMIZE_BINARY": k8s_checks.tool("KUSTOMIZE_BINARY", "kustomize", ""),
+        }
+        return subprocess.run(
+            ["unshare", "--mount", "--net", "bash", "-c", script], env=environment, check=False
+        ).returncode
 
 
 class Rehearsal:
@@ -70,12 +76,25 @@ class Rehearsal:
         home.mkdir(exist_ok=True)
         own = {"PATH": f"{self.folder / 'bin'}:{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
         values = k8s_checks.environment(pod, self.found)
-        return {**own, **{name: value for name, value in values.items() if "{{" not in value}, "HOME": str(home), **more}
+        return {
+            **own,
+            **{name: value for name, value in values.items() if "{{" not in value},
+            "HOME": str(home),
+            **more,
+        }
 
-    def run(self, command: Sequence[str], environment: Mapping[str, str], seconds: float = 600, cwd: Path | None = None) -> str:
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], seconds: float = 600, cwd: Path | None = None
+    ) -> str:
         print("$", *command[:6], flush=True)
         done = subprocess.run(
-            command, env=environment, cwd=cwd or self.folder, capture_output=True, text=True, timeout=seconds, check=False
+            command,
+            env=environment,
+            cwd=cwd or self.folder,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
         assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
@@ -83,7 +102,9 @@ class Rehearsal:
     def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
         print("&", *command[:8], flush=True)
         log = (self.folder / f"{name}.log").open("w")
-        process = subprocess.Popen(command, env=environment, cwd=cwd or self.folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, cwd=cwd or self.folder, stdout=log, stderr=log, start_new_session=True
+        )
         self.running.append(process)
 
     def answers(self, url: str, seconds: float = 180) -> None:
@@ -96,6 +117,15 @@ class Rehearsal:
                 pass
             time.sleep(0.2)
         raise AssertionError(f"nothing at {url} within {seconds} s")
+
+    def listens(self, host: str, port: int, seconds: float = 180) -> None:
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            try:
+                return socket.create_connection((host, port), 2).close()
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"nothing at {host}:{port} within {seconds} s")
 
     def start(self) -> None:
         (self.folder / "bin").mkdir()
@@ -136,12 +166,19 @@ class Rehearsal:
         user = ["--username", values["POSTGRES_USER"], "--pwfile", str(password), "--auth=scram-sha-256"]
         initial = [*as_postgres, self.postgres_program("initdb"), "-D", str(place), *user, "--data-checksums"]
         self.run(initial, values, cwd=place)
-        self.spawn("postgres", [*as_postgres, self.postgres_program("postgres"), "-D", str(place), "-k", str(place)], values, cwd=place)
-        connection = {**values, "PGHOST": "postgres-rw", "PGUSER": values["POSTGRES_USER"], "PGPASSWORD": values["POSTGRES_PASSWORD"]}
-        for _ in range(50):
-            if subprocess.run([self.postgres_program("pg_isready")], env=connection, capture_output=True).returncode == 0:
-                break
-            time.sleep(0.2)
+        self.spawn(
+            "postgres",
+            [*as_postgres, self.postgres_program("postgres"), "-D", str(place), "-k", str(place)],
+            values,
+            cwd=place,
+        )
+        connection = {
+            **values,
+            "PGHOST": "postgres-rw",
+            "PGUSER": values["POSTGRES_USER"],
+            "PGPASSWORD": values["POSTGRES_PASSWORD"],
+        }
+        self.listens("postgres-rw", 5432)
         self.run([self.postgres_program("createdb"), values["POSTGRES_DB"]], connection)
 
     def mlflow(self) -> None:
@@ -153,16 +190,18 @@ class Rehearsal:
         self.answers("http://mlflow:5000/health")
 
     def ray(self) -> None:
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets()["ray-token"]["auth_token"]}  # as KubeRay sets them
+        token = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets()["ray-token"]["auth_token"],
+        }  # as KubeRay sets them
         cluster = next(one["spec"] for one in self.found if one["kind"] == "RayCluster")
         options = [f"--{key}={value}" for key, value in cluster["headGroupSpec"]["rayStartParams"].items()]
         head = self.environment(self.pods["RayCluster dream head"], **token)
         at = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats", f"--temp-dir={self.folder}/r"]
-        self.spawn("head", ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at], head)
-        for _ in range(300):
-            if subprocess.run(["ray", "health-check", "--address", "dream-head-svc:6379"], env=head, capture_output=True).returncode == 0:
-                break
-            time.sleep(0.5)
+        self.spawn(
+            "head", ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at], head
+        )
+        self.listens("dream-head-svc", 10001)
         worker = self.environment(self.pods["RayCluster dream workers"], **token)
         self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", "--num-cpus=2", *at[:3]], worker)
 
@@ -186,7 +225,9 @@ class Rehearsal:
         for path in sorted((self.folder / "work/notebooks").glob("*.ipynb")):
             command = ["jupyter", "nbconvert", "--execute", "--to", "notebook", "--inplace", str(path)]
             self.run(command, jupyter, 1200, cwd=path.parent)
-        runs = httpx.post("http://mlflow:5000/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]}, trust_env=False).json()
+        runs = httpx.post(
+            "http://mlflow:5000/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]}, trust_env=False
+        ).json()
         print(f"MLflow holds {len(runs['runs'])} runs")
         self.steps()
         self.backup()
@@ -197,7 +238,12 @@ class Rehearsal:
         helped = self.run(["dream", "run", "--help"], self.environment(self.pods["StatefulSet jupyter"]))
         template = next(one["spec"] for one in self.found if one["kind"] == "WorkflowTemplate")
         values = {p["name"]: p["value"] for p in template["arguments"]["parameters"]}
-        values |= {"sources": str(REPOSITORY / "notebooks/sample_documents"), "questions": "6", "name": "rehearsal", "llms": "offline/llm-small"}
+        values |= {
+            "sources": str(REPOSITORY / "notebooks/sample_documents"),
+            "questions": "6",
+            "name": "rehearsal",
+            "llms": "offline/llm-small",
+        }
         values |= {"embed-models": "offline/embed-small", "baseline": "rehearsal", "experiment": "rehearsal"}
         for step in template["templates"][1:] if "--resume" in helped else template["templates"][1:3]:
             pod = self.pods[f"WorkflowTemplate dream {step['name']}"]
@@ -205,9 +251,13 @@ class Rehearsal:
             for variable in step["container"]["env"]:
                 text = variable.get("value", "")
                 for name, value in values.items():
-                    text = text.replace("{{workflow.parameters.%s}}" % name, value).replace("{{workflow.name}}", "wf-1")
+                    text = text.replace(f"{{{{workflow.parameters.{name}}}}}", value).replace(
+                        "{{workflow.name}}", "wf-1"
+                    )
                 given |= {variable["name"]: text} if "value" in variable else {}
-            environment = self.environment(pod, **{**given, "HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch")})
+            environment = self.environment(
+                pod, **{**given, "HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch")}
+            )
             out = self.run([*step["container"]["command"], *step["container"]["args"]], environment, 1200)
             print("\n".join(out.splitlines()[-4:]))
 

@@ -29,7 +29,6 @@ def server(prefix: str = ""):
     )
 
 
-
 def upload(file: str, prefix: str, keep: int) -> None:
     if not os.path.getsize(file):
         sys.exit(f"{file} is empty: not kept, and nothing older is removed")
