@@ -9,12 +9,14 @@ and the port that it has in the cluster, in a network of its own), and the progr
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -278,12 +280,25 @@ class Rehearsal:
         print("PostgreSQL was dumped to S3 and restored from there")
 
     def stop(self) -> None:
+        """End exactly what was started: each service leads a session, and its processes are those in it."""
         for process in reversed(self.running):
-            try:
-                os.killpg(process.pid, 15)
-                process.wait(15)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                pass
+            for pid in session(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        time.sleep(3)
+        for process in self.running:
+            for pid in session(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def session(process: subprocess.Popen) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(path.name)) == process.pid:
+                found.append(int(path.name))
+    return found
 
 
 def memory_gib(processes: Sequence[subprocess.Popen]) -> float:
@@ -291,12 +306,9 @@ def memory_gib(processes: Sequence[subprocess.Popen]) -> float:
     total = 0
     for process in processes:
         own = 0
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.getsid(int(path.name)) == process.pid:
-                    own += int((path / "smaps_rollup").read_text().split("Pss:")[1].split()[0])
-            except (OSError, IndexError, ProcessLookupError):
-                continue
+        for pid in session(process):
+            with suppress(OSError, IndexError):
+                own += int(Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss:")[1].split()[0])
         print(f"  {own / 2**20:.2f} GiB  {' '.join(map(str, process.args))[:60]}")
         total += own
     return total / 2**20
