@@ -68,6 +68,7 @@ def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
     ("folder", "component", "leaves_out"),
     [
         ("platform", "existing-namespace", ()),
+        ("platform", "operators-inside", ()),
         ("platform", "external-s3", ("minio", "minio-setup")),
         ("platform", "external-postgres", ()),
         ("platform", "external-mlflow", ("mlflow",)),
