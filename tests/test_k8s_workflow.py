@@ -21,7 +21,7 @@ def run_step(tmp_path: Path, step: str, **parameters: str) -> tuple[subprocess.C
     variables = {one["name"]: fill(one.get("value", "")) for one in container["env"]}
     log = tmp_path / "log"
     log.write_text("")
-    for program, status in (("dream", 0), ("python", parameters.get("python_status", "1"))):
+    for program, status in (("dream", 0), ("python", parameters.get("python_status", "3"))):
         called = "json.dumps([sys.argv[1:], os.environ.get('DREAM_CACHE_URI', '')])"
         body = f"#!{sys.executable}\nimport json, os, sys\n" + (
             f"open({str(log)!r}, 'a').write({called} + '\\n')\n" if program == "dream" else f"sys.exit({status})\n"
@@ -64,11 +64,12 @@ def test_lists_become_repeated_options_and_fresh_answers_another_cache(tmp_path:
     assert calls == [[flags, "s3://dream-cache/fresh/mine"]]
 
 
-def test_an_existing_golden_dataset_is_kept_and_a_missing_one_is_made(tmp_path: Path):
-    assert run_step(tmp_path, "golden", golden="g", questions="7")[1] == [
-        [["golden", "--questions", "7", "--name", "g"], ""]
-    ]
+def test_a_missing_golden_dataset_is_made_an_existing_one_kept_and_an_unreadable_one_never_replaced(tmp_path: Path):
+    made = [[["golden", "--questions", "7", "--name", "g"], ""]]
+    assert run_step(tmp_path, "golden", golden="g", questions="7", python_status="3")[1] == made
     assert run_step(tmp_path, "golden", golden="g", python_status="0")[1] == []
+    done, calls = run_step(tmp_path, "golden", golden="g", python_status="1")
+    assert (done.returncode, calls) == (1, [])
 
 
 def test_sources_are_optional(tmp_path: Path):
