@@ -2,8 +2,8 @@
 # Validates all manifests with whatever tools are on the PATH, says which were missing, and fails on the first fault.
 # The tests (`make test`) check more; this is for those who have Kubernetes tools and no Python environment.
 #
-# Needs kustomize or kubectl. Uses kubectl-validate (with CRDS=<folder of CRD YAML>), kubeconform, kube-linter, checkov,
-# shellcheck and yamllint where they are found.
+# Needs kustomize or kubectl. Uses kubectl-validate (with CRDS=<folder of CRDs, YAML or JSON>), kubeconform, kube-linter,
+# checkov, shellcheck and yamllint where they are found.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +11,10 @@ has() { command -v "$1" >/dev/null; }
 skip() { echo "skipped: $1 is not on the PATH"; }
 build() { if has kustomize; then kustomize build "$1"; else kubectl kustomize "$1"; fi; }
 
-out="$(mktemp -d)"
-trap 'rm -rf "$out"' EXIT
+place="$(mktemp -d)"
+trap 'rm -rf "$place"' EXIT
+out="$place/built"
+mkdir "$out" "$place/crds"
 while read -r file; do
     folder="$(dirname "$file")"
     case "$folder" in */components/* | argocd/settings) continue ;; esac
@@ -20,11 +22,16 @@ while read -r file; do
 done < <(find k8s argocd -name kustomization.yaml | sort)
 echo "built: $(find "$out" -name '*.yaml' | wc -l) folders"
 
-if has kubectl-validate; then
-    kubectl-validate --version "${KUBERNETES_SCHEMA:-1.30}" ${CRDS:+--local-crds "$CRDS"} "$out" >"$out/log" 2>&1 ||
-        { cat "$out/log"; exit 1; }
+crds="${CRDS:-../shared/crds}"
+if has kubectl-validate && [ -d "$crds" ]; then
+    find "$crds" -name '*.json' -o -name '*.yaml' | while read -r file; do
+        name="$(basename "${file%.*}")"
+        cp "$file" "$place/crds/$name.yaml"
+    done
+    kubectl-validate --version "${KUBERNETES_SCHEMA:-1.30}" --local-crds "$place/crds" "$out" >"$place/log" 2>&1 ||
+        { cat "$place/log"; exit 1; }
     echo "kubectl-validate: every object would be taken"
-else skip kubectl-validate; fi
+else echo "skipped: kubectl-validate is not on the PATH, or there is no folder of CRDs at $crds"; fi
 
 if has kubeconform && [ -n "${KUBECONFORM_SCHEMAS:-}" ]; then # a folder or URL of schemas; `default` fetches them
     kubeconform -strict -summary -ignore-missing-schemas -kubernetes-version 1.34.0 \
