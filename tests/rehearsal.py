@@ -205,7 +205,8 @@ class Rehearsal:
         )
         self.listens("dream-head-svc", 10001)
         worker = self.environment(self.pods["RayCluster dream workers"], **token)
-        self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", "--num-cpus=2", *at[:3]], worker)
+        options = [f"--{key}={value}" for key, value in cluster["workerGroupSpecs"][0]["rayStartParams"].items()]
+        self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
 
     def jupyter(self) -> None:
         pod = self.pods["StatefulSet jupyter"]
