@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTIONS ?= 20
 
-.PHONY: help install demo test lint mlflow notebooks clean
+.PHONY: help install demo test lint mlflow notebooks validate rehearsal clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -48,6 +48,13 @@ mlflow: install  ## Show the local results in MLflow
 
 notebooks: install  ## Open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab
+
+validate: install  ## Check the Kubernetes manifests alone
+	$(BIN)/pytest -q tests/test_k8s.py tests/test_k8s_workflow.py tests/test_k8s_jobs.py tests/test_argocd.py
+	k8s/validate.sh
+
+rehearsal: install  ## Run what the manifests would start, as processes (root; PostgreSQL, kustomize, MinIO)
+	$(BIN)/python tests/rehearsal.py
 
 clean:  ## Remove results and caches, not the environment
 	rm -rf .dream .pytest_cache .ruff_cache

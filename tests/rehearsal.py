@@ -1,0 +1,319 @@
+"""The platform without Kubernetes: starts what k8s/overlays/laptop would start, from its own commands and variables.
+
+Run by hand (`make rehearsal`): about five minutes on two cores. Needs root and `unshare` (every service gets the name
+and the port that it has in the cluster, in a network of its own), and the programs kustomize, minio and PostgreSQL's.
+
+    S3 server -> its buckets and users -> PostgreSQL -> MLflow -> Ray head and worker -> JupyterLab
+    then: `dream doctor`, all notebooks, the workflow's steps, a backup and its restore
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import k8s_checks
+from k8s_checks import K8S, REPOSITORY, Pod, objects, rendered, secrets
+
+INSIDE = "DREAM_REHEARSAL_INSIDE"
+HOSTS = ("minio", "postgres-rw", "mlflow", "dream-head-svc", "jupyter")
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    if os.environ.get(INSIDE) != "1":
+        return enter()
+    with tempfile.TemporaryDirectory(prefix="dream-rehearsal-") as folder:
+        os.chmod(folder, 0o755)
+        rehearsal = Rehearsal(Path(folder))
+        try:
+            rehearsal.start()
+            rehearsal.use()
+        except (AssertionError, subprocess.SubprocessError) as error:
+            print(f"FAILED: {error}\nlogs:", *sorted(Path(folder).glob("*.log")), sep="\n  ")
+            for log in sorted(Path(folder).glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()[-1500:]}")
+            return 1
+        finally:
+            rehearsal.stop()
+    print("The rehearsal passed.")
+    return 0
+
+
+def enter() -> int:
+    """Start again in a network where only this exists, and where the Services' names lead to it."""
+    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as hosts:
+        hosts.write(f"127.0.0.1 localhost {socket.gethostname()}\n" + "".join(f"127.0.0.1 {name}\n" for name in HOSTS))
+        hosts.flush()
+        os.chmod(hosts.name, 0o644)
+        script = f"mount --bind {hosts.name} /etc/hosts && ip link set lo up && exec {sys.executable} {__file__}"
+        environment = {
+            **os.environ,
+            INSIDE: "1",
+            "KUSTOMIZE_BINARY": k8s_checks.tool("KUSTOMIZE_BINARY", "kustomize", ""),
+        }
+        return subprocess.run(
+            ["unshare", "--mount", "--net", "bash", "-c", script], env=environment, check=False
+        ).returncode
+
+
+class Rehearsal:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.found = objects(rendered("k8s/overlays/laptop"))
+        self.pods = {pod.owner: pod for pod in k8s_checks.pods(self.found)}
+        self.running: list[subprocess.Popen] = []
+
+    def environment(self, pod: Pod, **more: str) -> dict[str, str]:
+        """A container's variables and no others, but for what finds programs on this machine."""
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        own = {"PATH": f"{self.folder / 'bin'}:{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+        values = k8s_checks.environment(pod, self.found)
+        return {
+            **own,
+            **{name: value for name, value in values.items() if "{{" not in value},
+            "HOME": str(home),
+            **more,
+        }
+
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], seconds: float = 600, cwd: Path | None = None
+    ) -> str:
+        print("$", *command[:6], flush=True)
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=cwd or self.folder,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> None:
+        print("&", *command[:8], flush=True)
+        log = (self.folder / f"{name}.log").open("w")
+        process = subprocess.Popen(
+            command, env=environment, cwd=cwd or self.folder, stdout=log, stderr=log, start_new_session=True
+        )
+        self.running.append(process)
+
+    def answers(self, url: str, seconds: float = 180) -> None:
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            try:
+                if httpx.get(url, timeout=2, trust_env=False).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"nothing at {url} within {seconds} s")
+
+    def listens(self, host: str, port: int, seconds: float = 180) -> None:
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            try:
+                return socket.create_connection((host, port), 2).close()
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"nothing at {host}:{port} within {seconds} s")
+
+    def start(self) -> None:
+        (self.folder / "bin").mkdir()
+        (self.folder / "bin/python").symlink_to(sys.executable)
+        self.object_storage()
+        self.database()
+        self.mlflow()
+        self.ray()
+        self.jupyter()
+
+    def object_storage(self) -> None:
+        pod = self.pods["StatefulSet minio"]
+        program = k8s_checks.tool("MINIO_BINARY", "minio", "serve S3")
+        (self.folder / "data").mkdir()
+        arguments = [str(self.folder / "data") if a == "/data" else a for a in pod.spec["containers"][0]["args"]]
+        self.spawn("minio", [program, *arguments], self.environment(pod))
+        self.answers("http://minio:9000/minio/health/ready")
+        for name in ("minio-root", "dream-s3", "mlflow-s3", "backup-s3"):
+            (self.folder / "keys" / name).mkdir(parents=True)
+            for key, value in secrets()[name].items():
+                (self.folder / "keys" / name / key).write_text(value)
+        job = self.pods["Job minio-setup"]
+        self.run([sys.executable, str(K8S / "minio/setup.py"), str(self.folder / "keys")], self.environment(job))
+
+    def postgres_program(self, name: str) -> str:
+        found = shutil.which(name) or next((str(p) for p in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)
+        assert found, f"no {name}: install PostgreSQL"
+        return found
+
+    def database(self) -> None:
+        values = self.environment(self.pods["StatefulSet postgres"])
+        place, password = self.folder / "database", self.folder / "password"
+        place.mkdir()
+        password.write_text(values["POSTGRES_PASSWORD"])
+        for path in (place, password):
+            shutil.chown(path, "postgres")
+        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        user = ["--username", values["POSTGRES_USER"], "--pwfile", str(password), "--auth=scram-sha-256"]
+        initial = [*as_postgres, self.postgres_program("initdb"), "-D", str(place), *user, "--data-checksums"]
+        self.run(initial, values, cwd=place)
+        self.spawn(
+            "postgres",
+            [*as_postgres, self.postgres_program("postgres"), "-D", str(place), "-k", str(place)],
+            values,
+            cwd=place,
+        )
+        connection = {
+            **values,
+            "PGHOST": "postgres-rw",
+            "PGUSER": values["POSTGRES_USER"],
+            "PGPASSWORD": values["POSTGRES_PASSWORD"],
+        }
+        self.listens("postgres-rw", 5432)
+        self.run([self.postgres_program("createdb"), values["POSTGRES_DB"]], connection)
+
+    def mlflow(self) -> None:
+        pod = self.pods["Deployment mlflow"]
+        values = self.environment(pod)
+        self.run(pod.spec["initContainers"][0]["command"], values)
+        container = pod.spec["containers"][0]
+        self.spawn("mlflow", [*container["command"], *container["args"]], values)
+        self.answers("http://mlflow:5000/health")
+
+    def ray(self) -> None:
+        token = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets()["ray-token"]["auth_token"],
+        }  # as KubeRay sets them
+        cluster = next(one["spec"] for one in self.found if one["kind"] == "RayCluster")
+        options = [f"--{key}={value}" for key, value in cluster["headGroupSpec"]["rayStartParams"].items()]
+        head = self.environment(self.pods["RayCluster dream head"], **token)
+        at = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats", f"--temp-dir={self.folder}/r"]
+        self.spawn(
+            "head", ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at], head
+        )
+        self.listens("dream-head-svc", 10001)
+        worker = self.environment(self.pods["RayCluster dream workers"], **token)
+        options = [f"--{key}={value}" for key, value in cluster["workerGroupSpecs"][0]["rayStartParams"].items()]
+        self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
+
+    def jupyter(self) -> None:
+        pod = self.pods["StatefulSet jupyter"]
+        work = self.folder / "work"
+        shutil.copytree(REPOSITORY / "notebooks", work / "notebooks")
+        container = pod.spec["containers"][0]
+        arguments = [a.replace("/work", str(work)) for a in container["args"]]
+        root = ["--allow-root"] if os.geteuid() == 0 else []
+        self.spawn("jupyter", [*container["command"], *arguments, *root], self.environment(pod), cwd=work)
+        self.answers("http://jupyter:8888/api")
+        token = {"Authorization": f"token {secrets()['jupyter']['token']}"}
+        listing = httpx.get("http://jupyter:8888/api/contents/notebooks", headers=token, trust_env=False)
+        assert listing.is_success, listing.text
+        assert httpx.get("http://jupyter:8888/api/contents/notebooks", trust_env=False).status_code == 403
+
+    def use(self) -> None:
+        jupyter = self.environment(self.pods["StatefulSet jupyter"], DREAM_HOME=str(self.folder / "scratch"))
+        print(self.run(["dream", "doctor"], jupyter))
+        for path in sorted((self.folder / "work/notebooks").glob("*.ipynb")):
+            command = ["jupyter", "nbconvert", "--execute", "--to", "notebook", "--inplace", str(path)]
+            self.run(command, jupyter, 1200, cwd=path.parent)
+        runs = httpx.post(
+            "http://mlflow:5000/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]}, trust_env=False
+        ).json()
+        print(f"MLflow holds {len(runs['runs'])} runs")
+        self.steps()
+        self.backup()
+        print(f"memory of all processes: {memory_gib(self.running):.1f} GiB")
+
+    def steps(self) -> None:
+        """The workflow's steps as far as this version of DREAM has them."""
+        helped = self.run(["dream", "run", "--help"], self.environment(self.pods["StatefulSet jupyter"]))
+        template = next(one["spec"] for one in self.found if one["kind"] == "WorkflowTemplate")
+        values = {p["name"]: p["value"] for p in template["arguments"]["parameters"]}
+        values |= {
+            "sources": str(REPOSITORY / "notebooks/sample_documents"),
+            "questions": "6",
+            "name": "rehearsal",
+            "llms": "offline/llm-small",
+        }
+        values |= {"embed-models": "offline/embed-small", "baseline": "rehearsal", "experiment": "rehearsal"}
+        for step in template["templates"][1:] if "--resume" in helped else template["templates"][1:3]:
+            pod = self.pods[f"WorkflowTemplate dream {step['name']}"]
+            given = {}
+            for variable in step["container"]["env"]:
+                text = variable.get("value", "")
+                for name, value in values.items():
+                    text = text.replace(f"{{{{workflow.parameters.{name}}}}}", value).replace(
+                        "{{workflow.name}}", "wf-1"
+                    )
+                given |= {variable["name"]: text} if "value" in variable else {}
+            environment = self.environment(
+                pod, **{**given, "HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch")}
+            )
+            out = self.run([*step["container"]["command"], *step["container"]["args"]], environment, 1200)
+            print("\n".join(out.splitlines()[-4:]))
+
+    def backup(self) -> None:
+        pod = self.pods["CronJob postgres-backup"]
+        values = self.environment(pod)
+        (self.folder / "dump").mkdir()
+        place = str(self.folder / "dump")
+        dump = [a.replace("/dump", place) for a in pod.spec["initContainers"][0]["command"]]
+        self.run([self.postgres_program("pg_dump"), *dump[1:]], values)
+        paths = {"/backup/backup.py": str(K8S / "backup/backup.py"), "/dump/mlflow.dump": f"{place}/mlflow.dump"}
+        self.run([paths.get(a, a) for a in pod.spec["containers"][0]["command"]], values)
+        restore = next(iter(k8s_checks.pods(objects(rendered("k8s/restore")))))
+        os.remove(f"{place}/mlflow.dump")
+        self.run([paths.get(a, a) for a in restore.spec["initContainers"][0]["command"]], values)
+        command = restore.spec["containers"][0]["command"]
+        self.run([self.postgres_program("pg_restore"), *(paths.get(a, a) for a in command[1:])], values)
+        print("PostgreSQL was dumped to S3 and restored from there")
+
+    def stop(self) -> None:
+        """End exactly what was started: each service leads a session, and its processes are those in it."""
+        for process in reversed(self.running):
+            for pid in session(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+        time.sleep(3)
+        for process in self.running:
+            for pid in session(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def session(process: subprocess.Popen) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getsid(int(path.name)) == process.pid:
+                found.append(int(path.name))
+    return found
+
+
+def memory_gib(processes: Sequence[subprocess.Popen]) -> float:
+    """The proportional memory of the processes' sessions."""
+    total = 0
+    for process in processes:
+        own = 0
+        for pid in session(process):
+            with suppress(OSError, IndexError):
+                own += int(Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss:")[1].split()[0])
+        print(f"  {own / 2**20:.2f} GiB  {' '.join(map(str, process.args))[:60]}")
+        total += own
+    return total / 2**20
+
+
+if __name__ == "__main__":
+    sys.exit(main())

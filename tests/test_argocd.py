@@ -1,0 +1,145 @@
+"""The Argo CD side: Applications lead to what exists, projects allow that and no more, health checks tell the truth."""
+
+import json
+import re
+
+import pytest
+import yaml
+from k8s_checks import K8S, REPOSITORY, Object, objects, rendered
+
+APPLICATIONS = sorted((REPOSITORY / "argocd/apps").rglob("[0-9]*.yaml"))
+
+
+def test_every_application_leads_to_a_folder_that_builds():
+    for one in objects(rendered("argocd/apps")):
+        path = one["spec"]["source"].get("path")
+        assert path is None or (REPOSITORY / path / "kustomization.yaml").is_file(), one["metadata"]["name"]
+
+
+def test_both_overlays_have_the_folders_that_applications_ask_for():
+    for file in APPLICATIONS:
+        source = yaml.safe_load(file.read_text())["spec"]["source"]
+        for name in ("laptop", "production"):
+            path = source.get("path", "argocd").replace("set-by-settings", name)
+            assert (REPOSITORY / path).is_dir(), (file.name, path)
+
+
+def test_one_file_says_which_repository_revision_overlay_and_image():
+    settings = yaml.safe_load((REPOSITORY / "argocd/settings/settings.yaml").read_text())["data"]
+    made = [*objects(rendered("argocd")), *objects(rendered("argocd/apps"))]
+    assert [one for one in made if "set-by-settings" in json.dumps(one)] == []
+    for one in made:
+        source = one["spec"].get("source", {})
+        if one["kind"] == "Application" and "chart" not in source:
+            assert (source["repoURL"], source["targetRevision"]) == (settings["repository"], settings["revision"])
+    files = [*(REPOSITORY / "argocd").rglob("*.yaml"), *K8S.rglob("*.yaml")]
+    assert [path.name for path in files if settings["repository"] in path.read_text()] == ["settings.yaml"]
+
+
+def test_applications_converge_by_themselves_and_charts_are_pinned():
+    for file in APPLICATIONS:
+        spec = yaml.safe_load(file.read_text())["spec"]
+        assert spec["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}, file.name
+        assert spec["syncPolicy"]["retry"]["backoff"]["factor"] == 2, file.name
+        assert "ServerSideApply=true" in spec["syncPolicy"]["syncOptions"], file.name
+        if "chart" in spec["source"]:
+            assert re.fullmatch(r"\d+\.\d+\.\d+", spec["source"]["targetRevision"]), file.name
+        if "ignoreDifferences" in spec:
+            assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"], file.name
+            assert re.search(r"ignoreDifferences:\n +# ", file.read_text()), f"{file.name}: no reason beside it"
+
+
+def test_waves_follow_what_needs_what():
+    about = [yaml.safe_load(file.read_text())["metadata"] for file in APPLICATIONS]
+    waves = {one["name"]: int(one["annotations"]["argocd.argoproj.io/sync-wave"]) for one in about}
+    order = [
+        "dream-platform",
+        "kuberay-operator",
+        "dream-minio",
+        "dream-mlflow",
+        "dream-ray",
+        "dream-jupyter",
+        "dream-workflows",
+    ]
+    assert [waves[name] for name in order] == sorted(waves[name] for name in order)
+    assert waves["argo-workflows"] < waves["dream-workflows"]
+    assert waves["dream-postgres"] < waves["dream-mlflow"]
+
+
+def test_applications_with_data_have_no_finalizer():
+    for file in APPLICATIONS:
+        one = yaml.safe_load(file.read_text())
+        holds_data = any(
+            name in file.name
+            for name in ("platform", "minio", "postgres", "jupyter", "kuberay", "argo-workflows", "cloudnative")
+        )
+        assert bool(one["metadata"].get("finalizers")) != holds_data, file.name
+
+
+def test_each_project_allows_the_kinds_and_places_of_its_applications_and_no_more():
+    projects = {
+        one["metadata"]["name"]: one["spec"] for one in objects(rendered("argocd")) if one["kind"] == "AppProject"
+    }
+    made = set()
+    for file in APPLICATIONS:
+        spec = yaml.safe_load(file.read_text())["spec"]
+        project = projects[spec["project"]]
+        assert spec["destination"] in project["destinations"], file.name
+        assert spec["source"]["repoURL"] in [*project["sourceRepos"], "set-by-settings"], file.name
+        for name in ("laptop", "production") if "path" in spec["source"] else ():
+            for one in objects(rendered(spec["source"]["path"].replace("set-by-settings", name))):
+                made.add((one["apiVersion"].rpartition("/")[0], one["kind"]))
+    allowed = projects["dream"]["namespaceResourceWhitelist"] + projects["dream"]["clusterResourceWhitelist"]
+    allowed_kinds = {(kind["group"], kind["kind"]) for kind in allowed}
+    assert made - allowed_kinds == set()
+    by_components = {("postgresql.cnpg.io", "Cluster"), ("gateway.networking.k8s.io", "HTTPRoute")}
+    assert allowed_kinds - made == by_components
+
+
+# --- its health checks, run ---
+
+
+def cluster(head: str, generation: int = 1, **failure: str) -> Object:
+    """A RayCluster whose operator has last looked at generation 1."""
+    conditions = [{"type": "HeadPodReady", "status": head, "reason": "x"}]
+    conditions += [{"type": "ReplicaFailure", "status": "True", **failure}] if failure else []
+    return {"metadata": {"generation": generation}, "status": {"observedGeneration": 1, "conditions": conditions}}
+
+
+def service(ready: str) -> Object:
+    return {"status": {"conditions": [{"type": "Ready", "status": ready, "reason": "x"}]}}
+
+
+def application(health: str, sync: str) -> Object:
+    return {"status": {"health": {"status": health}, "sync": {"status": sync}}}
+
+
+HEALTH = [
+    ("argoproj.io_Application", {}, "Progressing"),
+    ("argoproj.io_Application", application("Degraded", "Synced"), "Degraded"),
+    ("argoproj.io_Application", application("Healthy", "OutOfSync"), "Progressing"),
+    ("argoproj.io_Application", application("Healthy", "Synced"), "Healthy"),
+    ("ray.io_RayCluster", {"metadata": {"generation": 1}}, "Progressing"),
+    ("ray.io_RayCluster", cluster("True", generation=2), "Progressing"),
+    ("ray.io_RayCluster", cluster("False"), "Progressing"),
+    ("ray.io_RayCluster", cluster("True"), "Healthy"),
+    ("ray.io_RayCluster", cluster("True", reason="quota"), "Degraded"),
+    ("ray.io_RayCluster", {**cluster("True"), "spec": {"suspend": True}}, "Suspended"),
+    ("ray.io_RayJob", {"status": {"jobDeploymentStatus": "Running"}}, "Progressing"),
+    ("ray.io_RayJob", {"status": {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}}, "Healthy"),
+    ("ray.io_RayJob", {"status": {"jobDeploymentStatus": "Failed"}}, "Degraded"),
+    ("ray.io_RayService", service("False"), "Progressing"),
+    ("ray.io_RayService", service("True"), "Healthy"),
+]
+
+
+@pytest.mark.parametrize(("kind", "seen", "health"), HEALTH)
+def test_a_health_check_tells_waiting_from_ready_from_ill(kind: str, seen: Object, health: str):
+    lupa = pytest.importorskip("lupa")
+    text = yaml.safe_load((REPOSITORY / "argocd/argocd-cm.yaml").read_text())["data"][
+        f"resource.customizations.health.{kind}"
+    ]
+    lua = lupa.LuaRuntime()
+    judge = lua.execute(f"return function(obj)\n{text}\nend")
+    answer = judge(lua.table_from({"metadata": {}, **seen}, recursive=True))
+    assert answer["status"] == health

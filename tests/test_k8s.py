@@ -1,0 +1,347 @@
+"""The manifests: what is rendered is complete, safe, and means the same thing in every place. See k8s_checks."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import k8s_checks
+import pytest
+import yaml
+from k8s_checks import K8S, REPOSITORY, Object, all_problems, objects, rendered, secrets, tool
+from k8s_schemas import crd_folder, schema_problems, validators
+
+OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
+FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
+BUILT = [folder for folder in FOLDERS if "/components/" not in folder]
+
+
+def overlay(name: str) -> list[Object]:
+    return objects(rendered(f"k8s/overlays/{name}"))
+
+
+def with_component(tmp_path: Path, folder: str, component: str) -> list[Object]:
+    """A folder with one of k8s/components added, as its heading says to use it."""
+    place = tmp_path / "kustomization.yaml"
+    relative = {
+        name: os.path.relpath(REPOSITORY / "k8s" / name, tmp_path) for name in (folder, f"components/{component}")
+    }
+    place.write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: dream\n"
+        f"resources: [{relative[folder]}]\ncomponents: [{relative['components/' + component]}]\n"
+    )
+    return objects(rendered(str(tmp_path)))
+
+
+# --- everything, in both overlays ---
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_an_overlay_has_no_fault(name: str):
+    assert all_problems(overlay(name)) == []
+
+
+@pytest.mark.parametrize("folder", BUILT)
+def test_each_folder_builds_alone_and_into_one_namespace(folder: str):
+    outside = [
+        one
+        for one in objects(rendered(folder))
+        if one["kind"] != "Namespace" and one["metadata"].get("namespace") != "dream"
+    ]
+    assert outside == []
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, "argocd/apps"])
+def test_building_twice_gives_the_same(folder: str):
+    program = tool("KUSTOMIZE_BINARY", "kustomize", "render the manifests")
+    again = subprocess.run([program, "build", folder], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert again.stdout == rendered(folder)
+
+
+@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/restore", "k8s/monitoring"])
+def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
+    assert all_problems_but_quota([*overlay("production"), *objects(rendered(folder))]) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "component", "leaves_out"),
+    [
+        ("platform", "existing-namespace", ()),
+        ("platform", "operators-inside", ()),
+        ("platform", "external-s3", ("minio", "minio-setup")),
+        ("platform", "external-postgres", ()),
+        ("platform", "external-mlflow", ("mlflow",)),
+        ("postgres", "cloudnative-pg", ()),
+        ("ray", "gcs-fault-tolerance", ()),
+        ("jupyter", "ingress", ()),
+        ("jupyter", "storage-class", ()),
+    ],
+)
+def test_a_component_swaps_one_part_and_nothing_breaks(tmp_path: Path, folder: str, component: str, leaves_out: tuple):
+    changed = with_component(tmp_path, folder, component)
+    own = {(one["kind"], one["metadata"]["name"]) for one in objects(rendered(f"k8s/{folder}"))}
+    rest = [one for one in overlay("laptop") if (one["kind"], one["metadata"]["name"]) not in own]
+    rest = [one for one in rest if one["metadata"]["name"] not in leaves_out]
+    assert schema_problems(changed) == []
+    checks = [check for check in k8s_checks.CHECKS if check is not k8s_checks.reference_problems]
+    found = [problem for check in checks for problem in check([*rest, *changed])]
+    ignorable = [p for p in found if component == "cloudnative-pg" and "no Service postgres" in p]
+    assert [problem for problem in found if problem not in ignorable] == []
+
+
+def test_the_vllm_component_names_the_service_that_vllm_makes(tmp_path: Path):
+    platform = with_component(tmp_path, "platform", "vllm-endpoint")
+    own = {(one["kind"], one["metadata"]["name"]) for one in platform}
+    rest = [one for one in overlay("production") if (one["kind"], one["metadata"]["name"]) not in own]
+    found = [*rest, *platform, *objects(rendered("k8s/vllm"))]
+    assert ("ray", "llm-serve-svc", 8000) in k8s_checks.needed(found)
+    assert [p for p in k8s_checks.network_problems(found) if p.startswith("RayCluster")] == []
+
+
+def all_problems_but_quota(found: list[Object]) -> list[str]:
+    return [problem for check in k8s_checks.CHECKS for problem in check(found)]
+
+
+def test_the_laptop_overlay_fits_a_node_with_8_gb():
+    lasting = [pod for pod in k8s_checks.pods(overlay("laptop")) if not pod.job]
+    requested = sum(
+        k8s_checks.quantity(c["resources"]["requests"]["memory"]) for pod in lasting for c in pod.spec["containers"]
+    )
+    operators_and_system = 1.2 * 2**30
+    assert requested + operators_and_system < 8e9
+
+
+# --- schemas ---
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/monitoring", "argocd", "argocd/apps"])
+def test_custom_resources_are_valid_to_the_last_field(folder: str):
+    assert schema_problems(objects(rendered(folder))) == []
+
+
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What kubectl-validate, which holds the API server's own code, says of each file; "" when it takes all of it."""
+    program = tool("KUBECTL_VALIDATE_BINARY", "kubectl-validate", "check the manifests as an API server does")
+    validators()  # skips where there are no CRDs
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "crds").mkdir()
+    (folder / "given").mkdir()
+    for path in crd_folder().glob("*/*.json"):
+        (folder / "crds" / f"{path.stem}.yaml").write_text(path.read_text())
+    laptop = rendered("k8s/overlays/laptop")
+    files = {
+        "laptop": laptop,
+        "production": rendered("k8s/overlays/production"),
+        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "restore", "vllm", "monitoring")),
+        "argocd": rendered("argocd") + "---\n" + rendered("argocd/apps"),
+        "typo": laptop.replace("startupProbe:", "startupProb:", 1),
+        "rule": rendered("k8s/rayjob").replace("submissionMode:", "managedBy: nobody\n  submissionMode:"),
+    }
+    for name, text in files.items():
+        (folder / "given" / f"{name}.yaml").write_text(text)
+    command = [program, "--version", "1.30", "--local-crds", str(folder / "crds"), str(folder / "given")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    said = re.split(r"\S*/given/(\w+)\.yaml\S*\.\.\.", done.stdout)
+    return {name: "" if "OK" in text[:12] else text for name, text in zip(said[1::2], said[2::2], strict=True)}
+
+
+@pytest.mark.parametrize("name", ["laptop", "production", "optional", "argocd"])
+def test_an_api_server_would_take_every_object(api_server: dict[str, str], name: str):
+    assert api_server[name] == ""
+
+
+def test_a_wrong_field_of_a_built_in_kind_is_caught(api_server: dict[str, str]):
+    assert "startupProb" in api_server["typo"]
+
+
+def test_a_value_that_a_rule_of_the_crd_forbids_is_caught(api_server: dict[str, str]):
+    assert "managedBy field value must be" in api_server["rule"]
+
+
+# --- the checks can fail: a typo in twenty places ---
+
+TYPOS = [
+    ("image: docker.io/pgsty/minio:RELEASE.2026-08-04T00-00-00Z@", "image: docker.io/pgsty/minio:latest@"),
+    ("name: dream-s3", "name: dream-s4"),
+    ("key: auth_token", "key: authtoken"),
+    ("name: dream-client", "name: dream-clients"),
+    ("serviceAccountName: jupyter", "serviceAccountName: jupiter"),
+    ("S3_ENDPOINT_URL: http://minio:9000", "S3_ENDPOINT_URL: http://minio:9001"),
+    ("RAY_ADDRESS: ray://dream-head-svc:10001", "RAY_ADDRESS: ray://dream-head:10001"),
+    ("MLFLOW_TRACKING_URI: http://mlflow:5000", "MLFLOW_TRACKING_URI: http://mlflw:5000"),
+    ("value: postgres-rw", "value: postgres"),
+    ("targetPort: s3", "targetPort: s4"),
+    ("          - mlflow\n          - backup", "          - mlfow\n          - backup"),
+    ("port: 10001\n", "port: 10002\n"),
+    ("rayVersion: 2.60.0", "rayVersion: 2.59.0"),
+    ("secretName: ray-token", "secretName: ray-tokens"),
+    ("enableServiceLinks: false", "enableServiceLinks: true"),
+    ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+    ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true"),
+    ("runAsNonRoot: true", "runAsNonRoot: false"),
+    ("type: RuntimeDefault", "type: Unconfined"),
+    ("whenDeleted: Retain", "whenDeleted: Delete"),
+    ("maxUnavailable: 1", "minAvailable: 1"),
+    ("requests.memory: 9Gi", "requests.memory: 3Gi"),
+    ("mountPath: /data\n          name: data", "mountPath: /data\n          name: daten"),
+    ("{{workflow.parameters.golden}}", "{{workflow.parameters.goldn}}"),
+    ("path: /health\n            port: http", "path: /health\n            port: htp"),
+    ("containerPort: 8265", "containerPort: 8266"),
+    ("name: pipeline-executor\nsubjects", "name: pipeline-exec\nsubjects"),
+    ("num-cpus: \"0\"", "num-cpus: \"2\""),
+    ("  podSelector: {}\n  policyTypes:\n  - Ingress\n", "  podSelector: {}\n  policyTypes:\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("right", "wrong"), TYPOS)
+def test_a_typo_is_caught(right: str, wrong: str):
+    text = rendered("k8s/overlays/laptop")
+    assert right in text
+    assert all_problems(objects(text.replace(right, wrong, 1))) != []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("rayVersion: ", "rayVersio: "),
+        ("minReplicas: 1", "minReplica: 1"),
+        ("maxReplicas: 1", 'maxReplicas: "one"'),
+        ("retryStrategy:", "retryStrateg:"),
+        ("schedules:", "schedule:"),
+        ("num-cpus:", "num-cpu:"),
+    ],
+)
+def test_a_wrong_field_of_a_custom_resource_is_caught(right: str, wrong: str):
+    text = rendered("k8s/overlays/laptop")
+    assert right in text
+    assert schema_problems(objects(text.replace(right, wrong, 1))) != []
+
+
+def test_a_quota_that_is_too_small_for_all_workers_is_caught():
+    text = rendered("k8s/overlays/production").replace("maxReplicas: 16", "maxReplicas: 40")
+    assert any(problem.startswith("quota") for problem in all_problems(objects(text)))
+
+
+# --- versions and places that must agree ---
+
+
+def test_ray_is_the_same_version_everywhere():
+    dockerfile = (K8S / "image/Dockerfile").read_text()
+    assert re.search(r"^ARG RAY_VERSION=(.+)$", dockerfile, re.MULTILINE)[1] == k8s_checks.ray_version()
+    assert f"rayproject/ray-llm:{k8s_checks.ray_version()}-py311" in rendered("k8s/vllm")
+    assert "rayproject/ray:${RAY_VERSION}-py311" in dockerfile
+
+
+def test_the_image_has_the_version_of_the_package():
+    version = re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert f'image.version="{version}"' in (K8S / "image/Dockerfile").read_text()
+    ours = [
+        c["image"]
+        for pod in k8s_checks.pods(overlay("laptop"))
+        for c in pod.containers()
+        if c["image"].startswith("dream")
+    ]
+    assert set(ours) == {f"dream:{version}"}
+
+
+def test_what_the_image_copies_exists_and_is_not_ignored():
+    copied = re.findall(
+        r"^COPY (?!--from)(?:--chown=\S+ )?(.+) \S+$", (K8S / "image/Dockerfile").read_text(), re.MULTILINE
+    )
+    ignore = (REPOSITORY / ".dockerignore").read_text().split("\n")
+    for name in " ".join(copied).split():
+        assert (REPOSITORY / name).exists()
+        assert f"!{name}" in ignore
+
+
+def test_the_buckets_that_settings_and_manifests_name_are_made():
+    text = (K8S / "minio/setup.py").read_text()
+    made = set(re.findall(r'"([a-z-]+)"', re.search(r"DREAM_BUCKETS = .*\nBUCKETS = .*", text)[0]))
+    named = set(re.findall(r"s3://([a-z-]+)", rendered("k8s/overlays/laptop")))
+    settings = {one["metadata"]["name"]: one for one in overlay("laptop") if one["kind"] == "ConfigMap"}
+    named.add(yaml.safe_load(settings["artifact-repositories"]["data"]["reports"])["s3"]["bucket"])
+    named |= {uri.split("/")[2] for uri in default_uris()}
+    assert named <= made
+
+
+def default_uris() -> list[str]:
+    from dream.settings import Settings
+
+    settings = Settings.from_environment({"S3_ENDPOINT_URL": "http://minio:9000"})
+    return [settings.documents_uri, settings.golden_datasets_uri, settings.experiments_uri]
+
+
+def test_dream_takes_the_settings_that_each_pod_gets():
+    from dream.settings import Settings
+
+    seen = set()
+    for pod in k8s_checks.pods(overlay("laptop")):
+        values = k8s_checks.environment(pod, overlay("laptop"))
+        if "MLFLOW_TRACKING_URI" in values:
+            values = {k: v for k, v in values.items() if "{{" not in v}
+            settings = Settings.from_environment(values)
+            assert settings.s3_endpoint_url == "http://minio:9000"
+            assert settings.mlflow_tracking_uri == "http://mlflow:5000"
+            inside = pod.owner.startswith("RayCluster")
+            assert settings.ray_address == (None if inside else "ray://dream-head-svc:10001")
+            seen.add(pod.labels[k8s_checks.COMPONENT])
+    assert seen == {"ray", "jupyter", "pipeline"}
+
+
+# --- secrets ---
+
+
+def test_the_secrets_are_random_and_none_is_in_the_repository():
+    first = secrets()
+    k8s_checks.secrets.cache_clear()
+    second = secrets()
+    assert set(first) == set(second)
+    same = {"dream", "mlflow", "backup"}  # user names
+    for name, values in first.items():
+        for key, value in values.items():
+            assert value in same or (len(value) >= 13 and value != second[name][key]), (name, key)
+    in_git = [one for folder in BUILT for one in objects(rendered(folder)) if one["kind"] == "Secret"]
+    assert [one for one in in_git if one.get("data") or one.get("stringData")] == []
+
+
+def test_every_secret_that_a_manifest_names_is_in_the_install_page():
+    page = (REPOSITORY / "INSTALL.md").read_text()
+    named = {
+        one for folder in BUILT for one in re.findall(r"secretKeyRef:\n\s+key: \S+\n\s+name: (\S+)", rendered(folder))
+    }
+    named |= {one for folder in BUILT for one in re.findall(r"secretRef:\n\s+name: (\S+)", rendered(folder))}
+    assert {name for name in named if f"`{name}`" not in page} == set()
+
+
+def test_a_model_key_with_odd_characters_arrives_whole():
+    odd = 'a"b=c'
+    text = subprocess.run(
+        [K8S / "secrets.sh"], capture_output=True, text=True, check=True, env={**os.environ, "OPENAI_API_KEY": odd}
+    )
+    keys = next(one for one in objects(text.stdout) if one["metadata"]["name"] == "dream-model-keys")
+    assert keys["stringData"]["OPENAI_API_KEY"] == odd
+
+
+# --- documentation ---
+
+
+@pytest.mark.parametrize("folder", [folder for folder in BUILT if "overlays" not in folder])
+def test_each_folder_says_what_it_is_which_version_what_changed_and_what_comes_first(folder: str):
+    text = (REPOSITORY / folder / "kustomization.yaml").read_text()
+    for heading in ("# What: ", "# Version", "Changed: ", "# First: "):
+        assert heading in text, heading
+
+
+def test_the_yaml_is_tidy():
+    pytest.importorskip("yamllint")
+    command = [sys.executable, "-m", "yamllint", "--strict", "k8s", "argocd", ".github"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_shell_scripts_parse():
+    scripts = [K8S / "secrets.sh", REPOSITORY / ".ci/run", *sorted(K8S.glob("*.sh"))]
+    for script in scripts:
+        assert subprocess.run(["bash", "-n", script]).returncode == 0, script
