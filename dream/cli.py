@@ -3,10 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dream import compare_command
 from dream.errors import DreamError
 from dream.settings import Settings
+
+if TYPE_CHECKING:
+    from dream.search_space import SearchSpace
 
 OFFLINE_BANNER = (
     "Offline models are in use: they show how DREAM works. Their scores say nothing about a real LLM.\n"
@@ -35,7 +39,17 @@ def _parser() -> argparse.ArgumentParser:
         "Settings come from environment variables or a .env file; `dream doctor` shows and checks them.",
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
-    for add in (_add_prepare, _add_golden, _add_run, _add_compare, _add_track, _add_doctor, _add_offline):
+    for add in (
+        _add_prepare,
+        _add_golden,
+        _add_plan,
+        _add_run,
+        _add_compare,
+        _add_track,
+        _add_cache,
+        _add_doctor,
+        _add_offline,
+    ):
         add(commands)
     return parser
 
@@ -65,12 +79,35 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "Run every combination of RAG method, LLM and embedding model on the golden questions."
     parser = _command(commands, "run", _run, text)
     parser.add_argument("--name", help="the experiment's name (default experiment-<date>-<time>)")
-    parser.add_argument("--golden", default="golden", help="a golden dataset's name, or a CSV file (default golden)")
+    parser.add_argument(
+        "--resume",
+        metavar="NAME",
+        help="go on with the experiment of this name, or start it: what is finished is neither asked nor paid again",
+    )
+    _add_space(parser)
+    parser.add_argument("--concurrent-trials", type=int, metavar="N", help="default: the cluster's CPUs")
+
+
+def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Count the model calls, tokens and USD that `dream run` with the same options would take; nothing is sent."
+    _add_space(_command(commands, "plan", _plan, text))
+
+
+def _add_cache(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Show what the cache of model answers holds, or empty it: --empty, all or what the other options name."
+    parser = _command(commands, "cache", _cache, text)
+    parser.add_argument("--empty", action="store_true", help="delete; answers are paid again when they are needed")
+    parser.add_argument("--older-than-days", type=float, default=0, metavar="DAYS", help="only what is older")
+    parser.add_argument("--model", default="", metavar="TEXT", help="only models whose name holds this text")
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    """What is run, the same for planning and running."""
+    parser.add_argument("--golden", help="a golden dataset's name, or a CSV file (default golden)")
     parser.add_argument("--query-engine", action="append", metavar="ID", help="a RAG method; repeat for several")
     parser.add_argument("--llm", action="append", metavar="ID", help="model, model@endpoint or offline/model; repeat")
     parser.add_argument("--embed-model", action="append", metavar="ID", help="an embedding model; repeat for several")
     parser.add_argument("--metric", action="append", metavar="NAME", help="a ragas metric; repeat (default all six)")
-    parser.add_argument("--concurrent-trials", type=int, metavar="N", help="default: the cluster's CPUs")
 
 
 def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -123,27 +160,68 @@ def _golden(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from dream.evaluator import METRICS
     from dream.experiment import run_experiment
-    from dream.search_space import SearchSpace, default_search_space
 
     settings = Settings.from_environment()
     _banner(settings)
-    default = default_search_space(settings)
     outcome = run_experiment(
-        SearchSpace(
-            options.query_engine or default.query_engines,
-            options.llm or default.llms,
-            options.embed_model or default.embed_models,
-        ),
+        _space(options, settings),
         name=options.name,
+        resume=options.resume,
         golden_dataset=options.golden,
-        metrics=options.metric or METRICS,
+        metrics=options.metric,
         max_concurrent_trials=options.concurrent_trials,
         settings=settings,
     )
+    if outcome.stopped:
+        return 1
     print(f"\nNext: dream compare {outcome.name}")
     return 1 if all(result.error for result in outcome.results) else 0
+
+
+def _space(options: argparse.Namespace, settings: Settings) -> "SearchSpace | None":
+    """The search space that the options name; None where they name nothing."""
+    from dream.search_space import SearchSpace, default_search_space
+
+    if not (options.query_engine or options.llm or options.embed_model):
+        return None
+    default = default_search_space(settings)
+    return SearchSpace(
+        options.query_engine or default.query_engines,
+        options.llm or default.llms,
+        options.embed_model or default.embed_models,
+    )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from dream.evaluator import METRICS
+    from dream.plan import plan
+
+    settings = Settings.from_environment()
+    _banner(settings)
+    space, golden = _space(options, settings), options.golden or "golden"
+    print(plan(space, golden_dataset=golden, metrics=options.metric or METRICS, settings=settings))
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from dream.answer_cache import contents, empty
+    from dream.storage import open_storage
+
+    settings = Settings.from_environment()
+    storage = open_storage(settings.cache_uri, settings)
+    if options.empty:
+        freed = empty(storage, older_than_days=options.older_than_days, model=options.model)
+        print(f"{storage.uri()}: {freed / 1e6:,.1f} MB freed")
+        return 0
+    models = [one for one in contents(storage) if options.model in one.model]
+    print(f"{storage.uri()}: {sum(one.bytes for one in models) / 1e6:,.1f} MB")
+    for one in models:
+        days = (f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d}" for when in (one.oldest, one.newest))
+        print(f"  {one.model:<50} {one.entries:>8,} entries {one.bytes / 1e6:>9,.1f} MB  {' to '.join(days)}")
+    return 0
 
 
 def _track(options: argparse.Namespace) -> int:

@@ -17,16 +17,20 @@ from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets, explain
 from dream.evaluator import METRICS, check_metrics, evaluator, joined
 from dream.golden_dataset import load_golden_dataset, question_from_json
-from dream.index_access import Request, get_index
+from dream.index_access import get_index
 from dream.meter import spent_of
 from dream.models import check_identifiers, check_models, endpoint_urls, llm_picker
-from dream.query_engines import find_rag_method, query_engine_picker
+from dream.plan import plan_of
+from dream.query_engines import index_request, query_engine_picker
 from dream.recorder import Mailbox, Recorder, collecting
 from dream.records import Evaluation, ExperimentResult, GoldenDataset, Trial, TrialResult
 from dream.search_space import SearchSpace, default_search_space
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
 from dream.versions import versions
+
+# documents with more text are not chunked a second time just to count what there is to embed
+PLANNED_CHARACTERS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ def run_experiment(
                 [shared.judge_embed_model, *(trial.embed_model_identifier for trial in to_run)],
             )
         manifest = before or _manifest(name, work, settings, ray_cluster)
+        if not before and sum(len(document.text) for document in shared.documents) < PLANNED_CHARACTERS:
+            questions, metrics = shared.golden_dataset, shared.metrics
+            planned = plan_of(trials, questions, shared.documents, work.documents_digest, metrics, settings)
+            manifest["plan"] = planned.to_json()
         results.save_manifest(storage, name, manifest)
         recorder = Recorder(
             name, manifest, trials, storage, settings, show or (lambda line: None), known, partly, usage_before
@@ -226,12 +234,6 @@ def _what_is_known(
             [results.load_blocks(storage, name, result.trial.id), *([evaluation] if evaluation else [])]
         )
     return known, partly
-
-
-def index_request(trial: Trial) -> Request:
-    """The index that a trial needs, as `get_index` takes it."""
-    method = find_rag_method(trial.query_engine_identifier)
-    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
 
 
 def _check_judge(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dream.errors import ConfigurationError
 from dream.indexes import CHUNKERS
+from dream.records import Trial
 
 if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
@@ -116,6 +117,12 @@ def find_rag_method(identifier: str) -> RagMethod:
     if identifier not in RAG_METHODS:
         raise ConfigurationError(f"unknown query engine {identifier!r}; valid: {', '.join(RAG_METHODS)}")
     return RAG_METHODS[identifier]
+
+
+def index_request(trial: Trial) -> tuple[str, dict[str, Any], str]:
+    """The index that a trial needs, as `get_index` takes it."""
+    method = find_rag_method(trial.query_engine_identifier)
+    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
 
 
 def _query_engine(retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor") -> "BaseQueryEngine":

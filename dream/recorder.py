@@ -16,6 +16,7 @@ from dream import gateway, results, tracking
 from dream.errors import ServiceError, StorageError
 from dream.evaluator import joined
 from dream.meter import add_usage
+from dream.plan import plan_against_actual
 from dream.records import Evaluation, ExperimentResult, Trial, TrialResult
 from dream.settings import Settings
 from dream.storage import Storage
@@ -124,6 +125,9 @@ class Recorder:
         self._patiently(lambda: results.save_usage(self.storage, self.name, self._usage))
         self._patiently(lambda: results.save_table(self.storage, outcome))
         self._tracker.finish(outcome)
+        if "plan" in self.manifest:
+            table = plan_against_actual(self.manifest["plan"], self._usage)
+            self.show(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
         if outcome.stopped:
             self.show(f"  {outcome.stopped.partition(': ')[2]}: dream run --resume {self.name}")
         return outcome

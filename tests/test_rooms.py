@@ -60,6 +60,7 @@ ROOMS = [
     "plots",
     "static",
     "tracking",
+    "plan",
     "recorder",
     "experiment",
     "doctor",
