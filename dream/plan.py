@@ -37,6 +37,8 @@ JUDGE_TEXTS = {
     "answer_correctness": ("answer", "ground truth"),
     "answer_similarity": ("answer", "ground truth"),
 }
+# Texts that are not asked for a second time, such as an answer that is the ground truth word for word.
+EQUAL_TEXTS = 0.1
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
 PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
 # Seconds a call where nothing is known of an endpoint.
@@ -131,7 +133,8 @@ def plan_of(
         judged = round(n * (sum(JUDGE_CALLS.get(name, 0) for name in metrics) + _passages(trial, metrics)))
         cached = judged if paid_before else 0
         counter.add(settings.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
-        embedded = n * len({text for name in metrics for text in JUDGE_TEXTS.get(name, ())})
+        texts_judged = {text for name in metrics for text in JUDGE_TEXTS.get(name, ())}
+        embedded = round(n * len(texts_judged) * (1 - EQUAL_TEXTS))
         counter.add(settings.judge_embed_model, "judge", embedded, embedded * bool(cached), embedded * SHORT_TEXT, 0)
     rows = counter.rows()
     usd = None if any(row.usd is None for row in rows) else sum(row.usd or 0.0 for row in rows)

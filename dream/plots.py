@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
+import pandas
 
 from dream.comparison import Comparison
 from dream.drawing import (
@@ -35,11 +36,8 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
 
     check_metric(experiment, metric)
     table = results_table(experiment)
-    shown = (
-        table[table[metric].notna()].sort_values(metric, ascending=False, kind="stable")
-        if metric in table
-        else table[:0]
-    )
+    scored = table[table[metric].notna()] if metric in table else table[:0]
+    shown = pandas.DataFrame(scored).sort_values(metric, ascending=False, kind="stable") if len(scored) else scored
     if shown.empty:
         raise DataError(f"no trial of {experiment.name!r} has a score on {metric}, so there is nothing to draw")
     axes = [_choice_axis(list(shown[knob]), title) for knob, title in KNOBS.items()]
