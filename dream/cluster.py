@@ -58,10 +58,10 @@ def connect(settings: Settings) -> Cluster:
 
 
 def _init(address: str | None) -> None:
-    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss once."""
+    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss."""
     import ray
 
-    for attempts_left in (1, 0):
+    for attempts_left in (2, 1, 0):
         try:
             ray.init(
                 address=address or "local",

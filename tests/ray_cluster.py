@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,7 @@ def started_cluster(cpus: int) -> Iterator[RayCluster]:
     options += ["--num-cpus", str(cpus), "--temp-dir", str(folder / "s"), "--include-dashboard", "false"]
     try:
         with _started(folder / "head.log", *options) as head:
+            wait_for(lambda: _listens(client_port), START_SECONDS)
             yield RayCluster(head, folder, port, client_port)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,6 +84,8 @@ def _started(log: Path, *options: str) -> Iterator[RayNode]:
     ray = Path(sys.executable).with_name("ray")
     # A worker finds variables of the shell that started its node; keys of a developer must not be among them.
     environment = {name: value for name, value in os.environ.items() if not _personal(name)}
+    # on a machine whose disk cache is cold, a session's first imports can take longer than Ray's 30 s
+    environment["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = str(START_SECONDS)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [ray, "start", "--block", "--disable-usage-stats", *options],
@@ -98,6 +102,15 @@ def _started(log: Path, *options: str) -> Iterator[RayNode]:
         yield node
     finally:
         end_session(process)
+
+
+def _listens(port: int) -> bool:
+    """Whether something takes connections: Ray Client's server is up a moment after the rest."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def session(process: subprocess.Popen) -> list[int]:
