@@ -74,7 +74,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON, as manifests keep it."""
-        return asdict(self)
+        return {**asdict(self), "calls": [asdict(row) for row in self.calls]}
 
     def __str__(self) -> str:
         usd = "unknown, since a price is not known (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
