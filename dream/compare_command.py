@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="trials with a larger share of missing scores are not ranked (default 0.1)",
     )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="LOSS",
+        help="recommend only trials that measured at most this far below the best (default: any of the tied)",
+    )
     parser.add_argument("--labels", metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
     parser.add_argument("--baseline", metavar="NAME", help="an earlier experiment on the same questions")
     parser.add_argument(
@@ -47,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError("--fail-on-regression needs --baseline NAME, the experiment to compare with")
     settings = Settings.from_environment()
     experiment = load_experiment(options.experiment or latest_experiment(settings), settings)
-    found = compare(experiment, options.metric, weights=weights, failure_share=options.failure_share)
+    found = compare(
+        experiment, options.metric, weights=weights, failure_share=options.failure_share, margin=options.margin
+    )
     print(comparison_text(found, leaderboard_of(found, experiment)))
     _print_list("Are the arms fair?", fair_arms(experiment).warnings)
     if options.labels:

@@ -15,7 +15,7 @@ from dream.effects import Effects, effects
 from dream.errors import ConfigurationError, DataError
 from dream.paired import CONFIDENCE, interval
 from dream.power import Power, plan_power
-from dream.recommendation import Recommendation, in_code, recommend
+from dream.recommendation import Recommendation, caution, in_code, recommend
 from dream.records import ExperimentResult
 from dream.results import trial_row
 from dream.scores import KNOBS, ScoreTable, score_table
@@ -77,6 +77,7 @@ def compare(
     *,
     weights: Mapping[str, float] | None = None,
     failure_share: float = FAILURE_SHARE,
+    margin: float | None = None,
     clustered: bool = True,
     seed: int = 0,
 ) -> Comparison:
@@ -87,6 +88,7 @@ def compare(
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
+        margin: recommend only trials whose measured difference to the best is no larger than this (0 to 1).
         clustered: keep the questions of one source document together, so that intervals speak about new documents.
         seed: of the resampling; the same seed gives the same intervals.
 
@@ -96,6 +98,8 @@ def compare(
     """
     if not 0 <= failure_share <= 1:
         raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
+    if margin is not None and not 0 <= margin <= 1:
+        raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
     found, level = standings(table, failure_share, seed)
     places = {result.trial.id: place for place, result in enumerate(table.results)}
@@ -103,6 +107,8 @@ def compare(
     n_ranked = sum(one.rank is not None for one in found)
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, found))
+    chosen = recommend(found, table.metric, margin)
+    warning = caution(next(one for one in found if one.trial.id == chosen.trial.id), level)
     return Comparison(
         name=experiment.name,
         metric=table.metric,
@@ -110,12 +116,12 @@ def compare(
         n_clusters=len(set(table.clusters.tolist())),
         offline=bool(experiment.manifest["offline"]),
         standings=found,
-        recommendation=recommend(found, table.metric),
+        recommendation=chosen,
         effects=effects(table.only(list(range(n_ranked))), seed),
         power=_power(found, level),
         cost_unit=cost_unit(found),
         scores=table,
-        notes=_notes(table, found),
+        notes=(*((warning,) if warning else ()), *_notes(table, found)),
     )
 
 
@@ -269,5 +275,5 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "tied": "yes" if row["in set"] else "",
         "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
         "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
-        "tokens": f"{row['tokens']:,}",
+        "tokens": f"{row['tokens']:,.0f}",
     }

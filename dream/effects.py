@@ -70,6 +70,7 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
     knobs = knob_values([result.trial for result in table.results])
     if not knobs:
         return Effects(notes=("No knob has more than one choice, so there are no effects.",))
+    knobs, aliased = _separable(knobs)
     maps = _main_effects(knobs)
     if maps is None:
         return Effects(notes=(f"The trials do not separate {', '.join(knobs)}: run more of their combinations.",))
@@ -78,7 +79,7 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
     found = sorted((_knob(parts, knobs, maps, name) for name in knobs), key=lambda one: -one.share)
     crossed, notes = _interactions(parts, knobs)
     order = [one.knob for one in found]
-    return Effects(tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.knob))), crossed, notes)
+    return Effects(tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.knob))), crossed, aliased + notes)
 
 
 def knob_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
@@ -87,6 +88,19 @@ def knob_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
     shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
     values = {KNOBS.get(name, name): [str(config[name]) for config in configs] for name in shared}
     return {name: choices for name, choices in values.items() if len(set(choices)) > 1}
+
+
+def _separable(knobs: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The knobs without those parameters that only change together with others, such as a RAG method's own defaults."""
+    kept = {name: choices for name, choices in knobs.items() if name in KNOBS.values()}
+    together = []
+    for name, choices in knobs.items():
+        if name not in kept and _main_effects({**kept, name: choices}) is not None:
+            kept[name] = choices
+        elif name not in kept:
+            together.append(name)
+    note = f"Only together with other knobs, so part of their effects: {', '.join(together)}."
+    return kept or knobs, (note,) if together and kept else ()
 
 
 class _Parts:

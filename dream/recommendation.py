@@ -4,8 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dream.power import questions_needed
 from dream.records import Trial
 from dream.standings import Standing
+
+# Where the recommended trial measured further below the best than this, the comparison says so.
+_WORTH_A_WORD = 0.05
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,15 @@ class Recommendation:
     decided_by: str
 
 
-def recommend(standing: Sequence[Standing], metric: str) -> Recommendation:
+def recommend(standing: Sequence[Standing], metric: str, margin: float | None = None) -> Recommendation:
     """The cheapest, then fastest, trial of the set that cannot be told apart from the best.
+
+    With a `margin`, only trials whose measured difference to the best is no larger than it.
 
     Cost is USD a question. Where it is not known of all, or equal, tokens of the answering LLM decide, then latency,
     then the mean.
     """
-    together = [one for one in standing if one.in_set]
+    together = [one for one in standing if one.in_set and (margin is None or _lag(one) <= margin)]
     best = together[0]
     measures = _measures(together)
     chosen = min(together, key=lambda one: (*(_rounded(measure[one.rank]) for measure in measures.values()), one.rank))
@@ -45,6 +51,22 @@ def in_code(trial: Trial) -> str:
     return " + ".join(
         f"`{part}`" for part in (trial.query_engine_identifier, trial.llm_identifier, trial.embed_model_identifier)
     )
+
+
+def caution(chosen: Standing, level: float) -> str:
+    """A warning where the recommended trial measured clearly below the best, which too few questions do not show."""
+    one = chosen.difference
+    if _lag(chosen) <= _WORTH_A_WORD or one is None or not one.error:
+        return ""
+    n = questions_needed(_lag(chosen), one.error * one.n**0.5, level)
+    return (
+        f"Weak evidence: the recommended trial measured {_lag(chosen):.3f} below the best, and may be {-one.low:.2f} "
+        f"below; about {n:,} questions would show such a difference. Ask more, or set a margin (--margin 0.05)."
+    )
+
+
+def _lag(one: Standing) -> float:
+    return -one.difference.mean if one.difference else 0.0
 
 
 def _measures(together: Sequence[Standing]) -> dict[str, dict[int | None, float]]:
@@ -100,6 +122,8 @@ def _why_the_best(best: Standing, together: Sequence[Standing], standing: Sequen
     head = f"highest mean on {metric} ({best.mean:.3f})"
     if ranked == 1:
         return f"{head}, and the only trial that could be ranked"
-    if len(together) == 1:
+    if sum(one.in_set for one in standing) == 1:
         return f"{head}, shown to be better than each of the other {ranked - 1} (95 % intervals)"
+    if len(together) == 1:
+        return f"{head}, and all others that cannot be told apart from it measured further below than the margin"
     return f"{head}, and none of the {len(together) - 1} that cannot be told apart from it is known to cost less"

@@ -126,6 +126,19 @@ def test_a_dearer_trial_is_recommended_only_where_it_is_shown_to_be_better():
     assert "shown to be better than each of the other 1" in alone.recommendation.reason
 
 
+def test_a_measured_loss_that_few_questions_hide_is_told_and_a_margin_excludes_it():
+    good, bad = numpy.array([0.9] * 12), numpy.array([0.9, 0.9, 0.8, 0.9, 0.0, 0.9, 0.0, 0.9, 0.8, 0.9, 0.0, 0.9])
+    found = compared(good, bad, usd=[0.2, 0.1])
+    assert found.recommended is found.standings[1]
+    assert found.notes[0].startswith("Weak evidence: the recommended trial measured 0.242 below the best")
+    careful = compared(good, bad, usd=[0.2, 0.1], margin=0.1)
+    assert careful.recommended is careful.best
+    assert "measured further below than the margin" in careful.recommendation.reason
+    assert not any("Weak evidence" in note for note in careful.notes)
+    with pytest.raises(ConfigurationError, match="margin=2"):
+        compared(good, bad, margin=2)
+
+
 def test_without_prices_tokens_decide_and_the_reason_says_so():
     # the tokens grow with the place in the grid, so the first is cheaper than the second, which is on top
     found = compared(GOOD, ABOVE, usd=[None, 0.1])

@@ -96,3 +96,14 @@ def test_identical_trials_have_no_effects_and_one_trial_has_no_knobs():
 def test_a_parameter_is_a_knob_where_every_trial_has_it():
     trials = [Trial("A", "x", "e", {"top_k": k, "window": 1}) for k in (2, 4)] + [Trial("B", "x", "e", {"top_k": 2})]
     assert knob_values(trials) == {"RAG method": ["A", "A", "B"], "top_k": ["2", "4", "2"]}
+
+
+def test_a_parameter_that_changes_only_with_the_method_is_no_knob_of_its_own():
+    values = simulated()
+    table = score_table(values)
+    results = tuple(
+        TrialResult(Trial(method, llm, "embed", {"top_k": 2 if method == "A" else 6})) for method, llm in GRID
+    )
+    found = effects(ScoreTable("score", table.question_ids, results, values, table.clusters))
+    assert [one.knob for one in found.knobs] == [one.knob for one in effects(table).knobs]
+    assert found.notes == ("Only together with other knobs, so part of their effects: top_k.",)

@@ -61,7 +61,7 @@ def false_winners(count: int, seed: int) -> str:
         for number, values in draws(SHAPES[name], n, numpy.zeros(k), count, seed):
             clusters = None
             if kind == "5 % missing":
-                values = numpy.where(random.random(values.shape) < 0.03, numpy.nan, values)
+                values = numpy.where(random.random(values.shape) < 0.05, numpy.nan, values)
             if kind == "documents of 2 to 6":
                 clusters = numpy.repeat(numpy.arange(n), random.integers(2, 7, n))[:n]
                 values = numpy.clip(values + 0.1 * random.normal(size=(n, k))[clusters], 0, 1)
