@@ -124,10 +124,10 @@ class Recorder:
         outcome = ExperimentResult(self.name, self.manifest, found, tuple(self._usage))
         self._patiently(lambda: results.save_usage(self.storage, self.name, self._usage))
         self._patiently(lambda: results.save_table(self.storage, outcome))
-        self._tracker.finish(outcome)
         if "plan" in self.manifest:
             table = plan_against_actual(self.manifest["plan"], self._usage)
             self.show(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
+        self._tracker.finish(outcome)
         if outcome.stopped:
             self.show(f"  {outcome.stopped.partition(': ')[2]}: dream run --resume {self.name}")
         return outcome
