@@ -86,14 +86,46 @@ def disconnect() -> None:
 @contextmanager
 def connected(settings: Settings) -> Iterator[Cluster]:
     """`connect` for the length of a `with` block; a connection that existed before is left open."""
-    ray = sys.modules.get("ray")
-    existed = ray is not None and ray.is_initialized()
+    existed = on_ray()
     cluster = connect(settings)
     try:
         yield cluster
     finally:
         if not existed:
             disconnect()
+
+
+# Options of an actor that must outlive every worker node; on Kubernetes, the head is where the keys are too.
+ON_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+
+
+def on_ray() -> bool:
+    """Whether this process is connected to Ray; imports nothing to find out."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def find_actor(name: str) -> Any | None:
+    """The actor of this name in this job, None where there is none or no Ray."""
+    if not on_ray():
+        return None
+    import ray
+
+    try:
+        return ray.get_actor(name)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise what a task or an actor raised, without the page of text that Ray puts around it."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        yield
+    except RayTaskError as error:
+        raise error.cause from None
 
 
 def check_cluster(settings: Settings) -> list[str]:

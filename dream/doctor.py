@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
-from dream import cluster, gateway
+from dream import cluster, doors
 from dream.errors import ConfigurationError, DreamError
 from dream.models import check_identifiers, check_models
 from dream.settings import Settings
@@ -33,7 +33,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     address = settings.ray_address or "local, started for each command"
     with ExitStack() as stack:
         yield _look("Ray", address, lambda: stack.enter_context(cluster.connected(settings)))
-        stack.enter_context(gateway.opened(settings))
+        stack.enter_context(doors.opened(settings))
         for part, llms, embed_models in _models(settings):
             check = partial(_try, llms, embed_models, settings)
             yield _look(part, ", ".join([*llms, *embed_models]), check)

@@ -38,12 +38,14 @@ class BudgetError(DreamError):
     """A ceiling is reached: no further call is sent, what was done is kept, a later run can go on from there."""
 
 
-def first_cause(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
-    """The error itself or what caused it, if it is of such a kind: clients wrap what their transport raises."""
+def end_of_all(error: BaseException) -> DreamError | None:
+    """What ends an evaluation, where that caused an error: every further question would meet it too. None for what is
+    one question's failure. Clients wrap what their transport raises, so causes are looked through.
+    """
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:
-        if isinstance(link, kinds):
+        if isinstance(link, BudgetError | ServiceError | ConfigurationError):
             return link
         seen.append(link)
         link = link.__cause__ or link.__context__

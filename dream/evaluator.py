@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dream.errors import BudgetError, ConfigurationError, ServiceError, explain, first_cause
+from dream.errors import ConfigurationError, end_of_all, explain
 from dream.loop import run_async
 from dream.records import Answer, Evaluation, GoldenQuestion, Score
 from dream.settings import prepare_libraries
@@ -37,9 +37,6 @@ BLOCK_SIZE = 10
 STRICTNESS = 1
 # What LlamaIndex puts in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
-
-# What ends an evaluation, because every further question would meet it too; anything else is one question's failure.
-_ENDS_ALL = (BudgetError, ServiceError, ConfigurationError)
 
 _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
 
@@ -180,7 +177,7 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion) -> Ans
     try:
         response = await query_engine.aquery(question.question)
     except Exception as error:  # noqa: BLE001 - a failed question is a value, and what failed is kept
-        if (end := first_cause(error, _ENDS_ALL)) is not None:
+        if (end := end_of_all(error)) is not None:
             raise end from None
         return Answer(question.id, None, latency_seconds=time.monotonic() - started, error=explain(error))
     finally:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dream import cluster, gateway, index_access, results
+from dream import cluster, doors, index_access, results
 from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets, explain
 from dream.evaluator import METRICS, check_metrics, evaluator, joined
@@ -128,7 +128,7 @@ def run_experiment(
     to_run = [trial for trial in trials if trial.id not in known]
     with (
         cluster.connected(settings) as ray_cluster,
-        gateway.opened(settings, spent_of(usage_before)),
+        doors.opened(settings, spent_of(usage_before)),
         index_access.opened(settings, show) as indexes,
     ):
         if to_run:
@@ -300,8 +300,7 @@ def _tune(trials: Sequence[Trial], shared: Shared, recorder: Recorder, max_concu
     import ray
     from ray import tune
 
-    head = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}, "max_concurrency": 1000}
-    mailbox = ray.remote(Mailbox).options(**head).remote(dict(recorder.partly))
+    mailbox = ray.remote(Mailbox).options(max_concurrency=1000, **cluster.ON_HEAD).remote(dict(recorder.partly))
     trainable = tune.with_parameters(_trainable, shared=shared, mailbox=mailbox)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),

@@ -12,20 +12,16 @@ A request is answered from the cache where its answer was paid for before; one t
 import asyncio
 import json
 import logging
-import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dream.answer_cache import AnswerCache, Entry
 from dream.endpoints import FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS, EndpointClient
 from dream.errors import ConfigurationError, ServiceError
-from dream.loop import background_loop, run_async
-from dream.meter import CHECK_STAGE, Meter, Price, Usage, price_of, read_prices
+from dream.meter import CHECK_STAGE, Meter, Price, Usage, price_of
 from dream.model_calls import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -39,9 +35,8 @@ from dream.model_calls import (
     vectors_of,
 )
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
-from dream.storage import Storage, open_storage
+from dream.storage import Storage
 
-ACTOR_NAME = "dream-gateway"
 REFUSALS = (401, 403)
 
 logger = logging.getLogger(__name__)
@@ -239,33 +234,9 @@ class Gateway:
         """The meter: one row for each endpoint, model, stage and trial; `trial` keeps that trial's rows."""
         return self._meter.rows(trial)
 
-    async def known(self, requests: Sequence[ModelRequest]) -> list[bool]:
-        """Whether the answer to each request is in the cache already; nothing is sent."""
-        return list(await asyncio.gather(*(self._is_known(request) for request in requests)))
-
-    async def _is_known(self, request: ModelRequest) -> bool:
-        client, body = await self._client(request.endpoint), parsed(request.body) or {}
-        model = self._model(client, body)
-        if request.path == EMBEDDINGS_PATH:
-            keys = text_keys(self._address(client), request, body)
-            return len(await self._cache.get_vectors(model, keys)) == len(set(keys))
-        return await self._cache.get(model, request_key(self._address(client), request, body)) is not None
-
     async def base_url(self, endpoint: str) -> str:
         """Where an endpoint really is; starts the offline server if `endpoint` is that."""
         return (await self._client(endpoint)).endpoint.base_url
-
-    async def address(self, endpoint: str) -> str:
-        """What stands for an endpoint in the identity of requests: its URL, or the version of the offline models."""
-        return self._address(await self._client(endpoint))
-
-    def limits(self) -> dict[str, float | None]:
-        """Requests a minute of each endpoint, as told or learned; None where no limit is known."""
-        return {name: client.limiter.requests_per_minute for name, client in self._clients.items()}
-
-    def price(self, endpoint: str, model: str, base_url: str) -> Price | None:
-        """The price of a model, None where nobody knows it."""
-        return price_of(endpoint, model, base_url, self._prices)
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
@@ -346,146 +317,3 @@ def _offline_version() -> str:
 
 
 _offline_digest = ""
-
-
-class Door(Protocol):
-    """How the rest of DREAM reaches the gateway, wherever it runs. `call` is safe from any thread and loop."""
-
-    async def send(self, request: ModelRequest) -> ModelResponse: ...
-
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any: ...
-
-
-class LocalDoor:
-    """A gateway in this process, on DREAM's own event loop."""
-
-    def __init__(self) -> None:
-        self._gateway = Gateway()
-
-    async def send(self, request: ModelRequest) -> ModelResponse:
-        sent = asyncio.run_coroutine_threadsafe(self._gateway.send(request), background_loop())
-        return await asyncio.wrap_future(sent)
-
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        result = getattr(self._gateway, method)(*arguments, **options)
-        return run_async(result) if asyncio.iscoroutine(result) else result
-
-
-class RayDoor:
-    """The gateway as a named Ray actor, shared by all workers of this job."""
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    async def send(self, request: ModelRequest) -> ModelResponse:
-        with _without_wrapping():
-            return await self._actor.send.remote(request)
-
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        import ray
-
-        with _without_wrapping():
-            return ray.get(getattr(self._actor, method).remote(*arguments, **options))
-
-
-@contextmanager
-def _without_wrapping() -> Iterator[None]:
-    """Raise what the actor raised, without the page of text that Ray puts around it."""
-    from ray.exceptions import RayActorError, RayTaskError
-
-    try:
-        yield
-    except RayTaskError as error:
-        raise error.cause from None
-    except RayActorError as error:
-        reason = " ".join(str(error).split())[:200]
-        remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
-        raise ServiceError(f"the model gateway is gone (Actor died: {reason}): {remedy}") from None
-
-
-_door: Door | None = None
-_door_lock = threading.Lock()
-
-
-def open_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
-    """Start the gateway (on the Ray cluster if this process is connected to one) and give it the settings.
-
-    `spent_before` is what counts against the budget already.
-    """
-    global _door
-    close_door()
-    with _door_lock:
-        _door = _new_door(settings, spent_before)
-    return _door
-
-
-def door() -> Door:
-    """The gateway of this process: the one opened before, else the cluster's, else a new one from the environment."""
-    global _door
-    with _door_lock:
-        if _door is None:
-            _door = (_find_actor() if _on_ray() else None) or _new_door(Settings.from_environment())
-        return _door
-
-
-def forget_door() -> None:
-    """Look for the gateway anew at the next call: a Ray worker that ran a task before holds the one of that time."""
-    global _door
-    with _door_lock:
-        _door = None
-
-
-def close_door() -> None:
-    """Stop the gateway that this process opened. The meter is lost; the next `door()` starts anew."""
-    global _door
-    with _door_lock:
-        closing, _door = _door, None
-    if closing is not None:
-        closing.call("close")
-
-
-@contextmanager
-def opened(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Iterator[Door]:
-    """The gateway for the length of a `with` block; the offline server stops with it."""
-    try:
-        yield open_door(settings, spent_before)
-    finally:
-        close_door()
-
-
-def _on_ray() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
-
-
-def _new_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
-    prices = read_prices(settings.prices)
-    cache = open_storage(settings.cache_uri, settings)
-    cache.ensure()
-    new = _start_actor() if _on_ray() else LocalDoor()
-    new.call(
-        "configure",
-        settings.endpoints,
-        cache=cache,
-        budget=settings.budget,
-        spent_before=spent_before,
-        prices=prices,
-    )
-    return new
-
-
-def _find_actor() -> RayDoor | None:
-    import ray
-
-    try:
-        return RayDoor(ray.get_actor(ACTOR_NAME))
-    except ValueError:
-        return None
-
-
-def _start_actor() -> RayDoor:
-    import ray
-
-    head = {"node:__internal_head__": 0.001}  # where it outlives any worker node, and keys are on Kubernetes
-    options = {"name": ACTOR_NAME, "get_if_exists": True, "num_cpus": 0, "resources": head, "max_concurrency": 10_000}
-    return RayDoor(ray.remote(Gateway).options(**options).remote())

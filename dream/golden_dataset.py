@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas
 
-from dream import cluster, gateway
+from dream import cluster, doors
 from dream.documents import load_documents, merge_pages
 from dream.errors import ConfigurationError, DataError, bullets, explain
 from dream.models import check_identifiers, check_models
@@ -73,7 +73,7 @@ def generate_golden_dataset(
     files = sorted({document.metadata["file_name"] for document in loaded.documents})
     batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
     tell(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
-    with cluster.connected(settings), gateway.opened(settings):
+    with cluster.connected(settings), doors.opened(settings):
         check_models([settings.generator_llm], [settings.judge_embed_model])
         outcomes = _run_tasks(source, batches, n_questions, models, seed, tell)
     return _save(name, outcomes, n_questions, settings, loaded.digest, source.uri(""), seed, tell)
@@ -220,7 +220,7 @@ def _run_tasks(
 
 def _generate(source: Storage, files: Sequence[str], n_questions: int, models: tuple[str, str], seed: int) -> Generated:
     """The Ray task: read some files from storage and make questions of them."""
-    gateway.forget_door()
+    doors.forget_door()
     try:
         documents = merge_pages(load_documents(source, keys=files).documents)
         questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)

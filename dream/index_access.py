@@ -3,7 +3,6 @@
 trial --get_index--> builder: one named actor on Ray, an object in this process without
 """
 
-import sys
 import threading
 import time
 import uuid
@@ -14,8 +13,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from dream import cluster
+from dream.doors import door
 from dream.errors import DreamError
-from dream.gateway import door
 from dream.index_builder import IndexBuilder, pack
 from dream.index_store import FOLDER, IndexData, IndexSpec, documents_digest
 from dream.loop import run_async
@@ -113,12 +113,9 @@ class AccessOnRay(IndexAccess):
 
     def call(self, method: str, *arguments: Any) -> Any:
         import ray
-        from ray.exceptions import RayTaskError
 
-        try:
+        with cluster.unwrapped():
             return ray.get(getattr(self._actor, method).remote(*arguments))
-        except RayTaskError as error:
-            raise error.cause from None
 
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
         """The index; where its data went with a lost machine, it is loaded or built again."""
@@ -160,7 +157,7 @@ def opened(settings: Settings, show: Callable[[str], Any] | None = None) -> Iter
         return
     storage = open_storage(settings.cache_uri, settings)
     storage.ensure()
-    with _on_cluster(storage, show) if _on_ray() else nullcontext(AccessHere(storage, show)) as access:
+    with _on_cluster(storage, show) if cluster.on_ray() else nullcontext(AccessHere(storage, show)) as access:
         _opened = access
         try:
             yield access
@@ -222,17 +219,6 @@ def _showing(access: IndexAccess, show: Callable[[str], Any]) -> Iterator[None]:
         teller.join()
 
 
-def _on_ray() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
-
-
 def _find_actor() -> AccessOnRay | None:
-    if not _on_ray():
-        return None
-    import ray
-
-    try:
-        return AccessOnRay(ray.get_actor(ACTOR_NAME))
-    except ValueError:
-        return None
+    actor = cluster.find_actor(ACTOR_NAME)
+    return AccessOnRay(actor) if actor else None

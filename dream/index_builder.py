@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy
 import pyarrow
 
-from dream import gateway
+from dream import cluster, doors
 from dream.errors import DreamError, ServiceError, StorageError, explain
 from dream.index_store import IndexData, IndexSpec, is_stored, join, load_index, save_index
 from dream.indexes import chunk, embed, no_text, texts_to_embed, together
@@ -74,17 +74,14 @@ class StepsOnRay:
         self._here = ray.get_runtime_context().get_node_id()
 
     async def run(self, step: Callable[..., tuple[Any, Any]], *arguments: Any, beside: bool = False) -> tuple:
-        from ray.exceptions import RayTaskError
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         place = NodeAffinitySchedulingStrategy(self._here, soft=False) if beside else "SPREAD"
         async with self._room:
             options = {"name": f"dream-index-{step.__name__}", "scheduling_strategy": place}
             large, small = _worker_task().options(**options).remote(step, *arguments)
-            try:
+            with cluster.unwrapped():
                 return large, await small
-            except RayTaskError as error:
-                raise error.cause from None
 
     def put(self, value: Any) -> Any:
         import ray
@@ -105,7 +102,7 @@ def _worker_task() -> Any:
 
 
 def _on_worker(step: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
-    gateway.forget_door()
+    doors.forget_door()
     return step(*arguments)
 
 

@@ -26,7 +26,7 @@ from ragas.metrics.collections import (
 from ragas.metrics.collections.answer_correctness.util import ClassificationWithReason
 from ragas.metrics.result import MetricResult
 
-from dream.errors import BudgetError, ConfigurationError, DataError, ServiceError, explain, first_cause
+from dream.errors import DataError, end_of_all, explain
 from dream.models import judge_embed_model_picker, judge_llm_picker
 from dream.records import Answer, GoldenQuestion, Score
 
@@ -95,7 +95,7 @@ class Judge:
         try:
             result = await self._metrics[name].ascore(**arguments)
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
-            if (end := first_cause(error, (BudgetError, ServiceError, ConfigurationError))) is not None:
+            if (end := end_of_all(error)) is not None:
                 raise end from None
             return Score(question_id, name, None, error=explain(error))
         value = float(result.value)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from dream.doors import door
 from dream.errors import DreamError, ServiceError, bullets
-from dream.gateway import door
 from dream.loop import run_async
 from dream.meter import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI, Settings, prepare_libraries

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas
 
-from dream import gateway, results
+from dream import doors, results
 from dream.documents import load_documents
 from dream.evaluator import METRICS, STRICTNESS, check_metrics
 from dream.golden_dataset import load_golden_dataset
@@ -106,7 +106,7 @@ def plan(
     check_metrics(metrics)
     golden = load_golden_dataset(golden_dataset, settings)
     loaded = load_documents(open_storage(documents_uri or settings.documents_uri, settings))
-    with gateway.opened(settings):
+    with doors.opened(settings):
         return plan_of(trials, golden, loaded.documents, loaded.digest, metrics, settings)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dream import gateway, results, tracking
+from dream import doors, results, tracking
 from dream.errors import ServiceError, StorageError
 from dream.evaluator import joined
 from dream.meter import add_usage
@@ -108,7 +108,7 @@ class Recorder:
                 self._trial(content)
             else:
                 self.show(f"  {content}")
-        if any(kind != "note" for kind, _ in letters):
+        if any(kind == "block" for kind, _ in letters):
             self._read_meter()
 
     def lost(self, errors: Mapping[str, str]) -> None:
@@ -122,7 +122,6 @@ class Recorder:
         """The whole experiment; in storage, and in MLflow if it answers."""
         found = tuple(self._results[trial.id] for trial in self.trials)
         outcome = ExperimentResult(self.name, self.manifest, found, tuple(self._usage))
-        self._patiently(lambda: results.save_usage(self.storage, self.name, self._usage))
         self._patiently(lambda: results.save_table(self.storage, outcome))
         if "plan" in self.manifest:
             table = plan_against_actual(self.manifest["plan"], self._usage)
@@ -157,7 +156,7 @@ class Recorder:
     def _read_meter(self) -> None:
         """What all runs together have used; in storage too, so that a budget outlives a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
-            self._usage = add_usage(self.usage_before, gateway.door().call("usage"))
+            self._usage = add_usage(self.usage_before, doors.door().call("usage"))
         self._patiently(lambda: results.save_usage(self.storage, self.name, self._usage))
 
     def _patiently(self, write: Callable[[], None]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from dream.doors import door
 from dream.errors import DreamError
-from dream.gateway import door
 from dream.model_calls import ModelRequest, ModelResponse
 
 STAGE_HEADER = "x-dream-stage"

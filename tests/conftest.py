@@ -19,7 +19,7 @@ from lab import LAB_DOCUMENTS, LAB_KEY, REPOSITORY, Lab, MlflowServer, Ran, S3Se
 from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
 
-from dream import cluster, gateway
+from dream import cluster, doors
 from dream.documents import load_documents
 from dream.experiment import run_experiment
 from dream.golden_dataset import generate_golden_dataset
@@ -133,10 +133,10 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway.Door]:
+def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[doors.Door]:
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
-    with gateway.opened(settings) as opened:
+    with doors.opened(settings) as opened:
         opened.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
         yield opened
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dream.gateway import Door
+from dream.doors import Door
 from dream.offline.process import OfflineServer
 from dream.settings import Settings
 

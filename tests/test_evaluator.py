@@ -8,7 +8,7 @@ import openai
 import pytest
 from model_servers import Reply, chat_reply, endpoint_settings, pages
 
-from dream import gateway
+from dream import doors
 from dream.endpoints import MAX_ATTEMPTS
 from dream.errors import BudgetError, ConfigurationError
 from dream.evaluator import METRICS, evaluator
@@ -102,7 +102,7 @@ async def test_it_works_where_an_event_loop_is_running(engine):
 
 def test_it_works_after_the_gateway_was_closed(model_server, relay, no_environment, monkeypatch):
     """A query engine of an earlier cell, after an experiment has closed its gateway."""
-    with gateway.opened(endpoint_settings(model_server, relay)):
+    with doors.opened(endpoint_settings(model_server, relay)):
         query_engine = make_engine()
     monkeypatch.setenv("OPENAI_BASE_URL", model_server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", model_server.key)
@@ -111,7 +111,7 @@ def test_it_works_after_the_gateway_was_closed(model_server, relay, no_environme
     try:
         assert [answer.error for answer in evaluate(query_engine).answers] == [None] * 6
     finally:
-        gateway.close_door()
+        doors.close_door()
 
 
 def test_the_same_question_may_come_twice(engine):
@@ -157,7 +157,7 @@ def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, door,
     settings = endpoint_settings(model_server, relay, DREAM_BUDGET_CALLS="14")
     blocks = []
     model_server.reset()
-    with gateway.opened(settings):
+    with doors.opened(settings):
         with pytest.raises(BudgetError, match="stopped at budget: 14 of 14 calls"):
             evaluate(engine, max_concurrency=1, on_block=blocks.append, block_size=1)
         assert model_server.counters()["calls"] == 14

@@ -15,7 +15,7 @@ import openai
 import pytest
 from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
 
-from dream import gateway
+from dream import doors
 from dream.endpoints import MAX_ATTEMPTS
 from dream.errors import ConfigurationError, ServiceError, explain
 from dream.loop import run_async
@@ -35,7 +35,7 @@ PASSING_FAULTS = {
 }
 
 
-def usage(door: gateway.Door, **wanted: str) -> dict:
+def usage(door: doors.Door, **wanted: str) -> dict:
     """The one row of the meter that has these values."""
     rows = [row for row in door.call("usage") if all(row[name] == value for name, value in wanted.items())]
     assert len(rows) == 1, rows
@@ -159,7 +159,7 @@ def test_a_rate_limit_is_obeyed(door, model_server):
 def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
-    with gateway.opened(settings) as door:
+    with doors.opened(settings) as door:
         door.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("any-model", stage=stage).complete("hello")
@@ -197,7 +197,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     ("identifier", "variable"), [("gpt-4o", "OPENAI_API_KEY"), ("m@nowhere", "DREAM_ENDPOINT_NOWHERE_BASE_URL")]
 )
 async def test_an_unknown_endpoint_names_the_variable_to_set(identifier, variable, no_environment):
-    with gateway.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+    with doors.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
         with pytest.raises(ConfigurationError, match=variable):
             door.call("base_url", "openai" if identifier == "gpt-4o" else "nowhere")
         llm = llm_picker(identifier)
@@ -218,7 +218,7 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
             DREAM_ENDPOINT_MIXED_BASE_URL=other.base_url,
             DREAM_ENDPOINT_MIXED_API_KEY=KEY,
         )
-        with gateway.opened(settings):
+        with doors.opened(settings):
             assert llm_picker("llm-large").complete("one").text
             assert llm_picker("llm-large@my_lab").complete("one").text
             assert llm_picker("llm-large@MY_LAB").complete("two").text
@@ -230,7 +230,7 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
 
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
     broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
-    with gateway.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+    with doors.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
         door.call("configure", [broken], first_backoff_seconds=0.002)
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("llm-large@lab").complete("hello")
@@ -275,7 +275,7 @@ def test_interrupting_the_wait_cancels_the_work():
 
 
 def test_closing_stops_the_offline_models(no_environment):
-    with gateway.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+    with doors.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
         base_url = door.call("base_url", "offline")
         assert llm_picker("offline/llm-small").complete("hello").text
         assert door.call("base_url", "offline") == base_url
@@ -296,9 +296,9 @@ def together(work: Callable[[], object]) -> set[object]:
 
 
 def test_threads_that_come_first_together_get_one_door(no_environment):
-    gateway.close_door()
-    assert len(together(gateway.door)) == 1
-    gateway.close_door()
+    doors.close_door()
+    assert len(together(doors.door)) == 1
+    doors.close_door()
 
 
 def test_threads_that_come_first_together_get_one_loop():
@@ -315,13 +315,13 @@ def test_threads_that_come_first_together_get_one_loop():
 
 
 def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
-    gateway.close_door()
+    doors.close_door()
 
-    async def first_caller() -> gateway.Door:
-        return gateway.door()
+    async def first_caller() -> doors.Door:
+        return doors.door()
 
-    assert run_async(first_caller()) is gateway.door()
-    gateway.close_door()
+    assert run_async(first_caller()) is doors.door()
+    doors.close_door()
 
 
 def test_the_door_opened_last_counts(model_server, relay, no_environment):
@@ -329,7 +329,7 @@ def test_the_door_opened_last_counts(model_server, relay, no_environment):
     llm = llm_picker("llm-large@relay")
     relay.script = lambda seen: chat_reply("scripted")
     for _ in range(2):
-        with gateway.opened(settings) as door:
+        with doors.opened(settings) as door:
             assert llm.complete(f"hello {id(door)}").text == "scripted"
             assert usage(door, endpoint="relay")["calls"] == 1
 

@@ -7,16 +7,16 @@ import openai
 import pytest
 from model_servers import KEY, endpoint_settings
 
-from dream import gateway
+from dream import doors
+from dream.doors import RayDoor
 from dream.errors import ConfigurationError, ServiceError, explain
-from dream.gateway import RayDoor
 from dream.loop import run_async
 from dream.models import check_models, llm_picker
 
 
 @pytest.fixture
-def ray_door(on_ray, model_server, relay, no_environment) -> Iterator[gateway.Door]:
-    with gateway.opened(endpoint_settings(model_server, relay)) as opened:
+def ray_door(on_ray, model_server, relay, no_environment) -> Iterator[doors.Door]:
+    with doors.opened(endpoint_settings(model_server, relay)) as opened:
         assert isinstance(opened, RayDoor)
         yield opened
 
@@ -52,12 +52,12 @@ def test_a_lost_gateway_is_a_lost_connection(ray_door):
     import ray
 
     llm = llm_picker("llm-large")
-    ray.kill(ray.get_actor(gateway.ACTOR_NAME))
+    ray.kill(ray.get_actor(doors.ACTOR_NAME))
     with pytest.raises(openai.APIConnectionError) as caught:
         llm.complete("hello")
     assert "Actor" in explain(caught.value)
     with pytest.raises(Exception, match="ctor"):
-        gateway.close_door()
+        doors.close_door()
     with pytest.raises(openai.APIConnectionError) as caught:
         llm.complete("hello")
     assert "OPENAI_API_KEY" in explain(caught.value)  # a new gateway, from an environment that has no endpoint

@@ -11,7 +11,7 @@ from lab import Lab
 from model_servers import Reply, endpoint_settings, pages
 from ray_cluster import RayCluster, wait_for
 
-from dream import gateway, index_access, index_builder
+from dream import doors, index_access, index_builder
 from dream.errors import ServiceError
 from dream.experiment import run_experiment
 from dream.index_access import AccessOnRay, get_index
@@ -44,7 +44,7 @@ def lines():
 
 @pytest.fixture
 def access(settings, lines):
-    with gateway.opened(settings), index_access.opened(settings, lines.append) as opened:
+    with doors.opened(settings), index_access.opened(settings, lines.append) as opened:
         assert isinstance(opened, AccessOnRay)
         yield opened
 
@@ -83,13 +83,13 @@ def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
     plain = build_index(documents, *CHUNKING, embed_model_picker(MODEL))
     assert numpy.allclose(plain.vector_store.client, asked[0][1])
     wait_for(lambda: any("texts, built in " in line for line in lines), 5)
-    usage = gateway.door().call("usage")
+    usage = doors.door().call("usage")
     assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row["stage"], row["trial"]) for row in usage}
 
 
 def test_a_later_experiment_loads_it(settings, documents, relay, lines):
     for _ in range(2):
-        with gateway.opened(settings), index_access.opened(settings, lines.append):
+        with doors.opened(settings), index_access.opened(settings, lines.append):
             index = get_index(documents, *CHUNKING, MODEL)
     assert len(embedded_texts(relay)) == distinct(index.vector_store.client)
     assert lines[-1].endswith("texts, kept from before")
@@ -157,7 +157,7 @@ def test_a_folder_that_the_cluster_does_not_see_is_said(settings, documents, lin
     from dream.storage import LocalStorage
 
     monkeypatch.setattr(LocalStorage, "write_bytes", lambda *_: None)
-    with gateway.opened(settings), index_access.opened(settings, lines.append):
+    with doors.opened(settings), index_access.opened(settings, lines.append):
         assert len(get_index(documents, *CHUNKING, MODEL).vector_store.client) > 100
     assert any("indexes are not kept" in line and "DREAM_CACHE_URI" in line for line in lines)
 

@@ -3,7 +3,7 @@
 import pytest
 from model_servers import KEY, chat_reply, endpoint_settings, free_port
 
-from dream import gateway
+from dream import doors
 from dream.errors import ServiceError
 from dream.models import (
     CONTEXT_WINDOW_WHEN_UNKNOWN,
@@ -39,7 +39,7 @@ def test_identifiers_name_an_endpoint_and_a_model(identifier, parts):
 
 def test_any_model_name_is_taken_and_known_windows_are_used(model_server, relay, no_environment):
     settings = endpoint_settings(model_server, relay, DREAM_ENDPOINT_RELAY_CONTEXT_WINDOW="4321")
-    with gateway.opened(settings):
+    with doors.opened(settings):
         windows = {
             identifier: llm_picker(identifier).metadata.context_window
             for identifier in ("gpt-4o", "my-own-model", "my-own-model@relay", "gpt-4o@relay", "offline/llm-large")
@@ -97,7 +97,7 @@ def test_every_model_that_does_not_answer_is_named_at_once(model_server, relay, 
         DREAM_ENDPOINT_GONE_BASE_URL=nobody,
     )
     llms = ["llm-large", "gpt-9", "judge@locked", "any@gone", "any@nowhere"]
-    with gateway.opened(settings), pytest.raises(ServiceError) as caught:
+    with doors.opened(settings), pytest.raises(ServiceError) as caught:
         check_models(llms, ["embed-small", "gpt-9"])
     headline, *lines = str(caught.value).splitlines()
     assert headline == "5 model(s) do not answer:"

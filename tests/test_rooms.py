@@ -28,6 +28,7 @@ ROOMS = [
     "meter",
     "endpoints",
     "gateway",
+    "doors",
     "transport",
     "models",
     "passages",
