@@ -58,7 +58,11 @@ def connect(settings: Settings) -> Cluster:
 
 
 def _init(address: str | None) -> None:
-    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss."""
+    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss.
+
+    The session's process can also end as it is forked: gRPC's fork handlers abort about one in a hundred
+    (https://github.com/grpc/grpc/issues/43055) unless the head was started with GRPC_ENABLE_FORK_SUPPORT=0.
+    """
     import ray
 
     for attempts_left in (2, 1, 0):
@@ -71,7 +75,8 @@ def _init(address: str | None) -> None:
             )
             return
         except RuntimeError as error:
-            if not attempts_left or "Starting Ray client server failed" not in str(error):
+            never_started = any(sign in str(error) for sign in ("Starting Ray client server failed", "ZombieProcess"))
+            if not attempts_left or not never_started:
                 raise
 
 
@@ -145,7 +150,7 @@ def check_cluster(settings: Settings) -> list[str]:
     except OSError as error:
         return [
             f"nothing answers at {host}:{port} ({error}): start a cluster with "
-            "`ray start --head --ray-client-server-port 10001`, or unset RAY_ADDRESS to use a local Ray"
+            "`GRPC_ENABLE_FORK_SUPPORT=0 ray start --head --ray-client-server-port 10001`, or unset RAY_ADDRESS to use a local Ray"
         ]
     refused = _token_problems(host, port, settings) if parts.scheme == "ray" else []
     return refused or _version_problems(settings.ray_dashboard_address or f"http://{host}:{DASHBOARD_PORT}", settings)

@@ -306,7 +306,7 @@ def _uri_problems(values: Mapping[str, str]) -> list[str]:
 
 
 def prepare_libraries() -> None:
-    """Keep libraries from reporting home, fetching tokenizers, or trying MLflow for minutes when it is down.
+    """Keep libraries from reporting home, fetching tokenizers, ending at a fork, or trying a dead MLflow for minutes.
 
     A value that the user set stays.
     Must run before ragas, Ray or MLflow are imported: every room calls it just before it does so.
@@ -317,6 +317,7 @@ def prepare_libraries() -> None:
         "DO_NOT_TRACK": "true",
         "RAGAS_DO_NOT_TRACK": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "GRPC_ENABLE_FORK_SUPPORT": "0",  # gRPC's fork handlers abort one in a hundred processes that Ray starts
         "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune's newer output prints a table even when told to be silent
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

@@ -85,6 +85,7 @@ def _started(log: Path, *options: str) -> Iterator[RayNode]:
     # A worker finds variables of the shell that started its node; keys of a developer must not be among them.
     environment = {name: value for name, value in os.environ.items() if not _personal(name)}
     # on a machine whose disk cache is cold, a session's first imports can take longer than Ray's 30 s
+    environment["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # or gRPC aborts a session's process now and then
     environment["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = str(START_SECONDS)
     with log.open("wb") as output:
         process = subprocess.Popen(
