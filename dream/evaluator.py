@@ -124,22 +124,21 @@ def evaluator(
 def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluation]:
     """One evaluation for each question that was answered and scored on all metrics without a failure.
 
-    Repeated judgements go with their question; those that failed are left out.
+    Repeated judgements go with their question; those that failed are left out. Of the same thing twice, the later.
     """
-    scores: dict[str, list[Score]] = {answer.question_id: [] for answer in evaluation.answers}
-    for score in evaluation.scores:
-        scores.setdefault(score.question_id, []).append(score)
-    repeats: dict[str, list[Score]] = {}
-    for score in evaluation.repeats:
-        if score.error is None:
-            repeats.setdefault(score.question_id, []).append(score)
-    return [
-        Evaluation((answer,), tuple(scores[answer.question_id]), tuple(repeats.get(answer.question_id, ())))
-        for answer in evaluation.answers
-        if answer.error is None
-        and {score.metric for score in scores[answer.question_id]} == set(metrics)
-        and all(score.error is None for score in scores[answer.question_id])
-    ]
+    answers = {answer.question_id: answer for answer in evaluation.answers}
+    scores, repeats = (
+        {(score.question_id, score.metric, score.repeat): score for score in some}
+        for some in (evaluation.scores, evaluation.repeats)
+    )
+    found = []
+    for question_id, answer in answers.items():
+        own = [scores.get((question_id, metric, 0)) for metric in metrics]
+        good = tuple(score for score in own if score is not None and score.error is None)
+        again = [score for score in repeats.values() if score.question_id == question_id and score.error is None]
+        if answer.error is None and len(good) == len(own):
+            found.append(Evaluation((answer,), good, tuple(again)))
+    return found
 
 
 def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
