@@ -62,6 +62,7 @@ ROOMS = [
     "plots",
     "static",
     "tracking",
+    "pilot",
     "work",
     "planned_calls",
     "plan",
