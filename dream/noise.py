@@ -52,8 +52,9 @@ class JudgeNoise:
         """The split in one sentence."""
         gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
         return (
-            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference; judging "
-            f"three times would narrow intervals by {gain:.0%}."
+            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference "
+            f"({self.n_questions} questions of {self.n_trials} trials, judged {self.repeats:.3g} times); judging three "
+            f"times would narrow intervals by {gain:.0%}."
         )
 
 
