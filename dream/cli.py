@@ -92,11 +92,8 @@ def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     text = "Count the model calls, tokens and USD that `dream run` with the same options would take; nothing is sent."
     parser = _command(commands, "plan", _plan, text)
     _add_space(parser)
-    parser.add_argument(
-        "--pilot",
-        metavar="NAME",
-        help="an earlier experiment that tells what so many questions can show (default: the latest on them)",
-    )
+    about = "an earlier experiment that tells what so many questions can show (default: the latest on them)"
+    parser.add_argument("--pilot", metavar="NAME", help=about)
 
 
 def _add_cache(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -122,13 +119,8 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
         help="judge the answers to some questions N times, to learn how much of the differences is the judge; with "
         "--resume an experiment that is finished is judged again (default 1: once)",
     )
-    parser.add_argument(
-        "--judge-repeat-questions",
-        type=int,
-        default=10,
-        metavar="N",
-        help="to how many questions, the same for all trials (default 10)",
-    )
+    slice_size = "to how many questions, the same for all trials (default 10)"
+    parser.add_argument("--judge-repeat-questions", type=int, default=10, metavar="N", help=slice_size)
     parser.add_argument(
         "--baselines",
         action="store_true",

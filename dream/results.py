@@ -1,7 +1,7 @@
 """Experiments in storage: one JSON file for the manifest, one for each trial, and a CSV for people.
 
 <experiment>/manifest.json        what was run: trials, judge, golden dataset, versions
-<experiment>/trials/<id>.json     {config, summary, answers, scores, usage, error} of one trial
+<experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, error} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial

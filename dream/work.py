@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,8 +138,9 @@ class Asked:
             raise ConfigurationError(bullets("the judge cannot be used:", problems))
         golden = load_golden_dataset(self.golden_dataset or "golden", settings)
         uri = self.documents_uri or settings.documents_uri
-        judge = (settings.judge_llm, settings.judge_embed_model)
-        return self._work(trials, golden, uri, judge, metrics, {}, settings)
+        loaded = load_documents(open_storage(uri, settings))
+        shared = Shared(loaded.documents, golden, settings.judge_llm, settings.judge_embed_model, metrics)
+        return self._extended(Work(trials, (), shared, uri, loaded.digest), {})
 
     def work_as_before(self, manifest: Mapping[str, Any], settings: Settings) -> Work:
         """The work of an experiment that was started earlier; arguments that are given must say the same, except
@@ -148,9 +149,8 @@ class Asked:
         then = manifest["golden_dataset"]
         golden = GoldenDataset(tuple(question_from_json(row) for row in then["questions"]), then["uri"])
         uri = self.documents_uri or str(manifest["documents"]["uri"])
-        judge = (manifest["judge_llm"], manifest["judge_embed_model"])
-        work = self._work(trials, golden, uri, judge, tuple(manifest["metrics"]), manifest, settings)
-        pairs: dict[str, tuple[Any, Any]] = {"the documents": (work.documents_digest, manifest["documents"]["digest"])}
+        loaded = load_documents(open_storage(uri, settings))
+        pairs: dict[str, tuple[Any, Any]] = {"the documents": (loaded.digest, manifest["documents"]["digest"])}
         if self.search_space is not None:
             asked = {trial.id for trial in self.search_space.trials(settings)}
             pairs["the trials"] = (asked, {trial.id for trial in trials})
@@ -162,26 +162,18 @@ class Asked:
         if changed := [f"{what} differ from those it was started with" for what, (a, b) in pairs.items() if a != b]:
             remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
             raise ConfigurationError(bullets(f"experiment {manifest['name']!r} cannot go on; {remedy}:", changed))
-        return work
+        judge = (manifest["judge_llm"], manifest["judge_embed_model"])
+        shared = Shared(loaded.documents, golden, *judge, tuple(manifest["metrics"]))
+        return self._extended(Work(trials, (), shared, uri, loaded.digest), manifest)
 
-    def _work(
-        self,
-        trials: tuple[Trial, ...],
-        golden: GoldenDataset,
-        documents_uri: str,
-        judge: tuple[str, str],
-        metrics: Sequence[str],
-        before: Mapping[str, Any],
-        settings: Settings,
-    ) -> Work:
-        repeats = self._repeats(golden.questions, metrics) or repeats_of(before)
+    def _extended(self, work: Work, before: Mapping[str, Any]) -> Work:
+        """The work with the repeats and baselines that are asked for, or were before."""
+        repeats = self._repeats(work.questions, work.shared.metrics) or repeats_of(before)
         baselines = tuple(Trial(**planned) for planned in before.get("baselines", []))
         if self.baselines:
-            check_baseline_metrics(metrics)
-            baselines = baseline_trials(trials, golden.questions)
-        loaded = load_documents(open_storage(documents_uri, settings))
-        shared = Shared(loaded.documents, golden, *judge, metrics, repeats)
-        return Work(trials, baselines, shared, documents_uri, loaded.digest)
+            check_baseline_metrics(work.shared.metrics)
+            baselines = baseline_trials(work.trials, work.questions)
+        return replace(work, baselines=baselines, shared=replace(work.shared, repeats=repeats))
 
     def _repeats(self, questions: Sequence[GoldenQuestion], metrics: Sequence[str]) -> Repeats | None:
         """What is to be judged again; None where nothing was asked for."""

@@ -10,6 +10,7 @@ from dream.errors import ConfigurationError
 from dream.evaluator import Repeats
 from dream.noise import noise_of
 from dream.records import ExperimentResult, GoldenQuestion, Trial, TrialResult
+from dream.storage import open_storage
 from dream.work import Asked, slice_of
 
 SLICE = Repeats(3, (GOLDEN[0].id, GOLDEN[2].id, GOLDEN[5].id))
@@ -139,10 +140,10 @@ def test_a_slice_takes_every_document_before_it_takes_one_twice():
     ],
 )
 def test_what_cannot_be_judged_again_is_refused(asked, mistake, home, tmp_path):
-    from dream.golden_dataset import load_golden_dataset
-
     csv = tmp_path / "own.csv"
     csv.write_text("question,ground_truth\nWho tunes the organ?,Ida Brandt.\n")
-    assert load_golden_dataset(str(csv), home).questions
+    storage = open_storage(home.documents_uri, home)
+    storage.ensure()
+    storage.write_bytes("town.txt", b"Ida Brandt tunes the harbour organ. " * 30)
     with pytest.raises(ConfigurationError, match=mistake):
         Asked(golden_dataset=str(csv), **asked).work(home)
