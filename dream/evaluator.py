@@ -114,9 +114,9 @@ def evaluator(
     ]
     _count_tokens()
     done = {one.answers[0].question_id: one for one in by_question(known, metrics)} if known else {}
-    work = _Work(query_engine, judges, repeats, needs_contexts, dict(done))
+    procedure = _Procedure(query_engine, judges, repeats, needs_contexts, dict(done))
     asked = [one for one in golden_dataset if one.id not in done or repeats.missing(done[one.id], metrics)]
-    for one in run_async(_evaluate(work, asked, max_concurrency, _Blocks(block_size, on_block))):
+    for one in run_async(_evaluate(procedure, asked, max_concurrency, _Blocks(block_size, on_block))):
         done[one.answers[0].question_id] = one
     return joined(done[question.id] for question in golden_dataset)
 
@@ -178,7 +178,7 @@ class _Blocks:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Procedure:
     """What is done with a question: ask and judge it, unless that is known, then judge it again where that is due."""
 
     query_engine: "BaseQueryEngine"
@@ -203,14 +203,14 @@ class _Work:
 
 
 async def _evaluate(
-    work: _Work, golden_dataset: Sequence[GoldenQuestion], max_concurrency: int, blocks: _Blocks
+    procedure: _Procedure, golden_dataset: Sequence[GoldenQuestion], max_concurrency: int, blocks: _Blocks
 ) -> list[Evaluation]:
     """One evaluation a question. Blocks are filled as questions are done, so that none waits for a slower one."""
     room = asyncio.Semaphore(max_concurrency)
 
     async def evaluate(question: GoldenQuestion) -> Evaluation:
         async with room:
-            one = await work.one(question)
+            one = await procedure.one(question)
         blocks.add(one)
         return one
 
