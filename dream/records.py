@@ -104,6 +104,8 @@ class Answer:
     """What a query engine answered to one question.
 
     `text` is None exactly when `error` is set. Tokens are None where the model did not report them.
+    `retrieval_seconds` is the part of the latency before the LLM was asked, `started_at` (seconds since 1970) when
+    the question was asked; None where they were not measured.
     """
 
     question_id: str
@@ -113,17 +115,23 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
+    retrieval_seconds: float | None = None
+    started_at: float | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `error` says why."""
+    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `error` says why.
+
+    `seconds` is how long the judgement was waited for, None where it was not measured.
+    """
 
     question_id: str
     metric: str
     value: float | None
     reason: str | None = None
     error: str | None = None
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
