@@ -188,8 +188,8 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion) -> Ans
     except Exception as error:  # noqa: BLE001 - a failed question is a value, and what failed is kept
         if (end := end_of_all(error)) is not None:
             raise end from None
-        took = time.monotonic() - started
-        return Answer(question.id, None, latency_seconds=took, error=explain(error), started_at=started_at)
+        took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
+        return Answer(question.id, None, (), took, None, None, explain(error), until_llm, started_at)
     finally:
         call_times.set(None)
     timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}

@@ -3,10 +3,9 @@
 import asyncio
 import math
 import threading
-
-import openai
 import time
 
+import openai
 import pytest
 from model_servers import Reply, chat_reply, endpoint_settings, pages
 
