@@ -22,8 +22,9 @@ from dream.results import results_table, trial_row
 from dream.scores import KNOBS
 from dream.static import save_static
 
-# So many rows of the leaderboard are in the note; the table has all.
+# So many rows of the leaderboard are in the note, if they fit into a tag of MLflow's; the table has all.
 NOTE_ROWS = 10
+NOTE_LENGTH = 8000
 _USAGE_COLUMNS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
 
 
@@ -46,8 +47,10 @@ def trial_metrics(result: TrialResult) -> dict[str, float]:
     summaries = result.evaluation.summaries() if result.evaluation else ()
     asked = {"questions/asked": row["n_questions"], "questions/unanswered": row["n_unanswered"]}
     asked["questions/judgements_failed"] = sum(summary.n_failed for summary in summaries) if summaries else None
+    # the first one is what MLflow's comparing page draws
+    means = {summary.metric: summary.mean for summary in summaries}
     numbers = {
-        **{summary.metric: summary.mean for summary in summaries},
+        **{name: means[name] for name in sorted(means, key=lambda name: name != DEFAULT_METRIC)},
         "latency_seconds": row["latency_seconds"],
         "context_tokens": row["context_tokens"],
         "tokens_a_question": cost.tokens,
@@ -85,7 +88,12 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None) 
         tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest["plan"], experiment.usage)
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
-    pictures = _pictures(comparison, experiment) if comparison is not None else {}
+    pictures: dict[str, str | bytes] = {}
+    if comparison is not None:
+        try:
+            pictures = _pictures(comparison, experiment)
+        except Exception as error:  # noqa: BLE001 - a picture that cannot be drawn must not cost the tables
+            pictures = {"plots/error.txt": explain(error)}
     return {**{path: mlflow_table(table) for path, table in tables.items()}, **pictures}
 
 
@@ -102,6 +110,16 @@ def mlflow_table(table: pandas.DataFrame) -> str:
 
 def note(experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str]) -> str:
     """The description of the parent run, in Markdown. `links` leads from trial ids, and from "compare", to pages."""
+    for rows in (NOTE_ROWS, NOTE_ROWS // 2, 0):
+        text = _note(experiment, comparison, why_not, links, rows)
+        if len(text) <= NOTE_LENGTH:
+            return text
+    return text[: NOTE_LENGTH - 1] + "…"
+
+
+def _note(
+    experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str], rows: int
+) -> str:
     parts = [f"**{OFFLINE}**"] if experiment.manifest["offline"] else []
     if experiment.stopped:
         parts.append(f"**Not finished:** {experiment.stopped}")
@@ -112,21 +130,22 @@ def note(experiment: ExperimentResult, comparison: Comparison | None, why_not: s
         parts.append(f"### Recommended: {_linked(chosen.name, links.get(chosen.id))}")
         said = [line for line in verdict_of(comparison).splitlines() if line != OFFLINE]
         parts.append("\n".join(said).replace("\n(", " (").replace("\n", "\n\n"))
-        parts.append(_markdown(comparison, links))
-    failed = [result for result in experiment.results if result.error]
-    if failed:
-        errors = "\n".join(f"- {one.trial.name}: {one.error}" for one in failed[:NOTE_ROWS])
-        parts.append(f"**{len(failed)} of {len(experiment.results)} trials without a result:**\n\n{errors}")
     if "compare" in links:
         parts.append(f"[Compare all trials]({links['compare']}) in parallel coordinates.")
+    if comparison is not None and rows:
+        parts.append(_markdown(comparison, links, rows))
+    failed = [result for result in experiment.results if result.error]
+    if failed:
+        errors = "\n".join(f"- {one.trial.name}: {(one.error or '')[:200]}" for one in failed[:rows])
+        parts.append(f"**{len(failed)} of {len(experiment.results)} trials without a result:**\n\n{errors}")
     return "\n\n".join(parts)
 
 
-def _markdown(comparison: Comparison, links: Mapping[str, str]) -> str:
+def _markdown(comparison: Comparison, links: Mapping[str, str], n_rows: int) -> str:
     """The top of the leaderboard."""
     head = ("#", *KNOBS.values(), comparison.metric, "scored", "against the best")
     rows = []
-    for place, one in enumerate(comparison.standings[:NOTE_ROWS], 1):
+    for place, one in enumerate(comparison.standings[:n_rows], 1):
         knobs = [getattr(one.trial, knob) for knob in KNOBS]
         apart = one.difference
         against = "best" if place == 1 else one.why_not_ranked
@@ -146,8 +165,8 @@ def _linked(text: str, url: str | None) -> str:
     return f"[{text}]({url})" if url else text
 
 
-def _pictures(comparison: Comparison, experiment: ExperimentResult) -> dict[str, bytes]:
-    pictures = {}
+def _pictures(comparison: Comparison, experiment: ExperimentResult) -> dict[str, str | bytes]:
+    pictures: dict[str, str | bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, figure in all_figures(comparison, experiment).items():
             pictures[f"plots/{name}.png"] = save_static(figure, Path(folder) / f"{name}.png").read_bytes()

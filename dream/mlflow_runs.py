@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,8 +18,8 @@ from urllib.parse import quote
 from dream import evidence
 from dream.comparison import OFFLINE
 from dream.golden_dataset import golden_table
-from dream.records import ExperimentResult, GoldenQuestion, TrialResult, digest
-from dream.results import question_table, result_to_json
+from dream.records import ExperimentResult, GoldenQuestion, Trial, TrialResult, digest
+from dream.results import question_table, result_from_json, result_to_json
 from dream.settings import Settings, prepare_libraries
 from dream.traces import TracedTrial, questions_traced
 
@@ -33,7 +34,7 @@ TAG_RUN = "dream.run"
 TAG_DIGEST = "dream.result_digest"
 TAG_TRACES = "dream.traces"
 # Runs that a link to MLflow's comparing page can name without being too long for browsers.
-_COMPARED_AT_ONCE = 100
+_COMPARED_AT_ONCE = 60
 
 
 class RunLog:
@@ -41,7 +42,8 @@ class RunLog:
 
     def __init__(self, settings: Settings, manifest: Mapping[str, Any]) -> None:
         self._client = mlflow_client(settings)
-        self._settings, self._manifest = settings, manifest
+        self._settings = settings
+        self._manifest: Mapping[str, Any] = self._clean(manifest)
         self._mlflow_experiment = _experiment_id(self._client, settings)
         self._parent: str | None = None
 
@@ -57,7 +59,8 @@ class RunLog:
         A child that says something else than this result, or was never finished, is deleted; one that says the same
         stays as it is.
         """
-        mark, run = digest(result_to_json(result)), None
+        content = self._clean(result_to_json(result))
+        result, mark, run = result_from_json(content), digest(content), None
         for found in self._children(result.trial.id):
             if run is None and found.data.tags.get(TAG_DIGEST) == mark and found.info.status == status_of(result):
                 run = found
@@ -69,10 +72,13 @@ class RunLog:
 
     def finish(self, experiment: ExperimentResult) -> str:
         """Log all trials, the tables, pictures and description of the parent run, and close it; returns its id."""
+        contents = [self._clean(result_to_json(result)) for result in experiment.results]
+        cleaned = tuple(result_from_json(content) for content in contents)
+        experiment = replace(experiment, manifest=self._manifest, results=cleaned)
         children = {result.trial.id: self.trial(result) for result in experiment.results}
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
-        mark = digest([[result_to_json(result) for result in experiment.results], [*map(dict, experiment.usage)]])
+        mark = digest([contents, [*map(dict, experiment.usage)]])
         if parent.data.tags.get(TAG_DIGEST) != mark:
             self._evidence(run_id, experiment, children)
             self._client.set_tag(run_id, TAG_DIGEST, mark)
@@ -104,11 +110,11 @@ class RunLog:
         tags = {**_tags(self._manifest), TAG_RUN: "trial", TAG_TRIAL: result.trial.id}
         tags |= {"mlflow.parentRunId": self._parent_id()}
         if result.error:
-            tags["dream.error"] = self._clean(result.error)[:5000]
+            tags["dream.error"] = result.error[:5000]
         started = int((time.time() - result.seconds) * 1000)
         run = self._client.create_run(self._mlflow_experiment, started, tags, result.trial.name)
         run_id = run.info.run_id
-        self._log_batch(run_id, params=result.trial.config(), metrics=evidence.trial_metrics(result))
+        self._log_batch(run_id, params=trial_params(result.trial), metrics=evidence.trial_metrics(result))
         self._log_dataset(run_id)
         if result.evaluation is not None:
             table = question_table(result, self._manifest)
@@ -143,7 +149,7 @@ class RunLog:
         comparison, why_not = evidence.try_to_compare(experiment)
         self._log_batch(run_id, metrics=evidence.experiment_metrics(experiment, comparison))
         note = evidence.note(experiment, comparison, why_not, self._links(children))
-        self._client.set_tag(run_id, "mlflow.note.content", self._clean(note))
+        self._client.set_tag(run_id, "mlflow.note.content", note)
         if comparison is not None:
             self._client.set_tag(run_id, "dream.recommended", comparison.recommendation.trial.name)
         elif "dream.recommended" in self._client.get_run(run_id).data.tags:
@@ -155,7 +161,10 @@ class RunLog:
         page = f"#/experiments/{self._mlflow_experiment}/runs"
         links = {trial_id: f"{page}/{run_id}" for trial_id, run_id in children.items()}
         if 1 < len(children) <= _COMPARED_AT_ONCE:
-            runs, places = json.dumps([*children.values()]), json.dumps([self._mlflow_experiment])
+            runs, places = (
+                json.dumps([*children.values()], separators=(",", ":")),
+                json.dumps([self._mlflow_experiment]),
+            )
             links["compare"] = f"#/compare-runs?runs={quote(runs)}&experiments={quote(places)}"
         return links
 
@@ -165,16 +174,17 @@ class RunLog:
             for path, content in files.items():
                 place = Path(folder) / path
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content if isinstance(content, bytes) else self._clean(content).encode())
+                place.write_bytes(content if isinstance(content, bytes) else content.encode())
             self._client.log_artifacts(run_id, folder)
         tables = [{"path": path, "type": "table"} for path in files if path.endswith(".json")]
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(tables))
 
-    def _clean(self, text: str) -> str:
-        """Without any key or token that DREAM holds, in case that somebody's error message quotes one."""
+    def _clean(self, value: Any) -> Any:
+        """A JSON value without any key or token that DREAM holds, in case that an error message quotes one."""
+        text = json.dumps(value)
         for secret in self._settings.secrets():
-            text = text.replace(secret, "***")
-        return text
+            text = text.replace(json.dumps(secret)[1:-1], "***")
+        return json.loads(text)
 
     def _find(self, condition: str) -> "list[Run]":
         return list(self._client.search_runs([self._mlflow_experiment], condition))
@@ -209,6 +219,12 @@ class RunLog:
             )
         context = InputTag("mlflow.data.context", "evaluation")
         self._client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+
+
+def trial_params(trial: Trial) -> dict[str, Any]:
+    """A trial's knobs, those of its RAG method behind `rag/`: MLflow's comparing page starts with the first three."""
+    own = {f"rag/{name}": value for name, value in trial.parameters.items()}
+    return {name: value for name, value in trial.config().items() if name not in trial.parameters} | own
 
 
 def status_of(result: TrialResult) -> str:

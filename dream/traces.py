@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # By default no more than so many traces an experiment.
 MAX_TRACES = 2000
 # Spans of so many traces travel in one request; so many requests at once create the traces themselves.
-BATCH, AT_ONCE = 50, 4
+BATCH, AT_ONCE = 100, 4
 UNTIMED = "not measured"
 _PREVIEW = 1000
 

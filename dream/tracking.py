@@ -16,6 +16,9 @@ from dream.records import ExperimentResult, TrialResult
 from dream.settings import Settings
 from dream.traces import questions_traced
 
+# how long the end of an experiment waits for MLflow without saying so
+SILENT_SECONDS = 3.0
+
 
 class Tracker:
     """Logs one experiment while it runs. After the first failure it is silent until `finish`, which tries again."""
@@ -36,7 +39,10 @@ class Tracker:
     def finish(self, experiment: ExperimentResult) -> None:
         """Log what is still missing and close the parent run; say where the results are if that fails."""
         self._jobs.put(None)
-        self._worker.join()
+        self._worker.join(SILENT_SECONDS)
+        if self._worker.is_alive():
+            self._show("  all trials are in storage; waiting for MLflow to take the last ones")
+            self._worker.join()
         self._up = True
         self._try(lambda: RunLog(self._settings, self._manifest).finish(experiment))
         if not self._up:
