@@ -33,6 +33,8 @@ TAG_TRIAL = "dream.trial_id"
 TAG_RUN = "dream.run"
 TAG_DIGEST = "dream.result_digest"
 TAG_TRACES = "dream.traces"
+# Raise it when what is logged changes: `dream track` then brings runs that were logged before up to date.
+FORMAT = 1
 # Runs that a link to MLflow's comparing page can name without being too long for browsers.
 _COMPARED_AT_ONCE = 60
 
@@ -60,7 +62,7 @@ class RunLog:
         stays as it is.
         """
         content = self._clean(result_to_json(result))
-        result, mark, run = result_from_json(content), digest(content), None
+        result, mark, run = result_from_json(content), digest([FORMAT, content]), None
         for found in self._children(result.trial.id):
             if run is None and found.data.tags.get(TAG_DIGEST) == mark and found.info.status == status_of(result):
                 run = found
@@ -78,7 +80,7 @@ class RunLog:
         children = {result.trial.id: self.trial(result) for result in experiment.results}
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
-        mark = digest([contents, [*map(dict, experiment.usage)]])
+        mark = digest([FORMAT, contents, [*map(dict, experiment.usage)], children])
         if parent.data.tags.get(TAG_DIGEST) != mark:
             self._evidence(run_id, experiment, children)
             self._client.set_tag(run_id, TAG_DIGEST, mark)
@@ -161,11 +163,9 @@ class RunLog:
         page = f"#/experiments/{self._mlflow_experiment}/runs"
         links = {trial_id: f"{page}/{run_id}" for trial_id, run_id in children.items()}
         if 1 < len(children) <= _COMPARED_AT_ONCE:
-            runs, places = (
-                json.dumps([*children.values()], separators=(",", ":")),
-                json.dumps([self._mlflow_experiment]),
-            )
-            links["compare"] = f"#/compare-runs?runs={quote(runs)}&experiments={quote(places)}"
+            compact = json.JSONEncoder(separators=(",", ":")).encode
+            runs, places = quote(compact([*children.values()])), quote(compact([self._mlflow_experiment]))
+            links["compare"] = f"#/compare-runs?runs={runs}&experiments={places}"
         return links
 
     def _write(self, run_id: str, files: Mapping[str, str | bytes]) -> None:

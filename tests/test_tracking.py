@@ -400,7 +400,8 @@ def test_no_secret_reaches_the_server(home: Settings, mlflow_server: MlflowServe
         assert [path for path, content in contents.items() if secret.encode() in content] == []
 
 
-def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings):
+def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     settings = replace(home, mlflow_tracking_uri=f"http://dream:a-password@127.0.0.1:{free_port()}")
     outcome = experiment("alone", [finished(TRIALS[0]), finished(TRIALS[1])])
     lines = run_through(settings, outcome, outcome.results)
