@@ -1,6 +1,7 @@
 """What an MLflow server keeps of hand-made experiments: one true run a trial, evidence, traces, and no secret."""
 
 import json
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -412,3 +413,21 @@ def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch:
         with pytest.raises(ServiceError, match="does not answer") as caught:
             use()
         assert "a-password" not in str(caught.value)
+
+
+def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setattr("dream.tracking.SILENT_SECONDS", 0.5)
+    outcome = experiment("mute", [finished(TRIALS[0]), finished(TRIALS[1])])
+    lines: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = replace(home, mlflow_tracking_uri=f"http://127.0.0.1:{mute.getsockname()[1]}")
+        started = time.monotonic()
+        tracker = Tracker(settings, outcome.manifest, lines.append)
+        for result in outcome.results:
+            tracker.log_trial(result)
+        assert time.monotonic() - started < 1
+        tracker.finish(outcome)
+    assert lines[0] == "  all trials are in storage; waiting for MLflow to take the last ones"
+    assert lines[-1].endswith("dream track mute")
