@@ -149,8 +149,8 @@ def check_cluster(settings: Settings) -> list[str]:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
     except OSError as error:
         return [
-            f"nothing answers at {host}:{port} ({error}): start a cluster with "
-            "`GRPC_ENABLE_FORK_SUPPORT=0 ray start --head --ray-client-server-port 10001`, or unset RAY_ADDRESS to use a local Ray"
+            f"nothing answers at {host}:{port} ({error}): start a cluster with `GRPC_ENABLE_FORK_SUPPORT=0 ray start "
+            "--head --ray-client-server-port 10001`, or unset RAY_ADDRESS to use a local Ray"
         ]
     refused = _token_problems(host, port, settings) if parts.scheme == "ray" else []
     return refused or _version_problems(settings.ray_dashboard_address or f"http://{host}:{DASHBOARD_PORT}", settings)

@@ -1,7 +1,8 @@
 """How fast an endpoint may be asked: told in the settings, or learned from what it refuses.
 
-The rate is learned as TCP learns its own (Chiu and Jain, 1989): it grows a little with every answer, and is cut when
-the endpoint answers 429. Requests wait in one queue a trial, and the queues take turns.
+The rate is learned as TCP learns its own (Jacobson, 1988; Chiu and Jain, 1989): it is cut when the endpoint answers 429,
+doubles each second while it is far below what was answered before, and grows a little with every answer from there.
+Requests wait in one queue a trial, and the queues take turns.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping
 MAX_CONCURRENCY = 256
 CUT = 0.93
 GROWTH_A_SECOND = 0.02
+# what is left of the memory of a faster time with each cut
+MEMORY = 0.9
 # how long refusals count as one: all that was under way when the limit was passed comes back refused
 LEAST_SECONDS_BETWEEN_CUTS = 1.0
 SLOWEST_A_SECOND = 0.2
@@ -38,6 +41,7 @@ class Limiter:
         self._tokens_a_second = tokens_per_minute / 60 if tokens_per_minute else None
         self._clock = clock
         self._rate = self._told
+        self._proven = float("inf")
         self._in_flight = 0
         self._queues: OrderedDict[str, deque[tuple[asyncio.Future[None], float]]] = OrderedDict()
         self._next_request = self._next_tokens = self._paused_until = 0.0
@@ -79,8 +83,9 @@ class Limiter:
         self._successes += 1
         self._refusals_in_a_row = 0
         if self._rate is not None:
-            ceiling = self._told or float("inf")
-            self._rate = min(ceiling, self._rate * (1 + GROWTH_A_SECOND * min(since, 1.0)))
+            growth = 1.0 if self._rate < self._proven / 2 else GROWTH_A_SECOND
+            seconds = min(since, max(1.0, 1 / self._rate))  # time in which nobody asked says nothing
+            self._rate = min(self._told or float("inf"), self._rate * (1 + growth * seconds))
         if headers:
             self._take_word(headers, now)
 
@@ -98,6 +103,8 @@ class Limiter:
         """Slower: a little where most was answered, else down to what was answered since the last cut."""
         period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
         answered = self._successes / period
+        if self._rate is not None and self._successes:
+            self._proven = max(answered, MEMORY * (self._rate if self._proven == float("inf") else self._proven))
         if self._rate is None or self._refusals > 0.2 * (self._successes + self._refusals):
             self._rate = max(SLOWEST_A_SECOND, answered, (self._rate or 0) / 2)
         else:

