@@ -100,7 +100,8 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None) 
 def usage_table(usage: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     """Model calls by endpoint, model and stage, over all trials; `usd` is empty where a price is not known."""
     rows = add_usage({**row, "trial": ""} for row in usage)
-    return pandas.DataFrame(rows, columns=["endpoint", "model", "stage", *_USAGE_COLUMNS])
+    columns = ("endpoint", "model", "stage", *_USAGE_COLUMNS)
+    return pandas.DataFrame([{name: row.get(name) for name in columns} for row in rows])
 
 
 def mlflow_table(table: pandas.DataFrame) -> str:
