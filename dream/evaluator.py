@@ -60,6 +60,8 @@ class Repeats:
 JUDGED_ONCE = Repeats()
 
 _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
+# Called when an LLM is about to be asked, that is, when retrieval is done.
+_on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("retrieved", default=None)
 
 
 def evaluator(
@@ -230,23 +232,33 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
     times = CallTimes()
     _token_counts.set(counts)
     call_times.set(times)
-    started = time.monotonic()
+    started, started_at = time.monotonic(), time.time()
+    retrieved: list[float] = []
+
+    def seconds() -> float:
+        """As it would be for a single user with no cache: what the endpoint took instead of what was waited for."""
+        return max(0.0, time.monotonic() - started - times.waited) + times.of_endpoint
+
+    _on_retrieved.set(lambda: retrieved.append(seconds()))
     try:
         response = await query_engine.aquery(question.question)
     except Exception as error:  # noqa: BLE001 - a failed question is a value, and what failed is kept
         if (end := end_of_all(error)) is not None:
             raise end from None
-        return Answer(question.id, None, latency_seconds=time.monotonic() - started, error=explain(error))
+        took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
+        return Answer(question.id, None, (), took, None, None, explain(error), until_llm, started_at)
     finally:
         call_times.set(None)
-    # as it would be for a single user with no cache: what the endpoint took instead of what was waited for
-    seconds = max(0.0, time.monotonic() - started - times.waited) + times.of_endpoint
+    timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
     contexts = passages(response.source_nodes)
     text = _text(response)
     if not text or (needs_contexts and not contexts):
         reason = "nothing was retrieved" if needs_contexts and not contexts else "the LLM gave an empty answer"
-        return Answer(question.id, None, contexts, seconds, error=reason)
-    return Answer(question.id, text, contexts, seconds, *_sum_tokens(counts))
+        return Answer(question.id, None, contexts, error=reason, **timing)
+    prompt_tokens, completion_tokens = _sum_tokens(counts)
+    return Answer(
+        question.id, text, contexts, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, **timing
+    )
 
 
 def _text(response: Any) -> str:
@@ -256,10 +268,11 @@ def _text(response: Any) -> str:
 
 
 def _count_tokens() -> None:
-    """Note the tokens that LlamaIndex's LLM calls report, question by question, through its instrumentation."""
+    """Note the tokens of LLM calls and the end of retrieval, question by question, by LlamaIndex's instrumentation."""
     from llama_index.core.instrumentation.event_handlers import BaseEventHandler
     from llama_index.core.instrumentation.events import BaseEvent
     from llama_index.core.instrumentation.events.llm import LLMChatEndEvent
+    from llama_index.core.instrumentation.events.synthesis import SynthesizeStartEvent
     from llama_index_instrumentation import get_dispatcher
 
     class TokenHandler(BaseEventHandler):
@@ -268,6 +281,8 @@ def _count_tokens() -> None:
             return "DreamTokenHandler"
 
         def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+            if isinstance(event, SynthesizeStartEvent) and (on_retrieved := _on_retrieved.get()) is not None:
+                on_retrieved()
             counts = _token_counts.get()
             raw = getattr(getattr(event, "response", None), "raw", None)
             usage = getattr(raw, "usage", None)

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import itertools
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -92,16 +93,17 @@ class Judge:
 
     async def _score(self, name: str, question_id: str, values: Mapping[str, Any]) -> Score:
         arguments = {argument: values[argument] for argument in ARGUMENTS[name]}
+        started = time.monotonic()
         try:
             result = await self._metrics[name].ascore(**arguments)
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
-            return Score(question_id, name, None, error=explain(error))
-        value = float(result.value)
+            return Score(question_id, name, None, error=explain(error), seconds=time.monotonic() - started)
+        value, seconds = float(result.value), time.monotonic() - started
         if math.isnan(value):
-            return Score(question_id, name, None, error="the judge found no statement to score")
-        return Score(question_id, name, value, reason=result.reason)
+            return Score(question_id, name, None, error="the judge found no statement to score", seconds=seconds)
+        return Score(question_id, name, value, reason=result.reason, seconds=seconds)
 
 
 class _EmbeddedOnce(OpenAIEmbeddings):

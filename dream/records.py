@@ -114,6 +114,8 @@ class Answer:
     """What a query engine answered to one question.
 
     `text` is None exactly when `error` is set. Tokens are None where the model did not report them.
+    `retrieval_seconds` is the part of the latency before the LLM was asked, `started_at` (seconds since 1970) when
+    the question was asked; None where they were not measured.
     """
 
     question_id: str
@@ -123,6 +125,8 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
+    retrieval_seconds: float | None = None
+    started_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,7 @@ class Score:
     """One metric of one answer, 0 (worst) to 1 (best); None exactly when `error` says why.
 
     `repeat` numbers the judgement: 0 is the first, the others repeat it to measure the judge's noise.
+    `seconds` is how long the judgement was waited for, None where it was not measured.
     """
 
     question_id: str
@@ -138,6 +143,7 @@ class Score:
     reason: str | None = None
     error: str | None = None
     repeat: int = 0
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,10 @@ def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
 
 
 def question_table(result: TrialResult, manifest: Mapping[str, Any]) -> pandas.DataFrame:
-    """One row a question of a trial: question, answer, ground truth, contexts, scores and errors beside each other."""
+    """One row a question of a trial: question, answer, ground truth, scores, contexts, tokens and times.
+
+    `error` is the answer's; `<metric>_reason` and `<metric>_error` are what the judge said, and why it gave no score.
+    """
     if result.evaluation is None:
         return pandas.DataFrame()
     questions = {question["id"]: question for question in manifest["golden_dataset"]["questions"]}
@@ -186,8 +189,9 @@ def question_table(result: TrialResult, manifest: Mapping[str, Any]) -> pandas.D
     notes: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in _answers(result)}
     for score in result.evaluation.scores:
         scores[score.question_id][score.metric] = score.value
-        if score.error or score.reason:
-            notes[score.question_id][f"{score.metric}_note"] = score.error or score.reason
+        for what, text in (("reason", score.reason), ("error", score.error)):
+            if text:
+                notes[score.question_id][f"{score.metric}_{what}"] = text
     return pandas.DataFrame(
         [
             _what_was_said(questions[answer.question_id], answer)
@@ -219,6 +223,7 @@ def _how_it_came_about(answer: Answer) -> dict[str, Any]:
         "context_sources": [f"{passage.file_name}#page={passage.page_label}" for passage in answer.contexts],
         "context_tokens": sum(passage.tokens for passage in answer.contexts),
         "latency_seconds": answer.latency_seconds,
+        "retrieval_seconds": answer.retrieval_seconds,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
     }

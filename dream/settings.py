@@ -16,6 +16,7 @@ Every variable is optional; with none set, DREAM keeps its data in `.dream/` and
     DREAM_JUDGE_LLM, DREAM_JUDGE_EMBED_MODEL, DREAM_GENERATOR_LLM           who judges, who writes questions
     DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI   places in storage
     DREAM_CACHE_URI                              indexes and model answers, kept for later experiments
+    DREAM_MLFLOW_TRACES                          questions a trial with a trace in MLflow: auto, all or a number
     DREAM_HOME, DREAM_OFFLINE                                               local folder; 1 = offline models only
 
 A `.env` file in the working folder or above it is read too; the environment wins over it.
@@ -49,6 +50,7 @@ _KNOWN_VARIABLES = (
     "DREAM_EXPERIMENTS_URI",
     "DREAM_CACHE_URI",
     "DREAM_PRICES",
+    "DREAM_MLFLOW_TRACES",
     *_BUDGETS,
     "DREAM_LLMS",
     "DREAM_EMBED_MODELS",
@@ -120,6 +122,7 @@ class Settings:
     endpoints: tuple[Endpoint, ...] = ()
     budget: Budget = Budget()
     prices: str | None = None
+    mlflow_traces: str = "auto"
     ray_address: str | None = None
     ray_auth_token: str | None = field(default=None, repr=False)
     ray_dashboard_address: str | None = None
@@ -195,6 +198,7 @@ def _settings(values: Mapping[str, str]) -> Settings:
         endpoints=() if values.get("DREAM_OFFLINE") == "1" else endpoints,
         budget=Budget(*(float(values[name]) if name in values else None for name in _BUDGETS)),
         prices=values.get("DREAM_PRICES"),
+        mlflow_traces=values.get("DREAM_MLFLOW_TRACES", "auto"),
         ray_address=values.get("RAY_ADDRESS"),
         ray_auth_token=values.get("RAY_AUTH_TOKEN"),
         ray_dashboard_address=values.get("RAY_DASHBOARD_ADDRESS"),
@@ -237,6 +241,7 @@ def _problems(values: Mapping[str, str]) -> list[str]:
         *_url_problems(values),
         *_key_pair_problems(values),
         *_uri_problems(values),
+        *_trace_problems(values),
     ]
 
 
@@ -303,6 +308,16 @@ def _uri_problems(values: Mapping[str, str]) -> list[str]:
         if scheme not in ("", "s3", "file"):
             problems.append(f"{name}={values[name]!r}: write s3://bucket/prefix or a folder, not {scheme}://")
     return problems
+
+
+def _trace_problems(values: Mapping[str, str]) -> list[str]:
+    given = values.get("DREAM_MLFLOW_TRACES", "auto")
+    if given in ("auto", "all") or given.isdecimal():
+        return []
+    return [
+        f"DREAM_MLFLOW_TRACES={given!r}: give auto, all, or how many questions of each trial get a trace in MLflow "
+        "(0 for none)"
+    ]
 
 
 def prepare_libraries() -> None:

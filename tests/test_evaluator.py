@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+import time
 
 import openai
 import pytest
@@ -151,6 +152,17 @@ def test_latency_is_the_endpoints_whether_cached_or_queued(engine, model_server)
     cached = evaluate(engine, GOLDEN[:2])
     for answer in (*first.answers, *cached.answers):
         assert 0.3 <= answer.latency_seconds < 0.6
+        assert answer.retrieval_seconds < 0.3
+
+
+def test_the_time_before_the_llm_is_asked_is_kept_apart_and_judging_is_timed(engine, model_server):
+    model_server.faults(embedding_latency_ms=300)
+    before = time.time()
+    evaluation = evaluate(engine, [GoldenQuestion("new", "Where do nine grey herons nest?", "In the reeds")])
+    (answer,) = evaluation.answers
+    assert 0.3 <= answer.retrieval_seconds < answer.latency_seconds < 0.6
+    assert before <= answer.started_at <= time.time()
+    assert all(score.seconds > 0 for score in evaluation.scores)
 
 
 def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, door, relay, model_server):

@@ -27,6 +27,13 @@ def test_s3_endpoint_moves_all_places_into_buckets():
     assert places == ("s3://documents", "s3://golden-datasets", "s3://experiments", "s3://dream-cache")
 
 
+def test_traces_are_a_number_or_a_word():
+    for given in ("auto", "all", "0", "25"):
+        assert Settings.from_environment({"DREAM_MLFLOW_TRACES": given}).mlflow_traces == given
+    with pytest.raises(ConfigurationError, match="DREAM_MLFLOW_TRACES='-1': give auto, all, or how many"):
+        Settings.from_environment({"DREAM_MLFLOW_TRACES": "-1"})
+
+
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment(

@@ -1,0 +1,246 @@
+"""A trace in MLflow for each question of a trial: what was retrieved, generated and judged, with timings and scores.
+
+Workers have no access to MLflow, by design, so LlamaIndex's and ragas' autologging cannot be used there: the driver
+writes the traces from a trial's result when it has finished. Durations are those that were measured: answering as it
+would be for a single user with no cache (`Answer.latency_seconds`), judging as it was waited for. What was not measured
+is a span without duration that says so.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dream.records import Answer, Score, Trial, TrialResult
+
+if TYPE_CHECKING:
+    from mlflow.entities import Assessment, Span, TraceInfo
+
+# By default no more than so many traces an experiment.
+MAX_TRACES = 2000
+# Spans of so many traces travel in one request; so many requests at once create the traces themselves.
+BATCH, AT_ONCE = 100, 4
+UNTIMED = "not measured"
+_PREVIEW = 1000
+
+
+def questions_traced(setting: str, n_trials: int, n_questions: int) -> int:
+    """How many questions of each trial get a trace, by the setting DREAM_MLFLOW_TRACES.
+
+    Example:
+        >>> questions_traced("auto", 12, 50), questions_traced("auto", 200, 50), questions_traced("all", 200, 50)
+        (50, 10, 50)
+    """
+    limits = {"all": n_questions, "auto": MAX_TRACES // max(n_trials, 1)}
+    return min(n_questions, limits[setting] if setting in limits else int(setting))
+
+
+@dataclass(frozen=True)
+class TracedTrial:
+    """Where the traces of a trial belong, and what is the same for all of them."""
+
+    tracking_uri: str
+    mlflow_experiment: str
+    run_id: str
+    result: TrialResult
+    manifest: Mapping[str, Any]
+
+    def log(self, n_questions: int) -> int:
+        """Log the traces of the first `n_questions` that were asked; returns how many."""
+        from mlflow.tracing.client import TracingClient
+
+        client = TracingClient(self.tracking_uri)
+        traces = self._traces(n_questions)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="dream-traces") as pool:
+            list(pool.map(client.start_trace, [trace.info() for trace in traces]))
+        for first in range(0, len(traces), BATCH):
+            spans = [span for trace in traces[first : first + BATCH] for span in trace.spans()]
+            client.log_spans(self.mlflow_experiment, spans)
+        return len(traces)
+
+    def _traces(self, n_questions: int) -> "list[QuestionTrace]":
+        evaluation = self.result.evaluation
+        if evaluation is None:
+            return []
+        answers = {answer.question_id: answer for answer in evaluation.answers}
+        questions = self.manifest["golden_dataset"]["questions"]
+        asked = [question for question in questions if question["id"] in answers][:n_questions]
+        scores: dict[str, list[Score]] = {}
+        for score in evaluation.scores:
+            scores.setdefault(score.question_id, []).append(score)
+        return [
+            QuestionTrace(self, question, answers[question["id"]], scores.get(question["id"], [])) for question in asked
+        ]
+
+
+@dataclass(frozen=True)
+class QuestionTrace:
+    """One question of a trial. Its id follows from run and question, so that the same trace is never there twice."""
+
+    of: TracedTrial
+    question: Mapping[str, Any]
+    answer: Answer
+    scores: Sequence[Score]
+    now: float = field(default_factory=time.time)
+
+    @property
+    def trace_id(self) -> str:
+        """As MLflow writes it."""
+        return f"tr-{self._number('trace', 32)}"
+
+    def info(self) -> "TraceInfo":
+        """What MLflow's list of traces shows: question, answer, tokens, scores, and the run that it belongs to."""
+        from mlflow.entities import TraceInfo, TraceLocation, TraceState
+
+        trial = self.of.result.trial
+        tokens = self._tokens()
+        return TraceInfo(
+            trace_id=self.trace_id,
+            trace_location=TraceLocation.from_experiment_id(self.of.mlflow_experiment),
+            request_time=int(self._started * 1000),
+            execution_duration=int(self.answer.latency_seconds * 1000),
+            state=TraceState.ERROR if self.answer.error else TraceState.OK,
+            request_preview=self.question["question"][:_PREVIEW],
+            response_preview=(self.answer.text or self.answer.error or "")[:_PREVIEW],
+            trace_metadata={
+                "mlflow.sourceRun": self.of.run_id,
+                **({"mlflow.trace.tokenUsage": json.dumps(tokens)} if tokens else {}),
+            },
+            tags={
+                "mlflow.traceName": trial.query_engine_identifier,
+                "dream.experiment": self.of.manifest["name"],
+                "dream.trial_id": trial.id,
+                "dream.question_id": self.question["id"],
+                "dream.offline": str(self.of.manifest["offline"]).lower(),
+            },
+            assessments=[self._ground_truth(), *map(self._feedback, self.scores)],
+        )
+
+    def spans(self) -> "list[Span]":
+        """Question to answer, with retrieval and generation in it, then the judge with a span for each metric."""
+        trial, answer = self.of.result.trial, self.answer
+        begin, end = self._started, self._started + answer.latency_seconds
+        judged = max((score.seconds or 0.0 for score in self.scores), default=0.0)
+        root = _Step(trial.query_engine_identifier, "CHAIN", begin, end + judged, error=answer.error)
+        root.inputs, root.outputs = {"question": self.question["question"]}, answer.text
+        root.attributes = dict(trial.config()) | ({} if answer.started_at else {"started": UNTIMED})
+        steps = [root, *(replace(step, parent=0) for step in self._answering(trial, begin, end))]
+        if answer.error is None and self.scores:
+            judge = _Step("judge", "EVALUATOR", end, end + judged, parent=0)
+            judge.inputs = {"answer": answer.text, "ground_truth": self.question["ground_truth"]}
+            judge.outputs = {score.metric: score.value for score in self.scores}
+            judge.attributes = {"judge_llm": self.of.manifest["judge_llm"]}
+            place = len(steps)
+            steps += [judge, *(replace(_judged(score, end), parent=place) for score in self.scores)]
+        return [self._span(place, step) for place, step in enumerate(steps)]
+
+    @property
+    def _started(self) -> float:
+        """When the question was asked; of results that do not know it, when the trace was made."""
+        return self.answer.started_at or self.now
+
+    def _answering(self, trial: Trial, begin: float, end: float) -> "list[_Step]":
+        answer, question = self.answer, self.question["question"]
+        measured = answer.retrieval_seconds
+        if measured is None and answer.error is not None and not answer.contexts:
+            return []  # it failed somewhere on the way, nobody knows where
+        between = begin + (measured or 0.0)
+        untimed = {} if measured is not None else {"duration": UNTIMED}
+        retrieve = _Step("retrieve", "RETRIEVER", begin, between, attributes=dict(untimed))
+        retrieve.inputs = {"query": question}
+        retrieve.outputs = [_document(passage) for passage in answer.contexts] or None
+        generate = _Step("generate", "LLM", between, between if untimed else end, error=answer.error)
+        generate.inputs = {"question": question, "passages": len(answer.contexts)}
+        generate.outputs = answer.text
+        generate.attributes = {"mlflow.llm.model": trial.llm_identifier, **untimed}
+        if tokens := self._tokens():
+            generate.attributes["mlflow.chat.tokenUsage"] = tokens
+        return [retrieve, generate]
+
+    def _tokens(self) -> dict[str, int] | None:
+        given, made = self.answer.prompt_tokens, self.answer.completion_tokens
+        if given is None or made is None:
+            return None
+        return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
+
+    def _ground_truth(self) -> "Assessment":
+        from mlflow.entities import AssessmentSource, Expectation
+
+        made = self.question.get("synthesizer")
+        source = AssessmentSource("CODE" if made else "HUMAN", made or "golden dataset")
+        return Expectation("expected_response", self.question["ground_truth"], source, self.trace_id)
+
+    def _feedback(self, score: Score) -> "Assessment":
+        from mlflow.entities import AssessmentError, AssessmentSource, Feedback
+
+        by_embeddings = score.metric == "answer_similarity"
+        judge = self.of.manifest["judge_embed_model" if by_embeddings else "judge_llm"]
+        return Feedback(
+            name=score.metric,
+            value=score.value,
+            error=AssessmentError("NOT_SCORED", score.error) if score.error else None,
+            source=AssessmentSource("CODE" if by_embeddings else "LLM_JUDGE", judge),
+            trace_id=self.trace_id,
+            rationale=score.reason,
+        )
+
+    def _span(self, place: int, step: "_Step") -> "Span":
+        from mlflow.entities import Span
+
+        given = {
+            "mlflow.traceRequestId": self.trace_id,
+            "mlflow.experimentId": self.of.mlflow_experiment,
+            "mlflow.spanType": step.kind,
+            "mlflow.spanInputs": step.inputs,
+            "mlflow.spanOutputs": step.outputs,
+            **step.attributes,
+        }
+        return Span.from_dict(
+            {
+                "trace_id": self.trace_id,
+                "span_id": self._number(str(place), 16),
+                "parent_span_id": None if step.parent is None else self._number(str(step.parent), 16),
+                "name": step.name,
+                "start_time_unix_nano": int(step.begin * 1e9),
+                "end_time_unix_nano": int(step.end * 1e9),
+                "status": {"code": f"STATUS_CODE_{'ERROR' if step.error else 'OK'}", "message": step.error or ""},
+                "attributes": {name: json.dumps(value, ensure_ascii=False) for name, value in given.items()},
+            }
+        )
+
+    def _number(self, what: str, digits: int) -> str:
+        """Hexadecimal digits of which each (run, question, what) has its own."""
+        return hashlib.sha256(f"{self.of.run_id} {self.question['id']} {what}".encode()).hexdigest()[:digits]
+
+
+@dataclass
+class _Step:
+    """A span before it is MLflow's; `begin` and `end` in seconds since 1970, `parent` its place among the spans."""
+
+    name: str
+    kind: str
+    begin: float
+    end: float
+    inputs: Any = None
+    outputs: Any = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    parent: int | None = None
+
+
+def _judged(score: Score, begin: float) -> _Step:
+    step = _Step(score.metric, "EVALUATOR", begin, begin + (score.seconds or 0.0), error=score.error)
+    step.outputs = {"score": score.value, "reason": score.reason}
+    step.attributes = {} if score.seconds is not None else {"duration": UNTIMED}
+    return step
+
+
+def _document(passage: Any) -> dict[str, Any]:
+    """A passage in the form that MLflow's pages show as a document."""
+    metadata = {"doc_uri": f"{passage.file_name}#page={passage.page_label}", "tokens": passage.tokens}
+    if passage.score is not None:
+        metadata["score"] = passage.score
+    return {"page_content": passage.text, "metadata": metadata, "id": None}
