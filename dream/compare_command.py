@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin",
         type=float,
+        default=0.05,
         metavar="LOSS",
-        help="recommend only trials that measured at most this far below the best (default: any of the tied)",
+        help="the loss that would not matter: trials that measured further below the best are not recommended, however "
+        "few the questions (default 0.05; 1 allows any of those that cannot be told apart from the best)",
     )
     parser.add_argument("--labels", metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
     parser.add_argument("--baseline", metavar="NAME", help="an earlier experiment on the same questions")

@@ -15,7 +15,7 @@ from dream.effects import Effects, effects
 from dream.errors import ConfigurationError, DataError
 from dream.paired import CONFIDENCE, interval
 from dream.power import Power, plan_power
-from dream.recommendation import Recommendation, caution, in_code, recommend
+from dream.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.records import ExperimentResult
 from dream.results import trial_row
 from dream.scores import KNOBS, ScoreTable, score_table
@@ -77,7 +77,7 @@ def compare(
     *,
     weights: Mapping[str, float] | None = None,
     failure_share: float = FAILURE_SHARE,
-    margin: float | None = None,
+    margin: float = MARGIN,
     clustered: bool = True,
     seed: int = 0,
 ) -> Comparison:
@@ -88,7 +88,9 @@ def compare(
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
-        margin: recommend only trials whose measured difference to the best is no larger than this (0 to 1).
+        margin: the loss that would not matter (0 to 1): trials that measured further below the best are not
+            recommended, and the recommendation says so where the questions cannot tell as much. 1 allows any of
+            those that cannot be told apart from the best.
         clustered: keep the questions of one source document together, so that intervals speak about new documents.
         seed: of the resampling; the same seed gives the same intervals.
 
@@ -98,7 +100,7 @@ def compare(
     """
     if not 0 <= failure_share <= 1:
         raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
-    if margin is not None and not 0 <= margin <= 1:
+    if not 0 <= margin <= 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
     found, level = standings(table, failure_share, seed)
@@ -107,21 +109,20 @@ def compare(
     n_ranked = sum(one.rank is not None for one in found)
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, found))
-    chosen = recommend(found, table.metric, margin)
-    warning = caution(next(one for one in found if one.trial.id == chosen.trial.id), level)
+    power, n_clusters = _power(found, level), len(set(table.clusters.tolist()))
     return Comparison(
         name=experiment.name,
         metric=table.metric,
         n_questions=len(table.question_ids),
-        n_clusters=len(set(table.clusters.tolist())),
+        n_clusters=n_clusters,
         offline=bool(experiment.manifest["offline"]),
         standings=found,
-        recommendation=chosen,
+        recommendation=recommend(found, table.metric, margin, power, n_clusters),
         effects=effects(table.only(list(range(n_ranked))), seed),
-        power=_power(found, level),
+        power=power,
         cost_unit=cost_unit(found),
         scores=table,
-        notes=(*((warning,) if warning else ()), *_notes(table, found)),
+        notes=_notes(table, found),
     )
 
 
@@ -250,7 +251,10 @@ def verdict_of(comparison: Comparison) -> str:
             f"included: ranks {', '.join(str(one.rank) for one in together)}\n"
             "(95 % intervals, corrected for having picked the best of many)."
         )
-    lines.append(f"Recommended: {comparison.recommendation.reason}.")
+    if comparison.recommendation.doubt:
+        lines.append(f"Not settled: {comparison.recommendation.doubt}")
+    so_far = " so far" if comparison.recommendation.doubt else ""
+    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
     matters = [one.knob for one in comparison.effects.knobs if one.matters]
     if comparison.effects.knobs:
         lines.append(f"Knobs shown to matter: {', '.join(matters) or 'none'}.")
