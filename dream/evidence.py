@@ -4,7 +4,8 @@ Each takes the experiment and its comparison, None where no trial could be ranke
 it has nothing to say.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy
@@ -14,7 +15,7 @@ from dream.comparison import Comparison
 from dream.meter import CHECK_STAGE, add_usage
 from dream.page import Case, Facts, Fold, Note, Section, Table, Text
 from dream.plan import plan_against_actual
-from dream.records import Answer, ExperimentResult, Passage, TrialResult
+from dream.records import Answer, ExperimentResult, Passage, Score, TrialResult
 from dream.tracking import safe_uri
 
 N_WORST = 5
@@ -55,7 +56,7 @@ def _case(
     score = "no score" if numpy.isnan(value) else f"{value:.3f}"
     facts = {"question": question["question"], "ground truth": question["ground_truth"]}
     if question.get("source_file"):
-        facts["made from"] = _source(question["source_file"], question.get("source_page", ""))
+        facts["made from"] = _places(question["source_file"], question.get("source_page") or "")
     if answer is None:
         facts["answer"] = "none: the trial ended before this question"
     elif answer.error:
@@ -65,18 +66,35 @@ def _case(
     contexts = answer.contexts if answer else ()
     folds = [Fold(_passage_title(place, one), one.text) for place, one in enumerate(contexts, 1)]
     scores = [one for one in result.evaluation.scores if one.question_id == question["id"]] if result.evaluation else []
+    return Case(f"{number}. {metric} {score}", facts, folds, _judged(scores))
+
+
+def _judged(scores: Sequence[Score]) -> Table:
+    """Each metric's score; a column for reasons and errors where there are any."""
+    columns = ["metric", "score", "the judge's reason, or the error"]
     rows = [
-        (one.metric, "failed" if one.value is None else f"{one.value:.3f}", one.error or one.reason or "")
+        [one.metric, "failed" if one.value is None else f"{one.value:.3f}", one.error or one.reason or ""]
         for one in scores
     ]
-    table = Table("How it was judged", ("metric", "score", "the judge's reason, or the error"), rows, _numbers("score"))
-    return Case(f"{number}. {metric} {score}", facts, folds, table)
+    width = 3 if any(row[2] for row in rows) else 2
+    return Table("How it was judged", columns[:width], [row[:width] for row in rows], _numbers("score"))
 
 
 def _passage_title(place: int, one: Passage) -> str:
     source = _source(one.file_name or "unknown file", one.page_label)
     score = "" if one.score is None else f", retrieval score {one.score:.3f}"
     return f"context {place}: {source} ({one.tokens} tokens{score})"
+
+
+def _places(files: str, pages: str) -> str:
+    """The places that a question was made of, each file with its page.
+
+    Example:
+        >>> _places("a.pdf; b.pdf", "3; 7")
+        'a.pdf, page 3; b.pdf, page 7'
+    """
+    each = zip_longest(files.split("; "), pages.split("; ") if pages else [], fillvalue="")
+    return "; ".join(_source(file_name, page) for file_name, page in each)
 
 
 def _source(file_name: str, page: str) -> str:
@@ -170,7 +188,7 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
     metered = [row for row in usage if "model" in row and "calls" in row and "sent" in row]
     if not metered:
         return Section("cost", "What it cost", [Note("Not known: no model call of this experiment was metered.")])
-    rows = add_usage([{**row, "trial": ""} for row in metered])
+    rows = sorted(add_usage([{**row, "trial": ""} for row in metered]), key=_by_stage)
     usd = None if any(row["usd"] is None for row in rows) else sum(row["usd"] for row in rows)
     paid = "Paid: USD unknown, since the price of a model is not known (DREAM_PRICES)." if usd is None else (
         f"Paid: USD {_usd(usd)}."
@@ -183,6 +201,11 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
     return Section("cost", "What it cost", parts)
 
 
+def _by_stage(row: Mapping[str, Any]) -> tuple[int, str]:
+    return _STAGES.index(row["stage"]) if row["stage"] in _STAGES else len(_STAGES), row["model"]
+
+
+_STAGES = (CHECK_STAGE, "embed", "query", "answer", "judge")
 _COUNTS = ("calls", "cached", "sent", "retried", "failed")
 
 

@@ -95,10 +95,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Picture:
-    """One of DREAM's figures; its title becomes the caption."""
+    """One of DREAM's figures; its title becomes the caption, without the `prefix` that the page says already."""
 
     name: str
     figure: "Figure"
+    prefix: str = ""
     kind: ClassVar[str] = "picture"
 
     @property
@@ -106,7 +107,8 @@ class Picture:
         """The title of the figure, and below it what is in small print there, as plain texts."""
         title = self.figure.layout.title.text or ""
         small = " ".join(re.findall(r"<sub>(.*?)</sub>", title))
-        return [re.sub(r"<br><sub>.*?</sub>", "", title).replace("<br>", " "), small]
+        large = re.sub(r"<br><sub>.*?</sub>", "", title).replace("<br>", " ").removeprefix(self.prefix)
+        return [large[:1].upper() + large[1:], small]
 
     @property
     def height(self) -> int:
@@ -129,7 +131,7 @@ class Picture:
         from plotly.graph_objects import Figure
 
         figure = Figure(self.figure)
-        top, margin = (figure.layout.margin.t or 100), (150 if figure.data[0].type == "parcoords" else 60)
+        top, margin = (figure.layout.margin.t or 100), (120 if figure.data[0].type == "parcoords" else 60)
         height = (figure.layout.height or 500) - top + margin
         return figure.update_layout(title=None, width=None, autosize=True, height=height, margin_t=margin)
 

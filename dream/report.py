@@ -33,6 +33,10 @@ from dream.records import ExperimentResult
 from dream.scores import KNOBS
 from dream.standings import Standing
 
+ABOUT_EFFECTS = (
+    "A knob matters where two of its choices are shown to differ. The picture sets each choice against the average of "
+    "all trials instead, which takes more questions to show."
+)
 SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
 
 
@@ -60,7 +64,8 @@ def failure_html(experiment: ExperimentResult, problem: str) -> str:
 def _page(experiment: ExperimentResult, sections: list[Section]) -> Page:
     manifest = experiment.manifest
     n_questions = len(manifest["golden_dataset"]["questions"])
-    lead = f"{len(experiment.results)} trials, {n_questions} questions, started {manifest.get('started', UNKNOWN)}"
+    started = str(manifest.get("started", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
+    lead = f"{len(experiment.results)} trials, {n_questions} questions, started {started}"
     version = manifest.get("versions", {}).get("dream-rag", "")
     return Page(
         title=f"{experiment.name}: which RAG system to use",
@@ -125,7 +130,7 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         "intervals hold for all pairs of trials at once, so they are fair to whichever trial chance put on top. Failed "
         "questions are counted, and are in no mean."
     )
-    figures = (Picture("forest", forest(comparison)), Picture("pareto", pareto(comparison)))
+    figures = (_picture("forest", forest(comparison), comparison), _picture("pareto", pareto(comparison), comparison))
     return Section("standings", "How the trials stand", [Text(text), table, *figures])
 
 
@@ -183,7 +188,7 @@ def _knobs(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
         columns = ("knob", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
         numbers = frozenset({"share of variance", "difference", "95 % interval"})
         parts = [Table("Each knob, and its choices that differ most clearly", columns, rows, numbers)]
-        parts += [Picture("main_effects", main_effects(comparison))]
+        parts += [Text(ABOUT_EFFECTS), _picture("main_effects", main_effects(comparison), comparison)]
     if effects.interactions:
         rows = [
             (" and ".join(one.knobs), f"{one.share:.0%}", "yes" if one.effect.excludes_zero else "not shown",
@@ -219,12 +224,17 @@ def _fairness(experiment: ExperimentResult, comparison: Comparison | None) -> Se
     return Section("arms", "Is the comparison fair?", [Bullets(warnings) if warnings else fine])
 
 
+def _picture(name: str, figure: Any, comparison: Comparison) -> Picture:
+    return Picture(name, figure, f"{comparison.name}: ")
+
+
 def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    parts = [Picture("heat_map", heat_map(comparison))]
+    parts = [_picture("heat_map", heat_map(comparison), comparison)]
     if comparison.metric in experiment.manifest["metrics"]:
-        parts.append(Picture("parallel_coordinates", parallel_coordinates(experiment, comparison.metric)))
+        lines = parallel_coordinates(experiment, comparison.metric)
+        parts.append(_picture("parallel_coordinates", lines, comparison))
     return Section("pictures", "All scores", parts)
 
 

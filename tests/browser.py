@@ -62,15 +62,15 @@ class Tab:
             time.sleep(0.1)
 
     def complaints(self) -> list[str]:
-        """Errors and warnings of the console, and exceptions that nothing caught."""
+        """Errors in the console, and exceptions that nothing caught."""
         found = []
         for one in self.events:
             told = one["params"]
             if one["method"] == "Runtime.exceptionThrown":
                 found.append(str(told["exceptionDetails"]))
-            elif one["method"] == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
+            elif one["method"] == "Log.entryAdded" and told["entry"]["level"] == "error":
                 found.append(told["entry"]["text"])
-            elif one["method"] == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+            elif one["method"] == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert"):
                 found.append(str(told["args"]))
         return found
 
