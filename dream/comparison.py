@@ -31,9 +31,9 @@ class Comparison:
     """Everything that a report, a plot or a terminal shows of a comparison on one metric.
 
     `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is what the Pareto front
-    and the plots count: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single ranked trial.
-    `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are sentences
-    about what limits the comparison.
+    and the plots count: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
+    ranked trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
+    sentences about what limits the comparison.
     """
 
     name: str

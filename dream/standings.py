@@ -85,7 +85,8 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
 def mark_front(standing: Sequence[Standing]) -> list[Standing]:
     """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
 
-    Cost is USD where it is known of all and not 0 for all, else tokens; what is not known of a trial is left out of its comparison.
+    Cost is USD where it is known of all and not 0 for all, else tokens; what is not known of a trial is left out of
+    its comparison.
     """
     goods = numpy.array([_goods(one, cost_unit(standing)) for one in standing], float)
     return [replace(one, on_front=not _beaten(goods, place)) for place, one in enumerate(standing)]

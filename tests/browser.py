@@ -15,7 +15,8 @@ from typing import Any
 
 import websocket
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)  # fmt: skip
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in _NAMES if (found := shutil.which(name))), None)
 # Where `.ci/run` could have installed one, a missing browser is a failure.
 MUST_BE_THERE = os.environ.get("CI") == "true" and os.geteuid() == 0 and shutil.which("apt-get") is not None
 _PATIENCE = 60
