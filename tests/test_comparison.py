@@ -6,7 +6,7 @@ import numpy
 import pytest
 from scipy import stats
 from simulated import experiment as simulated_experiment
-from simulated import grid, mixed
+from simulated import grid, mixed, true_means
 
 from dream import compare
 from dream.comparison import Comparison, leaderboard, leaderboard_text, paired_difference, verdict
@@ -139,6 +139,22 @@ def test_a_measured_loss_above_the_margin_is_not_taken_for_a_lower_price():
     assert anything.recommended is anything.standings[1]
     with pytest.raises(ConfigurationError, match="margin=2"):
         compared(FEW_GOOD, FEW_BAD, margin=2)
+
+
+def test_the_margin_limits_what_the_recommended_trial_truly_loses():
+    # a small version of the last table of tests/benchmarks/choosing.md: each trial is better and dearer than the last
+    random, quality, trials = numpy.random.default_rng(8), numpy.linspace(0, 1.2, 6), grid(6)
+    truth = true_means(mixed, quality, 100_000)
+    lost: dict[float, list[float]] = {1.0: [], 0.05: []}
+    for _ in range(15):
+        outcome = simulated_experiment(
+            {"m": mixed(random, 20, quality)}, trials, usd=[2.0**place for place in range(6)]
+        )
+        for margin, losses in lost.items():
+            found = compare(outcome, "m", margin=margin).recommendation
+            losses.append(truth.max() - truth[trials.index(found.trial)])
+            assert losses[-1] <= margin or found.doubt
+    assert numpy.mean(lost[0.05]) < 0.6 * numpy.mean(lost[1.0])
 
 
 def test_where_the_questions_cannot_tell_the_recommendation_says_so_first_and_how_many_could():

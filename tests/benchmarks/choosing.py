@@ -148,7 +148,7 @@ def power_holds(count: int, seed: int) -> str:
 
 
 def recommended(count: int, seed: int) -> str:
-    """What the recommended trial really loses, and what it costs, with and without the margin."""
+    """What the recommended trial really loses, and what it costs, with and without the margin; a quarter of `count`."""
     shape, rows = SHAPES["mixed"], []
     prices = 2.0 ** numpy.arange(12)
     qualities = {"dearer is better": numpy.linspace(0, 1.2, 12), "all equal": numpy.zeros(12)}
@@ -157,7 +157,7 @@ def recommended(count: int, seed: int) -> str:
         trials = [result.trial.id for result in table(numpy.zeros((2, 12))).results]
         cost = dict(zip(trials, prices, strict=True))
         found: dict[float, list[tuple[float, float, bool]]] = {1.0: [], 0.05: []}
-        for number, values in draws(shape, n, qualities[case], count, seed):
+        for number, values in draws(shape, n, qualities[case], count // 4, seed):
             priced = [replace(one, cost=Cost(cost[one.trial.id], None, None)) for one in stand(table(values), number)]
             for margin, results in found.items():
                 chosen = recommend(priced, "score", margin)
@@ -169,10 +169,11 @@ def recommended(count: int, seed: int) -> str:
             row = [f"{lost.mean():.3f}", share(lost > 0.05), f"{price.mean():.0f}", share(doubt), share(far & ~doubt)]
             rows.append([case, n, margin, *row])
     text = (
-        "12 trials, each twice as dear as the one before. Where dearer is better, the best is truly "
-        f"{numpy.ptp(true_means(shape, qualities['dearer is better'])):.2f} above the cheapest. Margin 1 recommends the "
-        "cheapest of all that cannot be told apart from the best; 0.05 is the default, and does not take a measured "
-        "loss of more than 0.05 for a lower price. The last column is an error: at most 5 % is allowed."
+        f"{count // 4} experiments a row. 12 trials, each twice as dear as the one before. Where dearer is better, the "
+        f"best is truly {numpy.ptp(true_means(shape, qualities['dearer is better'])):.2f} above the cheapest. Margin 1 "
+        "recommends the cheapest of all that cannot be told apart from the best; 0.05 is the default, and does not "
+        "take a measured loss of more than 0.05 for a lower price. Its own price: among equal trials and with few "
+        "questions, a dear one may lead by luck. The last column is an error: at most 5 % is allowed."
     )
     heads = ["trials", "questions", "margin", "mean true loss", "truly lost more than 0.05", "price (cheapest: 1)"]
     heads += ["said that the questions cannot tell", "did not, and yet lost more than the margin"]
