@@ -4,7 +4,6 @@ Nothing is loaded from a network, and a policy in the page forbids it. Pictures 
 there is one copy (4.9 MB); where scripts do not run, as in a viewer that forbids them, a static drawing is there.
 """
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -105,19 +104,21 @@ class Picture:
     @property
     def lines(self) -> list[str]:
         """The title of the figure, and below it what is in small print there, as plain texts."""
-        title = self.figure.layout.title.text or ""
+        layout: Any = self.figure.layout
+        title = layout.title.text or ""
         small = " ".join(re.findall(r"<sub>(.*?)</sub>", title))
         large = re.sub(r"<br><sub>.*?</sub>", "", title).replace("<br>", " ").removeprefix(self.prefix)
         return [large[:1].upper() + large[1:], small]
 
     @property
     def height(self) -> int:
-        return int(self._bare().layout.height)
+        layout: Any = self._bare().layout
+        return int(layout.height)
 
     @property
     def json(self) -> str:
         """What plotly draws, as JSON that cannot end the script element it stands in."""
-        return json.dumps(json.loads(self._bare().to_json())).replace("<", "\\u003c")
+        return str(self._bare().to_json()).replace("<", "\\u003c")
 
     @property
     def svg(self) -> str:
@@ -130,9 +131,10 @@ class Picture:
         """The figure without its title and as wide as its box."""
         from plotly.graph_objects import Figure
 
-        figure = Figure(self.figure)
-        top, margin = (figure.layout.margin.t or 100), (120 if figure.data[0].type == "parcoords" else 60)
-        height = (figure.layout.height or 500) - top + margin
+        figure: Any = Figure(self.figure)
+        layout = figure.layout
+        top, margin = layout.margin.t or 100, 120 if figure.data[0].type == "parcoords" else 60
+        height = (layout.height or 500) - top + margin
         return figure.update_layout(title=None, width=None, autosize=True, height=height, margin_t=margin)
 
 

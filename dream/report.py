@@ -90,7 +90,7 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
     facts = {
         "why": f"{why[:1].upper()}{why[1:]}.",
         f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
-        "as good as the best": f"{n_tied} of {len(comparison.ranked)} ranked trials cannot be told apart from the best",
+        "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials cannot be told apart from the best",
         "knobs shown to matter": ", ".join(matters) or "none",
         **_running_cost(chosen),
         "parameters": parameters(trial.parameters),
