@@ -10,7 +10,7 @@ from typing import Any
 from dream.arms import fair_arms
 from dream.comparison import DEFAULT_METRIC, OFFLINE, Comparison, compare
 from dream.errors import DataError
-from dream.evidence import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
+from dream.findings import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
 from dream.page import (
     CHOSEN_ROW,
     FAILED_ROW,

@@ -13,7 +13,7 @@ from simulated import experiment, grid, mixed
 
 from dream.cli import main
 from dream.comparison import compare
-from dream.evidence import N_WORST
+from dream.findings import N_WORST
 from dream.page import Picture
 from dream.plots import forest
 from dream.records import Evaluation, ExperimentResult, Passage, TrialResult

@@ -63,7 +63,7 @@ ROOMS = [
     "page",
     "tracking",
     "plan",
-    "evidence",
+    "findings",
     "report",
     "recorder",
     "experiment",
