@@ -27,9 +27,10 @@ demo: install  ## Run the main job offline: documents, golden questions, 12 tria
 	$(BIN)/dream prepare notebooks/sample_documents
 	$(BIN)/dream golden --questions $(QUESTIONS)
 	$(BIN)/dream run
-	$(BIN)/dream compare
+	$(BIN)/dream compare --html .dream/report.html
 	@echo
-	@echo "Look further:  make mlflow     the runs, on http://127.0.0.1:5000"
+	@echo "Look further:  .dream/report.html  the whole report, in any browser"
+	@echo "               make mlflow     the runs, on http://127.0.0.1:5000"
 	@echo "               make notebooks  the same, cell by cell, in JupyterLab"
 
 test: install  ## Check style and types, run all tests

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dream import compare_command
 from dream.errors import DreamError
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 
 if TYPE_CHECKING:
     from dream.search_space import SearchSpace
@@ -260,7 +260,7 @@ def _cache(options: argparse.Namespace) -> int:
 
 def _track(options: argparse.Namespace) -> int:
     from dream.results import load_experiment
-    from dream.tracking import safe_uri, track
+    from dream.tracking import track
 
     settings = Settings.from_environment()
     run_id = track(load_experiment(options.experiment, settings), settings)

@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from dream.errors import ConfigurationError, bullets
+from dream import files
+from dream.errors import ConfigurationError, DataError, bullets
 from dream.records import ExperimentResult
 from dream.settings import Settings
 
@@ -27,9 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin",
         type=float,
+        default=0.05,
         metavar="LOSS",
-        help="recommend only trials that measured at most this far below the best (default: any of the tied)",
+        help="the loss that would not matter: trials that measured further below the best are not recommended, however "
+        "few the questions (default 0.05; 1 allows any of those that cannot be told apart from the best)",
     )
+    parser.add_argument("--html", metavar="FILE", help="write the whole report as one HTML file that needs no network")
     parser.add_argument("--labels", metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
     parser.add_argument("--baseline", metavar="NAME", help="an earlier experiment on the same questions")
     parser.add_argument(
@@ -46,24 +51,50 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison; the exit code is 0, or 1 where a regression is shown."""
     from dream.arms import fair_arms
     from dream.comparison import compare, comparison_text, leaderboard_of
+    from dream.report import failure_html, report_html
     from dream.results import latest_experiment, load_experiment
 
     weights, margins = parse_weights(options.weights), parse_margins(options.fail_on_regression)
     if margins and not options.baseline:
         raise ConfigurationError("--fail-on-regression needs --baseline NAME, the experiment to compare with")
+    page = checked_path(options.html)
     settings = Settings.from_environment()
     experiment = load_experiment(options.experiment or latest_experiment(settings), settings)
-    found = compare(
-        experiment, options.metric, weights=weights, failure_share=options.failure_share, margin=options.margin
-    )
+    try:
+        found = compare(
+            experiment, options.metric, weights=weights, failure_share=options.failure_share, margin=options.margin
+        )
+    except DataError as error:
+        if page:
+            _write(page, failure_html(experiment, str(error)))
+        raise
     print(comparison_text(found, leaderboard_of(found, experiment)))
     _print_list("Are the arms fair?", fair_arms(experiment).warnings)
     if options.labels:
         _print_labels(options.labels, experiment)
+    if page:
+        _write(page, report_html(experiment, found))
     if not options.baseline:
         return 0
     baseline = load_experiment(options.baseline, settings)
     return _regressions(experiment, baseline, margins or {options.metric: 0.0}, options.failure_share, bool(margins))
+
+
+def checked_path(text: str | None) -> Path | None:
+    """Where the report goes, refused before anything is read or computed if it cannot go there."""
+    if text is None:
+        return None
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"--html {text}: there is no folder {path.parent}; make it, or name another")
+    if path.is_dir():
+        raise ConfigurationError(f"--html {text} is a folder; name a file in it, such as {path / 'report.html'}")
+    return path
+
+
+def _write(path: Path, html: str) -> None:
+    files.write(path, [html.encode()])
+    print(f"\nReport: {path} ({len(html) / 1e6:.1f} MB; opens in any browser, needs no network)")
 
 
 def parse_weights(text: str | None) -> dict[str, float] | None:

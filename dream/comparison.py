@@ -17,7 +17,7 @@ from dream.losses import LossSplit, losses_of
 from dream.noise import JudgeNoise, noise_of
 from dream.paired import CONFIDENCE, interval
 from dream.power import Power, plan_power
-from dream.recommendation import Recommendation, caution, in_code, recommend
+from dream.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.records import ExperimentResult
 from dream.results import trial_row
 from dream.scores import KNOBS, ScoreTable, score_table
@@ -33,10 +33,11 @@ class Comparison:
     """Everything that a report, a plot or a terminal shows of a comparison on one metric.
 
     `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is what the Pareto front
-    and the plots count: "USD", or "tokens" where prices are not known. `power` is None with a single ranked trial.
-    `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are sentences
-    about what limits the comparison. `noise` is how much of the differences is the judge, for the metric (or those
-    that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were run.
+    and the plots count: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
+    ranked trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
+    sentences about what limits the comparison. `noise` is how much of the differences is the judge, for the metric (or
+    those that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were
+    run.
     """
 
     name: str
@@ -82,7 +83,7 @@ def compare(
     *,
     weights: Mapping[str, float] | None = None,
     failure_share: float = FAILURE_SHARE,
-    margin: float | None = None,
+    margin: float = MARGIN,
     clustered: bool = True,
     seed: int = 0,
 ) -> Comparison:
@@ -93,7 +94,9 @@ def compare(
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
-        margin: recommend only trials whose measured difference to the best is no larger than this (0 to 1).
+        margin: the loss that would not matter (0 to 1): trials that measured further below the best are not
+            recommended, and the recommendation says so where the questions cannot tell as much. 1 allows any of
+            those that cannot be told apart from the best.
         clustered: keep the questions of one source document together, so that intervals speak about new documents.
         seed: of the resampling; the same seed gives the same intervals.
 
@@ -103,7 +106,7 @@ def compare(
     """
     if not 0 <= failure_share <= 1:
         raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
-    if margin is not None and not 0 <= margin <= 1:
+    if not 0 <= margin <= 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
     found, level = standings(table, failure_share, seed)
@@ -112,24 +115,23 @@ def compare(
     n_ranked = sum(one.rank is not None for one in found)
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, found))
-    chosen = recommend(found, table.metric, margin)
+    power, n_clusters = _power(found, level), len(set(table.clusters.tolist()))
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
-    warning = caution(next(one for one in found if one.trial.id == chosen.trial.id), level)
     return Comparison(
         name=experiment.name,
         metric=table.metric,
         n_questions=len(table.question_ids),
-        n_clusters=len(set(table.clusters.tolist())),
+        n_clusters=n_clusters,
         offline=bool(experiment.manifest["offline"]),
         standings=found,
-        recommendation=chosen,
+        recommendation=recommend(found, table.metric, margin, power, n_clusters),
         effects=effects(table.only(list(range(n_ranked))), seed),
-        power=_power(found, level),
+        power=power,
         cost_unit=cost_unit(found),
         scores=table,
-        notes=(*((warning,) if warning else ()), *_notes(table, found), *no_noise, *no_loss[:3]),
+        notes=(*_notes(table, found), *no_noise, *no_loss[:3]),
         noise=noise,
         losses=losses,
     )
@@ -260,7 +262,10 @@ def verdict_of(comparison: Comparison) -> str:
             f"included: ranks {', '.join(str(one.rank) for one in together)}\n"
             "(95 % intervals, corrected for having picked the best of many)."
         )
-    lines.append(f"Recommended: {comparison.recommendation.reason}.")
+    if comparison.recommendation.doubt:
+        lines.append(f"Not settled: {comparison.recommendation.doubt}")
+    so_far = " so far" if comparison.recommendation.doubt else ""
+    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
     matters = [one.knob for one in comparison.effects.knobs if one.matters]
     if comparison.effects.knobs:
         lines.append(f"Knobs shown to matter: {', '.join(matters) or 'none'}.")

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from dream import cluster, doors
 from dream.errors import ConfigurationError, DreamError
 from dream.models import check_identifiers, check_models
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 from dream.storage import open_storage
-from dream.tracking import check_mlflow, safe_uri
+from dream.tracking import check_mlflow
 
 
 @dataclass(frozen=True)

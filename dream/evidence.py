@@ -18,6 +18,7 @@ from dream.meter import add_usage
 from dream.planned_calls import plan_against_actual
 from dream.plots import all_figures
 from dream.records import ExperimentResult, TrialResult
+from dream.report import failure_html, report_html
 from dream.results import results_table, trial_row
 from dream.scores import KNOBS
 from dream.static import save_static
@@ -79,7 +80,7 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
     return _known(numbers)
 
 
-def evidence_files(experiment: ExperimentResult, comparison: Comparison | None) -> dict[str, str | bytes]:
+def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:
     """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
     tables = {"results.json": results_table(experiment)}
     if experiment.usage:
@@ -88,13 +89,16 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None) 
         tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest["plan"], experiment.usage)
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
-    pictures: dict[str, str | bytes] = {}
-    if comparison is not None:
-        try:
-            pictures = _pictures(comparison, experiment)
-        except Exception as error:  # noqa: BLE001 - a picture that cannot be drawn must not cost the tables
-            pictures = {"plots/error.txt": explain(error)}
-    return {**{path: mlflow_table(table) for path, table in tables.items()}, **pictures}
+    files: dict[str, str | bytes] = {path: mlflow_table(table) for path, table in tables.items()}
+    try:
+        if comparison is None:
+            files["report.html"] = failure_html(experiment, why_not)
+        else:
+            files["report.html"] = report_html(experiment, comparison)
+            files |= _pictures(comparison, experiment)
+    except Exception as error:  # noqa: BLE001 - what cannot be drawn must not cost the tables
+        files["plots/error.txt"] = explain(error)
+    return files
 
 
 def usage_table(usage: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:

@@ -156,7 +156,7 @@ class RunLog:
             self._client.set_tag(run_id, "dream.recommended", comparison.recommendation.trial.name)
         elif "dream.recommended" in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, "dream.recommended")
-        self._write(run_id, evidence.evidence_files(experiment, comparison))
+        self._write(run_id, evidence.evidence_files(experiment, comparison, why_not))
 
     def _links(self, children: Mapping[str, str]) -> dict[str, str]:
         """Pages of MLflow, as links inside of it: each trial's run, and the comparison of them all."""

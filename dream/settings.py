@@ -320,6 +320,17 @@ def _trace_problems(values: Mapping[str, str]) -> list[str]:
     ]
 
 
+def safe_uri(uri: str) -> str:
+    """A URI without the user and password that it may hold.
+
+    Example:
+        >>> safe_uri("postgresql://me:secret@db/mlflow")
+        'postgresql://db/mlflow'
+    """
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
 def prepare_libraries() -> None:
     """Keep libraries from reporting home, fetching tokenizers, ending at a fork, or trying a dead MLflow for minutes.
 

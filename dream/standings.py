@@ -85,15 +85,17 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
 def mark_front(standing: Sequence[Standing]) -> list[Standing]:
     """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
 
-    Cost is USD where it is known of all, else tokens; what is not known of a trial is left out of its comparison.
+    Cost is USD where it is known of all and not 0 for all, else tokens; what is not known of a trial is left out of
+    its comparison.
     """
     goods = numpy.array([_goods(one, cost_unit(standing)) for one in standing], float)
     return [replace(one, on_front=not _beaten(goods, place)) for place, one in enumerate(standing)]
 
 
 def cost_unit(standing: Sequence[Standing]) -> str:
-    """ "USD" where the running cost of every ranked trial is known, else "tokens"."""
-    return "USD" if all(one.cost.usd is not None for one in standing if one.rank) else "tokens"
+    """ "USD" where the running cost of every ranked trial is known and not all are free, else "tokens"."""
+    costs = [one.cost.usd for one in standing if one.rank]
+    return "USD" if None not in costs and any(costs) else "tokens"
 
 
 def _plain(table: ScoreTable) -> list[Standing]:

@@ -35,7 +35,8 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
     from matplotlib.figure import Figure as Canvas
 
     traces: tuple[Any, ...] = tuple(figure.data)
-    size = (figure.layout.width or 1000) / _DOTS_PER_INCH, (figure.layout.height or 500) / _DOTS_PER_INCH
+    layout: Any = figure.layout
+    size = (layout.width or 1000) / _DOTS_PER_INCH, (layout.height or 500) / _DOTS_PER_INCH
     style: Any = {"svg.hashsalt": "dream", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
@@ -43,8 +44,8 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
         if any(trace.type == "parcoords" for trace in traces):
             _parallel(canvas, axes, traces[0])
         else:
-            _plane(canvas, axes, traces, figure.layout)
-        _title(canvas, figure.layout.title.text or "")
+            _plane(canvas, axes, traces, layout)
+        _title(canvas, layout.title.text or "")
         canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
     return path
 

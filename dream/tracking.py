@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from dream.errors import ServiceError
 from dream.mlflow_runs import RunLog, mlflow_client
 from dream.records import ExperimentResult, TrialResult
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 from dream.traces import questions_traced
 
 # how long the end of an experiment waits for MLflow without saying so
@@ -89,17 +89,6 @@ def check_mlflow(settings: Settings) -> None:
         raise ServiceError(
             f"MLflow at {uri} does not answer ({_safe_text(error, settings)[:500]}): {remedy}"
         ) from error
-
-
-def safe_uri(uri: str) -> str:
-    """A URI without the user and password that it may hold.
-
-    Example:
-        >>> safe_uri("postgresql://me:secret@db/mlflow")
-        'postgresql://db/mlflow'
-    """
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
 
 
 def _safe_text(error: Exception, settings: Settings) -> str:

@@ -1,13 +1,21 @@
 """The steps of the workflow template, run with a `dream` that writes down how it was called."""
 
+import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from k8s_checks import objects, rendered
+
+from dream import compare_command
+from dream.evaluator import METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run_step(tmp_path: Path, step: str, **parameters: str) -> tuple[subprocess.CompletedProcess, list[list[str]]]:
@@ -85,3 +93,15 @@ def test_a_parameter_is_never_read_as_shell(tmp_path: Path, step: str):
     names = ("experiment", "sources", "golden", "questions", "query_engines", "llms", "rank_by", "baseline", "margin")
     run_step(tmp_path, step, **dict.fromkeys(names, evil))
     assert not (tmp_path / "owned").exists()
+
+
+def test_the_choices_and_the_command_line_are_those_of_dream():
+    template = yaml.safe_load((ROOT / "k8s/workflows/template.yaml").read_text(encoding="utf-8"))
+    parameters = {one["name"]: one for one in template["spec"]["arguments"]["parameters"]}
+    assert set(parameters["rank-by"]["enum"]) == set(METRICS)
+    step = next(one for one in template["spec"]["templates"] if one["name"] == "compare")
+    (line,) = [line for line in step["container"]["args"][0].splitlines() if line.startswith("dream compare")]
+    parser = argparse.ArgumentParser()
+    compare_command.add_arguments(parser)
+    options = parser.parse_args(shlex.split(line)[2:])
+    assert options.html == step["outputs"]["artifacts"][0]["path"]

@@ -5,7 +5,7 @@ import pytest
 from simulated import SHAPES, experiment, quality_for, table, true_means
 
 from dream.paired import columns, critical_each, intervals, resamples
-from dream.standings import standings
+from dream.standings import cost_unit, standings
 
 EXPERIMENTS = 20
 
@@ -93,6 +93,13 @@ def test_the_pareto_front_is_what_nothing_beats_in_all_three():
 def test_the_front_counts_tokens_where_a_price_is_not_known():
     found = standings(_with_prices(numpy.tile([0.9, 0.8], (12, 1)), [3.0, None]), 0.1, 0)[0]
     assert [one.on_front for one in found] == [True, False]  # the second needs more tokens and time
+
+
+def test_where_all_is_free_the_front_counts_tokens():
+    found = standings(_with_prices(numpy.tile([0.9, 0.9], (12, 1)), [0.0, 0.0]), 0.1, 0)[0]
+    assert [one.on_front for one in found] == [True, False]
+    assert cost_unit(found) == "tokens"
+    assert cost_unit(standings(_with_prices(numpy.tile([0.9, 0.9], (12, 1)), [0.0, 0.1]), 0.1, 0)[0]) == "USD"
 
 
 def _with_prices(values: numpy.ndarray, usd: list[float | None]):
