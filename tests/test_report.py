@@ -16,7 +16,7 @@ from dream.comparison import compare
 from dream.findings import N_WORST
 from dream.page import Picture
 from dream.plots import forest
-from dream.records import Evaluation, ExperimentResult, Passage, TrialResult
+from dream.records import CLOSED_BOOK, ORACLE, Evaluation, ExperimentResult, Passage, Trial, TrialResult
 from dream.report import SECTIONS, failure_html, report_html
 from dream.results import save_manifest, save_result, save_usage
 from dream.settings import Settings
@@ -119,7 +119,36 @@ def test_the_page_has_one_headline_and_a_link_to_each_section(page: str):
     assert len(outline.all("h1")) == 1
     assert [one["id"] for one in outline.all("section")] == IDS
     assert [one["href"] for one in outline.all("a")] == [f"#{name}" for name in IDS]
-    assert len(SECTIONS) == len(IDS)
+
+
+def with_repeats_and_baselines(plain: ExperimentResult) -> ExperimentResult:
+    """Every first score judged again, 0.1 lower; closed-book at 0.2 and oracle at 0.9 for each LLM."""
+    results = []
+    for one in plain.results:
+        assert one.evaluation
+        again = tuple(
+            replace(score, value=max((score.value or 0.0) - 0.1, 0.0), repeat=1) for score in one.evaluation.scores
+        )
+        results.append(replace(one, evaluation=replace(one.evaluation, repeats=again)))
+    baselines = []
+    for llm in dict.fromkeys(one.trial.llm_identifier for one in results):
+        for name, value in ((CLOSED_BOOK, 0.2), (ORACLE, 0.9)):
+            template = results[0].evaluation
+            assert template
+            scores = tuple(replace(score, value=value) for score in template.scores)
+            baselines.append(TrialResult(Trial(name, llm, ""), Evaluation(template.answers, scores)))
+    return replace(plain, results=tuple(results), baselines=tuple(baselines))
+
+
+def test_repeats_and_baselines_have_sections_of_their_own(outcome: ExperimentResult):
+    page = report_html(with_repeats_and_baselines(outcome))
+    ids = [one["id"] for one in Outline(page).all("section")]
+    assert ids == [*IDS[:4], "noise", "losses", *IDS[4:]]
+    assert len(SECTIONS) == len(ids)
+    text = plain_text(page)
+    assert "How much of it is the judge" in text
+    assert "0.100 (+0.100 to +0.100)" in text  # generation: 1 - 0.9
+    assert "the judge makes" in text
 
 
 def test_the_recommendation_comes_first_with_its_reason(outcome: ExperimentResult, page: str):
