@@ -90,7 +90,10 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "Count the model calls, tokens and USD that `dream run` with the same options would take; nothing is sent."
-    _add_space(_command(commands, "plan", _plan, text))
+    parser = _command(commands, "plan", _plan, text)
+    _add_space(parser)
+    about = "an earlier experiment that tells what so many questions can show (default: the latest on them)"
+    parser.add_argument("--pilot", metavar="NAME", help=about)
 
 
 def _add_cache(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -108,6 +111,22 @@ def _add_space(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--llm", action="append", metavar="ID", help="model, model@endpoint or offline/model; repeat")
     parser.add_argument("--embed-model", action="append", metavar="ID", help="an embedding model; repeat for several")
     parser.add_argument("--metric", action="append", metavar="NAME", help="a ragas metric; repeat (default all six)")
+    parser.add_argument(
+        "--judge-repeats",
+        type=int,
+        default=1,
+        metavar="N",
+        help="judge the answers to some questions N times, to learn how much of the differences is the judge; with "
+        "--resume an experiment that is finished is judged again (default 1: once)",
+    )
+    slice_size = "to how many questions, the same for all trials (default 10)"
+    parser.add_argument("--judge-repeat-questions", type=int, default=10, metavar="N", help=slice_size)
+    parser.add_argument(
+        "--baselines",
+        action="store_true",
+        help="let each LLM also answer without context and with the reference contexts, to split losses into "
+        "retrieval's and generation's; these are not ranked",
+    )
 
 
 def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -170,6 +189,9 @@ def _run(options: argparse.Namespace) -> int:
         resume=options.resume,
         golden_dataset=options.golden,
         metrics=options.metric,
+        judge_repeats=options.judge_repeats,
+        judge_repeat_questions=options.judge_repeat_questions,
+        baselines=options.baselines,
         max_concurrent_trials=options.concurrent_trials,
         settings=settings,
     )
@@ -195,12 +217,24 @@ def _space(options: argparse.Namespace, settings: Settings) -> "SearchSpace | No
 
 def _plan(options: argparse.Namespace) -> int:
     from dream.evaluator import METRICS
+    from dream.golden_dataset import load_golden_dataset
+    from dream.pilot import planned_power
     from dream.plan import plan
 
     settings = Settings.from_environment()
     _banner(settings)
-    space, golden = _space(options, settings), options.golden or "golden"
-    print(plan(space, golden_dataset=golden, metrics=options.metric or METRICS, settings=settings))
+    golden = load_golden_dataset(options.golden or "golden", settings)
+    planned = plan(
+        _space(options, settings),
+        golden_dataset=golden,
+        metrics=options.metric or METRICS,
+        judge_repeats=options.judge_repeats,
+        judge_repeat_questions=options.judge_repeat_questions,
+        baselines=options.baselines,
+        settings=settings,
+    )
+    print(planned)
+    print(planned_power(golden, options.pilot, settings).text)
     return 0
 
 

@@ -23,6 +23,8 @@ from dream.settings import Settings, prepare_libraries
 
 DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0
+# what Ray says of a process that was too slow to start, or ended while it was started
+NEVER_STARTED = ("Starting Ray client server failed", "ZombieProcess", "timed out during startup")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def connect(settings: Settings) -> Cluster:
             _refuse(check_cluster(settings))
         try:
             _init(address)
-        except (ConnectionError, RuntimeError, ValueError, AttributeError) as error:
+        except Exception as error:
             raise ServiceError(f"Ray at {address or 'local'} cannot be used: {error}. {_hint(settings)}") from error
         if address:
             _refuse(_worker_problems())
@@ -58,9 +60,9 @@ def connect(settings: Settings) -> Cluster:
 
 
 def _init(address: str | None) -> None:
-    """Connect. Ray Client gives a session 30 s to start, which a busy head node may miss.
+    """Connect. Ray gives a node, and Ray Client a session, 30 s to start, which a busy machine may miss.
 
-    The session's process can also end as it is forked: gRPC's fork handlers abort about one in a hundred
+    A session's process can also end as it is forked: gRPC's fork handlers abort about one in a hundred
     (https://github.com/grpc/grpc/issues/43055) unless the head was started with GRPC_ENABLE_FORK_SUPPORT=0.
     """
     import ray
@@ -74,9 +76,8 @@ def _init(address: str | None) -> None:
                 logging_level=logging.ERROR,
             )
             return
-        except RuntimeError as error:
-            never_started = any(sign in str(error) for sign in ("Starting Ray client server failed", "ZombieProcess"))
-            if not attempts_left or not never_started:
+        except Exception as error:
+            if not attempts_left or not any(sign in str(error) for sign in NEVER_STARTED):
                 raise
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
@@ -13,6 +13,8 @@ from tabulate import tabulate
 
 from dream.effects import Effects, effects
 from dream.errors import ConfigurationError, DataError
+from dream.losses import LossSplit, losses_of
+from dream.noise import JudgeNoise, noise_of
 from dream.paired import CONFIDENCE, interval
 from dream.power import Power, plan_power
 from dream.recommendation import Recommendation, caution, in_code, recommend
@@ -33,7 +35,8 @@ class Comparison:
     `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is what the Pareto front
     and the plots count: "USD", or "tokens" where prices are not known. `power` is None with a single ranked trial.
     `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are sentences
-    about what limits the comparison.
+    about what limits the comparison. `noise` is how much of the differences is the judge, for the metric (or those
+    that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were run.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Comparison:
     scores: ScoreTable
     notes: tuple[str, ...]
     confidence: float = CONFIDENCE
+    noise: tuple[JudgeNoise, ...] = ()
+    losses: Mapping[str, LossSplit] = field(default_factory=dict)
 
     @property
     def ranked(self) -> tuple[Standing, ...]:
@@ -108,6 +113,9 @@ def compare(
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, found))
     chosen = recommend(found, table.metric, margin)
+    repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
+    noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
+    losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
     warning = caution(next(one for one in found if one.trial.id == chosen.trial.id), level)
     return Comparison(
         name=experiment.name,
@@ -121,7 +129,9 @@ def compare(
         power=_power(found, level),
         cost_unit=cost_unit(found),
         scores=table,
-        notes=(*((warning,) if warning else ()), *_notes(table, found)),
+        notes=(*((warning,) if warning else ()), *_notes(table, found), *no_noise, *no_loss[:3]),
+        noise=noise,
+        losses=losses,
     )
 
 
@@ -256,6 +266,12 @@ def verdict_of(comparison: Comparison) -> str:
         lines.append(f"Knobs shown to matter: {', '.join(matters) or 'none'}.")
     if comparison.power:
         lines.append(comparison.power.text)
+    lines += [one.text for one in comparison.noise]
+    lines += [
+        f"{in_code(one.trial)}: {comparison.losses[one.trial.id].text}"
+        for one in {one.trial.id: one for one in (comparison.best, comparison.recommended)}.values()
+        if one.trial.id in comparison.losses
+    ]
     lines += comparison.notes
     if comparison.offline:
         lines.append(OFFLINE)

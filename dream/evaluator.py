@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError, end_of_all, explain
@@ -30,6 +30,8 @@ METRICS = (
     "answer_correctness",
     "answer_similarity",
 )
+# Computed from embeddings: asking again gives the same number, so these have no judge noise.
+COMPUTED = ("answer_similarity",)
 MAX_CONCURRENT_QUESTIONS = 64
 BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
@@ -37,6 +39,25 @@ BLOCK_SIZE = 10
 STRICTNESS = 1
 # What LlamaIndex puts in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The answers to these questions are judged so many times, the first included; all others once."""
+
+    times: int = 1
+    question_ids: tuple[str, ...] = ()
+
+    def missing(self, one: Evaluation, metrics: Sequence[str]) -> list[int]:
+        """Numbers of the judgements that a single question still lacks on these metrics."""
+        judged = set(metrics) - set(COMPUTED)
+        if not one.answers or one.answers[0].error or one.answers[0].question_id not in self.question_ids:
+            return []
+        there = {(score.repeat, score.metric) for score in one.repeats if score.error is None}
+        return [number for number in range(1, self.times) if not judged <= {name for at, name in there if at == number}]
+
+
+JUDGED_ONCE = Repeats()
 
 _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
 # Called when an LLM is about to be asked, that is, when retrieval is done.
@@ -54,6 +75,8 @@ def evaluator(
     strictness: int = STRICTNESS,
     trial: str = "",
     repeat: int = 0,
+    repeats: Repeats = JUDGED_ONCE,
+    needs_contexts: bool = True,
     known: Evaluation | None = None,
     block_size: int = BLOCK_SIZE,
     on_block: Callable[[Evaluation], None] | None = None,
@@ -69,7 +92,10 @@ def evaluator(
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
         repeat: number of the judgement; another one asks the judge anew instead of taking the cache's answer.
-        known: what an earlier run found: its questions are not asked again, unless something failed in them.
+        repeats: answers that are judged several times, each time anew; the further scores are `Evaluation.repeats`.
+        needs_contexts: whether an answer without any retrieved context is a failure.
+        known: what an earlier run found: its questions are not asked again, unless something failed in them, and its
+            repeated judgements are not made again.
         on_block: called with each `block_size` questions, as they are done.
 
     Raises:
@@ -83,27 +109,38 @@ def evaluator(
     prepare_libraries()
     from dream.judge import Judge
 
-    judge = Judge(metrics, judge_llm, judge_embed_model, strictness, trial, repeat)
+    judged = [name for name in metrics if name not in COMPUTED]
+    judges = [
+        Judge(judged if number else metrics, judge_llm, judge_embed_model, strictness, trial, repeat + number)
+        for number in range(repeats.times)
+    ]
     _count_tokens()
     done = {one.answers[0].question_id: one for one in by_question(known, metrics)} if known else {}
-    asked = [question for question in golden_dataset if question.id not in done]
-    for one in run_async(_evaluate(query_engine, asked, judge, max_concurrency, _Blocks(block_size, on_block))):
+    procedure = _Procedure(query_engine, judges, repeats, needs_contexts, dict(done))
+    asked = [one for one in golden_dataset if one.id not in done or repeats.missing(done[one.id], metrics)]
+    for one in run_async(_evaluate(procedure, asked, max_concurrency, _Blocks(block_size, on_block))):
         done[one.answers[0].question_id] = one
     return joined(done[question.id] for question in golden_dataset)
 
 
 def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluation]:
-    """One evaluation for each question that was answered and scored on all metrics without a failure."""
-    scores: dict[str, list[Score]] = {answer.question_id: [] for answer in evaluation.answers}
-    for score in evaluation.scores:
-        scores.setdefault(score.question_id, []).append(score)
-    return [
-        Evaluation((answer,), tuple(scores[answer.question_id]))
-        for answer in evaluation.answers
-        if answer.error is None
-        and {score.metric for score in scores[answer.question_id]} == set(metrics)
-        and all(score.error is None for score in scores[answer.question_id])
-    ]
+    """One evaluation for each question that was answered and scored on all metrics without a failure.
+
+    Repeated judgements go with their question; those that failed are left out. Of the same thing twice, the later.
+    """
+    answers = {answer.question_id: answer for answer in evaluation.answers}
+    scores, repeats = (
+        {(score.question_id, score.metric, score.repeat): score for score in some}
+        for some in (evaluation.scores, evaluation.repeats)
+    )
+    found = []
+    for question_id, answer in answers.items():
+        own = [scores.get((question_id, metric, 0)) for metric in metrics]
+        good = tuple(score for score in own if score is not None and score.error is None)
+        again = [score for score in repeats.values() if score.question_id == question_id and score.error is None]
+        if answer.error is None and len(good) == len(own):
+            found.append(Evaluation((answer,), good, tuple(again)))
+    return found
 
 
 def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
@@ -112,6 +149,7 @@ def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
     return Evaluation(
         tuple(answer for part in parts for answer in part.answers),
         tuple(score for part in parts for score in part.scores),
+        tuple(score for part in parts for score in part.repeats),
     )
 
 
@@ -141,25 +179,44 @@ class _Blocks:
             self.on_block(joined(block))
 
 
+@dataclass(frozen=True)
+class _Procedure:
+    """What is done with a question: ask and judge it, unless that is known, then judge it again where that is due."""
+
+    query_engine: "BaseQueryEngine"
+    judges: Sequence["Judge"]
+    repeats: Repeats
+    needs_contexts: bool
+    known: Mapping[str, Evaluation]
+
+    async def one(self, question: GoldenQuestion) -> Evaluation:
+        one = self.known.get(question.id) or await self._first(question)
+        numbers = self.repeats.missing(one, [score.metric for score in one.scores])
+        again = await asyncio.gather(*(self._again(question, one.answers[0], number) for number in numbers))
+        kept = [score for score in one.repeats if score.repeat not in numbers]
+        return Evaluation(one.answers, one.scores, tuple(score for scores in (kept, *again) for score in scores))
+
+    async def _first(self, question: GoldenQuestion) -> Evaluation:
+        answer = await _ask(self.query_engine, question, self.needs_contexts)
+        return Evaluation((answer,), tuple(await self.judges[0].score(question, answer)))
+
+    async def _again(self, question: GoldenQuestion, answer: Answer, number: int) -> list[Score]:
+        return [replace(score, repeat=number) for score in await self.judges[number].score(question, answer)]
+
+
 async def _evaluate(
-    query_engine: "BaseQueryEngine",
-    golden_dataset: Sequence[GoldenQuestion],
-    judge: "Judge",
-    max_concurrency: int,
-    blocks: _Blocks,
+    procedure: _Procedure, golden_dataset: Sequence[GoldenQuestion], max_concurrency: int, blocks: _Blocks
 ) -> list[Evaluation]:
     """One evaluation a question. Blocks are filled as questions are done, so that none waits for a slower one."""
     room = asyncio.Semaphore(max_concurrency)
 
-    async def work(question: GoldenQuestion) -> Evaluation:
+    async def evaluate(question: GoldenQuestion) -> Evaluation:
         async with room:
-            answer = await _ask(query_engine, question)
-            scores = await judge.score(question, answer)
-        one = Evaluation((answer,), tuple(scores))
+            one = await procedure.one(question)
         blocks.add(one)
         return one
 
-    tasks = [asyncio.create_task(work(question)) for question in golden_dataset]
+    tasks = [asyncio.create_task(evaluate(question)) for question in golden_dataset]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -168,7 +225,7 @@ async def _evaluate(
         blocks.hand_on()
 
 
-async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion) -> Answer:
+async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
     from dream.passages import passages
 
     counts: list[Mapping[str, int]] = []
@@ -195,8 +252,8 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion) -> Ans
     timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
     contexts = passages(response.source_nodes)
     text = _text(response)
-    if not contexts or not text:
-        reason = "nothing was retrieved" if not contexts else "the LLM gave an empty answer"
+    if not text or (needs_contexts and not contexts):
+        reason = "nothing was retrieved" if needs_contexts and not contexts else "the LLM gave an empty answer"
         return Answer(question.id, None, contexts, error=reason, **timing)
     prompt_tokens, completion_tokens = _sum_tokens(counts)
     return Answer(

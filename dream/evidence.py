@@ -15,7 +15,7 @@ from dream.comparison import DEFAULT_METRIC, OFFLINE, Comparison, compare, leade
 from dream.costs import running_cost
 from dream.errors import explain
 from dream.meter import add_usage
-from dream.plan import plan_against_actual
+from dream.planned_calls import plan_against_actual
 from dream.plots import all_figures
 from dream.records import ExperimentResult, TrialResult
 from dream.results import results_table, trial_row
@@ -82,6 +82,8 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
 def evidence_files(experiment: ExperimentResult, comparison: Comparison | None) -> dict[str, str | bytes]:
     """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
     tables = {"results.json": results_table(experiment)}
+    if experiment.baselines:
+        tables["baselines.json"] = pandas.DataFrame([trial_row(result) for result in experiment.baselines])
     if experiment.usage:
         tables["usage.json"] = usage_table(experiment.usage)
     if experiment.usage and "plan" in experiment.manifest:

@@ -1,7 +1,7 @@
 """How fast an endpoint may be asked: told in the settings, or learned from what it refuses.
 
-The rate is learned as TCP learns its own (Jacobson, 1988; Chiu and Jain, 1989): it is cut when the endpoint answers 429,
-doubles each second while it is far below what was answered before, and grows a little with every answer from there.
+The rate is learned as TCP learns its own (Jacobson, 1988; Chiu and Jain, 1989): it is cut when the endpoint answers
+429, doubles each second while it is far below what was answered before, and grows a little from there.
 Requests wait in one queue a trial, and the queues take turns.
 """
 

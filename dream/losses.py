@@ -6,12 +6,14 @@ that is retrieval's. Both add up to the whole loss, 1 - score.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
 from dream.errors import DataError
 from dream.paired import Interval, interval
+from dream.records import CLOSED_BOOK, ORACLE, ExperimentResult
+from dream.scores import ScoreTable, score_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,53 @@ class LossSplit:
             f"contexts added {_shown(self.gain)} to what the LLM knows without them."
         )
         share = "" if self.retrieval_share is None else f" Retrieval makes {self.retrieval_share:.0%} of the loss."
-        return f"On {len(self.questions)} questions: {parts}{share}"
+        left_out = f" ({self.left_out} left out)" if self.left_out else ""
+        return f"On {len(self.questions)} questions{left_out}: {parts}{share}"
+
+
+def losses_of(
+    experiment: ExperimentResult, metric: str, weights: Mapping[str, float] | None = None
+) -> tuple[dict[str, LossSplit], tuple[str, ...]]:
+    """The split of each trial's loss by trial id, and the reasons where there is none.
+
+    It takes an experiment with baselines: `run_experiment(baselines=True)`. `metric` and `weights` as in `compare`.
+    """
+    everything = replace(experiment, results=(*experiment.results, *experiment.baselines))
+    table = score_table(everything, metric, weights)
+    columns = [_column(table, place) for place in range(len(table.results))]
+    by_llm = {
+        (result.trial.query_engine_identifier, result.trial.llm_identifier): column
+        for result, column in zip(table.results, columns, strict=True)
+        if result.trial.is_baseline
+    }
+    if not any(column for (name, _), column in by_llm.items() if name == CLOSED_BOOK):
+        return {}, (_nothing_to_split(experiment, table.metric),)
+    found: dict[str, LossSplit] = {}
+    reasons = []
+    for result, column in zip(experiment.results, columns, strict=False):
+        closed_book, oracle = (by_llm.get((name, result.trial.llm_identifier), {}) for name in (CLOSED_BOOK, ORACLE))
+        try:
+            found[result.trial.id] = split_loss(closed_book, oracle, column)
+        except DataError as error:
+            reasons.append(f"loss of {result.trial.name} on {table.metric}: {error}")
+    return found, tuple(reasons)
+
+
+def _nothing_to_split(experiment: ExperimentResult, metric: str) -> str:
+    errors = [result.error for result in experiment.baselines if result.error]
+    if not experiment.baselines:
+        reason = f"{experiment.name!r} has no baselines: dream run --resume {experiment.name} --baselines"
+    elif errors:
+        reason = f"the baselines failed: {errors[0]}"
+    else:
+        reason = "answers without contexts have no score on it; take a metric such as answer_correctness"
+    return f"the loss on {metric} is not split: {reason}"
+
+
+def _column(table: ScoreTable, place: int) -> dict[str, float]:
+    """The scores of one trial by question id, without missing ones."""
+    values = zip(table.question_ids, table.values[:, place].tolist(), strict=True)
+    return {question_id: value for question_id, value in values if not numpy.isnan(value)}
 
 
 def split_loss(

@@ -12,7 +12,9 @@ from typing import Any
 import numpy
 
 from dream.errors import DataError
+from dream.evaluator import COMPUTED
 from dream.paired import Floats
+from dream.records import ExperimentResult, TrialResult
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,48 @@ class JudgeNoise:
         """The split in one sentence."""
         gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
         return (
-            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference; judging "
-            f"three times would narrow intervals by {gain:.0%}."
+            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference "
+            f"({self.n_questions} questions of {self.n_trials} trials, judged {self.repeats:.3g} times); judging three "
+            f"times would narrow intervals by {gain:.0%}."
         )
+
+
+def noise_of(
+    experiment: ExperimentResult, metrics: Sequence[str] | None = None
+) -> tuple[tuple[JudgeNoise, ...], tuple[str, ...]]:
+    """The judge's noise on each metric of an experiment, and for each metric without one the reason why.
+
+    It takes an experiment with repeats: `run_experiment(judge_repeats=3)`. `metrics` are by default all it scored.
+    """
+    found, reasons = [], []
+    judgements = [row for result in experiment.results for row in _judgements(result)]
+    for metric in experiment.manifest["metrics"] if metrics is None else metrics:
+        if metric in COMPUTED:
+            reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings and asks no judge")
+            continue
+        try:
+            found.append(judge_noise(judgements, metric))
+        except DataError as error:
+            reasons.append(str(error))
+    return tuple(found), tuple(reasons)
+
+
+def _judgements(result: TrialResult) -> list[dict[str, Any]]:
+    """All judgements of the answers that were judged again, the first ones too."""
+    if result.evaluation is None:
+        return []
+    again = {(score.question_id, score.metric) for score in result.evaluation.repeats}
+    first = [score for score in result.evaluation.scores if (score.question_id, score.metric) in again]
+    return [
+        {
+            "question_id": score.question_id,
+            "trial_id": result.trial.id,
+            "metric": score.metric,
+            "repeat": score.repeat,
+            "value": score.value,
+        }
+        for score in (*first, *result.evaluation.repeats)
+    ]
 
 
 def judge_noise(judgements: Sequence[Mapping[str, Any]], metric: str) -> JudgeNoise:

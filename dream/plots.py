@@ -40,7 +40,9 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
     shown = pandas.DataFrame(scored).sort_values(metric, ascending=False, kind="stable") if len(scored) else scored
     if shown.empty:
         raise DataError(f"no trial of {experiment.name!r} has a score on {metric}, so there is nothing to draw")
-    scored_on = [name for name in experiment.manifest["metrics"] if name in shown and not pandas.isna(shown[name]).all()]
+    scored_on = [
+        name for name in experiment.manifest["metrics"] if name in shown and not pandas.isna(shown[name]).all()
+    ]
     axes = [_choice_axis(list(shown[knob]), title) for knob, title in KNOBS.items()]
     axes += [_metric_axis(list(shown[name].astype(float)), name) for name in scored_on]
     colour = {

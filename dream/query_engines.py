@@ -62,7 +62,7 @@ def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, co
     from dream.passages import ContextBudget
 
     retriever = index.as_retriever(similarity_top_k=top_k)
-    return _query_engine(retriever, llm, ContextBudget(context_tokens=context_tokens))
+    return answer_from(retriever, llm, ContextBudget(context_tokens=context_tokens))
 
 
 @rag_method("sentences", window_size=3, top_k=12, context_tokens=CONTEXT_TOKENS)
@@ -74,7 +74,7 @@ def sentence_window(
 
     retriever = index.as_retriever(similarity_top_k=top_k)
     windows = SentenceWindows(window_size=window_size, context_tokens=context_tokens, docstore=index.docstore)
-    return _query_engine(retriever, llm, windows)
+    return answer_from(retriever, llm, windows)
 
 
 @rag_method("hierarchy", chunk_sizes=(1024, 512, 128), top_k=16, merge_ratio=0.5, context_tokens=CONTEXT_TOKENS)
@@ -89,7 +89,7 @@ def hierarchical_automerging(
     retriever = AutoMerging(
         cast("VectorIndexRetriever", leaves), index.storage_context, simple_ratio_thresh=merge_ratio
     )
-    return _query_engine(retriever, llm, ContextBudget(context_tokens=context_tokens))
+    return answer_from(retriever, llm, ContextBudget(context_tokens=context_tokens))
 
 
 def query_engine_picker(
@@ -125,9 +125,12 @@ def index_request(trial: Trial) -> tuple[str, dict[str, Any], str]:
     return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
 
 
-def _query_engine(retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor") -> "BaseQueryEngine":
+def answer_from(
+    retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor | None" = None
+) -> "BaseQueryEngine":
+    """The LLM answers from what the retriever finds, with the prompt that is the same for all methods."""
     from llama_index.core.query_engine import RetrieverQueryEngine
     from llama_index.core.response_synthesizers import get_response_synthesizer
 
     synthesizer = get_response_synthesizer(llm=llm, response_mode="compact")  # pyright: ignore[reportArgumentType]
-    return RetrieverQueryEngine(retriever, synthesizer, [postprocessor])
+    return RetrieverQueryEngine(retriever, synthesizer, [postprocessor] if postprocessor else [])

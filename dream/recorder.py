@@ -16,10 +16,11 @@ from dream import doors, results, tracking
 from dream.errors import ServiceError, StorageError
 from dream.evaluator import joined
 from dream.meter import add_usage
-from dream.plan import plan_against_actual
-from dream.records import Evaluation, ExperimentResult, Trial, TrialResult
+from dream.planned_calls import plan_against_actual
+from dream.records import Evaluation, ExperimentResult, TrialResult
 from dream.settings import Settings
 from dream.storage import Storage
+from dream.work import Work
 
 POLL_SECONDS = 0.5
 # how long storage may be away before the experiment is given up
@@ -75,7 +76,7 @@ class Recorder:
 
     name: str
     manifest: Mapping[str, Any]
-    trials: Sequence[Trial]
+    work: Work
     storage: Storage
     settings: Settings
     show: Callable[[str], None]
@@ -86,18 +87,16 @@ class Recorder:
     def __post_init__(self) -> None:
         self._results = dict(self.known)
         self._questions = {trial_id: len(part.answers) for trial_id, part in self.partly.items()}
-        self._questions |= {trial_id: len(self.questions) for trial_id in self.known}
+        self._planned = {trial.id: len(self.work.questions_of(trial)) for trial in self.work.everything}
+        self._questions |= {trial_id: self._planned[trial_id] for trial_id in self.known}
         self._usage = add_usage(self.usage_before)
         self._started = time.monotonic()
         self._shown = sum(self._questions.values())
         self._tracker = tracking.Tracker(self.settings, self.manifest, self.show)
         done = f", {self._shown} answers are there already" if self._shown else ""
-        self.show(f"{self.name}: {len(self.trials)} trials x {len(self.questions)} questions{done}")
-
-    @property
-    def questions(self) -> Sequence[Mapping[str, Any]]:
-        """The golden questions."""
-        return self.manifest["golden_dataset"]["questions"]
+        self.show(f"{self.name}: {len(self.work.trials)} trials x {len(self.work.questions)} questions{done}")
+        for line in self.work.notes:
+            self.show(f"  {line}")
 
     def take(self, letters: Sequence[tuple[str, Any]]) -> None:
         """Keep what trials sent."""
@@ -113,15 +112,17 @@ class Recorder:
 
     def lost(self, errors: Mapping[str, str]) -> None:
         """Record trials that ended without a word, such as those of a killed worker."""
-        for trial in self.trials:
+        for trial in self.work.everything:
             if trial.id not in self._results:
                 reason = errors.get(trial.id, "the trial ended without a result; its worker may have been killed")
                 self._trial(TrialResult(trial, error=reason))
 
     def finish(self) -> ExperimentResult:
         """The whole experiment; in storage, and in MLflow if it answers."""
-        found = tuple(self._results[trial.id] for trial in self.trials)
-        outcome = ExperimentResult(self.name, self.manifest, found, tuple(self._usage))
+        found, baselines = (
+            tuple(self._results[trial.id] for trial in some) for some in (self.work.trials, self.work.baselines)
+        )
+        outcome = ExperimentResult(self.name, self.manifest, found, tuple(self._usage), baselines)
         self._patiently(lambda: results.save_table(self.storage, outcome))
         if "plan" in self.manifest:
             table = plan_against_actual(self.manifest["plan"], self._usage)
@@ -133,8 +134,8 @@ class Recorder:
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
         self._patiently(lambda: results.save_block(self.storage, self.name, trial_id, block))
-        self._questions[trial_id] = min(self._questions.get(trial_id, 0) + len(block.answers), len(self.questions))
-        total, done = len(self.trials) * len(self.questions), sum(self._questions.values())
+        self._questions[trial_id] = min(self._questions.get(trial_id, 0) + len(block.answers), self._planned[trial_id])
+        total, done = sum(self._planned.values()), sum(self._questions.values())
         if done * 10 // total > self._shown * 10 // total or done == total > self._shown:
             self._shown = done
             self.show(f"  {done} of {total} questions ({time.monotonic() - self._started:.0f} s)")
@@ -149,9 +150,13 @@ class Recorder:
         self._patiently(lambda: results.save_result(self.storage, self.name, result))
         if result.error is None:
             self._patiently(lambda: results.delete_blocks(self.storage, self.name, result.trial.id))
-        self._tracker.log_trial(result)
         state = f"FAILED: {result.error}" if result.error else f"done in {result.seconds:.1f} s"
-        self.show(f"  trial {len(self._results)} of {len(self.trials)}: {result.trial.name}: {state}")
+        if result.trial.is_baseline:
+            self.show(f"  baseline: {result.trial.name}: {state}")
+            return
+        self._tracker.log_trial(result)
+        done = sum(trial.id in self._results for trial in self.work.trials)
+        self.show(f"  trial {done} of {len(self.work.trials)}: {result.trial.name}: {state}")
 
     def _read_meter(self) -> None:
         """What all runs together have used; in storage too, so that a budget outlives a killed driver."""

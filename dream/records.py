@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+# The query engines of baselines, which are run beside the trials of an experiment and never ranked.
+CLOSED_BOOK, ORACLE = "closed_book", "oracle"
+
 
 def digest(value: Any) -> str:
     """A stable SHA-256 of any JSON value: key order and white space do not matter.
@@ -49,7 +52,8 @@ class GoldenQuestion:
 class Trial:
     """One combination of RAG method, LLM and embedding model, with all parameters written out.
 
-    `parameters` holds the RAG method's own parameters (chunk sizes, top_k, ...), defaults included.
+    `parameters` holds the RAG method's own parameters (chunk sizes, top_k, ...), defaults included. A baseline has
+    neither parameters nor an embedding model (its identifier is empty).
     """
 
     query_engine_identifier: str
@@ -76,7 +80,13 @@ class Trial:
     @property
     def name(self) -> str:
         """Readable name. Two trials of one experiment can share it only if they differ in parameters."""
-        return f"{self.query_engine_identifier} + {self.llm_identifier} + {self.embed_model_identifier}"
+        knobs = (self.query_engine_identifier, self.llm_identifier, self.embed_model_identifier)
+        return " + ".join(knob for knob in knobs if knob)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it answers without retrieving anything."""
+        return self.query_engine_identifier in (CLOSED_BOOK, ORACLE)
 
     def config(self) -> dict[str, Any]:
         """The trial as the flat dictionary that `experiment(config)` takes and MLflow logs."""
@@ -123,6 +133,7 @@ class Answer:
 class Score:
     """One metric of one answer, 0 (worst) to 1 (best); None exactly when `error` says why.
 
+    `repeat` numbers the judgement: 0 is the first, the others repeat it to measure the judge's noise.
     `seconds` is how long the judgement was waited for, None where it was not measured.
     """
 
@@ -131,6 +142,7 @@ class Score:
     value: float | None
     reason: str | None = None
     error: str | None = None
+    repeat: int = 0
     seconds: float | None = field(default=None, compare=False)
 
 
@@ -146,10 +158,14 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluator` gives back: answers and scores in the order of the golden dataset."""
+    """What `evaluator` gives back: answers and scores in the order of the golden dataset.
+
+    `repeats` are further judgements of some of the answers, with their numbers; no mean counts them.
+    """
 
     answers: tuple[Answer, ...]
     scores: tuple[Score, ...]
+    repeats: tuple[Score, ...] = ()
 
     def summaries(self) -> tuple[MetricSummary, ...]:
         """Mean, number scored and number failed for each metric, in the order of the first score."""
@@ -195,16 +211,18 @@ class ExperimentResult:
     """A whole experiment: what was run (`manifest`, plain JSON) and every trial's result, in grid order.
 
     `usage` is the gateway's meter over all its runs, one row an endpoint, model, stage and trial; rows without a
-    trial are of what trials share, such as indexes.
+    trial are of what trials share, such as indexes. `baselines` are closed-book and oracle for each LLM, where they
+    were asked for: what the trials' losses are measured against, and no part of any ranking.
     """
 
     name: str
     manifest: Mapping[str, Any]
     results: tuple[TrialResult, ...]
     usage: tuple[Mapping[str, Any], ...] = ()
+    baselines: tuple[TrialResult, ...] = ()
 
     @property
     def stopped(self) -> str | None:
         """Why the experiment ended before it was done, such as its budget; None where it did not."""
-        errors = (result.error for result in self.results if result.error and "stopped at budget" in result.error)
-        return next(errors, None)
+        errors = (result.error for result in (*self.results, *self.baselines) if result.error)
+        return next((error for error in errors if "stopped at budget" in error), None)

@@ -1,7 +1,7 @@
 """Experiments in storage: one JSON file for the manifest, one for each trial, and a CSV for people.
 
 <experiment>/manifest.json        what was run: trials, judge, golden dataset, versions
-<experiment>/trials/<id>.json     {config, summary, answers, scores, usage, error} of one trial
+<experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, error} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
@@ -45,6 +45,7 @@ def result_to_json(result: TrialResult) -> dict[str, Any]:
         "summary": [asdict(summary) for summary in evaluation.summaries()] if evaluation else [],
         "answers": [asdict(answer) for answer in evaluation.answers] if evaluation else None,
         "scores": [asdict(score) for score in evaluation.scores] if evaluation else None,
+        "repeats": [asdict(score) for score in evaluation.repeats] if evaluation else [],
     }
 
 
@@ -76,6 +77,7 @@ def save_block(storage: Storage, name: str, trial_id: str, block: Evaluation) ->
     content = {
         "answers": [asdict(answer) for answer in block.answers],
         "scores": [asdict(score) for score in block.scores],
+        "repeats": [asdict(score) for score in block.repeats],
     }
     storage.write_json(f"{name}/blocks/{trial_id}/{first}.json", content)
 
@@ -86,8 +88,13 @@ def load_blocks(storage: Storage, name: str, trial_id: str) -> Evaluation:
     parts = [_evaluation(storage.read_json(item.key)) for item in stored]
     return Evaluation(
         tuple({answer.question_id: answer for part in parts for answer in part.answers}.values()),
-        tuple({(score.question_id, score.metric): score for part in parts for score in part.scores}.values()),
+        _latest(score for part in parts for score in part.scores),
+        _latest(score for part in parts for score in part.repeats),
     )
+
+
+def _latest(scores: Iterable[Score]) -> tuple[Score, ...]:
+    return tuple({(score.question_id, score.metric, score.repeat): score for score in scores}.values())
 
 
 def delete_blocks(storage: Storage, name: str, trial_id: str) -> None:
@@ -158,8 +165,11 @@ def load_experiment(name: str, settings: Settings | None = None) -> ExperimentRe
         known = ", ".join(experiment_names(storage)) or "none"
         raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {known}")
     manifest = load_manifest(storage, name)
-    found = load_results(storage, name, [Trial(**planned) for planned in manifest["trials"]])
-    return ExperimentResult(name, manifest, tuple(found), tuple(load_usage(storage, name)))
+    found, baselines = (
+        tuple(load_results(storage, name, [Trial(**planned) for planned in manifest.get(part, [])]))
+        for part in ("trials", "baselines")
+    )
+    return ExperimentResult(name, manifest, found, tuple(load_usage(storage, name)), baselines)
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
@@ -252,9 +262,8 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _evaluation(data: Mapping[str, Any]) -> Evaluation:
-    return Evaluation(
-        tuple(_answer(answer) for answer in data["answers"]), tuple(Score(**score) for score in data["scores"])
-    )
+    scores, repeats = (tuple(Score(**score) for score in data.get(part, [])) for part in ("scores", "repeats"))
+    return Evaluation(tuple(_answer(answer) for answer in data["answers"]), scores, repeats)
 
 
 def _answer(data: Mapping[str, Any]) -> Answer:

@@ -14,6 +14,7 @@ from lab import LAB_KEY, Lab, Ran
 from model_servers import ModelServer, free_port, offline_models
 from ray_cluster import RayCluster, RayNode, wait_for
 
+from dream.comparison import compare, leaderboard
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.evaluator import METRICS
 from dream.experiment import run_experiment
@@ -25,6 +26,9 @@ from dream.storage import open_storage
 from dream.tracking import track
 
 pytestmark = pytest.mark.usefixtures("on_ray")
+
+
+SMALL_SPACE = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
 
 
 def one_trial(method: str = "chunks_with_overlap", embed_model: str = "embed-small@x") -> SearchSpace:
@@ -152,6 +156,80 @@ def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tr
     assert lines[-1].endswith("dream track half")
     assert not any("a-password" in line for line in lines)
     assert_tracked(replace(settings, mlflow_tracking_uri=f"sqlite:///{tmp_path}/later.db"), outcome)
+
+
+@pytest.fixture(scope="module")
+def sliced(lab: Lab, small_experiment: Ran) -> Ran:
+    """The small experiment again, with two questions judged twice and with baselines; one question of three is as a
+    user's own would be, without reference contexts."""
+    first, second, third = small_questions(small_experiment)
+    golden = GoldenDataset((first, second, replace(third, reference_contexts=())))
+    lines: list[str] = []
+    outcome = run_experiment(
+        SMALL_SPACE, name="sliced", golden_dataset=golden, judge_repeats=2, judge_repeat_questions=2, baselines=True,
+        settings=lab.settings, show=lines.append,
+    )  # fmt: skip
+    return Ran(outcome, lines)
+
+
+def test_a_slice_is_judged_again_in_every_trial(lab: Lab, sliced: Ran):
+    assert load_experiment("sliced", lab.settings) == sliced.outcome
+    questions = sliced.outcome.manifest["repeats"]["question_ids"]
+    assert len(questions) == 2
+    for result in sliced.outcome.results:
+        assert result.error is None
+        assert {(score.question_id, score.metric, score.repeat) for score in result.evaluation.repeats} == {
+            (question, metric, 1) for question in questions for metric in METRICS if metric != "answer_similarity"
+        }
+        assert len(result.evaluation.answers) == 3
+    (noise,) = compare(sliced.outcome).noise
+    assert (noise.n_questions, noise.n_trials, noise.judge) == (2, 2, 0)  # the offline judge always says the same
+
+
+def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: Ran):
+    closed_book, oracle = sliced.outcome.baselines
+    assert [closed_book.trial.name, oracle.trial.name] == ["closed_book + llm-small@x", "oracle + llm-small@x"]
+    assert [len(one.evaluation.answers) for one in sliced.outcome.baselines] == [3, 2]
+    assert "  1 of 3 questions have no reference contexts: the oracle is not asked them" in sliced.lines
+    assert any(line.startswith("  11 of 11 questions (") for line in sliced.lines)  # 2 trials x 3, 3 and 2
+    for one in sliced.outcome.baselines:
+        assert one.error is None
+        assert {(row["trial"], row["stage"]) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
+        assert one.evaluation.repeats == ()
+    found = compare(sliced.outcome)
+    assert set(found.losses) == {result.trial.id for result in sliced.outcome.results}
+    assert all(len(split.questions) == 2 for split in found.losses.values())
+    assert {row["trial_id"] for row in leaderboard(sliced.outcome).to_dict("records")} == set(found.losses)
+
+
+def test_what_was_planned_is_what_was_called(sliced: Ran):
+    """Calls of each model and stage within 10 %, or within the two that few questions leave open."""
+    planned: dict[tuple[str, str], int] = {}
+    for row in sliced.outcome.manifest["plan"]["calls"]:
+        planned[row["model"], row["stage"]] = row["calls"]
+    actual = dict.fromkeys(planned, 0)
+    for row in sliced.outcome.usage:
+        if row["stage"] != "check":
+            actual[f"{row['model']}@x", row["stage"]] += row["calls"]
+    assert planned["judge@x", "judge"] > 80
+    assert {key: planned[key] for key in planned if abs(planned[key] - actual[key]) > max(0.1 * actual[key], 2)} == {}
+
+
+def test_repeats_and_baselines_are_added_to_a_finished_experiment_and_only_they_are_paid(lab: Lab, sliced: Ran):
+    one = sliced.outcome
+    lab.models.reset()
+    added = run_experiment(resume="sliced", judge_repeats=3, judge_repeat_questions=2, settings=lab.settings, show=None)
+    sent = {model: row["calls"] for model, row in lab.models.counters()["by_model"].items()}
+    judged = sum(row["calls"] for row in added.usage if row["model"] == "judge" and row["stage"] == "judge")
+    before = sum(row["calls"] for row in one.usage if row["model"] == "judge" and row["stage"] == "judge")
+    assert judged > before
+    assert sent["judge"] <= judged - before + 1  # the check of the model
+    assert sent.get("llm-small", 0) <= 1  # no answer is asked for again
+    for old, new in zip((*one.results, *one.baselines), (*added.results, *added.baselines), strict=True):
+        assert (new.evaluation.answers, new.evaluation.scores) == (old.evaluation.answers, old.evaluation.scores)
+        assert set(new.evaluation.repeats) >= set(old.evaluation.repeats)
+    assert {score.repeat for result in added.results for score in result.evaluation.repeats} == {1, 2}
+    assert load_experiment("sliced", lab.settings) == added
 
 
 def assert_tracked(settings, outcome):

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from gate import Gate
 from lab import Lab, Ran, S3Server
-from ray_cluster import wait_for
+from ray_cluster import RayCluster, wait_for
 
 from dream.errors import ConfigurationError
 from dream.experiment import run_experiment
@@ -156,6 +156,27 @@ class TestBadDays:
         time.sleep(SECONDS_AWAY)
         for gate in gates:
             gate.open()
+
+    @pytest.mark.skipif(not LONG, reason="Ray takes half a minute to learn of a killed node: LONG_BAD_DAYS=1")
+    def test_a_killed_node_is_done_without(
+        self, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, ray_cluster: RayCluster, tmp_path: Path
+    ):
+        killed: list[int] = []
+
+        def kill() -> None:
+            wait_for(lambda: lab.models.chat_calls() > 20 and node.pids("ray::ImplicitFunc"), 120)
+            for pid in node.pids():
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+        with ray_cluster.second_node() as node, faulty(lab, "node", chat_latency_ms=1000) as show:
+            killer = threading.Thread(target=kill)
+            killer.start()
+            outcome = run(lab, golden, "node", show, DREAM_CACHE_URI=str(tmp_path), MLFLOW_TRACKING_URI="")
+            killer.join()
+        assert killed
+        assert numbers(outcome) == numbers(faultless)
+        assert first_answers(outcome) == paid(lab) == first_answers(faultless)
 
     def test_a_spent_budget_stops_and_a_higher_one_goes_on(
         self, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, tmp_path: Path
