@@ -83,6 +83,8 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
 def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:
     """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
     tables = {"results.json": results_table(experiment)}
+    if experiment.baselines:
+        tables["baselines.json"] = pandas.DataFrame([trial_row(result) for result in experiment.baselines])
     if experiment.usage:
         tables["usage.json"] = usage_table(experiment.usage)
     if experiment.usage and "plan" in experiment.manifest:

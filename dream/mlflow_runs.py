@@ -74,9 +74,10 @@ class RunLog:
 
     def finish(self, experiment: ExperimentResult) -> str:
         """Log all trials, the tables, pictures and description of the parent run, and close it; returns its id."""
-        contents = [self._clean(result_to_json(result)) for result in experiment.results]
-        cleaned = tuple(result_from_json(content) for content in contents)
-        experiment = replace(experiment, manifest=self._manifest, results=cleaned)
+        everything = (*experiment.results, *experiment.baselines)
+        contents = [self._clean(result_to_json(result)) for result in everything]
+        cleaned, n = tuple(map(result_from_json, contents)), len(experiment.results)
+        experiment = replace(experiment, manifest=self._manifest, results=cleaned[:n], baselines=cleaned[n:])
         children = {result.trial.id: self.trial(result) for result in experiment.results}
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
@@ -236,7 +237,7 @@ def status_of(result: TrialResult) -> str:
 
 def experiment_status(experiment: ExperimentResult) -> str:
     """The parent's state: KILLED where trials were stopped, FAILED where none has a result, else FINISHED."""
-    if any(_was_stopped(result) for result in experiment.results):
+    if any(map(_was_stopped, (*experiment.results, *experiment.baselines))):
         return "KILLED"
     return "FAILED" if all(result.error for result in experiment.results) else "FINISHED"
 

@@ -158,7 +158,8 @@ class QuestionTrace:
         generate.attributes = {"mlflow.llm.model": trial.llm_identifier, **untimed}
         if tokens := self._tokens():
             generate.attributes["mlflow.chat.tokenUsage"] = tokens
-        return [retrieve, generate]
+        # an LLM that answers without passages, as a baseline, retrieves nothing
+        return [retrieve, generate] if answer.contexts or answer.error else [generate]
 
     def _tokens(self) -> dict[str, int] | None:
         given, made = self.answer.prompt_tokens, self.answer.completion_tokens

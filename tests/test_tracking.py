@@ -119,7 +119,9 @@ class Kept:
 
 
 @pytest.fixture
-def settings(home: Settings, mlflow_server: MlflowServer) -> Settings:
+def settings(home: Settings, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Those of a user of the server; however busy this machine is, a wait for it is not told."""
+    monkeypatch.setattr("dream.tracking.SILENT_SECONDS", 60)
     return replace(home, mlflow_tracking_uri=mlflow_server.url)
 
 
@@ -224,6 +226,7 @@ def test_a_trial_that_is_gone_from_storage_is_told_from_a_failed_one(settings: S
 def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflow_server: MlflowServer):
     row = {"model": "llm-small@x", "stage": "answer", "calls": 5, "usd": None}
     outcome = experiment("choice", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)], plan={"calls": [row]})
+    outcome = replace(outcome, baselines=(finished(Trial("closed_book", "llm-small@x", ""), 0.125),))
     track(outcome, settings)
     kept = Kept(mlflow_server, "choice")
     parent = kept.parent
@@ -237,6 +240,7 @@ def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflo
     assert parent.data.metrics["cost/usd"] == 0.5
     assert [one["answer_correctness"] for one in kept.table(parent, "leaderboard.json")] == [0.75, 0.25]
     assert [one["LLM"] for one in kept.table(parent, "leaderboard.json")] == ["llm-large@x", "llm-small@x"]
+    assert [one["answer_correctness"] for one in kept.table(parent, "baselines.json")] == [0.125]
     assert [(one["calls"], one["usd"]) for one in kept.table(parent, "usage.json")] == [(3, 0.25), (3, 0.25)]
     (planned, *_) = kept.table(parent, "plan_against_actual.json")
     assert (planned["planned calls"], planned["planned USD"]) == (5, None)
@@ -380,20 +384,20 @@ def test_traces_of_a_replaced_run_go_with_it(settings: Settings, mlflow_server: 
     assert [row["answer_correctness"] for row in kept.table(kept.parent, "results.json")] == [0.75, 0.5]
 
 
-def test_no_secret_reaches_the_server(home: Settings, mlflow_server: MlflowServer):
+def test_no_secret_reaches_the_server(settings: Settings, mlflow_server: MlflowServer):
     environment = {
-        "DREAM_HOME": home.home,
+        "DREAM_HOME": settings.home,
         "DREAM_ENDPOINT_X_BASE_URL": "http://models.example/v1",
         "DREAM_ENDPOINT_X_API_KEY": LAB_KEY,
         "MLFLOW_TRACKING_URI": mlflow_server.url.replace("://", "://dream:a-database-password@"),
     }
-    settings = Settings.from_environment(environment)
+    with_secrets = Settings.from_environment(environment)
     talkative = finished(TRIALS[0])
     answers = (replace(talkative.evaluation.answers[0], text=None, error=f"refused {LAB_KEY}"),)
     rows = (replace(talkative.evaluation.scores[0], error=f"401 {LAB_KEY}"),)
     partly = replace(talkative, evaluation=Evaluation(answers, rows))
     outcome = experiment("secret", [partly, TrialResult(TRIALS[1], error=f"AuthenticationError: {LAB_KEY}")])
-    assert run_through(settings, outcome, outcome.results) == []
+    assert run_through(with_secrets, outcome, outcome.results) == []
     files = [path for path in mlflow_server.folder.rglob("*") if path.is_file()]
     contents = {str(path): path.read_bytes() for path in files}
     assert any(b"AuthenticationError: ***" in content for content in contents.values())
