@@ -15,7 +15,7 @@ from dream.passages import count_tokens, passages
 from dream.query_engines import (
     CONTEXT_TOKENS,
     RAG_METHODS,
-    _query_engine,
+    answer_from,
     find_rag_method,
     query_engine_picker,
     rag_method,
@@ -219,7 +219,7 @@ def test_a_new_method_is_one_decorated_function(door, sample_index):
     def single_chunk(index, llm, *, top_k, context_tokens):
         from dream.passages import ContextBudget
 
-        return _query_engine(
+        return answer_from(
             index.as_retriever(similarity_top_k=top_k), llm, ContextBudget(context_tokens=context_tokens)
         )
 
