@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dream import doors, results, tracking
+from dream import doors, results
 from dream.errors import ServiceError, StorageError
 from dream.evaluator import joined
 from dream.meter import add_usage
@@ -20,7 +20,9 @@ from dream.planned_calls import plan_against_actual
 from dream.records import Evaluation, ExperimentResult, TrialResult
 from dream.settings import Settings
 from dream.storage import Storage
-from dream.work import Work
+
+if TYPE_CHECKING:
+    from dream.work import Work
 
 POLL_SECONDS = 0.5
 # how long storage may be away before the experiment is given up
@@ -76,7 +78,7 @@ class Recorder:
 
     name: str
     manifest: Mapping[str, Any]
-    work: Work
+    work: "Work"
     storage: Storage
     settings: Settings
     show: Callable[[str], None]
@@ -92,7 +94,9 @@ class Recorder:
         self._usage = add_usage(self.usage_before)
         self._started = time.monotonic()
         self._shown = sum(self._questions.values())
-        self._tracker = tracking.Tracker(self.settings, self.manifest, self.show)
+        from dream.tracking import Tracker  # it brings the statistics, which no worker needs
+
+        self._tracker = Tracker(self.settings, self.manifest, self.show)
         done = f", {self._shown} answers are there already" if self._shown else ""
         self.show(f"{self.name}: {len(self.work.trials)} trials x {len(self.work.questions)} questions{done}")
         for line in self.work.notes:
