@@ -100,7 +100,8 @@ def run_experiment(
         judge_repeat_questions: to how many questions; the same for all trials, spread over the source documents.
         baselines: let each LLM also answer without any context and with the reference contexts, so that
             `dream.losses` tells how much retrieval lost and how much generation. They are not ranked.
-        max_concurrent_trials: by default one for each CPU of the cluster.
+        max_concurrent_trials: by default one for each CPU of the cluster, which serves some dozens of questions at a
+            time; more cost a process each, and help where models are slow and questions few.
         show: takes a line of progress at a time; None for silence.
 
     Returns:
@@ -144,7 +145,7 @@ def run_experiment(
         )
         if to_run:
             indexes.start(work.shared.documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
-            _tune(to_run, work.shared, recorder, max_concurrent_trials or ray_cluster.cpus)
+            _tune(to_run, work.shared, recorder, ray_cluster.cpus, max_concurrent_trials)
         return recorder.finish()
 
 
@@ -207,16 +208,19 @@ def _means(evaluation: Evaluation | None) -> dict[str, float]:
     return {summary.metric: summary.mean for summary in summaries if summary.mean is not None}
 
 
-def _tune(trials: Sequence[Trial], shared: Shared, recorder: Recorder, max_concurrent_trials: int) -> None:
+def _tune(
+    trials: Sequence[Trial], shared: Shared, recorder: Recorder, cpus: int, max_concurrent_trials: int | None
+) -> None:
     import ray
     from ray import tune
 
+    at_once = max_concurrent_trials or cpus
     mailbox = ray.remote(Mailbox).options(max_concurrency=1000, **cluster.ON_HEAD).remote(dict(recorder.partly))
     trainable = tune.with_parameters(_trainable, shared=shared, mailbox=mailbox)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
+        tune.with_resources(trainable, {"cpu": min(1.0, cpus / at_once)}),
         param_space={"trial": tune.grid_search([trial.config() for trial in trials])},
-        tune_config=tune.TuneConfig(max_concurrent_trials=max_concurrent_trials, reuse_actors=True),
+        tune_config=tune.TuneConfig(max_concurrent_trials=at_once, reuse_actors=True),
         run_config=tune.RunConfig(
             name=recorder.name,
             storage_path=f"{tempfile.gettempdir()}/dream-tune",

@@ -33,17 +33,21 @@ def measure(sizes: Sizes) -> str:
                 "unscored": run.output["unscored"],
             }
         )
-    more_calls = runs[1].counters["calls"] - runs[0].counters["calls"]
-    each = (runs[1].cpu - runs[0].cpu) / more_calls * 1000
+    more_cpu = (runs[1].cpu - runs[0].cpu) * 1000
+    made, paid = (
+        more_cpu / (count(runs[1]) - count(runs[0]))
+        for count in (lambda run: run.output["metered"]["calls"], lambda run: run.counters["calls"])
+    )
     first = runs[0].seconds_to_first_question()
     explanation = (
         "12 trials, no latency. A further model call costs what the larger run costs more, by the calls that it makes "
-        "more: client, transport, gateway, ragas and LlamaIndex, without the start of processes. `calls` are those "
-        "that arrive at the provider; what a cache answers is not among them, its CPU is. "
-        "The metered ones are those of DREAM's own meter, without its check of the models."
+        "more: client, transport, gateway, ragas, LlamaIndex and MLflow, without the start of processes. `calls` are "
+        "those that arrive at the provider. `metered calls` are all that trials made, answered by the provider or from "
+        "the cache, each with the same work before the gateway (DREAM's check of the models is not among them)."
     )
     goals = [
-        goal("CPU milliseconds of a further model call, all in, under 8", each, each < 8),
+        goal("CPU milliseconds of a further model call, all in, under 8", made, made < 8),
+        f"- The same by calls that reached the provider: {paid:.1f} ms.",
         goal("seconds from the cold start to the first answered question under 15", first, bool(first and first < 15)),
     ]
     return "\n\n".join([explanation, table(rows), "\n".join(goals)])
