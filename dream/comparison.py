@@ -77,6 +77,12 @@ class Comparison:
         return next(one for one in self.standings if one.trial.id == self.recommendation.trial.id)
 
 
+def default_metric(experiment: ExperimentResult) -> str:
+    """What to rank by where nobody says: answer correctness, or the first metric where that was not scored."""
+    metrics = experiment.manifest["metrics"]
+    return DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
+
+
 def compare(
     experiment: ExperimentResult,
     metric: str = DEFAULT_METRIC,

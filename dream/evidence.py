@@ -5,16 +5,16 @@ price, is left out and never 0.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas
 
-from dream.comparison import DEFAULT_METRIC, OFFLINE, Comparison, compare, leaderboard_of, verdict_of
+from dream.comparison import DEFAULT_METRIC, OFFLINE, Comparison, compare, default_metric, leaderboard_of, verdict_of
 from dream.costs import running_cost
 from dream.errors import explain
-from dream.meter import add_usage
+from dream.meter import add_usage, known_sum
 from dream.planned_calls import plan_against_actual
 from dream.plots import all_figures
 from dream.records import ExperimentResult, TrialResult
@@ -31,9 +31,8 @@ _USAGE_COLUMNS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens
 
 def try_to_compare(experiment: ExperimentResult) -> tuple[Comparison | None, str]:
     """The comparison, or why there is none: evidence is logged in either case."""
-    metrics = experiment.manifest["metrics"]
     try:
-        return compare(experiment, DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]), ""
+        return compare(experiment, default_metric(experiment)), ""
     except Exception as error:  # noqa: BLE001 - whatever it is, the trials' results must not be lost for it
         return None, explain(error)
 
@@ -185,17 +184,11 @@ def _totals(usage: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     if not usage:
         return {}
     return {
-        "cost/model_calls": _sum(usage, lambda row: row.get("calls")),
-        "cost/cached_calls": _sum(usage, lambda row: row.get("cached")),
-        "cost/tokens": _sum(usage, lambda row: row["prompt_tokens"] + row["completion_tokens"]),
-        "cost/usd": _sum(usage, lambda row: row.get("usd")),
+        "cost/model_calls": known_sum(row.get("calls") for row in usage),
+        "cost/cached_calls": known_sum(row.get("cached") for row in usage),
+        "cost/tokens": known_sum(row["prompt_tokens"] + row["completion_tokens"] for row in usage),
+        "cost/usd": known_sum(row.get("usd") for row in usage),
     }
-
-
-def _sum(usage: Iterable[Mapping[str, Any]], value_of: Callable[[Mapping[str, Any]], float | None]) -> float | None:
-    """A sum, None where a part of it is not known."""
-    values = [value_of(row) for row in usage]
-    return None if None in values else sum(value for value in values if value is not None)
 
 
 def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy
 import pandas
 
 from dream.comparison import Comparison
-from dream.meter import CHECK_STAGE, add_usage
+from dream.meter import CHECK_STAGE, add_usage, known_sum
 from dream.page import Case, Facts, Fold, Note, Section, Table, Text
 from dream.planned_calls import plan_against_actual
 from dream.records import Answer, ExperimentResult, Passage, Score, TrialResult
@@ -189,7 +189,7 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
     if not metered:
         return Section("cost", "What it cost", [Note("Not known: no model call of this experiment was metered.")])
     rows = sorted(add_usage([{**row, "trial": ""} for row in metered]), key=_by_stage)
-    usd = None if any(row["usd"] is None for row in rows) else sum(row["usd"] for row in rows)
+    usd = known_sum(row["usd"] for row in rows)
     paid = "Paid: USD unknown, since the price of a model is not known (DREAM_PRICES)." if usd is None else (
         f"Paid: USD {_usd(usd)}."
     )  # fmt: skip
@@ -214,7 +214,7 @@ def _usage_table(rows: list[dict[str, Any]]) -> Table:
     cells = [_usage_row(row) for row in rows]
     if len(rows) > 1:
         total = {name: sum(row[name] for row in rows) for name in (*_COUNTS, "prompt_tokens", "completion_tokens")}
-        usd = None if any(row["usd"] is None for row in rows) else sum(row["usd"] for row in rows)
+        usd = known_sum(row["usd"] for row in rows)
         cells.append(_usage_row({**total, "model": "all", "endpoint": "", "stage": "", "usd": usd}))
     return Table("Model calls by model and stage", columns, cells, frozenset(columns[3:]))
 

@@ -59,6 +59,17 @@ class Usage:
             self.usd = _sum(self.usd, usd)
 
 
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """A sum, None where a part of it is not known.
+
+    Example:
+        >>> known_sum([1.5, 0.5]), known_sum([1.5, None]), known_sum([])
+        (2.0, None, 0)
+    """
+    parts = list(values)
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
 def add_usage(*tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of several meters as one: those of the same endpoint, model, stage and trial are summed."""
     rows: dict[tuple[str, ...], dict[str, Any]] = {}

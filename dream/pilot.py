@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dream import results
-from dream.comparison import DEFAULT_METRIC, compare
+from dream.comparison import compare, default_metric
 from dream.errors import DreamError
 from dream.power import Power, plan_power
 from dream.records import ExperimentResult, GoldenDataset
@@ -59,8 +59,7 @@ def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
 
 
 def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
-    metrics = pilot.manifest["metrics"]
-    metric = DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
+    metric = default_metric(pilot)
     found = compare(pilot, metric)
     if found.power is None:
         reason = "its ranked trials do not differ" if len(found.ranked) > 1 else "it has a single ranked trial"

@@ -16,6 +16,7 @@ from dream.evaluator import COMPUTED, METRICS, STRICTNESS, Repeats
 from dream.index_access import index_spec
 from dream.index_store import documents_digest, is_stored
 from dream.indexes import chunk, texts_to_embed
+from dream.meter import known_sum
 from dream.models import EMBED_BATCH_SIZE
 from dream.passages import count_tokens
 from dream.planned_calls import Counter, PlannedCalls
@@ -110,7 +111,7 @@ def plan_of(work: Work, settings: Settings, but: str = "") -> Plan:
     for trial in work.everything:
         _count_trial(trial, work, before.get(trial.id), counter)
     rows = counter.rows()
-    usd = None if any(row.usd is None for row in rows) else sum(row.usd or 0.0 for row in rows)
+    usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in work.trials})
     n_trials, n = len(work.trials), len(work.questions)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), work.notes)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dream.arms import fair_arms
-from dream.comparison import DEFAULT_METRIC, OFFLINE, Comparison, compare
+from dream.comparison import OFFLINE, Comparison, compare, default_metric
 from dream.errors import DataError
 from dream.findings import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
 from dream.page import (
@@ -47,9 +47,8 @@ def report_html(experiment: ExperimentResult, comparison: Comparison | None = No
     no trial can be ranked, the page says why and what failed.
     """
     if comparison is None:
-        metrics = experiment.manifest["metrics"]
         try:
-            comparison = compare(experiment, DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0])
+            comparison = compare(experiment, default_metric(experiment))
         except DataError as error:
             return failure_html(experiment, str(error))
     return render(_page(experiment, [one for make in SECTIONS if (one := make(experiment, comparison))]))
