@@ -216,8 +216,8 @@ def _space(options: argparse.Namespace, settings: Settings) -> "SearchSpace | No
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from dream.evaluator import METRICS
     from dream.golden_dataset import load_golden_dataset
+    from dream.metrics import METRICS
     from dream.pilot import planned_power
     from dream.plan import plan
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError, end_of_all, explain
 from dream.loop import run_async
+from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.records import Answer, Evaluation, GoldenQuestion, Score
 from dream.settings import prepare_libraries
 from dream.transport import CallTimes, call_times
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 
     from dream.judge import Judge
 
-METRICS = (
-    "faithfulness",
-    "answer_relevancy",
-    "context_precision",
-    "context_recall",
-    "answer_correctness",
-    "answer_similarity",
-)
-# Computed from embeddings: asking again gives the same number, so these have no judge noise.
-COMPUTED = ("answer_similarity",)
 MAX_CONCURRENT_QUESTIONS = 64
 BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
@@ -151,13 +142,6 @@ def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
         tuple(score for part in parts for score in part.scores),
         tuple(score for part in parts for score in part.repeats),
     )
-
-
-def check_metrics(metrics: Sequence[str]) -> None:
-    """Raise a ConfigurationError if a metric is unknown, named twice, or none is named."""
-    unknown = sorted(set(metrics) - set(METRICS))
-    if unknown or not metrics or len(set(metrics)) != len(metrics):
-        raise ConfigurationError(f"metrics={list(metrics)}: name each at most once, of: {', '.join(METRICS)}")
 
 
 @dataclass

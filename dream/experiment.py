@@ -94,7 +94,7 @@ def run_experiment(
             except that repeats and baselines may be added.
         golden_dataset: the name of one in storage (by default "golden"), or the dataset itself.
         documents_uri: where the documents are, by default `settings.documents_uri`.
-        metrics: names in `dream.evaluator.METRICS`, by default all.
+        metrics: names in `dream.metrics.METRICS`, by default all.
         judge_repeats: how often the answers to some questions are judged, 1 for once; from 2 on `dream.noise` tells
             how much of the differences between trials is the judge. Answers are not asked for again.
         judge_repeat_questions: to how many questions; the same for all trials, spread over the source documents.

@@ -84,7 +84,7 @@ class IndexAccess(ABC):
         """Begin to build all indexes of an experiment before trials ask for them; the number of distinct ones."""
         digest = documents_digest(documents)
         specs = {spec.key: spec for spec in (index_spec(digest, *request) for request in requests)}
-        if not all(self.call("is_kept", spec) for spec in specs.values()):
+        if any(self.call("kept_bytes", spec) is None for spec in specs.values()):
             self.call("take_documents", digest, *pack(documents))
         self.call("expect", list(specs.values()))
         return len(specs)

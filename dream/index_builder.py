@@ -1,4 +1,5 @@
-"""Builds each distinct index once, in steps that run as Ray tasks over the cluster, or in this process without Ray.
+"""Builds each distinct index once, in steps that run as Ray tasks over the cluster, or in this process: without Ray,
+and for documents so few that starting processes would take longer than the work.
 
     found in storage? --no--> chunk (a step for each batch of documents) --> embed (a step for each part of the
     texts) --> finish: joined, stored, shared
@@ -22,7 +23,7 @@ import pyarrow
 
 from dream import cluster, doors
 from dream.errors import DreamError, ServiceError, StorageError, explain
-from dream.index_store import IndexData, IndexSpec, is_stored, join, load_index, save_index
+from dream.index_store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.indexes import chunk, embed, no_text, texts_to_embed, together
 from dream.models import embed_model_picker
 from dream.storage import Storage
@@ -31,6 +32,8 @@ BUILDS_AT_ONCE = 3
 THREADS = 4
 TEXTS_A_STEP = 2048
 CHARACTERS_A_BATCH = 2_000_000
+# documents (packed) and kept indexes up to these sizes are the builder's own work
+FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
 LINES_WAIT_SECONDS = 0.5
 STAGE = "embed"
 
@@ -42,7 +45,13 @@ class Steps(Protocol):
 
     async def run(self, step: Callable[..., tuple[Any, Any]], *arguments: Any, beside: bool = False) -> tuple: ...
 
-    def put(self, value: Any) -> Any: ...
+    def put(self, value: Any) -> Any:
+        """What steps take as the argument `value`."""
+        ...
+
+    def share(self, large: Any) -> Any:
+        """What trials take as the large result of a step."""
+        ...
 
     def report(self, builder: "IndexBuilder") -> Report: ...
 
@@ -59,8 +68,23 @@ class StepsHere:
     def put(self, value: Any) -> Any:
         return value
 
+    def share(self, large: Any) -> Any:
+        return large
+
     def report(self, builder: "IndexBuilder") -> Report:
         return builder.embedded
+
+
+class StepsInActor(StepsHere):
+    """Steps as threads of the builder's actor, for what is small; their data are shared through the object store."""
+
+    async def run(self, step: Callable[..., tuple[Any, Any]], *arguments: Any, beside: bool = False) -> tuple:
+        return await super().run(_on_worker, step, *arguments)
+
+    def share(self, large: Any) -> Any:
+        import ray
+
+        return ray.put(large)
 
 
 class StepsOnRay:
@@ -87,6 +111,9 @@ class StepsOnRay:
         import ray
 
         return ray.put(value)
+
+    def share(self, large: Any) -> Any:
+        return large  # a reference already
 
     def report(self, builder: "IndexBuilder") -> Report:
         import ray
@@ -130,10 +157,11 @@ class IndexBuilder:
     ) -> None:
         """`mark` is an object in `storage`: where it is not to be seen, the folder is one of another machine."""
         self._steps: Steps = StepsOnRay() if on_ray else StepsHere()
+        self._own_steps: Steps = StepsInActor() if on_ray else StepsHere()
         # A folder is seen on its own machine alone; S3 everywhere (`in_memory` then gives back the storage itself).
         self._beside = storage.in_memory(()) is not storage
         self._builds: dict[str, asyncio.Task] = {}
-        self._documents: dict[str, tuple[list[Any], int]] = {}
+        self._documents: dict[str, tuple[Steps, list[Any], int]] = {}
         self._numbers: dict[str, int] = {}
         self._progress: dict[str, _Progress] = {}
         self._lines: list[str] = []
@@ -155,7 +183,8 @@ class IndexBuilder:
     async def take_documents(self, digest: str, batches: Sequence[bytes], n_documents: int) -> None:
         """Keep documents, packed by `pack`, for the indexes that will be made of them."""
         if digest not in self._documents:
-            self._documents[digest] = [self._steps.put(batch) for batch in batches], n_documents
+            steps = self._own_steps if sum(map(len, batches)) <= FEW_DOCUMENTS_BYTES else self._steps
+            self._documents[digest] = steps, [steps.put(batch) for batch in batches], n_documents
 
     async def expect(self, specs: Sequence[IndexSpec]) -> None:
         """Number the indexes of an experiment and begin to build them in this order, before anybody asks."""
@@ -188,12 +217,9 @@ class IndexBuilder:
         if now * 5 // progress.total > before * 5 // progress.total:
             self._tell(key, f"{now:,} of {progress.total:,} texts")
 
-    async def is_kept(self, spec: IndexSpec) -> bool:
-        """Whether the index is in storage already, so that its documents are not needed."""
-        try:
-            return self._storage is not None and await asyncio.to_thread(is_stored, self._storage, spec)
-        except StorageError:
-            return False
+    async def kept_bytes(self, spec: IndexSpec) -> int | None:
+        """The size of an index that is in storage already, so that its documents are not needed; None where none is."""
+        return None if self._storage is None else await asyncio.to_thread(stored_bytes, self._storage, spec)
 
     def _forget_failed(self, key: str, done: asyncio.Task) -> None:
         if done.cancelled() or done.exception() or done.result() is None:
@@ -205,35 +231,34 @@ class IndexBuilder:
 
     async def _build(self, spec: IndexSpec) -> Any:
         async with self._room:
-            if self._storage is not None:
-                data, n_texts = await self._steps.run(load_step, self._storage, spec, beside=self._beside)
+            if (kept := await self.kept_bytes(spec)) is not None:
+                steps = self._own_steps if kept <= SMALL_INDEX_BYTES else self._steps
+                data, n_texts = await steps.run(load_step, self._storage, spec, beside=self._beside)
                 if n_texts is not None:
                     self._tell(spec.key, f"{n_texts:,} texts, kept from before")
-                    return data
+                    return steps.share(data)
             if spec.documents not in self._documents:
                 return None
             return await self._make(spec)
 
     async def _make(self, spec: IndexSpec) -> Any:
         started = time.monotonic()
-        batches, n_documents = self._documents[spec.documents]
-        chunked = await together(self._steps.run(chunk_step, batch, spec) for batch in batches)
+        steps, batches, n_documents = self._documents[spec.documents]
+        chunked = await together(steps.run(chunk_step, batch, spec) for batch in batches)
         total = sum(n_texts for _, n_texts in chunked)
         if not total:
             raise no_text(n_documents, spec.chunker, spec.parameters)
         self._progress[spec.key] = _Progress(total, {})
-        report = self._steps.report(self)
+        report = steps.report(self)
         embedded = await together(
-            self._steps.run(embed_step, nodes, spec, start, report, i)
+            steps.run(embed_step, nodes, spec, start, report, i)
             for i, (nodes, n_texts) in enumerate(chunked)
             for start in range(0, n_texts, TEXTS_A_STEP)
         )
         large = [nodes for nodes, _ in chunked] + [vectors for vectors, _ in embedded]
-        data, problem = await self._steps.run(
-            finish_step, self._storage, spec, len(chunked), *large, beside=self._beside
-        )
+        data, problem = await steps.run(finish_step, self._storage, spec, len(chunked), *large, beside=self._beside)
         self._tell(spec.key, f"{total:,} texts, built in {time.monotonic() - started:.1f} s{problem}")
-        return data
+        return steps.share(data)
 
 
 def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:

@@ -21,6 +21,7 @@ import pyarrow
 from pyarrow import parquet
 
 from dream import files
+from dream.errors import DreamError
 from dream.records import digest
 from dream.storage import Storage
 
@@ -127,6 +128,15 @@ def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
 def is_stored(storage: Storage, spec: IndexSpec) -> bool:
     """Whether storage holds a finished index of this key; whether it is whole is seen when it is loaded."""
     return storage.exists(f"{FOLDER}/{spec.key}/{MANIFEST}")
+
+
+def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
+    """The size of an index in storage; None where there is none of this key, or storage cannot be read."""
+    try:
+        manifest = storage.read_json(f"{FOLDER}/{spec.key}/{MANIFEST}")
+        return sum(int(file["bytes"]) for file in manifest["files"].values())
+    except (DreamError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:

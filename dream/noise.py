@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from dream.errors import DataError
-from dream.evaluator import COMPUTED
+from dream.metrics import COMPUTED
 from dream.paired import Floats
 from dream.records import ExperimentResult, TrialResult
 

@@ -1,6 +1,7 @@
 """From retrieved nodes to the passages that the LLM reads: no text twice, and no more than a token budget."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.retrievers import AutoMergingRetriever
@@ -11,6 +12,7 @@ from llama_index.core.utils import get_tokenizer
 from dream.records import Passage
 
 
+@lru_cache(maxsize=4096)
 def count_tokens(text: str) -> int:
     """Tokens of a text by tiktoken's cl100k_base, whatever the model: one ruler for all trials."""
     return len(get_tokenizer()(text))

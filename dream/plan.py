@@ -12,11 +12,12 @@ import pandas
 
 from dream import doors, results
 from dream.baselines import metrics_of
-from dream.evaluator import COMPUTED, METRICS, STRICTNESS, Repeats
+from dream.evaluator import STRICTNESS, Repeats
 from dream.index_access import index_spec
 from dream.index_store import documents_digest, is_stored
 from dream.indexes import chunk, texts_to_embed
 from dream.meter import known_sum
+from dream.metrics import COMPUTED, EMBEDDED, METRICS
 from dream.models import EMBED_BATCH_SIZE
 from dream.passages import count_tokens
 from dream.planned_calls import Counter, PlannedCalls
@@ -30,16 +31,8 @@ from dream.work import JUDGE_REPEAT_QUESTIONS, Asked, Work, repeats_of
 # How many passages an LLM reads for each hit that a method asks for, on the sample documents: windows that touch and
 # leaves that are merged become one.
 PASSAGES_A_HIT = {"sentence_window": 0.53, "hierarchical_automerging": 0.82}
-# Judge calls a question, where context_precision is one a passage more; and texts that are embedded for the metrics.
+# Judge calls a question, where context_precision is one a passage more.
 JUDGE_CALLS = {"faithfulness": 2, "answer_relevancy": STRICTNESS, "context_recall": 1, "answer_correctness": 3}
-DERIVED = "derived question"
-JUDGE_TEXTS = {
-    "answer_relevancy": ("question", DERIVED),
-    "answer_correctness": ("answer", "ground truth"),
-    "answer_similarity": ("answer", "ground truth"),
-}
-# Texts that are not asked for a second time, such as an answer that is the ground truth word for word.
-EQUAL_TEXTS = 0.1
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
 PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
 
@@ -142,11 +135,11 @@ def _count_judgements(
     a_question = sum(JUDGE_CALLS.get(name, 0) for name in metrics) + _passages(trial, metrics)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(work.shared.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
-    texts = {text for name in metrics for text in JUDGE_TEXTS.get(name, ())}
-    known = len(texts - {DERIVED}) if again else 0
-    embedded, kept = (round(count * (1 - EQUAL_TEXTS)) for count in (n * len(texts), n * known))
+    texts = {text for name in metrics for text in EMBEDDED.get(name, ())}
+    known, derived = bool(texts), "answer_relevancy" in metrics  # all that are known in one call, then the other
+    embedded, kept = n * (known + derived), n * known if again else 0
     cached = embedded if paid else kept
-    counter.add(work.shared.judge_embed_model, "judge", embedded, cached, embedded * SHORT_TEXT, 0)
+    counter.add(work.shared.judge_embed_model, "judge", embedded, cached, n * (len(texts) + derived) * SHORT_TEXT, 0)
 
 
 def _context_tokens(trial: Trial, questions: Sequence[GoldenQuestion]) -> int:

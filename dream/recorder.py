@@ -22,6 +22,7 @@ from dream.settings import Settings
 from dream.storage import Storage
 
 if TYPE_CHECKING:
+    from dream.tracking import Tracker
     from dream.work import Work
 
 POLL_SECONDS = 0.5
@@ -93,17 +94,17 @@ class Recorder:
         self._questions |= {trial_id: self._planned[trial_id] for trial_id in self.known}
         self._usage = add_usage(self.usage_before)
         self._started = time.monotonic()
+        self._tracker: Tracker | None = None
         self._shown = sum(self._questions.values())
-        from dream.tracking import Tracker  # it brings the statistics, which no worker needs
-
-        self._tracker = Tracker(self.settings, self.manifest, self.show)
         done = f", {self._shown} answers are there already" if self._shown else ""
         self.show(f"{self.name}: {len(self.work.trials)} trials x {len(self.work.questions)} questions{done}")
         for line in self.work.notes:
             self.show(f"  {line}")
 
     def take(self, letters: Sequence[tuple[str, Any]]) -> None:
-        """Keep what trials sent."""
+        """Keep what trials sent. MLflow is told from the first of it on: it would slow down the start of trials."""
+        if letters:
+            self._tracking()
         for kind, content in letters:
             if kind == "block":
                 self._block(*content)
@@ -131,7 +132,7 @@ class Recorder:
         if "plan" in self.manifest:
             table = plan_against_actual(self.manifest["plan"], self._usage)
             self.show(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
-        self._tracker.finish(outcome)
+        self._tracking().finish(outcome)
         if outcome.stopped:
             self.show(f"  {outcome.stopped.partition(': ')[2]}: dream run --resume {self.name}")
         return outcome
@@ -158,9 +159,16 @@ class Recorder:
         if result.trial.is_baseline:
             self.show(f"  baseline: {result.trial.name}: {state}")
             return
-        self._tracker.log_trial(result)
+        self._tracking().log_trial(result)
         done = sum(trial.id in self._results for trial in self.work.trials)
         self.show(f"  trial {done} of {len(self.work.trials)}: {result.trial.name}: {state}")
+
+    def _tracking(self) -> "Tracker":
+        if self._tracker is None:
+            from dream.tracking import Tracker  # it brings the statistics, which no worker needs
+
+            self._tracker = Tracker(self.settings, self.manifest, self.show)
+        return self._tracker
 
     def _read_meter(self) -> None:
         """What all runs together have used; in storage too, so that a budget outlives a killed driver."""

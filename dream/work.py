@@ -10,8 +10,9 @@ from dream import cluster, results
 from dream.baselines import baseline_trials, check_baseline_metrics, metrics_of, questions_of
 from dream.documents import load_documents
 from dream.errors import ConfigurationError, bullets
-from dream.evaluator import COMPUTED, JUDGED_ONCE, METRICS, Repeats, by_question, check_metrics
+from dream.evaluator import JUDGED_ONCE, Repeats, by_question
 from dream.golden_dataset import load_golden_dataset, question_from_json
+from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.models import check_identifiers, endpoint_urls
 from dream.records import CLOSED_BOOK, Evaluation, GoldenDataset, GoldenQuestion, Trial, TrialResult
 from dream.search_space import SearchSpace, default_search_space

@@ -10,8 +10,8 @@ from test_evaluator import GOLDEN, evaluate, make_engine
 
 from dream.baselines import baseline_engine, baseline_trials, metrics_of, questions_of
 from dream.comparison import compare, verdict_of
-from dream.evaluator import METRICS
 from dream.losses import losses_of
+from dream.metrics import METRICS
 from dream.models import llm_picker
 from dream.records import CLOSED_BOOK, ORACLE, Evaluation, ExperimentResult, Score, Trial, TrialResult
 

@@ -12,9 +12,10 @@ from model_servers import Reply, chat_reply, endpoint_settings, pages
 from dream import doors
 from dream.endpoints import MAX_ATTEMPTS
 from dream.errors import BudgetError, ConfigurationError
-from dream.evaluator import METRICS, evaluator
+from dream.evaluator import evaluator
 from dream.indexes import build_index
 from dream.loop import run_async
+from dream.metrics import METRICS
 from dream.models import TIMEOUT_SECONDS, embed_model_picker, llm_picker
 from dream.query_engines import query_engine_picker
 from dream.records import Evaluation, GoldenQuestion

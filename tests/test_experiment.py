@@ -16,8 +16,8 @@ from ray_cluster import RayCluster, RayNode, wait_for
 
 from dream.comparison import compare, leaderboard
 from dream.errors import ConfigurationError, DataError, ServiceError
-from dream.evaluator import METRICS
 from dream.experiment import run_experiment
+from dream.metrics import METRICS
 from dream.offline.process import OfflineServer
 from dream.records import GoldenDataset
 from dream.results import load_experiment

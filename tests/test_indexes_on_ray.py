@@ -1,6 +1,7 @@
 """Indexes on a real cluster, reached through Ray Client: built once for all, whatever is killed meanwhile."""
 
 import os
+import pickle
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ def ask_in_a_task(documents, trial: str):
     def work():
         index = get_index(documents, *CHUNKING, MODEL, trial=trial)
         found = index.as_retriever(similarity_top_k=3).retrieve("Where is buoy 7?")
-        return index.vector_store.client.flags.owndata, index.vector_store.client, [hit.node.text for hit in found]
+        return index.vector_store.client.flags.owndata, index.vector_store.client, [hit.node.get_content() for hit in found]
 
     return ray.remote(work).options(num_cpus=0).remote()
 
@@ -95,8 +96,22 @@ def test_a_later_experiment_loads_it(settings, documents, relay, lines):
     assert lines[-1].endswith("texts, kept from before")
 
 
-@pytest.mark.parametrize("victim", ["ray::dream-index-embed_step", "ray::IndexBuilder"])
-def test_a_killed_builder_is_replaced_by_another(victim, access, documents, relay, model_server, ray_cluster, lines):
+@pytest.fixture
+def many_documents():
+    """So many that their index is built in tasks, and not by the builder itself."""
+    lines = [f"Buoy {number} lies {number * 3} miles off the coast of Kell." for number in range(11_000)]
+    documents = pages("a.txt", *(" ".join(lines[start : start + 100]) for start in range(0, len(lines), 100)))
+    assert len(pickle.dumps(documents)) > index_builder.FEW_DOCUMENTS_BYTES
+    return documents
+
+
+@pytest.mark.parametrize(
+    ("victim", "which"), [("ray::dream-index-embed_step", "many_documents"), ("ray::IndexBuilder", "documents")]
+)
+def test_a_killed_builder_is_replaced_by_another(
+    victim, which, access, relay, model_server, ray_cluster, lines, request
+):
+    documents = request.getfixturevalue(which)
     model_server.faults(embedding_latency_ms=3000)
     killed = []
 

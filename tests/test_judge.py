@@ -7,9 +7,9 @@ import numpy
 import pytest
 from model_servers import Reply, chat_reply, forget_answers
 
-from dream.evaluator import METRICS
 from dream.judge import Judge
 from dream.loop import run_async
+from dream.metrics import METRICS
 from dream.records import Answer, GoldenQuestion, Passage
 
 QUESTION = GoldenQuestion(

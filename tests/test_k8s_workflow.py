@@ -13,7 +13,7 @@ import yaml
 from k8s_checks import objects, rendered
 
 from dream import compare_command
-from dream.evaluator import METRICS
+from dream.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,6 +13,7 @@ ROOMS = [
     "errors",
     "loop",
     "records",
+    "metrics",
     "settings",
     "versions",
     "files",
