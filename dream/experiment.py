@@ -134,11 +134,12 @@ def run_experiment(
         doors.opened(settings, spent_of(usage_before)),
         index_access.opened(settings, show) as indexes,
     ):
-        if to_run:
-            _check_models(to_run, work)
         manifest = {**before, **work.additions()} if before else work.manifest(name, ray_cluster)
-        if manifest != before and _can_plan(work, before):
-            manifest["plan"] = _planned(work, before, settings)
+        planned = _planned(work, before, settings) if manifest != before and _can_plan(work, before) else None
+        if to_run and not (planned and all(row["cached"] == row["calls"] for row in planned["calls"])):
+            _check_models(to_run, work)
+        if planned:
+            manifest["plan"] = planned
         results.save_manifest(storage, name, manifest)
         recorder = Recorder(
             name, manifest, work, storage, settings, show or (lambda line: None), known, partly, usage_before

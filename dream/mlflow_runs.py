@@ -243,7 +243,7 @@ def experiment_status(experiment: ExperimentResult) -> str:
 
 
 def _was_stopped(result: TrialResult) -> bool:
-    return result.error is not None and ("stopped at budget" in result.error or result.error.startswith("not finished"))
+    return result.stopped_at_budget or (result.error or "").startswith("not finished")
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":

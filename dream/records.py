@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dream.errors import BudgetError
+
 # The query engines of baselines, which are run beside the trials of an experiment and never ranked.
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"
 
@@ -192,6 +194,11 @@ class TrialResult:
     usage: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
 
+    @property
+    def stopped_at_budget(self) -> bool:
+        """Whether a ceiling ended it, so that it can go on where there is more to spend."""
+        return (self.error or "").startswith(BudgetError.__name__)
+
 
 @dataclass(frozen=True)
 class GoldenDataset:
@@ -224,5 +231,4 @@ class ExperimentResult:
     @property
     def stopped(self) -> str | None:
         """Why the experiment ended before it was done, such as its budget; None where it did not."""
-        errors = (result.error for result in (*self.results, *self.baselines) if result.error)
-        return next((error for error in errors if "stopped at budget" in error), None)
+        return next((one.error for one in (*self.results, *self.baselines) if one.stopped_at_budget), None)

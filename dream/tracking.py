@@ -26,15 +26,16 @@ class Tracker:
     def __init__(self, settings: Settings, manifest: Mapping[str, Any], show: Callable[[str], None]) -> None:
         self._settings, self._manifest, self._show = settings, manifest, show
         self._up = True
+        self._log: RunLog | None = None
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work, name="dream-mlflow", daemon=True)
         self._worker.start()
-        self._jobs.put(lambda: RunLog(settings, manifest).open())
+        self._jobs.put(lambda: self._run_log().open())
         self._say_what_is_traced()
 
     def log_trial(self, result: TrialResult) -> None:
         """Log a finished trial, soon."""
-        self._jobs.put(lambda: RunLog(self._settings, self._manifest).trial(result))
+        self._jobs.put(lambda: self._run_log().trial(result))
 
     def finish(self, experiment: ExperimentResult) -> None:
         """Log what is still missing and close the parent run; say where the results are if that fails."""
@@ -52,6 +53,12 @@ class Tracker:
         while (job := self._jobs.get()) is not None:
             if self._up:
                 self._try(job)
+
+    def _run_log(self) -> RunLog:
+        """The one of the thread, made in it."""
+        if self._log is None:
+            self._log = RunLog(self._settings, self._manifest)
+        return self._log
 
     def _try(self, log: Callable[[], object]) -> None:
         try:

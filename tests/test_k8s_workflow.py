@@ -72,6 +72,14 @@ def test_lists_become_repeated_options_and_fresh_answers_another_cache(tmp_path:
     assert calls == [[flags, "s3://dream-cache/fresh/mine"]]
 
 
+@pytest.mark.parametrize("step", ["plan", "run"])
+def test_repeats_and_baselines_are_planned_as_they_are_run(tmp_path: Path, step: str):
+    done, [[flags, _]] = run_step(tmp_path, step, judge_repeats="3", baselines="yes")
+    assert done.returncode == 0, done.stderr
+    assert flags[-3:] == ["--judge-repeats", "3", "--baselines"]
+    assert run_step(tmp_path, step)[1][0][0][-2:] == ["--golden", "samples"]
+
+
 def test_a_missing_golden_dataset_is_made_an_existing_one_kept_and_an_unreadable_one_never_replaced(tmp_path: Path):
     made = [[["golden", "--questions", "7", "--name", "g"], ""]]
     assert run_step(tmp_path, "golden", golden="g", questions="7", python_status="3")[1] == made
@@ -91,6 +99,7 @@ def test_sources_are_optional(tmp_path: Path):
 def test_a_parameter_is_never_read_as_shell(tmp_path: Path, step: str):
     evil = "$(touch owned);touch owned;`touch owned`"
     names = ("experiment", "sources", "golden", "questions", "query_engines", "llms", "rank_by", "baseline", "margin")
+    names += ("judge_repeats", "baselines")
     run_step(tmp_path, step, **dict.fromkeys(names, evil))
     assert not (tmp_path / "owned").exists()
 
