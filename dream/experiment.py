@@ -109,7 +109,8 @@ def run_experiment(
 
     Raises:
         ConfigurationError: for mistakes in the arguments, all at once, before any model is called.
-        ServiceError: when the cluster or a model does not answer, before any trial is started.
+        ServiceError: when the cluster or a model does not answer, before any trial is started. (Where all answers are
+            known from an earlier experiment, no model is asked.)
     """
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.experiments_uri, settings)
