@@ -66,7 +66,11 @@ def ask_in_a_task(documents, trial: str):
     def work():
         index = get_index(documents, *CHUNKING, MODEL, trial=trial)
         found = index.as_retriever(similarity_top_k=3).retrieve("Where is buoy 7?")
-        return index.vector_store.client.flags.owndata, index.vector_store.client, [hit.node.get_content() for hit in found]
+        return (
+            index.vector_store.client.flags.owndata,
+            index.vector_store.client,
+            [hit.node.get_content() for hit in found],
+        )
 
     return ray.remote(work).options(num_cpus=0).remote()
 
@@ -178,7 +182,7 @@ def test_a_folder_that_the_cluster_does_not_see_is_said(settings, documents, lin
 
 
 def test_a_grid_builds_each_distinct_index_once(lab: Lab, small_golden: GoldenDataset, ray_cluster: RayCluster):
-    """Four trials, two indexes; a second experiment of the same asks no model anything, not even whether it is there."""
+    """Four trials, two indexes; a second experiment of the same asks no model for anything, not even a word."""
     space = SearchSpace(["chunks_with_overlap", "sentence_window"], ["llm-small@x", "llm-large@x"], ["embed-small@x"])
     golden = GoldenDataset(small_golden.questions[:1], small_golden.uri)
     lines: list[str] = []
