@@ -257,6 +257,7 @@ def test_run_async_refuses_its_own_loop():
 
 
 def test_interrupting_the_wait_cancels_the_work():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     cancelled = threading.Event()
 
     async def press_the_stop_button() -> None:
@@ -269,8 +270,11 @@ def test_interrupting_the_wait_cancels_the_work():
             cancelled.set()
             raise
 
-    with pytest.raises(KeyboardInterrupt):
-        run_async(press_the_stop_button())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_async(press_the_stop_button())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert cancelled.wait(10)
 
 
