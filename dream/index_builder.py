@@ -157,7 +157,7 @@ class IndexBuilder:
     ) -> None:
         """`mark` is an object in `storage`: where it is not to be seen, the folder is one of another machine."""
         self._steps: Steps = StepsOnRay() if on_ray else StepsHere()
-        self._own_steps: Steps = StepsInActor() if on_ray else StepsHere()
+        self._own_steps: Steps = StepsInActor() if on_ray else self._steps
         # A folder is seen on its own machine alone; S3 everywhere (`in_memory` then gives back the storage itself).
         self._beside = storage.in_memory(()) is not storage
         self._builds: dict[str, asyncio.Task] = {}

@@ -143,8 +143,6 @@ def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
     """The index of this key, or None where storage has none, a damaged one, or half of one, or cannot be read."""
     place = f"{FOLDER}/{spec.key}"
     try:
-        if not is_stored(storage, spec):
-            return None
         manifest = storage.read_json(f"{place}/{MANIFEST}")
         with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
             for name in (VECTORS, NODES):
