@@ -213,7 +213,7 @@ class Rehearsal:
         work = self.folder / "work"
         shutil.copytree(REPOSITORY / "notebooks", work / "notebooks")
         container = pod.spec["containers"][0]
-        arguments = [a.replace("/work", str(work)) for a in container["args"]]
+        arguments = [a.replace("/home/jupyter", str(work)) for a in container["args"]]
         root = ["--allow-root"] if os.geteuid() == 0 else []
         self.spawn("jupyter", [*container["command"], *arguments, *root], self.environment(pod), cwd=work)
         self.answers("http://jupyter:8888/api")
