@@ -5,8 +5,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from dream import cluster
+from dream.bundles import GatewayActor, Sender
 from dream.errors import ServiceError
 from dream.gateway import Gateway
 from dream.loop import background_loop, run_async
@@ -46,10 +48,14 @@ class RayDoor:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+        self._senders: WeakKeyDictionary[asyncio.AbstractEventLoop, Sender] = WeakKeyDictionary()
 
     async def send(self, request: ModelRequest) -> ModelResponse:
+        loop = asyncio.get_running_loop()
+        if loop not in self._senders:
+            self._senders[loop] = Sender(self._actor)
         with _explained():
-            return await self._actor.send.remote(request)
+            return await self._senders[loop].send(request)
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         import ray
@@ -143,4 +149,4 @@ def _start_actor() -> RayDoor:
     import ray
 
     options = {"name": ACTOR_NAME, "get_if_exists": True, "max_concurrency": 10_000, **cluster.ON_HEAD}
-    return RayDoor(ray.remote(Gateway).options(**options).remote())
+    return RayDoor(ray.remote(GatewayActor).options(**options).remote())

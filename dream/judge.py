@@ -14,8 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import instructor
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 from ragas.embeddings import OpenAIEmbeddings
 from ragas.llms.base import InstructorBaseRagasLLM
 from ragas.metrics.collections import (
@@ -32,6 +31,7 @@ from ragas.metrics.result import MetricResult
 from ragas.prompt.metrics.base_prompt import BasePrompt
 
 from dream.errors import DataError, end_of_all, explain
+from dream.judge_llm import JudgeLLM
 from dream.metrics import ARGUMENTS, EMBEDDED
 from dream.models import judge_embed_model_picker, judge_llm_picker
 from dream.records import Answer, GoldenQuestion, Score
@@ -57,10 +57,10 @@ class Judge:
         repeat: int = 0,
     ) -> None:
         self._embeddings = _EmbeddedOnce(judge_embed_model_picker(embed_model, trial=trial))
-        judge = _Prepared(judge_llm_picker(llm, trial=trial, repeat=repeat))
+        judge = JudgeLLM(judge_llm_picker(llm, trial=trial, repeat=repeat))
         # the same request several times: each its own number, or the cache would make one answer of them
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
-        in_turn = _InTurn([_Prepared(judge_llm_picker(llm, trial=trial, repeat=number)) for number in numbers])
+        in_turn = _InTurn([JudgeLLM(judge_llm_picker(llm, trial=trial, repeat=number)) for number in numbers])
         make = {
             "faithfulness": lambda: Faithfulness(llm=judge),
             "answer_relevancy": lambda: _AnswerRelevancy(
@@ -140,24 +140,10 @@ async def _item(together: "asyncio.Task[list[list[float]]]", place: int) -> list
     return (await together)[place]
 
 
-class _Prepared(InstructorBaseRagasLLM):
-    """A judge whose response models are prepared once, which instructor does for each call."""
-
-    def __init__(self, judge: InstructorBaseRagasLLM) -> None:
-        self._judge = judge
-
-    async def agenerate(self, prompt: str, response_model: Any) -> Any:
-        return await self._judge.agenerate(prompt, _prepared(response_model))
-
-    def generate(self, prompt: str, response_model: Any) -> Any:
-        return self._judge.generate(prompt, _prepared(response_model))
-
-
 @functools.cache
 def _prepared(response_model: type[BaseModel]) -> Any:
-    """A response model as instructor wants it, with its JSON schema at hand: making that anew for each prompt and each
-    request is a sixth of a judgement's CPU time."""
-    prepared: Any = instructor.openai_schema(response_model)
+    """A response model with its JSON schema at hand, which ragas' prompts make anew each time they are written."""
+    prepared: Any = create_model(response_model.__name__, __base__=response_model, __doc__=response_model.__doc__)
     schema = response_model.model_json_schema()
     prepared.model_json_schema = lambda *_, **__: schema
     return prepared

@@ -121,10 +121,8 @@ def chat_problem(body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> s
         return None
     if choice.get("finish_reason") == "length":
         return None  # the same request would be cut again; the client says so
-    calls = message.get("tool_calls") or []
-    text = calls[0]["function"]["arguments"] if calls else message.get("content")
     try:
-        value = json.loads(_without_fence(text or ""))
+        value = json.loads(json_text(message))
     except ValueError:
         return "it is not the JSON that was asked for"
     return None if _validator(schema).is_valid(value) else "its JSON does not match the schema"
@@ -163,12 +161,14 @@ def _validator(schema: str) -> Any:
         return Draft202012Validator({})  # no schema that can be checked: any JSON will do
 
 
-def _without_fence(text: str) -> str:
-    """The JSON inside a Markdown code block, where there is one.
+def json_text(message: Mapping[str, Any]) -> str:
+    """The JSON in a chat answer's message, without the Markdown around it.
 
     Example:
-        >>> _without_fence('Here it is: ```json {"a": 1} ```')
+        >>> json_text({"role": "assistant", "content": 'Here it is: ```json {"a": 1} ```'})
         '{"a": 1}'
     """
+    calls = message.get("tool_calls") or []
+    text: str = (calls[0]["function"]["arguments"] if calls else message.get("content")) or ""
     start, end = text.find("{"), text.rfind("}")
     return text[start : end + 1] if 0 <= start < end else text

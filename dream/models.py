@@ -9,7 +9,7 @@ An identifier is one of
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llama_index.llms.openai_like import OpenAILike
     from openai import AsyncOpenAI
     from ragas.embeddings import OpenAIEmbeddings
-    from ragas.llms import InstructorBaseRagasLLM
+    from ragas.llms import InstructorLLM
 
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
 TIMEOUT_SECONDS = 120.0
@@ -98,9 +98,7 @@ def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = ""
     )
 
 
-def judge_llm_picker(
-    identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0
-) -> "InstructorBaseRagasLLM":
+def judge_llm_picker(identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0) -> "InstructorLLM":
     """The LLM in the form that ragas' metrics and testset generator take (structured answers).
 
     With another `repeat` number the same prompts are asked anew instead of being answered from the cache.
@@ -109,7 +107,8 @@ def judge_llm_picker(
     from ragas.llms import llm_factory
 
     endpoint, model = split_identifier(identifier)
-    return llm_factory(model, client=_openai_client(endpoint, stage, trial, repeat), max_tokens=JUDGE_MAX_TOKENS)
+    client = _openai_client(endpoint, stage, trial, repeat)
+    return cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS))
 
 
 def judge_embed_model_picker(identifier: str, *, stage: str = "judge", trial: str = "") -> "OpenAIEmbeddings":

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # By default no more than so many traces an experiment.
 MAX_TRACES = 2000
-# Spans of so many traces travel in one request; so many requests at once create the traces themselves.
+# Spans of so many traces travel in one request; so many requests at once create the traces themselves (SQLite has one
+# writer at a time: several would spend a third more CPU).
 BATCH, AT_ONCE = 100, 4
 UNTIMED = "not measured"
 _PREVIEW = 1000
@@ -54,7 +55,8 @@ class TracedTrial:
 
         client = TracingClient(self.tracking_uri)
         traces = self._traces(n_questions)
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="dream-traces") as pool:
+        at_once = 1 if self.tracking_uri.startswith("sqlite:") else AT_ONCE
+        with ThreadPoolExecutor(at_once, thread_name_prefix="dream-traces") as pool:
             list(pool.map(client.start_trace, [trace.info() for trace in traces]))
         for first in range(0, len(traces), BATCH):
             spans = [span for trace in traces[first : first + BATCH] for span in trace.spans()]

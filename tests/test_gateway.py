@@ -348,4 +348,4 @@ async def test_an_unreachable_gateway_is_a_connection_error(door, relay):
     )
     with pytest.raises(openai.APIConnectionError) as caught:
         await client.models.list()
-    assert "RemoteProtocolError" in explain(caught.value)
+    assert "ClientPayloadError" in explain(caught.value)
