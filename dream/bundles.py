@@ -27,13 +27,21 @@ class _Outbox:
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class GatewayActor(Gateway):
-    """A gateway that takes requests in bundles. Each process and event loop that sends has a name of its own."""
+class GatewayActor:
+    """A gateway that takes requests in bundles. Each process and event loop that sends has a name of its own.
+
+    It holds a `Gateway` and is none: Ray wraps each method of an actor's class, which would slow every step.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._gateway = Gateway()
         self._outboxes: dict[str, _Outbox] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """What another method of the gateway gives."""
+        result = getattr(self._gateway, method)(*arguments, **options)
+        return await result if asyncio.iscoroutine(result) else result
 
     async def take(self, sender: str, requests: Mapping[int, ModelRequest]) -> None:
         """Begin with these requests, by the sender's numbers."""
@@ -54,7 +62,7 @@ class GatewayActor(Gateway):
 
     async def _answer(self, outbox: _Outbox, number: int, request: ModelRequest) -> None:
         try:
-            outbox.outcomes[number] = await self.send(request)
+            outbox.outcomes[number] = await self._gateway.send(request)
         except Exception as error:  # noqa: BLE001 - raised where the request came from
             outbox.outcomes[number] = error
         outbox.filled.set()
@@ -103,8 +111,8 @@ class Sender:
                 raise
 
     def _settle(self, number: int, outcome: Outcome) -> None:
-        future = self._waiting.get(number)
-        if future is None or future.done():
+        future = self._waiting.pop(number, None)
+        if future is None or future.done():  # whoever asked has given up
             return
         if isinstance(outcome, BaseException):
             future.set_exception(outcome)

@@ -8,18 +8,20 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from dream.errors import ServiceError, bullets
 from dream.settings import Settings, prepare_libraries
+
+T = TypeVar("T")
 
 DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0
@@ -121,6 +123,18 @@ def find_actor(name: str) -> Any | None:
         return ray.get_actor(name)
     except ValueError:
         return None
+
+
+def inside(work: Callable[..., T], *arguments: Any) -> T:
+    """Do something in a process of the cluster: this one, or over Ray Client one on the head."""
+    import ray
+    from ray.util.client import ray as ray_client
+
+    if not ray_client.is_connected():
+        return work(*arguments)
+    task: Any = ray.remote(work).options(max_retries=0, **ON_HEAD)
+    with unwrapped():
+        return ray.get(task.remote(*arguments))
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class RayDoor:
         import ray
 
         with _explained():
-            return ray.get(getattr(self._actor, method).remote(*arguments, **options))
+            return ray.get(self._actor.call.remote(method, *arguments, **options))
 
 
 @contextmanager

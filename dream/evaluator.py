@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dream.judge import Judge
 
-MAX_CONCURRENT_QUESTIONS = 64
+MAX_CONCURRENT_QUESTIONS = 128
 BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
 # answer paid three times, so DREAM asks once unless told otherwise.

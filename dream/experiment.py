@@ -3,10 +3,13 @@
 What trials find goes to `dream.recorder` a block of questions at a time, so that nothing paid is lost.
 """
 
+import importlib
 import re
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +25,7 @@ from dream.query_engines import index_request, query_engine_picker
 from dream.recorder import Mailbox, Recorder, collecting
 from dream.records import CLOSED_BOOK, Evaluation, ExperimentResult, GoldenDataset, Trial, TrialResult
 from dream.search_space import SearchSpace
-from dream.settings import Settings
+from dream.settings import Settings, prepare_libraries
 from dream.storage import open_storage
 from dream.work import JUDGE_REPEAT_QUESTIONS, Asked, Shared, Work, what_is_known
 
@@ -130,6 +133,8 @@ def run_experiment(
     known, partly = what_is_known(storage, name, work) if before else ({}, {})
     usage_before = results.load_usage(storage, name) if before else []
     to_run = [trial for trial in work.everything if trial.id not in known]
+    if to_run:
+        _import_tune()
     with (
         cluster.connected(settings) as ray_cluster,
         doors.opened(settings, spent_of(usage_before)),
@@ -149,6 +154,12 @@ def run_experiment(
             indexes.start(work.shared.documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
             _tune(to_run, work.shared, recorder, ray_cluster.cpus, max_concurrent_trials)
         return recorder.finish()
+
+
+def _import_tune() -> None:
+    """Import Ray Tune while Ray starts its processes."""
+    prepare_libraries()
+    threading.Thread(target=importlib.import_module, args=("ray.tune",), name="dream-imports", daemon=True).start()
 
 
 def _check_models(trials: Sequence[Trial], work: Work) -> None:
@@ -214,26 +225,54 @@ def _tune(
     trials: Sequence[Trial], shared: Shared, recorder: Recorder, cpus: int, max_concurrent_trials: int | None
 ) -> None:
     import ray
-    from ray import tune
 
     at_once = max_concurrent_trials or cpus
     mailbox = ray.remote(Mailbox).options(max_concurrency=1000, **cluster.ON_HEAD).remote(dict(recorder.partly))
+    configs = [trial.config() for trial in trials]
+    with collecting(mailbox, recorder):
+        errors = cluster.inside(_fit, recorder.name, configs, shared, mailbox, at_once, min(1.0, cpus / at_once))
+    recorder.lost(errors)
+
+
+def _fit(
+    name: str, configs: Sequence[Mapping[str, Any]], shared: Shared, mailbox: Any, at_once: int, cpus: float
+) -> dict[str, str]:
+    """Let Ray Tune run the trials; the errors of those that ended without a word, by the trial's id."""
+    from ray import tune
+
     trainable = tune.with_parameters(_trainable, shared=shared, mailbox=mailbox)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": min(1.0, cpus / at_once)}),
-        param_space={"trial": tune.grid_search([trial.config() for trial in trials])},
+        tune.with_resources(trainable, {"cpu": cpus}),
+        param_space={"trial": tune.grid_search(list(configs))},
         tune_config=tune.TuneConfig(max_concurrent_trials=at_once, reuse_actors=True),
         run_config=tune.RunConfig(
-            name=recorder.name,
+            name=name,
             storage_path=f"{tempfile.gettempdir()}/dream-tune",
             failure_config=tune.FailureConfig(max_failures=2),
             verbose=0,
         ),
     )
-    with collecting(mailbox, recorder):
+    with _own_environment():
         grid = tuner.fit()
-    errors = {}
-    for outcome in (grid[i] for i in range(len(grid))):
-        if outcome.error is not None and outcome.config is not None:
-            errors[Trial.from_config(outcome.config["trial"]).id] = explain(outcome.error)
-    recorder.lost(errors)
+    return {
+        Trial.from_config(outcome.config["trial"]).id: explain(outcome.error)
+        for outcome in (grid[i] for i in range(len(grid)))
+        if outcome.error is not None and outcome.config is not None
+    }
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Keep this process's environment variables from trials, which Tune has no option for.
+
+    It sends AWS_SECRET_ACCESS_KEY along, where Ray's metadata, dashboard and logs show it. And for any variable at
+    all Ray starts a worker anew instead of taking one that waits.
+    """
+    from ray.tune.execution import class_cache
+
+    sent, always = class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS
+    class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = set(), {}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = sent, always

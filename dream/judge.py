@@ -1,8 +1,9 @@
 """The six ragas metrics, each `await judge.score(...)` for one answer. The only room that knows ragas' metrics.
 
-Two of ragas' habits are mended here, each seen in 0.4.3: answer_similarity embeds with a blocking call that starts
-a thread and holds up every other question; and answer_correctness takes an answer for a perfect one where the judge
-found or classified no statement.
+Some of ragas' habits are mended here, each seen in 0.4.3: answer_similarity embeds with a blocking call that starts
+a thread and holds up every other question; answer_correctness takes an answer for a perfect one where the judge found
+or classified no statement; and what could be asked at the same time is asked one after the other (context_precision:
+a call for each context).
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from ragas.metrics.collections import (
     SemanticSimilarity,
 )
 from ragas.metrics.collections.answer_correctness.util import ClassificationWithReason
+from ragas.metrics.collections.context_precision.util import ContextPrecisionInput, ContextPrecisionOutput
 from ragas.metrics.result import MetricResult
 from ragas.prompt.metrics.base_prompt import BasePrompt
 
@@ -35,6 +37,9 @@ from dream.judge_llm import JudgeLLM
 from dream.metrics import ARGUMENTS, EMBEDDED
 from dream.models import judge_embed_model_picker, judge_llm_picker
 from dream.records import Answer, GoldenQuestion, Score
+
+# the statements of the texts that are being compared, by text
+_statements: contextvars.ContextVar[Mapping[str, list[str]]] = contextvars.ContextVar("statements")
 
 
 class Judge:
@@ -66,7 +71,7 @@ class Judge:
             "answer_relevancy": lambda: _AnswerRelevancy(
                 llm=in_turn, embeddings=self._embeddings, strictness=strictness
             ),
-            "context_precision": lambda: ContextPrecision(llm=judge),
+            "context_precision": lambda: _ContextPrecision(llm=judge),
             "context_recall": lambda: ContextRecall(llm=judge),
             "answer_correctness": lambda: _AnswerCorrectness(llm=judge, embeddings=self._embeddings),
             "answer_similarity": lambda: _AnswerSimilarity(embeddings=self._embeddings),
@@ -174,6 +179,20 @@ class _AnswerRelevancy(AnswerRelevancy):
         return await super().ascore(user_input, response)
 
 
+class _ContextPrecision(ContextPrecision):
+    """ragas' metric, except that the contexts are judged at the same time and not one after the other."""
+
+    async def ascore(self, user_input: str, reference: str, retrieved_contexts: list[str]) -> MetricResult:
+        if not (user_input and reference and retrieved_contexts):
+            return await super().ascore(user_input, reference, retrieved_contexts)  # it says what is missing
+        prompts = [
+            self.prompt.to_string(ContextPrecisionInput(question=user_input, context=context, answer=reference))
+            for context in retrieved_contexts
+        ]
+        judged = await asyncio.gather(*(self.llm.agenerate(prompt, ContextPrecisionOutput) for prompt in prompts))
+        return MetricResult(value=float(self._calculate_average_precision([one.verdict for one in judged])))
+
+
 class _AnswerSimilarity(SemanticSimilarity):
     """ragas' metric, except that waiting for the embeddings does not block."""
 
@@ -183,9 +202,19 @@ class _AnswerSimilarity(SemanticSimilarity):
 
 
 class _AnswerCorrectness(AnswerCorrectness):
-    """ragas' metric, except that a judge who finds or classifies no statement is an error and not a perfect match."""
+    """ragas' metric, except that a judge who finds or classifies no statement is an error and not a perfect match, and
+    that both texts are cut into statements at the same time."""
+
+    async def ascore(self, user_input: str, response: str, reference: str) -> MetricResult:
+        texts = list(dict.fromkeys((response, reference)))
+        statements = await asyncio.gather(*(self._statements_in(user_input, text) for text in texts))
+        _statements.set(dict(zip(texts, statements, strict=True)))
+        return await super().ascore(user_input, response, reference)
 
     async def _generate_statements(self, question: str, text: str) -> list[str]:
+        return _statements.get()[text]
+
+    async def _statements_in(self, question: str, text: str) -> list[str]:
         statements = await super()._generate_statements(question, text)
         if not statements:
             raise DataError(f"the judge found no statement in {text[:100]!r}")

@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +40,16 @@ _COMPARED_AT_ONCE = 60
 
 
 class RunLog:
-    """MLflow's side of one experiment. Every method can be called again without doing its work twice."""
+    """MLflow's side of one experiment. Every method can be called again without doing its work twice.
 
-    def __init__(self, settings: Settings, manifest: Mapping[str, Any]) -> None:
+    Args:
+        rest: called now and then while traces are logged, with the seconds that it took so far.
+    """
+
+    def __init__(
+        self, settings: Settings, manifest: Mapping[str, Any], rest: Callable[[float], object] = lambda took: None
+    ) -> None:
+        self._rest = rest
         self._client = mlflow_client(settings)
         self._settings = settings
         self._manifest: Mapping[str, Any] = self._clean(manifest)
@@ -139,7 +146,7 @@ class RunLog:
             return
         self._delete_traces(run_id)  # those of a driver that was killed while it wrote them
         place = (self._settings.mlflow_tracking_uri, self._mlflow_experiment, run_id)
-        n = TracedTrial(*place, result, self._manifest).log(wanted)
+        n = TracedTrial(*place, result, self._manifest).log(wanted, self._rest)
         self._client.set_tag(run_id, TAG_TRACES, str(n))
 
     def _delete_traces(self, run_id: str) -> None:

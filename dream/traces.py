@@ -9,7 +9,7 @@ is a span without duration that says so.
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_TRACES = 2000
 # Spans of so many traces travel in one request; so many requests at once create the traces themselves (SQLite has one
 # writer at a time: several would spend a third more CPU).
-BATCH, AT_ONCE = 100, 4
+BATCH, AT_ONCE = 20, 4
 UNTIMED = "not measured"
 _PREVIEW = 1000
 
@@ -49,18 +49,23 @@ class TracedTrial:
     result: TrialResult
     manifest: Mapping[str, Any]
 
-    def log(self, n_questions: int) -> int:
-        """Log the traces of the first `n_questions` that were asked; returns how many."""
+    def log(self, n_questions: int, rest: Callable[[float], object] = lambda took: None) -> int:
+        """Log the traces of the first `n_questions` that were asked; returns how many.
+
+        Args:
+            rest: called between batches with the seconds that the last one took.
+        """
         from mlflow.tracing.client import TracingClient
 
         client = TracingClient(self.tracking_uri)
         traces = self._traces(n_questions)
         at_once = 1 if self.tracking_uri.startswith("sqlite:") else AT_ONCE
         with ThreadPoolExecutor(at_once, thread_name_prefix="dream-traces") as pool:
-            list(pool.map(client.start_trace, [trace.info() for trace in traces]))
-        for first in range(0, len(traces), BATCH):
-            spans = [span for trace in traces[first : first + BATCH] for span in trace.spans()]
-            client.log_spans(self.mlflow_experiment, spans)
+            for first in range(0, len(traces), BATCH):
+                started, batch = time.monotonic(), traces[first : first + BATCH]
+                list(pool.map(client.start_trace, [trace.info() for trace in batch]))
+                client.log_spans(self.mlflow_experiment, [span for trace in batch for span in trace.spans()])
+                rest(time.monotonic() - started)
         return len(traces)
 
     def _traces(self, n_questions: int) -> "list[QuestionTrace]":

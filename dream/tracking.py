@@ -18,6 +18,8 @@ from dream.traces import questions_traced
 
 # how long the end of an experiment waits for MLflow without saying so
 SILENT_SECONDS = 3.0
+# while trials run, MLflow gets half a core: Tune hands out the next trial in the same process
+REST = 1.0
 
 
 class Tracker:
@@ -27,6 +29,7 @@ class Tracker:
         self._settings, self._manifest, self._show = settings, manifest, show
         self._up = True
         self._log: RunLog | None = None
+        self._over = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work, name="dream-mlflow", daemon=True)
         self._worker.start()
@@ -39,6 +42,7 @@ class Tracker:
 
     def finish(self, experiment: ExperimentResult) -> None:
         """Log what is still missing and close the parent run; say where the results are if that fails."""
+        self._over.set()
         self._jobs.put(None)
         self._worker.join(SILENT_SECONDS)
         if self._worker.is_alive():
@@ -57,7 +61,7 @@ class Tracker:
     def _run_log(self) -> RunLog:
         """The one of the thread, made in it."""
         if self._log is None:
-            self._log = RunLog(self._settings, self._manifest)
+            self._log = RunLog(self._settings, self._manifest, lambda took: self._over.wait(REST * took))
         return self._log
 
     def _try(self, log: Callable[[], object]) -> None:

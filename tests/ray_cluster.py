@@ -21,6 +21,7 @@ from model_servers import free_port
 START_SECONDS = 120
 STOP_SECONDS = 20
 # A process takes Ray's token from its environment once, so all clusters of a test run share one.
+NODE_S3_KEY = "an-s3-key-that-must-not-be-found-8e2f"
 TOKEN = secrets.token_hex(32)
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, RAY_USAGE_STATS_ENABLED="0")
 
@@ -84,6 +85,8 @@ def _started(log: Path, *options: str) -> Iterator[RayNode]:
     ray = Path(sys.executable).with_name("ray")
     # A worker finds variables of the shell that started its node; keys of a developer must not be among them.
     environment = {name: value for name, value in os.environ.items() if not _personal(name)}
+    # as on Kubernetes, where all nodes reach object storage
+    environment |= {"AWS_ACCESS_KEY_ID": "a-node", "AWS_SECRET_ACCESS_KEY": NODE_S3_KEY}
     # on a machine whose disk cache is cold, a session's first imports can take longer than Ray's 30 s
     environment["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # or gRPC aborts a session's process now and then
     environment["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = str(START_SECONDS)

@@ -204,8 +204,8 @@ async def _settled() -> None:
     ("fault", "reason"),
     [
         ({"error_share": 1}, "500"),
-        ({"cut_share": 1}, "RemoteProtocolError"),
-        ({"hang_share": 1, "hang_seconds": 0.02}, "RemoteProtocolError"),
+        ({"cut_share": 1}, "ClientPayloadError"),
+        ({"hang_share": 1, "hang_seconds": 0.02}, "ServerDisconnectedError"),
     ],
 )
 def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_server):

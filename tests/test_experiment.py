@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import ray
 from lab import LAB_KEY, Lab, Ran
 from model_servers import ModelServer, free_port, offline_models
-from ray_cluster import RayCluster, RayNode, wait_for
+from ray_cluster import NODE_S3_KEY, RayCluster, RayNode, wait_for
 
 from dream.comparison import compare, leaderboard
 from dream.errors import ConfigurationError, DataError, ServiceError
@@ -87,8 +88,22 @@ def test_keys_are_neither_in_storage_nor_in_mlflow_nor_in_rays_session(
     assert files_with("hierarchical_automerging", lab.mlflow.folder)
     assert files_with("dream-gateway", ray_cluster.folder)
     for folder in (lab.home / "experiments", lab.home / "golden-datasets", lab.mlflow.folder, ray_cluster.folder):
-        for secret in (LAB_KEY, ray_cluster.token):
+        for secret in (LAB_KEY, NODE_S3_KEY, ray_cluster.token):
             assert files_with(secret, folder) == []
+
+
+def test_keys_are_not_in_what_ray_knows_of_its_actors(small_experiment: Ran):
+    """Tune would send the S3 key in the environment of the process that it runs in along with each trial."""
+
+    def of_actors() -> list[bytes]:
+        from ray._private.state import state
+
+        return list(state._connect_and_get_accessor().get_actor_table(None, None))
+
+    actors = ray.get(ray.remote(of_actors).remote())
+    assert sum(b"ImplicitFunc" in actor for actor in actors) >= 1
+    for secret in (LAB_KEY, NODE_S3_KEY):
+        assert not any(secret.encode() in actor for actor in actors)
 
 
 def test_the_meter_starts_anew_for_each_experiment_of_a_session(

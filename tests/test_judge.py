@@ -143,8 +143,8 @@ def test_each_text_is_embedded_once(score, relay):
         ({"malformed_share": 1}, "JSON"),
         ({"wrong_schema_share": 1}, "ield required"),
         ({"truncated_share": 1}, "max_tokens"),
-        ({"cut_share": 1}, "RemoteProtocolError"),
-        ({"hang_share": 1, "hang_seconds": 0.02}, "RemoteProtocolError"),
+        ({"cut_share": 1}, "ClientPayloadError"),
+        ({"hang_share": 1, "hang_seconds": 0.02}, "ServerDisconnectedError"),
     ],
 )
 def test_a_judge_that_fails_gives_errors_of_one_line_and_no_number(fault, reason, score, model_server):
