@@ -138,7 +138,8 @@ class EndpointClient:
             ) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
-            reason = f"{type(error).__name__} at {self.endpoint.base_url}: {error or f'no answer in {seconds:g} s'}"
+            text = f"no answer in {seconds:g} s" if isinstance(error, aiohttp.SocketTimeoutError) else error
+            reason = f"{type(error).__name__} at {self.endpoint.base_url}: {text}"
             return ModelResponse(0, reason.encode(), "text/plain"), {}, isinstance(error, AWAY)
         except ValueError:  # it may quote the header that cannot be sent, which is the one with the key
             reason = f"{self.endpoint.base_url}: a header cannot be sent: look for line breaks in the key"

@@ -92,10 +92,10 @@ def test_so_many_questions_are_in_work_at_a_time(most, engine, model_server):
 
 
 def test_metrics_of_a_question_are_judged_at_once(engine, model_server):
-    model_server.faults(chat_latency_ms=40)
+    model_server.faults(chat_latency_ms=200)
     model_server.reset()
     evaluate(engine, GOLDEN[:1], metrics=METRICS)
-    assert model_server.counters()["in_flight_most"] >= 5
+    assert model_server.counters()["in_flight_most"] >= 7
 
 
 async def test_it_works_where_an_event_loop_is_running(engine):
@@ -205,7 +205,7 @@ async def _settled() -> None:
     [
         ({"error_share": 1}, "500"),
         ({"cut_share": 1}, "ClientPayloadError"),
-        ({"hang_share": 1, "hang_seconds": 0.02}, "ServerDisconnectedError"),
+        ({"hang_share": 1, "hang_seconds": 0.02}, "ClientPayloadError"),
     ],
 )
 def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_server):
@@ -224,7 +224,7 @@ def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(door, relay):
     relay.script = lambda seen: Reply(200, {}) if released.wait(30) else None
     evaluation = evaluate(make_engine(timeout=0.05), GOLDEN[:1])
     released.set()
-    assert "ReadTimeout" in evaluation.answers[0].error
+    assert "no answer in" in evaluation.answers[0].error
     assert len(relay.requests) == MAX_ATTEMPTS
 
 
