@@ -77,6 +77,14 @@ def test_better_answers_score_higher(score):
     assert min(right["answer_relevancy"], wrong["answer_relevancy"]) > off["answer_relevancy"]
 
 
+def test_contexts_and_statements_are_judged_at_the_same_time(score, model_server):
+    model_server.faults(chat_latency_ms=300)
+    model_server.reset()
+    values(score(answer(HALF_RIGHT, GOOD, BAD, OFF_TOPIC)))
+    # three contexts; the statements of the answer and of the truth; a question of the answer; what is recalled
+    assert model_server.counters()["in_flight_most"] >= 7
+
+
 def test_better_contexts_score_higher(score):
     good, late, missing = (values(score(answer(RIGHT, *texts))) for texts in ((GOOD, BAD), (BAD, GOOD), (BAD,)))
     assert good["context_precision"] > late["context_precision"] > missing["context_precision"] == 0
