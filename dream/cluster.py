@@ -4,10 +4,12 @@ Ray answers a wrong token with a time-out and a version mismatch with an obscure
 first: the token at the Ray Client server, the version at the dashboard (port 8265), where there is one.
 """
 
+import importlib
 import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,8 +40,11 @@ class Cluster:
     cpus: int
 
 
-def connect(settings: Settings) -> Cluster:
+def connect(settings: Settings, meanwhile: str = "") -> Cluster:
     """Connect this process to Ray, once; a connection that the caller made already is used as it is.
+
+    Args:
+        meanwhile: a module to import in a thread while a local Ray starts its processes.
 
     Raises:
         ServiceError: when the cluster cannot be reached, refuses the token or has other versions.
@@ -48,6 +53,8 @@ def connect(settings: Settings) -> Cluster:
     _use_token(settings)
     import ray
 
+    if meanwhile:
+        threading.Thread(target=importlib.import_module, args=(meanwhile,), name="dream-imports", daemon=True).start()
     if not ray.is_initialized():
         address = settings.ray_address
         if address:
@@ -92,10 +99,10 @@ def disconnect() -> None:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[Cluster]:
+def connected(settings: Settings, meanwhile: str = "") -> Iterator[Cluster]:
     """`connect` for the length of a `with` block; a connection that existed before is left open."""
     existed = on_ray()
-    cluster = connect(settings)
+    cluster = connect(settings, meanwhile)
     try:
         yield cluster
     finally:

@@ -3,10 +3,8 @@
 What trials find goes to `dream.recorder` a block of questions at a time, so that nothing paid is lost.
 """
 
-import importlib
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +23,7 @@ from dream.query_engines import index_request, query_engine_picker
 from dream.recorder import Mailbox, Recorder, collecting
 from dream.records import CLOSED_BOOK, Evaluation, ExperimentResult, GoldenDataset, Trial, TrialResult
 from dream.search_space import SearchSpace
-from dream.settings import Settings, prepare_libraries
+from dream.settings import Settings
 from dream.storage import open_storage
 from dream.work import JUDGE_REPEAT_QUESTIONS, Asked, Shared, Work, what_is_known
 
@@ -133,10 +131,8 @@ def run_experiment(
     known, partly = what_is_known(storage, name, work) if before else ({}, {})
     usage_before = results.load_usage(storage, name) if before else []
     to_run = [trial for trial in work.everything if trial.id not in known]
-    if to_run:
-        _import_tune()
     with (
-        cluster.connected(settings) as ray_cluster,
+        cluster.connected(settings, meanwhile="ray.tune" if to_run else "") as ray_cluster,
         doors.opened(settings, spent_of(usage_before)),
         index_access.opened(settings, show) as indexes,
     ):
@@ -154,12 +150,6 @@ def run_experiment(
             indexes.start(work.shared.documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
             _tune(to_run, work.shared, recorder, ray_cluster.cpus, max_concurrent_trials)
         return recorder.finish()
-
-
-def _import_tune() -> None:
-    """Import Ray Tune while Ray starts its processes."""
-    prepare_libraries()
-    threading.Thread(target=importlib.import_module, args=("ray.tune",), name="dream-imports", daemon=True).start()
 
 
 def _check_models(trials: Sequence[Trial], work: Work) -> None:
