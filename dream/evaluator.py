@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dream.judge import Judge
 
+# More than are served at once: the gateway decides what is under way, and must not wait for the next question.
 MAX_CONCURRENT_QUESTIONS = 128
 BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one

@@ -26,8 +26,8 @@ class MoodyJudge:
     def __call__(self, seen: Seen) -> Reply | None:
         if "attributed" not in seen.text:
             return None
-        self.asked[seen.text] += 1
-        mood = self.moods[(self.asked[seen.text] - 1) % len(self.moods)]
+        self.asked[seen.prompt] += 1
+        mood = self.moods[(self.asked[seen.prompt] - 1) % len(self.moods)]
         if mood == "x":
             return Reply(400, {"error": {"message": "in no mood"}})
         return chat_reply({"classifications": [{"statement": "s", "reason": "r", "attributed": int(mood)}]})
