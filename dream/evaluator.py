@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from dream.judge import Judge
 
-# More than are served at once: the gateway decides what is under way, and must not wait for the next question.
-MAX_CONCURRENT_QUESTIONS = 128
+MAX_CONCURRENT_QUESTIONS = 64
+# So many of these are being answered, the others judged: all at once would measure the latency of a busy process.
+MAX_CONCURRENT_ANSWERS = 16
 BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
 # answer paid three times, so DREAM asks once unless told otherwise.
@@ -80,7 +81,7 @@ def evaluator(
     Args:
         judge_llm, judge_embed_model: model identifiers; use the same for all trials of an experiment.
         metrics: names in `METRICS`.
-        max_concurrency: questions in work at the same time.
+        max_concurrency: questions in work at the same time, of which at most 16 are being answered.
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
         repeat: number of the judgement; another one asks the judge anew instead of taking the cache's answer.
@@ -173,6 +174,7 @@ class _Procedure:
     repeats: Repeats
     needs_contexts: bool
     known: Mapping[str, Evaluation]
+    answering: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
 
     async def one(self, question: GoldenQuestion) -> Evaluation:
         one = self.known.get(question.id) or await self._first(question)
@@ -182,7 +184,8 @@ class _Procedure:
         return Evaluation(one.answers, one.scores, tuple(score for scores in (kept, *again) for score in scores))
 
     async def _first(self, question: GoldenQuestion) -> Evaluation:
-        answer = await _ask(self.query_engine, question, self.needs_contexts)
+        async with self.answering:
+            answer = await _ask(self.query_engine, question, self.needs_contexts)
         return Evaluation((answer,), tuple(await self.judges[0].score(question, answer)))
 
     async def _again(self, question: GoldenQuestion, answer: Answer, number: int) -> list[Score]:

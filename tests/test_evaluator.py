@@ -12,10 +12,10 @@ from model_servers import Reply, chat_reply, endpoint_settings, pages
 from dream import doors
 from dream.endpoints import MAX_ATTEMPTS
 from dream.errors import BudgetError, ConfigurationError
-from dream.evaluator import evaluator
+from dream.evaluator import MAX_CONCURRENT_ANSWERS, evaluator
 from dream.indexes import build_index
 from dream.loop import run_async
-from dream.metrics import METRICS
+from dream.metrics import COMPUTED, METRICS
 from dream.models import TIMEOUT_SECONDS, embed_model_picker, llm_picker
 from dream.query_engines import query_engine_picker
 from dream.records import Evaluation, GoldenQuestion
@@ -89,6 +89,14 @@ def test_so_many_questions_are_in_work_at_a_time(most, engine, model_server):
     model_server.reset()
     evaluate(engine, max_concurrency=most)
     assert model_server.counters()["in_flight_most"] == most
+
+
+def test_fewer_are_being_answered_than_are_in_work(engine, model_server):
+    model_server.faults(chat_latency_ms=300)
+    model_server.reset()
+    asked = [GoldenQuestion(f"q{n}", f"{GOLDEN[0].question} ({n})", GOLDEN[0].ground_truth) for n in range(40)]
+    assert not any(answer.error for answer in evaluate(engine, asked, metrics=COMPUTED).answers)
+    assert model_server.counters()["in_flight_most"] == MAX_CONCURRENT_ANSWERS
 
 
 def test_metrics_of_a_question_are_judged_at_once(engine, model_server):
