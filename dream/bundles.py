@@ -12,6 +12,7 @@ from typing import Any
 
 from dream.gateway import Gateway
 from dream.model_calls import ModelRequest, ModelResponse
+from dream.settings import prepare_libraries
 
 # what comes within this time travels together
 MOMENT_SECONDS = 0.003
@@ -34,6 +35,7 @@ class GatewayActor:
     """
 
     def __init__(self) -> None:
+        prepare_libraries()
         self._gateway = Gateway()
         self._outboxes: dict[str, _Outbox] = {}
         self._tasks: set[asyncio.Task[None]] = set()
