@@ -85,7 +85,9 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="go on with the experiment of this name, or start it: what is finished is neither asked nor paid again",
     )
     _add_space(parser)
-    parser.add_argument("--concurrent-trials", type=int, metavar="N", help="default: the cluster's CPUs")
+    parser.add_argument(
+        "--concurrent-trials", type=int, metavar="N", help="default: one for each CPU (a single machine: one more)"
+    )
 
 
 def _add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

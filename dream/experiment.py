@@ -101,8 +101,8 @@ def run_experiment(
         judge_repeat_questions: to how many questions; the same for all trials, spread over the source documents.
         baselines: let each LLM also answer without any context and with the reference contexts, so that
             `dream.losses` tells how much retrieval lost and how much generation. They are not ranked.
-        max_concurrent_trials: by default one for each CPU of the cluster, which serves some dozens of questions at a
-            time; more cost a process each, and help where models are slow and questions few.
+        max_concurrent_trials: by default one for each CPU of the cluster, on a single machine one more; each has some
+            dozens of questions in work. More cost a process each, and help where models are slow and questions few.
         show: takes a line of progress at a time; None for silence.
 
     Returns:
@@ -148,7 +148,7 @@ def run_experiment(
         )
         if to_run:
             indexes.start(work.shared.documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
-            _tune(to_run, work.shared, recorder, ray_cluster.cpus, max_concurrent_trials)
+            _tune(to_run, work.shared, recorder, ray_cluster, max_concurrent_trials)
         return recorder.finish()
 
 
@@ -212,11 +212,17 @@ def _means(evaluation: Evaluation | None) -> dict[str, float]:
 
 
 def _tune(
-    trials: Sequence[Trial], shared: Shared, recorder: Recorder, cpus: int, max_concurrent_trials: int | None
+    trials: Sequence[Trial],
+    shared: Shared,
+    recorder: Recorder,
+    ray_cluster: cluster.Cluster,
+    max_concurrent_trials: int | None,
 ) -> None:
     import ray
 
-    at_once = max_concurrent_trials or cpus
+    # One more than CPUs keeps the endpoint busy while others begin and end; only one machine has room for it for sure.
+    cpus = ray_cluster.cpus
+    at_once = max_concurrent_trials or cpus + (ray_cluster.nodes == 1)
     mailbox = ray.remote(Mailbox).options(max_concurrency=1000, **cluster.ON_HEAD).remote(dict(recorder.partly))
     configs = [trial.config() for trial in trials]
     with collecting(mailbox, recorder):
