@@ -339,7 +339,7 @@ def safe_uri(uri: str) -> str:
 def prepare_libraries() -> None:
     """Keep libraries from reporting home, fetching tokenizers, ending at a fork, or trying a dead MLflow for minutes.
 
-    A value that the user set stays.
+    And collect garbage more rarely, in the whole process. A value that the user set stays.
     Must run before ragas, Ray or MLflow are imported: every room calls it just before it does so.
     """
     core = find_spec("llama_index.core")

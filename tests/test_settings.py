@@ -1,11 +1,12 @@
 """Settings: defaults with nothing set, all mistakes at once, and no secret in what is printed."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from dream.errors import ConfigurationError
-from dream.settings import Settings, project_home
+from dream.settings import GC_THRESHOLD, Settings, prepare_libraries, project_home
 
 
 def test_with_nothing_set_everything_is_local_and_offline(tmp_path, monkeypatch):
@@ -104,3 +105,16 @@ def test_a_url_with_a_password_is_refused_without_showing_it():
     with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL holds a user or a password") as caught:
         Settings.from_environment({"OPENAI_BASE_URL": "http://me:hunter2@host/v1"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((700, 10, 10), GC_THRESHOLD), ((0, 10, 10), (0, 10, 10)), ((90_000, 5, 5), (90_000, 5, 5))]
+)
+def test_garbage_is_collected_rarely_unless_the_user_set_it_otherwise(before, after):
+    earlier = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        prepare_libraries()
+        assert gc.get_threshold() == after
+    finally:
+        gc.set_threshold(*earlier)
