@@ -39,6 +39,17 @@ class Cluster:
     nodes: int
     cpus: int
 
+    @property
+    def trials_at_once(self) -> int:
+        """One for each CPU; on a single machine, which has room for it, one more, so that the endpoint is kept busy
+        while others begin and end.
+
+        Example:
+            >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
+            (3, 8)
+        """
+        return self.cpus + (self.nodes == 1)
+
 
 def connect(settings: Settings, meanwhile: str = "") -> Cluster:
     """Connect this process to Ray, once; a connection that the caller made already is used as it is.

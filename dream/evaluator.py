@@ -81,7 +81,7 @@ def evaluator(
     Args:
         judge_llm, judge_embed_model: model identifiers; use the same for all trials of an experiment.
         metrics: names in `METRICS`.
-        max_concurrency: questions in work at the same time, of which at most 16 are being answered.
+        max_concurrency: questions in work at the same time; at most `MAX_CONCURRENT_ANSWERS` are being answered.
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
         repeat: number of the judgement; another one asks the judge anew instead of taking the cache's answer.

@@ -220,13 +220,12 @@ def _tune(
 ) -> None:
     import ray
 
-    # One more than CPUs keeps the endpoint busy while others begin and end; only one machine has room for it for sure.
-    cpus = ray_cluster.cpus
-    at_once = max_concurrent_trials or cpus + (ray_cluster.nodes == 1)
+    at_once = max_concurrent_trials or ray_cluster.trials_at_once
+    cpus_each = min(1.0, ray_cluster.cpus / at_once)
     mailbox = ray.remote(Mailbox).options(max_concurrency=1000, **cluster.ON_HEAD).remote(dict(recorder.partly))
     configs = [trial.config() for trial in trials]
     with collecting(mailbox, recorder):
-        errors = cluster.inside(_fit, recorder.name, configs, shared, mailbox, at_once, min(1.0, cpus / at_once))
+        errors = cluster.inside(_fit, recorder.name, configs, shared, mailbox, at_once, cpus_each)
     recorder.lost(errors)
 
 
