@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ class Gate:
         self.url = parts._replace(netloc=f"127.0.0.1:{self._port}").geturl()
         self._listener: socket.socket | None = None
         self._pairs: set[socket.socket] = set()
+        self._waiting: set[socket.socket] = set()
         self.open()
 
     def open(self) -> None:
@@ -27,15 +29,20 @@ class Gate:
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=512)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
-    def shut(self) -> None:
-        """Refuse new connections, and cut those that are open."""
+    def shut(self) -> int:
+        """Refuse new connections, and cut those that are open: so many were still waiting for an answer."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        for one in list(self._pairs):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        while self._pairs:
+            for one in list(self._pairs):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.01)
+        waiting = len(self._waiting)
+        self._waiting.clear()
+        return waiting
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -45,22 +52,26 @@ class Gate:
 
     def _pass_on(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._behind) as server, selectors.DefaultSelector() as selector:
-            ends = {client: server, server: client}
-            self._pairs.update(ends)
-            for end in ends:
+            self._pairs.update((client, server))
+            for end in (client, server):
                 selector.register(end, selectors.EVENT_READ)
             with contextlib.suppress(OSError):
-                while self._moved(selector, ends):
+                while self._moved(selector, client, server):
                     pass
-            self._pairs.difference_update(ends)
+            if self._listener is not None:  # nobody waits any more
+                self._waiting.discard(client)
+            self._pairs.difference_update((client, server))
 
-    @staticmethod
-    def _moved(selector: selectors.BaseSelector, ends: dict[socket.socket, socket.socket]) -> bool:
+    def _moved(self, selector: selectors.BaseSelector, client: socket.socket, server: socket.socket) -> bool:
         """Move what has come to the other end; False when one end has closed."""
         for key, _ in selector.select():
-            end = cast(socket.socket, key.fileobj)
-            data = end.recv(65_536)
+            data = cast(socket.socket, key.fileobj).recv(65_536)
             if not data:
                 return False
-            ends[end].sendall(data)
+            if key.fileobj is client:
+                self._waiting.add(client)
+                server.sendall(data)
+            else:
+                client.sendall(data)
+                self._waiting.discard(client)
         return True

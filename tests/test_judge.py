@@ -78,7 +78,7 @@ def test_better_answers_score_higher(score):
 
 
 def test_contexts_and_statements_are_judged_at_the_same_time(score, model_server):
-    model_server.faults(chat_latency_ms=300)
+    model_server.faults(chat_latency_ms=2000)
     model_server.reset()
     values(score(answer(HALF_RIGHT, GOOD, BAD, OFF_TOPIC)))
     # three contexts; the statements of the answer and of the truth; a question of the answer; what is recalled
