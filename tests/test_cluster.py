@@ -26,7 +26,7 @@ def in_a_process(program: str, **environment: str) -> subprocess.CompletedProces
         env={**inherited, "DREAM_OFFLINE": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

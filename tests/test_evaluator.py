@@ -112,7 +112,7 @@ def test_fewer_are_being_answered_than_are_in_work(engine, model_server):
 
 
 def test_metrics_of_a_question_are_judged_at_once(engine, model_server):
-    model_server.faults(chat_latency_ms=200)
+    model_server.faults(chat_latency_ms=1500)
     model_server.reset()
     evaluate(engine, GOLDEN[:1], metrics=METRICS)
     assert model_server.counters()["in_flight_most"] >= 4

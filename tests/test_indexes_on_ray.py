@@ -87,7 +87,7 @@ def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
         assert len(found) == 3 and found == asked[0][2]
     plain = build_index(documents, *CHUNKING, embed_model_picker(MODEL))
     assert numpy.allclose(plain.vector_store.client, asked[0][1])
-    wait_for(lambda: any("texts, built in " in line for line in lines), 5)
+    wait_for(lambda: any("texts, built in " in line for line in lines))
     usage = doors.door().call("usage")
     assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row["stage"], row["trial"]) for row in usage}
 
@@ -133,7 +133,7 @@ def test_a_killed_builder_is_replaced_by_another(
     assert killed
     plain = build_index(documents, *CHUNKING, embed_model_picker(MODEL))
     assert numpy.allclose(index.vector_store.client, plain.vector_store.client)
-    wait_for(lambda: any("built in" in line for line in lines), 5)
+    wait_for(lambda: any("built in" in line for line in lines))
 
 
 def test_a_failure_is_one_clear_error_for_all_who_wait_and_is_not_remembered(access, documents, relay):

@@ -70,7 +70,7 @@ def test_all_notebooks_run_on_a_cluster_one_after_another(ray_cluster: RayCluste
         notebook = read(name)
         (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
         parameters.source += "\n" + SMALLER.get(name, "")
-        client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path / "notebooks")}})
+        client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path / "notebooks")}})
         client.execute(env=environment)
         outputs = {cell.id: str(cell.outputs) for cell in code_cells(notebook)}
         assert ray_cluster.token not in str(outputs)

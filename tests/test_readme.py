@@ -66,7 +66,7 @@ def test_the_ten_line_program_runs(tmp_path: Path):
         env={**environment, "DREAM_OFFLINE": "1", "DREAM_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

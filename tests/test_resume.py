@@ -260,7 +260,7 @@ def test_a_killed_driver_is_resumed_by_the_same_command(
     finally:
         lab.models.faults(chat_latency_ms=0)
     before = paid(lab)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     outcome = load_experiment("killed-driver", lab.settings)
     assert numbers(outcome) == numbers(faultless)

