@@ -27,6 +27,13 @@ PARAMETERS[192] = {
     method: {**choices, "context_tokens": [1024, 1536, 2048, 2560]} for method, choices in PARAMETERS[48].items()
 }
 
+# What the article's twelve trials are given, so that both sides read and judge as much; 4,096 tokens hold any three.
+ORIGINAL_SIZES: dict[str, dict[str, Any]] = {
+    "chunks_with_overlap": {"chunk_size": 1024, "chunk_overlap": 200, "top_k": 3, "context_tokens": 4096},
+    "sentence_window": {"window_size": 3, "top_k": 3, "context_tokens": 4096},
+    "hierarchical_automerging": {"chunk_sizes": (1024, 512, 256), "top_k": 3, "context_tokens": 4096},
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run_dream", description=__doc__)
@@ -36,6 +43,7 @@ def main() -> None:
     parser.add_argument("--documents", default="notebooks/sample_documents")
     parser.add_argument("--name", default="benchmark")
     parser.add_argument("--trials", type=int, choices=PARAMETERS, default=12)
+    parser.add_argument("--original-sizes", action="store_true", help="with 12 trials: those of original_procedure")
     parser.add_argument("--chunk-size", type=int, help="with --trials 1: the size of the chunks, in tokens")
     parser.add_argument("--cpus", type=int, help="of the local Ray (default: the machine's)")
     options = parser.parse_args()
@@ -89,7 +97,8 @@ def _run(options: argparse.Namespace) -> Any:
             ["chunks_with_overlap"], settings.llms[1:], settings.embed_models[:1], {"chunks_with_overlap": sizes}
         )
     else:
-        space = SearchSpace(tuple(RAG_METHODS), settings.llms, settings.embed_models, PARAMETERS[options.trials])
+        parameters = ORIGINAL_SIZES if options.original_sizes else PARAMETERS[options.trials]
+        space = SearchSpace(tuple(RAG_METHODS), settings.llms, settings.embed_models, parameters)
     if options.cpus:
         prepare_libraries()
         import ray
