@@ -21,7 +21,6 @@ class Gate:
         self.url = parts._replace(netloc=f"127.0.0.1:{self._port}").geturl()
         self._listener: socket.socket | None = None
         self._pairs: set[socket.socket] = set()
-        self._waiting: set[socket.socket] = set()
         self.open()
 
     def open(self) -> None:
@@ -30,19 +29,19 @@ class Gate:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def shut(self) -> int:
-        """Refuse new connections, and cut those that are open: so many were still waiting for an answer."""
+        """Refuse new connections, and cut those that are open; how many. Each may lose one answer on its way."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        while self._pairs:
-            for one in list(self._pairs):
+        cut: set[socket.socket] = set()
+        while pairs := list(self._pairs):
+            cut.update(pairs)
+            for one in pairs:
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             time.sleep(0.01)
-        waiting = len(self._waiting)
-        self._waiting.clear()
-        return waiting
+        return len(cut) // 2
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -52,26 +51,22 @@ class Gate:
 
     def _pass_on(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._behind) as server, selectors.DefaultSelector() as selector:
-            self._pairs.update((client, server))
-            for end in (client, server):
+            ends = {client: server, server: client}
+            self._pairs.update(ends)
+            for end in ends:
                 selector.register(end, selectors.EVENT_READ)
             with contextlib.suppress(OSError):
-                while self._moved(selector, client, server):
+                while self._moved(selector, ends):
                     pass
-            if self._listener is not None:  # nobody waits any more
-                self._waiting.discard(client)
-            self._pairs.difference_update((client, server))
+            self._pairs.difference_update(ends)
 
-    def _moved(self, selector: selectors.BaseSelector, client: socket.socket, server: socket.socket) -> bool:
+    @staticmethod
+    def _moved(selector: selectors.BaseSelector, ends: dict[socket.socket, socket.socket]) -> bool:
         """Move what has come to the other end; False when one end has closed."""
         for key, _ in selector.select():
-            data = cast(socket.socket, key.fileobj).recv(65_536)
+            end = cast(socket.socket, key.fileobj)
+            data = end.recv(65_536)
             if not data:
                 return False
-            if key.fileobj is client:
-                self._waiting.add(client)
-                server.sendall(data)
-            else:
-                client.sendall(data)
-                self._waiting.discard(client)
+            ends[end].sendall(data)
         return True
