@@ -27,7 +27,7 @@ PARAMETERS[192] = {
     method: {**choices, "context_tokens": [1024, 1536, 2048, 2560]} for method, choices in PARAMETERS[48].items()
 }
 
-# What the article's twelve trials are given, so that both sides read and judge as much; 4,096 tokens hold any three.
+# The chunks and passages of `original_procedure`; 4,096 tokens hold any three passages.
 ORIGINAL_SIZES: dict[str, dict[str, Any]] = {
     "chunks_with_overlap": {"chunk_size": 1024, "chunk_overlap": 200, "top_k": 3, "context_tokens": 4096},
     "sentence_window": {"window_size": 3, "top_k": 3, "context_tokens": 4096},
