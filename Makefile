@@ -51,8 +51,7 @@ notebooks: install  ## Open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab
 
 validate: install  ## Check the Kubernetes manifests alone
-	$(BIN)/pytest -q tests/test_k8s.py tests/test_k8s_workflow.py tests/test_k8s_jobs.py tests/test_argocd.py \
-		tests/test_k8s_api.py
+	$(BIN)/pytest -q tests/k8s
 	k8s/validate.sh
 
 rehearsal: install  ## Run what the manifests would start, as processes (root; PostgreSQL, kustomize, MinIO)

@@ -1,4 +1,4 @@
-"""The metrics by name, and what each takes. They are ragas' own; `dream.judge` computes them."""
+"""The metrics by name, and what each takes. They are ragas' own; `dream.evaluation.judge` computes them."""
 
 from collections.abc import Sequence
 

@@ -11,7 +11,7 @@ Every variable is optional; with none set, DREAM keeps its data in `.dream/` and
     DREAM_ENDPOINT_<NAME>_REQUESTS_PER_MINUTE, ..._TOKENS_PER_MINUTE,       limits of an endpoint, where they are known;
         ..._MAX_CONCURRENCY, ..._TIMEOUT_SECONDS                            the default endpoint's name is OPENAI
     DREAM_BUDGET_USD, DREAM_BUDGET_CALLS, DREAM_BUDGET_TOKENS               ceilings of one experiment
-    DREAM_PRICES                                                            a JSON file of prices, see dream.meter
+    DREAM_PRICES                                                            a JSON file of prices (`dream.models.usage`)
     DREAM_LLMS, DREAM_EMBED_MODELS                                          default search space, comma-separated
     DREAM_JUDGE_LLM, DREAM_JUDGE_EMBED_MODEL, DREAM_GENERATOR_LLM           who judges, who writes questions
     DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI   places in storage
@@ -22,12 +22,10 @@ Every variable is optional; with none set, DREAM keeps its data in `.dream/` and
 A `.env` file in the working folder or above it is read too; the environment wins over it.
 """
 
-import gc
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,7 +39,6 @@ OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 # Of Python's garbage collector, in place of 700, 10, 10. The libraries make 600,000 objects: looking through them again
 # and again was a quarter of the time of their import, and stopped an event loop for 0.3 s at a time.
-GC_THRESHOLD = (50_000, 20, 20)
 
 _LIMITS = ("REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE", "MAX_CONCURRENCY", "TIMEOUT_SECONDS")
 _NUMBERS = ("CONTEXT_WINDOW", *_LIMITS)
@@ -334,30 +331,3 @@ def safe_uri(uri: str) -> str:
     """
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
-
-
-def prepare_libraries() -> None:
-    """Keep libraries from reporting home, fetching tokenizers, ending at a fork, or trying a dead MLflow for minutes.
-
-    And collect garbage more rarely, in the whole process. A value that the user set stays.
-    Must run before ragas, Ray or MLflow are imported: every room calls it just before it does so.
-    """
-    core = find_spec("llama_index.core")
-    folder = Path(core.origin).parent if core and core.origin else Path()
-    for name, value in {
-        "DO_NOT_TRACK": "true",
-        "RAGAS_DO_NOT_TRACK": "true",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "GRPC_ENABLE_FORK_SUPPORT": "0",  # gRPC's fork handlers abort one in a hundred processes that Ray starts
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file a trial that nobody reads
-        "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune's newer output prints a table even when told to be silent
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        "MLFLOW_LOGGING_LEVEL": "ERROR",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-        "TIKTOKEN_CACHE_DIR": str(folder / "_static" / "tiktoken_cache"),
-    }.items():
-        os.environ.setdefault(name, value)
-    if 0 < gc.get_threshold()[0] < GC_THRESHOLD[0]:
-        gc.set_threshold(*GC_THRESHOLD)

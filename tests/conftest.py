@@ -19,18 +19,19 @@ from lab import LAB_DOCUMENTS, LAB_KEY, REPOSITORY, Lab, MlflowServer, Ran, S3Se
 from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
 
-from dream import cluster, doors
-from dream.documents import load_documents
-from dream.experiment import run_experiment
-from dream.golden_dataset import generate_golden_dataset
-from dream.indexes import build_index
-from dream.models import embed_model_picker
+from dream import ray_cluster as cluster
+from dream.documents.loading import load_documents
+from dream.experiments.run import run_experiment
+from dream.golden.dataset import generate_golden_dataset
+from dream.indexes.chunkers import build_index
+from dream.models import gateway_client
+from dream.models.pickers import embed_model_picker
 from dream.offline.faults import Switches
-from dream.query_engines import find_rag_method
+from dream.rag.methods import find_rag_method
+from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset
-from dream.search_space import SearchSpace
 from dream.settings import Settings
-from dream.storage import open_storage
+from dream.storage.objects import open_storage
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
@@ -133,10 +134,10 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[doors.Door]:
+def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway_client.Door]:
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
-    with doors.opened(settings) as opened:
+    with gateway_client.opened(settings) as opened:
         opened.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
         yield opened
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dream.doors import Door
+from dream.models.gateway_client import Door
 from dream.offline.process import OfflineServer
 from dream.settings import Settings
 

@@ -9,8 +9,8 @@ import numpy
 from numpy.typing import NDArray
 from scipy import stats
 
+from dream.comparison.score_table import ScoreTable
 from dream.records import Answer, Evaluation, ExperimentResult, GoldenQuestion, Score, Trial, TrialResult
-from dream.scores import ScoreTable
 
 Floats = NDArray[numpy.float64]
 Shape = Callable[[numpy.random.Generator, int, Floats], Floats]

@@ -40,7 +40,7 @@ def test_the_api_table_is_the_front_door():
 
 
 def test_the_rag_methods_are_all_in_the_readme():
-    from dream.query_engines import RAG_METHODS
+    from dream.rag.methods import RAG_METHODS
 
     table = text_of("README.md").split("## RAG methods")[1].split("##")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(RAG_METHODS)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dream.errors import ConfigurationError
-from dream.settings import GC_THRESHOLD, Settings, prepare_libraries, project_home
+from dream.libraries import GC_THRESHOLD, prepare_libraries
+from dream.settings import Settings, project_home
 
 
 def test_with_nothing_set_everything_is_local_and_offline(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/choosing.py [--experiments 1000] [--seed 0] [--jobs 1]
 
-Run by hand; a quarter of an hour on one core. `tests/test_standings.py` holds a small version of it.
+Run by hand; a quarter of an hour on one core. `tests/comparison/test_ranking.py` holds a small version of it.
 """
 
 import argparse
@@ -22,12 +22,12 @@ import numpy  # noqa: E402
 from simulated import SHAPES, Floats, Shape, quality_for, table, true_means  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from dream.costs import Cost  # noqa: E402
-from dream.paired import columns, critical, intervals, resamples  # noqa: E402
-from dream.power import plan_power  # noqa: E402
-from dream.recommendation import recommend  # noqa: E402
-from dream.scores import ScoreTable  # noqa: E402
-from dream.standings import Standing, all_pairs, standings  # noqa: E402
+from dream.comparison.intervals import columns, critical, intervals, resamples  # noqa: E402
+from dream.comparison.power import plan_power  # noqa: E402
+from dream.comparison.ranking import Standing, all_pairs, standings  # noqa: E402
+from dream.comparison.recommendation import recommend  # noqa: E402
+from dream.comparison.running_cost import Cost  # noqa: E402
+from dream.comparison.score_table import ScoreTable  # noqa: E402
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# How often does the comparison err?

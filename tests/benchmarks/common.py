@@ -191,7 +191,7 @@ def golden_questions(n: int, folder: Path) -> Path:
     path = folder / f"golden-{n}.csv"
     if path.exists():
         return path
-    from dream.golden_dataset import golden_table
+    from dream.golden.dataset import golden_table
     from dream.records import GoldenQuestion
 
     by_file = [list(_file_questions(text)) for text in _texts()]
@@ -205,9 +205,9 @@ def golden_questions(n: int, folder: Path) -> Path:
 
 
 def _texts() -> list[str]:
-    from dream.documents import load_documents, merge_pages
+    from dream.documents.loading import load_documents, merge_pages
     from dream.settings import Settings
-    from dream.storage import open_storage
+    from dream.storage.objects import open_storage
 
     loaded = load_documents(open_storage(str(DOCUMENTS), Settings.from_environment({})))
     return [document.text for document in merge_pages(loaded.documents)]

@@ -75,10 +75,10 @@ def report(rows: list[dict[str, Any]]) -> str:
 def measure(size: int) -> dict[str, Any]:
     from llama_index.core.embeddings import MockEmbedding
 
-    from dream.index_nodes import table_of, vector_index
-    from dream.index_store import IndexSpec, join, load_index, save_index
+    from dream.indexes.nodes import table_of, vector_index
+    from dream.indexes.store import IndexSpec, join, load_index, save_index
     from dream.settings import Settings
-    from dream.storage import open_storage
+    from dream.storage.objects import open_storage
 
     batches = [made_up(start, min(10_000, size - start)) for start in range(0, size, 10_000)]
     tables_s, tables = timed(list, (table_of(nodes, nodes) for nodes, _ in batches))
@@ -164,8 +164,8 @@ def _own_memory(references: list[Any]) -> int:
     import ray
     from llama_index.core.embeddings import MockEmbedding
 
-    from dream.index_nodes import vector_index
-    from dream.passages import count_tokens
+    from dream.indexes.nodes import vector_index
+    from dream.tokens import count_tokens
 
     def own() -> int:
         memory = psutil.Process().memory_info()

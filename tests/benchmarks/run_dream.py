@@ -78,8 +78,8 @@ def _metered(results: Any) -> dict[str, float]:
 
 def _run(options: argparse.Namespace) -> Any:
     from dream import SearchSpace, Settings, run_experiment
-    from dream.query_engines import RAG_METHODS
-    from dream.settings import prepare_libraries
+    from dream.libraries import prepare_libraries
+    from dream.rag.methods import RAG_METHODS
 
     settings = Settings.from_environment(
         {

@@ -1,0 +1,4 @@
+"""The `dream` command.
+
+Each subcommand calls the same functions as the notebooks.
+"""

@@ -1,0 +1,71 @@
+"""`dream doctor`: looks at each part that an experiment needs, and says what to do where one is not right."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+from dream import ray_cluster
+from dream.errors import ConfigurationError, DreamError
+from dream.models import gateway_client
+from dream.models.pickers import check_identifiers, check_models
+from dream.settings import Settings, safe_uri
+from dream.storage.objects import open_storage
+from dream.tracking.tracker import check_mlflow
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part looked at: `problem` is None where it is right."""
+
+    part: str
+    detail: str
+    problem: str | None = None
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at Python, storage, MLflow, the Ray cluster, and the models, one after another."""
+    yield Finding("Python", f"{sys.version.split()[0]}, ray {version('ray')}, dream-rag {version('dream-rag')}")
+    for part, uri in _places(settings).items():
+        yield _look(part, uri, lambda uri=uri: open_storage(uri, settings).ensure())
+    yield _look("MLflow", safe_uri(settings.mlflow_tracking_uri), lambda: check_mlflow(settings))
+    address = settings.ray_address or "local, started for each command"
+    with ExitStack() as stack:
+        yield _look("Ray", address, lambda: stack.enter_context(ray_cluster.connected(settings)))
+        stack.enter_context(gateway_client.opened(settings))
+        for part, llms, embed_models in _models(settings):
+            check = partial(_try, llms, embed_models, settings)
+            yield _look(part, ", ".join([*llms, *embed_models]), check)
+
+
+def _places(settings: Settings) -> dict[str, str]:
+    return {
+        "documents": settings.documents_uri,
+        "golden datasets": settings.golden_datasets_uri,
+        "experiments": settings.experiments_uri,
+        "cache": settings.cache_uri,
+    }
+
+
+def _models(settings: Settings) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    return [
+        ("models", settings.llms, settings.embed_models),
+        ("judge", (settings.judge_llm,), (settings.judge_embed_model,)),
+        ("generator", (settings.generator_llm,), ()),
+    ]
+
+
+def _try(llms: tuple[str, ...], embed_models: tuple[str, ...], settings: Settings) -> None:
+    if problems := check_identifiers([*llms, *embed_models], settings):
+        raise ConfigurationError("; ".join(problems))
+    check_models(llms, embed_models)
+
+
+def _look(part: str, detail: str, check: Callable[[], object]) -> Finding:
+    try:
+        check()
+    except DreamError as error:
+        return Finding(part, detail, str(error))
+    return Finding(part, detail)

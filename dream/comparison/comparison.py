@@ -1,0 +1,306 @@
+"""Trial results become a choice: paired differences, the set of the best, a recommendation, and what it rests on.
+
+`compare` holds everything; `leaderboard`, `leaderboard_text` and `verdict` show it as a table and in words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+import pandas
+from tabulate import tabulate
+
+from dream.comparison.factor_effects import Effects, effects
+from dream.comparison.intervals import CONFIDENCE, interval
+from dream.comparison.judge_noise import JudgeNoise, noise_of
+from dream.comparison.loss_split import LossSplit, losses_of
+from dream.comparison.power import Power, plan_power
+from dream.comparison.ranking import Standing, cost_unit, standings
+from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
+from dream.comparison.score_table import KNOBS, ScoreTable, score_table
+from dream.errors import ConfigurationError, DataError
+from dream.records import ExperimentResult
+from dream.tables import trial_row
+
+DEFAULT_METRIC = "answer_correctness"
+FAILURE_SHARE = 0.1
+OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Everything that a report, a plot or a terminal shows of a comparison on one metric.
+
+    `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is what the Pareto front
+    and the plots count: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
+    ranked trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
+    sentences about what limits the comparison. `noise` is how much of the differences is the judge, for the metric (or
+    those that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were
+    run.
+    """
+
+    name: str
+    metric: str
+    n_questions: int
+    n_clusters: int
+    offline: bool
+    standings: tuple[Standing, ...]
+    recommendation: Recommendation
+    effects: Effects
+    power: Power | None
+    cost_unit: str
+    scores: ScoreTable
+    notes: tuple[str, ...]
+    confidence: float = CONFIDENCE
+    noise: tuple[JudgeNoise, ...] = ()
+    losses: Mapping[str, LossSplit] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> tuple[Standing, ...]:
+        """The trials with a rank, best first."""
+        return tuple(one for one in self.standings if one.rank is not None)
+
+    @property
+    def best(self) -> Standing:
+        """The trial with the highest mean."""
+        return self.standings[0]
+
+    @property
+    def tie_set(self) -> tuple[Standing, ...]:
+        """The trials that cannot be told apart from the best, itself included."""
+        return tuple(one for one in self.standings if one.in_set)
+
+    @property
+    def recommended(self) -> Standing:
+        """The standing of the recommended trial."""
+        return next(one for one in self.standings if one.trial.id == self.recommendation.trial.id)
+
+
+def default_metric(experiment: ExperimentResult) -> str:
+    """What to rank by where nobody says: answer correctness, or the first metric where that was not scored."""
+    metrics = experiment.manifest["metrics"]
+    return DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
+
+
+def compare(
+    experiment: ExperimentResult,
+    metric: str = DEFAULT_METRIC,
+    *,
+    weights: Mapping[str, float] | None = None,
+    failure_share: float = FAILURE_SHARE,
+    margin: float = MARGIN,
+    clustered: bool = True,
+    seed: int = 0,
+) -> Comparison:
+    """Compare all trials of an experiment, question by question, and recommend one.
+
+    Args:
+        metric: what to compare by; any that the experiment scored.
+        weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
+            a question counts where all of them have a score.
+        failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
+        margin: the loss that would not matter (0 to 1): trials that measured further below the best are not
+            recommended, and the recommendation says so where the questions cannot tell as much. 1 allows any of
+            those that cannot be told apart from the best.
+        clustered: keep the questions of one source document together, so that intervals speak about new documents.
+        seed: of the resampling; the same seed gives the same intervals.
+
+    Raises:
+        ConfigurationError: for a metric, weights or a failure share that cannot be used.
+        DataError: if no trial can be ranked, with the reasons.
+    """
+    if not 0 <= failure_share <= 1:
+        raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
+    if not 0 <= margin <= 1:
+        raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
+    table = score_table(experiment, metric, weights, clustered)
+    found, level = standings(table, failure_share, seed)
+    places = {result.trial.id: place for place, result in enumerate(table.results)}
+    table = table.only([places[one.trial.id] for one in found])
+    n_ranked = sum(one.rank is not None for one in found)
+    if not n_ranked:
+        raise DataError(_nothing_ranked(experiment, table.metric, found))
+    power, n_clusters = _power(found, level), len(set(table.clusters.tolist()))
+    repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
+    noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
+    losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
+    return Comparison(
+        name=experiment.name,
+        metric=table.metric,
+        n_questions=len(table.question_ids),
+        n_clusters=n_clusters,
+        offline=bool(experiment.manifest["offline"]),
+        standings=found,
+        recommendation=recommend(found, table.metric, margin, power, n_clusters),
+        effects=effects(table.only(list(range(n_ranked))), seed),
+        power=power,
+        cost_unit=cost_unit(found),
+        scores=table,
+        notes=(*_notes(table, found), *no_noise, *no_loss[:3]),
+        noise=noise,
+        losses=losses,
+    )
+
+
+def _power(found: tuple[Standing, ...], level: float) -> Power | None:
+    """Power for the typical pair, at the level that the correction for many trials leaves for one pair."""
+    spreads = [one.difference.error * one.difference.n**0.5 for one in found if one.difference and one.difference.error]
+    return plan_power(float(numpy.median(spreads)), found[0].n_questions, level) if spreads else None
+
+
+def _nothing_ranked(experiment: ExperimentResult, metric: str, found: tuple[Standing, ...]) -> str:
+    reasons = "; ".join(list(dict.fromkeys(one.why_not_ranked for one in found))[:3]) or "there are no trials"
+    if all(one.n_scored == 0 for one in found):
+        return f"no trial of {experiment.name!r} has a score on {metric}; errors: {reasons}"
+    remedy = "mend the failures and run again, or allow more with failure_share (--failure-share)"
+    return f"no trial of {experiment.name!r} can be ranked on {metric}: {reasons}; {remedy}"
+
+
+def _notes(table: ScoreTable, found: tuple[Standing, ...]) -> tuple[str, ...]:
+    ranked = [one for one in found if one.rank is not None]
+    gaps = [one for one in ranked if one.n_scored < one.n_questions]
+    notes = [table.note] if table.note else []
+    if len(table.question_ids) < 10:
+        notes.append(f"{len(table.question_ids)} question(s) show very little; 50 are a beginning.")
+    if len(ranked) == 1:
+        notes.append("Only one trial could be ranked, so there is nothing to compare it with.")
+    if gaps:
+        coverage = min(one.n_scored / one.n_questions for one in gaps)
+        notes.append(
+            f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the "
+            "questions that both have."
+        )
+    if len(found) > len(ranked):
+        notes.append(f"{len(found) - len(ranked)} trial(s) are not ranked; the table says why.")
+    return tuple(notes)
+
+
+def leaderboard(
+    experiment: ExperimentResult, metric: str = DEFAULT_METRIC, failure_share: float = FAILURE_SHARE
+) -> pandas.DataFrame:
+    """One row a trial, the highest mean of `metric` first; trials that are not ranked come last, with the reason.
+
+    Columns: the three knobs, every metric's mean, `scored` (questions scored of all, on `metric`),
+    `difference` to the first row (mean over the questions that both have) and its 95 % interval `low`, `high`,
+    simultaneous over all pairs of trials, `told apart` (the interval excludes 0), `in set` (of those that cannot be
+    told apart from the best), `context tokens`, `latency s`, `tokens`, `USD a question`, `not ranked`, `error`.
+
+    Raises:
+        ConfigurationError: for a metric that the experiment did not score, listing those it did.
+        DataError: if no trial can be ranked on `metric`.
+    """
+    return leaderboard_of(compare(experiment, metric, failure_share=failure_share), experiment)
+
+
+def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pandas.DataFrame:
+    """The leaderboard of a comparison that was made already."""
+    rows = [
+        _row(trial_row(result), standing, comparison.metric, experiment.manifest["metrics"])
+        for standing, result in zip(comparison.standings, comparison.scores.results, strict=True)
+    ]
+    return pandas.DataFrame(rows, index=pandas.RangeIndex(1, len(rows) + 1, name="rank"))
+
+
+def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float, float]:
+    """Mean of `first - second` over the questions in both, with its 95 % interval by paired bootstrap.
+
+    For a pair that was named beforehand. With fewer than two common questions the interval is all that is possible.
+
+    Example:
+        >>> paired_difference({"a": 1.0, "b": 0.5}, {"a": 0.5, "b": 0.0})
+        (0.5, -1.0, 1.0)
+    """
+    differences = numpy.array([first[question] - second[question] for question in first if question in second])
+    found = interval(differences)
+    return found.mean, found.low, found.high
+
+
+def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: list[str]) -> dict[str, Any]:
+    difference = standing.difference
+    return {
+        **{title: row[knob] for knob, title in KNOBS.items()},
+        **{name: row.get(name) for name in metrics},
+        metric: standing.mean,
+        "scored": f"{standing.n_scored} of {standing.n_questions}",
+        "difference": difference.mean if difference else None,
+        "low": difference.low if difference else None,
+        "high": difference.high if difference else None,
+        "told apart": bool(difference and difference.excludes_zero),
+        "in set": standing.in_set,
+        "context tokens": row["context_tokens"],
+        "latency s": row["latency_seconds"],
+        "tokens": row["tokens"],
+        "USD a question": standing.cost.usd,
+        "trial_id": row["trial_id"],
+        "not ranked": standing.why_not_ranked,
+        "error": row["error"] or "",
+    }
+
+
+def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
+    """The leaderboard for a terminal: one line a trial with its paired interval, then `verdict`."""
+    return comparison_text(compare(experiment, metric), table)
+
+
+def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
+    """A comparison for a terminal: its table, then what it says."""
+    headline = (
+        f"{comparison.name}: {len(comparison.standings)} trials, {comparison.n_questions} questions, "
+        f"ranked by {comparison.metric}"
+    )
+    rows = [_line(trial, comparison.metric) for trial in table.reset_index().to_dict("records")]
+    return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
+
+
+def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
+    """What the leaderboard says, in sentences: the highest mean, those that may be as good, and which one to use."""
+    return verdict_of(compare(experiment, metric))
+
+
+def verdict_of(comparison: Comparison) -> str:
+    """What a comparison says, in sentences."""
+    together, ranked = comparison.tie_set, comparison.ranked
+    lines = [f"Highest mean: {in_code(comparison.best.trial)}."]
+    if len(together) > 1:
+        lines.append(
+            f"{len(together)} of {len(ranked)} trials cannot be told apart from the best on these questions, itself "
+            f"included: ranks {', '.join(str(one.rank) for one in together)}\n"
+            "(95 % intervals, corrected for having picked the best of many)."
+        )
+    if comparison.recommendation.doubt:
+        lines.append(f"Not settled: {comparison.recommendation.doubt}")
+    so_far = " so far" if comparison.recommendation.doubt else ""
+    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
+    matters = [one.knob for one in comparison.effects.knobs if one.matters]
+    if comparison.effects.knobs:
+        lines.append(f"Knobs shown to matter: {', '.join(matters) or 'none'}.")
+    if comparison.power:
+        lines.append(comparison.power.text)
+    lines += [one.text for one in comparison.noise]
+    lines += [
+        f"{in_code(one.trial)}: {comparison.losses[one.trial.id].text}"
+        for one in {one.trial.id: one for one in (comparison.best, comparison.recommended)}.values()
+        if one.trial.id in comparison.losses
+    ]
+    lines += comparison.notes
+    if comparison.offline:
+        lines.append(OFFLINE)
+    return "\n".join(lines)
+
+
+def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    interval_text = (
+        "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    )
+    return {
+        "#": "-" if row["not ranked"] else row["rank"],
+        **{title: row[title] for title in KNOBS.values()},
+        metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
+        "scored": row["scored"],
+        "against the best": interval_text or row["not ranked"][:60] or "best",
+        "tied": "yes" if row["in set"] else "",
+        "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
+        "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
+        "tokens": f"{row['tokens']:,.0f}",
+    }

@@ -1,0 +1,205 @@
+"""Which knob matters: main effects and interactions of RAG method, LLM and embedding model over the grid.
+
+The means of the trials are taken apart by analysis of variance with effects that sum to 0 (Fisher 1925, "Statistical
+Methods for Research Workers", chapter 7), by least squares, so that a grid with gaps can be used too. An effect is a
+weighted sum of trial means, so it has one value for each question, and its interval comes from the questions like that
+of any paired difference: simultaneous over all effects of a kind (`dream.comparison.intervals`).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from dream.comparison.intervals import Floats, Interval, columns, critical, intervals, resamples
+from dream.comparison.score_table import KNOBS, ScoreTable
+from dream.records import Trial
+
+
+@dataclass(frozen=True)
+class LevelEffect:
+    """One choice of one knob: how far it lifts the mean above the grid's mean."""
+
+    knob: str
+    level: str
+    effect: Interval
+
+
+@dataclass(frozen=True)
+class KnobEffect:
+    """One knob: its share of the variance between trials, and its widest difference, between two of its choices.
+
+    `matters` says that some difference between its choices is shown; the widest is the one shown most clearly.
+    """
+
+    knob: str
+    share: float
+    better: str
+    worse: str
+    difference: Interval
+
+    @property
+    def matters(self) -> bool:
+        """Whether choices of this knob are shown to differ."""
+        return self.difference.excludes_zero
+
+
+@dataclass(frozen=True)
+class InteractionEffect:
+    """Two knobs: what a pair of choices adds beyond the sum of both; the pair where this is shown most clearly."""
+
+    knobs: tuple[str, str]
+    share: float
+    levels: tuple[str, str]
+    effect: Interval
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Main effects and interactions, the largest share of variance first; `notes` say what is missing."""
+
+    knobs: tuple[KnobEffect, ...] = ()
+    levels: tuple[LevelEffect, ...] = ()
+    interactions: tuple[InteractionEffect, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def effects(table: ScoreTable, seed: int = 0) -> Effects:
+    """The effects of every knob with more than one choice among the trials of `table`, all of which need a score."""
+    knobs = knob_values([result.trial for result in table.results])
+    if not knobs:
+        return Effects(notes=("No knob has more than one choice, so there are no effects.",))
+    knobs, aliased = _separable(knobs)
+    maps = _main_effects(knobs)
+    if maps is None:
+        return Effects(notes=(f"The trials do not separate {', '.join(knobs)}: run more of their combinations.",))
+    parts = _Parts(table, seed)
+    levels = _levels(parts, knobs, maps)
+    found = sorted((_knob(parts, knobs, maps, name) for name in knobs), key=lambda one: -one.share)
+    crossed, notes = _interactions(parts, knobs)
+    order = [one.knob for one in found]
+    return Effects(tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.knob))), crossed, aliased + notes)
+
+
+def knob_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
+    """For each knob that varies: its choice in each trial. Parameters count where every trial has them."""
+    configs = [trial.config() for trial in trials]
+    shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
+    values = {KNOBS.get(name, name): [str(config[name]) for config in configs] for name in shared}
+    return {name: choices for name, choices in values.items() if len(set(choices)) > 1}
+
+
+def _separable(knobs: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The knobs without those parameters that only change together with others, such as a RAG method's own defaults."""
+    kept = {name: choices for name, choices in knobs.items() if name in KNOBS.values()}
+    together = []
+    for name, choices in knobs.items():
+        if name not in kept and _main_effects({**kept, name: choices}) is not None:
+            kept[name] = choices
+        elif name not in kept:
+            together.append(name)
+    note = f"Only together with other knobs, so part of their effects: {', '.join(together)}."
+    return kept or knobs, (note,) if together and kept else ()
+
+
+class _Parts:
+    """Values of each trial on each question, to be added up with weights; a missing one counts as the trial's mean."""
+
+    def __init__(self, table: ScoreTable, seed: int) -> None:
+        self.clusters, self.means = table.clusters, table.means
+        share = table.scored / len(table.question_ids)
+        self.values = table.means + numpy.nan_to_num((table.values - table.means) / share)
+        self.weights = resamples(int(self.clusters.max()) + 1, seed)
+        self.total = float(((self.means - self.means.mean()) ** 2).sum())
+
+    def intervals(self, maps: Floats) -> list[Interval]:
+        """One simultaneous interval for each row of weights."""
+        block = columns(self.values @ maps.T, self.clusters)
+        return intervals(block, critical([block], self.weights))
+
+    def share(self, fitted: Floats) -> float:
+        """The share of the variance between trials that `fitted`, one value a trial, stands for."""
+        return float((fitted**2).sum()) / self.total if self.total > 1e-18 else 0.0
+
+
+def _codes(choices: Sequence[str]) -> tuple[list[str], Floats]:
+    """The levels, and the code of each level: coefficients of all but the last, which is minus their sum."""
+    levels = list(dict.fromkeys(choices))
+    return levels, numpy.vstack([numpy.eye(len(levels) - 1), -numpy.ones(len(levels) - 1)])
+
+
+def _coded(choices: Sequence[str]) -> Floats:
+    levels, codes = _codes(choices)
+    return codes[[levels.index(choice) for choice in choices]]
+
+
+def _main_effects(knobs: Mapping[str, Sequence[str]]) -> dict[str, Floats] | None:
+    """For each knob: a row of trial weights for each level. None if the trials do not separate the knobs."""
+    blocks = [_coded(choices) for choices in knobs.values()]
+    solved = _solve(blocks)
+    if solved is None:
+        return None
+    return {name: _codes(knobs[name])[1] @ part for name, part in zip(knobs, solved, strict=True)}
+
+
+def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
+    """Least squares with an intercept: the trial weights of each block's coefficients."""
+    design = numpy.hstack([numpy.ones((len(blocks[0]), 1)), *blocks])
+    if numpy.linalg.matrix_rank(design) < design.shape[1]:
+        return None
+    weights: Floats = numpy.linalg.pinv(design).astype(float)
+    edges = numpy.cumsum([1, *(block.shape[1] for block in blocks)])
+    return [weights[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def _levels(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, Floats]) -> list[LevelEffect]:
+    names = [(knob, level) for knob in knobs for level in _codes(knobs[knob])[0]]
+    found = parts.intervals(numpy.vstack([maps[knob] for knob in knobs]))
+    return [LevelEffect(knob, level, one) for (knob, level), one in zip(names, found, strict=True)]
+
+
+def _knob(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> KnobEffect:
+    levels, _ = _codes(knobs[name])
+    estimates = maps[name] @ parts.means
+    pairs = [
+        (a, b) if estimates[a] >= estimates[b] else (b, a) for a, b in itertools.combinations(range(len(levels)), 2)
+    ]
+    found = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
+    clearest = max(range(len(pairs)), key=lambda place: (found[place].low, found[place].mean))
+    better, worse = pairs[clearest]
+    share = parts.share(estimates[[levels.index(choice) for choice in knobs[name]]])
+    return KnobEffect(name, share, levels[better], levels[worse], found[clearest])
+
+
+def _interactions(
+    parts: _Parts, knobs: Mapping[str, Sequence[str]]
+) -> tuple[tuple[InteractionEffect, ...], tuple[str, ...]]:
+    found, notes = [], []
+    for first, second in itertools.combinations(knobs, 2):
+        one = _interaction(parts, knobs, first, second)
+        if one is None:
+            notes.append(f"Not every combination of {first} and {second} was run: their interaction is not known.")
+        else:
+            found.append(one)
+    return tuple(sorted(found, key=lambda one: -one.share)), tuple(notes)
+
+
+def _interaction(
+    parts: _Parts, knobs: Mapping[str, Sequence[str]], first: str, second: str
+) -> InteractionEffect | None:
+    a, b = _coded(knobs[first]), _coded(knobs[second])
+    crossed = (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+    solved = _solve([*(_coded(choices) for choices in knobs.values()), crossed])
+    if solved is None:
+        return None
+    (levels_a, codes_a), (levels_b, codes_b) = _codes(knobs[first]), _codes(knobs[second])
+    maps = numpy.kron(codes_a, codes_b) @ solved[-1]
+    found = parts.intervals(maps)
+    clearest = max(range(len(found)), key=lambda cell: (max(found[cell].low, -found[cell].high), abs(found[cell].mean)))
+    cells = [
+        levels_a.index(one) * len(levels_b) + levels_b.index(other)
+        for one, other in zip(knobs[first], knobs[second], strict=True)
+    ]
+    pair = (levels_a[clearest // len(levels_b)], levels_b[clearest % len(levels_b)])
+    return InteractionEffect((first, second), parts.share((maps @ parts.means)[cells]), pair, found[clearest])

@@ -1,0 +1,175 @@
+"""Does the judge agree with people? Its scores against human labels of the same answers.
+
+Rank correlations of Spearman (1904) and Kendall (tau-b, 1938), and Cohen's kappa (1960) of "good enough" at thresholds.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+from scipy import stats
+
+from dream.comparison.intervals import Floats
+from dream.comparison.score_table import scores_of
+from dream.errors import DataError, bullets
+from dream.records import ExperimentResult
+
+COLUMNS = ("question_id", "trial_id", "label")
+THRESHOLDS = (0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A person's judgement of one answer: 0 (useless) to 1 (perfect)."""
+
+    question_id: str
+    trial_id: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one metric agrees with the labels over `n` answers that have both.
+
+    Each measure is 1 for full agreement and 0 for none beyond chance; None where it is not defined, because all scores
+    or all labels are the same. `kappa` is by threshold. `warning` says what is wrong with the judge, or is empty.
+    """
+
+    metric: str
+    n: int
+    spearman: float | None
+    kendall: float | None
+    kappa: dict[float, float | None]
+    warning: str
+
+
+def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, ...]:
+    """Read human labels from a CSV with the columns question_id, trial_id (or the trial's name) and label (0 to 1).
+
+    Raises:
+        DataError: naming every mistake with its row number (the header is row 1).
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = header
+            missing = [name for name in COLUMNS if name not in header]
+            rows = [] if missing else list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"labels {path}: cannot be read ({error}); give a CSV file in UTF-8") from error
+    if missing:
+        have = ", ".join(header) or "none"
+        raise DataError(
+            f"labels {path}: no column {', '.join(missing)}; there are: {have}; needed: {', '.join(COLUMNS)}"
+        )
+    return _checked(rows, path, experiment)
+
+
+def agreement(
+    experiment: ExperimentResult, labels: Sequence[Label], thresholds: Sequence[float] = THRESHOLDS
+) -> tuple[Agreement, ...]:
+    """How each metric of an experiment agrees with the labels, in the order of its metrics."""
+    found = []
+    for metric in experiment.manifest["metrics"]:
+        scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
+        pairs = [(scores[one.trial_id].get(one.question_id), one.value) for one in labels if one.trial_id in scores]
+        known = numpy.array([(score, label) for score, label in pairs if score is not None], float).reshape(-1, 2)
+        found.append(_agreement(metric, known[:, 0], known[:, 1], thresholds))
+    return tuple(found)
+
+
+def agreement_text(found: Sequence[Agreement]) -> str:
+    """One line a metric, then its warning if there is one."""
+    lines = []
+    for one in found:
+        kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in one.kappa.items())
+        lines.append(
+            f"{one.metric}: {one.n} labels, Spearman {_shown(one.spearman)}, Kendall {_shown(one.kendall)}, {kappas}"
+        )
+        lines += [f"  WARNING: {one.warning}"] if one.warning else []
+    return "\n".join(lines)
+
+
+def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
+    """Agreement beyond chance of two yes/no judgements of the same things; None if all of them are the same.
+
+    Example:
+        >>> cohens_kappa([True, True, False, False], [True, False, False, False])
+        0.5
+    """
+    a, b = numpy.asarray(first, bool), numpy.asarray(second, bool)
+    by_chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()) if len(a) else 1.0
+    return None if by_chance > 1 - 1e-12 else float(((a == b).mean() - by_chance) / (1 - by_chance))
+
+
+def _checked(
+    rows: Sequence[dict[str, str | None]], path: str | Path, experiment: ExperimentResult
+) -> tuple[Label, ...]:
+    questions = {question["id"] for question in experiment.manifest["golden_dataset"]["questions"]}
+    trials = _trial_names(experiment)
+    labels, problems, seen = [], [], dict[tuple[str, str], int]()
+    for number, row in enumerate(rows, 2):
+        question, trial, text = ((row[name] or "").strip() for name in COLUMNS)
+        value = _number(text)
+        if question not in questions:
+            problems.append(f"row {number}: question_id={question!r} is not in the golden dataset")
+        if trial not in trials:
+            problems.append(f"row {number}: trial_id={trial!r} is no trial of {experiment.name!r}, or names several")
+        if value is None:
+            problems.append(f"row {number}: label={text!r} is not a number from 0 to 1")
+        key = (question, trials.get(trial, trial))
+        if key in seen:
+            problems.append(f"row {number}: the same answer as row {seen[key]}; give one label an answer")
+        seen.setdefault(key, number)
+        if value is not None:
+            labels.append(Label(*key, value))
+    if not rows:
+        problems.append("there are no rows below the header")
+    if problems:
+        raise DataError(bullets(f"labels {path}: {len(problems)} mistake(s), nothing was read:", problems))
+    return tuple(labels)
+
+
+def _trial_names(experiment: ExperimentResult) -> dict[str, str]:
+    """Trial ids by id and by name; a name that several trials share is left out."""
+    names = [result.trial.name for result in experiment.results]
+    unique = {
+        result.trial.name: result.trial.id for result in experiment.results if names.count(result.trial.name) == 1
+    }
+    return {**unique, **{result.trial.id: result.trial.id for result in experiment.results}}
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
+
+
+def _agreement(metric: str, scores: Floats, labels: Floats, thresholds: Sequence[float]) -> Agreement:
+    defined = len(scores) > 1 and numpy.ptp(scores) > 0 and numpy.ptp(labels) > 0
+    ranks: Any = (stats.spearmanr(scores, labels), stats.kendalltau(scores, labels)) if defined else None
+    spearman, kendall = (float(ranks[0].statistic), float(ranks[1].statistic)) if defined else (None, None)
+    kappa = {at: cohens_kappa((scores >= at).tolist(), (labels >= at).tolist()) for at in thresholds}
+    return Agreement(metric, len(scores), spearman, kendall, kappa, _warning(metric, len(scores), spearman, kappa))
+
+
+def _warning(metric: str, n: int, spearman: float | None, kappa: dict[float, float | None]) -> str:
+    if n == 0:
+        return f"no labelled answer has a score on {metric}"
+    if spearman is None:
+        return f"all scores or all labels are the same on {n} answer(s): label answers of different quality"
+    worse = [f"kappa at {at:g} is {value:.2f}" for at, value in kappa.items() if value is not None and value < 0]
+    worse = [f"Spearman is {spearman:.2f}", *worse] if spearman < 0 else worse
+    if worse:
+        return f"the judge is worse than chance on these labels ({'; '.join(worse)}): do not choose by {metric}"
+    return ""
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.2f}"

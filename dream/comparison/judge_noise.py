@@ -1,0 +1,152 @@
+"""How much of the scatter is the judge: variance of scores split into question, answer and judge.
+
+Scores of the same answers, judged several times, follow: trial mean + question + answer (trial x question) + judge.
+The components are those of the two-way layout with repeats, by equating mean squares to their expectations (Searle,
+Casella and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats through their harmonic mean).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dream.comparison.intervals import Floats
+from dream.errors import DataError
+from dream.metrics import COMPUTED
+from dream.records import ExperimentResult, TrialResult
+
+
+@dataclass(frozen=True)
+class JudgeNoise:
+    """Variance components of one metric, each at least 0, from `n_questions` x `n_trials` answers judged repeatedly.
+
+    `question` is how much questions differ for all trials alike, which pairing removes. `answer` is how much trials
+    differ from question to question. `judge` is how much one answer's score changes when it is judged again.
+    """
+
+    metric: str
+    question: float
+    answer: float
+    judge: float
+    n_questions: int
+    n_trials: int
+    repeats: float
+
+    @property
+    def judge_share(self) -> float:
+        """The judge's share of the variance of a paired difference that is judged once (0 to 1)."""
+        scatter = self.answer + self.judge
+        return self.judge / scatter if scatter else 0.0
+
+    def error(self, n_questions: int, repeats: int = 1) -> float:
+        """The standard error of a paired difference of two trials on `n_questions`, each judged `repeats` times."""
+        return (2 * (self.answer + self.judge / repeats) / n_questions) ** 0.5
+
+    def judge_error(self, n_questions: int, repeats: int = 1) -> float:
+        """The part of that error which judging again on the same answers would change."""
+        return (2 * self.judge / repeats / n_questions) ** 0.5
+
+    @property
+    def text(self) -> str:
+        """The split in one sentence."""
+        gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
+        return (
+            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference "
+            f"({self.n_questions} questions of {self.n_trials} trials, judged {self.repeats:.3g} times); judging three "
+            f"times would narrow intervals by {gain:.0%}."
+        )
+
+
+def noise_of(
+    experiment: ExperimentResult, metrics: Sequence[str] | None = None
+) -> tuple[tuple[JudgeNoise, ...], tuple[str, ...]]:
+    """The judge's noise on each metric of an experiment, and for each metric without one the reason why.
+
+    It takes an experiment with repeats: `run_experiment(judge_repeats=3)`. `metrics` are by default all it scored.
+    """
+    found, reasons = [], []
+    judgements = [row for result in experiment.results for row in _judgements(result)]
+    for metric in experiment.manifest["metrics"] if metrics is None else metrics:
+        if metric in COMPUTED:
+            reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings and asks no judge")
+            continue
+        try:
+            found.append(judge_noise(judgements, metric))
+        except DataError as error:
+            reasons.append(str(error))
+    return tuple(found), tuple(reasons)
+
+
+def _judgements(result: TrialResult) -> list[dict[str, Any]]:
+    """All judgements of the answers that were judged again, the first ones too."""
+    if result.evaluation is None:
+        return []
+    again = {(score.question_id, score.metric) for score in result.evaluation.repeats}
+    first = [score for score in result.evaluation.scores if (score.question_id, score.metric) in again]
+    return [
+        {
+            "question_id": score.question_id,
+            "trial_id": result.trial.id,
+            "metric": score.metric,
+            "repeat": score.repeat,
+            "value": score.value,
+        }
+        for score in (*first, *result.evaluation.repeats)
+    ]
+
+
+def judge_noise(judgements: Sequence[Mapping[str, Any]], metric: str) -> JudgeNoise:
+    """Split the variance of repeated judgements of one metric.
+
+    Args:
+        judgements: rows of question_id, trial_id, metric, repeat and value (None where the judge failed). Questions
+            that some trial lacks are left out.
+
+    Raises:
+        DataError: without at least two questions and two trials, or without an answer judged twice.
+
+    Example:
+        >>> rows = [{"question_id": q, "trial_id": t, "metric": "m", "repeat": r, "value": v}
+        ...         for q, t, r, v in [("a", "x", 0, 0.0), ("a", "x", 1, 0.2), ("a", "y", 0, 0.5), ("a", "y", 1, 0.5),
+        ...                            ("b", "x", 0, 1.0), ("b", "x", 1, 1.0), ("b", "y", 0, 0.8), ("b", "y", 1, 1.0)]]
+        >>> round(judge_noise(rows, "m").judge, 3)  # pooled variance of the repeats: (0.02 + 0 + 0 + 0.02) / 4
+        0.01
+    """
+    cells, trials, questions = _cells(judgements, metric)
+    values = [[cells[question, trial] for trial in trials] for question in questions]
+    n_repeats = numpy.array([[len(cell) for cell in row] for row in values])
+    spare = int((n_repeats - 1).sum()) if n_repeats.size else 0
+    if len(questions) < 2 or len(trials) < 2 or spare < 1:
+        raise DataError(
+            f"judge noise of {metric!r}: {len(questions)} question(s) judged for all of {len(trials)} trial(s), "
+            f"{spare} repeat(s): it needs two questions, two trials and an answer judged twice; judge a slice again"
+        )
+    judge = sum(float(numpy.var(cell) * len(cell)) for row in values for cell in row) / spare
+    harmonic = float(n_repeats.size / (1 / n_repeats).sum())
+    means = numpy.array([[sum(cell) / len(cell) for cell in row] for row in values], float)
+    question, answer = _two_way(means, judge / harmonic)
+    return JudgeNoise(metric, question, answer, judge, len(questions), len(trials), harmonic)
+
+
+def _cells(
+    judgements: Sequence[Mapping[str, Any]], metric: str
+) -> tuple[dict[tuple[str, str], list[float]], list[str], list[str]]:
+    """The repeats of each answer, all trials, and the questions that every trial has."""
+    cells: dict[tuple[str, str], list[float]] = {}
+    for row in judgements:
+        if row["metric"] == metric and row["value"] is not None:
+            cells.setdefault((row["question_id"], row["trial_id"]), []).append(float(row["value"]))
+    trials = list(dict.fromkeys(trial for _, trial in cells))
+    questions = list(dict.fromkeys(question for question, _ in cells))
+    return cells, trials, [one for one in questions if all((one, trial) in cells for trial in trials)]
+
+
+def _two_way(means: Floats, judge_of_mean: float) -> tuple[float, float]:
+    """Components of question and answer from a questions x trials table of means."""
+    n_questions, n_trials = means.shape
+    by_question, by_trial = means.mean(1, keepdims=True), means.mean(0, keepdims=True)
+    rest = means - by_question - by_trial + means.mean()
+    square_answer = float((rest**2).sum()) / ((n_questions - 1) * (n_trials - 1))
+    square_question = n_trials * float(((by_question - means.mean()) ** 2).sum()) / (n_questions - 1)
+    return max((square_question - square_answer) / n_trials, 0.0), max(square_answer - judge_of_mean, 0.0)

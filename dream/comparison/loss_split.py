@@ -1,0 +1,150 @@
+"""Where the loss is: how much of what is missing to a perfect score retrieval lost, and how much generation.
+
+The same questions are answered three times: from no context (closed-book), from the reference contexts (oracle), and
+from what was retrieved. What even the oracle's answer lacks is generation's loss; what the retrieved one lacks beyond
+that is retrieval's. Both add up to the whole loss, 1 - score.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy
+
+from dream.comparison.intervals import Interval, interval
+from dream.comparison.score_table import ScoreTable, score_table
+from dream.errors import DataError
+from dream.records import CLOSED_BOOK, ORACLE, ExperimentResult
+
+
+@dataclass(frozen=True)
+class QuestionLoss:
+    """One question: the three scores (0 to 1), and the loss split in two.
+
+    `retrieval` is below 0 where what was retrieved served better than the reference contexts.
+    """
+
+    question_id: str
+    closed_book: float
+    oracle: float
+    retrieved: float
+
+    @property
+    def generation(self) -> float:
+        """What the LLM lost although it had the right contexts."""
+        return 1 - self.oracle
+
+    @property
+    def retrieval(self) -> float:
+        """What was lost because other contexts were retrieved."""
+        return self.oracle - self.retrieved
+
+
+@dataclass(frozen=True)
+class LossSplit:
+    """The split over all questions with three scores: means with 95 % intervals; `left_out` questions had fewer.
+
+    `gain` is what the retrieved contexts added to what the LLM knows without any. `questions` starts with those that
+    lost most.
+    """
+
+    generation: Interval
+    retrieval: Interval
+    gain: Interval
+    questions: tuple[QuestionLoss, ...]
+    left_out: int
+
+    @property
+    def retrieval_share(self) -> float | None:
+        """Retrieval's share of the whole loss, 0 to 1; None where nothing was lost."""
+        whole = self.generation.mean + self.retrieval.mean
+        return min(max(self.retrieval.mean / whole, 0.0), 1.0) if whole > 1e-12 else None
+
+    @property
+    def text(self) -> str:
+        """The split in one or two sentences."""
+        parts = (
+            f"lost to retrieval {_shown(self.retrieval)}, to generation {_shown(self.generation)}; the retrieved "
+            f"contexts added {_shown(self.gain)} to what the LLM knows without them."
+        )
+        share = "" if self.retrieval_share is None else f" Retrieval makes {self.retrieval_share:.0%} of the loss."
+        left_out = f" ({self.left_out} left out)" if self.left_out else ""
+        return f"On {len(self.questions)} questions{left_out}: {parts}{share}"
+
+
+def losses_of(
+    experiment: ExperimentResult, metric: str, weights: Mapping[str, float] | None = None
+) -> tuple[dict[str, LossSplit], tuple[str, ...]]:
+    """The split of each trial's loss by trial id, and the reasons where there is none.
+
+    It takes an experiment with baselines: `run_experiment(baselines=True)`. `metric` and `weights` as in `compare`.
+    """
+    everything = replace(experiment, results=(*experiment.results, *experiment.baselines))
+    table = score_table(everything, metric, weights)
+    columns = [_column(table, place) for place in range(len(table.results))]
+    by_llm = {
+        (result.trial.query_engine_identifier, result.trial.llm_identifier): column
+        for result, column in zip(table.results, columns, strict=True)
+        if result.trial.is_baseline
+    }
+    if not any(column for (name, _), column in by_llm.items() if name == CLOSED_BOOK):
+        return {}, (_nothing_to_split(experiment, table.metric),)
+    found: dict[str, LossSplit] = {}
+    reasons = []
+    for result, column in zip(experiment.results, columns, strict=False):
+        closed_book, oracle = (by_llm.get((name, result.trial.llm_identifier), {}) for name in (CLOSED_BOOK, ORACLE))
+        try:
+            found[result.trial.id] = split_loss(closed_book, oracle, column)
+        except DataError as error:
+            reasons.append(f"loss of {result.trial.name} on {table.metric}: {error}")
+    return found, tuple(reasons)
+
+
+def _nothing_to_split(experiment: ExperimentResult, metric: str) -> str:
+    errors = [result.error for result in experiment.baselines if result.error]
+    if not experiment.baselines:
+        reason = f"{experiment.name!r} has no baselines: dream run --resume {experiment.name} --baselines"
+    elif errors:
+        reason = f"the baselines failed: {errors[0]}"
+    else:
+        reason = "answers without contexts have no score on it; take a metric such as answer_correctness"
+    return f"the loss on {metric} is not split: {reason}"
+
+
+def _column(table: ScoreTable, place: int) -> dict[str, float]:
+    """The scores of one trial by question id, without missing ones."""
+    values = zip(table.question_ids, table.values[:, place].tolist(), strict=True)
+    return {question_id: value for question_id, value in values if not numpy.isnan(value)}
+
+
+def split_loss(
+    closed_book: Mapping[str, float], oracle: Mapping[str, float], retrieved: Mapping[str, float]
+) -> LossSplit:
+    """Split the loss of one trial on one metric, given the scores by question id of its three ways of answering.
+
+    Raises:
+        DataError: if no question has all three scores.
+
+    Example:
+        >>> split = split_loss({"a": 0.1, "b": 0.5}, {"a": 0.9, "b": 0.9}, {"a": 0.3, "b": 0.9})
+        >>> round(split.generation.mean, 3), round(split.retrieval.mean, 3), split.questions[0].question_id
+        (0.1, 0.3, 'a')
+    """
+    everything = dict.fromkeys([*retrieved, *oracle, *closed_book])
+    common = [one for one in everything if one in closed_book and one in oracle and one in retrieved]
+    if not common:
+        raise DataError(
+            f"no question has all three scores (closed-book {len(closed_book)}, oracle {len(oracle)}, "
+            f"retrieved {len(retrieved)}): run the baselines on the same golden dataset"
+        )
+    questions = [QuestionLoss(one, closed_book[one], oracle[one], retrieved[one]) for one in common]
+    return LossSplit(
+        generation=interval(numpy.array([one.generation for one in questions])),
+        retrieval=interval(numpy.array([one.retrieval for one in questions])),
+        gain=interval(numpy.array([one.retrieved - one.closed_book for one in questions])),
+        questions=tuple(sorted(questions, key=lambda one: one.retrieved)),
+        left_out=len(everything) - len(common),
+    )
+
+
+def _shown(one: Interval) -> str:
+    return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"

@@ -1,0 +1,169 @@
+"""How trials stand to each other on one metric: order, paired differences to the best, and the set of the best.
+
+A trial belongs to the set if its difference to the highest mean may be 0. The intervals are simultaneous over all
+pairs of trials, whichever pair chance puts on top; so with at least 95 % confidence none of them misses, the truly
+best trial is in the set, and among equal trials none is left out. (A set of the best by simultaneous comparisons:
+Gupta 1965, "On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence Intervals for Multiple
+Comparisons with the Best". All pairs at once: Tukey's range, with max-T in place of normal theory, see
+`dream.comparison.intervals`.)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy
+from numpy.typing import NDArray
+
+from dream.comparison.intervals import (
+    CONFIDENCE,
+    Columns,
+    Floats,
+    Interval,
+    columns,
+    critical,
+    critical_each,
+    intervals,
+    resamples,
+)
+from dream.comparison.running_cost import Cost, running_cost
+from dream.comparison.score_table import ScoreTable
+from dream.records import Trial, TrialResult
+
+_PAIRS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One trial in a comparison.
+
+    `rank` is 1 for the highest mean and None for a trial that is not ranked, where `why_not_ranked` says why.
+    `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are what it would be if all missing scores
+    were 0, or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
+    named beforehand; both None for the best and for trials that are not ranked. `same_scores` says that every score
+    equals the best's. `means` holds every metric.
+    """
+
+    trial: Trial
+    rank: int | None
+    mean: float | None
+    n_scored: int
+    n_questions: int
+    lowest: float
+    highest: float
+    cost: Cost
+    means: Mapping[str, float | None]
+    difference: Interval | None = None
+    alone: Interval | None = None
+    in_set: bool = False
+    same_scores: bool = False
+    on_front: bool = False
+    why_not_ranked: str = ""
+
+
+def ranking(table: ScoreTable, failure_share: float) -> list[int]:
+    """Places of the trials that can be ranked, the highest mean first; equal means keep the grid's order."""
+    means, missing = table.means, 1 - table.scored / max(len(table.question_ids), 1)
+    usable = [place for place in range(len(means)) if table.scored[place] and missing[place] <= failure_share + 1e-12]
+    return sorted(usable, key=lambda place: -means[place])
+
+
+def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[tuple[Standing, ...], float]:
+    """Every trial's standing, the ranked in order, then the others, most scores first; and the level of a pair.
+
+    The level is the error that the correction leaves for each pair of trials, 0.05 if there is only one pair.
+    """
+    order = ranking(table, failure_share)
+    others = sorted(set(range(len(table.results))) - set(order), key=lambda place: (-table.scored[place], place))
+    plain = _plain(table)
+    unranked = [replace(plain[place], why_not_ranked=_why(table, place, failure_share)) for place in others]
+    if not order:
+        return tuple(unranked), 1 - CONFIDENCE
+    differences, alone, level = _against_the_best(table.only(order), seed)
+    ranked = [replace(plain[order[0]], rank=1, in_set=True)] + [
+        replace(
+            plain[place],
+            rank=rank,
+            difference=corrected,
+            alone=single,
+            in_set=corrected.high >= 0,
+            same_scores=bool(numpy.array_equal(table.values[:, place], table.values[:, order[0]], equal_nan=True)),
+        )
+        for rank, (place, corrected, single) in enumerate(zip(order[1:], differences, alone, strict=True), 2)
+    ]
+    return (*mark_front(ranked), *unranked), level
+
+
+def mark_front(standing: Sequence[Standing]) -> list[Standing]:
+    """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
+
+    Cost is USD where it is known of all and not 0 for all, else tokens; what is not known of a trial is left out of
+    its comparison.
+    """
+    goods = numpy.array([_goods(one, cost_unit(standing)) for one in standing], float)
+    return [replace(one, on_front=not _beaten(goods, place)) for place, one in enumerate(standing)]
+
+
+def cost_unit(standing: Sequence[Standing]) -> str:
+    """ "USD" where the running cost of every ranked trial is known and not all are free, else "tokens"."""
+    costs = [one.cost.usd for one in standing if one.rank]
+    return "USD" if None not in costs and any(costs) else "tokens"
+
+
+def _plain(table: ScoreTable) -> list[Standing]:
+    (low, high), means, scored = table.bounds(), table.means, table.scored
+    return [
+        Standing(
+            trial=result.trial,
+            rank=None,
+            mean=float(means[place]) if scored[place] else None,
+            n_scored=int(scored[place]),
+            n_questions=len(table.question_ids),
+            lowest=float(low[place]),
+            highest=float(high[place]),
+            cost=running_cost(result),
+            means=_means(result),
+        )
+        for place, result in enumerate(table.results)
+    ]
+
+
+def _means(result: TrialResult) -> dict[str, float | None]:
+    return {one.metric: one.mean for one in result.evaluation.summaries()} if result.evaluation else {}
+
+
+def _why(table: ScoreTable, place: int, failure_share: float) -> str:
+    failed, n = len(table.question_ids) - int(table.scored[place]), len(table.question_ids)
+    error = table.results[place].error
+    if failed == n:
+        return f"no score: {error or 'every question failed'}"
+    return f"{failed} of {n} scores are missing ({failed / n:.0%}), more than the {failure_share:.0%} allowed"
+
+
+def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], list[Interval], float]:
+    """Each other trial minus the first: corrected intervals, those of a pair named beforehand, level of a pair."""
+    block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
+    weights = resamples(len(block.sums), seed)
+    value = critical(all_pairs(ranked.values, ranked.clusters), weights)
+    alone = intervals(block, critical_each(block, weights))
+    return intervals(block, value), alone, value.level(len(block.sums))
+
+
+def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:
+    """The differences of every pair of trials, first minus second, in blocks that fit into memory."""
+    first, second = numpy.triu_indices(values.shape[1], 1)
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        yield columns(values[:, first[some]] - values[:, second[some]], clusters)
+
+
+def _goods(one: Standing, unit: str) -> tuple[float | None, ...]:
+    """What is wanted, larger is better: quality, cheapness, speed."""
+    cost = one.cost.usd if unit == "USD" else one.cost.tokens
+    return one.mean, None if cost is None else -cost, None if one.cost.seconds is None else -one.cost.seconds
+
+
+def _beaten(goods: Floats, place: int) -> bool:
+    unknown = numpy.isnan(goods) | numpy.isnan(goods[place])
+    as_good = ((goods >= goods[place]) | unknown).all(1)
+    better = ((goods > goods[place]) & ~unknown).any(1)
+    return bool((as_good & better).any())

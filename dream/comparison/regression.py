@@ -1,0 +1,129 @@
+"""Has it become worse? One experiment against an earlier one, on the same questions, for a pipeline to stop on.
+
+The difference is that of the two highest means, EXPERIMENT's minus BASELINE's, paired by question. Both were picked for
+being highest, so its 95 % interval is simultaneous over every pair of a trial of one and a trial of the other
+(`dream.comparison.intervals`). A regression is shown when the whole interval lies below minus the margin. It is ruled
+out when the whole interval lies above minus the margin. Otherwise the questions cannot tell.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from dream.comparison.comparison import FAILURE_SHARE
+from dream.comparison.intervals import Columns, Interval, columns, critical, intervals, resamples
+from dream.comparison.ranking import ranking
+from dream.comparison.score_table import ScoreTable, score_table
+from dream.errors import ConfigurationError, DataError, bullets
+from dream.records import ExperimentResult, Trial
+
+_PAIRS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The best of an experiment against the best of a baseline on one metric; `difference` below 0 is worse."""
+
+    metric: str
+    margin: float
+    trial: Trial
+    baseline_trial: Trial
+    difference: Interval
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown to be worse by more than the margin."""
+        return self.difference.high < -self.margin
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether it is shown not to be worse by more than the margin."""
+        return self.difference.low > -self.margin
+
+    @property
+    def text(self) -> str:
+        """The finding in one sentence."""
+        one = self.difference
+        numbers = f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}] on {one.n} questions, margin {self.margin:g}"
+        if self.shown:
+            return f"{self.metric}: REGRESSION shown: {numbers}"
+        if self.ruled_out:
+            return f"{self.metric}: no regression: {numbers}"
+        return f"{self.metric}: the data cannot tell whether it is worse by more than the margin: {numbers}"
+
+
+def against_baseline(
+    experiment: ExperimentResult,
+    baseline: ExperimentResult,
+    metric: str,
+    margin: float = 0.0,
+    failure_share: float = FAILURE_SHARE,
+    seed: int = 0,
+) -> Regression:
+    """Compare the best trial of an experiment with the best of a baseline, on the same questions.
+
+    Args:
+        margin: a loss up to this size is accepted (0 to 1).
+
+    Raises:
+        ConfigurationError: if the two cannot be compared, naming every reason with its remedy.
+        DataError: if one of them has no trial that can be ranked.
+    """
+    if not 0 <= margin < 1:
+        raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to below 1, such as 0.03")
+    check_comparable(experiment, baseline)
+    new, old = score_table(experiment, metric), _ordered(score_table(baseline, metric), experiment)
+    firsts, seconds = ranking(new, failure_share), ranking(old, failure_share)
+    for name, found in ((experiment.name, firsts), (baseline.name, seconds)):
+        if not found:
+            raise DataError(f"no trial of {name!r} can be ranked on {metric}: `dream compare {name}` says why")
+    new, old = new.only(firsts), old.only(seconds)
+    block = columns(new.values[:, :1] - old.values[:, :1], new.clusters)
+    value = critical(_cross(new, old), resamples(len(block.sums), seed))
+    return Regression(metric, margin, new.results[0].trial, old.results[0].trial, intervals(block, value)[0])
+
+
+def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
+    """Raise a ConfigurationError if two experiments were not judged alike on the same questions, with the remedies."""
+    one, other = first.manifest, second.manifest
+    problems = _question_problems(one["golden_dataset"], other["golden_dataset"])
+    for key, what in (("judge_llm", "judge"), ("judge_embed_model", "judge's embedding model")):
+        if one.get(key) != other.get(key):
+            problems.append(
+                f"the {what} is {one.get(key)!r} in one and {other.get(key)!r} in the other: a change of judge looks "
+                f"like a change of quality; run one of them again with the other's {what}"
+            )
+    ragas = [manifest.get("versions", {}).get("ragas") for manifest in (one, other)]
+    if ragas[0] != ragas[1]:
+        problems.append(f"ragas is {ragas[0]} in one and {ragas[1]} in the other: run both with the same version")
+    if problems:
+        headline = f"{first.name!r} and {second.name!r} cannot be compared question by question:"
+        raise ConfigurationError(bullets(headline, problems))
+
+
+def _question_problems(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    mine, theirs = ({question["id"] for question in golden["questions"]} for golden in (one, other))
+    remedy = "run one of them again with the other's golden dataset (`dream run --golden NAME`)"
+    if mine != theirs:
+        return [f"{len(mine & theirs)} questions are in both, {len(mine ^ theirs)} in only one: {remedy}"]
+    if one.get("digest") != other.get("digest"):
+        digests = f"{str(one.get('digest'))[:12]} and {str(other.get('digest'))[:12]}"
+        return [f"the golden datasets have the same questions but differ otherwise (digests {digests}): {remedy}"]
+    return []
+
+
+def _ordered(table: ScoreTable, experiment: ExperimentResult) -> ScoreTable:
+    """The table with its questions in the order of another experiment."""
+    place = {question: row for row, question in enumerate(table.question_ids)}
+    order = [place[question["id"]] for question in experiment.manifest["golden_dataset"]["questions"]]
+    ids = tuple(table.question_ids[row] for row in order)
+    return ScoreTable(table.metric, ids, table.results, table.values[order], table.clusters[order], table.note)
+
+
+def _cross(new: ScoreTable, old: ScoreTable) -> Iterator[Columns]:
+    first, second = (numpy.ravel(axis) for axis in numpy.indices((len(new.results), len(old.results))))
+    for start in range(0, len(first), _PAIRS_AT_ONCE):
+        some = slice(start, start + _PAIRS_AT_ONCE)
+        yield columns(new.values[:, first[some]] - old.values[:, second[some]], new.clusters)

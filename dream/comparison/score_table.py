@@ -1,0 +1,150 @@
+"""Scores as a table of questions by trials: what is paired, what is missing, and which questions belong together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy
+from numpy.typing import NDArray
+
+from dream.comparison.intervals import Floats, cluster_numbers
+from dream.errors import ConfigurationError, DataError, bullets
+from dream.records import ExperimentResult, TrialResult
+
+KNOBS = {"query_engine_identifier": "RAG method", "llm_identifier": "LLM", "embed_model_identifier": "embedding model"}
+# Fewer documents than this say nothing about other documents; the questions are then treated as independent.
+FEWEST_CLUSTERS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """One metric: a row a question, a column a trial, NaN where a score is missing.
+
+    `clusters` numbers the source document of each question; without known documents each question is its own.
+    """
+
+    metric: str
+    question_ids: tuple[str, ...]
+    results: tuple[TrialResult, ...]
+    values: Floats
+    clusters: NDArray[numpy.int64]
+    note: str = ""
+
+    @property
+    def scored(self) -> NDArray[numpy.int64]:
+        """How many questions of each trial have a score."""
+        return (~numpy.isnan(self.values)).sum(0)
+
+    @property
+    def means(self) -> Floats:
+        """The mean of each trial over its scored questions; NaN without any."""
+        with numpy.errstate(invalid="ignore"):
+            return numpy.nansum(self.values, 0) / numpy.where(self.scored > 0, self.scored, numpy.nan)
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The mean of each trial if every missing score were 0, and if it were 1."""
+        return numpy.nan_to_num(self.values, nan=0.0).mean(0), numpy.nan_to_num(self.values, nan=1.0).mean(0)
+
+    def only(self, places: list[int]) -> "ScoreTable":
+        """The same table with some of the trials, in the order given."""
+        results = tuple(self.results[place] for place in places)
+        return ScoreTable(self.metric, self.question_ids, results, self.values[:, places], self.clusters, self.note)
+
+
+def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
+    """A trial's scores on a metric by question id, without the failed ones."""
+    if result.evaluation is None:
+        return {}
+    scores = [score for score in result.evaluation.scores if score.metric == metric]
+    return {score.question_id: score.value for score in scores if score.value is not None}
+
+
+def score_table(
+    experiment: ExperimentResult,
+    metric: str,
+    weights: Mapping[str, float] | None = None,
+    clustered: bool = True,
+) -> ScoreTable:
+    """The scores of an experiment on one metric, or on the weighted mean of several.
+
+    With `weights`, a question counts where all its weighted metrics have a score.
+
+    Raises:
+        ConfigurationError: for a metric that was not scored, or weights that cannot be used.
+        DataError: if trials were scored on questions that are not in the experiment's golden dataset.
+    """
+    questions = [question["id"] for question in experiment.manifest["golden_dataset"]["questions"]]
+    _check_questions(experiment, set(questions))
+    if weights is None:
+        check_metric(experiment, metric)
+        values = _values(experiment, metric, questions)
+    else:
+        shares = checked_weights(experiment, weights)
+        values = numpy.sum([share * _values(experiment, name, questions) for name, share in shares.items()], axis=0)
+        metric = " + ".join(f"{share:.3g} {name}" for name, share in shares.items())
+    clusters, note = _clusters(experiment) if clustered else (numpy.arange(len(questions)), "")
+    return ScoreTable(metric, tuple(questions), experiment.results, values, clusters, note)
+
+
+def check_metric(experiment: ExperimentResult, metric: str) -> None:
+    """Raise a ConfigurationError if the experiment did not score this metric."""
+    metrics = list(experiment.manifest["metrics"])
+    if metric not in metrics:
+        raise ConfigurationError(
+            f"metric={metric!r} was not scored in {experiment.name!r}; valid: {', '.join(metrics)}"
+        )
+
+
+def checked_weights(experiment: ExperimentResult, weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights as shares of 1, without those that are 0.
+
+    Raises:
+        ConfigurationError: naming every weight that cannot be used.
+    """
+    known = list(experiment.manifest["metrics"])
+    problems = [f"{name!r} was not scored; valid: {', '.join(known)}" for name in weights if name not in known]
+    problems += [f"{name}={weight}: give a number of at least 0" for name, weight in weights.items() if not weight >= 0]
+    total = sum(weights.values())
+    if not problems and not 0 < total < numpy.inf:
+        problems = ["all weights are 0, or endless: give at least one metric a positive number"]
+    if problems:
+        raise ConfigurationError(bullets("weights cannot be used:", problems))
+    return {name: weight / total for name, weight in weights.items() if weight > 0}
+
+
+def _check_questions(experiment: ExperimentResult, questions: set[str]) -> None:
+    strange = {
+        result.trial.name: sorted(asked - questions)
+        for result in experiment.results
+        if result.evaluation and (asked := {score.question_id for score in result.evaluation.scores}) - questions
+    }
+    if strange:
+        problems = [f"{name}: {len(ids)} unknown, e.g. {ids[0]}" for name, ids in list(strange.items())[:5]]
+        raise DataError(
+            bullets(
+                f"{experiment.name!r}: trials were scored on questions that are not in its golden dataset, so they "
+                "cannot be paired; run these trials again under a new experiment name:",
+                problems,
+            )
+        )
+
+
+def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> Floats:
+    columns = [scores_of(result, metric) for result in experiment.results]
+    return numpy.array([[column.get(question, numpy.nan) for column in columns] for question in questions], float)
+
+
+def _clusters(experiment: ExperimentResult) -> tuple[NDArray[numpy.int64], str]:
+    """Questions by source document; one made of several documents goes with the first that it names."""
+    questions = experiment.manifest["golden_dataset"]["questions"]
+    labels = [(question.get("source_file") or "").split("; ")[0] for question in questions]
+    clusters = cluster_numbers(labels)
+    found = len(set(clusters.tolist()))
+    if found < FEWEST_CLUSTERS and found < len(questions):
+        note = (
+            f"All questions come from {found} document(s), too few to speak about others: the intervals hold for "
+            "further questions on these documents."
+        )
+        return numpy.arange(len(questions)), note
+    if found < len(questions):
+        return clusters, f"Questions of one document are kept together: {len(questions)} from {found} documents."
+    return clusters, ""

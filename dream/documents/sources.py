@@ -1,0 +1,170 @@
+"""Files of a folder, single files and downloads, as they are found before they go to storage."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from dream.documents.readers import READERS, Reading, extension, wrong_content
+from dream.errors import DataError, StorageError
+from dream.storage import local_files
+from dream.storage.objects import check_key
+
+MAX_FILE_MB = 50
+DOWNLOAD_SECONDS = 30
+_NOT_DOCUMENTS = ("Thumbs.db", "desktop.ini", "__MACOSX")
+_EXTENSIONS = {
+    "application/pdf": ".pdf",
+    "text/plain": ".txt",
+    "text/markdown": ".md",
+    "text/html": ".html",
+    "application/xhtml+xml": ".html",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on disk that can be read as a document; `name` is its relative path from the source on."""
+
+    source: str
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A source that cannot be used, and why. `in_folder`: nobody named this very file."""
+
+    source: str
+    problem: str
+    in_folder: bool = False
+
+
+def find_files(source: str, downloads: Path, max_file_mb: float) -> Iterator[File | Refused]:
+    """The files that a path or an http(s) URL stands for; what is fetched goes to the folder `downloads`."""
+    if re.match(r"https?://", source, re.IGNORECASE):
+        yield _from_url(source, downloads, max_file_mb)
+        return
+    path = Path(source).expanduser()
+    try:
+        with local_files.explained(path):
+            is_file, is_folder = path.is_file(), path.is_dir()
+            if is_folder:
+                yield from _from_folder(path, max_file_mb)
+    except StorageError as error:
+        yield Refused(source, str(error))
+        return
+    if is_file:
+        yield _from_disk(path, path.name, max_file_mb)
+    elif not is_folder:
+        yield Refused(source, "there is no such file or folder; give one, or an http(s) URL")
+
+
+def hidden(key: str) -> bool:
+    """Whether a file is one that systems make for themselves: .DS_Store, .gitkeep, Thumbs.db."""
+    return any(part.startswith(".") or part in _NOT_DOCUMENTS for part in key.split("/"))
+
+
+def unwanted(name: str, size: int, max_file_mb: float) -> Reading | None:
+    """What can be said against a file before it is fetched; `size` in bytes, `max_file_mb` in millions of them."""
+    if extension(name) not in READERS:
+        problem = f"{extension(name) or 'a name without extension'} is not read"
+        return Reading(problem=problem, remedy=f"save it as one of: {', '.join(READERS)}")
+    if size > max_file_mb * 1e6:
+        problem = f"{size / 1e6:.1f} MB is over the limit of {max_file_mb:g} MB"
+        return Reading(problem=problem, remedy="split it, or raise max_file_mb")
+    return None
+
+
+def shown(name: str) -> str:
+    """A file name that is safe to print: what would not show, or break the line, is escaped."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+
+
+def _from_folder(folder: Path, max_file_mb: float) -> Iterator[File | Refused]:
+    names = sorted(name for name, *_ in local_files.walk(folder) if not hidden(name))
+    if not names:
+        yield Refused(str(folder), "the folder holds no files")
+    for name in names:
+        yield _from_disk(folder / name, name, max_file_mb, in_folder=True)
+
+
+def _from_disk(path: Path, name: str, max_file_mb: float, in_folder: bool = False) -> File | Refused:
+    try:
+        check_key(name)
+        with local_files.explained(path), open(path, "rb") as file:
+            refused = unwanted(name, local_files.size(file), max_file_mb)
+    except StorageError as error:
+        return Refused(str(path), str(error), in_folder)
+    if refused:
+        return Refused(str(path), f"{refused.problem}; {refused.remedy}", in_folder)
+    return File(str(path), path, name)
+
+
+def _from_url(url: str, downloads: Path, max_file_mb: float) -> File | Refused:
+    import httpx
+
+    path = downloads / uuid.uuid4().hex
+    source = url.partition("?")[0]
+    try:
+        source = _without_secrets(url)
+        name = _download(url, path, max_file_mb)
+    except DataError as error:
+        return Refused(source, str(error))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        return Refused(source, f"{type(error).__name__}: {error or 'no answer'}; check the URL and the network")
+    refused = unwanted(name, 0, max_file_mb) or wrong_content(name, path.read_bytes())
+    if refused:
+        return Refused(source, f"{name}: {refused.problem}; {refused.remedy}")
+    return File(source, path, name)
+
+
+def _without_secrets(url: str) -> str:
+    """Keys travel in queries and before an @; they stay out of reports.
+
+    Example:
+        >>> _without_secrets("https://me:secret@host/a.pdf?token=secret")
+        'https://host/a.pdf'
+    """
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _download(url: str, path: Path, max_file_mb: float) -> str:
+    """Fetch a URL into a file; its name."""
+    import httpx
+
+    client = httpx.Client(follow_redirects=True, timeout=DOWNLOAD_SECONDS, headers={"User-Agent": "dream-rag"})
+    with client, client.stream("GET", url) as response, local_files.explained(path), open(path, "wb") as file:
+        if response.is_error:
+            raise DataError(
+                f"HTTP {response.status_code} {response.reason_phrase}; check that the URL opens in a browser"
+            )
+        declared = response.headers.get("content-length", "")
+        size = int(declared) if declared.isdigit() else 0
+        for chunk in response.iter_bytes():
+            size = max(size, file.tell() + len(chunk))
+            if size > max_file_mb * 1e6:
+                raise DataError(f"over the limit of {max_file_mb:g} MB; raise max_file_mb")
+            file.write(chunk)
+        return _file_name(url, response)
+
+
+def _file_name(url: str, response: Any) -> str:
+    """The name that the server gives, or the URL's last part; its content type gives the extension where none fits."""
+    header = Message()
+    header["Content-Disposition"] = response.headers.get("content-disposition", "")
+    parts = [header.get_filename() or "", *(unquote(urlsplit(str(place)).path) for place in (url, response.url))]
+    names = [re.sub(r"[\\/\x00-\x1f\x7f]+", "/", part).rstrip("/").rpartition("/")[2].lstrip(".") for part in parts]
+    name = next((name for name in names if extension(name) in READERS), None)
+    if name is None:
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        bare = next(filter(None, names), response.url.host)
+        name = bare + _EXTENSIONS.get(content_type, "")
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix).encode()[:200].decode(errors="ignore") + suffix

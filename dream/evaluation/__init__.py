@@ -1,0 +1,13 @@
+"""Questions become answers, and answers become scores by ragas' metrics.
+
+`evaluator` runs both for one trial; `judge` is the only module that knows ragas' metrics.
+"""
+
+from dream.evaluation.evaluate import (
+    JUDGED_ONCE as JUDGED_ONCE,
+    STRICTNESS as STRICTNESS,
+    Repeats as Repeats,
+    by_question as by_question,
+    evaluator as evaluator,
+    joined as joined,
+)

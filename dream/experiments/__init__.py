@@ -1,0 +1,9 @@
+"""Experiments: what is asked for, what it will cost, all trials on Ray, and the results in storage.
+
+`run_experiment` runs a search space, `experiment` is one trial of it.
+"""
+
+from dream.experiments.pilot import planned_power as planned_power
+from dream.experiments.planning import Plan as Plan, plan as plan
+from dream.experiments.run import experiment as experiment, run_experiment as run_experiment
+from dream.experiments.store import latest_experiment as latest_experiment, load_experiment as load_experiment

@@ -1,0 +1,70 @@
+"""What the planned number of questions can show, judged by an earlier experiment on the same documents: a pilot."""
+
+from dataclasses import dataclass
+
+from dream.comparison.comparison import compare, default_metric
+from dream.comparison.power import Power, plan_power
+from dream.errors import DreamError
+from dream.experiments import store
+from dream.experiments.store import load_experiment
+from dream.records import ExperimentResult, GoldenDataset
+from dream.settings import Settings
+from dream.storage.objects import open_storage
+
+HOW_TO_GET_ONE = (
+    "Power: unknown, since no experiment on these questions is there to tell how much trials differ from question to "
+    "question. Run a pilot of two or three trials (dream run --query-engine ... --name pilot), then plan again, or "
+    "name one on other questions: dream plan --pilot NAME."
+)
+
+
+@dataclass(frozen=True)
+class PlannedPower:
+    """The power of an experiment with the pilot's kind of trials; None, with the reason in `text`, where unknown."""
+
+    text: str
+    pilot: str | None = None
+    metric: str = ""
+    power: Power | None = None
+
+
+def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Settings | None = None) -> PlannedPower:
+    """What as many questions as `golden` has can show, with the scatter and the error level of the pilot.
+
+    Args:
+        pilot: the name of an earlier experiment; by default the latest on the same golden dataset that tells anything.
+
+    Raises:
+        DataError: if there is no experiment of the name that was given, or it has no trial that can be ranked.
+    """
+    settings = settings or Settings.from_environment()
+    if pilot:
+        return _from_pilot(load_experiment(pilot, settings), len(golden.questions))
+    for name in _experiments_on(golden, settings):
+        try:
+            found = _from_pilot(load_experiment(name, settings), len(golden.questions))
+        except DreamError:  # one that stopped early, or that another version wrote
+            continue
+        if found.power:
+            return found
+    return PlannedPower(HOW_TO_GET_ONE)
+
+
+def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
+    """The names of the experiments on a golden dataset, the latest first."""
+    storage = open_storage(settings.experiments_uri, settings)
+    manifests = [store.load_manifest(storage, name) for name in store.experiment_names(storage)]
+    same = [one for one in manifests if one["golden_dataset"]["digest"] == golden.digest]
+    return [one["name"] for one in sorted(same, key=lambda one: one["started"], reverse=True)]
+
+
+def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
+    metric = default_metric(pilot)
+    found = compare(pilot, metric)
+    if found.power is None:
+        reason = "its ranked trials do not differ" if len(found.ranked) > 1 else "it has a single ranked trial"
+        text = f"Power: the pilot {pilot.name!r} tells nothing, since {reason} on {metric}; name another one."
+        return PlannedPower(text, pilot.name, metric)
+    power = plan_power(found.power.spread, n_questions, found.power.level)
+    head = f"Power, from the {len(found.ranked)} trials and {found.n_questions} questions of the pilot {pilot.name!r}"
+    return PlannedPower(f"{head}, on {metric}: {power.text}", pilot.name, metric, power)

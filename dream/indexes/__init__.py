@@ -1,0 +1,13 @@
+"""Documents become vector indexes: chunking, embedding, storing and searching.
+
+An index is identified by what it is made of, built once by whoever needs it first, and loaded from storage afterwards.
+"""
+
+from dream.indexes.chunkers import (
+    CHUNKERS as CHUNKERS,
+    build_index as build_index,
+    chunk as chunk,
+    texts_to_embed as texts_to_embed,
+)
+from dream.indexes.client import get_index as get_index, index_spec as index_spec
+from dream.indexes.store import documents_digest as documents_digest, is_stored as is_stored

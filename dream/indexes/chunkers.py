@@ -1,0 +1,210 @@
+"""Documents + chunking + embedding model become a searchable index.
+
+A chunker turns documents into nodes and says which of them are embedded: `chunk`, then `embed`, are the steps of
+a build. `build_index` takes both at once, for documents at hand; `index_builder` takes them all over a cluster.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy
+import pyarrow
+
+from dream.documents.loading import merge_pages, page_of
+from dream.errors import ConfigurationError, DataError
+from dream.event_loop import run_async
+from dream.indexes.store import join
+
+if TYPE_CHECKING:
+    from llama_index.core import Document, VectorStoreIndex
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.schema import BaseNode, TextNode
+
+    Chunker = Callable[..., tuple[list[BaseNode], list[BaseNode]]]
+
+T = TypeVar("T")
+
+# what is too short to stand for itself, and too long for a sentence
+LEAST_WORDS = 5
+MOST_TOKENS = 512
+# requests of one process that wait for an embedding model together; the gateway keeps to the endpoint's limits
+BATCHES_IN_FLIGHT = 16
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def overlapping_chunks(
+    documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int
+) -> tuple[list["BaseNode"], list["BaseNode"]]:
+    """Chunks of whole sentences, at most `chunk_size` tokens, each repeating up to `chunk_overlap` tokens."""
+    from llama_index.core.node_parser import SentenceSplitter
+
+    nodes = SentenceSplitter(chunk_size=chunk_size, chunk_overlap=chunk_overlap).get_nodes_from_documents(documents)
+    return nodes, nodes
+
+
+def sentences(documents: Sequence["Document"]) -> tuple[list["BaseNode"], list["BaseNode"]]:
+    """Single sentences, each linked to the one before and after it, so that a window can be read around it."""
+    from llama_index.core.node_parser import SentenceWindowNodeParser
+
+    # The parser's own windows copy every sentence seven times and overlap; query_engines reads them from the links.
+    parser = SentenceWindowNodeParser.from_defaults(sentence_splitter=_whole_sentences, window_size=1)
+    nodes = parser.get_nodes_from_documents(documents)
+    for node in nodes:
+        del node.metadata["window"], node.metadata["original_text"]
+    return nodes, [node for node in nodes if node.get_content().strip()]
+
+
+def _whole_sentences(text: str) -> list[str]:
+    """LlamaIndex's sentences: those of fewer than `LEAST_WORDS` words go with the next, those of more than
+    `MOST_TOKENS` are cut.
+
+    The leader dots of a table of contents and numbered headings would each be a sentence otherwise, and a long
+    table or listing without a full stop a single one that no embedding model takes.
+    """
+    from llama_index.core.node_parser import SentenceSplitter
+    from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
+
+    whole = [""]
+    for sentence in split_by_sentence_tokenizer()(text):
+        if len(_WORD.findall(whole[-1])) < LEAST_WORDS:
+            whole[-1] += sentence
+        else:
+            whole.append(sentence)
+    cut = SentenceSplitter(chunk_size=MOST_TOKENS, chunk_overlap=0).split_text
+    return [piece for sentence in whole for piece in (cut(sentence) if len(sentence) > MOST_TOKENS else [sentence])]
+
+
+def hierarchy(
+    documents: Sequence["Document"], *, chunk_sizes: Sequence[int]
+) -> tuple[list["BaseNode"], list["BaseNode"]]:
+    """Chunks within chunks, `chunk_sizes` in tokens from the largest to the smallest.
+
+    Only leaves are embedded, and of these not the scraps of fewer than `LEAST_WORDS` words: they are near to
+    every question, and read with their parents all the same.
+    """
+    from llama_index.core.node_parser import HierarchicalNodeParser, get_leaf_nodes
+
+    if list(chunk_sizes) != sorted(set(chunk_sizes), reverse=True):
+        raise ConfigurationError(f"chunk_sizes={list(chunk_sizes)} must descend, e.g. [1024, 512, 128]")
+    parser = HierarchicalNodeParser.from_defaults(chunk_sizes=list(chunk_sizes), chunk_overlap=0)
+    nodes = parser.get_nodes_from_documents(documents)
+    leaves = get_leaf_nodes(nodes)
+    return nodes, [leaf for leaf in leaves if len(_WORD.findall(leaf.get_content())) >= LEAST_WORDS] or leaves
+
+
+CHUNKERS: Mapping[str, "Chunker"] = {
+    "overlapping_chunks": overlapping_chunks,
+    "sentences": sentences,
+    "hierarchy": hierarchy,
+}
+
+
+def build_index(
+    documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any], embed_model: "BaseEmbedding"
+) -> "VectorStoreIndex":
+    """Chunk, embed and index in this process, keeping nothing; `index_access.get_index` keeps and shares.
+
+    Args:
+        chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
+
+    Raises:
+        DataError: when the documents yield no node to embed.
+    """
+    from dream.indexes.nodes import vector_index
+
+    nodes = chunk(documents, chunker, parameters)
+    texts = texts_to_embed(nodes)
+    if not texts:
+        raise no_text(len(documents), chunker, parameters)
+    return vector_index(join([nodes], [embed(texts, embed_model)]), embed_model)
+
+
+def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
+    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders."""
+    from dream.indexes.nodes import table_of
+
+    whole = merge_pages(documents)
+    # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
+    page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
+    nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
+    _locate(nodes, {document.metadata["file_digest"]: document.text for document in whole})
+    _label_pages(nodes, page_starts)
+    return table_of(nodes, embedded)
+
+
+def texts_to_embed(nodes: pyarrow.Table) -> list[str]:
+    """The texts that get a vector, in the order of the nodes."""
+    return nodes.filter(nodes["embedded"])["text"].to_pylist()
+
+
+def no_text(n_documents: int, chunker: str, parameters: Mapping[str, Any]) -> DataError:
+    """The error for documents without a node to embed."""
+    return DataError(f"{n_documents} document(s) gave no text to embed with {chunker} {dict(parameters)}")
+
+
+def embed(
+    texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None] | None = None
+) -> numpy.ndarray:
+    """Unit vectors of texts, a row each, asked for in batches of the model's size, many at a time.
+
+    Args:
+        on_batch: is told after each batch how many texts are done.
+    """
+    return run_async(_embed(texts, embed_model, on_batch or (lambda done: None)))
+
+
+async def _embed(texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None]) -> numpy.ndarray:
+    room, done = asyncio.Semaphore(BATCHES_IN_FLIGHT), 0
+
+    async def one(batch: list[str]) -> numpy.ndarray:
+        nonlocal done
+        async with room:
+            vectors = _unit(await embed_model.aget_text_embedding_batch(batch))
+        done += len(batch)
+        on_batch(done)
+        return vectors
+
+    size = embed_model.embed_batch_size
+    return numpy.concatenate(await together(one(list(texts[i : i + size])) for i in range(0, len(texts), size)))
+
+
+def _unit(vectors: Sequence[Sequence[float]]) -> numpy.ndarray:
+    exact = numpy.asarray(vectors)
+    lengths = numpy.linalg.norm(exact, axis=1, keepdims=True)
+    return (exact / numpy.where(lengths == 0, 1, lengths)).astype(numpy.float32)
+
+
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order; the first failure is raised, and the others are not gone on with."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+
+
+def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str]) -> None:
+    """Set each node's character span in its file. (LlamaIndex leaves that of nested chunks unset.)"""
+    starts: dict[str, int] = {}
+    next_search: dict[str, int] = {}
+    for node in nodes:
+        parent = node.parent_node.node_id if node.parent_node else node.metadata["file_digest"]
+        content = node.get_content()
+        begin = next_search.get(parent, starts.get(parent, 0))
+        start = texts[node.metadata["file_digest"]].find(content, begin)
+        if start >= 0:
+            node.start_char_idx, node.end_char_idx = start, start + len(content)
+            starts[node.node_id] = start
+            next_search[parent] = start + 1
+
+
+def _label_pages(nodes: Sequence["TextNode"], page_starts: Mapping[str, Any]) -> None:
+    """Give each node the page it starts on."""
+    for node in nodes:
+        located = node.start_char_idx is not None
+        starts = {"page_starts": page_starts[node.metadata["file_digest"]]}
+        node.metadata["page_label"] = page_of(starts, node.start_char_idx) if located else ""

@@ -1,0 +1,163 @@
+"""An index as a value: its key, its compact form in memory, and the same form in storage.
+
+In memory: the vectors are one numpy array and the nodes one Arrow table, so that Ray shares both between the
+processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<key>/`:
+
+    vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
+    nodes.parquet    the nodes (`SCHEMA`), a row each
+    manifest.json    what the index is made of, and the digests of the two; written last: without it nothing counts
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import pyarrow
+from pyarrow import parquet
+
+from dream.errors import DreamError
+from dream.records import digest
+from dream.storage import local_files
+from dream.storage.objects import Storage
+
+if TYPE_CHECKING:
+    from llama_index.core import Document
+
+# Raise it when the same documents and parameters give another index than before.
+BUILDER_VERSION = 1
+FOLDER = "indexes"
+VECTORS, NODES, MANIFEST = "vectors.npy", "nodes.parquet", "manifest.json"
+
+# `parent`, `previous` and `next` are numbers of rows; NOWHERE where there is none. A node's id is made of its row.
+NOWHERE = -1
+_LABEL = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+SCHEMA = pyarrow.schema(
+    {
+        "text": pyarrow.large_string(),
+        "start": pyarrow.int64(),  # characters in the file's text; NOWHERE where the text was not found in it
+        "end": pyarrow.int64(),
+        "file_name": _LABEL,
+        "file_digest": _LABEL,
+        "page_label": _LABEL,
+        "parent": pyarrow.int32(),
+        "previous": pyarrow.int32(),
+        "next": pyarrow.int32(),
+        "embedded": pyarrow.bool_(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """All that an index depends on. `endpoint` is where the embedding model is; equal names may be other models."""
+
+    documents: str
+    chunker: str
+    parameters: Mapping[str, Any]
+    embed_model: str
+    endpoint: str
+
+    @property
+    def key(self) -> str:
+        """The index's name in storage: another one as soon as anything differs that it depends on."""
+        return digest({**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")})[:32]
+
+
+@dataclass(frozen=True)
+class IndexData:
+    """Unit vectors (float32, one row for each embedded node, in the order of the nodes) and the nodes (`SCHEMA`)."""
+
+    vectors: numpy.ndarray
+    nodes: pyarrow.Table
+
+
+def documents_digest(documents: Sequence["Document"]) -> str:
+    """SHA-256 of all that an index takes from documents: their texts in order, with files' names and pages.
+
+    (`LoadedDocuments.digest` leaves out names and order, which are in the nodes of an index.)
+    """
+    labels = ("file_name", "page_label", "file_digest")
+    return digest([[document.text, *(document.metadata[label] for label in labels)] for document in documents])
+
+
+def join(tables: Sequence[pyarrow.Table], vectors: Sequence[numpy.ndarray]) -> IndexData:
+    """One index of the nodes and vectors of several batches of documents, in their order."""
+    offset, moved = 0, []
+    for table in tables:
+        for column in ("parent", "previous", "next"):
+            rows = table[column].to_numpy()
+            shifted = pyarrow.array(numpy.where(rows == NOWHERE, NOWHERE, rows + offset), pyarrow.int32())
+            table = table.set_column(table.schema.get_field_index(column), column, shifted)
+        moved.append(table)
+        offset += len(table)
+    return IndexData(numpy.concatenate(vectors), pyarrow.concat_tables(moved).unify_dictionaries().combine_chunks())
+
+
+def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
+    """Keep an index; one of the same key is replaced.
+
+    Raises:
+        StorageError: when storage fails; what it holds then is no index.
+    """
+    place = f"{FOLDER}/{spec.key}"
+    with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
+        paths = {name: Path(folder, name) for name in (VECTORS, NODES)}
+        numpy.save(paths[VECTORS], data.vectors, allow_pickle=False)
+        parquet.write_table(data.nodes, paths[NODES], compression="zstd")
+        manifest = {
+            **asdict(spec),
+            "builder": BUILDER_VERSION,
+            "nodes": len(data.nodes),
+            "vectors": list(data.vectors.shape),
+            "files": {
+                name: {"bytes": path.stat().st_size, "sha256": local_files.digest(path)} for name, path in paths.items()
+            },
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        storage.delete(f"{place}/{MANIFEST}")
+        for name, path in paths.items():
+            storage.upload(path, f"{place}/{name}")
+        storage.write_json(f"{place}/{MANIFEST}", manifest)
+
+
+def is_stored(storage: Storage, spec: IndexSpec) -> bool:
+    """Whether storage holds a finished index of this key; whether it is whole is seen when it is loaded."""
+    return storage.exists(f"{FOLDER}/{spec.key}/{MANIFEST}")
+
+
+def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
+    """The size of an index in storage; None where there is none of this key, or storage cannot be read."""
+    try:
+        manifest = storage.read_json(f"{FOLDER}/{spec.key}/{MANIFEST}")
+        return sum(int(file["bytes"]) for file in manifest["files"].values())
+    except (DreamError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
+    """The index of this key, or None where storage has none, a damaged one, or half of one, or cannot be read."""
+    place = f"{FOLDER}/{spec.key}"
+    try:
+        manifest = storage.read_json(f"{place}/{MANIFEST}")
+        with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
+            for name in (VECTORS, NODES):
+                storage.download(f"{place}/{name}", Path(folder, name))
+                if local_files.digest(Path(folder, name)) != manifest["files"][name]["sha256"]:
+                    return None
+            return _read(Path(folder))
+    except (OSError, ValueError, LookupError, TypeError, pyarrow.ArrowException):
+        return None
+
+
+def _read(folder: Path) -> IndexData | None:
+    vectors = numpy.load(folder / VECTORS, allow_pickle=False)
+    nodes = parquet.read_table(folder / NODES, memory_map=False)
+    if not nodes.schema.equals(SCHEMA) or vectors.dtype != numpy.float32 or vectors.ndim != 2:
+        return None
+    nodes = nodes.unify_dictionaries().combine_chunks()
+    return IndexData(vectors, nodes) if len(vectors) == sum(nodes["embedded"].to_numpy()) else None

@@ -1,0 +1,35 @@
+"""Switches of the libraries that DREAM runs on, set for the whole process before they are imported."""
+
+import gc
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+GC_THRESHOLD = (50_000, 20, 20)
+
+
+def prepare_libraries() -> None:
+    """Keep libraries from reporting home, fetching tokenizers, ending at a fork, or trying a dead MLflow for minutes.
+
+    And collect garbage more rarely, in the whole process. A value that the user set stays.
+    Must run before ragas, Ray or MLflow are imported: every room calls it just before it does so.
+    """
+    core = find_spec("llama_index.core")
+    folder = Path(core.origin).parent if core and core.origin else Path()
+    for name, value in {
+        "DO_NOT_TRACK": "true",
+        "RAGAS_DO_NOT_TRACK": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "GRPC_ENABLE_FORK_SUPPORT": "0",  # gRPC's fork handlers abort one in a hundred processes that Ray starts
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file a trial that nobody reads
+        "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune's newer output prints a table even when told to be silent
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "TIKTOKEN_CACHE_DIR": str(folder / "_static" / "tiktoken_cache"),
+    }.items():
+        os.environ.setdefault(name, value)
+    if 0 < gc.get_threshold()[0] < GC_THRESHOLD[0]:
+        gc.set_threshold(*GC_THRESHOLD)

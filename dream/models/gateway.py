@@ -1,0 +1,319 @@
+"""The one door for model calls: every request of LlamaIndex and ragas to a model goes through here.
+
+The official OpenAI clients get an httpx transport (`dream.models.http_transport`) that hands each request to a
+`Gateway`. On a Ray cluster that is one named actor on the head node, so that the whole cluster shares one cache, one
+pace, one budget and one meter; without Ray it lives in the process. Model keys are known to the gateway alone.
+
+    client (any loop, any worker) --transport--> door --> Gateway --HTTP--> model endpoint
+
+A request is answered from the cache where its answer was paid for before; one that is under way is not sent twice.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dream.errors import ConfigurationError, ServiceError
+from dream.models.answer_cache import AnswerCache, Entry
+from dream.models.endpoint_client import FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS, EndpointClient
+from dream.models.openai_wire import (
+    CHAT_PATH,
+    EMBEDDINGS_PATH,
+    ModelRequest,
+    ModelResponse,
+    embeddings_answer,
+    parsed,
+    request_key,
+    text_keys,
+    texts_of,
+    vectors_of,
+)
+from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, price_of
+from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
+from dream.storage.objects import Storage
+
+REFUSALS = (401, 403)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Gateway:
+    """Answers model calls from the cache or their endpoint, each paid once, and counts everything.
+
+    An ordinary class: its async methods must be called on one event loop (`LocalDoor` and the Ray actor see to it).
+    """
+
+    _clients: dict[str, EndpointClient] = field(default_factory=dict)
+    _meter: Meter = field(default_factory=Meter)
+    _cache: AnswerCache = field(default_factory=lambda: AnswerCache(None))
+    _prices: Mapping[str, Price] = field(default_factory=dict)
+    _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
+    _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
+    _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
+    _offline_server: Any = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def configure(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        cache: Storage | None = None,
+        budget: Budget | None = None,
+        spent_before: Mapping[str, float] | None = None,
+        prices: Mapping[str, Price] | None = None,
+        first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """Take the endpoints and their keys (one without a key gets this process's own, if it has one), where answers
+        are kept, and what may be spent."""
+        self._pace = (first_backoff_seconds, patience_seconds)
+        self._cache = AnswerCache(cache)
+        self._meter = Meter(budget or Budget(), dict(spent_before or {}))
+        self._prices = dict(prices or {})
+        own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
+        for endpoint in endpoints:
+            twin = own.get(endpoint.name)
+            key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
+            self._clients[endpoint.name] = EndpointClient(
+                replace(endpoint, api_key=key or endpoint.api_key), *self._pace
+            )
+
+    async def send(self, request: ModelRequest) -> ModelResponse:
+        """Answer one request, and count it.
+
+        Raises:
+            ConfigurationError: when nobody configured its endpoint.
+            BudgetError: when a ceiling is reached and the answer is not in the cache.
+            ServiceError: when the endpoint refuses the key, now or at an earlier call.
+        """
+        client = await self._client(request.endpoint)
+        body = parsed(request.body) if request.body else None
+        usage = self._meter.row(request.endpoint, str((body or {}).get("model", "")), request.stage, request.trial)
+        usage.calls += 1
+        try:
+            if request.path == EMBEDDINGS_PATH and body is not None and request.stage != CHECK_STAGE:
+                return await self._embed(client, request, body, usage)
+            return await self._ask(client, request, body, usage)
+        except BaseException:
+            usage.failed += 1
+            raise
+
+    async def _ask(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
+    ) -> ModelResponse:
+        is_kept = request.path == CHAT_PATH and body is not None and not body.get("stream")
+        if not is_kept or body is None or request.stage == CHECK_STAGE:
+            paid = await self._pay(client, request, body, usage)
+            self._count(usage, client, paid.entries.values(), paid=True)
+            usage.failed += not paid.entries
+            return paid.response
+        key = request_key(self._address(client), request, body)
+        mine = key not in self._under_way
+        if mine:
+            self._start({key}, self._known_or_paid(client, request, body, usage, key))
+        paid = await asyncio.shield(self._under_way[key])
+        cached = paid.cached or not mine
+        usage.cached += cached
+        usage.failed += not paid.entries
+        self._count(usage, client, paid.entries.values(), paid=not cached)
+        return replace(paid.response, cached=cached)
+
+    async def _known_or_paid(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
+    ) -> "_Paid":
+        model = self._model(client, body)
+        if (entry := await self._cache.get(model, key)) is not None:
+            return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
+        paid = await self._pay(client, request, body, usage)
+        for entry in paid.entries.values():
+            await self._cache.put(model, key, entry)
+        return paid
+
+    async def _embed(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage
+    ) -> ModelResponse:
+        """Vectors are kept and looked up a text at a time, whatever texts they were asked for together with."""
+        keys = text_keys(self._address(client), request, body)
+        texts = dict(zip(keys, texts_of(body), strict=True))
+        mine = {key: text for key, text in texts.items() if key not in self._under_way}
+        if mine:
+            self._start(set(mine), self._known_or_paid_vectors(client, request, body, usage, mine))
+        tasks = {key: self._under_way[key] for key in texts}
+        entries: dict[str, Entry] = {}
+        seconds, bought = 0.0, set()
+        for task in dict.fromkeys(tasks.values()):
+            paid = await asyncio.shield(task)
+            if not paid.entries:
+                usage.failed += 1
+                return paid.response
+            entries |= paid.entries
+            seconds = max(seconds, paid.response.seconds)
+            bought |= paid.bought
+        bought &= set(mine)
+        usage.cached += not bought
+        self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
+        self._count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
+        tokens = round(sum(entries[key].prompt_tokens for key in keys))
+        vectors = [entries[key].content for key in keys]
+        answer = embeddings_answer(str(body.get("model", "")), vectors, body.get("encoding_format"), tokens)
+        return ModelResponse(200, json.dumps(answer).encode(), seconds=seconds, cached=not bought)
+
+    async def _known_or_paid_vectors(
+        self,
+        client: EndpointClient,
+        request: ModelRequest,
+        body: dict[str, Any],
+        usage: Usage,
+        texts: Mapping[str, Any],
+    ) -> "_Paid":
+        model = self._model(client, body)
+        known = await self._cache.get_vectors(model, list(texts))
+        missing = {key: text for key, text in texts.items() if key not in known}
+        if not missing:
+            seconds = max(entry.seconds for entry in known.values())
+            return _Paid(ModelResponse(200, b"", seconds=seconds), known, cached=True)
+        asked = {**body, "input": list(missing.values())}
+        paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
+        if not paid.entries or not (answer := parsed(paid.response.body)):
+            return paid
+        entries = _vector_entries(answer, missing, paid.response.seconds)
+        await self._cache.put_vectors(model, entries)
+        return _Paid(paid.response, {**known, **entries}, bought=frozenset(entries))
+
+    async def _pay(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
+    ) -> "_Paid":
+        """Send a request to its endpoint, within the budget."""
+        place = (client.endpoint.name, str((body or {}).get("model", "")))
+        is_check = request.stage == CHECK_STAGE
+
+        def before_attempt(attempt: int) -> None:
+            if not is_check:
+                self._meter.check_budget()
+                if place in self._refusals:
+                    raise ServiceError(self._refusals[place])
+            usage.sent += 1
+            usage.retried += attempt > 1
+
+        response, answer = await client.send(request, body, before_attempt)
+        usage.seconds += response.seconds
+        if response.status in REFUSALS and not is_check:
+            self._refusals[place] = _refusal(client.endpoint, response)
+            raise ServiceError(self._refusals[place])
+        if answer is None:
+            return _Paid(response, {})
+        tokens = answer.get("usage") or {}
+        counted = (tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0)
+        return _Paid(response, {"": Entry(response.body, response.seconds, *counted)})
+
+    def _start(self, keys: set[str], work: Any) -> None:
+        """Work that goes on when the one who asked first has gone, and that others with the same request wait for."""
+        task: asyncio.Task[_Paid] = asyncio.create_task(work)
+        self._under_way.update(dict.fromkeys(keys, task))
+
+        def over(done: "asyncio.Task[_Paid]") -> None:
+            for key in keys:
+                self._under_way.pop(key, None)
+            if not done.cancelled():
+                done.exception()  # looked at, so that one that nobody waits for is not complained of
+
+        task.add_done_callback(over)
+
+    def _count(self, usage: Usage, client: EndpointClient, entries: Any, *, paid: bool) -> None:
+        price = price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
+        for entry in entries:
+            usage.count_answer(price, entry.prompt_tokens, entry.completion_tokens, paid)
+
+    async def usage(self, trial: str | None = None) -> list[dict[str, Any]]:
+        """The meter: one row for each endpoint, model, stage and trial; `trial` keeps that trial's rows."""
+        return self._meter.rows(trial)
+
+    async def base_url(self, endpoint: str) -> str:
+        """Where an endpoint really is; starts the offline server if `endpoint` is that."""
+        return (await self._client(endpoint)).endpoint.base_url
+
+    def context_window(self, endpoint: str) -> int | None:
+        """The context window in tokens that was configured for an endpoint, if any."""
+        known = self._clients.get(endpoint)
+        return known.endpoint.context_window if known else None
+
+    async def close(self) -> None:
+        """Write what is not in the cache's storage yet, close connections, stop the offline server."""
+        if left := await self._cache.flush():
+            logger.warning("%d answers could not be written to the cache: they will be paid again", left)
+        for client in self._clients.values():
+            await client.close()
+        if self._offline_server is not None:
+            await asyncio.to_thread(self._offline_server.stop)
+            self._offline_server = None
+            self._clients.pop(OFFLINE, None)
+
+    async def _client(self, name: str) -> EndpointClient:
+        async with self._lock:
+            if name == OFFLINE and name not in self._clients:
+                url = await self._start_offline_server()
+                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace)
+        if name not in self._clients:
+            known = ", ".join(sorted(self._clients)) or "none"
+            remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"
+            raise ConfigurationError(f"no model endpoint {name!r} is configured; there are: {known}. Set {remedy}")
+        return self._clients[name]
+
+    async def _start_offline_server(self) -> str:
+        from dream.offline.process import OfflineServer
+
+        self._offline_server = await asyncio.to_thread(OfflineServer.start)
+        return self._offline_server.base_url
+
+    def _address(self, client: EndpointClient) -> str:
+        return _offline_version() if client.endpoint.name == OFFLINE else client.endpoint.base_url
+
+    def _model(self, client: EndpointClient, body: Mapping[str, Any]) -> str:
+        return f"{self._address(client)} {body.get('model', '')}"
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """What a request came to: the response, and the good answers in it by their keys (none where it failed)."""
+
+    response: ModelResponse
+    entries: Mapping[str, Entry]
+    cached: bool = False
+    bought: frozenset[str] = frozenset()
+
+
+def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds: float) -> dict[str, Entry]:
+    """A vector for each text, with the share of the tokens that its length stands for."""
+    vectors = vectors_of(answer, len(texts)) or []
+    tokens = (answer.get("usage") or {}).get("prompt_tokens") or 0
+    whole = sum(len(text) for text in texts.values()) or 1
+    return {
+        key: Entry(vector, seconds, tokens * len(text) / whole)
+        for (key, text), vector in zip(texts.items(), vectors, strict=True)
+    }
+
+
+def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:
+    variable = "OPENAI_API_KEY" if endpoint.name == OPENAI else f"DREAM_ENDPOINT_{endpoint.name.upper()}_API_KEY"
+    return (
+        f"the endpoint {endpoint.name!r} at {endpoint.base_url} refuses the API key (HTTP {response.status}): "
+        f"check {variable}. Nothing more was sent to it"
+    )
+
+
+def _offline_version() -> str:
+    """Stands for the offline models, whose port differs from time to time: the digest of what they are made of."""
+    global _offline_digest
+    if not _offline_digest:
+        files = sorted((Path(__file__).parents[1] / "offline").glob("*.py"))
+        _offline_digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    return f"{OFFLINE}-{_offline_digest}"
+
+
+_offline_digest = ""

@@ -1,0 +1,85 @@
+"""The httpx transports that put the official OpenAI clients in front of the gateway instead of a model endpoint."""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import httpx
+
+from dream.errors import DreamError
+from dream.models.gateway_client import door
+from dream.models.openai_wire import ModelRequest, ModelResponse
+
+STAGE_HEADER = "x-dream-stage"
+TRIAL_HEADER = "x-dream-trial"
+REPEAT_HEADER = "x-dream-repeat"
+
+
+@dataclass
+class CallTimes:
+    """Model calls made while this is the value of `call_times`, in seconds."""
+
+    waited: float = 0.0
+    of_endpoint: float = 0.0
+
+
+# Set it in a task to learn how much of its time is the endpoint's, and how much the queue's or the cache's.
+call_times: ContextVar[CallTimes | None] = ContextVar("call_times", default=None)
+
+
+class AsyncGatewayTransport(httpx.AsyncBaseTransport):
+    """Under an `openai.AsyncOpenAI(base_url="http://<endpoint name>")`: hands each request to the gateway."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        started = time.monotonic()
+        try:
+            response = await door().send(_model_request(request, body))
+        except DreamError:
+            raise
+        except Exception as error:
+            raise _lost(error, request) from error
+        if (times := call_times.get()) is not None:
+            times.waited += time.monotonic() - started
+            times.of_endpoint += response.seconds
+        return _http_response(response, request)
+
+
+class GatewayTransport(httpx.BaseTransport):
+    """The same under the synchronous `openai.OpenAI`."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            response = door().call("send", _model_request(request, request.read()))
+        except DreamError:
+            raise
+        except Exception as error:
+            raise _lost(error, request) from error
+        return _http_response(response, request)
+
+
+def _model_request(request: httpx.Request, body: bytes) -> ModelRequest:
+    timeout = request.extensions.get("timeout", {}).get("read") or 600.0
+    return ModelRequest(
+        endpoint=request.url.host,
+        method=request.method,
+        path=request.url.raw_path.decode(),
+        body=body,
+        stage=request.headers.get(STAGE_HEADER, ""),
+        trial=request.headers.get(TRIAL_HEADER, ""),
+        repeat=int(request.headers.get(REPEAT_HEADER, 0)),
+        timeout_seconds=timeout,
+    )
+
+
+def _http_response(response: ModelResponse, request: httpx.Request) -> httpx.Response:
+    if response.status == 0:
+        raise httpx.ConnectError(response.body.decode(), request=request)
+    return httpx.Response(
+        response.status, headers={"content-type": response.content_type}, content=response.body, request=request
+    )
+
+
+def _lost(error: Exception, request: httpx.Request) -> httpx.ConnectError:
+    """A lost gateway actor looks like a lost connection to the client."""
+    return httpx.ConnectError(f"the model gateway failed: {type(error).__name__}: {error}", request=request)

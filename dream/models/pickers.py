@@ -1,0 +1,239 @@
+"""Model initialisers: an identifier becomes a LlamaIndex or ragas model that speaks through the gateway.
+
+An identifier is one of
+
+    gpt-4o-mini                              a model of the default endpoint (OPENAI_BASE_URL, else OpenAI)
+    meta-llama/Llama-3.1-8B-Instruct@vllm    a model of the endpoint that DREAM_ENDPOINT_VLLM_BASE_URL names
+    offline/llm-large                        one of DREAM's own small models
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+
+from dream.errors import DreamError, ServiceError, bullets
+from dream.event_loop import run_async
+from dream.libraries import prepare_libraries
+from dream.models.gateway_client import door
+from dream.models.http_transport import (
+    REPEAT_HEADER,
+    STAGE_HEADER,
+    TRIAL_HEADER,
+    AsyncGatewayTransport,
+    GatewayTransport,
+)
+from dream.models.usage import CHECK_STAGE
+from dream.settings import OFFLINE, OPENAI, Settings
+
+if TYPE_CHECKING:
+    from llama_index.embeddings.openai import OpenAIEmbedding
+    from llama_index.llms.openai_like import OpenAILike
+    from openai import AsyncOpenAI
+    from ragas.embeddings import OpenAIEmbeddings
+    from ragas.llms import InstructorLLM
+
+CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
+TIMEOUT_SECONDS = 120.0
+EMBED_BATCH_SIZE = 64
+# ragas cuts a judge's answer at 1,024 tokens by default, and a long answer is then an error
+JUDGE_MAX_TOKENS = 4096
+_KEY_WITH_GATEWAY = "held-by-the-gateway"
+
+
+def split_identifier(identifier: str) -> tuple[str, str]:
+    """Endpoint name and model name of an identifier.
+
+    Example:
+        >>> split_identifier("gpt-4o-mini"), split_identifier("offline/judge"), split_identifier("a/b@vllm")
+        (('openai', 'gpt-4o-mini'), ('offline', 'judge'), ('vllm', 'a/b'))
+    """
+    if identifier.startswith(f"{OFFLINE}/"):
+        return OFFLINE, identifier.removeprefix(f"{OFFLINE}/")
+    model, at, endpoint = identifier.rpartition("@")
+    return (endpoint.lower(), model) if at else (OPENAI, identifier)
+
+
+def llm_picker(identifier: str, *, temperature: float = 0.0, stage: str = "answer", trial: str = "") -> "OpenAILike":
+    """A LlamaIndex LLM. Any model name works; the context window of an unknown one is 8,192 tokens
+    unless DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW says otherwise. `stage` and `trial` label its calls in the meter.
+
+    Example:
+        >>> llm_picker("offline/llm-small").model
+        'llm-small'
+    """
+    from llama_index.llms.openai_like import OpenAILike
+
+    endpoint, model = split_identifier(identifier)
+    http_client, async_http_client = _http_clients(stage, trial)
+    return OpenAILike(
+        model=model,
+        temperature=temperature,
+        is_chat_model=True,
+        context_window=_context_window(endpoint, model),
+        max_retries=0,
+        timeout=TIMEOUT_SECONDS,
+        api_base=f"http://{endpoint}",
+        api_key=_KEY_WITH_GATEWAY,
+        http_client=http_client,  # pyright: ignore[reportCallIssue]
+        async_http_client=async_http_client,  # pyright: ignore[reportCallIssue]
+    )
+
+
+def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = "") -> "OpenAIEmbedding":
+    """A LlamaIndex embedding model; any model name works.
+
+    Example:
+        >>> embed_model_picker("offline/embed-small").model_name
+        'embed-small'
+    """
+    from llama_index.embeddings.openai import OpenAIEmbedding
+
+    endpoint, model = split_identifier(identifier)
+    http_client, async_http_client = _http_clients(stage, trial)
+    return OpenAIEmbedding(
+        model_name=model,
+        embed_batch_size=EMBED_BATCH_SIZE,
+        num_workers=4,
+        max_retries=0,
+        timeout=TIMEOUT_SECONDS,
+        api_base=f"http://{endpoint}",
+        api_key=_KEY_WITH_GATEWAY,
+        http_client=http_client,
+        async_http_client=async_http_client,
+    )
+
+
+def judge_llm_picker(identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0) -> "InstructorLLM":
+    """The LLM in the form that ragas' metrics and testset generator take (structured answers).
+
+    With another `repeat` number the same prompts are asked anew instead of being answered from the cache.
+    """
+    prepare_libraries()
+    from ragas.llms import llm_factory
+
+    endpoint, model = split_identifier(identifier)
+    client = _openai_client(endpoint, stage, trial, repeat)
+    return cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS))
+
+
+def judge_embed_model_picker(identifier: str, *, stage: str = "judge", trial: str = "") -> "OpenAIEmbeddings":
+    """The embedding model in the form that ragas takes."""
+    prepare_libraries()
+    from ragas.embeddings import OpenAIEmbeddings
+
+    endpoint, model = split_identifier(identifier)
+    return OpenAIEmbeddings(client=_openai_client(endpoint, stage, trial), model=model)
+
+
+def check_models(llms: Iterable[str], embed_models: Iterable[str]) -> None:
+    """Make one cheap call to each model, all at once, before anything else is spent.
+
+    Raises:
+        ServiceError: naming every model that does not answer, with what to do.
+    """
+    checks: list[tuple[str, Awaitable[Any]]] = []
+    for identifier in dict.fromkeys(llms):
+        llm = llm_picker(identifier, stage=CHECK_STAGE)
+        checks.append((identifier, llm.acomplete("Reply with: ready", max_tokens=16)))
+    for identifier in dict.fromkeys(embed_models):
+        embed_model = embed_model_picker(identifier, stage=CHECK_STAGE)
+        checks.append((identifier, embed_model.aget_text_embedding("ready")))
+    problems = run_async(_problems(checks))
+    if problems:
+        raise ServiceError(bullets(f"{len(problems)} model(s) do not answer:", problems))
+
+
+async def _problems(checks: Sequence[tuple[str, Awaitable[Any]]]) -> list[str]:
+    outcomes = await asyncio.gather(*(check for _, check in checks), return_exceptions=True)
+    return [
+        f"{identifier}: {await _explain(identifier, outcome)}"
+        for (identifier, _), outcome in zip(checks, outcomes, strict=True)
+        if isinstance(outcome, BaseException)
+    ]
+
+
+async def _explain(identifier: str, error: BaseException) -> str:
+    """What a failed check means and what to do, without the client's long exception text."""
+    import openai
+
+    endpoint, model = split_identifier(identifier)
+    for known in (error, error.__cause__):
+        if isinstance(known, DreamError):
+            return str(known)
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
+        return f"the endpoint {endpoint!r} refuses the key: check {variable}"
+    if isinstance(error, openai.NotFoundError):
+        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {await _offered(endpoint)}"
+    if isinstance(error, openai.APIConnectionError):
+        reason = error.__cause__ or error
+        return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
+    return f"{type(error).__name__}: {error}"
+
+
+async def _offered(endpoint: str) -> str:
+    import openai
+
+    try:
+        listed = await _openai_client(endpoint, CHECK_STAGE, "").models.list()
+    except openai.OpenAIError:
+        return "unknown (it does not list its models)"
+    names = sorted(model.id for model in listed.data)
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def endpoint_urls(identifiers: Iterable[str]) -> dict[str, str]:
+    """The base URL behind each identifier, for records of what was run."""
+    return {identifier: door().call("base_url", split_identifier(identifier)[0]) for identifier in identifiers}
+
+
+def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[str]:
+    """Mistakes in identifiers that can be seen without any call: an endpoint that nobody configured."""
+    known = {OFFLINE, *(endpoint.name for endpoint in settings.endpoints)}
+    problems = []
+    for identifier in dict.fromkeys(identifiers):
+        endpoint, model = split_identifier(identifier)
+        if not model:
+            problems.append(f"{identifier!r} names no model: write model, model@endpoint or offline/model")
+        elif endpoint == OPENAI and endpoint not in known:
+            problems.append(f"{identifier!r} needs OPENAI_API_KEY or OPENAI_BASE_URL; neither is set")
+        elif endpoint not in known:
+            problems.append(
+                f"{identifier!r}: no endpoint {endpoint!r}; known: {', '.join(sorted(known))}. "
+                f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
+            )
+    return problems
+
+
+def _http_clients(stage: str, trial: str, repeat: int = 0) -> tuple[httpx.Client, httpx.AsyncClient]:
+    headers = {STAGE_HEADER: stage, TRIAL_HEADER: trial, REPEAT_HEADER: str(repeat)}
+    return (
+        httpx.Client(transport=GatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
+        httpx.AsyncClient(transport=AsyncGatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
+    )
+
+
+def _openai_client(endpoint: str, stage: str, trial: str, repeat: int = 0) -> "AsyncOpenAI":
+    from openai import AsyncOpenAI
+
+    return AsyncOpenAI(
+        base_url=f"http://{endpoint}",
+        api_key=_KEY_WITH_GATEWAY,
+        max_retries=0,
+        timeout=TIMEOUT_SECONDS,
+        http_client=_http_clients(stage, trial, repeat)[1],
+    )
+
+
+def _context_window(endpoint: str, model: str) -> int:
+    from llama_index.llms.openai.utils import openai_modelname_to_contextsize
+
+    configured = door().call("context_window", endpoint)
+    if configured:
+        return configured
+    try:
+        return openai_modelname_to_contextsize(model)
+    except ValueError:
+        return CONTEXT_WINDOW_WHEN_UNKNOWN

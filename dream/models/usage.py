@@ -1,0 +1,199 @@
+"""What model calls were asked, what was paid for them, and the ceilings that stop it. The only room that knows prices.
+
+Prices are those of the library genai-prices, overridden by a file that DREAM_PRICES names:
+
+    {"gpt-4o-mini": {"input": 0.15, "output": 0.60}, "llama-3@vllm": {"input": 0, "output": 0}}
+
+in USD for a million tokens. Offline models cost nothing. A price that nobody knows is None, never 0.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dream.errors import BudgetError, ConfigurationError, bullets
+from dream.settings import OFFLINE, OPENAI, Budget
+
+CHECK_STAGE = "check"
+
+
+@dataclass
+class Usage:
+    """Model calls of one (endpoint, model, stage, trial).
+
+    `calls` were asked, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
+    `retried` of them attempts beyond the first; `failed` are calls without a good answer. Tokens are the endpoint's
+    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have
+    been without a cache; None = no known price.
+    """
+
+    endpoint: str
+    model: str
+    stage: str
+    trial: str
+    calls: int = 0
+    cached: int = 0
+    sent: int = 0
+    retried: int = 0
+    failed: int = 0
+    prompt_tokens: float = 0
+    completion_tokens: float = 0
+    paid_prompt_tokens: float = 0
+    paid_completion_tokens: float = 0
+    seconds: float = 0.0
+    usd: float | None = 0.0
+    usd_full: float | None = 0.0
+
+    def count_answer(self, price: "Price | None", prompt_tokens: float, completion_tokens: float, paid: bool) -> None:
+        """Add the tokens of a good answer, and what they cost."""
+        usd = price.usd(prompt_tokens, completion_tokens) if price else None
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.usd_full = _sum(self.usd_full, usd)
+        if paid:
+            self.paid_prompt_tokens += prompt_tokens
+            self.paid_completion_tokens += completion_tokens
+            self.usd = _sum(self.usd, usd)
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """A sum, None where a part of it is not known.
+
+    Example:
+        >>> known_sum([1.5, 0.5]), known_sum([1.5, None]), known_sum([])
+        (2.0, None, 0)
+    """
+    parts = list(values)
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def add_usage(*tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of several meters as one: those of the same endpoint, model, stage and trial are summed."""
+    rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in (dict(row) for table in tables for row in table):
+        key = tuple(row[name] for name in _LABELS)
+        known = rows.get(key)
+        rows[key] = row if known is None else {**known, **{name: _sum(known[name], row[name]) for name in _NUMBERS}}
+    return list(rows.values())
+
+
+_LABELS = ("endpoint", "model", "stage", "trial")
+_NUMBERS = tuple(each.name for each in fields(Usage) if each.name not in _LABELS)
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first + second
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD for a million tokens."""
+
+    input: float
+    output: float
+
+    def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+
+def price_of(endpoint: str, model: str, base_url: str, own: Mapping[str, Price]) -> Price | None:
+    """The price of a model, None where nobody knows it.
+
+    Example:
+        >>> price_of("openai", "gpt-4o-mini", "https://api.openai.com/v1", {})
+        Price(input=0.15, output=0.6)
+    """
+    for identifier in (f"{model}@{endpoint}", *([model] if endpoint == OPENAI else [])):
+        if identifier in own:
+            return own[identifier]
+    return Price(0.0, 0.0) if endpoint == OFFLINE else _listed_price(model, base_url)
+
+
+@lru_cache
+def _listed_price(model: str, base_url: str) -> Price | None:
+    from genai_prices import Usage as Tokens, calc_price
+
+    million = 1_000_000
+    try:
+        # one at a time: some prices depend on how long a prompt is, and short ones are the rule here
+        input_price = calc_price(Tokens(input_tokens=1000), model, provider_api_url=base_url).total_price
+        output_price = calc_price(Tokens(output_tokens=1000), model, provider_api_url=base_url).total_price
+    except LookupError:
+        return None
+    return Price(float(input_price) * million / 1000, float(output_price) * million / 1000)
+
+
+def read_prices(path: str | None) -> dict[str, Price]:
+    """The prices of a file of one's own; none where no file is named.
+
+    Raises:
+        ConfigurationError: for a file that cannot be read, naming every mistake in it.
+    """
+    if path is None:
+        return {}
+    try:
+        given = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"DREAM_PRICES={path!r} cannot be read as JSON: {error}") from error
+    rows = given.items() if isinstance(given, dict) else [("the file", given)]
+    wrong = [f"{name}: {row!r}" for name, row in rows if not _is_price(row)]
+    if wrong:
+        example = '{"my-model@vllm": {"input": 0.15, "output": 0.6}} in USD for a million tokens'
+        raise ConfigurationError(bullets(f"DREAM_PRICES={path!r}: write {example}; these are not:", wrong))
+    return {name: Price(float(row["input"]), float(row["output"])) for name, row in rows}
+
+
+def _is_price(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and set(row) == {"input", "output"}
+        and all(isinstance(value, int | float) and value >= 0 for value in row.values())
+    )
+
+
+@dataclass
+class Meter:
+    """All usage of one gateway, and the budget that it may use up.
+
+    `spent_before` is what earlier runs of the same experiment spent: ceilings hold for all of them together.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    spent_before: Mapping[str, float] = field(default_factory=dict)
+    _rows: dict[tuple[str, str, str, str], Usage] = field(default_factory=dict)
+
+    def row(self, endpoint: str, model: str, stage: str, trial: str) -> Usage:
+        """The row with these labels, made where there is none."""
+        key = (endpoint, model, stage, trial)
+        return self._rows.setdefault(key, Usage(*key))
+
+    def rows(self, trial: str | None = None) -> list[dict[str, Any]]:
+        """All rows, or those of one trial."""
+        return [asdict(row) for row in self._rows.values() if trial is None or row.trial == trial]
+
+    def check_budget(self) -> None:
+        """Raise a BudgetError once a ceiling is reached; calls that only check a model are free of it."""
+        if self.budget == Budget():
+            return
+        spent = spent_of(self.rows())
+        for name, unit in (("usd", "USD"), ("calls", "calls"), ("tokens", "tokens")):
+            ceiling = getattr(self.budget, name)
+            total = spent[name] + self.spent_before.get(name, 0)
+            if ceiling is not None and total >= ceiling:
+                raise BudgetError(
+                    f"stopped at budget: {total:,.4g} of {ceiling:,.4g} {unit} are spent. Nothing that was done is "
+                    f"lost: raise DREAM_BUDGET_{name.upper()} and resume to go on from there"
+                )
+
+
+def spent_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What was paid: calls that reached an endpoint, tokens, and USD (of the models with a known price)."""
+    counted = [row for row in rows if row["stage"] != CHECK_STAGE]
+    return {
+        "calls": sum(row["sent"] for row in counted),
+        "tokens": sum(row["paid_prompt_tokens"] + row["paid_completion_tokens"] for row in counted),
+        "usd": sum(row["usd"] or 0.0 for row in counted),
+    }

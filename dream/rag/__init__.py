@@ -1,0 +1,20 @@
+"""RAG methods, the baselines without retrieval, and the search space that combines methods with models into trials.
+
+A method is one function with `@rag_method` in `methods`; `query_engine_picker` makes its query engine.
+"""
+
+from dream.rag.baselines import (
+    baseline_engine as baseline_engine,
+    baseline_trials as baseline_trials,
+    check_baseline_metrics as check_baseline_metrics,
+    metrics_of as metrics_of,
+    questions_of as questions_of,
+)
+from dream.rag.methods import (
+    RAG_METHODS as RAG_METHODS,
+    find_rag_method as find_rag_method,
+    index_request as index_request,
+    query_engine_picker as query_engine_picker,
+    rag_method as rag_method,
+)
+from dream.rag.search_space import SearchSpace as SearchSpace, default_search_space as default_search_space

@@ -1,0 +1,117 @@
+"""What each LLM answers without any context (closed-book) and with the right one (oracle).
+
+Retrieval can only be judged between these two. Both are run beside the trials, on the same questions with the same
+judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dream.errors import ConfigurationError
+from dream.rag.methods import answer_from
+from dream.records import CLOSED_BOOK, ORACLE, GoldenQuestion, Trial
+
+if TYPE_CHECKING:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+    from llama_index.core.llms import LLM
+
+# Metrics that say something about answers to which nothing was retrieved.
+METRICS_OF = {
+    CLOSED_BOOK: ("answer_relevancy", "answer_correctness", "answer_similarity"),
+    ORACLE: ("faithfulness", "answer_relevancy", "answer_correctness", "answer_similarity"),
+}
+CLOSED_BOOK_PROMPT = (
+    "Answer the query from what you know. Answer briefly, and say so if you do not know.\nQuery: {query_str}\nAnswer: "
+)
+
+
+def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]) -> tuple[Trial, ...]:
+    """Closed-book and oracle for each LLM of the trials; no oracle where no question has reference contexts.
+
+    Example:
+        >>> trials = [Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small")]
+        >>> [one.name for one in baseline_trials(trials, [GoldenQuestion("a", "Who?", "Ida.", ("It was Ida.",))])]
+        ['closed_book + gpt-4o-mini', 'oracle + gpt-4o-mini']
+    """
+    llms = dict.fromkeys(trial.llm_identifier for trial in trials)
+    pairs = [Trial(name, llm, "") for llm in llms for name in (CLOSED_BOOK, ORACLE)]
+    return tuple(trial for trial in pairs if questions_of(trial, questions))
+
+
+def questions_of(trial: Trial, questions: Sequence[GoldenQuestion]) -> tuple[GoldenQuestion, ...]:
+    """The questions that a trial is asked: all, but for the oracle only those with reference contexts."""
+    return tuple(one for one in questions if trial.query_engine_identifier != ORACLE or one.reference_contexts)
+
+
+def metrics_of(trial: Trial, metrics: Sequence[str]) -> tuple[str, ...]:
+    """The metrics that make sense for a trial: all, but for a baseline none of retrieved contexts."""
+    sensible = METRICS_OF.get(trial.query_engine_identifier, metrics)
+    return tuple(name for name in metrics if name in sensible)
+
+
+def check_baseline_metrics(metrics: Sequence[str]) -> None:
+    """Raise a ConfigurationError if no metric can be computed for both baselines."""
+    valid = METRICS_OF[CLOSED_BOOK]
+    if not set(metrics) & set(valid):
+        raise ConfigurationError(
+            f"baselines with metrics={list(metrics)}: nothing is retrieved for them; add one of: {', '.join(valid)}"
+        )
+
+
+def baseline_engine(trial: Trial, llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine":
+    """The query engine of a baseline. The oracle's reads the reference contexts of the question it is asked."""
+    return _closed_book(llm) if trial.query_engine_identifier == CLOSED_BOOK else _oracle(llm, questions)
+
+
+def _closed_book(llm: "LLM") -> "BaseQueryEngine":
+    from llama_index.core import PromptTemplate
+    from llama_index.core.query_engine import CustomQueryEngine
+
+    prompt = PromptTemplate(CLOSED_BOOK_PROMPT)
+
+    class ClosedBook(CustomQueryEngine):
+        def custom_query(self, query_str: str) -> str:
+            return llm.predict(prompt, query_str=query_str)
+
+        async def acustom_query(self, query_str: str) -> str:
+            return await llm.apredict(prompt, query_str=query_str)
+
+    return ClosedBook()
+
+
+def _oracle(llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine":
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.schema import NodeWithScore, QueryBundle
+
+    nodes: dict[str, list[NodeWithScore]] = {}
+    for question in questions:
+        known = nodes.setdefault(question.question, [])
+        texts = [hit.node.get_content() for hit in known]
+        known += [hit for hit in _reference_nodes(question) if hit.node.get_content() not in texts]
+
+    class ReferenceContexts(BaseRetriever):
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            return nodes.get(query_bundle.query_str, [])
+
+    return answer_from(ReferenceContexts(), llm)
+
+
+def _reference_nodes(question: GoldenQuestion) -> list[Any]:
+    """The reference contexts as nodes, with the place of each where the dataset names as many places as contexts."""
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    n = len(question.reference_contexts)
+    files, page_labels = (
+        places if len(places := text.split("; ")) == n else [""] * n
+        for text in (question.source_file, question.source_page)
+    )
+    return [
+        NodeWithScore(
+            node=TextNode(
+                text=text,
+                metadata={"file_name": file_name, "page_label": page_label},
+                excluded_llm_metadata_keys=["file_name", "page_label"],
+            )
+        )
+        for text, file_name, page_label in zip(question.reference_contexts, files, page_labels, strict=True)
+    ]

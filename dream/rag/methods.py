@@ -1,0 +1,136 @@
+"""RAG methods. One method = one function `(index, llm, **parameters) -> query engine`, registered by name.
+
+To add one: write the function beside its siblings, with `@rag_method` naming its chunker and the defaults
+of all parameters. Parameters that the chunker takes shape the index; the others reach the function.
+
+`context_tokens` is common to all methods: the best passages are kept while they fit into it together, so that
+arms differ in how they find text, not in how much of it the LLM reads. (The 2024 article compared arms that read
+3,072 and 768 tokens.)
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from dream.errors import ConfigurationError
+from dream.indexes.chunkers import CHUNKERS
+from dream.records import Trial
+
+if TYPE_CHECKING:
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.llms import LLM
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.retrievers import VectorIndexRetriever
+
+CONTEXT_TOKENS = 1536
+
+
+@dataclass(frozen=True)
+class RagMethod:
+    """A registered RAG method: its function, the chunker of its index, and the default of every parameter."""
+
+    function: Callable[..., "BaseQueryEngine"]
+    chunker: str
+    defaults: Mapping[str, Any]
+
+    def split(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters of the chunker, and those of the query engine."""
+        of_chunker = set(inspect.signature(CHUNKERS[self.chunker]).parameters)
+        chunking = {name: value for name, value in parameters.items() if name in of_chunker}
+        return chunking, {name: value for name, value in parameters.items() if name not in of_chunker}
+
+
+RAG_METHODS: dict[str, RagMethod] = {}
+
+
+def rag_method(chunker: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function under its own name as a query engine identifier."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        RAG_METHODS[function.__name__] = RagMethod(function, chunker, defaults)
+        return function
+
+    return register
+
+
+@rag_method("overlapping_chunks", chunk_size=512, chunk_overlap=64, top_k=3, context_tokens=CONTEXT_TOKENS)
+def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: int) -> "BaseQueryEngine":
+    """The basic method: the `top_k` chunks that are nearest to the question."""
+    from dream.rag.postprocessors import ContextBudget
+
+    retriever = index.as_retriever(similarity_top_k=top_k)
+    return answer_from(retriever, llm, ContextBudget(context_tokens=context_tokens))
+
+
+@rag_method("sentences", window_size=3, top_k=12, context_tokens=CONTEXT_TOKENS)
+def sentence_window(
+    index: "VectorStoreIndex", llm: "LLM", *, window_size: int, top_k: int, context_tokens: int
+) -> "BaseQueryEngine":
+    """Finds the `top_k` nearest sentences; the LLM reads `window_size` sentences on either side of each."""
+    from dream.rag.postprocessors import SentenceWindows
+
+    retriever = index.as_retriever(similarity_top_k=top_k)
+    windows = SentenceWindows(window_size=window_size, context_tokens=context_tokens, docstore=index.docstore)
+    return answer_from(retriever, llm, windows)
+
+
+@rag_method("hierarchy", chunk_sizes=(1024, 512, 128), top_k=16, merge_ratio=0.5, context_tokens=CONTEXT_TOKENS)
+def hierarchical_automerging(
+    index: "VectorStoreIndex", llm: "LLM", *, top_k: int, merge_ratio: float, context_tokens: int
+) -> "BaseQueryEngine":
+    """Finds the `top_k` nearest leaves; where more than `merge_ratio` of a parent's children are found, it
+    takes their place."""
+    from dream.rag.postprocessors import AutoMerging, ContextBudget
+
+    leaves = index.as_retriever(similarity_top_k=top_k)
+    retriever = AutoMerging(
+        cast("VectorIndexRetriever", leaves), index.storage_context, simple_ratio_thresh=merge_ratio
+    )
+    return answer_from(retriever, llm, ContextBudget(context_tokens=context_tokens))
+
+
+def query_engine_picker(
+    identifier: str, index: "VectorStoreIndex", llm: "LLM", parameters: Mapping[str, Any] | None = None
+) -> "BaseQueryEngine":
+    """The query engine of a RAG method over an index that was built with the method's chunker.
+
+    Args:
+        identifier: a name in `RAG_METHODS`.
+        parameters: replaces defaults; parameters of the chunker are accepted and have no effect here.
+
+    Raises:
+        ConfigurationError: for an unknown identifier or parameter, listing the valid ones.
+    """
+    method = find_rag_method(identifier)
+    unknown = sorted(set(parameters or {}) - set(method.defaults))
+    if unknown:
+        raise ConfigurationError(f"{identifier} has no parameter {unknown}; valid: {', '.join(method.defaults)}")
+    _, of_engine = method.split({**method.defaults, **(parameters or {})})
+    return method.function(index, llm, **of_engine)
+
+
+def find_rag_method(identifier: str) -> RagMethod:
+    """The registered method, or a ConfigurationError that lists the valid identifiers."""
+    if identifier not in RAG_METHODS:
+        raise ConfigurationError(f"unknown query engine {identifier!r}; valid: {', '.join(RAG_METHODS)}")
+    return RAG_METHODS[identifier]
+
+
+def index_request(trial: Trial) -> tuple[str, dict[str, Any], str]:
+    """The index that a trial needs, as `get_index` takes it."""
+    method = find_rag_method(trial.query_engine_identifier)
+    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
+
+
+def answer_from(
+    retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor | None" = None
+) -> "BaseQueryEngine":
+    """The LLM answers from what the retriever finds, with the prompt that is the same for all methods."""
+    from llama_index.core.query_engine import RetrieverQueryEngine
+    from llama_index.core.response_synthesizers import get_response_synthesizer
+
+    synthesizer = get_response_synthesizer(llm=llm, response_mode="compact")  # pyright: ignore[reportArgumentType]
+    return RetrieverQueryEngine(retriever, synthesizer, [postprocessor] if postprocessor else [])

@@ -1,0 +1,126 @@
+"""From retrieved nodes to the passages that the LLM reads: no text twice, and no more than a token budget."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.retrievers import AutoMergingRetriever
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.storage.docstore.types import BaseDocumentStore
+
+from dream.records import Passage
+from dream.tokens import count_tokens
+
+
+class ContextBudget(BaseNodePostprocessor):
+    """Keeps the best passages that fit into `context_tokens` together; drops those whose text is in another one.
+
+    The best passage is always kept, even where it alone is over the budget.
+    """
+
+    context_tokens: int
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        kept: list[NodeWithScore] = []
+        left = self.context_tokens
+        for hit in _outermost(nodes):
+            size = count_tokens(hit.node.get_content(MetadataMode.LLM))
+            if size <= left or not kept:
+                kept.append(hit)
+                left -= size
+        return kept
+
+
+class SentenceWindows(BaseNodePostprocessor):
+    """Replaces sentences by the windows around them; windows that touch become one passage.
+
+    Hits are taken from the best on, each with `window_size` sentences on either side; one whose window would
+    exceed `context_tokens` is passed over, except the first.
+    """
+
+    window_size: int
+    context_tokens: int
+    docstore: BaseDocumentStore
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        sentences: dict[str, BaseNode] = {}
+        scores: dict[str, float] = {}
+        for hit in nodes:
+            wider = sentences | {node.node_id: node for node in self._window(hit.node)}
+            if sentences and sum(count_tokens(_text(run)) for run in _runs(wider)) > self.context_tokens:
+                continue
+            sentences = wider
+            scores[hit.node.node_id] = hit.score or 0.0
+        passages = [_join(run, scores) for run in _runs(sentences)]
+        return _outermost(sorted(passages, key=lambda passage: passage.score or 0.0, reverse=True))
+
+    def _window(self, node: BaseNode) -> list[BaseNode]:
+        before = self._walk(node, "prev_node")
+        return [*reversed(before), node, *self._walk(node, "next_node")]
+
+    def _walk(self, node: BaseNode, direction: str) -> list[BaseNode]:
+        found: list[BaseNode] = []
+        while len(found) < self.window_size and (link := getattr(node, direction)) is not None:
+            node = self.docstore.get_node(link.node_id)
+            found.append(node)
+        return found
+
+
+class AutoMerging(AutoMergingRetriever):
+    """LlamaIndex's auto-merging, without its blocking call where the caller is asynchronous."""
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        hits = await self._vector_retriever.aretrieve(query_bundle)
+        changed = True
+        while changed:
+            hits, changed = self._try_merging(hits)
+        return sorted(hits, key=lambda hit: hit.get_score(), reverse=True)
+
+
+def passages(nodes: Iterable[NodeWithScore]) -> tuple[Passage, ...]:
+    """The retrieved nodes of an answer as records, in the order the LLM saw them."""
+    return tuple(_passage(hit) for hit in nodes)
+
+
+def _passage(hit: NodeWithScore) -> Passage:
+    text = hit.node.get_content(MetadataMode.LLM)
+    metadata = hit.node.metadata
+    return Passage(
+        text, metadata.get("file_name", ""), metadata.get("page_label", ""), hit.score, tokens=count_tokens(text)
+    )
+
+
+def _outermost(hits: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+    """The hits without those whose text lies wholly inside another hit's; of equal ones the first stays."""
+    texts = [hit.node.get_content(MetadataMode.LLM) for hit in hits]
+    return [
+        hit
+        for i, hit in enumerate(hits)
+        if not any(texts[i] in other and (texts[i] != other or j < i) for j, other in enumerate(texts) if j != i)
+    ]
+
+
+def _runs(known: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
+    """Sentences, by their ids, grouped into runs that follow one another in their file."""
+    starts = [node for node in known.values() if node.prev_node is None or node.prev_node.node_id not in known]
+    runs = []
+    for node in starts:
+        run = [node]
+        while (link := run[-1].next_node) is not None and link.node_id in known:
+            run.append(known[link.node_id])
+        runs.append(run)
+    return runs
+
+
+def _text(run: Sequence[BaseNode]) -> str:
+    return " ".join(text for node in run if (text := node.get_content().strip()))
+
+
+def _join(run: Sequence[BaseNode], scores: dict[str, float]) -> NodeWithScore:
+    node = TextNode(text=_text(run), metadata=run[0].metadata)
+    node.excluded_llm_metadata_keys = list(node.metadata)
+    node.excluded_embed_metadata_keys = list(node.metadata)
+    return NodeWithScore(node=node, score=max(scores[node.node_id] for node in run if node.node_id in scores))

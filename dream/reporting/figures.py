@@ -1,0 +1,274 @@
+"""Pictures of an experiment, as plotly figures; `static_figures.save_static` writes any of them as PNG or SVG."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import pandas
+
+from dream.comparison.comparison import Comparison
+from dream.comparison.factor_effects import LevelEffect
+from dream.comparison.ranking import Standing
+from dream.comparison.score_table import KNOBS, check_metric
+from dream.errors import DataError
+from dream.records import ExperimentResult
+from dream.reporting.figure_style import (
+    APART,
+    CHOSEN,
+    LINE,
+    NAMES_UP_TO,
+    OFFLINE_NOTE,
+    TIED,
+    error_bars,
+    rank_axis,
+    short_name,
+    titled,
+)
+from dream.tables import results_table
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_correctness") -> "Figure":
+    """One line a trial through its knobs and its metric means, coloured by `metric`; failed trials are left out."""
+    from plotly import graph_objects
+
+    check_metric(experiment, metric)
+    table = results_table(experiment)
+    scored = table[table[metric].notna()] if metric in table else table[:0]
+    shown = pandas.DataFrame(scored).sort_values(metric, ascending=False, kind="stable") if len(scored) else scored
+    if shown.empty:
+        raise DataError(f"no trial of {experiment.name!r} has a score on {metric}, so there is nothing to draw")
+    metrics = experiment.manifest["metrics"]
+    scored_on = [name for name in metrics if name in shown and not pandas.isna(shown[name]).all()]
+    axes = [_choice_axis(list(shown[knob]), title) for knob, title in KNOBS.items()]
+    axes += [_metric_axis(list(shown[name].astype(float)), name) for name in scored_on]
+    colour = {
+        "color": shown[metric].astype(float),
+        "colorscale": "Cividis",
+        "showscale": True,
+        "colorbar": {"title": {"text": metric.replace("_", " "), "side": "right"}},
+    }
+    figure = graph_objects.Figure(graph_objects.Parcoords(dimensions=axes, line=colour, labelangle=-20))
+    left_out = f", {len(table) - len(shown)} failed and left out" if len(shown) < len(table) else ""
+    title = f"{experiment.name}: each line is one of {len(shown)} trials{left_out} (metrics: means, 0 to 1)"
+    note = f"<br><sub>{OFFLINE_NOTE}</sub>" if experiment.manifest["offline"] else ""
+    return figure.update_layout(title=title + note, height=520, margin={"l": 170, "r": 60, "t": 170, "b": 40})
+
+
+def forest(comparison: Comparison) -> "Figure":
+    """Each trial's difference to the best with its interval, the set of the best marked."""
+    from plotly import graph_objects
+
+    tied = [one for one in comparison.tie_set if one is not comparison.recommended]
+    groups = {
+        "cannot be told apart from the best": (TIED, "circle", tied),
+        "shown to be worse": (APART, "circle-open", [one for one in comparison.ranked if not one.in_set]),
+        "recommended": (CHOSEN, "star", [comparison.recommended]),
+    }
+    few = len(comparison.ranked) <= NAMES_UP_TO
+    traces = [_interval_trace(name, *group, few=few) for name, group in groups.items() if group[2]]
+    figure = graph_objects.Figure(traces)
+    figure.add_vline(x=0, line_color=LINE, line_width=1)
+    sentence = (
+        f"{len(comparison.tie_set)} of {len(comparison.ranked)} trials cannot be told apart from the best "
+        f"on {comparison.metric}"
+    )
+    note = "lines: 95 % intervals of the paired difference, simultaneous over all pairs of trials"
+    names = [short_name(one) for one in comparison.ranked] if few else None
+    rank_axis(figure, len(comparison.ranked), names)
+    figure.update_xaxes(title=f"difference to the best trial in {comparison.metric} (score points, 0 to 1)")
+    return titled(figure, sentence, note, comparison, height=240 + 26 * len(comparison.ranked) if few else 900)
+
+
+def pareto(comparison: Comparison) -> "Figure":
+    """Quality against running cost, latency as colour; trials on the Pareto front are large and carry their rank."""
+    from plotly import graph_objects
+
+    known = [one for one in comparison.ranked if _cost(one, comparison) is not None]
+    front = [one for one in known if one.on_front]
+    others = [one for one in known if not one.on_front]
+    traces = [
+        _cost_trace("beaten by another trial", others, comparison, _latency_marker(others, known, front=False)),
+        _cost_trace("on the front, with its rank", front, comparison, _latency_marker(front, known, front=True)),
+        _cost_trace(
+            "recommended",
+            [one for one in known if one is comparison.recommended],
+            comparison,
+            {"symbol": "circle-open", "size": 22, "color": CHOSEN, "line": {"width": 3, "color": CHOSEN}},
+        ),
+    ]
+    traces[1].update(mode="markers+text", text=[f"{one.rank}" for one in front], textposition="top right")
+    figure = graph_objects.Figure([trace for trace in traces if len(trace.x)])
+    costs = [_cost(one, comparison) or 0.0 for one in known]
+    if costs and min(costs) > 0 and max(costs) > 5 * min(costs):
+        ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
+        ticks = [tick for tick in ticks if min(costs) / 2 <= tick <= max(costs) * 2]
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    unit = "USD for 1,000 questions" if comparison.cost_unit == "USD" else "tokens a question"
+    figure.update_xaxes(title=f"running cost ({unit})", rangemode="tozero")
+    figure.update_yaxes(title=f"mean {comparison.metric} (0 to 1)", tickformat=".2f")
+    sentence = f"{len(front)} of {len(known)} trials are on the Pareto front of quality, cost and latency"
+    unknown = len(comparison.ranked) - len(known)
+    note = "on the front: no other trial is at least as good in all three and better in one"
+    note += f"; {unknown} trial(s) without a known cost are left out" if unknown else ""
+    return titled(figure, sentence, note, comparison, height=620)
+
+
+def heat_map(comparison: Comparison) -> "Figure":
+    """Every score: trials by rank, questions from easy to hard; a missing score is a gap."""
+    from plotly import graph_objects
+
+    values = comparison.scores.values
+    scored = numpy.maximum((~numpy.isnan(values)).sum(1), 1)
+    order = numpy.argsort(-numpy.nansum(values, 1) / scored, kind="stable")
+    ids = [comparison.scores.question_ids[row] for row in order]
+    names = [short_name(one) for one in comparison.standings]
+    figure = graph_objects.Figure(
+        graph_objects.Heatmap(
+            z=values[order].T,
+            x=list(range(1, len(ids) + 1)),
+            y=list(range(1, len(names) + 1)),
+            zmin=0,
+            zmax=1,
+            colorscale="Cividis",
+            colorbar={"title": {"text": comparison.metric.replace("_", " "), "side": "right"}},
+            customdata=[[f"{question}: {name}" for question in ids] for name in names],
+            hovertemplate="%{customdata}<br>%{z:.2f}<extra></extra>",
+            hoverongaps=False,
+        )
+    )
+    few = len(names) <= NAMES_UP_TO
+    rank_axis(figure, len(names), names if few else None)
+    figure.update_xaxes(title="questions, the hardest on the right", showgrid=False)
+    figure.update_yaxes(showgrid=False)
+    gaps = int(numpy.isnan(values).sum())
+    sentence = f"which of {len(ids)} questions each of {len(names)} trials answers well"
+    note = f"one cell is one score, 0 to 1; white: {gaps} missing" if gaps else "one cell is one score, 0 to 1"
+    return titled(figure, sentence, note, comparison, height=240 + 26 * len(names) if few else 800)
+
+
+def main_effects(comparison: Comparison) -> "Figure":
+    """How far each choice of each knob lifts the mean, with intervals; knobs by their share of the variance."""
+    from plotly import graph_objects
+
+    effects = comparison.effects
+    shown = [one for one in effects.levels if one.effect.excludes_zero]
+    rest = [one for one in effects.levels if not one.effect.excludes_zero]
+    places = {id(one): place for place, one in enumerate(effects.levels, 1)}
+    figure = graph_objects.Figure(
+        [
+            _effect_trace(name, colour, symbol, levels, [places[id(one)] for one in levels])
+            for name, colour, symbol, levels in (
+                ("shown to differ from the average", TIED, "circle", shown),
+                ("cannot be told apart from the average", APART, "circle-open", rest),
+            )
+            if levels
+        ]
+    )
+    figure.add_vline(x=0, line_color=LINE, line_width=1)
+    rank_axis(figure, len(effects.levels), [f"{one.knob}: {one.level}" for one in effects.levels])
+    figure.update_yaxes(title="")
+    figure.update_xaxes(title=f"difference to the mean of all trials in {comparison.metric} (score points, 0 to 1)")
+    matter = [one.knob for one in effects.knobs if one.matters]
+    sentence = f"which knob matters for {comparison.metric}: {', '.join(matter) or 'none is shown to'}"
+    shares = ", ".join(f"{one.knob} {one.share:.0%}" for one in effects.knobs)
+    note = f"share of the variance between trials: {shares}" if shares else " ".join(effects.notes)
+    return titled(figure, sentence, note, comparison, height=260 + 26 * len(effects.levels))
+
+
+def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[str, Figure]":
+    """Every picture by the name of its file."""
+    figures = {
+        "forest": forest(comparison),
+        "pareto": pareto(comparison),
+        "heat_map": heat_map(comparison),
+        "main_effects": main_effects(comparison),
+    }
+    if comparison.metric in experiment.manifest["metrics"]:
+        figures["parallel_coordinates"] = parallel_coordinates(experiment, comparison.metric)
+    return figures
+
+
+def _interval_trace(name: str, colour: str, symbol: str, group: Sequence[Standing], few: bool) -> Any:
+    from plotly import graph_objects
+
+    means = [one.difference.mean if one.difference else 0.0 for one in group]
+    return graph_objects.Scatter(
+        name=name,
+        mode="markers",
+        x=means,
+        y=[one.rank for one in group],
+        error_x=error_bars([one.difference for one in group], colour, 2.0 if few else 1.0),
+        marker={"color": colour, "symbol": symbol, "size": 14 if symbol == "star" else 9 if few else 5},
+        hovertext=[f"rank {one.rank}: {one.trial.name}, mean {one.mean:.3f}" for one in group],
+        hoverinfo="text+x",
+    )
+
+
+def _effect_trace(name: str, colour: str, symbol: str, levels: Sequence[LevelEffect], places: Sequence[int]) -> Any:
+    from plotly import graph_objects
+
+    return graph_objects.Scatter(
+        name=name,
+        mode="markers",
+        x=[one.effect.mean for one in levels],
+        y=list(places),
+        error_x=error_bars([one.effect for one in levels], colour, 2.0),
+        marker={"color": colour, "symbol": symbol, "size": 9},
+    )
+
+
+def _cost_trace(name: str, group: Sequence[Standing], comparison: Comparison, marker: dict[str, Any]) -> Any:
+    from plotly import graph_objects
+
+    return graph_objects.Scatter(
+        name=name,
+        mode="markers",
+        x=[_cost(one, comparison) for one in group],
+        y=[one.mean for one in group],
+        marker=marker,
+        hovertext=[f"rank {one.rank}: {one.trial.name}" for one in group],
+        hoverinfo="text+x+y",
+    )
+
+
+def _latency_marker(group: Sequence[Standing], known: Sequence[Standing], front: bool) -> dict[str, Any]:
+    seconds = [one.cost.seconds or 0.0 for one in known]
+    marker: dict[str, Any] = {
+        "symbol": "circle",
+        "size": 13 if front else 7,
+        "color": [one.cost.seconds or 0.0 for one in group],
+        "colorscale": "Cividis",
+        "cmin": min(seconds),
+        "cmax": max(seconds),
+        "line": {"color": "#000000" if front else APART, "width": 1.5 if front else 0.5},
+    }
+    if front:
+        marker |= {"showscale": True, "colorbar": {"title": {"text": "seconds an answer", "side": "right"}}}
+    return marker
+
+
+def _cost(one: Standing, comparison: Comparison) -> float | None:
+    """What the picture counts: USD for 1,000 questions, or tokens a question."""
+    if comparison.cost_unit == "tokens":
+        return one.cost.tokens
+    return None if one.cost.usd is None else 1000 * one.cost.usd
+
+
+def _choice_axis(values: Sequence[str], title: str) -> dict[str, object]:
+    choices = list(dict.fromkeys(values))
+    return {
+        "label": title,
+        "values": [choices.index(value) for value in values],
+        "tickvals": list(range(len(choices))),
+        "ticktext": choices,
+        "range": [-0.2, max(len(choices) - 1, 0.4) + 0.2],
+    }
+
+
+def _metric_axis(values: Sequence[float], name: str) -> dict[str, object]:
+    low, high = numpy.nanmin(values), numpy.nanmax(values)
+    pad = max((high - low) * 0.05, 0.005)
+    return {"label": name.replace("_", " "), "values": values, "range": [low - pad, high + pad], "tickformat": ".2f"}

@@ -1,0 +1,182 @@
+"""A page of HTML in one file: sections made of a few kinds of parts, with everything that they hold escaped.
+
+Nothing is loaded from a network, and a policy in the page forbids it. Pictures are drawn by plotly's script, of which
+there is one copy (4.9 MB); where scripts do not run, as in a viewer that forbids them, a static drawing is there.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dream.reporting.figure_style import APART, CHOSEN, LINE, TIED
+from dream.reporting.static_figures import save_static
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+PLAIN, CHOSEN_ROW, TIED_ROW, FAILED_ROW = "", "chosen", "tied", "failed"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph that must not be overlooked."""
+
+    text: str
+    kind: ClassVar[str] = "note"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to use, in large type: what it is called and what it is made of."""
+
+    label: str
+    parts: Mapping[str, str]
+    kind: ClassVar[str] = "choice"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """Sentences as a list."""
+
+    items: Sequence[str]
+    kind: ClassVar[str] = "bullets"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with their values."""
+
+    pairs: Mapping[str, str]
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under `columns`; those named in `numbers` are set flush right. `marks` has a mark for each row."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[str] = frozenset()
+    marks: Sequence[str] = ()
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A headline that opens to show a text as it is."""
+
+    headline: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question: what was asked, what was said, and how it was judged."""
+
+    title: str
+    facts: Mapping[str, str]
+    folds: Sequence[Fold]
+    table: Table
+    kind: ClassVar[str] = "case"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One of DREAM's figures; its title becomes the caption, without the `prefix` that the page says already."""
+
+    name: str
+    figure: "Figure"
+    prefix: str = ""
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def lines(self) -> list[str]:
+        """The title of the figure, and below it what is in small print there, as plain texts."""
+        layout: Any = self.figure.layout
+        title = layout.title.text or ""
+        small = " ".join(re.findall(r"<sub>(.*?)</sub>", title))
+        large = re.sub(r"<br><sub>.*?</sub>", "", title).replace("<br>", " ").removeprefix(self.prefix)
+        return [large[:1].upper() + large[1:], small]
+
+    @property
+    def height(self) -> int:
+        layout: Any = self._bare().layout
+        return int(layout.height)
+
+    @property
+    def json(self) -> str:
+        """What plotly draws, as JSON that cannot end the script element it stands in."""
+        return str(self._bare().to_json()).replace("<", "\\u003c")
+
+    @property
+    def svg(self) -> str:
+        """The same as a static drawing."""
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = save_static(self.figure, Path(folder) / "figure.svg").read_text(encoding="utf-8")
+        return drawn[drawn.index("<svg") :]
+
+    def _bare(self) -> "Figure":
+        """The figure without its title and as wide as its box."""
+        from plotly.graph_objects import Figure
+
+        figure: Any = Figure(self.figure)
+        layout = figure.layout
+        top, margin = layout.margin.t or 100, 120 if figure.data[0].type == "parcoords" else 60
+        height = (layout.height or 500) - top + margin
+        return figure.update_layout(title=None, width=None, autosize=True, height=height, margin_t=margin)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headline with parts under it; `id` is what links lead to."""
+
+    id: str
+    title: str
+    parts: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page. `warning` is in a box of its own at the top, none where it is empty."""
+
+    title: str
+    lead: str
+    warning: str
+    sections: Sequence[Section]
+    foot: str
+
+
+def render(page: Page) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("dream.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pictures = any(part.kind == "picture" for section in page.sections for part in section.parts)
+    colours = {"chosen": CHOSEN, "tied": TIED, "apart": APART, "line": LINE}
+    script = Markup(_plotly()) if pictures else ""
+    return environment.get_template("page.html").render(page=page, script=script, colours=colours, safe=Markup)
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()

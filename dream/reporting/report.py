@@ -1,0 +1,294 @@
+"""The report of an experiment: one page of HTML that says which RAG system to use, why, and how sure that is.
+
+`SECTIONS` is the page from top to bottom. A further section is a function of its own that takes the experiment and its
+comparison, returns a `html_page.Section`, or None where it has nothing to say, and is named in that list.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from dream.comparison.comparison import OFFLINE, Comparison, compare, default_metric
+from dream.comparison.fairness import fair_arms
+from dream.comparison.intervals import Interval
+from dream.comparison.ranking import Standing
+from dream.comparison.score_table import KNOBS
+from dream.errors import DataError
+from dream.records import ExperimentResult
+from dream.reporting.figures import forest, heat_map, main_effects, parallel_coordinates, pareto
+from dream.reporting.html_page import (
+    CHOSEN_ROW,
+    FAILED_ROW,
+    PLAIN,
+    TIED_ROW,
+    Bullets,
+    Choice,
+    Facts,
+    Note,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    render,
+)
+from dream.reporting.sections import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
+
+ABOUT_EFFECTS = (
+    "A knob matters where two of its choices are shown to differ. The picture sets each choice against the average of "
+    "all trials instead, which takes more questions to show."
+)
+SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
+
+
+def report_html(experiment: ExperimentResult, comparison: Comparison | None = None) -> str:
+    """The report as one HTML file of about 5 MB, nearly all of it plotly's script, that loads nothing from elsewhere.
+
+    Without a `comparison`, trials are compared by answer correctness, or by the first metric that was scored. Where
+    no trial can be ranked, the page says why and what failed.
+    """
+    if comparison is None:
+        try:
+            comparison = compare(experiment, default_metric(experiment))
+        except DataError as error:
+            return failure_html(experiment, str(error))
+    return render(_page(experiment, [one for make in SECTIONS if (one := make(experiment, comparison))]))
+
+
+def failure_html(experiment: ExperimentResult, problem: str) -> str:
+    """The report of an experiment that cannot be compared: the problem, what failed, what was run and what it cost."""
+    first = Section("recommendation", "Recommendation", [Note(f"None is possible: {problem}")])
+    return render(_page(experiment, [first, *(one for make in SECTIONS if (one := make(experiment, None)))]))
+
+
+def _page(experiment: ExperimentResult, sections: list[Section]) -> Page:
+    manifest = experiment.manifest
+    n_questions = len(manifest["golden_dataset"]["questions"])
+    started = str(manifest.get("started", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
+    lead = f"{len(experiment.results)} trials, {n_questions} questions, started {started}"
+    version = manifest.get("versions", {}).get("dream-rag", "")
+    return Page(
+        title=f"{experiment.name}: which RAG system to use",
+        lead=lead,
+        warning=OFFLINE if manifest["offline"] else "",
+        sections=sections,
+        foot=f"Made by DREAM {version}".strip() + ". This file needs no network.",
+    )
+
+
+def _recommendation(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None:
+        return None
+    chosen, found = comparison.recommended, comparison.recommendation
+    trial = chosen.trial
+    label = "Use so far" if found.doubt else "Use"
+    knobs = {title: str(trial.config()[knob]) for knob, title in KNOBS.items()}
+    doubt = [Note(f"Not settled: {found.doubt}")] if found.doubt else []
+    why = found.reason.partition("`: ")[2]
+    matters = [one.knob for one in comparison.effects.knobs if one.matters]
+    n_tied = len(comparison.tie_set)
+    facts = {
+        "why": f"{why[:1].upper()}{why[1:]}.",
+        f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
+        "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials cannot be told apart from the best",
+        "knobs shown to matter": ", ".join(matters) or "none",
+        **_running_cost(chosen),
+        "parameters": parameters(trial.parameters),
+    }
+    notes = [Bullets(comparison.notes)] if comparison.notes else []
+    parts = [*doubt, Choice(label, knobs), Facts({name: text for name, text in facts.items() if text}), *notes]
+    return Section("recommendation", "Recommendation", parts)
+
+
+def _running_cost(one: Standing) -> dict[str, str]:
+    cost = one.cost
+    return {
+        "USD for 1,000 questions": UNKNOWN if cost.usd is None else f"{1000 * cost.usd:,.2f}",
+        "tokens a question": UNKNOWN if cost.tokens is None else f"{cost.tokens:,.0f}",
+        "seconds an answer": UNKNOWN if cost.seconds is None else f"{cost.seconds:.2f}",
+    }
+
+
+def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None:
+        return None
+    names = [one.trial.name for one in comparison.standings]
+    distinct = len(set(names)) == len(names)
+    others = [name for name in experiment.manifest["metrics"] if name != comparison.metric]
+    rows = [_standing_row(one, comparison, others, distinct) for one in comparison.standings]
+    columns = list(rows[0])
+    words = {"#", "verdict", "parameters", *KNOBS.values()}
+    table = Table(
+        caption=f"All trials by mean {comparison.metric} (0 to 1)",
+        columns=columns,
+        rows=[list(row.values()) for row in rows],
+        numbers=frozenset(columns) - words,
+        marks=[_mark(one, comparison) for one in comparison.standings],
+    )
+    text = (
+        "The difference is to the trial with the highest mean, over the questions that both have a score on. The 95 % "
+        "intervals hold for all pairs of trials at once, so they are fair to whichever trial chance put on top. Failed "
+        "questions are counted, and are in no mean."
+    )
+    figures = (_picture("forest", forest(comparison), comparison), _picture("pareto", pareto(comparison), comparison))
+    return Section("standings", "How the trials stand", [Text(text), table, *figures])
+
+
+def _standing_row(one: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:
+    knobs = {title: str(one.trial.config()[knob]) for knob, title in KNOBS.items()}
+    return {
+        "#": str(one.rank or "–"),
+        **knobs,
+        **({} if distinct else {"parameters": parameters(one.trial.parameters)}),
+        comparison.metric: "–" if one.mean is None else f"{one.mean:.3f}",
+        "verdict": _verdict(one, comparison),
+        "difference": f"{one.difference.mean:+.3f}" if one.difference else "",
+        "95 % interval": _span(one.difference) if one.difference else "",
+        "scored": _scored(one),
+        "failed": str(one.n_questions - one.n_scored),
+        **_running_cost(one),
+        **{name: "–" if one.means.get(name) is None else f"{one.means[name]:.3f}" for name in others},
+    }
+
+
+def _verdict(one: Standing, comparison: Comparison) -> str:
+    if one.rank is None:
+        return f"not ranked: {one.why_not_ranked}"
+    recommended = "recommended, " if one is comparison.recommended else ""
+    if one is comparison.best:
+        return f"{recommended}highest mean"
+    return f"{recommended}{'may be as good' if one.in_set else 'shown to be worse'}"
+
+
+def _mark(one: Standing, comparison: Comparison) -> str:
+    if one is comparison.recommended:
+        return CHOSEN_ROW
+    return FAILED_ROW if one.rank is None else TIED_ROW if one.in_set else PLAIN
+
+
+def _scored(one: Standing) -> str:
+    return f"{one.n_scored} of {one.n_questions}"
+
+
+def _span(one: Interval) -> str:
+    return f"{one.low:+.3f} to {one.high:+.3f}"
+
+
+def _knobs(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None:
+        return None
+    effects = comparison.effects
+    parts: list[Any] = []
+    if effects.knobs:
+        rows = [
+            (one.knob, f"{one.share:.0%}", "yes" if one.matters else "not shown", one.better, one.worse,
+             f"{one.difference.mean:+.3f}", _span(one.difference))
+            for one in effects.knobs
+        ]  # fmt: skip
+        columns = ("knob", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
+        numbers = frozenset({"share of variance", "difference", "95 % interval"})
+        parts = [Table("Each knob, and its choices that differ most clearly", columns, rows, numbers)]
+        parts += [Text(ABOUT_EFFECTS), _picture("main_effects", main_effects(comparison), comparison)]
+    if effects.interactions:
+        rows = [
+            (" and ".join(one.knobs), f"{one.share:.0%}", "yes" if one.effect.excludes_zero else "not shown",
+             " with ".join(one.levels), f"{one.effect.mean:+.3f}", _span(one.effect))
+            for one in effects.interactions
+        ]  # fmt: skip
+        columns = ("knobs", "share of variance", "matters", "clearest in", "adds", "95 % interval")
+        numbers = frozenset({"share of variance", "adds", "95 % interval"})
+        parts.append(Table("What two choices add beyond the sum of both", columns, rows, numbers))
+    notes = [Bullets(effects.notes)] if effects.notes else []
+    return Section("knobs", "Which knob matters", [*parts, *notes])
+
+
+def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None:
+        return None
+    title, power = "How much the questions can show", comparison.power
+    if power is None:
+        return Section("power", title, [Text("Not known: it takes two ranked trials with different scores to say.")])
+    smallest = "none" if power.smallest is None else f"{power.smallest:.3f}"
+    rows = [(f"{difference:.2f}", f"{n:,}") for difference, n in power.needed.items()]
+    table = Table("Questions needed", ("to show a difference of", "questions"), rows, frozenset({"questions"}))
+    facts = {
+        "questions asked": f"{power.n_questions:,}",
+        "smallest difference they show": f"{smallest} (with 80 % power, at the level left by comparing all pairs)",
+    }
+    return Section("power", title, [Facts(facts), table])
+
+
+def _noise(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None or not comparison.noise:
+        return None
+    rows = [
+        (one.metric, f"{one.question:.4f}", f"{one.answer:.4f}", f"{one.judge:.4f}", f"{one.judge_share:.0%}",
+         f"{one.n_questions} questions x {one.n_trials} trials x {one.repeats:.1f}")
+        for one in comparison.noise
+    ]  # fmt: skip
+    columns = ("metric", "question", "answer", "judge", "judge's share of a difference", "judged")
+    table = Table("Variance of the scores, split in three", columns, rows, frozenset(columns[1:5]))
+    return Section("noise", "How much of it is the judge", [*(Text(one.text) for one in comparison.noise), table])
+
+
+def _losses(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None or not comparison.losses:
+        return None
+    shown = [
+        (one.trial, comparison.losses[one.trial.id]) for one in comparison.ranked if one.trial.id in comparison.losses
+    ]
+    rows = [
+        (trial.name, *(f"{part.mean:.3f} ({_span(part)})" for part in (loss.generation, loss.retrieval, loss.gain)),
+         "–" if loss.retrieval_share is None else f"{loss.retrieval_share:.0%}", str(len(loss.questions)))
+        for trial, loss in shown
+    ]  # fmt: skip
+    columns = (
+        "trial",
+        "lost to generation",
+        "lost to retrieval",
+        "gained over no context",
+        "retrieval's share",
+        "questions",
+    )
+    table = Table(f"What is missing to a perfect {comparison.metric}", columns, rows, frozenset(columns[1:]))
+    text = (
+        "The same questions were answered from no context, from the reference contexts, and from what was retrieved. "
+        "What the answer from the reference contexts lacks is lost to generation, what the retrieved one lacks beyond "
+        "that to retrieval (95 % intervals)."
+    )
+    return Section("losses", "Where the loss is", [Text(text), table])
+
+
+def _fairness(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    warnings = fair_arms(experiment).warnings
+    fine = Text("Yes: trials read about as much as each other, nothing twice, and every knob changes answers.")
+    return Section("arms", "Is the comparison fair?", [Bullets(warnings) if warnings else fine])
+
+
+def _picture(name: str, figure: Any, comparison: Comparison) -> Picture:
+    return Picture(name, figure, f"{comparison.name}: ")
+
+
+def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    if comparison is None:
+        return None
+    parts = [_picture("heat_map", heat_map(comparison), comparison)]
+    if comparison.metric in experiment.manifest["metrics"]:
+        lines = parallel_coordinates(experiment, comparison.metric)
+        parts.append(_picture("parallel_coordinates", lines, comparison))
+    return Section("pictures", "All scores", parts)
+
+
+SECTIONS: tuple[SectionMaker, ...] = (
+    _recommendation,
+    _standings,
+    _knobs,
+    _power,
+    _noise,
+    _losses,
+    _fairness,
+    _pictures,
+    worst_questions,
+    failures,
+    what_was_run,
+    what_it_cost,
+)

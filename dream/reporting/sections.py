@@ -1,0 +1,254 @@
+"""Sections of the report that show what a recommendation rests on: single questions, failures, what was run, its cost.
+
+Each takes the experiment and its comparison, None where no trial could be ranked, and returns a section, or None where
+it has nothing to say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy
+import pandas
+
+from dream.comparison.comparison import Comparison
+from dream.models.planned_usage import plan_against_actual
+from dream.models.usage import CHECK_STAGE, add_usage, known_sum
+from dream.records import Answer, ExperimentResult, Passage, Score, TrialResult
+from dream.reporting.html_page import Case, Facts, Fold, Note, Section, Table, Text
+from dream.settings import safe_uri
+
+N_WORST = 5
+UNKNOWN = "unknown"
+_MOST_FAILURES = 100
+
+
+def worst_questions(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """The questions that the recommended trial answered worst, with all that is known of each."""
+    if comparison is None:
+        return None
+    place = comparison.standings.index(comparison.recommended)
+    result, values = comparison.scores.results[place], comparison.scores.values[:, place]
+    questions = {one["id"]: one for one in experiment.manifest["golden_dataset"]["questions"]}
+    answers = {one.question_id: one for one in result.evaluation.answers} if result.evaluation else {}
+    ids = comparison.scores.question_ids
+    order = sorted(range(len(ids)), key=lambda row: _badness(values[row], answers.get(ids[row])))[:N_WORST]
+    cases = [
+        _case(number, questions[ids[row]], answers.get(ids[row]), result, comparison.metric, values[row])
+        for number, row in enumerate(order, 1)
+    ]
+    text = (
+        f"The {len(cases)} questions that the recommended trial, {result.trial.name}, answered worst by "
+        f"{comparison.metric}. Questions without an answer come first; those that only the judge failed on come last."
+    )
+    return Section("worst", "Where the recommended trial fails", [Text(text), *cases])
+
+
+def _badness(value: float, answer: Answer | None) -> tuple[int, float]:
+    if answer is None or answer.error:
+        return 0, 0.0
+    return (2, 0.0) if numpy.isnan(value) else (1, float(value))
+
+
+def _case(
+    number: int, question: Mapping[str, Any], answer: Answer | None, result: TrialResult, metric: str, value: float
+) -> Case:
+    score = "no score" if numpy.isnan(value) else f"{value:.3f}"
+    facts = {"question": question["question"], "ground truth": question["ground_truth"]}
+    if question.get("source_file"):
+        facts["made from"] = _places(question["source_file"], question.get("source_page") or "")
+    if answer is None:
+        facts["answer"] = "none: the trial ended before this question"
+    elif answer.error:
+        facts["error"] = answer.error
+    else:
+        facts["answer"] = answer.text or "(empty)"
+    contexts = answer.contexts if answer else ()
+    folds = [Fold(_passage_title(place, one), one.text) for place, one in enumerate(contexts, 1)]
+    scores = [one for one in result.evaluation.scores if one.question_id == question["id"]] if result.evaluation else []
+    return Case(f"{number}. {metric} {score}", facts, folds, _judged(scores))
+
+
+def _judged(scores: Sequence[Score]) -> Table:
+    """Each metric's score; a column for reasons and errors where there are any."""
+    columns = ["metric", "score", "the judge's reason, or the error"]
+    rows = [
+        [one.metric, "failed" if one.value is None else f"{one.value:.3f}", one.error or one.reason or ""]
+        for one in scores
+    ]
+    width = 3 if any(row[2] for row in rows) else 2
+    return Table("How it was judged", columns[:width], [row[:width] for row in rows], _numbers("score"))
+
+
+def _passage_title(place: int, one: Passage) -> str:
+    source = _source(one.file_name or "unknown file", one.page_label)
+    score = "" if one.score is None else f", retrieval score {one.score:.3f}"
+    return f"context {place}: {source} ({one.tokens} tokens{score})"
+
+
+def _places(files: str, pages: str) -> str:
+    """The places that a question was made of, each file with its page.
+
+    Example:
+        >>> _places("a.pdf; b.pdf", "3; 7")
+        'a.pdf, page 3; b.pdf, page 7'
+    """
+    each = zip_longest(files.split("; "), pages.split("; ") if pages else [], fillvalue="")
+    return "; ".join(_source(file_name, page) for file_name, page in each)
+
+
+def _source(file_name: str, page: str) -> str:
+    return f"{file_name}, page {page}" if page else file_name
+
+
+def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    """Everything that failed, equal errors of a trial counted together."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for result in experiment.results:
+        for what, error in _errors(result):
+            key = (result.trial.name, what, error)
+            counts[key] = counts.get(key, 0) + 1
+    title = "What failed"
+    if not counts:
+        return Section("failures", title, [Text("Nothing: every question was answered, and every answer was scored.")])
+    rows = [(*key, f"{n:,}") for key, n in sorted(counts.items(), key=lambda item: -item[1])]
+    shown = rows[:_MOST_FAILURES]
+    text = f"{sum(counts.values()):,} failures. Each is left out of its mean, and counted beside it."
+    if len(shown) < len(rows):
+        text += f" The {len(shown)} most frequent of {len(rows):,} kinds are shown."
+    table = Table("Failures by trial and error", ("trial", "what", "error", "times"), shown, _numbers("times"))
+    stopped = [Note(f"The experiment is not finished: {experiment.stopped}")] if experiment.stopped else []
+    return Section("failures", title, [*stopped, Text(text), table])
+
+
+def _errors(result: TrialResult) -> Iterable[tuple[str, str]]:
+    if result.error:
+        yield "trial", result.error
+    if result.evaluation:
+        yield from (("answer", one.error) for one in result.evaluation.answers if one.error)
+        yield from ((f"score: {one.metric}", one.error) for one in result.evaluation.scores if one.error)
+
+
+def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    """The manifest: what one needs to run the same again."""
+    manifest = experiment.manifest
+    golden, documents = manifest["golden_dataset"], manifest.get("documents", {})
+    cluster, endpoints = manifest.get("cluster", {}), manifest.get("endpoints", {})
+    facts = {
+        "experiment": experiment.name,
+        "started": str(manifest.get("started", UNKNOWN)),
+        "trials": f"{len(experiment.results)}, of which {sum(bool(one.error) for one in experiment.results)} failed",
+        "metrics": ", ".join(manifest["metrics"]),
+        "judge": f"{manifest.get('judge_llm', UNKNOWN)}, embedding with {manifest.get('judge_embed_model', UNKNOWN)}",
+        "golden dataset": _place(golden, f"{len(golden['questions'])} questions"),
+        "documents": _place(documents),
+        "endpoints": _listed({name: safe_uri(str(url)) for name, url in endpoints.items()}),
+        "cluster": _listed({name: safe_uri(str(value)) for name, value in cluster.items()}),
+        "versions": _listed(manifest.get("versions", {})),
+    }
+    trials = Table(
+        "Every trial with its parameters",
+        ("trial", "RAG method", "LLM", "embedding model", "parameters"),
+        [
+            (
+                one.trial.id,
+                one.trial.query_engine_identifier,
+                one.trial.llm_identifier,
+                one.trial.embed_model_identifier,
+                parameters(one.trial.parameters),
+            )
+            for one in experiment.results
+        ],
+    )
+    return Section("run", "What was run", [Facts({name: text for name, text in facts.items() if text}), trials])
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """A trial's parameters in one line.
+
+    Example:
+        >>> parameters({"top_k": 3, "chunk_size": 256})
+        'top_k=3, chunk_size=256'
+    """
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _place(found: Mapping[str, Any], size: str = "") -> str:
+    uri, digest = safe_uri(str(found.get("uri") or "")), found.get("digest")
+    return "\n".join(part for part in (size, uri, f"SHA-256 {digest}" if digest else "") if part)
+
+
+def _listed(pairs: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in pairs.items())
+
+
+def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    """The meter by model and stage, and the plan beside it."""
+    usage = experiment.usage or tuple(row for result in experiment.results for row in result.usage)
+    metered = [row for row in usage if "model" in row and "calls" in row and "sent" in row]
+    if not metered:
+        return Section("cost", "What it cost", [Note("Not known: no model call of this experiment was metered.")])
+    rows = sorted(add_usage([{**row, "trial": ""} for row in metered]), key=_by_stage)
+    usd = known_sum(row["usd"] for row in rows)
+    paid = "Paid: USD unknown, since the price of a model is not known (DREAM_PRICES)." if usd is None else (
+        f"Paid: USD {_usd(usd)}."
+    )  # fmt: skip
+    checks = any(row["stage"] == CHECK_STAGE for row in rows)
+    note = f" Stage {CHECK_STAGE!r}: each model was called once before anything else." if checks else ""
+    parts = [Text(f"{paid} What came from the cache was paid by an earlier call.{note}"), _usage_table(rows)]
+    if "plan" in experiment.manifest:
+        parts.append(_plan_table(plan_against_actual(experiment.manifest["plan"], metered)))
+    return Section("cost", "What it cost", parts)
+
+
+def _by_stage(row: Mapping[str, Any]) -> tuple[int, str]:
+    return _STAGES.index(row["stage"]) if row["stage"] in _STAGES else len(_STAGES), row["model"]
+
+
+_STAGES = (CHECK_STAGE, "embed", "query", "answer", "judge")
+_COUNTS = ("calls", "cached", "sent", "retried", "failed")
+
+
+def _usage_table(rows: list[dict[str, Any]]) -> Table:
+    columns = ("model", "endpoint", "stage", "calls", "from cache", "sent", "retried", "failed", "tokens", "USD")
+    cells = [_usage_row(row) for row in rows]
+    if len(rows) > 1:
+        total = {name: sum(row[name] for row in rows) for name in (*_COUNTS, "prompt_tokens", "completion_tokens")}
+        usd = known_sum(row["usd"] for row in rows)
+        cells.append(_usage_row({**total, "model": "all", "endpoint": "", "stage": "", "usd": usd}))
+    return Table("Model calls by model and stage", columns, cells, frozenset(columns[3:]))
+
+
+def _usage_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = (f"{row[name]:,}" for name in _COUNTS)
+    tokens = f"{row['prompt_tokens'] + row['completion_tokens']:,.0f}"
+    return row["model"], row["endpoint"], row["stage"], *counts, tokens, _usd(row["usd"])
+
+
+def _plan_table(table: pandas.DataFrame) -> Table:
+    rows = [
+        tuple(_usd(value) if "USD" in name else _count(value) for name, value in row.items())
+        for row in table.to_dict("records")
+    ]
+    columns = [str(name) for name in table.columns]
+    return Table("Planned and actual, by model and stage", columns, rows, frozenset(columns[2:]))
+
+
+def _count(value: Any) -> str:
+    return value if isinstance(value, str) else "0" if pandas.isna(value) else f"{value:,.0f}"
+
+
+def _usd(value: Any) -> str:
+    """USD with as many digits as a small sum needs; what is not known stays unknown.
+
+    Example:
+        >>> _usd(12.3456), _usd(0.00123), _usd(None)
+        ('12.35', '0.00123', 'unknown')
+    """
+    if value is None or pandas.isna(value):
+        return UNKNOWN
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.3g}"
+
+
+def _numbers(*names: str) -> frozenset[str]:
+    return frozenset(names)

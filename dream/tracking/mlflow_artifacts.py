@@ -1,0 +1,203 @@
+"""What MLflow's pages show of an experiment and its trials: numbers, tables, pictures and a note in Markdown.
+
+Everything here is plain values and files; `dream.tracking.mlflow_runs` brings them to MLflow. What is not known, such
+as a price, is left out and never 0.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from dream.comparison.comparison import (
+    DEFAULT_METRIC,
+    OFFLINE,
+    Comparison,
+    compare,
+    default_metric,
+    leaderboard_of,
+    verdict_of,
+)
+from dream.comparison.running_cost import running_cost
+from dream.comparison.score_table import KNOBS
+from dream.errors import explain
+from dream.models.planned_usage import plan_against_actual
+from dream.models.usage import add_usage, known_sum
+from dream.records import ExperimentResult, TrialResult
+from dream.reporting.figures import all_figures
+from dream.reporting.report import failure_html, report_html
+from dream.reporting.static_figures import save_static
+from dream.tables import results_table, trial_row
+
+# So many rows of the leaderboard are in the note, if they fit into a tag of MLflow's; the table has all.
+NOTE_ROWS = 10
+NOTE_LENGTH = 8000
+_USAGE_COLUMNS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
+
+
+def try_to_compare(experiment: ExperimentResult) -> tuple[Comparison | None, str]:
+    """The comparison, or why there is none: evidence is logged in either case."""
+    try:
+        return compare(experiment, default_metric(experiment)), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, the trials' results must not be lost for it
+        return None, explain(error)
+
+
+def trial_metrics(result: TrialResult) -> dict[str, float]:
+    """A trial's numbers by the names that they have in MLflow; a slash makes a group of charts there.
+
+    Without a slash: what trials are compared by, that is, each metric's mean, and latency, context and running cost.
+    `scored/<metric>` says how many questions a mean is over.
+    """
+    row, cost = trial_row(result), running_cost(result)
+    summaries = result.evaluation.summaries() if result.evaluation else ()
+    asked = {"questions/asked": row["n_questions"], "questions/unanswered": row["n_unanswered"]}
+    asked["questions/judgements_failed"] = sum(summary.n_failed for summary in summaries) if summaries else None
+    # the first one is what MLflow's comparing page draws
+    means = {summary.metric: summary.mean for summary in summaries}
+    numbers = {
+        **{name: means[name] for name in sorted(means, key=lambda name: name != DEFAULT_METRIC)},
+        "latency_seconds": row["latency_seconds"],
+        "context_tokens": row["context_tokens"],
+        "tokens_a_question": cost.tokens,
+        "usd_a_question": cost.usd,
+        **{f"scored/{summary.metric}": summary.n_scored for summary in summaries},
+        **(asked if result.evaluation else {}),
+        **_totals(result.usage),
+        "trial/seconds": row["seconds"],
+        "trial/nodes": row["nodes"],
+        "trial/passages": row["passages"],
+    }
+    return _known(numbers)
+
+
+def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | None) -> dict[str, float]:
+    """The numbers of a whole experiment."""
+    numbers: dict[str, float | None] = {
+        "trials": len(experiment.results),
+        "trials_failed": sum(result.error is not None for result in experiment.results),
+        **_totals(experiment.usage),
+    }
+    if comparison is not None:
+        numbers["trials_tied_with_best"] = len(comparison.tie_set)
+        numbers[f"best/{comparison.metric}"] = comparison.best.mean
+        numbers[f"recommended/{comparison.metric}"] = comparison.recommended.mean
+    return _known(numbers)
+
+
+def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:
+    """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
+    tables = {"results.json": results_table(experiment)}
+    if experiment.baselines:
+        tables["baselines.json"] = pandas.DataFrame([trial_row(result) for result in experiment.baselines])
+    if experiment.usage:
+        tables["usage.json"] = usage_table(experiment.usage)
+    if experiment.usage and "plan" in experiment.manifest:
+        tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest["plan"], experiment.usage)
+    if comparison is not None:
+        tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
+    files: dict[str, str | bytes] = {path: mlflow_table(table) for path, table in tables.items()}
+    try:
+        if comparison is None:
+            files["report.html"] = failure_html(experiment, why_not)
+        else:
+            files["report.html"] = report_html(experiment, comparison)
+            files |= _pictures(comparison, experiment)
+    except Exception as error:  # noqa: BLE001 - what cannot be drawn must not cost the tables
+        files["plots/error.txt"] = explain(error)
+    return files
+
+
+def usage_table(usage: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Model calls by endpoint, model and stage, over all trials; `usd` is empty where a price is not known."""
+    rows = add_usage({**row, "trial": ""} for row in usage)
+    columns = ("endpoint", "model", "stage", *_USAGE_COLUMNS)
+    return pandas.DataFrame([{name: row.get(name) for name in columns} for row in rows])
+
+
+def mlflow_table(table: pandas.DataFrame) -> str:
+    """A table as the JSON that MLflow's pages show as a table."""
+    return str(table.to_json(orient="split", index=False, date_format="iso", default_handler=str))
+
+
+def note(experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str]) -> str:
+    """The description of the parent run, in Markdown. `links` leads from trial ids, and from "compare", to pages."""
+    for rows in (NOTE_ROWS, NOTE_ROWS // 2, 0):
+        text = _note(experiment, comparison, why_not, links, rows)
+        if len(text) <= NOTE_LENGTH:
+            return text
+    return text[: NOTE_LENGTH - 1] + "…"
+
+
+def _note(
+    experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str], rows: int
+) -> str:
+    parts = [f"**{OFFLINE}**"] if experiment.manifest["offline"] else []
+    if experiment.stopped:
+        parts.append(f"**Not finished:** {experiment.stopped}")
+    if comparison is None:
+        parts.append(f"**No recommendation:** {why_not}")
+    else:
+        chosen = comparison.recommendation.trial
+        parts.append(f"### Recommended: {_linked(chosen.name, links.get(chosen.id))}")
+        said = [line for line in verdict_of(comparison).splitlines() if line != OFFLINE]
+        parts.append("\n".join(said).replace("\n(", " (").replace("\n", "\n\n"))
+    if "compare" in links:
+        parts.append(f"[Compare all trials]({links['compare']}) in parallel coordinates.")
+    if comparison is not None and rows:
+        parts.append(_markdown(comparison, links, rows))
+    failed = [result for result in experiment.results if result.error]
+    if failed:
+        errors = "\n".join(f"- {one.trial.name}: {(one.error or '')[:200]}" for one in failed[:rows])
+        parts.append(f"**{len(failed)} of {len(experiment.results)} trials without a result:**\n\n{errors}")
+    return "\n\n".join(parts)
+
+
+def _markdown(comparison: Comparison, links: Mapping[str, str], n_rows: int) -> str:
+    """The top of the leaderboard."""
+    head = ("#", *KNOBS.values(), comparison.metric, "scored", "against the best")
+    rows = []
+    for place, one in enumerate(comparison.standings[:n_rows], 1):
+        knobs = [getattr(one.trial, knob) for knob in KNOBS]
+        apart = one.difference
+        against = "best" if place == 1 else one.why_not_ranked
+        if apart is not None:
+            against = f"{apart.mean:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
+        mean = "" if one.mean is None else f"{one.mean:.3f}"
+        scored = f"{one.n_scored} of {one.n_questions}"
+        number = str(one.rank or "-")
+        rows.append([_linked(number, links.get(one.trial.id)), *knobs, mean, scored, against])
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+    left = len(comparison.standings) - len(rows)
+    return f"{table}\n\n{left} more in leaderboard.json." if left > 0 else table
+
+
+def _linked(text: str, url: str | None) -> str:
+    return f"[{text}]({url})" if url else text
+
+
+def _pictures(comparison: Comparison, experiment: ExperimentResult) -> dict[str, str | bytes]:
+    pictures: dict[str, str | bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, figure in all_figures(comparison, experiment).items():
+            pictures[f"plots/{name}.png"] = save_static(figure, Path(folder) / f"{name}.png").read_bytes()
+    return pictures
+
+
+def _totals(usage: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Model calls, their tokens, and what was paid for them; nothing where nothing was metered."""
+    if not usage:
+        return {}
+    return {
+        "cost/model_calls": known_sum(row.get("calls") for row in usage),
+        "cost/cached_calls": known_sum(row.get("cached") for row in usage),
+        "cost/tokens": known_sum(row["prompt_tokens"] + row["completion_tokens"] for row in usage),
+        "cost/usd": known_sum(row.get("usd") for row in usage),
+    }
+
+
+def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if value is not None}

@@ -1,0 +1,109 @@
+"""An experiment is logged to MLflow while it runs, and again with `track`: a parent run, a child for each trial.
+
+Logging twice changes nothing. MLflow being away never stops an experiment: results are in storage, and `track` logs
+them later. MLflow being slow does not hold it up: trials are logged in a thread of their own.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from dream.errors import ServiceError
+from dream.records import ExperimentResult, TrialResult
+from dream.settings import Settings, safe_uri
+from dream.tracking.mlflow_runs import RunLog, mlflow_client
+from dream.tracking.mlflow_traces import questions_traced
+
+# how long the end of an experiment waits for MLflow without saying so
+SILENT_SECONDS = 3.0
+# while trials run, MLflow gets half a core: Tune hands out the next trial in the same process
+REST = 1.0
+
+
+class Tracker:
+    """Logs one experiment while it runs. After the first failure it is silent until `finish`, which tries again."""
+
+    def __init__(self, settings: Settings, manifest: Mapping[str, Any], show: Callable[[str], None]) -> None:
+        self._settings, self._manifest, self._show = settings, manifest, show
+        self._up = True
+        self._log: RunLog | None = None
+        self._over = threading.Event()
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._work, name="dream-mlflow", daemon=True)
+        self._worker.start()
+        self._jobs.put(lambda: self._run_log().open())
+        self._say_what_is_traced()
+
+    def log_trial(self, result: TrialResult) -> None:
+        """Log a finished trial, soon."""
+        self._jobs.put(lambda: self._run_log().trial(result))
+
+    def finish(self, experiment: ExperimentResult) -> None:
+        """Log what is still missing and close the parent run; say where the results are if that fails."""
+        self._over.set()
+        self._jobs.put(None)
+        self._worker.join(SILENT_SECONDS)
+        if self._worker.is_alive():
+            self._show("  all trials are in storage; waiting for MLflow to take the last ones")
+            self._worker.join()
+        self._up = True
+        self._try(lambda: RunLog(self._settings, self._manifest).finish(experiment))
+        if not self._up:
+            self._show(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._up:
+                self._try(job)
+
+    def _run_log(self) -> RunLog:
+        """The one of the thread, made in it."""
+        if self._log is None:
+            self._log = RunLog(self._settings, self._manifest, lambda took: self._over.wait(REST * took))
+        return self._log
+
+    def _try(self, log: Callable[[], object]) -> None:
+        try:
+            log()
+        except Exception as error:  # noqa: BLE001 - MLflow must not stop an experiment; the user is told
+            self._up = False
+            reason = _safe_text(error, self._settings)[:200]
+            self._show(f"  MLflow at {safe_uri(self._settings.mlflow_tracking_uri)} did not take the results: {reason}")
+
+    def _say_what_is_traced(self) -> None:
+        n_trials, n = len(self._manifest["trials"]), len(self._manifest["golden_dataset"]["questions"])
+        traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
+        if traced < n:
+            self._show(f"  MLflow gets traces of {traced} of {n} questions a trial (DREAM_MLFLOW_TRACES=all: of all)")
+
+
+def track(experiment: ExperimentResult, settings: Settings | None = None) -> str:
+    """Log a finished experiment to MLflow, or what is missing of it; returns the parent run's id.
+
+    Raises:
+        ServiceError: if MLflow does not answer.
+    """
+    settings = settings or Settings.from_environment()
+    check_mlflow(settings)
+    return RunLog(settings, experiment.manifest).finish(experiment)
+
+
+def check_mlflow(settings: Settings) -> None:
+    """Raise a ServiceError if the tracking store cannot be used."""
+    try:
+        mlflow_client(settings).search_experiments(max_results=1)
+    except Exception as error:
+        uri = safe_uri(settings.mlflow_tracking_uri)
+        remedy = "start it, or mend MLFLOW_TRACKING_URI"
+        raise ServiceError(
+            f"MLflow at {uri} does not answer ({_safe_text(error, settings)[:500]}): {remedy}"
+        ) from error
+
+
+def _safe_text(error: Exception, settings: Settings) -> str:
+    """An error in one line, without the user and password of the URI, which MLflow puts into its messages."""
+    user_and_password, at, _ = urlsplit(settings.mlflow_tracking_uri).netloc.rpartition("@")
+    text = " ".join(str(error).split())
+    return text.replace(user_and_password + at, "") if at else text

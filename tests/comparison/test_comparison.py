@@ -1,0 +1,292 @@
+"""The comparison: order, counts, intervals and recommendation against hand-computed numbers and scipy's paired test."""
+
+import math
+
+import numpy
+import pytest
+from scipy import stats
+from simulated import experiment as simulated_experiment, grid, mixed, true_means
+
+from dream import compare
+from dream.comparison.comparison import Comparison, leaderboard, leaderboard_text, paired_difference, verdict
+from dream.errors import ConfigurationError, DataError
+from dream.records import Answer, Evaluation, ExperimentResult, GoldenQuestion, Score, Trial, TrialResult
+from dream.tables import result_from_json, result_to_json
+
+QUESTIONS = [GoldenQuestion(f"q{i}", f"question {i}", "truth") for i in range(4)]
+RANDOM = numpy.random.default_rng(0)
+GOOD = RANDOM.uniform(0.7, 0.9, 60)
+NEAR = GOOD + RANDOM.normal(0, 0.05, 60)  # equal but for luck
+ABOVE = NEAR + (GOOD.mean() - NEAR.mean()) + 0.004  # a little higher mean, which shows nothing
+BAD = GOOD - 0.3 + RANDOM.normal(0, 0.05, 60)
+
+
+def trial_result(llm: str, values: list[float | None]) -> TrialResult:
+    answers = tuple(Answer(question.id, "text") for question in QUESTIONS)
+    scores = tuple(
+        Score(question.id, "answer_correctness", value, error=None if value is not None else "judge said nothing")
+        for question, value in zip(QUESTIONS, values, strict=True)
+    )
+    return TrialResult(Trial("chunks_with_overlap", llm, "embed", {"top_k": 3}), Evaluation(answers, scores), 1.0, 10)
+
+
+def experiment(*results: TrialResult, offline: bool = False) -> ExperimentResult:
+    manifest = {
+        "name": "test",
+        "offline": offline,
+        "metrics": ["answer_correctness"],
+        "golden_dataset": {"questions": [vars(question) for question in QUESTIONS]},
+    }
+    return ExperimentResult("test", manifest, results)
+
+
+def compared(*columns: numpy.ndarray, usd: list[float | None] | None = None, **options: object) -> Comparison:
+    outcome = simulated_experiment({"answer_correctness": numpy.column_stack(columns)}, usd=usd)
+    return compare(outcome, **options)  # pyright: ignore[reportArgumentType]
+
+
+def test_paired_difference_equals_the_hand_computed_interval():
+    # differences 0.1, 0.3, 0.2: mean 0.2, standard deviation 0.1, t(2, 97.5 %) = 4.302653
+    first = {"a": 0.6, "b": 0.9, "c": 0.7, "only here": 0.0}
+    second = {"a": 0.5, "b": 0.6, "c": 0.5}
+    mean, low, high = paired_difference(first, second)
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    assert mean == pytest.approx(0.2)
+    assert (low, high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
+
+
+def test_paired_difference_equals_scipys_paired_test():
+    first = {str(i): value for i, value in enumerate([0.2, 0.9, 0.4, 0.7, 1.0, 0.3])}
+    second = {str(i): value for i, value in enumerate([0.1, 0.95, 0.2, 0.8, 0.7, 0.3])}
+    reference = stats.ttest_rel(list(first.values()), list(second.values())).confidence_interval(0.95)
+    assert paired_difference(first, second)[1:] == pytest.approx((reference.low, reference.high))
+
+
+def test_without_two_common_questions_everything_is_possible():
+    assert paired_difference({"a": 1.0}, {"a": 0.25}) == (0.75, -1, 1)
+    assert paired_difference({"a": 1.0}, {"b": 1.0}) == (0, -1, 1)
+
+
+def test_highest_mean_first_failed_scores_counted_and_failed_trials_last():
+    failed = TrialResult(Trial("sentence_window", "broken", "embed"), error="ServiceError: gone")
+    outcome = experiment(failed, trial_result("low", [0.1, 0.2, None, 0.3]), trial_result("high", [0.9, 0.8, 0.7, 1.0]))
+    table = leaderboard(outcome, failure_share=0.25)
+    assert list(table["LLM"]) == ["high", "low", "broken"]
+    assert list(table["scored"]) == ["4 of 4", "3 of 4", "0 of 4"]
+    assert table["answer_correctness"].iloc[1] == pytest.approx(0.2)  # over the three scored, not over four
+    # pairs on q0, q1, q3: -0.8, -0.6, -0.7
+    assert table["difference"].iloc[1] == pytest.approx(-0.7)
+    assert list(table["told apart"]) == [False, True, False]
+    assert list(table["in set"]) == [True, False, False]
+    assert table["error"].iloc[2] == "ServiceError: gone"
+    strict = leaderboard(outcome)
+    assert strict["not ranked"].iloc[1] == "1 of 4 scores are missing (25%), more than the 10% allowed"
+
+
+def test_the_text_names_ties_and_says_that_scores_are_offline():
+    same = [0.5, 0.6, 0.7, 0.8]
+    outcome = experiment(trial_result("one", same), trial_result("two", same), offline=True)
+    table = leaderboard(outcome)
+    text = leaderboard_text(table, outcome)
+    assert "2 of 2 trials cannot be told apart" in text
+    assert "4 question(s) show very little" in text
+    assert "say nothing about a real LLM" in text
+    assert text.endswith(verdict(table, outcome))
+
+
+def test_unknown_metric_and_nothing_scored_are_errors_that_say_why():
+    with pytest.raises(ConfigurationError, match="valid: answer_correctness"):
+        leaderboard(experiment(trial_result("one", [0.5] * 4)), "accuracy")
+    with pytest.raises(DataError, match="no trial of 'test' has a score"):
+        leaderboard(experiment(trial_result("one", [None] * 4)))
+    with pytest.raises(DataError, match="allow more with failure_share"):
+        compare(experiment(trial_result("one", [None, 0.5, 0.5, 0.5])))
+    with pytest.raises(ConfigurationError, match="failure_share=10"):
+        compare(experiment(trial_result("one", [0.5] * 4)), failure_share=10)
+
+
+def test_the_cheapest_of_those_that_cannot_be_told_apart_is_recommended():
+    found = compared(GOOD, NEAR, BAD, usd=[0.0061, 0.001, 0.0001])
+    cheap = next(one for one in found.tie_set if one.cost.usd == 0.001)
+    assert len(found.tie_set) == 2
+    assert found.recommended is cheap
+    if found.best is not cheap:
+        assert cheap.difference
+        within = math.ceil(-100 * cheap.difference.low) / 100
+        assert f"within {within:.2f} of the best on answer_correctness (95 % interval), 6.1 times cheaper" in (
+            found.recommendation.reason
+        )
+    assert found.recommendation.reason.startswith("`method_1` + `llm-0` + `embed-0`: ")
+
+
+def test_a_dearer_trial_is_recommended_only_where_it_is_shown_to_be_better():
+    alone = compared(GOOD, BAD, usd=[1.0, 0.001])
+    assert alone.recommended is alone.best
+    assert "shown to be better than each of the other 1" in alone.recommendation.reason
+
+
+FEW_GOOD = numpy.array([0.9] * 12)
+FEW_BAD = numpy.array([0.9, 0.9, 0.8, 0.9, 0.0, 0.9, 0.0, 0.9, 0.8, 0.9, 0.0, 0.9])  # 0.242 lower, which is not shown
+
+
+def test_a_measured_loss_above_the_margin_is_not_taken_for_a_lower_price():
+    found = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1])
+    assert len(found.tie_set) == 2
+    assert found.recommended is found.best
+    assert "measured more than 0.05 below" in found.recommendation.reason
+    anything = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1], margin=1)
+    assert anything.recommended is anything.standings[1]
+    with pytest.raises(ConfigurationError, match="margin=2"):
+        compared(FEW_GOOD, FEW_BAD, margin=2)
+
+
+def test_the_margin_limits_what_the_recommended_trial_truly_loses():
+    # a small version of the last table of tests/benchmarks/choosing.md: each trial is better and dearer than the last
+    random, quality, trials = numpy.random.default_rng(8), numpy.linspace(0, 1.2, 6), grid(6)
+    truth = true_means(mixed, quality, 100_000)
+    lost: dict[float, list[float]] = {1.0: [], 0.05: []}
+    for _ in range(15):
+        outcome = simulated_experiment(
+            {"m": mixed(random, 20, quality)}, trials, usd=[2.0**place for place in range(6)]
+        )
+        for margin, losses in lost.items():
+            found = compare(outcome, "m", margin=margin).recommendation
+            losses.append(truth.max() - truth[trials.index(found.trial)])
+            assert losses[-1] <= margin or found.doubt
+    assert numpy.mean(lost[0.05]) < 0.6 * numpy.mean(lost[1.0])
+
+
+def test_where_the_questions_cannot_tell_the_recommendation_says_so_first_and_how_many_could():
+    found = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1])
+    assert found.recommendation.doubt == ""  # the other is at most a hair better
+    cheap = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1], margin=0.25).recommendation
+    assert cheap.doubt.startswith("12 questions cannot tell which trial is best: the recommended one measured 0.242")
+    low = found.standings[1].difference
+    assert low and f"may be up to {math.ceil(-low.low * 100) / 100:.2f} below it, where 0.25 would" in cheap.doubt
+    assert cheap.reason.endswith("cannot be told apart from it, 2.0 times cheaper")
+    noise = numpy.random.default_rng(1).normal(0, 0.3, 12)
+    luck = compared(GOOD[:12], numpy.clip(GOOD[:12] + noise, 0, 1), usd=[0.1, 0.1])
+    assert luck.power and luck.recommended is luck.best
+    assert "the recommended one has the highest mean, and yet another may be up to" in luck.recommendation.doubt
+    assert f"About {luck.power.needed[0.05]:,} questions would show a difference of 0.05." in luck.recommendation.doubt
+    outcome = experiment(trial_result("one", [0.9] * 4), trial_result("two", [0.9, 0.9, 0.1, 0.9]))
+    text = verdict(leaderboard(outcome), outcome)
+    assert text.index("Not settled: 4 questions cannot tell") < text.index("Recommended so far: ")
+
+
+def test_enough_questions_leave_no_doubt_and_those_of_few_documents_ask_for_documents():
+    sure = compared(GOOD, NEAR, BAD, usd=[0.0061, 0.001, 0.0001])
+    assert sure.recommendation.doubt == ""
+    values = mixed(numpy.random.default_rng(6), 40, numpy.zeros(3))
+    outcome = simulated_experiment({"m": values}, files=[f"{place // 5}.pdf" for place in range(40)])
+    found = compare(outcome, "m")
+    assert found.power
+    needed = found.power.needed[0.05]
+    assert f"About {needed:,} questions from about {math.ceil(needed / 5):,} documents" in found.recommendation.doubt
+
+
+def test_without_prices_tokens_decide_and_the_reason_says_so():
+    # the tokens grow with the place in the grid, so the first is cheaper than the second, which is on top
+    found = compared(GOOD, ABOVE, usd=[None, 0.1])
+    assert found.best.trial.query_engine_identifier == "method_1"
+    assert found.recommendation.trial.query_engine_identifier == "method_0"
+    assert found.recommendation.decided_by == "tokens"
+    assert "fewer tokens (prices are not known)" in found.recommendation.reason
+    assert found.cost_unit == "tokens"
+
+
+def test_equal_prices_leave_it_to_tokens_and_free_is_free():
+    equal = compared(GOOD, ABOVE, usd=[0.0, 0.0])
+    assert "fewer tokens (the price is the same)" in equal.recommendation.reason
+    free = compared(GOOD, ABOVE, usd=[0.0, 0.5])
+    assert free.recommendation.reason.endswith("free of charge")
+
+
+def test_one_trial_and_one_question_give_clear_results():
+    one = compared(GOOD)
+    assert one.recommendation.reason.endswith("the only trial that could be ranked")
+    assert one.power is None
+    assert any("Only one trial" in note for note in one.notes)
+    single = compared(numpy.array([0.9]), numpy.array([0.1]))
+    assert len(single.tie_set) == 2
+    assert single.standings[1].difference and single.standings[1].difference.low == -1
+    assert single.recommended is single.best and "another may be up to 1.00 better" in single.recommendation.doubt
+    assert "Ask more questions; 50 are a beginning." in single.recommendation.doubt
+
+
+def test_identical_trials_are_recommended_by_cost_with_the_plain_reason():
+    found = compared(GOOD, GOOD, usd=[0.2, 0.1])
+    assert found.recommendation.reason.endswith(
+        "the same answer_correctness as the best on every question, 2.0 times cheaper"
+    )
+
+
+def test_the_questions_of_one_document_stay_together():
+    random = numpy.random.default_rng(5)
+    shift = numpy.repeat(random.normal(0, 0.1, 12), 10)
+    scores = {"m": numpy.column_stack([numpy.full(120, 0.5), 0.5 + shift + random.normal(0, 0.01, 120)])}
+    files = [f"{place // 10}.pdf" for place in range(120)]
+    outcome = simulated_experiment(scores, files=files)
+    together, apart = compare(outcome, "m"), compare(outcome, "m", clustered=False)
+    widths = [one.standings[1].difference for one in (together, apart)]
+    assert widths[0] and widths[1] and widths[0].high - widths[0].low > 2 * (widths[1].high - widths[1].low)
+    assert together.n_clusters == 12
+    assert "120 from 12 documents" in together.notes[0]
+    few = compare(simulated_experiment(scores, files=[f"{place // 60}.pdf" for place in range(120)]), "m")
+    assert few.n_clusters == 120 and "2 document(s), too few" in few.notes[0]
+
+
+def test_a_weighted_mean_of_metrics_counts_questions_that_have_all_of_them():
+    first, second = numpy.array([[0.2, 1.0], [0.4, 0.8]]), numpy.array([[1.0, 0.0], [math.nan, 0.4]])
+    outcome = simulated_experiment({"a": first, "b": second})
+    found = compare(outcome, weights={"a": 3, "b": 1}, failure_share=0.5)
+    assert found.metric == "0.75 a + 0.25 b"
+    means = {one.trial.query_engine_identifier: (one.mean, one.n_scored) for one in found.standings}
+    assert means["method_0"] == (pytest.approx(0.75 * 0.2 + 0.25), 1)
+    assert means["method_1"] == (pytest.approx((0.75 + 0.75 * 0.8 + 0.25 * 0.4) / 2), 2)
+    with pytest.raises(ConfigurationError, match=r"(?s)'c' was not scored.*b=-1: give a number of at least 0"):
+        compare(outcome, weights={"c": 1, "b": -1})
+    with pytest.raises(ConfigurationError, match="all weights are 0"):
+        compare(outcome, weights={"a": 0})
+
+
+def test_scores_on_other_questions_are_refused():
+    strange = trial_result("one", [0.5] * 4)
+    assert strange.evaluation
+    scores = (*strange.evaluation.scores, Score("elsewhere", "answer_correctness", 1.0))
+    outcome = experiment(TrialResult(strange.trial, Evaluation(strange.evaluation.answers, scores)))
+    with pytest.raises(DataError, match=r"(?s)not in its golden dataset.*run these trials again.*elsewhere"):
+        compare(outcome)
+
+
+def test_the_order_of_the_trials_changes_no_interval():
+    values = mixed(numpy.random.default_rng(3), 40, numpy.linspace(0, 0.4, 6))
+    trials, order = grid(6), [3, 5, 0, 2, 4, 1]
+    one = compare(simulated_experiment({"m": values}, trials), "m")
+    other = compare(simulated_experiment({"m": values[:, order]}, [trials[place] for place in order]), "m")
+    assert [each.trial for each in one.standings] == [each.trial for each in other.standings]
+    for here, there in zip(one.ranked[1:], other.ranked[1:], strict=True):
+        assert here.difference and there.difference
+        assert (here.difference.low, here.difference.high) == pytest.approx(
+            (there.difference.low, there.difference.high)
+        )
+
+
+def test_power_and_effects_come_with_every_comparison():
+    values = mixed(numpy.random.default_rng(4), 80, numpy.linspace(0, 0.4, 12))
+    found = compare(simulated_experiment({"m": values}), "m")
+    assert found.power and found.power.n_questions == 80 and 0 < found.power.level < 0.05
+    assert {one.knob for one in found.effects.knobs} == {"RAG method", "LLM", "embedding model"}
+    assert len(found.effects.interactions) == 3
+
+
+def test_results_from_before_prices_were_metered_can_be_compared():
+    outcome = simulated_experiment({"answer_correctness": numpy.column_stack([GOOD, BAD])})
+    old = []
+    for result in outcome.results:
+        data = result_to_json(result)
+        for row in data["usage"]:
+            del row["usd_full"]
+        old.append(result_from_json(data))
+    found = compare(ExperimentResult("old", outcome.manifest, tuple(old)))
+    assert found.best.cost.usd is None and found.best.cost.tokens == 950

@@ -1,0 +1,65 @@
+"""Judge noise: mean squares by hand, and variances that were put in found again."""
+
+import numpy
+import pytest
+
+from dream.comparison.judge_noise import judge_noise
+from dream.errors import DataError
+
+
+def rows(values: numpy.ndarray, metric: str = "m") -> list[dict]:
+    """Judgements from an array of questions x trials x repeats."""
+    return [
+        {"question_id": f"q{q}", "trial_id": f"t{t}", "metric": metric, "repeat": r, "value": float(values[q, t, r])}
+        for q, t, r in numpy.ndindex(values.shape)
+    ]
+
+
+def test_the_components_of_a_small_table_by_hand():
+    # means of two repeats: q0: 0.2, 0.4; q1: 0.6, 1.0. Within: 4 cells x 0.02 / 4 = 0.02
+    values = numpy.array([[[0.1, 0.3], [0.3, 0.5]], [[0.5, 0.7], [0.9, 1.1]]])
+    found = judge_noise(rows(values), "m")
+    assert found.judge == pytest.approx(0.02)
+    # interaction: each residual 0.05, squares 0.01 over (2-1)(2-1); minus judge / 2 = 0: not below 0
+    assert found.answer == pytest.approx(0.0, abs=1e-12)
+    # questions: means 0.3 and 0.8, 2 x (0.25² + 0.25²) = 0.25; minus 0.01; over two trials
+    assert found.question == pytest.approx((0.25 - 0.01) / 2)
+    assert (found.n_questions, found.n_trials, found.repeats) == (2, 2, 2)
+
+
+def test_variances_that_were_put_in_are_found_again():
+    random = numpy.random.default_rng(0)
+    values = (
+        0.5
+        + 0.20 * random.normal(size=(2000, 1, 1))
+        + numpy.array([0.0, 0.1, 0.2, 0.3])[None, :, None]
+        + 0.10 * random.normal(size=(2000, 4, 1))
+        + 0.05 * random.normal(size=(2000, 4, 3))
+    )
+    found = judge_noise(rows(values), "m")
+    assert (found.question, found.answer, found.judge) == pytest.approx((0.04, 0.01, 0.0025), rel=0.1)
+    assert found.judge_share == pytest.approx(0.2, abs=0.02)
+    # the standard error of a difference, once against the scatter of the differences themselves
+    once = values[:, 1, 0] - values[:, 0, 0]
+    assert found.error(100) == pytest.approx(once.std() / 10, rel=0.05)
+    thrice = values[:, 1].mean(1) - values[:, 0].mean(1)
+    assert found.error(100, repeats=3) == pytest.approx(thrice.std() / 10, rel=0.05)
+    assert found.judge_error(100) == pytest.approx((2 * 0.0025 / 100) ** 0.5, rel=0.05)
+
+
+def test_failed_judgements_and_other_metrics_are_left_out():
+    values = numpy.array([[[0.1, 0.3], [0.3, 0.5]], [[0.5, 0.7], [0.9, 1.1]]])
+    some = [*rows(values), *rows(values * 0, "other"), {**rows(values)[0], "repeat": 2, "value": None}]
+    assert judge_noise(some, "m") == judge_noise(rows(values), "m")
+
+
+def test_a_judge_that_never_wavers_makes_no_noise():
+    found = judge_noise(rows(numpy.repeat(numpy.random.default_rng(1).random((5, 3, 1)), 2, axis=2)), "m")
+    assert (found.judge, found.judge_share) == (0, 0)
+    assert "0% of the variance" in found.text
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 0), (1, 2, 2), (2, 1, 2), (3, 3, 1)])
+def test_too_little_is_refused_with_what_it_needs(shape: tuple[int, int, int]):
+    with pytest.raises(DataError, match="two questions, two trials and an answer judged twice"):
+        judge_noise(rows(numpy.zeros(shape)), "m")

@@ -1,0 +1,221 @@
+"""The six metrics over HTTP: each equals a number computed by hand, and a judge's slip is an error, never a number."""
+
+import math
+from itertools import pairwise
+
+import numpy
+import pytest
+from model_servers import Reply, chat_reply, forget_answers
+
+from dream.evaluation.judge import Judge
+from dream.event_loop import run_async
+from dream.metrics import METRICS
+from dream.records import Answer, GoldenQuestion, Passage
+
+QUESTION = GoldenQuestion(
+    "q1", "How many colonies were lost in the winter of 2022?", "The survey counted 127 lost colonies in the winter."
+)
+GOOD = "The survey counted 127 lost colonies in the winter. The hives stood on roofs."
+BAD = "Wheat grows well in the north of Italy."
+RIGHT = "The survey counted 127 lost colonies in the winter."
+HALF_RIGHT = f"{RIGHT} The queens were painted yellow."
+WRONG = "The survey counted 431 lost colonies in the winter."
+OFF_TOPIC = "Ships sail across the northern sea."
+SCHEMAS = {
+    "faithfulness": ("StatementGeneratorOutput", "NLIStatementOutput"),
+    "answer_relevancy": ("AnswerRelevanceOutput",),
+    "context_precision": ("ContextPrecisionOutput",),
+    "context_recall": ("ContextRecallOutput",),
+    "answer_correctness": ("StatementGeneratorOutput", "ClassificationWithReason"),
+    "answer_similarity": (),
+}
+
+
+def answer(text, *contexts):
+    return Answer("q1", text, tuple(Passage(context) for context in contexts or (GOOD, BAD)))
+
+
+@pytest.fixture
+def score(door):
+    """`score(answer, ...)` gives `{metric: Score}` of the offline judge, seen by the relay."""
+
+    def _score(judged, *metrics, question=QUESTION, strictness=1):
+        forget_answers(door)
+        judge = Judge(metrics or METRICS, "judge@relay", "embed-large@relay", strictness)
+        return {score.metric: score for score in run_async(judge.score(question, judged))}
+
+    return _score
+
+
+def values(scores):
+    assert {name: score.error for name, score in scores.items() if score.error} == {}
+    return {name: score.value for name, score in scores.items()}
+
+
+def cosine(one, two):
+    return float(one @ two / numpy.linalg.norm(one) / numpy.linalg.norm(two))
+
+
+def asked(relay, schema):
+    """Requests that ask for an answer in this schema."""
+    return [seen for seen in relay.requests if seen.path.endswith("completions") and schema in seen.prompt]
+
+
+def spoil(relay, schema, reply):
+    relay.script = lambda seen: reply if seen.path.endswith("completions") and schema in seen.prompt else None
+
+
+def test_better_answers_score_higher(score):
+    right, half, wrong, off = (values(score(answer(text))) for text in (RIGHT, HALF_RIGHT, WRONG, OFF_TOPIC))
+    for metric in ("faithfulness", "context_precision", "context_recall"):
+        assert right[metric] == pytest.approx(1)
+    assert right["faithfulness"] > half["faithfulness"] > wrong["faithfulness"] == off["faithfulness"] == 0
+    for metric in ("answer_correctness", "answer_similarity"):
+        assert right[metric] == pytest.approx(1, abs=1e-5)
+        assert all(better > worse for better, worse in pairwise([right[metric], wrong[metric], off[metric]]))
+    assert right["answer_correctness"] > half["answer_correctness"] > wrong["answer_correctness"]
+    assert min(right["answer_relevancy"], wrong["answer_relevancy"]) > off["answer_relevancy"]
+
+
+def test_contexts_and_statements_are_judged_at_the_same_time(score, model_server):
+    model_server.faults(chat_latency_ms=2000)
+    model_server.reset()
+    values(score(answer(HALF_RIGHT, GOOD, BAD, OFF_TOPIC)))
+    # three contexts; the statements of the answer and of the truth; a question of the answer; what is recalled
+    assert model_server.counters()["in_flight_most"] >= 7
+
+
+def test_better_contexts_score_higher(score):
+    good, late, missing = (values(score(answer(RIGHT, *texts))) for texts in ((GOOD, BAD), (BAD, GOOD), (BAD,)))
+    assert good["context_precision"] > late["context_precision"] > missing["context_precision"] == 0
+    assert good["context_recall"] == late["context_recall"] == 1 > missing["context_recall"] == 0
+    assert good["faithfulness"] == 1 > missing["faithfulness"] == 0
+    unchanged = ("answer_relevancy", "answer_correctness", "answer_similarity")
+    assert {name: good[name] for name in unchanged} == {name: missing[name] for name in unchanged}
+
+
+def test_faithfulness_and_recall_are_shares_of_statements(score):
+    assert values(score(answer(HALF_RIGHT), "faithfulness")) == {"faithfulness": 0.5}
+    two = GoldenQuestion("q1", QUESTION.question, f"{RIGHT} The queens were painted yellow.")
+    assert values(score(answer(RIGHT), "context_recall", question=two)) == {"context_recall": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("contexts", "expected"),
+    [([GOOD], 1), ([BAD, GOOD], 1 / 2), ([GOOD, BAD, GOOD + BAD], (1 + 2 / 3) / 2), ([BAD, BAD], 0)],
+)
+def test_context_precision_is_average_precision_over_the_ranking(contexts, expected, score):
+    assert values(score(answer(RIGHT, *contexts), "context_precision"))["context_precision"] == pytest.approx(expected)
+
+
+def test_answer_similarity_is_the_cosine_of_the_two_embeddings(score, model_server):
+    ours = values(score(answer(WRONG), "answer_similarity"))["answer_similarity"]
+    assert ours == pytest.approx(cosine(*model_server.vectors(WRONG, QUESTION.ground_truth)), abs=1e-6)
+
+
+def test_answer_relevancy_is_the_cosine_of_the_question_and_the_one_read_off_the_answer(score, relay, model_server):
+    spoil(relay, "AnswerRelevanceOutput", chat_reply({"question": "How many bees died?", "noncommittal": 0}))
+    ours = values(score(answer(RIGHT), "answer_relevancy"))["answer_relevancy"]
+    assert ours == pytest.approx(cosine(*model_server.vectors("How many bees died?", QUESTION.question)), abs=1e-6)
+    spoil(relay, "AnswerRelevanceOutput", chat_reply({"question": "How many bees died?", "noncommittal": 1}))
+    assert values(score(answer(RIGHT), "answer_relevancy")) == {"answer_relevancy": 0}
+
+
+def test_answer_correctness_is_three_quarters_statements_and_one_quarter_similarity(score, model_server):
+    ours = values(score(answer(HALF_RIGHT), "answer_correctness"))["answer_correctness"]
+    precision, recall = 1 / 2, 1 / 1  # one statement right, one invented, none missing
+    f1 = 2 * precision * recall / (precision + recall)
+    similarity = cosine(*model_server.vectors(HALF_RIGHT, QUESTION.ground_truth))
+    assert ours == pytest.approx(0.75 * f1 + 0.25 * similarity, abs=1e-6)
+
+
+def test_strictness_asks_for_so_many_questions(score, relay):
+    for strictness in (1, 3):
+        relay.requests.clear()
+        score(answer(RIGHT), "answer_relevancy", strictness=strictness)
+        assert len(asked(relay, "AnswerRelevanceOutput")) == strictness
+
+
+def test_each_text_is_embedded_once(score, relay):
+    score(answer(WRONG))
+    inputs = [seen.body["input"] for seen in relay.requests if seen.path.endswith("embeddings")]
+    texts = [text for given in inputs for text in ([given] if isinstance(given, str) else given)]
+    assert {WRONG, QUESTION.ground_truth, QUESTION.question} < set(texts)
+    assert len(texts) == 4  # the fourth is the question read off the answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"error_share": 1}, "500"),
+        ({"malformed_share": 1}, "JSON"),
+        ({"wrong_schema_share": 1}, "ield required"),
+        ({"truncated_share": 1}, "max_tokens"),
+        ({"cut_share": 1}, "ServerDisconnectedError"),
+        ({"hang_share": 1, "hang_seconds": 0.02}, "ServerDisconnectedError"),
+    ],
+)
+def test_a_judge_that_fails_gives_errors_of_one_line_and_no_number(fault, reason, score, model_server):
+    model_server.faults(**fault)
+    chat_metrics = [name for name in METRICS if SCHEMAS[name]]
+    scores = score(answer(RIGHT), *chat_metrics)
+    assert list(scores) == chat_metrics
+    for found in scores.values():
+        assert found.value is None
+        assert reason in found.error, found.error
+        assert len(found.error.splitlines()) == 1
+        assert len(found.error) < 600
+
+
+@pytest.mark.parametrize("schema", sorted({schema for schemas in SCHEMAS.values() for schema in schemas}))
+def test_what_does_not_fail_is_kept(schema, score, relay):
+    whole = values(score(answer(HALF_RIGHT)))
+    spoil(relay, schema, Reply(400, {"error": {"message": "this one is refused"}}))
+    scores = score(answer(HALF_RIGHT))
+    failed = {name for name, found in scores.items() if found.value is None}
+    assert failed == {name for name in METRICS if schema in SCHEMAS[name]}
+    assert all("this one is refused" in scores[name].error for name in failed)
+    assert all(scores[name].value == whole[name] for name in set(METRICS) - failed)
+
+
+def test_embeddings_that_fail_leave_the_other_metrics(score, relay):
+    relay.script = lambda seen: Reply(400, {"error": {"message": "no"}}) if seen.path.endswith("embeddings") else None
+    scores = score(answer(RIGHT))
+    failed = {name for name, found in scores.items() if found.value is None}
+    assert failed == {"answer_relevancy", "answer_correctness", "answer_similarity"}
+
+
+def test_a_text_that_failed_to_embed_is_tried_again(door, relay):
+    judge = Judge(["answer_similarity"], "judge@relay", "embed-large@relay", 1)
+    relay.script = lambda seen: Reply(400, {"error": {"message": "no"}}) if WRONG in seen.text else None
+    (failed,) = run_async(judge.score(QUESTION, answer(WRONG)))
+    relay.reset()
+    (scored,) = run_async(judge.score(QUESTION, answer(WRONG)))
+    assert failed.value is None
+    assert scored.error is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "content", "reason"),
+    [
+        ("StatementGeneratorOutput", {"statements": []}, "found no statement"),
+        ("NLIStatementOutput", {"statements": []}, "found no statement"),
+        ("ClassificationWithReason", {"TP": [], "FP": [], "FN": []}, "classified no statement"),
+        ("ContextRecallOutput", {"classifications": []}, "found no statement"),
+    ],
+)
+def test_a_judge_that_finds_nothing_is_an_error_and_neither_nan_nor_perfect(schema, content, reason, score, relay):
+    spoil(relay, schema, chat_reply(content))
+    scores = score(answer(RIGHT))
+    for name, found in scores.items():
+        if schema in SCHEMAS[name]:
+            assert found.value is None
+            assert reason in found.error
+        else:
+            assert math.isfinite(found.value)
+
+
+def test_an_answer_that_failed_is_not_sent_to_the_judge(score, relay):
+    scores = score(Answer("q1", None, error="APIConnectionError: gone"))
+    assert [found.error for found in scores.values()] == ["no answer to judge: APIConnectionError: gone"] * 6
+    assert relay.requests == []

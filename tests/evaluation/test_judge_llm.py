@@ -1,0 +1,57 @@
+"""The judge's requests over HTTP: the ones it fills in itself say what instructor's own would say."""
+
+import pytest
+from model_servers import Reply, chat_reply, forget_answers
+from pydantic import BaseModel, Field
+
+from dream.errors import DataError
+from dream.evaluation.judge_llm import JudgeLLM
+from dream.event_loop import run_async
+from dream.models.pickers import judge_llm_picker
+
+
+class Verdict(BaseModel):
+    """What a judge says of a text."""
+
+    verdict: int = Field(description="0 or 1")
+    reason: str
+
+
+class Statements(BaseModel):
+    statements: list[str]
+
+
+@pytest.fixture
+def judge(door, relay) -> JudgeLLM:
+    relay.script = lambda seen: chat_reply({"verdict": 1, "reason": "so", "statements": ["a"]})
+    forget_answers(door)
+    return JudgeLLM(judge_llm_picker("judge@relay"))
+
+
+def test_a_filled_form_is_the_request_that_instructor_writes(judge, relay):
+    for prompt in ("first", "second", "third {not a template}"):
+        assert run_async(judge.agenerate(prompt, Verdict)).model_dump() == {"verdict": 1, "reason": "so"}
+    for prompt in ("second", "another"):
+        assert run_async(judge.agenerate(prompt, Statements)).model_dump() == {"statements": ["a"]}
+    filled = [seen.body for seen in relay.requests]
+    relay.requests.clear()
+    for prompt, model in (("second", Verdict), ("third {not a template}", Verdict), ("another", Statements)):
+        run_async(judge_llm_picker("judge@relay", repeat=1).agenerate(prompt, model))
+    assert [seen.body for seen in relay.requests] == [filled[1], filled[2], filled[4]]
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (chat_reply("I would rather not say."), "not the JSON that was asked for: 'I would rather not say.'"),
+        (chat_reply({"verdict": "perhaps"}), "not the JSON that was asked for"),
+        (chat_reply('{"verdict": 1, "rea', finish="length"), "cut off after 19 characters: it reached max_tokens"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_an_error_that_says_so(judge, relay, reply: Reply, reason: str):
+    run_async(judge.agenerate("first", Verdict))
+    relay.script = lambda seen: reply
+    with pytest.raises(DataError, match=reason):
+        run_async(judge.agenerate("second", Verdict))
+    relay.script = lambda seen: chat_reply('Here: ```json\n{"verdict": 0, "reason": "no"}\n```')
+    assert run_async(judge.agenerate("third", Verdict)) == Verdict(verdict=0, reason="no")

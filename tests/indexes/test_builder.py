@@ -1,0 +1,296 @@
+"""Indexes are built once, kept in storage, and shared: in one process, without Ray."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy
+import pytest
+from model_servers import Reply, pages
+
+from dream.errors import DataError, ServiceError, StorageError
+from dream.indexes import builder, client as index_client
+from dream.indexes.chunkers import build_index
+from dream.indexes.client import get_index, index_spec
+from dream.indexes.store import (
+    FOLDER,
+    MANIFEST,
+    NODES,
+    VECTORS,
+    IndexSpec,
+    documents_digest,
+    is_stored,
+    load_index,
+    save_index,
+)
+from dream.models.pickers import embed_model_picker
+from dream.rag.methods import RAG_METHODS
+from dream.settings import Settings
+from dream.storage.objects import LocalStorage, open_storage
+
+TEXT = " ".join(f"Buoy {number} lies {number * 3} miles off the coast of Kell." for number in range(400))
+SPEC = IndexSpec("digest", "hierarchy", {"chunk_sizes": (512, 128)}, "embed-small@relay", "host:1/v1")
+
+
+@pytest.fixture
+def documents():
+    return [*pages("a.txt", TEXT[:9000], TEXT[9000:]), *pages("b.txt", TEXT[200:4000]), *pages("c.txt", TEXT[:3000])]
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def access(door, home, lines):
+    with index_client.opened(home, lines.append) as opened:
+        yield opened
+
+
+@pytest.fixture
+def storage(home):
+    return open_storage(home.cache_uri, home)
+
+
+def ask(documents, embed_model="embed-small@relay", trial=""):
+    return get_index(documents, "overlapping_chunks", {"chunk_size": 64, "chunk_overlap": 8}, embed_model, trial=trial)
+
+
+def distinct(index):
+    """Different vectors: a text that stands twice in the documents is embedded once."""
+    return len({row.tobytes() for row in index.vector_store.client})
+
+
+def embedded_texts(relay):
+    return [text for seen in relay.requests for text in seen.body["input"]]
+
+
+def content(index):
+    nodes = [
+        (node.text, node.start_char_idx, node.end_char_idx, node.metadata, node.relationships)
+        for node in index.docstore.docs.values()
+    ]
+    return nodes, index.vector_store.embedded_ids
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"documents": "another"},
+        {"chunker": "sentences"},
+        {"parameters": {"chunk_sizes": (512, 64)}},
+        {"embed_model": "embed-large@relay"},
+        {"endpoint": "host:2/v1"},
+    ],
+)
+def test_the_key_changes_with_whatever_an_index_depends_on(change):
+    assert replace(SPEC, **change).key != SPEC.key
+
+
+def test_the_key_is_that_of_the_values_and_of_the_builders_version(monkeypatch):
+    assert replace(SPEC, parameters={"chunk_sizes": [512, 128]}).key == SPEC.key
+    before = SPEC.key
+    monkeypatch.setattr("dream.indexes.store.BUILDER_VERSION", 10_000)
+    assert SPEC.key != before
+
+
+def test_documents_differ_by_text_name_page_and_order():
+    one, two = pages("a.txt", "first", "second")
+    assert documents_digest([one, two]) == documents_digest(pages("a.txt", "first", "second"))
+    others = [[two, one], [one], pages("b.txt", "first", "second"), pages("a.txt", "first", "2nd")]
+    assert len({documents_digest(documents) for documents in [[one, two], *others]}) == 5
+
+
+def test_the_same_name_at_another_endpoint_is_another_model_but_offline_models_are_the_same_anywhere(
+    door, model_server, relay
+):
+    here, there = (index_spec("d", "sentences", {}, name).endpoint for name in ("embed-small", "embed-small@relay"))
+    assert here != there
+    offline = index_spec("d", "sentences", {}, "offline/embed-small").endpoint
+    assert not any(part in offline for part in ("127.0.0.1", "localhost", ":"))
+
+
+@pytest.mark.parametrize("method", list(RAG_METHODS))
+def test_what_is_kept_is_what_was_built(method, access, home, documents, storage):
+    rag_method = RAG_METHODS[method]
+    request = (rag_method.chunker, rag_method.split(rag_method.defaults)[0])
+    plain = build_index(documents, *request, embed_model_picker("embed-small"))
+    built = get_index(documents, *request, "embed-small")
+    kept = load_index(storage, index_spec(documents_digest(documents), *request, "embed-small"))
+    assert content(built) == content(plain)
+    assert numpy.array_equal(built.vector_store.client, plain.vector_store.client)
+    assert numpy.array_equal(kept.vectors, plain.vector_store.client)
+
+
+def test_small_steps_give_the_same_index(access, documents, monkeypatch):
+    monkeypatch.setattr(builder, "CHARACTERS_A_BATCH", 1000)
+    monkeypatch.setattr(builder, "TEXTS_A_STEP", 5)
+    for method in RAG_METHODS.values():
+        request = (method.chunker, method.split(method.defaults)[0])
+        plain = build_index(documents, *request, embed_model_picker("embed-small"))
+        in_steps = get_index(documents, *request, "embed-small")
+        assert len(in_steps.vector_store.client) > 5
+        assert described(in_steps) == described(plain)
+
+
+def described(index):
+    """Each node with its neighbours, by their texts: ids tell the row, which differs with the batches."""
+    nodes = index.docstore.docs
+    embedded = set(index.vector_store.embedded_ids)
+
+    def text(link):
+        return nodes[link.node_id].text if link else ""
+
+    return sorted(
+        (
+            node.metadata["file_name"],
+            node.start_char_idx,
+            node.text,
+            node.metadata["page_label"],
+            node.node_id in embedded,
+            *map(text, (node.parent_node, node.prev_node, node.next_node)),
+            tuple(map(text, node.child_nodes or ())),
+        )
+        for node in nodes.values()
+    )
+
+
+def test_many_askers_at_once_have_it_built_once(access, documents, relay, lines):
+    with ThreadPoolExecutor(8) as pool:
+        indexes = list(pool.map(lambda n: ask(documents, trial=f"t{n}"), range(8)))
+    assert len({id(index.vector_store.client) for index in indexes}) == 1
+    assert len(embedded_texts(relay)) == distinct(indexes[0])
+    assert lines[-1].startswith(f"  index 1 of 1: {len(indexes[0].vector_store.client):,} texts, built in ")
+
+
+def test_later_experiments_load_it(door, home, documents, relay, lines):
+    for _ in range(2):
+        with index_client.opened(home, lines.append):
+            index = ask(documents)
+    assert len(embedded_texts(relay)) == distinct(index)
+    assert lines[-1].endswith("texts, kept from before")
+
+
+def test_an_experiment_begins_with_all_of_its_indexes(access, documents, relay, lines):
+    requests = [
+        ("overlapping_chunks", {"chunk_size": size, "chunk_overlap": 8}, "embed-small@relay") for size in (64, 90)
+    ]
+    assert access.start(documents, [*requests, *requests]) == 2
+    indexes = [get_index(documents, *request) for request in requests]
+    assert len(embedded_texts(relay)) == sum(map(distinct, indexes))
+    assert sum(" of 2: " in line and "built in" in line for line in lines) == 2
+
+
+def test_texts_are_embedded_for_all_and_questions_for_their_trial(access, documents, door):
+    ask(documents, trial="t7").as_retriever().retrieve("Where is buoy 7?")
+    stages = {(row["stage"], row["trial"]) for row in door.call("usage")}
+    assert stages == {("embed", ""), ("query", "t7")}
+
+
+def _cut(storage: LocalStorage, key: str) -> None:
+    storage.write_bytes(key, storage.read_bytes(key)[:-100])
+
+
+def _turn_a_bit(storage: LocalStorage, key: str) -> None:
+    found = bytearray(storage.read_bytes(key))
+    found[len(found) // 2] ^= 1
+    storage.write_bytes(key, bytes(found))
+
+
+def _remove(storage: LocalStorage, key: str) -> None:
+    storage.delete(key)
+
+
+def _write_nonsense(storage: LocalStorage, key: str) -> None:
+    storage.write_bytes(key, b"[1, 2]")
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        *((damage, name) for damage in (_cut, _remove, _write_nonsense) for name in (VECTORS, NODES, MANIFEST)),
+        *((_turn_a_bit, name) for name in (VECTORS, NODES)),
+    ],
+)
+def test_what_is_damaged_is_ignored_and_replaced(damage, name, door, home, documents, storage):
+    def build():
+        with index_client.opened(home):
+            return ask(documents, "embed-small")
+
+    whole = content(build())
+    (place,) = {item.key.rpartition("/")[0] for item in storage.list(FOLDER)}
+    damage(storage, f"{place}/{name}")
+    spec = spec_of(documents, "embed-small")
+    assert load_index(storage, spec) is None
+    assert content(build()) == whole
+    assert load_index(storage, spec) is not None
+
+
+def spec_of(documents, embed_model):
+    parameters = {"chunk_size": 64, "chunk_overlap": 8}
+    return index_spec(documents_digest(documents), "overlapping_chunks", parameters, embed_model)
+
+
+def test_half_written_is_not_there(door, documents, storage, monkeypatch):
+    """The writer is lost between the files and the manifest."""
+
+    class Cut(LocalStorage):
+        def write_json(self, key, value):
+            raise StorageError("gone")
+
+    index = build_index(documents, "sentences", {}, embed_model_picker("embed-small"))
+    spec = index_spec(documents_digest(documents), "sentences", {}, "embed-small")
+    data = builder.IndexData(index.vector_store.client, builder.chunk(documents, "sentences", {}))
+    save_index(storage, spec, data)
+    with pytest.raises(StorageError, match="gone"):
+        save_index(Cut(storage.root), spec, data)
+    assert not is_stored(storage, spec)
+    assert load_index(storage, spec) is None
+
+
+def test_a_failure_reaches_all_who_wait_and_is_not_remembered(access, documents, relay):
+    refused = Reply(400, {"error": {"message": "the model is being replaced"}})
+    relay.first(*[refused] * 500)
+    with ThreadPoolExecutor(4) as pool:
+        failures = [future.exception() for future in [pool.submit(ask, documents) for _ in range(4)]]
+    for failure in failures:
+        assert isinstance(failure, ServiceError)
+        assert str(failure).startswith("the embedding model embed-small@relay failed: ")
+        assert "the model is being replaced" in str(failure)
+    asked = len(relay.requests)
+    assert asked < 100
+    relay.reset()
+    assert distinct(ask(documents)) == len(embedded_texts(relay))
+
+
+def test_documents_without_text_are_refused(access):
+    with pytest.raises(DataError, match=r"1 document\(s\) gave no text to embed with overlapping_chunks"):
+        ask(pages("a.txt", " "))
+
+
+def test_an_index_that_cannot_be_kept_is_used_all_the_same(access, documents, home, lines):
+    folder = Path(home.cache_uri, FOLDER)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("in the way")
+    assert len(ask(documents).vector_store.client) > 100
+    assert "but not kept: " in lines[-1]
+
+
+def test_without_a_builder_the_environments_cache_is_used(door, documents, relay, monkeypatch, tmp_path):
+    monkeypatch.setenv("DREAM_CACHE_URI", str(tmp_path / "kept"))
+    index = ask(documents)
+    spec = spec_of(documents, "embed-small@relay")
+    assert is_stored(open_storage(str(tmp_path / "kept"), Settings.from_environment({})), spec)
+    assert ask(documents).vector_store.client is index.vector_store.client
+
+
+def test_an_index_is_read_only(access, documents):
+    index = ask(documents)
+    with pytest.raises(NotImplementedError, match="build another"):
+        index.insert(documents[0])
+    with pytest.raises(ValueError, match="not found"):
+        index.docstore.get_node("nobody-7")
+    assert index.docstore.get_node("nobody", raise_error=False) is None
+    assert threading.active_count() < 200

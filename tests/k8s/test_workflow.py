@@ -1,0 +1,116 @@
+"""The steps of the workflow template, run with a `dream` that writes down how it was called."""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from k8s_checks import objects, rendered
+
+from dream.cli import compare
+from dream.metrics import METRICS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_step(tmp_path: Path, step: str, **parameters: str) -> tuple[subprocess.CompletedProcess, list[list[str]]]:
+    """One step's script with the parameters' defaults; `dream` and `python` are stand-ins that log and succeed."""
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    container = next(s for s in template["spec"]["templates"] if s["name"] == step)["container"]
+    values = {p["name"]: p["value"] for p in template["spec"]["arguments"]["parameters"]} | {
+        name.replace("_", "-"): value for name, value in parameters.items()
+    }
+    fill = lambda text: re.sub(r"\{\{workflow\.(?:parameters\.)?([\w-]+)\}\}", lambda m: values.get(m[1], "wf-1"), text)  # noqa: E731
+    variables = {one["name"]: fill(one.get("value", "")) for one in container["env"]}
+    log = tmp_path / "log"
+    log.write_text("")
+    for program, status in (("dream", 0), ("python", parameters.get("python_status", "3"))):
+        called = "json.dumps([sys.argv[1:], os.environ.get('DREAM_CACHE_URI', '')])"
+        body = f"#!{sys.executable}\nimport json, os, sys\n" + (
+            f"open({str(log)!r}, 'a').write({called} + '\\n')\n" if program == "dream" else f"sys.exit({status})\n"
+        )
+        (tmp_path / program).write_text(body)
+        (tmp_path / program).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **variables}
+    done = subprocess.run(
+        [*container["command"], *container["args"]], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    return done, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_the_steps_run_one_after_another():
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    tasks = template["spec"]["templates"][0]["dag"]["tasks"]
+    assert [task["name"] for task in tasks] == ["prepare", "golden", "plan", "run", "compare", "check"]
+    assert [task.get("dependencies", []) for task in tasks] == [
+        [],
+        ["prepare"],
+        ["golden"],
+        ["plan"],
+        ["run"],
+        ["compare"],
+    ]
+
+
+def test_with_no_parameter_a_step_uses_the_workflows_name_and_the_defaults(tmp_path: Path):
+    done, calls = run_step(tmp_path, "run")
+    assert done.returncode == 0, done.stderr
+    assert calls == [[["run", "--resume", "wf-1", "--golden", "samples"], ""]]
+
+
+def test_lists_become_repeated_options_and_fresh_answers_another_cache(tmp_path: Path):
+    done, calls = run_step(
+        tmp_path, "run", experiment="mine", llms="a@x b", metrics="faithfulness", fresh_answers="yes"
+    )
+    assert done.returncode == 0, done.stderr
+    flags = ["run", "--resume", "mine", "--golden", "samples", "--llm", "a@x", "--llm", "b", "--metric", "faithfulness"]
+    assert calls == [[flags, "s3://dream-cache/fresh/mine"]]
+
+
+@pytest.mark.parametrize("step", ["plan", "run"])
+def test_repeats_and_baselines_are_planned_as_they_are_run(tmp_path: Path, step: str):
+    done, [[flags, _]] = run_step(tmp_path, step, judge_repeats="3", baselines="yes")
+    assert done.returncode == 0, done.stderr
+    assert flags[-3:] == ["--judge-repeats", "3", "--baselines"]
+    assert run_step(tmp_path, step)[1][0][0][-2:] == ["--golden", "samples"]
+
+
+def test_a_missing_golden_dataset_is_made_an_existing_one_kept_and_an_unreadable_one_never_replaced(tmp_path: Path):
+    made = [[["golden", "--questions", "7", "--name", "g"], ""]]
+    assert run_step(tmp_path, "golden", golden="g", questions="7", python_status="3")[1] == made
+    assert run_step(tmp_path, "golden", golden="g", python_status="0")[1] == []
+    done, calls = run_step(tmp_path, "golden", golden="g", python_status="1")
+    assert (done.returncode, calls) == (1, [])
+
+
+def test_sources_are_optional(tmp_path: Path):
+    assert run_step(tmp_path, "prepare", sources="")[1] == []
+    assert run_step(tmp_path, "prepare", sources="https://a/b https://c/d")[1] == [
+        [["prepare", "https://a/b", "https://c/d"], ""]
+    ]
+
+
+@pytest.mark.parametrize("step", ["prepare", "golden", "plan", "run", "compare", "check"])
+def test_a_parameter_is_never_read_as_shell(tmp_path: Path, step: str):
+    evil = "$(touch owned);touch owned;`touch owned`"
+    names = ("experiment", "sources", "golden", "questions", "query_engines", "llms", "rank_by", "baseline", "margin")
+    names += ("judge_repeats", "baselines")
+    run_step(tmp_path, step, **dict.fromkeys(names, evil))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_the_choices_and_the_command_line_are_those_of_dream():
+    template = yaml.safe_load((ROOT / "k8s/workflows/template.yaml").read_text(encoding="utf-8"))
+    parameters = {one["name"]: one for one in template["spec"]["arguments"]["parameters"]}
+    assert set(parameters["rank-by"]["enum"]) == set(METRICS)
+    step = next(one for one in template["spec"]["templates"] if one["name"] == "compare")
+    (line,) = [line for line in step["container"]["args"][0].splitlines() if line.startswith("dream compare")]
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    options = parser.parse_args(shlex.split(line)[2:])
+    assert options.html == step["outputs"]["artifacts"][0]["path"]

@@ -1,0 +1,260 @@
+"""Answers are paid once: across processes, batches and storages, and never when they are damaged or failed."""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from lab import S3Server
+from model_servers import ModelServer, Reply, chat_reply, endpoint_settings
+
+from dream.errors import StorageError
+from dream.event_loop import run_async
+from dream.models import gateway_client
+from dream.models.answer_cache import AnswerCache, Entry, contents, empty
+from dream.models.http_transport import GatewayTransport
+from dream.models.openai_wire import ModelRequest, chat_problem, request_key
+from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
+from dream.models.usage import Price, Usage, add_usage, price_of
+from dream.settings import Settings
+from dream.storage.objects import LocalStorage, open_storage
+
+TEXTS = [f"text number {number}" for number in range(12)]
+
+
+@pytest.fixture
+def settings(model_server: ModelServer, relay, no_environment, tmp_path: Path) -> Settings:
+    return endpoint_settings(model_server, relay, DREAM_CACHE_URI=str(tmp_path / "cache"))
+
+
+def files_of(settings: Settings) -> list[Path]:
+    return sorted(path for path in Path(settings.cache_uri).rglob("*") if path.is_file())
+
+
+def test_a_second_gateway_pays_nothing(settings, model_server):
+    answers = []
+    for _ in range(2):
+        with gateway_client.opened(settings) as door:
+            answers.append(
+                (
+                    llm_picker("llm-large").complete("hello").text,
+                    embed_model_picker("embed-small").get_text_embedding_batch(TEXTS),
+                )
+            )
+            rows = {row["stage"]: row for row in door.call("usage")}
+    assert answers[0] == answers[1]
+    assert model_server.counters()["calls"] == 2
+    assert all(row["cached"] == row["calls"] == 1 for row in rows.values())
+    assert all(row["paid_prompt_tokens"] == 0 < row["prompt_tokens"] for row in rows.values())
+
+
+def test_the_same_in_s3(settings, model_server, moto: S3Server):
+    there = replace(
+        settings,
+        cache_uri="s3://dream-cache-test/below",
+        s3_endpoint_url=moto.url,
+        s3_access_key_id=moto.access_key_id,
+        s3_secret_access_key=moto.secret_access_key,
+    )
+    open_storage(there.cache_uri, there).ensure()
+    for _ in range(2):
+        with gateway_client.opened(there):
+            llm_picker("llm-large").complete("hello")
+            embed_model_picker("embed-small").get_text_embedding_batch(TEXTS)
+    assert model_server.counters()["calls"] == 2
+    storage = open_storage(there.cache_uri, there)
+    assert sum(model.entries for model in contents(storage)) == 2
+    assert empty(storage) > 0
+    assert contents(storage) == []
+
+
+def test_another_batching_of_texts_pays_only_for_new_ones(settings, relay):
+    with gateway_client.opened(settings):
+        model = embed_model_picker("embed-small@relay")
+        first = model.get_text_embedding_batch(TEXTS[:8])
+        model.get_text_embedding(TEXTS[9])
+    with gateway_client.opened(settings) as door:
+        model = embed_model_picker("embed-small@relay")
+        model.embed_batch_size = 5
+        second = model.get_text_embedding_batch(TEXTS)
+        usage = door.call("usage")
+    assert second[:8] == first
+    asked = [text for seen in relay.requests[2:] for text in seen.body["input"]]
+    assert sorted(asked) == sorted(text for text in TEXTS[8:] if text != TEXTS[9])
+    assert (usage[0]["calls"], usage[0]["cached"]) == (3, 1)
+
+
+def test_identical_requests_under_way_are_sent_once(settings, model_server):
+    async def together():
+        llm = llm_picker("llm-large")
+        model = embed_model_picker("embed-small")
+        return await asyncio.gather(
+            *(llm.acomplete("the same") for _ in range(20)), *(model.aget_text_embedding("the same") for _ in range(20))
+        )
+
+    model_server.faults(chat_latency_ms=100, embedding_latency_ms=100)
+    with gateway_client.opened(settings) as door:
+        assert len(run_async(together())) == 40
+        rows = door.call("usage")
+    assert model_server.counters()["calls"] == 2
+    assert [(row["calls"], row["cached"]) for row in rows] == [(20, 19), (20, 19)]
+
+
+def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.0, "max_tokens": 5}
+    request = ModelRequest("e", "POST", "/chat/completions", b"")
+    keys = {request_key("http://a/v1", request, body)}
+    assert request_key("http://a/v1", request, dict(reversed(body.items()))) in keys
+    assert request_key("http://a/v1", replace(request, trial="t", stage="s", timeout_seconds=1), body) in keys
+    for change in ({"model": "n"}, {"temperature": 0.1}, {"max_tokens": 6}, {"messages": []}, {"seed": 1}):
+        keys.add(request_key("http://a/v1", request, {**body, **change}))
+    keys |= {request_key("http://b/v1", request, body), request_key("http://a/v1", replace(request, repeat=1), body)}
+    keys.add(request_key("http://a/v1", replace(request, path="/completions"), body))
+    assert len(keys) == 9
+
+
+def test_only_a_repeat_number_asks_again(settings, relay):
+    from pydantic import BaseModel
+
+    class Statements(BaseModel):
+        statements: list[str]
+
+    relay.script = lambda seen: chat_reply({"statements": ["one"]})
+    with gateway_client.opened(settings) as door:
+        for number in (0, 0, 1):
+            judge = judge_llm_picker("judge@relay", repeat=number)
+            assert run_async(judge.agenerate("break it down", Statements)).statements == ["one"]
+        (row,) = door.call("usage")
+    assert (row["calls"], row["cached"], row["sent"]) == (3, 1, len(relay.requests)) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", bytes.upper])
+def test_damaged_entries_are_ignored_and_replaced(settings, model_server, damage):
+    def use() -> tuple:
+        with gateway_client.opened(settings):
+            return (
+                llm_picker("llm-large").complete("hello").text,
+                embed_model_picker("embed-small").get_text_embedding_batch(TEXTS),
+            )
+
+    whole = use()
+    for path in files_of(settings):
+        if path.suffix != ".keys":
+            path.write_bytes(damage(path.read_bytes()))
+    assert use() == whole
+    assert model_server.counters()["calls"] == 4
+    assert use() == whole
+    assert model_server.counters()["calls"] == 4
+
+
+def test_failures_and_useless_answers_are_not_kept(settings, relay):
+    with gateway_client.opened(settings) as door:
+        relay.script = lambda seen: Reply(400, {"error": {"message": "no"}})
+        with pytest.raises(openai.BadRequestError):
+            llm_picker("llm-large@relay").complete("hello")
+        relay.reset()
+        assert llm_picker("llm-large@relay").complete("hello").text
+        assert sum(row["failed"] for row in door.call("usage")) == 1
+    assert len(files_of(settings)) == 1
+
+
+def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, relay):
+    client = openai.OpenAI(
+        base_url="http://relay",
+        api_key="unused",
+        http_client=httpx.Client(transport=GatewayTransport()),
+        max_retries=0,
+    )
+    relay.first(chat_reply("not json"), chat_reply({"wrong": 1}), chat_reply({"number": 7}))
+    schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
+    asked = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    with gateway_client.opened(settings) as door:
+        door.call("configure", settings.endpoints, first_backoff_seconds=0.002)
+        answer = client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "a number"}], response_format=asked
+        )
+        (row,) = door.call("usage")
+    assert json.loads(answer.choices[0].message.content) == {"number": 7}
+    assert (row["calls"], row["retried"], row["failed"]) == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"number": 7}', None),
+        ('Here: ```json\n{"number": 7}\n```', None),
+        ('{"number": "seven"}', "its JSON does not match the schema"),
+        ('{"number": 7', "it is not the JSON that was asked for"),
+        ("", "it is not the JSON that was asked for"),
+    ],
+)
+def test_the_schema_is_read_off_an_instructor_prompt(content, problem):
+    schema = json.dumps({"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]})
+    system = f"As a genius expert, ... match the following json_schema:\n\n\n{schema}\n\nMake sure to return"
+    body = {"response_format": {"type": "json_object"}, "messages": [{"role": "system", "content": system}]}
+    answer = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    assert chat_problem(body, answer) == problem
+    assert chat_problem({"messages": []}, answer) is None
+
+
+def test_storage_that_is_away_costs_no_answer_and_is_written_later(tmp_path):
+    class Away(LocalStorage):
+        down = True
+
+        def write_bytes(self, key, content, *, durable=True):
+            if Away.down:
+                raise StorageError("nobody there")
+            super().write_bytes(key, content, durable=durable)
+
+    async def use() -> tuple:
+        cache = AnswerCache(Away(str(tmp_path)))
+        started = time.monotonic()
+        await cache.put("m", "k", Entry(b"answer", 1.0))
+        waited = time.monotonic() - started
+        found = await cache.get("m", "k")
+        Away.down = False
+        return waited, found, await cache.flush(), await AnswerCache(LocalStorage(str(tmp_path))).get("m", "k")
+
+    waited, found, left, later = run_async(use())
+    assert waited < 5
+    assert found == later == Entry(b"answer", 1.0)
+    assert left == 0
+
+
+def test_emptying_by_age_and_model(settings):
+    with gateway_client.opened(settings):
+        llm_picker("llm-large").complete("hello")
+        llm_picker("llm-small").complete("hello")
+    storage = open_storage(settings.cache_uri, settings)
+    assert empty(storage, older_than_days=1) == 0
+    assert empty(storage, model="llm-small") > 0
+    (left,) = contents(storage)
+    assert "llm-large" in left.model
+    assert time.time() - left.newest < 100
+
+
+def test_prices_and_sums():
+    own = {"m@lab": Price(1.0, 2.0)}
+    assert price_of("lab", "m", "http://lab/v1", own).usd(1e6, 5e5) == 2.0
+    assert price_of("lab", "other", "http://lab/v1", own) is None
+    rest = asdict(Usage("e", "m", "s", "t"))
+    row = {"calls": 1, "usd": 0.5}
+    (total,) = add_usage([{**rest, **row}], [{**rest, **row, "usd": None}])
+    assert (total["calls"], total["usd"], total["usd_full"]) == (2, None, 0)
+
+
+def test_an_unknown_price_is_unknown_and_offline_costs_nothing(settings, no_environment, tmp_path):
+    with gateway_client.opened(settings) as door:
+        llm_picker("llm-large@relay").complete("hello")
+        (row,) = door.call("usage")
+    assert row["usd"] is None
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"llm-large@relay": {"input": 1000000, "output": 0}}')
+    with gateway_client.opened(replace(settings, prices=str(prices))) as door:
+        llm_picker("llm-large@relay").complete("hello again")
+        (row,) = door.call("usage")
+    assert row["usd"] == row["paid_prompt_tokens"] > 0

@@ -1,0 +1,351 @@
+"""The one door: every request arrives once, faults are retried and counted, keys stay behind it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy
+import openai
+import pytest
+from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
+
+from dream.errors import ConfigurationError, ServiceError, explain
+from dream.event_loop import run_async
+from dream.models import gateway_client
+from dream.models.endpoint_client import MAX_ATTEMPTS
+from dream.models.http_transport import AsyncGatewayTransport, GatewayTransport
+from dream.models.pickers import embed_model_picker, llm_picker
+from dream.models.usage import CHECK_STAGE
+from dream.settings import Endpoint, Settings
+
+EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
+PASSING_FAULTS = {
+    "500": Reply(500, {}),
+    "503": Reply(503, {}),
+    "429 with milliseconds": Reply(429, {}, {"retry-after-ms": "3", "retry-after": "60"}),
+    "429 with seconds": Reply(429, {}, {"retry-after": "0"}),
+    "429 with a date": Reply(429, {}, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    "cut connection": Reply(200, {"half": "an answer"}, cut=True),
+}
+
+
+def usage(door: gateway_client.Door, **wanted: str) -> dict:
+    """The one row of the meter that has these values."""
+    rows = [row for row in door.call("usage") if all(row[name] == value for name, value in wanted.items())]
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+def test_a_client_used_under_two_event_loops_sends_each_request_once(door, model_server):
+    llm, embed_model = llm_picker("llm-large"), embed_model_picker("embed-small")
+
+    async def ask_five():
+        return await asyncio.gather(
+            *(llm.acomplete(f"Question {number}") for number in range(5)),
+            *(embed_model.aget_text_embedding(f"text {number}") for number in range(5)),
+        )
+
+    assert len([*asyncio.run(ask_five()), *asyncio.run(ask_five())]) == 20
+    assert model_server.counters()["by_path"] == {CHAT: 5, EMBEDDINGS: 5}
+    row = usage(door, stage="answer")
+    assert (row["calls"], row["cached"], row["retried"], row["failed"]) == (10, 5, 0, 0)
+
+
+def test_threads_share_the_door(door, model_server):
+    llm = llm_picker("llm-large")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: llm.complete(f"Question {number}").text, range(24)))
+    assert all(answers)
+    assert model_server.chat_calls() == 24
+    assert usage(door, stage="answer")["calls"] == 24
+
+
+async def test_sync_and_async_clients_and_streams_give_the_same_text(door):
+    llm = llm_picker("llm-large")
+    waited = (await llm.acomplete("Who are you?")).text
+    assert llm.complete("Who are you?").text == waited
+    assert "".join(part.delta or "" for part in llm.stream_complete("Who are you?")) == waited
+
+
+def test_embeddings_are_the_same_as_base64_and_as_numbers(door, relay):
+    client = openai.OpenAI(
+        base_url="http://relay", api_key="unused", http_client=httpx.Client(transport=GatewayTransport())
+    )
+    packed = client.embeddings.create(model="embed-small", input="rime on the blades")
+    plain = client.embeddings.create(model="embed-small", input="rime on the blades", encoding_format="float")
+    assert [seen.body["encoding_format"] for seen in relay.requests] == ["base64"]
+    assert numpy.allclose(packed.data[0].embedding, plain.data[0].embedding, atol=1e-6)
+
+
+def test_the_key_is_added_behind_the_door_and_labels_stay_before_it(door, relay):
+    llm = llm_picker("llm-large@relay", stage="answer", trial="t1")
+    llm.complete("hello")
+    (seen,) = relay.requests
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert not [name for name in seen.headers if name.startswith("x-dream") or name.startswith("x-stainless")]
+    assert KEY not in f"{llm!r} {llm.model_dump()} {vars(llm)}"
+
+
+@pytest.mark.parametrize("name", PASSING_FAULTS)
+def test_a_passing_fault_is_retried_and_counted(name, door, relay):
+    relay.first(PASSING_FAULTS[name], PASSING_FAULTS[name])
+    assert llm_picker("llm-large@relay").complete("hello").text
+    row = usage(door, endpoint="relay")
+    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (3, 1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, openai.BadRequestError), (404, openai.NotFoundError)],
+)
+def test_a_refusal_is_not_retried(status, error, door, relay):
+    relay.first(Reply(status, {"error": {"message": "no"}}))
+    with pytest.raises(error):
+        llm_picker("llm-large@relay").complete("hello")
+    row = usage(door, endpoint="relay")
+    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (1, 1, 0, 1)
+
+
+def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, relay):
+    relay.script = lambda seen: Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+    llm = llm_picker("llm-large@relay")
+    messages = set()
+    for number in range(5):
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm.complete(f"hello {number}")
+        assert isinstance(caught.value.__cause__, ServiceError)
+        messages.add(str(caught.value.__cause__))
+    assert len(relay.requests) == 1
+    (message,) = messages
+    assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
+    assert KEY not in message
+    assert usage(door, endpoint="relay")["failed"] == 5
+
+
+def test_a_lasting_fault_is_given_up_after_six_attempts(door, model_server):
+    model_server.faults(error_share=1)
+    with pytest.raises(openai.InternalServerError):
+        embed_model_picker("embed-small").get_text_embedding("text")
+    assert model_server.counters()["calls"] == MAX_ATTEMPTS
+    row = usage(door, stage="embed")
+    assert (row["calls"], row["retried"], row["failed"]) == (1, MAX_ATTEMPTS - 1, 1)
+
+
+def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(door, relay):
+    relay.first(Reply(429, {"error": {"message": "daily quota"}}, {"retry-after": "3600"}))
+    with pytest.raises(openai.RateLimitError):
+        llm_picker("llm-large@relay").complete("hello")
+    assert len(relay.requests) == 1
+
+
+def test_a_rate_limit_is_obeyed(door, model_server):
+    model_server.faults(requests_per_minute=3000, burst=1)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda number: llm_picker("llm-large").complete(f"Q{number}").text, range(4)))
+    refused = model_server.counters()["by_status"].get("429", 0)
+    row = usage(door, stage="answer")
+    assert len(answers) == 4
+    assert refused > 0
+    assert (row["calls"], row["retried"], row["failed"]) == (4, refused, 0)
+
+
+@pytest.mark.parametrize("stage", [CHECK_STAGE, "answer"])
+def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
+    nobody = f"http://127.0.0.1:{free_port()}/v1"
+    settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
+    with gateway_client.opened(settings) as door:
+        door.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm_picker("any-model", stage=stage).complete("hello")
+        row = usage(door, stage=stage)
+    assert nobody in explain(caught.value)
+    assert (row["calls"], row["failed"]) == (1, 1)
+    assert (row["retried"] == 0) == (stage == CHECK_STAGE)
+
+
+def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_server(door, model_server):
+    llm_picker("llm-small", trial="t1").complete("one two three")
+    llm_picker("llm-large", trial="t1").complete("four five six seven")
+    llm_picker("llm-large", trial="t2").complete("four five six seven")
+    llm_picker("llm-large", stage="generate", trial="t2").complete("eight")
+    embed_model_picker("embed-small", trial="t2").get_text_embedding_batch(["one", "two words"])
+    rows = door.call("usage")
+    assert [(row["model"], row["stage"], row["trial"], row["calls"]) for row in rows] == [
+        ("llm-small", "answer", "t1", 1),
+        ("llm-large", "answer", "t1", 1),
+        ("llm-large", "answer", "t2", 1),
+        ("llm-large", "generate", "t2", 1),
+        ("embed-small", "embed", "t2", 1),
+    ]
+    assert door.call("usage", "t1") == rows[:2]
+    for model, counted in model_server.counters()["by_model"].items():
+        ours = [row for row in rows if row["model"] == model]
+        assert round(sum(row["paid_prompt_tokens"] for row in ours)) == counted["tokens_in"] > 0
+        assert sum(row["paid_completion_tokens"] for row in ours) == counted["tokens_out"]
+    again = next(row for row in rows if (row["stage"], row["trial"]) == ("answer", "t2"))
+    assert (again["cached"], again["paid_prompt_tokens"]) == (1, 0)
+    assert again["prompt_tokens"] == rows[1]["prompt_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("identifier", "variable"), [("gpt-4o", "OPENAI_API_KEY"), ("m@nowhere", "DREAM_ENDPOINT_NOWHERE_BASE_URL")]
+)
+async def test_an_unknown_endpoint_names_the_variable_to_set(identifier, variable, no_environment):
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+        with pytest.raises(ConfigurationError, match=variable):
+            door.call("base_url", "openai" if identifier == "gpt-4o" else "nowhere")
+        llm = llm_picker(identifier)
+        for ask in (lambda: asyncio.to_thread(llm.complete, "hello"), lambda: llm.acomplete("hello")):
+            with pytest.raises(openai.APIConnectionError) as caught:
+                await ask()
+            assert isinstance(caught.value.__cause__, ConfigurationError)
+            assert variable in explain(caught.value)
+
+
+def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, relay, no_environment):
+    with offline_models("another-key") as other:
+        settings = endpoint_settings(
+            model_server,
+            relay,
+            DREAM_ENDPOINT_MY_LAB_BASE_URL=other.base_url,
+            DREAM_ENDPOINT_MY_LAB_API_KEY=other.key,
+            DREAM_ENDPOINT_MIXED_BASE_URL=other.base_url,
+            DREAM_ENDPOINT_MIXED_API_KEY=KEY,
+        )
+        with gateway_client.opened(settings):
+            assert llm_picker("llm-large").complete("one").text
+            assert llm_picker("llm-large@my_lab").complete("one").text
+            assert llm_picker("llm-large@MY_LAB").complete("two").text
+            with pytest.raises(openai.APIConnectionError) as caught:
+                llm_picker("llm-large@mixed").complete("three")
+            assert "DREAM_ENDPOINT_MIXED_API_KEY" in explain(caught.value)
+        assert (model_server.chat_calls(), other.counters()["by_status"]) == (1, {"200": 2, "401": 1})
+
+
+def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
+    broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+        door.call("configure", [broken], first_backoff_seconds=0.002)
+        with pytest.raises(openai.APIConnectionError) as caught:
+            llm_picker("llm-large@lab").complete("hello")
+    assert "header" in explain(caught.value)
+    assert KEY not in f"{explain(caught.value)} {caught.value.__cause__!r}"
+
+
+async def test_run_async_works_inside_a_running_loop():
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return threading.current_thread().name
+
+    assert run_async(work()) == "dream-loop"
+
+
+def test_run_async_refuses_its_own_loop():
+    async def inner() -> None: ...
+
+    async def outer() -> None:
+        run_async(inner())
+
+    with pytest.raises(RuntimeError, match="await the coroutine instead"):
+        run_async(outer())
+
+
+def test_interrupting_the_wait_cancels_the_work():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    cancelled = threading.Event()
+
+    async def press_the_stop_button() -> None:
+        while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "wait":
+            await asyncio.sleep(0)
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_async(press_the_stop_button())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert cancelled.wait(10)
+
+
+def test_closing_stops_the_offline_models(no_environment):
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+        base_url = door.call("base_url", "offline")
+        assert llm_picker("offline/llm-small").complete("hello").text
+        assert door.call("base_url", "offline") == base_url
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{base_url}/models")
+
+
+def together(work: Callable[[], object]) -> set[object]:
+    """The different results of eight threads that start at the same moment."""
+    barrier = threading.Barrier(8)
+
+    def wait_and_work(_: int) -> object:
+        barrier.wait()
+        return work()
+
+    with ThreadPoolExecutor(8) as threads:
+        return set(threads.map(wait_and_work, range(8)))
+
+
+def test_threads_that_come_first_together_get_one_door(no_environment):
+    gateway_client.close_door()
+    assert len(together(gateway_client.door)) == 1
+    gateway_client.close_door()
+
+
+def test_threads_that_come_first_together_get_one_loop():
+    program = (
+        "import threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from dream.event_loop import background_loop\n"
+        "barrier = threading.Barrier(8)\n"
+        "with ThreadPoolExecutor(8) as threads:\n"
+        "    print(len(set(threads.map(lambda _: (barrier.wait(), background_loop())[1], range(8)))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("1", "")
+
+
+def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
+    gateway_client.close_door()
+
+    async def first_caller() -> gateway_client.Door:
+        return gateway_client.door()
+
+    assert run_async(first_caller()) is gateway_client.door()
+    gateway_client.close_door()
+
+
+def test_the_door_opened_last_counts(model_server, relay, no_environment):
+    settings = endpoint_settings(model_server, relay)
+    llm = llm_picker("llm-large@relay")
+    relay.script = lambda seen: chat_reply("scripted")
+    for _ in range(2):
+        with gateway_client.opened(settings) as door:
+            assert llm.complete(f"hello {id(door)}").text == "scripted"
+            assert usage(door, endpoint="relay")["calls"] == 1
+
+
+async def test_an_unreachable_gateway_is_a_connection_error(door, relay):
+    relay.first(*[Reply(200, {"half": "an answer"}, cut=True)] * MAX_ATTEMPTS)
+    client = openai.AsyncOpenAI(
+        base_url="http://relay",
+        api_key="unused",
+        max_retries=0,
+        http_client=httpx.AsyncClient(transport=AsyncGatewayTransport()),
+    )
+    with pytest.raises(openai.APIConnectionError) as caught:
+        await client.models.list()
+    assert "ClientPayloadError" in explain(caught.value)

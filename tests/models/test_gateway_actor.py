@@ -1,0 +1,121 @@
+"""Many requests in few Ray calls, each with its own answer; nobody waits for a gateway that is gone."""
+
+import asyncio
+
+import pytest
+from model_servers import chat_reply, endpoint_settings
+
+from dream.errors import ConfigurationError
+from dream.models import gateway_client
+from dream.models.gateway_actor import GatewayActor, Sender
+from dream.models.openai_wire import ModelRequest, ModelResponse, parsed
+
+
+class Handle:
+    """An actor's handle in this process: methods are called by `.remote`, and the calls are counted."""
+
+    def __init__(self, actor: GatewayActor) -> None:
+        self._actor = actor
+        self.calls: list[str] = []
+        self.dead = False
+
+    def __getattr__(self, method: str) -> "Handle._Method":
+        return Handle._Method(self, method)
+
+    class _Method:
+        def __init__(self, handle: "Handle", name: str) -> None:
+            self._handle, self._name = handle, name
+
+        def remote(self, *arguments):
+            self._handle.calls.append(self._name)
+            if self._handle.dead:
+                raise RuntimeError("The actor died")
+            return asyncio.ensure_future(getattr(self._handle._actor, self._name)(*arguments))
+
+
+def request(number: int, endpoint: str = "relay") -> ModelRequest:
+    body = f'{{"model": "m", "messages": [{{"role": "user", "content": "{number}"}}]}}'
+    return ModelRequest(endpoint, "POST", "/chat/completions", body.encode())
+
+
+@pytest.fixture
+def gateway(no_environment, model_server, relay) -> GatewayActor:
+    relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
+    actor = GatewayActor()
+    asyncio.run(actor.call("configure", endpoint_settings(model_server, relay).endpoints))
+    return actor
+
+
+def text_of(response: ModelResponse) -> str:
+    return (parsed(response.body) or {})["choices"][0]["message"]["content"]
+
+
+def test_each_gets_its_own_answer_and_few_calls_carry_them_all(gateway):
+    handle = Handle(gateway)
+
+    async def ask() -> list[object]:
+        sender = Sender(handle)
+        asked = [sender.send(request(number)) for number in range(100)]
+        found = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
+        await gateway.call("close")
+        return found
+
+    *answers, refused = asyncio.run(ask())
+    assert [text_of(response) for response in answers] == [f"answer to {number}" for number in range(100)]
+    assert isinstance(refused, ConfigurationError)
+    assert handle.calls.count("take") == 1
+    assert handle.calls.count("outcomes") < 60
+
+
+def test_senders_do_not_get_each_others_answers(gateway):
+    handle = Handle(gateway)
+
+    async def ask() -> list[ModelResponse]:
+        senders = [Sender(handle), Sender(handle)]
+        found = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
+        await gateway.call("close")
+        return found
+
+    assert [text_of(response) for response in asyncio.run(ask())] == [f"answer to {number}" for number in range(20)]
+
+
+def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
+    handle = Handle(gateway)
+
+    async def ask() -> str:
+        sender = Sender(handle)
+        given_up = asyncio.create_task(sender.send(request(1)))
+        other = asyncio.create_task(sender.send(request(2)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        found = text_of(await other)
+        again = text_of(await sender.send(request(1)))  # paid by the one who gave up
+        await gateway.call("close")
+        return f"{found}, {again}"
+
+    assert asyncio.run(ask()) == "answer to 2, answer to 1"
+    assert sum(seen.body["messages"][0]["content"] == "1" for seen in relay.requests) == 1
+
+
+def test_all_who_wait_learn_that_the_actor_is_gone(gateway):
+    handle = Handle(gateway)
+    handle.dead = True
+
+    async def ask() -> list[object]:
+        sender = Sender(handle)
+        return await asyncio.gather(*(sender.send(request(number)) for number in range(3)), return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(ask())] == ["The actor died"] * 3
+
+
+def test_the_door_on_ray_sends_bundles_from_every_loop(on_ray, no_environment, model_server, relay):
+    relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
+
+    async def ask(door: gateway_client.Door, numbers: range) -> list[str]:
+        return [text_of(response) for response in await asyncio.gather(*(door.send(request(n)) for n in numbers))]
+
+    with gateway_client.opened(endpoint_settings(model_server, relay)) as door:
+        for numbers in (range(30), range(30, 60)):
+            assert asyncio.run(ask(door, numbers)) == [f"answer to {number}" for number in numbers]

@@ -1,0 +1,134 @@
+"""Identifiers become models; what cannot work is said before anything is spent, all at once."""
+
+import pytest
+from model_servers import KEY, chat_reply, endpoint_settings, free_port
+
+from dream.errors import ServiceError
+from dream.models import gateway_client
+from dream.models.pickers import (
+    CONTEXT_WINDOW_WHEN_UNKNOWN,
+    JUDGE_MAX_TOKENS,
+    check_identifiers,
+    check_models,
+    embed_model_picker,
+    endpoint_urls,
+    judge_embed_model_picker,
+    judge_llm_picker,
+    llm_picker,
+    split_identifier,
+)
+from dream.settings import Settings
+
+WRONG_KEY = "a-wrong-key-91bd"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "parts"),
+    [
+        ("gpt-4o-mini", ("openai", "gpt-4o-mini")),
+        ("meta-llama/Llama-3.1-8B-Instruct@vllm", ("vllm", "meta-llama/Llama-3.1-8B-Instruct")),
+        ("model@My_Lab", ("my_lab", "model")),
+        ("model@2024-08-06@azure", ("azure", "model@2024-08-06")),
+        ("offline/judge", ("offline", "judge")),
+        ("offline", ("openai", "offline")),
+    ],
+)
+def test_identifiers_name_an_endpoint_and_a_model(identifier, parts):
+    assert split_identifier(identifier) == parts
+
+
+def test_any_model_name_is_taken_and_known_windows_are_used(model_server, relay, no_environment):
+    settings = endpoint_settings(model_server, relay, DREAM_ENDPOINT_RELAY_CONTEXT_WINDOW="4321")
+    with gateway_client.opened(settings):
+        windows = {
+            identifier: llm_picker(identifier).metadata.context_window
+            for identifier in ("gpt-4o", "my-own-model", "my-own-model@relay", "gpt-4o@relay", "offline/llm-large")
+        }
+        assert embed_model_picker("my-own-embedder").model_name == "my-own-embedder"
+    assert windows == {
+        "gpt-4o": 128_000,
+        "my-own-model": CONTEXT_WINDOW_WHEN_UNKNOWN,
+        "my-own-model@relay": 4321,
+        "gpt-4o@relay": 4321,
+        "offline/llm-large": CONTEXT_WINDOW_WHEN_UNKNOWN,
+    }
+
+
+def test_requests_carry_the_model_and_no_randomness(door, relay):
+    llm_picker("llm-large@relay").complete("hello")
+    embed_model_picker("embed-small@relay").get_text_embedding("hello")
+    chat, embedding = (seen.body for seen in relay.requests)
+    assert (chat["model"], chat["temperature"]) == ("llm-large", 0.0)
+    assert (embedding["model"], embedding["input"]) == ("embed-small", ["hello"])
+
+
+async def test_the_judge_may_write_long_answers(door, relay):
+    from pydantic import BaseModel
+
+    class StatementGeneratorOutput(BaseModel):
+        statements: list[str]
+
+    relay.first(chat_reply({"statements": ["Rime is ice."]}))
+    found = await judge_llm_picker("judge@relay").agenerate("Find the statements.", StatementGeneratorOutput)
+    assert found.statements == ["Rime is ice."]
+    assert relay.requests[0].body["max_tokens"] == JUDGE_MAX_TOKENS
+    assert len(await judge_embed_model_picker("embed-small").aembed_text("hello")) == 256
+
+
+def test_models_that_answer_cost_one_cheap_call_each(door, model_server):
+    check_models(["llm-small", "llm-large", "llm-small"], ["embed-small", "embed-large"])
+    counters = model_server.counters()
+    assert {model: counted["calls"] for model, counted in counters["by_model"].items()} == {
+        "llm-small": 1,
+        "llm-large": 1,
+        "embed-small": 1,
+        "embed-large": 1,
+    }
+    assert counters["tokens_out"] <= 2 * 16
+
+
+def test_every_model_that_does_not_answer_is_named_at_once(model_server, relay, no_environment):
+    nobody = f"http://127.0.0.1:{free_port()}/v1"
+    settings = endpoint_settings(
+        model_server,
+        relay,
+        DREAM_ENDPOINT_LOCKED_BASE_URL=model_server.base_url,
+        DREAM_ENDPOINT_LOCKED_API_KEY=WRONG_KEY,
+        DREAM_ENDPOINT_GONE_BASE_URL=nobody,
+    )
+    llms = ["llm-large", "gpt-9", "judge@locked", "any@gone", "any@nowhere"]
+    with gateway_client.opened(settings), pytest.raises(ServiceError) as caught:
+        check_models(llms, ["embed-small", "gpt-9"])
+    headline, *lines = str(caught.value).splitlines()
+    assert headline == "5 model(s) do not answer:"
+    offered = "offers: embed-large, embed-small, judge, llm-large, llm-small"
+    for line, parts in zip(
+        lines,
+        [
+            ("gpt-9: ", "has no model 'gpt-9'", offered),
+            ("judge@locked: ", "refuses the key", "DREAM_ENDPOINT_LOCKED_API_KEY"),
+            ("any@gone: ", "cannot be reached", nobody),
+            ("any@nowhere: ", "DREAM_ENDPOINT_NOWHERE_BASE_URL"),
+            ("gpt-9: ", "has no model 'gpt-9'", offered),
+        ],
+        strict=True,
+    ):
+        assert all(part in line for part in parts), line
+    assert KEY not in str(caught.value)
+    assert WRONG_KEY not in str(caught.value)
+
+
+def test_mistakes_in_identifiers_are_found_without_a_call(model_server, relay):
+    settings = endpoint_settings(model_server, relay)
+    assert check_identifiers(["llm-large", "any@relay", "offline/judge"], settings) == []
+    without_default = Settings.from_environment({"DREAM_ENDPOINT_LAB_BASE_URL": "http://lab/v1"})
+    problems = check_identifiers(["gpt-4o", "m@lab", "m@elsewhere", "@lab", "gpt-4o"], without_default)
+    assert len(problems) == 3
+    assert "OPENAI_API_KEY" in problems[0]
+    assert "known: lab, offline. Set DREAM_ENDPOINT_ELSEWHERE_BASE_URL" in problems[1]
+    assert "names no model" in problems[2]
+    assert model_server.counters()["calls"] == 0
+
+
+def test_records_say_where_the_models_were(door, model_server, relay):
+    assert endpoint_urls(["llm-large", "x@relay"]) == {"llm-large": model_server.base_url, "x@relay": relay.base_url}

@@ -1,0 +1,131 @@
+"""The pace of an endpoint, on a clock of the test's own."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from dream.models.rate_limiter import Limiter, seconds_of
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_at_once_than_allowed():
+    limiter, started = Limiter(max_concurrency=3), []
+
+    async def work(number: int) -> None:
+        await limiter.acquire("t")
+        started.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(5)]
+    await settle()
+    assert started == [0, 1, 2]
+    limiter.release()
+    await settle()
+    assert started == [0, 1, 2, 3]
+    limiter.release()
+    await asyncio.gather(*tasks)
+
+
+async def test_trials_take_turns():
+    limiter, order = Limiter(max_concurrency=1), []
+
+    async def work(trial: str) -> None:
+        await limiter.acquire(trial)
+        order.append(trial)
+        await asyncio.sleep(0)
+        limiter.release()
+
+    await asyncio.gather(*(work(trial) for trial in ["big"] * 8 + ["small"] * 2))
+    assert Counter(order) == {"big": 8, "small": 2}
+    assert order.index("small") <= 2
+    assert order[:5].count("small") == 2
+
+
+async def test_one_that_gives_up_waiting_leaves_its_place():
+    limiter = Limiter(max_concurrency=1)
+    await limiter.acquire()
+    waiting = asyncio.create_task(limiter.acquire())
+    await settle()
+    waiting.cancel()
+    limiter.release()
+    await asyncio.wait_for(limiter.acquire(), 1)
+
+
+async def simulate(
+    limiter_options: dict, allowed_a_second: float, seconds: float, retry_after: float | None, closed: float = 0.0
+):
+    """A server with a bucket of one request, and clients that always have something to ask; time is simulated.
+
+    It refuses everything in the first `closed` seconds.
+    """
+    now = [0.0]
+    limiter = Limiter(max_concurrency=64, clock=lambda: now[0], **limiter_options)
+    next_free, answered, refused = 0.0, 0, 0
+    while now[0] < seconds:
+        now[0] += 0.005
+        permission = asyncio.create_task(limiter.acquire("t"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if permission.done():
+            if now[0] >= max(next_free, closed):
+                next_free = max(next_free, now[0] - 1 / allowed_a_second) + 1 / allowed_a_second
+                answered += 1
+                limiter.succeeded()
+            else:
+                refused += 1
+                limiter.refused(retry_after)
+            limiter.release()
+        else:
+            permission.cancel()
+            await asyncio.sleep(0)
+    return answered, refused
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.12])
+async def test_a_limit_that_nobody_tells_is_learned_and_used(retry_after):
+    answered, refused = await simulate({}, 500 / 60, 120, retry_after)
+    assert answered > 0.9 * 120 * 500 / 60
+    assert refused < 0.35 * answered
+
+
+@pytest.mark.parametrize("closed", [0.5, 10.0])
+async def test_a_bad_start_is_made_up_for(closed):
+    answered, _ = await simulate({}, 500 / 60, closed + 30, None, closed)
+    assert answered > 0.7 * 30 * 500 / 60
+
+
+async def test_a_limit_that_is_told_is_kept():
+    answered, refused = await simulate({"requests_per_minute": 480}, 500 / 60, 30, None)
+    assert answered > 0.95 * 30 * 8
+    assert refused < 5
+
+
+async def test_tokens_a_minute_are_kept():
+    now = [0.0]
+    limiter = Limiter(tokens_per_minute=6000, clock=lambda: now[0])
+    await limiter.acquire(tokens=300)
+    second = asyncio.create_task(limiter.acquire(tokens=1))
+    await settle()
+    assert not second.done()
+    now[0] = 3.0
+    await asyncio.wait_for(second, 10)
+
+
+async def test_the_endpoints_own_word_pauses():
+    now = [0.0]
+    limiter = Limiter(clock=lambda: now[0])
+    limiter.succeeded({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20ms"})
+    waiting = asyncio.create_task(limiter.acquire())
+    await settle()
+    assert not waiting.done()
+    now[0] = 0.03
+    await asyncio.wait_for(waiting, 10)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("6m0s", 360), ("1.5s", 1.5), ("20ms", 0.02), ("", None), ("3x", None)])
+def test_durations(text, seconds):
+    assert seconds_of(text) == seconds

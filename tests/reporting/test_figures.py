@@ -1,0 +1,141 @@
+"""Pictures: what they hold, that they stay legible with many trials, and that they can be written without a browser."""
+
+import socket
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+from simulated import experiment, grid, mixed
+
+from dream.comparison.comparison import compare
+from dream.errors import ConfigurationError
+from dream.records import ExperimentResult, TrialResult
+from dream.reporting.figure_style import NAMES_UP_TO
+from dream.reporting.figures import all_figures, forest, heat_map, main_effects, parallel_coordinates, pareto
+from dream.reporting.static_figures import save_static
+
+NAMES = ("forest", "pareto", "heat_map", "main_effects", "parallel_coordinates")
+
+
+def outcome(n_trials: int, priced: bool = True, offline: bool = False) -> ExperimentResult:
+    random = numpy.random.default_rng(n_trials)
+    scores = {"score": mixed(random, 40, numpy.linspace(-1.5, 1, n_trials)), "other": random.random((40, n_trials))}
+    scores["score"][3, 1] = numpy.nan
+    made = experiment(scores, usd=list(random.uniform(0.0005, 0.02, n_trials)) if priced else None)
+    return ExperimentResult(made.name, {**made.manifest, "offline": offline}, made.results)
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[ExperimentResult, dict]:
+    made = outcome(12)
+    return made, all_figures(compare(made, "score"), made)
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[ExperimentResult, dict]:
+    made = outcome(60)
+    return made, all_figures(compare(made, "score"), made)
+
+
+def test_parallel_coordinates_draws_each_scored_trial_once():
+    values = numpy.tile([0.5, 0.6, numpy.nan], (4, 1))
+    made = experiment({"answer_correctness": values})
+    broken = TrialResult(grid(3)[2], error="gone")
+    figure = parallel_coordinates(
+        ExperimentResult("test", {**made.manifest, "offline": True}, (*made.results[:2], broken))
+    )
+    axes = {axis["label"]: list(axis["values"]) for axis in figure.data[0]["dimensions"]}
+    assert list(axes) == ["RAG method", "LLM", "embedding model", "answer correctness"]
+    assert axes["answer correctness"] == pytest.approx([0.6, 0.5])
+    assert "1 failed and left out" in figure.layout.title.text
+    assert "offline" in figure.layout.title.text
+
+
+def test_the_forest_marks_the_set_and_the_recommendation():
+    found = compare(outcome(12), "score")
+    traces = {trace.name: trace for trace in forest(found).data}
+    worse = [one for one in found.ranked if not one.in_set]
+    assert list(traces["recommended"].y) == [found.recommended.rank]
+    assert len(traces["cannot be told apart from the best"].y) == len(found.tie_set) - 1
+    assert list(traces["shown to be worse"].y) == [one.rank for one in worse]
+    last = worse[-1].difference
+    assert last and traces["shown to be worse"].x[-1] + traces["shown to be worse"].error_x.array[-1] == pytest.approx(
+        last.high
+    )
+    assert len({trace.marker.symbol for trace in traces.values()}) == 3  # not by colour alone
+
+
+def test_the_heat_map_holds_every_score_with_hard_questions_on_the_right():
+    found = compare(outcome(12), "score")
+    cells = numpy.asarray(heat_map(found).data[0].z, float)
+    assert cells.shape == (12, 40)
+    assert numpy.nansum(cells) == pytest.approx(numpy.nansum(found.scores.values))
+    assert numpy.isnan(cells).sum() == 1
+    means = numpy.nanmean(cells, axis=0)
+    assert (numpy.diff(means) <= 1e-12).all()
+
+
+def test_pareto_counts_usd_or_tokens_and_says_which():
+    priced, unpriced = compare(outcome(12), "score"), compare(outcome(12, priced=False), "score")
+    assert "USD for 1,000 questions" in pareto(priced).layout.xaxis.title.text
+    assert "tokens a question" in pareto(unpriced).layout.xaxis.title.text
+    front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the front"))
+    assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
+
+
+def test_main_effects_name_the_knob_that_matters():
+    values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
+    figure = main_effects(compare(experiment({"score": values}), "score"))
+    assert "which knob matters for score: RAG method" in figure.layout.title.text
+    assert len(figure.layout.yaxis.ticktext) == 3 + 2 + 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_titles_are_sentences_axes_have_units_and_many_trials_have_ranks(small, large, name: str):
+    for _, figures in (small, large):
+        assert figures[name].layout.title.text.startswith("simulated: ")
+    if name in ("forest", "heat_map"):
+        assert len(small[1][name].layout.yaxis.ticktext) == 12
+        assert large[1][name].layout.yaxis.ticktext is None and large[1][name].layout.height < 1000
+        assert NAMES_UP_TO < 60
+    if name in ("forest", "main_effects", "pareto"):
+        axis = small[1][name].layout.yaxis if name == "pareto" else small[1][name].layout.xaxis
+        assert "0 to 1" in axis.title.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_offline_scores_are_marked_on_every_picture(name: str):
+    made = outcome(4, offline=True)
+    assert "not how good an LLM is" in all_figures(compare(made, "score"), made)[name].layout.title.text.replace(
+        "<br><sub>", " "
+    ).replace("</sub>", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_is_written_without_browser_or_network(small, name: str, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(socket, "socket", None)
+    figure = small[1][name]
+    path = save_static(figure, tmp_path / f"{name}.png")
+    with Image.open(path) as picture:
+        assert picture.size == (1000, figure.layout.height)
+        assert len(set(picture.convert("L").resize((100, 50)).tobytes())) > 20  # something is drawn
+    first = save_static(figure, tmp_path / "one.svg").read_bytes()
+    assert first == save_static(figure, tmp_path / "two.svg").read_bytes()
+    assert b"<svg" in first[:1000]
+
+
+def test_other_formats_and_other_figures_are_refused(small, tmp_path: Path):
+    from plotly import graph_objects
+
+    with pytest.raises(ConfigurationError, match=r"ends in \.png or \.svg"):
+        save_static(small[1]["forest"], tmp_path / "forest.pdf")
+    with pytest.raises(ConfigurationError, match="'bar' trace has no static form"):
+        save_static(graph_objects.Figure(graph_objects.Bar(x=[1], y=[1])), tmp_path / "bar.png")
+
+
+def test_one_trial_and_identical_trials_can_be_drawn(tmp_path: Path):
+    for values in (numpy.full((5, 1), 0.5), numpy.full((5, 3), 0.5)):
+        made = experiment({"score": values})
+        for name, figure in all_figures(compare(made, "score"), made).items():
+            assert save_static(figure, tmp_path / f"{name}.png").stat().st_size > 1000

@@ -1,0 +1,437 @@
+"""What an MLflow server keeps of hand-made experiments: one true run a trial, evidence, traces, and no secret."""
+
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from lab import LAB_KEY, MlflowServer
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+from model_servers import free_port
+
+from dream.errors import ServiceError
+from dream.models.usage import Usage
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    GoldenQuestion,
+    Passage,
+    Score,
+    Trial,
+    TrialResult,
+    digest,
+)
+from dream.settings import Settings
+from dream.tracking.mlflow_traces import questions_traced
+from dream.tracking.tracker import Tracker, check_mlflow, track
+
+TRIALS = tuple(Trial("chunks_with_overlap", f"llm-{size}@x", "embed@x", {"top_k": 3}) for size in ("small", "large"))
+QUESTIONS = tuple(GoldenQuestion(f"q{i}", f"Where is number {i}?", f"place {i}", (), f"{i}.pdf") for i in range(3))
+METRICS = ("faithfulness", "answer_correctness")
+ASKED_AT = 1_790_000_000.0
+AT_BUDGET = "BudgetError: stopped at budget: 12 of 12 calls are spent. Nothing that was done is lost"
+
+
+def answer(question: GoldenQuestion) -> Answer:
+    passages = (
+        Passage(f"Number {question.id} is at a place.", question.source_file, "2", 0.75, 7),
+        Passage("Other text.", "other.pdf", "1", None, 2),
+    )
+    return Answer(question.id, f"At {question.ground_truth}.", passages, 1.5, 100, 10, None, 0.5, ASKED_AT)
+
+
+def scores(question: GoldenQuestion, correctness: float) -> tuple[Score, ...]:
+    correct = Score(question.id, "answer_correctness", correctness, "one of two statements", seconds=2.0)
+    return Score(question.id, "faithfulness", None, error="the judge's reply is no JSON", seconds=1.0), correct
+
+
+def finished(trial: Trial, correctness: float = 0.5, usd: float | None = 0.25) -> TrialResult:
+    evaluation = Evaluation(
+        tuple(map(answer, QUESTIONS)), tuple(one for question in QUESTIONS for one in scores(question, correctness))
+    )
+    meter = Usage("x", trial.llm_identifier, "answer", trial.id, 3, 1, 2, 0, 0, 300, 30, 200, 20, 1.0, usd, usd)
+    return TrialResult(trial, evaluation, 4.0, 20, (asdict(meter),))
+
+
+def experiment(name: str, results: Sequence[TrialResult], **manifest: object) -> ExperimentResult:
+    questions = [asdict(question) for question in QUESTIONS]
+    content = {
+        "name": name,
+        "offline": True,
+        "trials": [asdict(trial) for trial in TRIALS],
+        "metrics": [*METRICS],
+        "judge_llm": "judge@x",
+        "judge_embed_model": "embed@x",
+        "documents": {"uri": "s3://documents", "digest": "d" * 64},
+        "golden_dataset": {"uri": "s3://golden/golden.csv", "digest": digest(questions), "questions": questions},
+        "cluster": {"nodes": 1, "cpus": 2},
+        "versions": {"python": "3.11", "git_commit": None},
+        **manifest,
+    }
+    usage = tuple(row for result in results for row in result.usage)
+    return ExperimentResult(name, json.loads(json.dumps(content)), tuple(results), usage)
+
+
+class Kept:
+    """What the server has of one experiment."""
+
+    def __init__(self, server: MlflowServer, name: str) -> None:
+        self.client, self.name = MlflowClient(server.url), name
+        self.place = self.client.get_experiment_by_name("dream").experiment_id
+
+    def runs(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+        return list(self.client.search_runs([self.place], f"tags.`dream.experiments.run` = '{self.name}'", view))
+
+    @property
+    def parent(self) -> Run:
+        (parent,) = [run for run in self.runs() if "dream.trial_id" not in run.data.tags]
+        return parent
+
+    def child(self, trial: Trial) -> Run:
+        (child,) = [run for run in self.runs() if run.data.tags.get("dream.trial_id") == trial.id]
+        assert child.data.tags["mlflow.parentRunId"] == self.parent.info.run_id
+        return child
+
+    def table(self, run: Run, path: str) -> list[dict]:
+        file = Path(self.client.download_artifacts(run.info.run_id, path))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        assert {"path": path, "type": "table"} in json.loads(run.data.tags["mlflow.loggedArtifacts"])
+        return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+
+    def traces(self, run: Run) -> list:
+        of_run = f"metadata.`mlflow.sourceRun` = '{run.info.run_id}'"
+        return list(self.client.search_traces(locations=[self.place], filter_string=of_run))
+
+    def everything(self) -> list:
+        """All that could change: runs, their values with histories, files, traces with their assessments."""
+        seen = []
+        for run in sorted(self.runs(ViewType.ALL), key=lambda run: run.info.run_id):
+            histories = [self.client.get_metric_history(run.info.run_id, name) for name in sorted(run.data.metrics)]
+            traces = sorted((trace.info.trace_id, len(trace.info.assessments)) for trace in self.traces(run))
+            files = sorted((file.path, file.file_size) for file in self.client.list_artifacts(run.info.run_id))
+            seen.append([run.to_dictionary(), [[one.to_dictionary() for one in h] for h in histories], files, traces])
+        return seen
+
+
+@pytest.fixture
+def settings(home: Settings, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Those of a user of the server; however busy this machine is, a wait for it is not told."""
+    monkeypatch.setattr("dream.tracking.tracker.SILENT_SECONDS", 60)
+    return replace(home, mlflow_tracking_uri=mlflow_server.url)
+
+
+def run_through(settings: Settings, outcome: ExperimentResult, new: Sequence[TrialResult]) -> list[str]:
+    """As an experiment does it: the new results one by one, then the whole."""
+    lines: list[str] = []
+    tracker = Tracker(settings, outcome.manifest, lines.append)
+    for result in new:
+        tracker.log_trial(result)
+    tracker.finish(outcome)
+    return lines
+
+
+def test_logging_the_same_results_again_changes_nothing(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("same", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)])
+    assert run_through(settings, outcome, outcome.results) == []
+    kept = Kept(mlflow_server, "same")
+    before = kept.everything()
+    assert len(before) == 3
+    assert all(run.info.status == "FINISHED" for run in kept.runs())
+    assert track(outcome, settings) == kept.parent.info.run_id
+    assert kept.everything() == before
+
+
+def test_a_failed_trial_that_finishes_later_has_one_run_that_says_so(settings: Settings, mlflow_server: MlflowServer):
+    broken = TrialResult(TRIALS[1], error="ServiceError: 401")
+    first = experiment("mended", [finished(TRIALS[0]), broken])
+    run_through(settings, first, first.results)
+    kept = Kept(mlflow_server, "mended")
+    failed, whole = kept.child(TRIALS[1]), kept.child(TRIALS[0])
+    assert (failed.info.status, failed.data.tags["dream.error"]) == ("FAILED", "ServiceError: 401")
+    assert kept.parent.info.status == "FINISHED"
+    assert kept.parent.data.metrics["trials_failed"] == 1
+    second = experiment("mended", [first.results[0], finished(TRIALS[1])])
+    run_through(settings, second, second.results[1:])
+    mended = kept.child(TRIALS[1])
+    assert mended.info.status == "FINISHED"
+    assert "dream.error" not in mended.data.tags
+    assert mended.info.run_id != failed.info.run_id
+    assert kept.child(TRIALS[0]).info.run_id == whole.info.run_id
+    assert [run.info.run_id for run in kept.runs(ViewType.DELETED_ONLY)] == [failed.info.run_id]
+    assert kept.parent.data.metrics["trials_failed"] == 0
+    assert [row["error"] for row in kept.table(kept.parent, "results.json")] == [None, None]
+    assert len(kept.table(mended, "questions.json")) == 3
+
+
+def test_stopped_at_the_budget_is_killed_then_running_then_finished(settings: Settings, mlflow_server: MlflowServer):
+    first = experiment("budget", [finished(TRIALS[0]), TrialResult(TRIALS[1], error=AT_BUDGET)])
+    run_through(settings, first, first.results)
+    kept = Kept(mlflow_server, "budget")
+    parent = kept.parent.info.run_id
+    assert kept.parent.info.status == "KILLED"
+    assert kept.child(TRIALS[1]).info.status == "KILLED"
+    assert "**Not finished:** BudgetError: stopped at budget" in kept.parent.data.tags["mlflow.note.content"]
+    tracker = Tracker(settings, first.manifest, print)
+    give_up = time.monotonic() + 30
+    while kept.parent.info.status != "RUNNING":
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    second = experiment("budget", [first.results[0], finished(TRIALS[1])])
+    tracker.log_trial(second.results[1])
+    tracker.finish(second)
+    assert (kept.parent.info.run_id, kept.parent.info.status) == (parent, "FINISHED")
+    assert {kept.child(trial).info.status for trial in TRIALS} == {"FINISHED"}
+    assert len(kept.table(kept.parent, "results.json")) == 2
+    assert "Not finished" not in kept.parent.data.tags["mlflow.note.content"]
+
+
+def test_what_a_killed_driver_left_running_is_replaced(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("left", [finished(TRIALS[0]), finished(TRIALS[1])])
+    Tracker(settings, outcome.manifest, print)
+    give_up = time.monotonic() + 30
+    while not (kept := Kept(mlflow_server, "left")).runs():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    tags = {"dream.experiment": "left", "dream.run": "trial", "dream.trial_id": TRIALS[0].id}
+    left = kept.client.create_run(kept.place, tags={**tags, "mlflow.parentRunId": kept.parent.info.run_id})
+    track(outcome, settings)
+    assert kept.child(TRIALS[0]).info.run_id != left.info.run_id
+    assert {run.info.status for run in kept.runs()} == {"FINISHED"}
+    assert len(kept.runs()) == 3
+
+
+def test_no_result_at_all_is_failed_and_the_note_says_why(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("nothing", [TrialResult(trial, error="ServiceError: 401") for trial in TRIALS])
+    assert run_through(settings, outcome, outcome.results) == []
+    parent = Kept(mlflow_server, "nothing").parent
+    assert parent.info.status == "FAILED"
+    note = parent.data.tags["mlflow.note.content"]
+    assert "**No recommendation:** DataError: no trial of 'nothing' has a score on answer_correctness" in note
+    assert f"- {TRIALS[0].name}: ServiceError: 401" in note
+    assert "dream.recommended" not in parent.data.tags
+
+
+def test_a_trial_that_is_gone_from_storage_is_told_from_a_failed_one(settings: Settings, mlflow_server: MlflowServer):
+    missing = TrialResult(TRIALS[1], error="not finished: the experiment stopped before this trial")
+    track(experiment("away", [finished(TRIALS[0]), missing]), settings)
+    kept = Kept(mlflow_server, "away")
+    assert (kept.parent.info.status, kept.child(TRIALS[1]).info.status) == ("KILLED", "KILLED")
+
+
+def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflow_server: MlflowServer):
+    row = {"model": "llm-small@x", "stage": "answer", "calls": 5, "usd": None}
+    outcome = experiment("choice", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)], plan={"calls": [row]})
+    outcome = replace(outcome, baselines=(finished(Trial("closed_book", "llm-small@x", ""), 0.125),))
+    track(outcome, settings)
+    kept = Kept(mlflow_server, "choice")
+    parent = kept.parent
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith("**Offline models: this shows how DREAM works")
+    recommended = parent.data.tags["dream.recommended"]
+    run_ids = {trial.name: kept.child(trial).info.run_id for trial in TRIALS}
+    assert f"### Recommended: [{recommended}](#/experiments/{kept.place}/runs/{run_ids[recommended]})" in note
+    assert all(run_id in note.split("#/compare-runs?")[1].split(")")[0] for run_id in run_ids.values())
+    assert parent.data.metrics["best/answer_correctness"] == 0.75
+    assert parent.data.metrics["cost/usd"] == 0.5
+    assert [one["answer_correctness"] for one in kept.table(parent, "leaderboard.json")] == [0.75, 0.25]
+    assert [one["LLM"] for one in kept.table(parent, "leaderboard.json")] == ["llm-large@x", "llm-small@x"]
+    assert [one["answer_correctness"] for one in kept.table(parent, "baselines.json")] == [0.125]
+    assert [(one["calls"], one["usd"]) for one in kept.table(parent, "usage.json")] == [(3, 0.25), (3, 0.25)]
+    (planned, *_) = kept.table(parent, "plan_against_actual.json")
+    assert (planned["planned calls"], planned["planned USD"]) == (5, None)
+    pictures = {file.path for file in kept.client.list_artifacts(parent.info.run_id, "plots")}
+    names = ("forest", "heat_map", "main_effects", "parallel_coordinates", "pareto")
+    assert pictures == {f"plots/{name}.png" for name in names}
+    picture = Path(kept.client.download_artifacts(parent.info.run_id, "plots/forest.png")).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_a_child_has_knobs_numbers_with_counts_and_every_question(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("child", [finished(TRIALS[0]), finished(TRIALS[1], usd=None)])
+    track(outcome, settings)
+    kept = Kept(mlflow_server, "child")
+    child = kept.child(TRIALS[0])
+    assert child.data.params == {
+        "query_engine_identifier": "chunks_with_overlap",
+        "llm_identifier": "llm-small@x",
+        "embed_model_identifier": "embed@x",
+        "rag/top_k": "3",
+    }
+    assert child.data.metrics == {
+        "answer_correctness": 0.5, "latency_seconds": 1.5, "context_tokens": 9, "tokens_a_question": 110,
+        "usd_a_question": pytest.approx(0.25 / 3), "scored/faithfulness": 0, "scored/answer_correctness": 3,
+        "questions/asked": 3, "questions/unanswered": 0, "questions/judgements_failed": 3, "cost/model_calls": 3,
+        "cost/cached_calls": 1, "cost/tokens": 330, "cost/usd": 0.25, "trial/seconds": 4, "trial/nodes": 20,
+        "trial/passages": 2,
+    }  # fmt: skip
+    assert not {name for name in kept.child(TRIALS[1]).data.metrics if "usd" in name}
+    assert "cost/usd" not in kept.parent.data.metrics
+    row = kept.table(child, "questions.json")[1]
+    assert row == {
+        "question_id": "q1", "question": "Where is number 1?", "answer": "At place 1.", "ground_truth": "place 1",
+        "faithfulness": None, "answer_correctness": 0.5, "error": None,
+        "contexts": ["Number q1 is at a place.", "Other text."],
+        "context_sources": ["1.pdf#page=2", "other.pdf#page=1"], "context_tokens": 9, "latency_seconds": 1.5,
+        "retrieval_seconds": 0.5, "prompt_tokens": 100, "completion_tokens": 10,
+        "faithfulness_error": "the judge's reply is no JSON", "answer_correctness_reason": "one of two statements",
+    }  # fmt: skip
+    (dataset,) = child.inputs.dataset_inputs
+    assert json.loads(dataset.dataset.source)["uri"] == "s3://golden/golden.csv"
+
+
+def test_a_trace_shows_retrieval_generation_and_judging_as_they_were_timed(settings, mlflow_server: MlflowServer):
+    track(experiment("traced", [finished(TRIALS[0]), finished(TRIALS[1])]), settings)
+    kept = Kept(mlflow_server, "traced")
+    traces = {trace.info.tags["dream.question_id"]: trace for trace in kept.traces(kept.child(TRIALS[0]))}
+    assert sorted(traces) == ["q0", "q1", "q2"]
+    trace = traces["q1"]
+    spans = {span.name: span for span in trace.data.spans}
+    names = {span.span_id: span.name for span in trace.data.spans}
+    shape = {
+        name: (span.span_type, names.get(span.parent_id), times(span)) for name, span in spans.items()
+    }  # fmt: skip
+    assert shape == {
+        "chunks_with_overlap": ("CHAIN", None, (0.0, 3.5)),
+        "retrieve": ("RETRIEVER", "chunks_with_overlap", (0.0, 0.5)),
+        "generate": ("LLM", "chunks_with_overlap", (0.5, 1.5)),
+        "judge": ("EVALUATOR", "chunks_with_overlap", (1.5, 3.5)),
+        "faithfulness": ("EVALUATOR", "judge", (1.5, 2.5)),
+        "answer_correctness": ("EVALUATOR", "judge", (1.5, 3.5)),
+    }
+    assert spans["chunks_with_overlap"].inputs == {"question": "Where is number 1?"}
+    assert spans["chunks_with_overlap"].outputs == spans["generate"].outputs == "At place 1."
+    document = spans["retrieve"].outputs[0]
+    assert document["page_content"] == "Number q1 is at a place."
+    assert document["metadata"] == {"doc_uri": "1.pdf#page=2", "tokens": 7, "score": 0.75}
+    assert spans["generate"].attributes["mlflow.llm.model"] == "llm-small@x"
+    assert (spans["faithfulness"].status.status_code.value, spans["judge"].status.status_code.value) == ("ERROR", "OK")
+    assert (trace.info.request_time, trace.info.execution_duration) == (ASKED_AT * 1000, 1500)
+    assert trace.info.token_usage == {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+
+
+def times(span) -> tuple[float, float]:
+    return round(span.start_time_ns / 1e9 - ASKED_AT, 3), round(span.end_time_ns / 1e9 - ASKED_AT, 3)
+
+
+def test_scores_and_ground_truth_are_assessments_of_the_trace(settings: Settings, mlflow_server: MlflowServer):
+    track(experiment("assessed", [finished(TRIALS[0]), finished(TRIALS[1])]), settings)
+    kept = Kept(mlflow_server, "assessed")
+    for trace in kept.traces(kept.child(TRIALS[0])):
+        found = {one.name: one for one in trace.info.assessments}
+        assert len(found) == len(trace.info.assessments) == 3
+        correct, failed = found["answer_correctness"], found["faithfulness"]
+        assert (correct.value, correct.rationale) == (0.5, "one of two statements")
+        assert (correct.source.source_type, correct.source.source_id) == ("LLM_JUDGE", "judge@x")
+        assert (failed.value, failed.error.error_message) == (None, "the judge's reply is no JSON")
+        assert found["expected_response"].value == f"place {trace.info.tags['dream.question_id'][1:]}"
+        assert found["expected_response"].source.source_type == "HUMAN"
+
+
+def test_what_was_not_measured_is_not_invented(settings: Settings, mlflow_server: MlflowServer):
+    old = finished(TRIALS[0])
+    answers = [replace(one, retrieval_seconds=None, started_at=None) for one in old.evaluation.answers]
+    answers[2] = Answer("q2", None, latency_seconds=0.25, error="ServiceError: 500")
+    judged = tuple(replace(one, seconds=None) for one in old.evaluation.scores)
+    before = time.time()
+    track(experiment("old", [replace(old, evaluation=Evaluation(tuple(answers), judged))]), settings)
+    kept = Kept(mlflow_server, "old")
+    traces = {trace.info.tags["dream.question_id"]: trace for trace in kept.traces(kept.child(TRIALS[0]))}
+    spans = {span.name: span for span in traces["q0"].data.spans}
+    assert spans["chunks_with_overlap"].attributes["started"] == "not measured"
+    assert traces["q0"].info.request_time >= int(before * 1000)
+    for name in ("retrieve", "generate", "answer_correctness"):
+        assert spans[name].attributes["duration"] == "not measured"
+        assert spans[name].start_time_ns == spans[name].end_time_ns
+    (failed,) = traces["q2"].data.spans
+    assert (failed.status.status_code.value, failed.status.description) == ("ERROR", "ServiceError: 500")
+    assert traces["q2"].info.state == "ERROR"
+
+
+def test_the_number_of_traces_is_the_users(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("few", [finished(TRIALS[0]), finished(TRIALS[1])])
+    none = run_through(replace(settings, mlflow_traces="0"), outcome, outcome.results)
+    kept = Kept(mlflow_server, "few")
+    child = kept.child(TRIALS[0])
+    assert none == ["  MLflow gets traces of 0 of 3 questions a trial (DREAM_MLFLOW_TRACES=all: of all)"]
+    assert kept.traces(child) == []
+    track(outcome, replace(settings, mlflow_traces="2"))
+    assert sorted(trace.info.tags["dream.question_id"] for trace in kept.traces(child)) == ["q0", "q1"]
+    track(outcome, replace(settings, mlflow_traces="all"))
+    assert len(kept.traces(child)) == 3
+    assert kept.child(TRIALS[0]).info.run_id == child.info.run_id
+
+
+def test_by_default_an_experiment_has_at_most_2000_traces():
+    assert questions_traced("auto", 12, 50) == 50
+    assert 200 * questions_traced("auto", 200, 500) <= 2000
+    assert questions_traced("auto", 3000, 5) == 0
+
+
+def test_traces_of_a_replaced_run_go_with_it(settings: Settings, mlflow_server: MlflowServer):
+    outcome = experiment("replaced", [finished(TRIALS[0]), finished(TRIALS[1])])
+    track(outcome, settings)
+    kept = Kept(mlflow_server, "replaced")
+    old = kept.child(TRIALS[0])
+    again = experiment("replaced", [finished(TRIALS[0], 0.75), outcome.results[1]])
+    track(again, settings)
+    assert kept.traces(old) == []
+    assert len(kept.traces(kept.child(TRIALS[0]))) == 3
+    assert [row["answer_correctness"] for row in kept.table(kept.parent, "results.json")] == [0.75, 0.5]
+
+
+def test_no_secret_reaches_the_server(settings: Settings, mlflow_server: MlflowServer):
+    environment = {
+        "DREAM_HOME": settings.home,
+        "DREAM_ENDPOINT_X_BASE_URL": "http://models.example/v1",
+        "DREAM_ENDPOINT_X_API_KEY": LAB_KEY,
+        "MLFLOW_TRACKING_URI": mlflow_server.url.replace("://", "://dream:a-database-password@"),
+    }
+    with_secrets = Settings.from_environment(environment)
+    talkative = finished(TRIALS[0])
+    answers = (replace(talkative.evaluation.answers[0], text=None, error=f"refused {LAB_KEY}"),)
+    rows = (replace(talkative.evaluation.scores[0], error=f"401 {LAB_KEY}"),)
+    partly = replace(talkative, evaluation=Evaluation(answers, rows))
+    outcome = experiment("secret", [partly, TrialResult(TRIALS[1], error=f"AuthenticationError: {LAB_KEY}")])
+    assert run_through(with_secrets, outcome, outcome.results) == []
+    files = [path for path in mlflow_server.folder.rglob("*") if path.is_file()]
+    contents = {str(path): path.read_bytes() for path in files}
+    assert any(b"AuthenticationError: ***" in content for content in contents.values())
+    for secret in (LAB_KEY, "a-database-password"):
+        assert [path for path, content in contents.items() if secret.encode() in content] == []
+
+
+def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    settings = replace(home, mlflow_tracking_uri=f"http://dream:a-password@127.0.0.1:{free_port()}")
+    outcome = experiment("alone", [finished(TRIALS[0]), finished(TRIALS[1])])
+    lines = run_through(settings, outcome, outcome.results)
+    assert sum("did not take the results" in line for line in lines) == 2  # while it ran, and at the end
+    assert lines[-1].endswith("dream track alone")
+    assert "a-password" not in " ".join(lines)
+    for use in (lambda: track(outcome, settings), lambda: check_mlflow(settings)):
+        with pytest.raises(ServiceError, match="does not answer") as caught:
+            use()
+        assert "a-password" not in str(caught.value)
+
+
+def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setattr("dream.tracking.tracker.SILENT_SECONDS", 0.5)
+    outcome = experiment("mute", [finished(TRIALS[0]), finished(TRIALS[1])])
+    lines: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = replace(home, mlflow_tracking_uri=f"http://127.0.0.1:{mute.getsockname()[1]}")
+        started = time.monotonic()
+        tracker = Tracker(settings, outcome.manifest, lines.append)
+        for result in outcome.results:
+            tracker.log_trial(result)
+        assert time.monotonic() - started < 2  # what a single unanswered request takes
+        tracker.finish(outcome)
+    assert lines[0] == "  all trials are in storage; waiting for MLflow to take the last ones"
+    assert lines[-1].endswith("dream track mute")
