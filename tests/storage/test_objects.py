@@ -436,9 +436,9 @@ def test_a_writer_that_is_killed_leaves_the_old_content_and_nothing_to_list(tmp_
     storage = open_storage(str(tmp_path), NOWHERE)
     storage.write_text("a", "old")
     program = (
-        "import sys, pathlib; from dream import files\n"
+        "import sys, pathlib; from dream.storage import local_files\n"
         "def content():\n    yield b'half'; print('half is written', flush=True); sys.stdin.read()\n"
-        "files.write(pathlib.Path(sys.argv[1]), content())"
+        "local_files.write(pathlib.Path(sys.argv[1]), content())"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "a")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
