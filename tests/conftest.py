@@ -34,9 +34,48 @@ from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 if TYPE_CHECKING:
+    from browser import Tab
     from llama_index.core import Document, VectorStoreIndex
 
 READY_SECONDS = 30
+# The services that tests need, by the fixtures that start them. Each becomes a marker of every test that uses one of
+# these fixtures, also through another fixture or as a parameter of its name. `make test-fast` leaves them all out.
+SERVICES = {
+    "ray": {"ray_cluster", "ray_by_itself"},
+    "mlflow": {"_starting_mlflow"},
+    "s3": {"moto", "minio"},
+    "browser": {"chromium"},
+    "api_server": {"api"},
+}
+# Tests of these share servers that exist once: under pytest-xdist they all run in one worker, one after another.
+ONE_WORKER = {"ray", "mlflow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the services that they need, and keep the tests of a file in one worker."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
+        needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
+        for name in needed:
+            item.add_marker(name)
+        item.add_marker(pytest.mark.xdist_group("services" if needed & ONE_WORKER else item.path.stem))
+
+
+@pytest.fixture
+def ray_by_itself() -> None:
+    """For a test whose own program starts a Ray on this machine."""
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator["Tab"]:
+    """A page in a headless Chromium."""
+    import browser
+
+    if browser.CHROMIUM is None and not browser.MUST_BE_THERE:
+        pytest.skip("no Chromium: apt-get install chromium")
+    with browser.browser(tmp_path / "chromium") as tab:
+        yield tab
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def test_ray_client_connects_and_leaves_an_existing_connection_open(ray_cluster:
     assert not ray.is_initialized()
 
 
-def test_a_local_ray_is_started_and_stopped():
+def test_a_local_ray_is_started_and_stopped(ray_by_itself: None):
     program = (
         "from dream import cluster\n"
         "from dream.settings import Settings\n"

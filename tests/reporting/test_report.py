@@ -6,9 +6,9 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
-import browser
 import numpy
 import pytest
+from browser import Tab
 from simulated import experiment, grid, mixed
 
 from dream.cli.main import main
@@ -351,29 +351,26 @@ def store(outcome: ExperimentResult, home: Path, monkeypatch: pytest.MonkeyPatch
         save_result(storage, outcome.name, result)
 
 
-@pytest.mark.skipif(
-    browser.CHROMIUM is None and not browser.MUST_BE_THERE, reason="no Chromium: apt-get install chromium"
-)
-def test_a_browser_shows_it_without_complaint_at_any_width(tmp_path: Path):
+def test_a_browser_shows_it_without_complaint_at_any_width(chromium: Tab, tmp_path: Path):
     pages = {"few": report_html(made()), "many": report_html(made(n_trials=200, n_questions=50))}
     pages["evil"] = report_html(ExperimentResult(EVIL, *_rest(made())))
     pages["failed"] = failure_html(made(), "x" * 500)
-    with browser.browser(tmp_path / "chromium") as tab:
-        for name, html in pages.items():
-            path = tmp_path / f"{name}.html"
-            path.write_text(html, encoding="utf-8")
-            for width in (390, 1280):
-                tab.open(path, width)
-                assert tab.complaints() == [], (name, width)
-                assert tab.loaded() == [path.resolve().as_uri()]
-                assert tab.value("document.documentElement.scrollWidth <= window.innerWidth"), (name, width)
-                drawn = tab.value("document.querySelectorAll('.drawn .main-svg').length > 0")
-                assert drawn == (name != "failed")
-                assert tab.value("document.title") != "taken over"
-        tab.open(tmp_path / "few.html", 1280, scripts=False)
-        root = tab.call("DOM.getDocument")["root"]["nodeId"]
-        found = tab.call("DOM.querySelectorAll", nodeId=root, selector="noscript svg")
-        assert len(found["nodeIds"]) == 5  # without scripts the static drawings stand in
+    tab = chromium
+    for name, html in pages.items():
+        path = tmp_path / f"{name}.html"
+        path.write_text(html, encoding="utf-8")
+        for width in (390, 1280):
+            tab.open(path, width)
+            assert tab.complaints() == [], (name, width)
+            assert tab.loaded() == [path.resolve().as_uri()]
+            assert tab.value("document.documentElement.scrollWidth <= window.innerWidth"), (name, width)
+            drawn = tab.value("document.querySelectorAll('.drawn .main-svg').length > 0")
+            assert drawn == (name != "failed")
+            assert tab.value("document.title") != "taken over"
+    tab.open(tmp_path / "few.html", 1280, scripts=False)
+    root = tab.call("DOM.getDocument")["root"]["nodeId"]
+    found = tab.call("DOM.querySelectorAll", nodeId=root, selector="noscript svg")
+    assert len(found["nodeIds"]) == 5  # without scripts the static drawings stand in
 
 
 def _rest(outcome: ExperimentResult) -> tuple:
