@@ -276,7 +276,7 @@ def test_power_and_effects_come_with_every_comparison():
     values = mixed(numpy.random.default_rng(4), 80, numpy.linspace(0, 0.4, 12))
     found = compare(simulated_experiment({"m": values}), "m")
     assert found.power and found.power.n_questions == 80 and 0 < found.power.level < 0.05
-    assert {one.knob for one in found.effects.knobs} == {"RAG method", "LLM", "embedding model"}
+    assert {one.factor for one in found.effects.factors} == {"RAG method", "LLM", "embedding model"}
     assert len(found.effects.interactions) == 3
 
 

@@ -65,7 +65,7 @@ def test_trials_of_one_method_should_read_as_many_passages():
     assert "passages a question" in found.warnings[0] and "50% more" in found.warnings[0]
 
 
-def test_identical_output_and_a_knob_without_effect_are_told():
+def test_identical_output_and_a_factor_without_effect_are_told():
     found = arms(
         result("a", "x", TWO, ["1", "2"]),
         result("a", "y", TWO, ["1", "2"]),

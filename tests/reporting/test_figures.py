@@ -87,7 +87,7 @@ def test_pareto_counts_usd_or_tokens_and_says_which():
 def test_main_effects_name_the_knob_that_matters():
     values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
     figure = main_effects(compare(experiment({"score": values}), "score"))
-    assert "which knob matters for score: RAG method" in figure.layout.title.text
+    assert "which factor matters for score: RAG method" in figure.layout.title.text
     assert len(figure.layout.yaxis.ticktext) == 3 + 2 + 2
 
 

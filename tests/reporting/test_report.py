@@ -23,7 +23,7 @@ from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
-IDS = ["recommendation", "standings", "knobs", "power", "arms", "pictures", "worst", "failures", "run", "cost"]
+IDS = ["recommendation", "standings", "factors", "power", "arms", "pictures", "worst", "failures", "run", "cost"]
 METER = {"calls": 100, "cached": 40, "sent": 63, "retried": 3, "failed": 2, "prompt_tokens": 12_000}
 METER |= {"completion_tokens": 345, "paid_prompt_tokens": 1, "paid_completion_tokens": 1, "seconds": 1.0}
 
@@ -276,7 +276,7 @@ def test_without_answer_correctness_the_first_metric_ranks():
 def test_one_trial_has_a_report():
     text = plain_text(report_html(made(n_trials=1)))
     assert "the only trial that could be ranked" in text
-    assert "No knob has more than one choice" in text
+    assert "No factor has more than one choice" in text
     assert "Not known: it takes two ranked trials" in text
 
 

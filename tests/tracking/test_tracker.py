@@ -251,7 +251,7 @@ def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflo
     assert picture.startswith(b"\x89PNG")
 
 
-def test_a_child_has_knobs_numbers_with_counts_and_every_question(settings: Settings, mlflow_server: MlflowServer):
+def test_a_child_has_factors_numbers_with_counts_and_every_question(settings: Settings, mlflow_server: MlflowServer):
     outcome = experiment("child", [finished(TRIALS[0]), finished(TRIALS[1], usd=None)])
     track(outcome, settings)
     kept = Kept(mlflow_server, "child")
