@@ -125,7 +125,7 @@ def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
 
 @lru_cache(maxsize=4)
 def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
-    """The number of draws of each cluster in each bootstrap replicate: a row a replicate, always the same for a seed."""
+    """The draws of each cluster in each bootstrap replicate: a row a replicate, always the same for a seed."""
     random = numpy.random.default_rng(seed)
     drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
     drawn.setflags(write=False)  # the cache returns the same array to every caller

@@ -108,11 +108,12 @@ def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
 
 
 def _question_problems(first: GoldenDataset, second: GoldenDataset) -> list[str]:
-    mine, theirs = ({question.id for question in golden.questions} for golden in (first, second))
+    mine, theirs = ({question.id: question for question in golden.questions} for golden in (first, second))
     remedy = "run one of them again with the other's golden dataset (`dream run --golden NAME`)"
+    if mine.keys() != theirs.keys():
+        both, one = len(mine.keys() & theirs.keys()), len(mine.keys() ^ theirs.keys())
+        return [f"{both} questions are in both, {one} in only one: {remedy}"]
     if mine != theirs:
-        return [f"{len(mine & theirs)} questions are in both, {len(mine ^ theirs)} in only one: {remedy}"]
-    if first.digest != second.digest:
         digests = f"{first.digest[:12]} and {second.digest[:12]}"
         return [f"the golden datasets have the same questions but differ otherwise (digests {digests}): {remedy}"]
     return []

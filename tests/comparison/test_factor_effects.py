@@ -38,7 +38,7 @@ def test_in_a_full_grid_an_effect_is_the_marginal_mean_minus_the_mean():
     assert of["RAG method", "A"].n == 60
 
 
-def test_the_knob_that_matters_is_first_and_says_which_choice_is_better():
+def test_the_factor_that_matters_is_first_and_says_which_choice_is_better():
     found = effects(score_table(simulated()))
     first, second = found.factors
     assert (first.factor, first.better, first.worse, first.matters) == ("RAG method", "B", "A", True)
@@ -98,7 +98,7 @@ def test_a_parameter_is_a_factor_where_every_trial_has_it():
     assert factor_values(trials) == {"RAG method": ["A", "A", "B"], "top_k": ["2", "4", "2"]}
 
 
-def test_a_parameter_that_changes_only_with_the_method_is_no_knob_of_its_own():
+def test_a_parameter_that_changes_only_with_the_method_is_no_factor_of_its_own():
     values = simulated()
     table = score_table(values)
     results = tuple(

@@ -75,11 +75,11 @@ def test_progress_is_shown_trial_by_trial(small_experiment: Ran):
 
 def test_the_gateways_meter_is_in_each_result(small_experiment: Ran):
     for result in small_experiment.outcome.results:
-        stages = {(row["model"], row["stage"]): row for row in result.usage}
-        assert {row["trial"] for row in result.usage} == {result.trial.id}
-        assert stages["llm-small", "answer"]["calls"] >= 3
-        assert stages["judge", "judge"]["prompt_tokens"] > 0
-        assert all(row["failed"] == 0 for row in result.usage)
+        stages = {(row.model, row.stage): row for row in result.usage}
+        assert {row.trial for row in result.usage} == {result.trial.id}
+        assert stages["llm-small", "answer"].calls >= 3
+        assert stages["judge", "judge"].prompt_tokens > 0
+        assert all(row.failed == 0 for row in result.usage)
 
 
 def test_keys_are_neither_in_storage_nor_in_mlflow_nor_in_rays_session(
@@ -119,7 +119,7 @@ def test_the_meter_starts_anew_for_each_experiment_of_a_session(
     )  # fmt: skip
     (result,) = outcome.results
     assert result.trial.id == small_experiment.outcome.results[0].trial.id
-    assert {row["stage"]: row["calls"] for row in result.usage if row["model"] == "llm-small"} == {"answer": 1}
+    assert {row.stage: row.calls for row in result.usage if row.model == "llm-small"} == {"answer": 1}
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
 
@@ -209,7 +209,7 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
     assert any(line.startswith("  11 of 11 questions (") for line in sliced.lines)  # 2 trials x 3, 3 and 2
     for one in sliced.outcome.baselines:
         assert one.error is None
-        assert {(row["trial"], row["stage"]) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
+        assert {(row.trial, row.stage) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
         assert one.evaluation.repeats == ()
     found = compare(sliced.outcome)
     assert set(found.losses) == {result.trial.id for result in sliced.outcome.results}
@@ -221,11 +221,11 @@ def test_what_was_planned_is_what_was_called(sliced: Ran):
     """Calls of each model and stage within 10 %, or within the two that few questions leave open."""
     planned: dict[tuple[str, str], int] = {}
     for row in sliced.outcome.manifest["plan"]["calls"]:
-        planned[row["model"], row["stage"]] = row["calls"]
+        planned[row.model, row.stage] = row.calls
     actual = dict.fromkeys(planned, 0)
     for row in sliced.outcome.usage:
-        if row["stage"] != "check":
-            actual[f"{row['model']}@x", row["stage"]] += row["calls"]
+        if row.stage != "check":
+            actual[f"{row['model']}@x", row.stage] += row.calls
     assert planned["judge@x", "judge"] > 80
     assert {key: planned[key] for key in planned if abs(planned[key] - actual[key]) > max(0.1 * actual[key], 2)} == {}
 
@@ -235,8 +235,8 @@ def test_repeats_and_baselines_are_added_to_a_finished_experiment_and_only_they_
     lab.models.reset()
     added = run_experiment(resume="sliced", judge_repeats=3, judge_repeat_questions=2, settings=lab.settings, show=None)
     sent = {model: row["calls"] for model, row in lab.models.counters()["by_model"].items()}
-    judged = sum(row["calls"] for row in added.usage if row["model"] == "judge" and row["stage"] == "judge")
-    before = sum(row["calls"] for row in one.usage if row["model"] == "judge" and row["stage"] == "judge")
+    judged = sum(row.calls for row in added.usage if row.model == "judge" and row.stage == "judge")
+    before = sum(row.calls for row in one.usage if row.model == "judge" and row.stage == "judge")
     assert judged > before
     assert sent["judge"] <= judged - before + 1  # the check of the model
     assert sent.get("llm-small", 0) <= 1  # no answer is asked for again
