@@ -78,6 +78,19 @@ def experiment(
     return TrialResult(trial, evaluation, time.monotonic() - started, n_nodes)
 
 
+def experiment_or_failure(
+    config: Mapping[str, Any],
+    context: TrialContext,
+    known: Evaluation | None = None,
+    on_block: Callable[[Evaluation], None] | None = None,
+) -> TrialResult:
+    """`experiment`, where an exception becomes the failure of the trial, with its traceback."""
+    try:
+        return experiment(config, context, known, on_block)
+    except Exception as error:  # noqa: BLE001 - one trial's failure must not end the others
+        return TrialResult(Trial.from_config(config), failure=Failure.of(error))
+
+
 def run_experiment(
     spec: ExperimentSpec | SearchSpace | None = None,
     *,
@@ -195,10 +208,7 @@ def _trainable(config: Mapping[str, Any], context: TrialContext, inbox: Any) -> 
         inbox.put_block.remote(trial.id, block)
         tune.report({"questions": done, **_means(block)})
 
-    try:
-        result = experiment(config["trial"], context, finished, on_block)
-    except Exception as error:  # noqa: BLE001 - recorded as the trial's result
-        result = TrialResult(trial, failure=Failure.of(error))
+    result = experiment_or_failure(config["trial"], context, finished, on_block)
     ray.get(inbox.put_result.remote(result))
     tune.report({"questions": done, "failed": result.failure is not None, **_means(result.evaluation)})
 
