@@ -1,53 +1,30 @@
-"""The nouns that cross rooms, as frozen dataclasses; everything else in DREAM is verbs over them.
+"""The nouns of DREAM as frozen dataclasses; everything else is functions over them.
 
-A failure is a value here: `Answer.error`, `Score.error`, `TrialResult.error`. Where `error` is set,
-the text or the number beside it is `None`, and no mean counts it.
+A failure is a value here: where `failure` is set, the text or the number beside it is None, and no mean counts it.
+Records become JSON at the border, that is, in storage and in MLflow: `to_json` there, `from_json` back. Reading ignores
+fields that a later version may have added, and still understands what version 0.1 wrote.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dream.errors import BudgetError
+from dream.costs import Plan as Plan, PlannedCalls as PlannedCalls, UsageRow as UsageRow
+from dream.failures import Failure as Failure, FailureKind as FailureKind, failure_from_json
+from dream.metrics import COMPUTED
+from dream.questions import (
+    GoldenDataset as GoldenDataset,
+    GoldenQuestion as GoldenQuestion,
+    Source as Source,
+    digest as digest,
+)
+
+if TYPE_CHECKING:
+    from dream.manifest import Manifest
 
 # The query engines of baselines, which are run beside the trials of an experiment and never ranked.
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"
-
-
-def digest(value: Any) -> str:
-    """A stable SHA-256 of any JSON value: key order and white space do not matter.
-
-    Example:
-        >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-        True
-    """
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class GoldenQuestion:
-    """One question of the golden dataset with the answer that counts as right.
-
-    `id` is stable for the same question and ground truth; results are paired by it.
-    `reference_contexts`, `source_file`, `source_page` (1-based) and `synthesizer` are empty where the user's own
-    dataset does not have them. A question made of several places names each, in the same order, joined by "; ".
-    """
-
-    id: str
-    question: str
-    ground_truth: str
-    reference_contexts: tuple[str, ...] = ()
-    source_file: str = ""
-    source_page: str = ""
-    synthesizer: str = ""
-
-    @staticmethod
-    def make_id(question: str, ground_truth: str) -> str:
-        """The id of a question: 12 hexadecimal digits from its text and its ground truth."""
-        return digest([question, ground_truth])[:12]
+_IDENTIFIERS = ("query_engine_identifier", "llm_identifier", "embed_model_identifier")
 
 
 @dataclass(frozen=True)
@@ -70,9 +47,8 @@ class Trial:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Trial":
         """The inverse of `config()`."""
-        knobs = ("query_engine_identifier", "llm_identifier", "embed_model_identifier")
-        parameters = {name: value for name, value in config.items() if name not in knobs}
-        return cls(config[knobs[0]], config[knobs[1]], config[knobs[2]], parameters)
+        parameters = {name: value for name, value in config.items() if name not in _IDENTIFIERS}
+        return cls(**{name: config[name] for name in _IDENTIFIERS}, parameters=parameters)
 
     @property
     def id(self) -> str:
@@ -82,22 +58,25 @@ class Trial:
     @property
     def name(self) -> str:
         """Readable name. Two trials of one experiment can share it only if they differ in parameters."""
-        knobs = (self.query_engine_identifier, self.llm_identifier, self.embed_model_identifier)
-        return " + ".join(knob for knob in knobs if knob)
+        identifiers = (self.query_engine_identifier, self.llm_identifier, self.embed_model_identifier)
+        return " + ".join(identifier for identifier in identifiers if identifier)
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it answers without retrieving anything."""
+        """True for a trial that answers without retrieving anything."""
         return self.query_engine_identifier in (CLOSED_BOOK, ORACLE)
 
     def config(self) -> dict[str, Any]:
         """The trial as the flat dictionary that `experiment(config)` takes and MLflow logs."""
-        return {
-            "query_engine_identifier": self.query_engine_identifier,
-            "llm_identifier": self.llm_identifier,
-            "embed_model_identifier": self.embed_model_identifier,
-            **self.parameters,
-        }
+        return {**{name: getattr(self, name) for name in _IDENTIFIERS}, **self.parameters}
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Trial":
+        """The inverse of `to_json`."""
+        return cls(**_known(cls, data))
 
 
 @dataclass(frozen=True)
@@ -113,9 +92,9 @@ class Passage:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query engine answered to one question.
+    """A query engine's answer to one question.
 
-    `text` is None exactly when `error` is set. Tokens are None where the model did not report them.
+    `text` is None exactly when `failure` is set. Tokens are None where the model did not report them.
     `retrieval_seconds` is the part of the latency before the LLM was asked, `started_at` (seconds since 1970) when
     the question was asked; None where they were not measured.
     """
@@ -126,26 +105,53 @@ class Answer:
     latency_seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    error: str | None = None
+    failure: Failure | None = None
     retrieval_seconds: float | None = None
     started_at: float | None = None
+
+    @property
+    def error(self) -> str | None:
+        """The reason of the failure in one line, None where there is none."""
+        return self.failure.reason if self.failure else None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Answer":
+        """The inverse of `to_json`."""
+        contexts = tuple(Passage(**_known(Passage, passage)) for passage in data["contexts"])
+        return cls(**{**_known(cls, data), "contexts": contexts, "failure": failure_from_json(data)})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "failure": self.failure and self.failure.to_json()}
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `error` says why.
+    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `failure` says why.
 
     `repeat` numbers the judgement: 0 is the first, the others repeat it to measure the judge's noise.
-    `seconds` is how long the judgement was waited for, None where it was not measured.
+    `seconds` is how long the judgement took, None where it was not measured.
     """
 
     question_id: str
     metric: str
     value: float | None
     reason: str | None = None
-    error: str | None = None
+    failure: Failure | None = None
     repeat: int = 0
     seconds: float | None = field(default=None, compare=False)
+
+    @property
+    def error(self) -> str | None:
+        """The reason of the failure in one line, None where there is none."""
+        return self.failure.reason if self.failure else None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Score":
+        """The inverse of `to_json`."""
+        return cls(**{**_known(cls, data), "failure": failure_from_json(data, judging=True)})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "failure": self.failure and self.failure.to_json()}
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,7 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluator` gives back: answers and scores in the order of the golden dataset.
+    """The answers and scores of a trial, in the order of the golden dataset.
 
     `repeats` are further judgements of some of the answers, with their numbers; no mean counts them.
     """
@@ -179,10 +185,49 @@ class Evaluation:
         mean = sum(scored) / len(scored) if scored else None
         return MetricSummary(metric, mean, len(scored), len(values) - len(scored))
 
+    def redacted(self, secrets: Sequence[str]) -> "Evaluation":
+        """The same without any of the secrets in its failures."""
+        answers = tuple(_redacted(answer, secrets) for answer in self.answers)
+        scores, repeats = (tuple(_redacted(score, secrets) for score in part) for part in (self.scores, self.repeats))
+        return Evaluation(answers, scores, repeats)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "answers": [answer.to_json() for answer in self.answers],
+            "scores": [score.to_json() for score in self.scores],
+            "repeats": [score.to_json() for score in self.repeats],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Evaluation":
+        """The inverse of `to_json`."""
+        scores, repeats = (tuple(map(Score.from_json, data.get(part) or ())) for part in ("scores", "repeats"))
+        return cls(tuple(map(Answer.from_json, data["answers"])), scores, repeats)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The answers to these questions are judged so many times, the first included; all others once."""
+
+    times: int = 1
+    question_ids: tuple[str, ...] = ()
+
+    def missing(self, question: Evaluation, metrics: Sequence[str]) -> list[int]:
+        """Numbers of the judgements that a single question still lacks on these metrics."""
+        judged = set(metrics) - set(COMPUTED)
+        answer = next(iter(question.answers), None)
+        if answer is None or answer.failure or answer.question_id not in self.question_ids:
+            return []
+        there = {(score.repeat, score.metric) for score in question.repeats if score.failure is None}
+        return [number for number in range(1, self.times) if not judged <= {name for at, name in there if at == number}]
+
+
+JUDGED_ONCE = Repeats()
+
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Everything known of one trial. `error` is set when the trial as a whole failed.
+    """Everything known of one trial. `failure` is set when the trial as a whole failed.
 
     `usage` counts the model calls of the trial by model and stage, as the gateway metered them.
     """
@@ -191,44 +236,81 @@ class TrialResult:
     evaluation: Evaluation | None = None
     seconds: float = 0.0
     n_nodes: int | None = None
-    usage: tuple[Mapping[str, Any], ...] = ()
-    error: str | None = None
+    usage: tuple[UsageRow, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def error(self) -> str | None:
+        """The reason of the failure in one line, None where there is none."""
+        return self.failure.reason if self.failure else None
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """All answers; none where the trial failed as a whole."""
+        return self.evaluation.answers if self.evaluation else ()
 
     @property
     def stopped_at_budget(self) -> bool:
-        """Whether a ceiling ended it, so that it can go on where there is more to spend."""
-        return (self.error or "").startswith(BudgetError.__name__)
+        """True where a budget ended the trial, so that it can be resumed with a larger one."""
+        return self.failure is not None and self.failure.kind == FailureKind.BUDGET
 
+    def redacted(self, secrets: Sequence[str]) -> "TrialResult":
+        """The same without any of the secrets in its failures."""
+        evaluation = self.evaluation and self.evaluation.redacted(secrets)
+        return _redacted(replace(self, evaluation=evaluation), secrets)
 
-@dataclass(frozen=True)
-class GoldenDataset:
-    """The questions that all trials are asked, with where they are and the digest that identifies them."""
+    def to_json(self) -> dict[str, Any]:
+        summaries = self.evaluation.summaries() if self.evaluation else ()
+        nothing = {"answers": None, "scores": None, "repeats": []}
+        return {
+            "trial_id": self.trial.id,
+            "config": self.trial.config(),
+            "trial": self.trial.to_json(),
+            "failure": self.failure and self.failure.to_json(),
+            "seconds": self.seconds,
+            "n_nodes": self.n_nodes,
+            "usage": [row.to_json() for row in self.usage],
+            "summary": [asdict(summary) for summary in summaries],
+            **(self.evaluation.to_json() if self.evaluation else nothing),
+        }
 
-    questions: tuple[GoldenQuestion, ...]
-    uri: str = ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all questions; two datasets with the same digest are the same."""
-        return digest([asdict(question) for question in self.questions])
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "TrialResult":
+        """The inverse of `to_json`."""
+        evaluation = Evaluation.from_json(data) if data["answers"] is not None else None
+        usage = tuple(map(UsageRow.from_json, data["usage"]))
+        trial = Trial.from_json(data["trial"])
+        return cls(trial, evaluation, data["seconds"], data["n_nodes"], usage, failure_from_json(data))
 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """A whole experiment: what was run (`manifest`, plain JSON) and every trial's result, in grid order.
+    """A whole experiment: its manifest and every trial's result, in grid order.
 
-    `usage` is the gateway's meter over all its runs, one row an endpoint, model, stage and trial; rows without a
-    trial are of what trials share, such as indexes. `baselines` are closed-book and oracle for each LLM, where they
-    were asked for: what the trials' losses are measured against, and no part of any ranking.
+    `usage` is the gateway's meter over all its runs; rows without a trial are of calls that trials share, such as those
+    for indexes. `baselines` are closed-book and oracle for each LLM, where they were asked for: what the trials' losses
+    are measured against, and no part of any ranking.
     """
 
     name: str
-    manifest: Mapping[str, Any]
+    manifest: "Manifest"
     results: tuple[TrialResult, ...]
-    usage: tuple[Mapping[str, Any], ...] = ()
+    usage: tuple[UsageRow, ...] = ()
     baselines: tuple[TrialResult, ...] = ()
 
     @property
     def stopped(self) -> str | None:
-        """Why the experiment ended before it was done, such as its budget; None where it did not."""
-        return next((one.error for one in (*self.results, *self.baselines) if one.stopped_at_budget), None)
+        """The reason why the experiment ended early, such as its budget; None where it did not."""
+        return next((result.error for result in (*self.results, *self.baselines) if result.stopped_at_budget), None)
+
+
+_Failing = TypeVar("_Failing", Answer, Score, TrialResult)
+
+
+def _redacted(record: _Failing, secrets: Iterable[str]) -> _Failing:
+    return replace(record, failure=record.failure.redacted(secrets)) if record.failure else record
+
+
+def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a record's fields in `data`, without anything else that is in it."""
+    return {each.name: data[each.name] for each in fields(record) if each.name in data}

@@ -1,84 +1,57 @@
-"""An experiment's results as plain JSON and as tables: a row for each trial, and a row for each question."""
+"""Results as tables and texts: a row for each trial, a row for each question, and the tracebacks of what failed."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
 from typing import Any
 
 import pandas
 
-from dream.records import Answer, Evaluation, ExperimentResult, Passage, Score, Trial, TrialResult
-
-
-def result_to_json(result: TrialResult) -> dict[str, Any]:
-    """A trial's result as plain JSON; `result_from_json` is its inverse."""
-    evaluation = result.evaluation
-    return {
-        "trial_id": result.trial.id,
-        "config": result.trial.config(),
-        "trial": asdict(result.trial),
-        "error": result.error,
-        "seconds": result.seconds,
-        "n_nodes": result.n_nodes,
-        "usage": [dict(row) for row in result.usage],
-        "summary": [asdict(summary) for summary in evaluation.summaries()] if evaluation else [],
-        "answers": [asdict(answer) for answer in evaluation.answers] if evaluation else None,
-        "scores": [asdict(score) for score in evaluation.scores] if evaluation else None,
-        "repeats": [asdict(score) for score in evaluation.repeats] if evaluation else [],
-    }
-
-
-def result_from_json(data: Mapping[str, Any]) -> TrialResult:
-    """A trial's result from the JSON that `result_to_json` wrote."""
-    evaluation = evaluation_from_json(data) if data["answers"] is not None else None
-    trial = Trial(**data["trial"])
-    return TrialResult(trial, evaluation, data["seconds"], data["n_nodes"], tuple(data["usage"]), data["error"])
+from dream.costs import known_sum
+from dream.manifest import Manifest
+from dream.questions import GoldenQuestion
+from dream.records import Answer, ExperimentResult, Failure, TrialResult
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
-    """One row a trial: knobs, for each metric the mean and how many were scored and failed, cost and error."""
+    """One row a trial: factors, for each metric the mean and how many were scored and failed, cost and error."""
     return pandas.DataFrame([trial_row(result) for result in experiment.results])
 
 
-def question_table(result: TrialResult, manifest: Mapping[str, Any]) -> pandas.DataFrame:
+def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
     """One row a question of a trial: question, answer, ground truth, scores, contexts, tokens and times.
 
-    `error` is the answer's; `<metric>_reason` and `<metric>_error` are what the judge said, and why it gave no score.
+    `error` is the answer's; `<metric>_reason` and `<metric>_error` are the judge's reason, and why there is no score.
     """
     if result.evaluation is None:
         return pandas.DataFrame()
-    questions = {question["id"]: question for question in manifest["golden_dataset"]["questions"]}
-    scores: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in _answers(result)}
-    notes: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in _answers(result)}
+    questions = {question.id: question for question in manifest.questions}
+    scores: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in result.answers}
+    notes: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in result.answers}
     for score in result.evaluation.scores:
         scores[score.question_id][score.metric] = score.value
-        for what, text in (("reason", score.reason), ("error", score.error)):
+        for kind, text in (("reason", score.reason), ("error", score.error)):
             if text:
-                notes[score.question_id][f"{score.metric}_{what}"] = text
+                notes[score.question_id][f"{score.metric}_{kind}"] = text
     return pandas.DataFrame(
         [
-            _what_was_said(questions[answer.question_id], answer)
+            _texts(questions[answer.question_id], answer)
             | scores[answer.question_id]
-            | _how_it_came_about(answer)
+            | _measures(answer)
             | notes[answer.question_id]
-            for answer in _answers(result)
+            for answer in result.answers
         ]
     )
 
 
-def _answers(result: TrialResult) -> tuple[Answer, ...]:
-    return result.evaluation.answers if result.evaluation else ()
-
-
-def _what_was_said(question: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+def _texts(question: GoldenQuestion, answer: Answer) -> dict[str, Any]:
     return {
         "question_id": answer.question_id,
-        "question": question["question"],
+        "question": question.question,
         "answer": answer.text,
-        "ground_truth": question["ground_truth"],
+        "ground_truth": question.ground_truth,
     }
 
 
-def _how_it_came_about(answer: Answer) -> dict[str, Any]:
+def _measures(answer: Answer) -> dict[str, Any]:
     return {
         "error": answer.error,
         "contexts": [passage.text for passage in answer.contexts],
@@ -98,36 +71,55 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
         row[summary.metric] = summary.mean
         row[f"{summary.metric}_n_scored"] = summary.n_scored
         row[f"{summary.metric}_n_failed"] = summary.n_failed
-    answered = [answer for answer in _answers(result) if answer.error is None]
-    row["n_questions"] = len(_answers(result))
-    row["n_unanswered"] = len(_answers(result)) - len(answered)
+    answered = [answer for answer in result.answers if answer.failure is None]
+    row["n_questions"] = len(result.answers)
+    row["n_unanswered"] = len(result.answers) - len(answered)
     row["context_tokens"] = _mean([sum(passage.tokens for passage in answer.contexts) for answer in answered])
     row["passages"] = _mean([len(answer.contexts) for answer in answered])
     row["latency_seconds"] = _mean([answer.latency_seconds for answer in answered])
-    row["model_calls"] = sum(usage["calls"] for usage in result.usage)
-    row["usd"] = _total(usage.get("usd") for usage in result.usage)
-    row["tokens"] = sum(usage["prompt_tokens"] + usage["completion_tokens"] for usage in result.usage)
+    row["model_calls"] = sum(usage.calls for usage in result.usage)
+    row["usd"] = known_sum(usage.usd for usage in result.usage)
+    row["tokens"] = sum(usage.tokens for usage in result.usage)
     row["nodes"] = result.n_nodes
     row["seconds"] = result.seconds
     row["error"] = result.error
     return row
 
 
-def _total(values: Iterable[float | None]) -> float | None:
-    """A sum, None where a part of it is not known."""
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
-
-
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
-    """Answers and scores as `result_to_json` wrote them, also of a block of questions."""
-    scores, repeats = (tuple(Score(**score) for score in data.get(part, [])) for part in ("scores", "repeats"))
-    return Evaluation(tuple(_answer(answer) for answer in data["answers"]), scores, repeats)
+def tracebacks(result: TrialResult) -> str:
+    """Each traceback of a trial once, under the names of what failed with it; empty where nothing raised an exception.
+
+    Equal tracebacks of different questions are one; the first reason stands for all of them.
+    """
+    groups: dict[str, list[tuple[str, Failure]]] = {}
+    for name, failure in _failures(result):
+        if failure.traceback:
+            groups.setdefault(_without_values(failure.traceback), []).append((name, failure))
+    return "\n\n".join(_traceback_text(group) for group in groups.values())
 
 
-def _answer(data: Mapping[str, Any]) -> Answer:
-    return Answer(**{**data, "contexts": tuple(Passage(**passage) for passage in data["contexts"])})
+def _failures(result: TrialResult) -> Iterator[tuple[str, Failure]]:
+    if result.failure:
+        yield "the trial", result.failure
+    if result.evaluation is None:
+        return
+    yield from ((f"answer {one.question_id}", one.failure) for one in result.answers if one.failure)
+    for score in (*result.evaluation.scores, *result.evaluation.repeats):
+        if score.failure:
+            yield f"{score.metric} of {score.question_id}", score.failure
+
+
+def _without_values(traceback: str) -> str:
+    """The places in the code, without the messages, which may quote the question."""
+    return "\n".join(line for line in traceback.splitlines() if line.lstrip().startswith('File "'))
+
+
+def _traceback_text(group: list[tuple[str, Failure]]) -> str:
+    names = ", ".join(name for name, _ in group[:10])
+    more = f" and {len(group) - 10} more" if len(group) > 10 else ""
+    failure = group[0][1]
+    return f"{names}{more}: {failure.reason}\n{failure.traceback}"

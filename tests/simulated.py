@@ -10,9 +10,24 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dream.comparison.score_table import ScoreTable
-from dream.records import Answer, Evaluation, ExperimentResult, GoldenQuestion, Score, Trial, TrialResult
+from dream.manifest import Manifest
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    GoldenQuestion,
+    Score,
+    Source,
+    Trial,
+    TrialResult,
+    UsageRow,
+)
 
 Floats = NDArray[numpy.float64]
+JUDGE_FAILED = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge failed")
 Shape = Callable[[numpy.random.Generator, int, Floats], Floats]
 
 
@@ -100,28 +115,37 @@ def experiment(
     """A whole experiment of simulated values (NaN: the judge failed), with prices and latencies for each trial."""
     n, k = next(iter(scores.values())).shape
     questions = [
-        GoldenQuestion(f"q{i}", f"question {i}", "truth", source_file=files[i] if files else "") for i in range(n)
+        GoldenQuestion(f"q{i}", f"question {i}", "truth", sources=(Source(files[i]),) if files else ())
+        for i in range(n)
     ]
     results = []
     for place, trial in enumerate(trials or grid(k)):
         answers = tuple(Answer(one.id, f"answer {place}", latency_seconds=0.5 + 0.1 * (place % 7)) for one in questions)
         rows = tuple(
-            Score(one.id, metric, None, error="the judge failed")
+            Score(one.id, metric, None, failure=JUDGE_FAILED)
             if numpy.isnan(value)
             else Score(one.id, metric, float(value))
             for metric, values in scores.items()
             for one, value in zip(questions, values[:, place], strict=True)
         )
-        meter = {"stage": "answer", "calls": n, "prompt_tokens": 900 * n, "completion_tokens": (50 + place) * n}
         price = None if usd is None else usd[place]
-        meter["usd_full"] = None if price is None else price * n
+        meter = UsageRow(
+            "openai",
+            trial.llm_identifier,
+            "answer",
+            calls=n,
+            prompt_tokens=900 * n,
+            completion_tokens=(50 + place) * n,
+            usd=None,
+            usd_full=None if price is None else price * n,
+        )
         results.append(TrialResult(trial, Evaluation(answers, rows), 1.0, 10, (meter,)))
-    manifest = {
-        "name": name,
-        "offline": False,
-        "metrics": list(scores),
-        "judge_llm": "judge",
-        "judge_embed_model": "embed",
-        "golden_dataset": {"uri": "", "digest": "0123", "questions": [vars(one) for one in questions]},
-    }
+    manifest = Manifest(
+        name,
+        GoldenDataset(tuple(questions)),
+        tuple(scores),
+        trials=tuple(result.trial for result in results),
+        judge_llm="judge",
+        judge_embed_model="embed",
+    )
     return ExperimentResult(name, manifest, tuple(results))

@@ -5,8 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from dream.records import Answer, Evaluation, GoldenDataset, GoldenQuestion, MetricSummary, Score, Trial, digest
+from dream.records import (
+    Answer,
+    Evaluation,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    GoldenQuestion,
+    MetricSummary,
+    Score,
+    Source,
+    Trial,
+    digest,
+)
 
+UNREADABLE = Failure(FailureKind.UNREADABLE_JUDGEMENT, "no statement")
 TRIAL = Trial("hierarchical_automerging", "llm", "embed", {"chunk_sizes": (1024, 128), "top_k": 16})
 
 
@@ -45,7 +58,9 @@ def test_a_question_keeps_its_id_and_a_dataset_its_digest():
     dataset = GoldenDataset(questions, "somewhere")
     assert dataset.digest == GoldenDataset(questions, "elsewhere").digest
     assert dataset.digest != GoldenDataset(questions[::-1]).digest
-    assert dataset.digest != GoldenDataset((replace(questions[0], source_page="2"), questions[1])).digest
+    assert (
+        dataset.digest != GoldenDataset((replace(questions[0], sources=(Source("a.pdf", "2"),)), questions[1])).digest
+    )
 
 
 def test_digest_keeps_what_is_different_apart():
@@ -56,11 +71,11 @@ def test_digest_keeps_what_is_different_apart():
 def test_a_mean_counts_what_was_scored_and_names_what_failed():
     scores = [
         Score("1", "faithfulness", 1.0),
-        Score("1", "context_recall", None, error="no statement"),
-        Score("2", "faithfulness", None, error="refused"),
-        Score("2", "context_recall", None, error="refused"),
+        Score("1", "context_recall", None, failure=UNREADABLE),
+        Score("2", "faithfulness", None, failure=UNREADABLE),
+        Score("2", "context_recall", None, failure=UNREADABLE),
         Score("3", "faithfulness", 0.5),
-        Score("3", "context_recall", None, error="refused"),
+        Score("3", "context_recall", None, failure=UNREADABLE),
         Score("4", "faithfulness", 0.0),
     ]
     evaluation = Evaluation((Answer("1", "text"),), tuple(scores))

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the comparison; the exit code is 0, or 1 where a regression is shown."""
     from dream.comparison.comparison import compare, comparison_text, leaderboard_of
-    from dream.comparison.fairness import fair_arms
+    from dream.comparison.fairness import check_fairness
     from dream.experiments.store import latest_experiment, load_experiment
     from dream.reporting.report import failure_html, report_html
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
             _write(page, failure_html(experiment, str(error)))
         raise
     print(comparison_text(found, leaderboard_of(found, experiment)))
-    _print_list("Are the arms fair?", fair_arms(experiment).warnings)
+    _print_list("Is the comparison fair?", check_fairness(experiment).warnings)
     if options.labels:
         _print_labels(options.labels, experiment)
     if page:

@@ -15,7 +15,7 @@ from dream.comparison.comparison import (
     verdict as verdict,
     verdict_of as verdict_of,
 )
-from dream.comparison.fairness import fair_arms as fair_arms
+from dream.comparison.fairness import check_fairness as check_fairness
 from dream.comparison.human_agreement import (
     agreement as agreement,
     agreement_text as agreement_text,

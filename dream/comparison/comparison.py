@@ -1,9 +1,9 @@
-"""Trial results become a choice: paired differences, the set of the best, a recommendation, and what it rests on.
+"""Trial results become a choice: paired differences, the set of the best, and a recommendation with its evidence.
 
 `compare` holds everything; `leaderboard`, `leaderboard_text` and `verdict` show it as a table and in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from dream.comparison.loss_split import LossSplit, losses_of
 from dream.comparison.power import Power, plan_power
 from dream.comparison.ranking import Standing, cost_unit, standings
 from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
-from dream.comparison.score_table import KNOBS, ScoreTable, score_table
+from dream.comparison.score_table import FACTORS, ScoreTable, score_table
 from dream.errors import ConfigurationError, DataError
 from dream.records import ExperimentResult
 from dream.tables import trial_row
@@ -32,10 +32,10 @@ OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing ab
 class Comparison:
     """Everything that a report, a plot or a terminal shows of a comparison on one metric.
 
-    `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is what the Pareto front
-    and the plots count: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
+    `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is the unit of the Pareto
+    front and the plots: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
     ranked trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
-    sentences about what limits the comparison. `noise` is how much of the differences is the judge, for the metric (or
+    sentences about the limits of the comparison. `noise` is the judge's part of the differences, for the metric (or
     those that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were
     run.
     """
@@ -59,7 +59,7 @@ class Comparison:
     @property
     def ranked(self) -> tuple[Standing, ...]:
         """The trials with a rank, best first."""
-        return tuple(one for one in self.standings if one.rank is not None)
+        return tuple(standing for standing in self.standings if standing.rank is not None)
 
     @property
     def best(self) -> Standing:
@@ -69,17 +69,17 @@ class Comparison:
     @property
     def tie_set(self) -> tuple[Standing, ...]:
         """The trials that cannot be told apart from the best, itself included."""
-        return tuple(one for one in self.standings if one.in_set)
+        return tuple(standing for standing in self.standings if standing.in_set)
 
     @property
     def recommended(self) -> Standing:
         """The standing of the recommended trial."""
-        return next(one for one in self.standings if one.trial.id == self.recommendation.trial.id)
+        return next(standing for standing in self.standings if standing.trial.id == self.recommendation.trial.id)
 
 
 def default_metric(experiment: ExperimentResult) -> str:
-    """What to rank by where nobody says: answer correctness, or the first metric where that was not scored."""
-    metrics = experiment.manifest["metrics"]
+    """The metric to rank by where none is named: answer correctness, or the first metric where that was not scored."""
+    metrics = experiment.manifest.metrics
     return DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
 
 
@@ -96,7 +96,7 @@ def compare(
     """Compare all trials of an experiment, question by question, and recommend one.
 
     Args:
-        metric: what to compare by; any that the experiment scored.
+        metric: the metric to compare by; any that the experiment scored.
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
@@ -115,13 +115,13 @@ def compare(
     if not 0 <= margin <= 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
-    found, level = standings(table, failure_share, seed)
-    places = {result.trial.id: place for place, result in enumerate(table.results)}
-    table = table.only([places[one.trial.id] for one in found])
-    n_ranked = sum(one.rank is not None for one in found)
+    standing, level = standings(table, failure_share, seed)
+    columns = {result.trial.id: column for column, result in enumerate(table.results)}
+    table = table.only([columns[one.trial.id] for one in standing])
+    n_ranked = sum(one.rank is not None for one in standing)
     if not n_ranked:
-        raise DataError(_nothing_ranked(experiment, table.metric, found))
-    power, n_clusters = _power(found, level), len(set(table.clusters.tolist()))
+        raise DataError(_nothing_ranked(experiment, table.metric, standing))
+    power, n_clusters = _power(standing, level), len(set(table.clusters.tolist()))
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
@@ -130,35 +130,36 @@ def compare(
         metric=table.metric,
         n_questions=len(table.question_ids),
         n_clusters=n_clusters,
-        offline=bool(experiment.manifest["offline"]),
-        standings=found,
-        recommendation=recommend(found, table.metric, margin, power, n_clusters),
+        offline=experiment.manifest.offline,
+        standings=standing,
+        recommendation=recommend(standing, table.metric, margin, power, n_clusters),
         effects=effects(table.only(list(range(n_ranked))), seed),
         power=power,
-        cost_unit=cost_unit(found),
+        cost_unit=cost_unit(standing),
         scores=table,
-        notes=(*_notes(table, found), *no_noise, *no_loss[:3]),
+        notes=(*_notes(table, standing), *no_noise, *no_loss[:3]),
         noise=noise,
         losses=losses,
     )
 
 
-def _power(found: tuple[Standing, ...], level: float) -> Power | None:
+def _power(standing: Sequence[Standing], level: float) -> Power | None:
     """Power for the typical pair, at the level that the correction for many trials leaves for one pair."""
-    spreads = [one.difference.error * one.difference.n**0.5 for one in found if one.difference and one.difference.error]
-    return plan_power(float(numpy.median(spreads)), found[0].n_questions, level) if spreads else None
+    differences = [one.difference for one in standing if one.difference and one.difference.error]
+    spreads = [difference.error * difference.n**0.5 for difference in differences]
+    return plan_power(float(numpy.median(spreads)), standing[0].n_questions, level) if spreads else None
 
 
-def _nothing_ranked(experiment: ExperimentResult, metric: str, found: tuple[Standing, ...]) -> str:
-    reasons = "; ".join(list(dict.fromkeys(one.why_not_ranked for one in found))[:3]) or "there are no trials"
-    if all(one.n_scored == 0 for one in found):
+def _nothing_ranked(experiment: ExperimentResult, metric: str, standing: Sequence[Standing]) -> str:
+    reasons = "; ".join(list(dict.fromkeys(one.why_not_ranked for one in standing))[:3]) or "there are no trials"
+    if all(one.n_scored == 0 for one in standing):
         return f"no trial of {experiment.name!r} has a score on {metric}; errors: {reasons}"
-    remedy = "mend the failures and run again, or allow more with failure_share (--failure-share)"
+    remedy = "fix the failures and run again, or allow more with failure_share (--failure-share)"
     return f"no trial of {experiment.name!r} can be ranked on {metric}: {reasons}; {remedy}"
 
 
-def _notes(table: ScoreTable, found: tuple[Standing, ...]) -> tuple[str, ...]:
-    ranked = [one for one in found if one.rank is not None]
+def _notes(table: ScoreTable, standing: Sequence[Standing]) -> tuple[str, ...]:
+    ranked = [one for one in standing if one.rank is not None]
     gaps = [one for one in ranked if one.n_scored < one.n_questions]
     notes = [table.note] if table.note else []
     if len(table.question_ids) < 10:
@@ -171,8 +172,8 @@ def _notes(table: ScoreTable, found: tuple[Standing, ...]) -> tuple[str, ...]:
             f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the "
             "questions that both have."
         )
-    if len(found) > len(ranked):
-        notes.append(f"{len(found) - len(ranked)} trial(s) are not ranked; the table says why.")
+    if len(standing) > len(ranked):
+        notes.append(f"{len(standing) - len(ranked)} trial(s) are not ranked; the table says why.")
     return tuple(notes)
 
 
@@ -181,7 +182,7 @@ def leaderboard(
 ) -> pandas.DataFrame:
     """One row a trial, the highest mean of `metric` first; trials that are not ranked come last, with the reason.
 
-    Columns: the three knobs, every metric's mean, `scored` (questions scored of all, on `metric`),
+    Columns: the three factors, every metric's mean, `scored` (questions scored of all, on `metric`),
     `difference` to the first row (mean over the questions that both have) and its 95 % interval `low`, `high`,
     simultaneous over all pairs of trials, `told apart` (the interval excludes 0), `in set` (of those that cannot be
     told apart from the best), `context tokens`, `latency s`, `tokens`, `USD a question`, `not ranked`, `error`.
@@ -194,9 +195,9 @@ def leaderboard(
 
 
 def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pandas.DataFrame:
-    """The leaderboard of a comparison that was made already."""
+    """The leaderboard of an existing comparison."""
     rows = [
-        _row(trial_row(result), standing, comparison.metric, experiment.manifest["metrics"])
+        _row(trial_row(result), standing, comparison.metric, experiment.manifest.metrics)
         for standing, result in zip(comparison.standings, comparison.scores.results, strict=True)
     ]
     return pandas.DataFrame(rows, index=pandas.RangeIndex(1, len(rows) + 1, name="rank"))
@@ -212,14 +213,14 @@ def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -
         (0.5, -1.0, 1.0)
     """
     differences = numpy.array([first[question] - second[question] for question in first if question in second])
-    found = interval(differences)
-    return found.mean, found.low, found.high
+    between = interval(differences)
+    return between.mean, between.low, between.high
 
 
-def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: list[str]) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Sequence[str]) -> dict[str, Any]:
     difference = standing.difference
     return {
-        **{title: row[knob] for knob, title in KNOBS.items()},
+        **{title: row[factor] for factor, title in FACTORS.items()},
         **{name: row.get(name) for name in metrics},
         metric: standing.mean,
         "scored": f"{standing.n_scored} of {standing.n_questions}",
@@ -244,7 +245,7 @@ def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metr
 
 
 def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
-    """A comparison for a terminal: its table, then what it says."""
+    """A comparison for a terminal: its table, then its verdict."""
     headline = (
         f"{comparison.name}: {len(comparison.standings)} trials, {comparison.n_questions} questions, "
         f"ranked by {comparison.metric}"
@@ -254,12 +255,12 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
 
 
 def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
-    """What the leaderboard says, in sentences: the highest mean, those that may be as good, and which one to use."""
+    """The verdict of a leaderboard, in sentences: the highest mean, those that may be as good, and which one to use."""
     return verdict_of(compare(experiment, metric))
 
 
 def verdict_of(comparison: Comparison) -> str:
-    """What a comparison says, in sentences."""
+    """The verdict of a comparison, in sentences."""
     together, ranked = comparison.tie_set, comparison.ranked
     lines = [f"Highest mean: {in_code(comparison.best.trial)}."]
     if len(together) > 1:
@@ -272,9 +273,9 @@ def verdict_of(comparison: Comparison) -> str:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
     so_far = " so far" if comparison.recommendation.doubt else ""
     lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
-    matters = [one.knob for one in comparison.effects.knobs if one.matters]
-    if comparison.effects.knobs:
-        lines.append(f"Knobs shown to matter: {', '.join(matters) or 'none'}.")
+    matters = [one.factor for one in comparison.effects.factors if one.matters]
+    if comparison.effects.factors:
+        lines.append(f"Factors shown to matter: {', '.join(matters) or 'none'}.")
     if comparison.power:
         lines.append(comparison.power.text)
     lines += [one.text for one in comparison.noise]
@@ -295,7 +296,7 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     )
     return {
         "#": "-" if row["not ranked"] else row["rank"],
-        **{title: row[title] for title in KNOBS.values()},
+        **{title: row[title] for title in FACTORS.values()},
         metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
         "scored": row["scored"],
         "against the best": interval_text or row["not ranked"][:60] or "best",

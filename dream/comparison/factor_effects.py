@@ -1,4 +1,4 @@
-"""Which knob matters: main effects and interactions of RAG method, LLM and embedding model over the grid.
+"""Main effects and interactions of the factors: RAG method, LLM, embedding model and shared parameters.
 
 The means of the trials are taken apart by analysis of variance with effects that sum to 0 (Fisher 1925, "Statistical
 Methods for Research Workers", chapter 7), by least squares, so that a grid with gaps can be used too. An effect is a
@@ -13,27 +13,27 @@ from dataclasses import dataclass
 import numpy
 
 from dream.comparison.intervals import Floats, Interval, columns, critical, intervals, resamples
-from dream.comparison.score_table import KNOBS, ScoreTable
+from dream.comparison.score_table import FACTORS, ScoreTable
 from dream.records import Trial
 
 
 @dataclass(frozen=True)
 class LevelEffect:
-    """One choice of one knob: how far it lifts the mean above the grid's mean."""
+    """One choice of one factor: its effect on the mean, against the grid's mean."""
 
-    knob: str
+    factor: str
     level: str
     effect: Interval
 
 
 @dataclass(frozen=True)
-class KnobEffect:
-    """One knob: its share of the variance between trials, and its widest difference, between two of its choices.
+class FactorEffect:
+    """One factor: its share of the variance between trials, and its widest difference, between two of its choices.
 
     `matters` says that some difference between its choices is shown; the widest is the one shown most clearly.
     """
 
-    knob: str
+    factor: str
     share: float
     better: str
     worse: str
@@ -41,15 +41,15 @@ class KnobEffect:
 
     @property
     def matters(self) -> bool:
-        """Whether choices of this knob are shown to differ."""
+        """True where choices of this factor are shown to differ."""
         return self.difference.excludes_zero
 
 
 @dataclass(frozen=True)
 class InteractionEffect:
-    """Two knobs: what a pair of choices adds beyond the sum of both; the pair where this is shown most clearly."""
+    """Two factors: the effect of a pair of choices beyond the sum of both; the pair where it is shown most clearly."""
 
-    knobs: tuple[str, str]
+    factors: tuple[str, str]
     share: float
     levels: tuple[str, str]
     effect: Interval
@@ -59,48 +59,50 @@ class InteractionEffect:
 class Effects:
     """Main effects and interactions, the largest share of variance first; `notes` say what is missing."""
 
-    knobs: tuple[KnobEffect, ...] = ()
+    factors: tuple[FactorEffect, ...] = ()
     levels: tuple[LevelEffect, ...] = ()
     interactions: tuple[InteractionEffect, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def effects(table: ScoreTable, seed: int = 0) -> Effects:
-    """The effects of every knob with more than one choice among the trials of `table`, all of which need a score."""
-    knobs = knob_values([result.trial for result in table.results])
-    if not knobs:
-        return Effects(notes=("No knob has more than one choice, so there are no effects.",))
-    knobs, aliased = _separable(knobs)
-    maps = _main_effects(knobs)
+    """The effects of every factor with more than one choice among the trials of `table`, all of which need a score."""
+    factors = factor_values([result.trial for result in table.results])
+    if not factors:
+        return Effects(notes=("No factor has more than one choice, so there are no effects.",))
+    factors, aliased = _separable(factors)
+    maps = _main_effects(factors)
     if maps is None:
-        return Effects(notes=(f"The trials do not separate {', '.join(knobs)}: run more of their combinations.",))
+        return Effects(notes=(f"The trials do not separate {', '.join(factors)}: run more of their combinations.",))
     parts = _Parts(table, seed)
-    levels = _levels(parts, knobs, maps)
-    found = sorted((_knob(parts, knobs, maps, name) for name in knobs), key=lambda one: -one.share)
-    crossed, notes = _interactions(parts, knobs)
-    order = [one.knob for one in found]
-    return Effects(tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.knob))), crossed, aliased + notes)
+    levels = _levels(parts, factors, maps)
+    found = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda one: -one.share)
+    crossed, notes = _interactions(parts, factors)
+    order = [one.factor for one in found]
+    return Effects(
+        tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.factor))), crossed, aliased + notes
+    )
 
 
-def knob_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
-    """For each knob that varies: its choice in each trial. Parameters count where every trial has them."""
+def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
+    """For each factor that varies: its choice in each trial. Parameters count where every trial has them."""
     configs = [trial.config() for trial in trials]
     shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
-    values = {KNOBS.get(name, name): [str(config[name]) for config in configs] for name in shared}
+    values = {FACTORS.get(name, name): [str(config[name]) for config in configs] for name in shared}
     return {name: choices for name, choices in values.items() if len(set(choices)) > 1}
 
 
-def _separable(knobs: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """The knobs without those parameters that only change together with others, such as a RAG method's own defaults."""
-    kept = {name: choices for name, choices in knobs.items() if name in KNOBS.values()}
+def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The factors without parameters that change only together with others, such as a RAG method's own defaults."""
+    kept = {name: choices for name, choices in factors.items() if name in FACTORS.values()}
     together = []
-    for name, choices in knobs.items():
+    for name, choices in factors.items():
         if name not in kept and _main_effects({**kept, name: choices}) is not None:
             kept[name] = choices
         elif name not in kept:
             together.append(name)
-    note = f"Only together with other knobs, so part of their effects: {', '.join(together)}."
-    return kept or knobs, (note,) if together and kept else ()
+    note = f"Only together with other factors, so part of their effects: {', '.join(together)}."
+    return kept or factors, (note,) if together and kept else ()
 
 
 class _Parts:
@@ -134,13 +136,13 @@ def _coded(choices: Sequence[str]) -> Floats:
     return codes[[levels.index(choice) for choice in choices]]
 
 
-def _main_effects(knobs: Mapping[str, Sequence[str]]) -> dict[str, Floats] | None:
-    """For each knob: a row of trial weights for each level. None if the trials do not separate the knobs."""
-    blocks = [_coded(choices) for choices in knobs.values()]
+def _main_effects(factors: Mapping[str, Sequence[str]]) -> dict[str, Floats] | None:
+    """For each factor: a row of trial weights for each level. None if the trials do not separate the factors."""
+    blocks = [_coded(choices) for choices in factors.values()]
     solved = _solve(blocks)
     if solved is None:
         return None
-    return {name: _codes(knobs[name])[1] @ part for name, part in zip(knobs, solved, strict=True)}
+    return {name: _codes(factors[name])[1] @ part for name, part in zip(factors, solved, strict=True)}
 
 
 def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
@@ -153,14 +155,14 @@ def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
     return [weights[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def _levels(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, Floats]) -> list[LevelEffect]:
-    names = [(knob, level) for knob in knobs for level in _codes(knobs[knob])[0]]
-    found = parts.intervals(numpy.vstack([maps[knob] for knob in knobs]))
-    return [LevelEffect(knob, level, one) for (knob, level), one in zip(names, found, strict=True)]
+def _levels(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats]) -> list[LevelEffect]:
+    names = [(factor, level) for factor in factors for level in _codes(factors[factor])[0]]
+    found = parts.intervals(numpy.vstack([maps[factor] for factor in factors]))
+    return [LevelEffect(factor, level, one) for (factor, level), one in zip(names, found, strict=True)]
 
 
-def _knob(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> KnobEffect:
-    levels, _ = _codes(knobs[name])
+def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> FactorEffect:
+    levels, _ = _codes(factors[name])
     estimates = maps[name] @ parts.means
     pairs = [
         (a, b) if estimates[a] >= estimates[b] else (b, a) for a, b in itertools.combinations(range(len(levels)), 2)
@@ -168,16 +170,16 @@ def _knob(parts: _Parts, knobs: Mapping[str, Sequence[str]], maps: Mapping[str, 
     found = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
     clearest = max(range(len(pairs)), key=lambda place: (found[place].low, found[place].mean))
     better, worse = pairs[clearest]
-    share = parts.share(estimates[[levels.index(choice) for choice in knobs[name]]])
-    return KnobEffect(name, share, levels[better], levels[worse], found[clearest])
+    share = parts.share(estimates[[levels.index(choice) for choice in factors[name]]])
+    return FactorEffect(name, share, levels[better], levels[worse], found[clearest])
 
 
 def _interactions(
-    parts: _Parts, knobs: Mapping[str, Sequence[str]]
+    parts: _Parts, factors: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[InteractionEffect, ...], tuple[str, ...]]:
     found, notes = [], []
-    for first, second in itertools.combinations(knobs, 2):
-        one = _interaction(parts, knobs, first, second)
+    for first, second in itertools.combinations(factors, 2):
+        one = _interaction(parts, factors, first, second)
         if one is None:
             notes.append(f"Not every combination of {first} and {second} was run: their interaction is not known.")
         else:
@@ -186,20 +188,20 @@ def _interactions(
 
 
 def _interaction(
-    parts: _Parts, knobs: Mapping[str, Sequence[str]], first: str, second: str
+    parts: _Parts, factors: Mapping[str, Sequence[str]], first: str, second: str
 ) -> InteractionEffect | None:
-    a, b = _coded(knobs[first]), _coded(knobs[second])
+    a, b = _coded(factors[first]), _coded(factors[second])
     crossed = (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
-    solved = _solve([*(_coded(choices) for choices in knobs.values()), crossed])
+    solved = _solve([*(_coded(choices) for choices in factors.values()), crossed])
     if solved is None:
         return None
-    (levels_a, codes_a), (levels_b, codes_b) = _codes(knobs[first]), _codes(knobs[second])
+    (levels_a, codes_a), (levels_b, codes_b) = _codes(factors[first]), _codes(factors[second])
     maps = numpy.kron(codes_a, codes_b) @ solved[-1]
     found = parts.intervals(maps)
     clearest = max(range(len(found)), key=lambda cell: (max(found[cell].low, -found[cell].high), abs(found[cell].mean)))
     cells = [
         levels_a.index(one) * len(levels_b) + levels_b.index(other)
-        for one, other in zip(knobs[first], knobs[second], strict=True)
+        for one, other in zip(factors[first], factors[second], strict=True)
     ]
     pair = (levels_a[clearest // len(levels_b)], levels_b[clearest % len(levels_b)])
     return InteractionEffect((first, second), parts.share((maps @ parts.means)[cells]), pair, found[clearest])

@@ -1,11 +1,11 @@
-"""Fair arms: do trials differ in what was not meant to vary, and does each knob do anything at all?"""
+"""Fairness: warns where trials differ in what was not meant to vary, and where a factor has no effect at all."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dream.comparison.factor_effects import knob_values
-from dream.records import Answer, ExperimentResult, Trial, TrialResult
+from dream.comparison.factor_effects import factor_values
+from dream.records import Answer, ExperimentResult, FailureKind, Trial, TrialResult
 
 TOLERANCE = 0.2
 _MEASURES = {
@@ -15,8 +15,8 @@ _MEASURES = {
 
 
 @dataclass(frozen=True)
-class Arm:
-    """What a trial's LLM was given to read: means per answered question, and the share of questions with nothing.
+class Reading:
+    """The contexts that a trial's LLM was given: means per question with contexts, and the share of questions without.
 
     `duplicates` is how many of a question's passages repeat the text of an earlier one.
     """
@@ -30,34 +30,35 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Arms:
-    """All arms in grid order, trials without any answer left out, and warnings in sentences."""
+class Fairness:
+    """The readings in grid order, trials without any answer left out, and warnings in sentences."""
 
-    arms: tuple[Arm, ...]
+    readings: tuple[Reading, ...]
     warnings: tuple[str, ...]
 
 
-def fair_arms(experiment: ExperimentResult, tolerance: float = TOLERANCE) -> Arms:
-    """Measure what each trial read, and warn where the comparison is not the one that was meant.
+def check_fairness(experiment: ExperimentResult, tolerance: float = TOLERANCE) -> Fairness:
+    """Measure what each trial's LLM read, and warn where the comparison is not the intended one.
 
     Trials with the same budget (`context_tokens`) should read about as much; trials with the same RAG method and
     parameters should read as many passages whatever the models. `tolerance` is the accepted difference, 0.2 for 20 %.
     """
-    results = [result for result in experiment.results if result.evaluation and result.evaluation.answers]
-    arms = [_arm(result, result.evaluation.answers) for result in results if result.evaluation]
+    results = [result for result in experiment.results if result.answers]
+    readings = [_reading(result) for result in results]
     warnings = [
-        *_uneven(arms, "context_tokens", _by_budget(arms), tolerance),
-        *_uneven(arms, "passages", _by_method(arms), tolerance),
-        *_wasted(arms),
+        *_uneven(readings, "context_tokens", _by_budget(readings), tolerance),
+        *_uneven(readings, "passages", _by_method(readings), tolerance),
+        *_wasted(readings),
         *_same_output(results),
     ]
-    return Arms(tuple(arms), tuple(warnings))
+    return Fairness(tuple(readings), tuple(warnings))
 
 
-def _arm(result: TrialResult, answers: Sequence[Answer]) -> Arm:
+def _reading(result: TrialResult) -> Reading:
+    answers = result.answers
     read = [answer for answer in answers if answer.contexts]
     n = max(len(read), 1)
-    return Arm(
+    return Reading(
         trial=result.trial,
         n_answers=len(answers),
         context_tokens=sum(passage.tokens for answer in read for passage in answer.contexts) / n,
@@ -70,32 +71,37 @@ def _arm(result: TrialResult, answers: Sequence[Answer]) -> Arm:
 
 def _empty(answer: Answer) -> bool:
     """Nothing retrieved; a question that failed for another reason says nothing about retrieval."""
-    return not answer.contexts and answer.error in (None, "nothing was retrieved")
+    failure = answer.failure
+    return not answer.contexts and (failure is None or failure.kind == FailureKind.NOTHING_RETRIEVED)
 
 
-def _by_budget(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
-    groups: dict[str, list[Arm]] = {}
-    for arm in arms:
-        budget = arm.trial.parameters.get("context_tokens")
-        groups.setdefault("all trials" if budget is None else f"trials with context_tokens={budget}", []).append(arm)
+def _by_budget(readings: Sequence[Reading]) -> dict[str, list[Reading]]:
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        budget = reading.trial.parameters.get("context_tokens")
+        groups.setdefault("all trials" if budget is None else f"trials with context_tokens={budget}", []).append(
+            reading
+        )
     return groups
 
 
-def _by_method(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
-    groups: dict[str, list[Arm]] = {}
-    for arm in arms:
-        parameters = ", ".join(f"{name}={value}" for name, value in sorted(arm.trial.parameters.items()))
-        groups.setdefault(f"{arm.trial.query_engine_identifier} ({parameters})", []).append(arm)
+def _by_method(readings: Sequence[Reading]) -> dict[str, list[Reading]]:
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        parameters = ", ".join(f"{name}={value}" for name, value in sorted(reading.trial.parameters.items()))
+        groups.setdefault(f"{reading.trial.query_engine_identifier} ({parameters})", []).append(reading)
     return groups
 
 
-def _uneven(arms: Sequence[Arm], measure: str, groups: Mapping[str, Sequence[Arm]], tolerance: float) -> Iterator[str]:
+def _uneven(
+    readings: Sequence[Reading], measure: str, groups: Mapping[str, Sequence[Reading]], tolerance: float
+) -> Iterator[str]:
     for name, group in groups.items():
-        group = [arm for arm in group if arm.passages]
+        group = [reading for reading in group if reading.passages]
         if len(group) < 2:
             continue
-        least = min(group, key=lambda arm: getattr(arm, measure))
-        most = max(group, key=lambda arm: getattr(arm, measure))
+        least = min(group, key=lambda reading: getattr(reading, measure))
+        most = max(group, key=lambda reading: getattr(reading, measure))
         low, high = getattr(least, measure), getattr(most, measure)
         if high > (1 + tolerance) * low:
             more = f"{high / low - 1:.0%} more" if low else "some against none"
@@ -105,13 +111,13 @@ def _uneven(arms: Sequence[Arm], measure: str, groups: Mapping[str, Sequence[Arm
             )
 
 
-def _wasted(arms: Sequence[Arm]) -> Iterator[str]:
+def _wasted(readings: Sequence[Reading]) -> Iterator[str]:
     """Passages that the LLM read twice, and questions for which it read nothing."""
-    double = sorted((arm for arm in arms if arm.duplicates), key=lambda arm: -arm.duplicates)
-    if double:
-        most = double[0]
-        yield f"{len(double)} trial(s) read passages twice, up to {most.duplicates:.1f} a question in {most.trial.name}"
-    empty = sorted((arm for arm in arms if arm.empty_share), key=lambda arm: -arm.empty_share)
+    twice = sorted((reading for reading in readings if reading.duplicates), key=lambda reading: -reading.duplicates)
+    if twice:
+        most = twice[0]
+        yield f"{len(twice)} trial(s) read passages twice, up to {most.duplicates:.1f} a question in {most.trial.name}"
+    empty = sorted((reading for reading in readings if reading.empty_share), key=lambda reading: -reading.empty_share)
     if empty:
         most = empty[0]
         yield (
@@ -121,32 +127,31 @@ def _wasted(arms: Sequence[Arm]) -> Iterator[str]:
 
 
 def _same_output(results: Sequence[TrialResult]) -> Iterator[str]:
-    """Trials with identical answers everywhere, and knobs whose choices never change an answer."""
+    """Trials with identical answers everywhere, and factors whose choices never change an answer."""
     outputs = [_output(result) for result in results]
-    same = [
-        (one, other) for one, other in itertools.combinations(range(len(results)), 2) if outputs[one] == outputs[other]
-    ]
+    pairs = itertools.combinations(range(len(results)), 2)
+    same = [(first, second) for first, second in pairs if outputs[first] == outputs[second]]
     for first, second in same[:10]:
         yield f"identical answers to every question: {results[first].trial.name} and {results[second].trial.name}"
     if len(same) > 10:
         yield f"identical answers to every question: {len(same) - 10} more pairs of trials"
-    for knob, pairs in _pairs_by_knob([result.trial for result in results]).items():
-        if pairs and set(pairs) <= set(same):
-            yield f"{knob} has no effect: trials that differ in nothing else give identical answers to every question"
+    for factor, alike in _pairs_by_factor([result.trial for result in results]).items():
+        if alike and set(alike) <= set(same):
+            yield f"{factor} has no effect: trials that differ in nothing else give identical answers to every question"
 
 
 def _output(result: TrialResult) -> dict[str, str | None]:
-    return {answer.question_id: answer.text for answer in result.evaluation.answers} if result.evaluation else {}
+    return {answer.question_id: answer.text for answer in result.answers}
 
 
-def _pairs_by_knob(trials: Sequence[Trial]) -> dict[str, list[tuple[int, int]]]:
-    """For each knob that varies: the pairs of trials that differ in this knob alone."""
+def _pairs_by_factor(trials: Sequence[Trial]) -> dict[str, list[tuple[int, int]]]:
+    """For each factor that varies: the pairs of trials that differ in this factor alone."""
     if not trials:
         return {}
-    knobs = knob_values(trials)
-    pairs: dict[str, list[tuple[int, int]]] = {knob: [] for knob in knobs}
-    for one, other in itertools.combinations(range(len(trials)), 2):
-        differing = [knob for knob, choices in knobs.items() if choices[one] != choices[other]]
+    factors = factor_values(trials)
+    pairs: dict[str, list[tuple[int, int]]] = {factor: [] for factor in factors}
+    for first, second in itertools.combinations(range(len(trials)), 2):
+        differing = [factor for factor, choices in factors.items() if choices[first] != choices[second]]
         if len(differing) == 1:
-            pairs[differing[0]].append((one, other))
+            pairs[differing[0]].append((first, second))
     return pairs

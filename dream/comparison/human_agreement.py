@@ -1,4 +1,4 @@
-"""Does the judge agree with people? Its scores against human labels of the same answers.
+"""Agreement of the judge with people: its scores against human labels of the same answers.
 
 Rank correlations of Spearman (1904) and Kendall (tau-b, 1938), and Cohen's kappa (1960) of "good enough" at thresholds.
 """
@@ -32,7 +32,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one metric agrees with the labels over `n` answers that have both.
+    """Agreement of one metric with the labels over `n` answers that have both.
 
     Each measure is 1 for full agreement and 0 for none beyond chance; None where it is not defined, because all scores
     or all labels are the same. `kappa` is by threshold. `warning` says what is wrong with the judge, or is empty.
@@ -72,20 +72,22 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
 def agreement(
     experiment: ExperimentResult, labels: Sequence[Label], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[Agreement, ...]:
-    """How each metric of an experiment agrees with the labels, in the order of its metrics."""
-    found = []
-    for metric in experiment.manifest["metrics"]:
+    """The agreement of each metric of an experiment with the labels, in the order of its metrics."""
+    agreements = []
+    for metric in experiment.manifest.metrics:
         scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
-        pairs = [(scores[one.trial_id].get(one.question_id), one.value) for one in labels if one.trial_id in scores]
-        known = numpy.array([(score, label) for score, label in pairs if score is not None], float).reshape(-1, 2)
-        found.append(_agreement(metric, known[:, 0], known[:, 1], thresholds))
-    return tuple(found)
+        pairs = [
+            (scores[label.trial_id].get(label.question_id), label.value) for label in labels if label.trial_id in scores
+        ]
+        scored = numpy.array([(score, label) for score, label in pairs if score is not None], float).reshape(-1, 2)
+        agreements.append(_agreement(metric, scored[:, 0], scored[:, 1], thresholds))
+    return tuple(agreements)
 
 
-def agreement_text(found: Sequence[Agreement]) -> str:
+def agreement_text(agreements: Sequence[Agreement]) -> str:
     """One line a metric, then its warning if there is one."""
     lines = []
-    for one in found:
+    for one in agreements:
         kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in one.kappa.items())
         lines.append(
             f"{one.metric}: {one.n} labels, Spearman {_shown(one.spearman)}, Kendall {_shown(one.kendall)}, {kappas}"
@@ -109,7 +111,7 @@ def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
 def _checked(
     rows: Sequence[dict[str, str | None]], path: str | Path, experiment: ExperimentResult
 ) -> tuple[Label, ...]:
-    questions = {question["id"] for question in experiment.manifest["golden_dataset"]["questions"]}
+    questions = {question.id for question in experiment.manifest.questions}
     trials = _trial_names(experiment)
     labels, problems, seen = [], [], dict[tuple[str, str], int]()
     for number, row in enumerate(rows, 2):

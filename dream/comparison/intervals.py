@@ -23,15 +23,15 @@ from scipy import stats
 CONFIDENCE = 0.95
 REPLICATES = 2000
 Floats = NDArray[numpy.float64]
-# A replicate that happens to draw hardly any of the questions that differ has next to no spread, and would make
-# its studentised mean endless; its standard error counts as at least this share of the sample's.
+# A replicate that draws hardly any of the questions that differ has almost no variance, so its studentised mean would
+# blow up; its standard error counts as at least this share of the sample's.
 _SMALLEST_ERROR = 0.5
 _FEW_CLUSTERS = 10
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Sums and counts of each cluster (rows) in each column; what standard errors and resamples are made of."""
+    """Sums and counts of each cluster (rows) in each column, from which standard errors and resamples are computed."""
 
     sums: Floats
     counts: Floats
@@ -44,7 +44,7 @@ class Columns:
 
     @property
     def n_clusters(self) -> NDArray[numpy.int64]:
-        """How many clusters have a value in each column."""
+        """The number of clusters with a value in each column."""
         return (self.counts > 0).sum(0)
 
     @property
@@ -66,7 +66,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Critical:
-    """How many standard errors an interval reaches, for all columns or one for each: `resampled` by the bootstrap, and
+    """The half width of an interval in standard errors, for all columns or one each: `resampled` by the bootstrap, and
     `normal`, the same quantile before studentising, which `factor` turns into Student's t for small samples."""
 
     resampled: float | Floats
@@ -78,7 +78,7 @@ class Critical:
         return numpy.maximum(student, self.resampled)
 
     def level(self, n_clusters: int) -> float:
-        """The two-sided error level of a single column that this critical value comes to."""
+        """The two-sided error level of a single column at this critical value."""
         factor = self.factor(numpy.array([n_clusters]))[0]
         return float(2 * stats.t.sf(factor, max(n_clusters - 1, 1)))
 
@@ -95,7 +95,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the difference is shown not to be 0."""
+        """True where the difference is shown not to be 0."""
         return self.low > 0 or self.high < 0
 
 
@@ -118,25 +118,25 @@ def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
         >>> cluster_numbers(["a.pdf", "b.pdf", "a.pdf", "", ""]).tolist()
         [0, 1, 0, 2, 3]
     """
-    keys = [label or ("", place) for place, label in enumerate(labels)]
+    keys = [label or ("", row) for row, label in enumerate(labels)]
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return numpy.array([order[key] for key in keys], dtype=numpy.int64)
 
 
 @lru_cache(maxsize=4)
 def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
-    """How often each cluster is drawn in each bootstrap replicate: a row a replicate, always the same for a seed."""
+    """The draws of each cluster in each bootstrap replicate: a row a replicate, always the same for a seed."""
     random = numpy.random.default_rng(seed)
     drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
-    drawn.setflags(write=False)  # the cache hands the same array to everybody
+    drawn.setflags(write=False)  # the cache returns the same array to every caller
     return drawn
 
 
 def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CONFIDENCE) -> Critical:
-    """The critical value for all columns of all blocks together; columns that do not vary have no say.
+    """The critical value for all columns of all blocks together; columns without variation are ignored.
 
-    It is the upper limit of what so many replicates can tell of it, so that their number never favours a winner.
-    With fewer than ten clusters there is too little to draw from, and Bonferroni's inequality takes its place.
+    It is the upper confidence limit of the quantile over the replicates, so that their number never favours a winner.
+    With fewer than ten clusters there is too little to draw from, and Bonferroni's inequality is used instead.
     """
     largest, n_columns = numpy.zeros((2, len(weights))), 0
     for block in map(_varying, blocks):
@@ -164,7 +164,7 @@ def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENC
 def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:
     """The interval of each column. Differences of scores between 0 and 1 lie between the `limits`, -1 and 1.
 
-    A column of one same difference has no spread to reckon with; it counts as shown when as many clusters would
+    A column of one same difference has no variance; it counts as shown when as many clusters would
     agree in sign by chance (probability 2 ** (1 - clusters)) less often than the level allows.
     """
     mean, error, clusters = block.mean, block.error, block.n_clusters
@@ -199,7 +199,7 @@ def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed:
 
 
 def _quantiles(sizes: Floats, confidence: float) -> Floats:
-    """The quantile over replicates (the second axis), at the upper limit of what so many of them can tell of it."""
+    """The quantile over replicates (the second axis), at its upper confidence limit for so many replicates."""
     level = min(confidence + 1.645 * (confidence * (1 - confidence) / sizes.shape[1]) ** 0.5, 1.0)
     return numpy.quantile(sizes, level, axis=1, method="higher")
 

@@ -1,13 +1,12 @@
-"""How much of the scatter is the judge: variance of scores split into question, answer and judge.
+"""Judge noise: the variance of scores split into question, answer and judge.
 
 Scores of the same answers, judged several times, follow: trial mean + question + answer (trial x question) + judge.
 The components are those of the two-way layout with repeats, by equating mean squares to their expectations (Searle,
 Casella and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats through their harmonic mean).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -18,11 +17,23 @@ from dream.records import ExperimentResult, TrialResult
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """One score of one answer. `value` is None where the judge failed."""
+
+    question_id: str
+    trial_id: str
+    metric: str
+    repeat: int
+    value: float | None
+
+
+@dataclass(frozen=True)
 class JudgeNoise:
     """Variance components of one metric, each at least 0, from `n_questions` x `n_trials` answers judged repeatedly.
 
-    `question` is how much questions differ for all trials alike, which pairing removes. `answer` is how much trials
-    differ from question to question. `judge` is how much one answer's score changes when it is judged again.
+    `question` is the variance between questions that all trials share, which pairing removes. `answer` is the variance
+    of the differences between trials from question to question. `judge` is the variance of one answer's score when it
+    is judged again.
     """
 
     metric: str
@@ -65,49 +76,42 @@ def noise_of(
 
     It takes an experiment with repeats: `run_experiment(judge_repeats=3)`. `metrics` are by default all it scored.
     """
-    found, reasons = [], []
-    judgements = [row for result in experiment.results for row in _judgements(result)]
-    for metric in experiment.manifest["metrics"] if metrics is None else metrics:
+    noises, reasons = [], []
+    judgements = [judgement for result in experiment.results for judgement in _judgements(result)]
+    for metric in experiment.manifest.metrics if metrics is None else metrics:
         if metric in COMPUTED:
             reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings and asks no judge")
             continue
         try:
-            found.append(judge_noise(judgements, metric))
+            noises.append(judge_noise(judgements, metric))
         except DataError as error:
             reasons.append(str(error))
-    return tuple(found), tuple(reasons)
+    return tuple(noises), tuple(reasons)
 
 
-def _judgements(result: TrialResult) -> list[dict[str, Any]]:
+def _judgements(result: TrialResult) -> list[Judgement]:
     """All judgements of the answers that were judged again, the first ones too."""
     if result.evaluation is None:
         return []
     again = {(score.question_id, score.metric) for score in result.evaluation.repeats}
     first = [score for score in result.evaluation.scores if (score.question_id, score.metric) in again]
     return [
-        {
-            "question_id": score.question_id,
-            "trial_id": result.trial.id,
-            "metric": score.metric,
-            "repeat": score.repeat,
-            "value": score.value,
-        }
+        Judgement(score.question_id, result.trial.id, score.metric, score.repeat, score.value)
         for score in (*first, *result.evaluation.repeats)
     ]
 
 
-def judge_noise(judgements: Sequence[Mapping[str, Any]], metric: str) -> JudgeNoise:
+def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
     """Split the variance of repeated judgements of one metric.
 
     Args:
-        judgements: rows of question_id, trial_id, metric, repeat and value (None where the judge failed). Questions
-            that some trial lacks are left out.
+        judgements: of all metrics. Questions that some trial lacks are left out.
 
     Raises:
         DataError: without at least two questions and two trials, or without an answer judged twice.
 
     Example:
-        >>> rows = [{"question_id": q, "trial_id": t, "metric": "m", "repeat": r, "value": v}
+        >>> rows = [Judgement(q, t, "m", r, v)
         ...         for q, t, r, v in [("a", "x", 0, 0.0), ("a", "x", 1, 0.2), ("a", "y", 0, 0.5), ("a", "y", 1, 0.5),
         ...                            ("b", "x", 0, 1.0), ("b", "x", 1, 1.0), ("b", "y", 0, 0.8), ("b", "y", 1, 1.0)]]
         >>> round(judge_noise(rows, "m").judge, 3)  # pooled variance of the repeats: (0.02 + 0 + 0 + 0.02) / 4
@@ -130,16 +134,16 @@ def judge_noise(judgements: Sequence[Mapping[str, Any]], metric: str) -> JudgeNo
 
 
 def _cells(
-    judgements: Sequence[Mapping[str, Any]], metric: str
+    judgements: Sequence[Judgement], metric: str
 ) -> tuple[dict[tuple[str, str], list[float]], list[str], list[str]]:
     """The repeats of each answer, all trials, and the questions that every trial has."""
     cells: dict[tuple[str, str], list[float]] = {}
-    for row in judgements:
-        if row["metric"] == metric and row["value"] is not None:
-            cells.setdefault((row["question_id"], row["trial_id"]), []).append(float(row["value"]))
+    for judgement in judgements:
+        if judgement.metric == metric and judgement.value is not None:
+            cells.setdefault((judgement.question_id, judgement.trial_id), []).append(judgement.value)
     trials = list(dict.fromkeys(trial for _, trial in cells))
     questions = list(dict.fromkeys(question for question, _ in cells))
-    return cells, trials, [one for one in questions if all((one, trial) in cells for trial in trials)]
+    return cells, trials, [name for name in questions if all((name, trial) in cells for trial in trials)]
 
 
 def _two_way(means: Floats, judge_of_mean: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Where the loss is: how much of what is missing to a perfect score retrieval lost, and how much generation.
+"""Splits the loss, which is what is missing to a perfect score, into retrieval's part and generation's part.
 
 The same questions are answered three times: from no context (closed-book), from the reference contexts (oracle), and
 from what was retrieved. What even the oracle's answer lacks is generation's loss; what the retrieved one lacks beyond
@@ -30,12 +30,12 @@ class QuestionLoss:
 
     @property
     def generation(self) -> float:
-        """What the LLM lost although it had the right contexts."""
+        """The loss of the LLM although it had the right contexts."""
         return 1 - self.oracle
 
     @property
     def retrieval(self) -> float:
-        """What was lost because other contexts were retrieved."""
+        """The loss because other contexts were retrieved."""
         return self.oracle - self.retrieved
 
 
@@ -80,7 +80,7 @@ def losses_of(
     """
     everything = replace(experiment, results=(*experiment.results, *experiment.baselines))
     table = score_table(everything, metric, weights)
-    columns = [_column(table, place) for place in range(len(table.results))]
+    columns = [_column(table, column) for column in range(len(table.results))]
     by_llm = {
         (result.trial.query_engine_identifier, result.trial.llm_identifier): column
         for result, column in zip(table.results, columns, strict=True)
@@ -88,19 +88,19 @@ def losses_of(
     }
     if not any(column for (name, _), column in by_llm.items() if name == CLOSED_BOOK):
         return {}, (_nothing_to_split(experiment, table.metric),)
-    found: dict[str, LossSplit] = {}
+    splits: dict[str, LossSplit] = {}
     reasons = []
     for result, column in zip(experiment.results, columns, strict=False):
         closed_book, oracle = (by_llm.get((name, result.trial.llm_identifier), {}) for name in (CLOSED_BOOK, ORACLE))
         try:
-            found[result.trial.id] = split_loss(closed_book, oracle, column)
+            splits[result.trial.id] = split_loss(closed_book, oracle, column)
         except DataError as error:
             reasons.append(f"loss of {result.trial.name} on {table.metric}: {error}")
-    return found, tuple(reasons)
+    return splits, tuple(reasons)
 
 
 def _nothing_to_split(experiment: ExperimentResult, metric: str) -> str:
-    errors = [result.error for result in experiment.baselines if result.error]
+    errors = [result.error for result in experiment.baselines if result.failure]
     if not experiment.baselines:
         reason = f"{experiment.name!r} has no baselines: dream run --resume {experiment.name} --baselines"
     elif errors:
@@ -110,9 +110,9 @@ def _nothing_to_split(experiment: ExperimentResult, metric: str) -> str:
     return f"the loss on {metric} is not split: {reason}"
 
 
-def _column(table: ScoreTable, place: int) -> dict[str, float]:
+def _column(table: ScoreTable, column: int) -> dict[str, float]:
     """The scores of one trial by question id, without missing ones."""
-    values = zip(table.question_ids, table.values[:, place].tolist(), strict=True)
+    values = zip(table.question_ids, table.values[:, column].tolist(), strict=True)
     return {question_id: value for question_id, value in values if not numpy.isnan(value)}
 
 
@@ -130,21 +130,21 @@ def split_loss(
         (0.1, 0.3, 'a')
     """
     everything = dict.fromkeys([*retrieved, *oracle, *closed_book])
-    common = [one for one in everything if one in closed_book and one in oracle and one in retrieved]
+    common = [name for name in everything if name in closed_book and name in oracle and name in retrieved]
     if not common:
         raise DataError(
             f"no question has all three scores (closed-book {len(closed_book)}, oracle {len(oracle)}, "
             f"retrieved {len(retrieved)}): run the baselines on the same golden dataset"
         )
-    questions = [QuestionLoss(one, closed_book[one], oracle[one], retrieved[one]) for one in common]
+    questions = [QuestionLoss(name, closed_book[name], oracle[name], retrieved[name]) for name in common]
     return LossSplit(
-        generation=interval(numpy.array([one.generation for one in questions])),
-        retrieval=interval(numpy.array([one.retrieval for one in questions])),
-        gain=interval(numpy.array([one.retrieved - one.closed_book for one in questions])),
-        questions=tuple(sorted(questions, key=lambda one: one.retrieved)),
+        generation=interval(numpy.array([loss.generation for loss in questions])),
+        retrieval=interval(numpy.array([loss.retrieval for loss in questions])),
+        gain=interval(numpy.array([loss.retrieved - loss.closed_book for loss in questions])),
+        questions=tuple(sorted(questions, key=lambda loss: loss.retrieved)),
         left_out=len(everything) - len(common),
     )
 
 
-def _shown(one: Interval) -> str:
-    return f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]"
+def _shown(mean: Interval) -> str:
+    return f"{mean.mean:.3f} [{mean.low:.3f}, {mean.high:.3f}]"

@@ -1,4 +1,4 @@
-"""How much a number of questions can show: the smallest difference, and the questions that a difference needs.
+"""Statistical power: the smallest difference that a number of questions shows, and the questions a difference needs.
 
 The power of the paired t-test, from the noncentral t distribution (Cohen 1988, "Statistical Power Analysis for the
 Behavioral Sciences", chapter 2). `spread` is the standard deviation of the per-question differences of two trials,
@@ -23,7 +23,7 @@ _MOST_QUESTIONS = 10_000_000
 
 @dataclass(frozen=True)
 class Power:
-    """What `n_questions` can show with 80 % power, and the questions needed to show 0.02, 0.05 and 0.10.
+    """The smallest difference that `n_questions` show with 80 % power, and the questions needed for each difference.
 
     `smallest` is None where even the largest possible difference, 1, would be missed; `needed` is by difference.
     """
@@ -59,11 +59,11 @@ def spread_of(differences: Floats) -> float:
     Raises:
         ConfigurationError: with fewer than two differences.
     """
-    known = numpy.asarray(differences, float)
-    known = known[~numpy.isnan(known)]
-    if len(known) < 2:
-        raise ConfigurationError(f"{len(known)} difference(s): a spread needs a pilot of at least two questions")
-    return float(known.std(ddof=1))
+    values = numpy.asarray(differences, float)
+    values = values[~numpy.isnan(values)]
+    if len(values) < 2:
+        raise ConfigurationError(f"{len(values)} difference(s): a spread needs a pilot of at least two questions")
+    return float(values.std(ddof=1))
 
 
 def power(difference: float, spread: float, n_questions: int, level: float = 0.05) -> float:
@@ -96,8 +96,8 @@ def smallest_difference(spread: float, n_questions: int, level: float = 0.05, ch
         return None
     if spread == 0:
         return 0.0
-    found: Any = optimize.brentq(lambda size: power(size, spread, n_questions, level) - chance, 1e-9, 1.0)
-    return float(found)
+    root: Any = optimize.brentq(lambda size: power(size, spread, n_questions, level) - chance, 1e-9, 1.0)
+    return float(root)
 
 
 def questions_needed(difference: float, spread: float, level: float = 0.05, chance: float = POWER) -> int:

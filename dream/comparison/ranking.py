@@ -1,4 +1,4 @@
-"""How trials stand to each other on one metric: order, paired differences to the best, and the set of the best.
+"""The standing of trials on one metric: order, paired differences to the best, and the set of the best.
 
 A trial belongs to the set if its difference to the highest mean may be 0. The intervals are simultaneous over all
 pairs of trials, whichever pair chance puts on top; so with at least 95 % confidence none of them misses, the truly
@@ -37,8 +37,8 @@ class Standing:
     """One trial in a comparison.
 
     `rank` is 1 for the highest mean and None for a trial that is not ranked, where `why_not_ranked` says why.
-    `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are what it would be if all missing scores
-    were 0, or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
+    `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are the means if all missing scores were 0,
+    or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
     named beforehand; both None for the best and for trials that are not ranked. `same_scores` says that every score
     equals the best's. `means` holds every metric.
     """
@@ -61,10 +61,10 @@ class Standing:
 
 
 def ranking(table: ScoreTable, failure_share: float) -> list[int]:
-    """Places of the trials that can be ranked, the highest mean first; equal means keep the grid's order."""
+    """Columns of the trials that can be ranked, the highest mean first; equal means keep the grid's order."""
     means, missing = table.means, 1 - table.scored / max(len(table.question_ids), 1)
-    usable = [place for place in range(len(means)) if table.scored[place] and missing[place] <= failure_share + 1e-12]
-    return sorted(usable, key=lambda place: -means[place])
+    usable = [n for n in range(len(means)) if table.scored[n] and missing[n] <= failure_share + 1e-12]
+    return sorted(usable, key=lambda column: -means[column])
 
 
 def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[tuple[Standing, ...], float]:
@@ -73,22 +73,22 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
     The level is the error that the correction leaves for each pair of trials, 0.05 if there is only one pair.
     """
     order = ranking(table, failure_share)
-    others = sorted(set(range(len(table.results))) - set(order), key=lambda place: (-table.scored[place], place))
+    others = sorted(set(range(len(table.results))) - set(order), key=lambda column: (-table.scored[column], column))
     plain = _plain(table)
-    unranked = [replace(plain[place], why_not_ranked=_why(table, place, failure_share)) for place in others]
+    unranked = [replace(plain[column], why_not_ranked=_why(table, column, failure_share)) for column in others]
     if not order:
         return tuple(unranked), 1 - CONFIDENCE
     differences, alone, level = _against_the_best(table.only(order), seed)
     ranked = [replace(plain[order[0]], rank=1, in_set=True)] + [
         replace(
-            plain[place],
+            plain[column],
             rank=rank,
             difference=corrected,
             alone=single,
             in_set=corrected.high >= 0,
-            same_scores=bool(numpy.array_equal(table.values[:, place], table.values[:, order[0]], equal_nan=True)),
+            same_scores=bool(numpy.array_equal(table.values[:, column], table.values[:, order[0]], equal_nan=True)),
         )
-        for rank, (place, corrected, single) in enumerate(zip(order[1:], differences, alone, strict=True), 2)
+        for rank, (column, corrected, single) in enumerate(zip(order[1:], differences, alone, strict=True), 2)
     ]
     return (*mark_front(ranked), *unranked), level
 
@@ -96,11 +96,11 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
 def mark_front(standing: Sequence[Standing]) -> list[Standing]:
     """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
 
-    Cost is USD where it is known of all and not 0 for all, else tokens; what is not known of a trial is left out of
-    its comparison.
+    Cost is USD where it is known of all and not 0 for all, else tokens; a measure that is unknown for a trial is left
+    out of its comparison.
     """
     goods = numpy.array([_goods(one, cost_unit(standing)) for one in standing], float)
-    return [replace(one, on_front=not _beaten(goods, place)) for place, one in enumerate(standing)]
+    return [replace(one, on_front=not _is_beaten(goods, row)) for row, one in enumerate(standing)]
 
 
 def cost_unit(standing: Sequence[Standing]) -> str:
@@ -115,25 +115,25 @@ def _plain(table: ScoreTable) -> list[Standing]:
         Standing(
             trial=result.trial,
             rank=None,
-            mean=float(means[place]) if scored[place] else None,
-            n_scored=int(scored[place]),
+            mean=float(means[column]) if scored[column] else None,
+            n_scored=int(scored[column]),
             n_questions=len(table.question_ids),
-            lowest=float(low[place]),
-            highest=float(high[place]),
+            lowest=float(low[column]),
+            highest=float(high[column]),
             cost=running_cost(result),
             means=_means(result),
         )
-        for place, result in enumerate(table.results)
+        for column, result in enumerate(table.results)
     ]
 
 
 def _means(result: TrialResult) -> dict[str, float | None]:
-    return {one.metric: one.mean for one in result.evaluation.summaries()} if result.evaluation else {}
+    return {summary.metric: summary.mean for summary in result.evaluation.summaries()} if result.evaluation else {}
 
 
-def _why(table: ScoreTable, place: int, failure_share: float) -> str:
-    failed, n = len(table.question_ids) - int(table.scored[place]), len(table.question_ids)
-    error = table.results[place].error
+def _why(table: ScoreTable, column: int, failure_share: float) -> str:
+    failed, n = len(table.question_ids) - int(table.scored[column]), len(table.question_ids)
+    error = table.results[column].error
     if failed == n:
         return f"no score: {error or 'every question failed'}"
     return f"{failed} of {n} scores are missing ({failed / n:.0%}), more than the {failure_share:.0%} allowed"
@@ -152,18 +152,18 @@ def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Column
     """The differences of every pair of trials, first minus second, in blocks that fit into memory."""
     first, second = numpy.triu_indices(values.shape[1], 1)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        yield columns(values[:, first[some]] - values[:, second[some]], clusters)
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        yield columns(values[:, first[block]] - values[:, second[block]], clusters)
 
 
-def _goods(one: Standing, unit: str) -> tuple[float | None, ...]:
-    """What is wanted, larger is better: quality, cheapness, speed."""
-    cost = one.cost.usd if unit == "USD" else one.cost.tokens
-    return one.mean, None if cost is None else -cost, None if one.cost.seconds is None else -one.cost.seconds
+def _goods(standing: Standing, unit: str) -> tuple[float | None, ...]:
+    """Quality, cheapness and speed; larger is better."""
+    cost, seconds = standing.cost.usd if unit == "USD" else standing.cost.tokens, standing.cost.seconds
+    return standing.mean, None if cost is None else -cost, None if seconds is None else -seconds
 
 
-def _beaten(goods: Floats, place: int) -> bool:
-    unknown = numpy.isnan(goods) | numpy.isnan(goods[place])
-    as_good = ((goods >= goods[place]) | unknown).all(1)
-    better = ((goods > goods[place]) & ~unknown).any(1)
+def _is_beaten(goods: Floats, row: int) -> bool:
+    unknown = numpy.isnan(goods) | numpy.isnan(goods[row])
+    as_good = ((goods >= goods[row]) | unknown).all(1)
+    better = ((goods > goods[row]) & ~unknown).any(1)
     return bool((as_good & better).any())

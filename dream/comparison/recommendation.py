@@ -1,9 +1,9 @@
-"""From the set of trials that cannot be told apart from the best to one of them, with the reason in a sentence.
+"""From the set of trials that cannot be told apart from the best to one of them, with the reason.
 
 Few questions leave many trials in that set, also some that measured far below the best. A margin, the loss that would
-not matter, keeps these from being recommended for their price alone: a measured loss is the best guess there is, and
-too few questions to prove it are no reason to take it. Where even the recommended trial may be further from the best
-than the margin, the recommendation says so, and how many questions would show it.
+not matter, keeps these from being recommended for their price alone: the observed loss is the best estimate there is,
+and too few questions to prove it is no reason to accept it. Where even the recommended trial may be further from the
+best than the margin, the recommendation says so, and how many questions would show it.
 """
 
 import math
@@ -19,17 +19,29 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The trial to use, why in one sentence, and what decided: "USD", "tokens", "latency" or "quality".
+    """The trial to use, and why.
 
-    `doubt` says that the questions cannot tell whether it is within `margin` of the best, and how many could; it is
-    empty where they can.
+    `quality` compares it with the best; `advantage` is what it gains over the best, empty where it is the best itself.
+    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` says that the questions cannot tell whether it is
+    within `margin` of the best, and how many could; it is empty where they can.
     """
 
     trial: Trial
-    reason: str
+    quality: str
+    advantage: str
     decided_by: str
     margin: float = MARGIN
     doubt: str = ""
+
+    @property
+    def why(self) -> str:
+        """The reason without the trial's name."""
+        return f"{self.quality}, {self.advantage}" if self.advantage else self.quality
+
+    @property
+    def reason(self) -> str:
+        """The trial and why, in one sentence."""
+        return f"{in_code(self.trial)}: {self.why}"
 
 
 def recommend(
@@ -44,20 +56,22 @@ def recommend(
     Cost is USD a question. Where it is not known of all, or equal, tokens of the answering LLM decide, then latency,
     then the mean. `power` and `n_clusters`, the number of documents, are for the sentence about doubt.
     """
-    together = [one for one in standing if one.in_set and _lag(one) <= margin + 1e-12]
-    best = together[0]
-    measures = _measures(together)
-    chosen = min(together, key=lambda one: (*(_rounded(measure[one.rank]) for measure in measures.values()), one.rank))
+    candidates = [one for one in standing if one.in_set and _lag(one) <= margin + 1e-12]
+    best = candidates[0]
+    measures = _tie_breakers(candidates)
+    chosen = min(
+        candidates, key=lambda one: (*(_rounded(measure[one.rank]) for measure in measures.values()), one.rank)
+    )
     decided = next(
         (name for name, measure in measures.items() if _rounded(measure[chosen.rank]) < _rounded(measure[best.rank])),
         "quality",
     )
     doubt = _doubt(chosen, standing, margin, power, n_clusters)
     if chosen is best:
-        reason = _why_the_best(together, standing, metric, margin)
+        quality, advantage = _why_the_best(candidates, standing, metric, margin), ""
     else:
-        reason = f"{_distance(chosen, metric, bool(doubt))}, {_gain(chosen, best, decided)}"
-    return Recommendation(chosen.trial, f"{in_code(chosen.trial)}: {reason}", decided, margin, doubt)
+        quality, advantage = _distance(chosen, metric, bool(doubt)), _gain(chosen, best, decided)
+    return Recommendation(chosen.trial, quality, advantage, decided, margin, doubt)
 
 
 def in_code(trial: Trial) -> str:
@@ -75,7 +89,7 @@ def in_code(trial: Trial) -> str:
 def _doubt(
     chosen: Standing, standing: Sequence[Standing], margin: float, power: Power | None, n_clusters: int | None
 ) -> str:
-    """What the questions leave open about the recommended trial, and what would settle it; empty within the margin."""
+    """The doubt that the questions leave about the recommended trial, and its remedy; empty within the margin."""
     may_lose = _may_lose(chosen, standing)
     if may_lose <= margin or chosen.same_scores:
         return ""
@@ -91,7 +105,7 @@ def _doubt(
 
 
 def _may_lose(chosen: Standing, standing: Sequence[Standing]) -> float:
-    """How far below another the trial may be by the intervals: below the best, or, if it is the best, below the set."""
+    """The largest loss that the intervals allow: against the best, or, if it is the best, against those of the set."""
     if chosen.difference:
         return -chosen.difference.low
     return max((one.difference.high for one in standing if one.in_set and one.difference), default=0.0)
@@ -107,18 +121,18 @@ def _remedy(margin: float, power: Power | None, n_questions: int, n_clusters: in
     return f"About {n:,} questions{documents} would show a difference of {margin:.2f}."
 
 
-def _lag(one: Standing) -> float:
-    return -one.difference.mean if one.difference else 0.0
+def _lag(standing: Standing) -> float:
+    return -standing.difference.mean if standing.difference else 0.0
 
 
-def _measures(together: Sequence[Standing]) -> dict[str, dict[int | None, float]]:
-    """What can decide, in this order, by rank; a measure that is not known of all of them cannot."""
-    found = {
-        "USD": {one.rank: one.cost.usd for one in together},
-        "tokens": {one.rank: one.cost.tokens for one in together},
-        "latency": {one.rank: one.cost.seconds for one in together},
+def _tie_breakers(candidates: Sequence[Standing]) -> dict[str, dict[int | None, float]]:
+    """Tie-breakers in order of precedence, by rank; one that is unknown for any candidate is skipped."""
+    measures = {
+        "USD": {one.rank: one.cost.usd for one in candidates},
+        "tokens": {one.rank: one.cost.tokens for one in candidates},
+        "latency": {one.rank: one.cost.seconds for one in candidates},
     }
-    return {name: values for name, values in found.items() if None not in values.values()}  # pyright: ignore[reportReturnType]
+    return {name: values for name, values in measures.items() if None not in values.values()}  # pyright: ignore[reportReturnType]
 
 
 def _rounded(value: float) -> float:
@@ -155,17 +169,17 @@ def _times(before: float | None, after: float | None, word: str, nothing: str) -
     return f"{ratio:.1f} times {word}" if ratio >= 1.1 else f"{ratio - 1:.1%} {word}"
 
 
-def _why_the_best(together: Sequence[Standing], standing: Sequence[Standing], metric: str, margin: float) -> str:
-    best, n_tied = together[0], sum(one.in_set for one in standing)
+def _why_the_best(candidates: Sequence[Standing], standing: Sequence[Standing], metric: str, margin: float) -> str:
+    best, n_tied = candidates[0], sum(one.in_set for one in standing)
     ranked = sum(one.rank is not None for one in standing)
     head = f"highest mean on {metric} ({best.mean:.3f})"
     if ranked == 1:
         return f"{head}, and the only trial that could be ranked"
     if n_tied == 1:
         return f"{head}, shown to be better than each of the other {ranked - 1} (95 % intervals)"
-    if len(together) == 1:
+    if len(candidates) == 1:
         return f"{head}; those that cannot be told apart from it measured more than {margin:.2f} below"
-    within = "" if len(together) == n_tied else f" and measured within {margin:.2f}"
+    within = "" if len(candidates) == n_tied else f" and measured within {margin:.2f}"
     return (
-        f"{head}, and none of the {len(together) - 1} that cannot be told apart from it{within} is known to cost less"
+        f"{head}, and none of the {len(candidates) - 1} that cannot be told apart from it{within} is known to cost less"
     )

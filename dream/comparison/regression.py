@@ -1,4 +1,4 @@
-"""Has it become worse? One experiment against an earlier one, on the same questions, for a pipeline to stop on.
+"""Regression: one experiment against an earlier one on the same questions, for a pipeline to stop on.
 
 The difference is that of the two highest means, EXPERIMENT's minus BASELINE's, paired by question. Both were picked for
 being highest, so its 95 % interval is simultaneous over every pair of a trial of one and a trial of the other
@@ -6,9 +6,8 @@ being highest, so its 95 % interval is simultaneous over every pair of a trial o
 out when the whole interval lies above minus the margin. Otherwise the questions cannot tell.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -17,7 +16,7 @@ from dream.comparison.intervals import Columns, Interval, columns, critical, int
 from dream.comparison.ranking import ranking
 from dream.comparison.score_table import ScoreTable, score_table
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.records import ExperimentResult, Trial
+from dream.records import ExperimentResult, GoldenDataset, Trial
 
 _PAIRS_AT_ONCE = 1000
 
@@ -34,19 +33,20 @@ class Regression:
 
     @property
     def shown(self) -> bool:
-        """Whether it is shown to be worse by more than the margin."""
+        """True where it is shown to be worse by more than the margin."""
         return self.difference.high < -self.margin
 
     @property
     def ruled_out(self) -> bool:
-        """Whether it is shown not to be worse by more than the margin."""
+        """True where it is shown not to be worse by more than the margin."""
         return self.difference.low > -self.margin
 
     @property
     def text(self) -> str:
         """The finding in one sentence."""
-        one = self.difference
-        numbers = f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}] on {one.n} questions, margin {self.margin:g}"
+        between = self.difference
+        interval = f"{between.mean:+.3f} [{between.low:+.3f}, {between.high:+.3f}]"
+        numbers = f"{interval} on {between.n} questions, margin {self.margin:g}"
         if self.shown:
             return f"{self.metric}: REGRESSION shown: {numbers}"
         if self.ruled_out:
@@ -76,8 +76,8 @@ def against_baseline(
     check_comparable(experiment, baseline)
     new, old = score_table(experiment, metric), _ordered(score_table(baseline, metric), experiment)
     firsts, seconds = ranking(new, failure_share), ranking(old, failure_share)
-    for name, found in ((experiment.name, firsts), (baseline.name, seconds)):
-        if not found:
+    for name, ranked in ((experiment.name, firsts), (baseline.name, seconds)):
+        if not ranked:
             raise DataError(f"no trial of {name!r} can be ranked on {metric}: `dream compare {name}` says why")
     new, old = new.only(firsts), old.only(seconds)
     block = columns(new.values[:, :1] - old.values[:, :1], new.clusters)
@@ -87,15 +87,19 @@ def against_baseline(
 
 def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
     """Raise a ConfigurationError if two experiments were not judged alike on the same questions, with the remedies."""
-    one, other = first.manifest, second.manifest
-    problems = _question_problems(one["golden_dataset"], other["golden_dataset"])
-    for key, what in (("judge_llm", "judge"), ("judge_embed_model", "judge's embedding model")):
-        if one.get(key) != other.get(key):
+    manifests = (first.manifest, second.manifest)
+    problems = _question_problems(*(manifest.golden_dataset for manifest in manifests))
+    judges = {
+        "judge": [manifest.judge_llm for manifest in manifests],
+        "judge's embedding model": [manifest.judge_embed_model for manifest in manifests],
+    }
+    for role, (here, there) in judges.items():
+        if here != there:
             problems.append(
-                f"the {what} is {one.get(key)!r} in one and {other.get(key)!r} in the other: a change of judge looks "
-                f"like a change of quality; run one of them again with the other's {what}"
+                f"the {role} is {here!r} in one and {there!r} in the other: a change of judge looks "
+                f"like a change of quality; run one of them again with the other's {role}"
             )
-    ragas = [manifest.get("versions", {}).get("ragas") for manifest in (one, other)]
+    ragas = [manifest.versions.get("ragas") for manifest in manifests]
     if ragas[0] != ragas[1]:
         problems.append(f"ragas is {ragas[0]} in one and {ragas[1]} in the other: run both with the same version")
     if problems:
@@ -103,21 +107,22 @@ def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
         raise ConfigurationError(bullets(headline, problems))
 
 
-def _question_problems(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    mine, theirs = ({question["id"] for question in golden["questions"]} for golden in (one, other))
+def _question_problems(first: GoldenDataset, second: GoldenDataset) -> list[str]:
+    mine, theirs = ({question.id: question for question in golden.questions} for golden in (first, second))
     remedy = "run one of them again with the other's golden dataset (`dream run --golden NAME`)"
+    if mine.keys() != theirs.keys():
+        both, one = len(mine.keys() & theirs.keys()), len(mine.keys() ^ theirs.keys())
+        return [f"{both} questions are in both, {one} in only one: {remedy}"]
     if mine != theirs:
-        return [f"{len(mine & theirs)} questions are in both, {len(mine ^ theirs)} in only one: {remedy}"]
-    if one.get("digest") != other.get("digest"):
-        digests = f"{str(one.get('digest'))[:12]} and {str(other.get('digest'))[:12]}"
+        digests = f"{first.digest[:12]} and {second.digest[:12]}"
         return [f"the golden datasets have the same questions but differ otherwise (digests {digests}): {remedy}"]
     return []
 
 
 def _ordered(table: ScoreTable, experiment: ExperimentResult) -> ScoreTable:
     """The table with its questions in the order of another experiment."""
-    place = {question: row for row, question in enumerate(table.question_ids)}
-    order = [place[question["id"]] for question in experiment.manifest["golden_dataset"]["questions"]]
+    rows = {question_id: row for row, question_id in enumerate(table.question_ids)}
+    order = [rows[question.id] for question in experiment.manifest.questions]
     ids = tuple(table.question_ids[row] for row in order)
     return ScoreTable(table.metric, ids, table.results, table.values[order], table.clusters[order], table.note)
 
@@ -125,5 +130,5 @@ def _ordered(table: ScoreTable, experiment: ExperimentResult) -> ScoreTable:
 def _cross(new: ScoreTable, old: ScoreTable) -> Iterator[Columns]:
     first, second = (numpy.ravel(axis) for axis in numpy.indices((len(new.results), len(old.results))))
     for start in range(0, len(first), _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        yield columns(new.values[:, first[some]] - old.values[:, second[some]], new.clusters)
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        yield columns(new.values[:, first[block]] - old.values[:, second[block]], new.clusters)

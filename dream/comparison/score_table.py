@@ -1,4 +1,4 @@
-"""Scores as a table of questions by trials: what is paired, what is missing, and which questions belong together."""
+"""Scores as a table of questions by trials, with missing scores and the source document of each question."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from dream.comparison.intervals import Floats, cluster_numbers
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.records import ExperimentResult, TrialResult
 
-KNOBS = {"query_engine_identifier": "RAG method", "llm_identifier": "LLM", "embed_model_identifier": "embedding model"}
+FACTORS = {
+    "query_engine_identifier": "RAG method",
+    "llm_identifier": "LLM",
+    "embed_model_identifier": "embedding model",
+}
 # Fewer documents than this say nothing about other documents; the questions are then treated as independent.
 FEWEST_CLUSTERS = 5
 
@@ -31,7 +35,7 @@ class ScoreTable:
 
     @property
     def scored(self) -> NDArray[numpy.int64]:
-        """How many questions of each trial have a score."""
+        """The number of questions of each trial that have a score."""
         return (~numpy.isnan(self.values)).sum(0)
 
     @property
@@ -44,10 +48,10 @@ class ScoreTable:
         """The mean of each trial if every missing score were 0, and if it were 1."""
         return numpy.nan_to_num(self.values, nan=0.0).mean(0), numpy.nan_to_num(self.values, nan=1.0).mean(0)
 
-    def only(self, places: list[int]) -> "ScoreTable":
+    def only(self, columns: list[int]) -> "ScoreTable":
         """The same table with some of the trials, in the order given."""
-        results = tuple(self.results[place] for place in places)
-        return ScoreTable(self.metric, self.question_ids, results, self.values[:, places], self.clusters, self.note)
+        results = tuple(self.results[column] for column in columns)
+        return ScoreTable(self.metric, self.question_ids, results, self.values[:, columns], self.clusters, self.note)
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
@@ -72,7 +76,7 @@ def score_table(
         ConfigurationError: for a metric that was not scored, or weights that cannot be used.
         DataError: if trials were scored on questions that are not in the experiment's golden dataset.
     """
-    questions = [question["id"] for question in experiment.manifest["golden_dataset"]["questions"]]
+    questions = [question.id for question in experiment.manifest.questions]
     _check_questions(experiment, set(questions))
     if weights is None:
         check_metric(experiment, metric)
@@ -87,7 +91,7 @@ def score_table(
 
 def check_metric(experiment: ExperimentResult, metric: str) -> None:
     """Raise a ConfigurationError if the experiment did not score this metric."""
-    metrics = list(experiment.manifest["metrics"])
+    metrics = experiment.manifest.metrics
     if metric not in metrics:
         raise ConfigurationError(
             f"metric={metric!r} was not scored in {experiment.name!r}; valid: {', '.join(metrics)}"
@@ -100,8 +104,8 @@ def checked_weights(experiment: ExperimentResult, weights: Mapping[str, float]) 
     Raises:
         ConfigurationError: naming every weight that cannot be used.
     """
-    known = list(experiment.manifest["metrics"])
-    problems = [f"{name!r} was not scored; valid: {', '.join(known)}" for name in weights if name not in known]
+    metrics = experiment.manifest.metrics
+    problems = [f"{name!r} was not scored; valid: {', '.join(metrics)}" for name in weights if name not in metrics]
     problems += [f"{name}={weight}: give a number of at least 0" for name, weight in weights.items() if not weight >= 0]
     total = sum(weights.values())
     if not problems and not 0 < total < numpy.inf:
@@ -112,13 +116,13 @@ def checked_weights(experiment: ExperimentResult, weights: Mapping[str, float]) 
 
 
 def _check_questions(experiment: ExperimentResult, questions: set[str]) -> None:
-    strange = {
+    unknown = {
         result.trial.name: sorted(asked - questions)
         for result in experiment.results
         if result.evaluation and (asked := {score.question_id for score in result.evaluation.scores}) - questions
     }
-    if strange:
-        problems = [f"{name}: {len(ids)} unknown, e.g. {ids[0]}" for name, ids in list(strange.items())[:5]]
+    if unknown:
+        problems = [f"{name}: {len(ids)} unknown, e.g. {ids[0]}" for name, ids in list(unknown.items())[:5]]
         raise DataError(
             bullets(
                 f"{experiment.name!r}: trials were scored on questions that are not in its golden dataset, so they "
@@ -135,16 +139,15 @@ def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> 
 
 def _clusters(experiment: ExperimentResult) -> tuple[NDArray[numpy.int64], str]:
     """Questions by source document; one made of several documents goes with the first that it names."""
-    questions = experiment.manifest["golden_dataset"]["questions"]
-    labels = [(question.get("source_file") or "").split("; ")[0] for question in questions]
-    clusters = cluster_numbers(labels)
-    found = len(set(clusters.tolist()))
-    if found < FEWEST_CLUSTERS and found < len(questions):
+    questions = experiment.manifest.questions
+    clusters = cluster_numbers([question.document for question in questions])
+    n_clusters = len(set(clusters.tolist()))
+    if n_clusters < FEWEST_CLUSTERS and n_clusters < len(questions):
         note = (
-            f"All questions come from {found} document(s), too few to speak about others: the intervals hold for "
+            f"All questions come from {n_clusters} document(s), too few to speak about others: the intervals hold for "
             "further questions on these documents."
         )
         return numpy.arange(len(questions)), note
-    if found < len(questions):
-        return clusters, f"Questions of one document are kept together: {len(questions)} from {found} documents."
+    if n_clusters < len(questions):
+        return clusters, f"Questions of one document are kept together: {len(questions)} from {n_clusters} documents."
     return clusters, ""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dream.errors import ConfigurationError, end_of_all, explain
+from dream.errors import ConfigurationError, end_of_all
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
 from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.models.http_transport import CallTimes, call_times
-from dream.records import Answer, Evaluation, GoldenQuestion, Score
+from dream.records import JUDGED_ONCE, Answer, Evaluation, Failure, FailureKind, GoldenQuestion, Repeats, Score
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -30,27 +30,11 @@ BLOCK_SIZE = 10
 # ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
 # answer paid three times, so DREAM asks once unless told otherwise.
 STRICTNESS = 1
+NOTHING_RETRIEVED = Failure(FailureKind.NOTHING_RETRIEVED, "nothing was retrieved")
+EMPTY_ANSWER = Failure(FailureKind.EMPTY_ANSWER, "the LLM gave an empty answer")
 # What LlamaIndex puts in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
 
-
-@dataclass(frozen=True)
-class Repeats:
-    """The answers to these questions are judged so many times, the first included; all others once."""
-
-    times: int = 1
-    question_ids: tuple[str, ...] = ()
-
-    def missing(self, one: Evaluation, metrics: Sequence[str]) -> list[int]:
-        """Numbers of the judgements that a single question still lacks on these metrics."""
-        judged = set(metrics) - set(COMPUTED)
-        if not one.answers or one.answers[0].error or one.answers[0].question_id not in self.question_ids:
-            return []
-        there = {(score.repeat, score.metric) for score in one.repeats if score.error is None}
-        return [number for number in range(1, self.times) if not judged <= {name for at, name in there if at == number}]
-
-
-JUDGED_ONCE = Repeats()
 
 _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
 # Called when an LLM is about to be asked, that is, when retrieval is done.
@@ -129,9 +113,9 @@ def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluati
     found = []
     for question_id, answer in answers.items():
         own = [scores.get((question_id, metric, 0)) for metric in metrics]
-        good = tuple(score for score in own if score is not None and score.error is None)
-        again = [score for score in repeats.values() if score.question_id == question_id and score.error is None]
-        if answer.error is None and len(good) == len(own):
+        good = tuple(score for score in own if score is not None and score.failure is None)
+        again = [score for score in repeats.values() if score.question_id == question_id and score.failure is None]
+        if answer.failure is None and len(good) == len(own):
             found.append(Evaluation((answer,), good, tuple(again)))
     return found
 
@@ -234,15 +218,15 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
         if (end := end_of_all(error)) is not None:
             raise end from None
         took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
-        return Answer(question.id, None, (), took, None, None, explain(error), until_llm, started_at)
+        return Answer(question.id, None, (), took, None, None, Failure.of(error), until_llm, started_at)
     finally:
         call_times.set(None)
     timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
     contexts = passages(response.source_nodes)
     text = _text(response)
     if not text or (needs_contexts and not contexts):
-        reason = "nothing was retrieved" if needs_contexts and not contexts else "the LLM gave an empty answer"
-        return Answer(question.id, None, contexts, error=reason, **timing)
+        failure = NOTHING_RETRIEVED if needs_contexts and not contexts else EMPTY_ANSWER
+        return Answer(question.id, None, contexts, failure=failure, **timing)
     prompt_tokens, completion_tokens = _sum_tokens(counts)
     return Answer(
         question.id, text, contexts, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, **timing

@@ -32,11 +32,11 @@ from ragas.metrics.collections.context_precision.util import ContextPrecisionInp
 from ragas.metrics.result import MetricResult
 from ragas.prompt.metrics.base_prompt import BasePrompt
 
-from dream.errors import DataError, end_of_all, explain
+from dream.errors import DataError, end_of_all
 from dream.evaluation.judge_llm import JudgeLLM
 from dream.metrics import ARGUMENTS, EMBEDDED
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
-from dream.records import Answer, GoldenQuestion, Score
+from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
 
 # the statements of the texts that are being compared, by text
 _statements: contextvars.ContextVar[Mapping[str, list[str]]] = contextvars.ContextVar("statements")
@@ -84,9 +84,9 @@ class Judge:
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
         """One score for each metric; what cannot be scored is an error in it."""
-        if answer.error is not None:
-            reason = f"no answer to judge: {answer.error}"
-            return [Score(question.id, name, None, error=reason) for name in self._metrics]
+        if answer.failure is not None:
+            failure = answer.failure.before_judging()
+            return [Score(question.id, name, None, failure=failure) for name in self._metrics]
         values = {
             "user_input": question.question,
             "response": answer.text,
@@ -104,10 +104,12 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
-            return Score(question_id, name, None, error=explain(error), seconds=time.monotonic() - started)
+            failure = Failure.of(error, judging=True)
+            return Score(question_id, name, None, failure=failure, seconds=time.monotonic() - started)
         value, seconds = float(result.value), time.monotonic() - started
         if math.isnan(value):
-            return Score(question_id, name, None, error="the judge found no statement to score", seconds=seconds)
+            failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge found no statement to score")
+            return Score(question_id, name, None, failure=failure, seconds=seconds)
         return Score(question_id, name, value, reason=result.reason, seconds=seconds)
 
 

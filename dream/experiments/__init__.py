@@ -1,4 +1,4 @@
-"""Experiments: what is asked for, what it will cost, all trials on Ray, and the results in storage.
+"""Experiments: the spec, its plan, all trials on Ray, and the results in storage.
 
 `run_experiment` runs a search space, `experiment` is one trial of it.
 """
@@ -6,4 +6,5 @@
 from dream.experiments.pilot import planned_power as planned_power
 from dream.experiments.planning import Plan as Plan, plan as plan
 from dream.experiments.run import experiment as experiment, run_experiment as run_experiment
+from dream.experiments.spec import ExperimentSpec as ExperimentSpec
 from dream.experiments.store import latest_experiment as latest_experiment, load_experiment as load_experiment

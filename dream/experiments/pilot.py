@@ -1,4 +1,4 @@
-"""What the planned number of questions can show, judged by an earlier experiment on the same documents: a pilot."""
+"""The power of the planned number of questions, from an earlier experiment on the same documents: a pilot."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 HOW_TO_GET_ONE = (
-    "Power: unknown, since no experiment on these questions is there to tell how much trials differ from question to "
-    "question. Run a pilot of two or three trials (dream run --query-engine ... --name pilot), then plan again, or "
+    "Power: unknown, since there is no experiment on these questions to measure how much trials differ from question "
+    "to question. Run a pilot of two or three trials (dream run --query-engine ... --name pilot), then plan again, or "
     "name one on other questions: dream plan --pilot NAME."
 )
 
@@ -29,7 +29,7 @@ class PlannedPower:
 
 
 def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Settings | None = None) -> PlannedPower:
-    """What as many questions as `golden` has can show, with the scatter and the error level of the pilot.
+    """The smallest difference that as many questions as `golden` has can show, with the pilot's variance and level.
 
     Args:
         pilot: the name of an earlier experiment; by default the latest on the same golden dataset that tells anything.
@@ -42,29 +42,30 @@ def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Set
         return _from_pilot(load_experiment(pilot, settings), len(golden.questions))
     for name in _experiments_on(golden, settings):
         try:
-            found = _from_pilot(load_experiment(name, settings), len(golden.questions))
+            planned = _from_pilot(load_experiment(name, settings), len(golden.questions))
         except DreamError:  # one that stopped early, or that another version wrote
             continue
-        if found.power:
-            return found
+        if planned.power:
+            return planned
     return PlannedPower(HOW_TO_GET_ONE)
 
 
 def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
     """The names of the experiments on a golden dataset, the latest first."""
     storage = open_storage(settings.experiments_uri, settings)
-    manifests = [store.load_manifest(storage, name) for name in store.experiment_names(storage)]
-    same = [one for one in manifests if one["golden_dataset"]["digest"] == golden.digest]
-    return [one["name"] for one in sorted(same, key=lambda one: one["started"], reverse=True)]
+    manifests = store.load_manifests(storage).values()
+    same = [manifest for manifest in manifests if manifest.golden_dataset.digest == golden.digest]
+    return [manifest.name for manifest in sorted(same, key=store.started, reverse=True)]
 
 
 def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
     metric = default_metric(pilot)
-    found = compare(pilot, metric)
-    if found.power is None:
-        reason = "its ranked trials do not differ" if len(found.ranked) > 1 else "it has a single ranked trial"
-        text = f"Power: the pilot {pilot.name!r} tells nothing, since {reason} on {metric}; name another one."
+    comparison = compare(pilot, metric)
+    if comparison.power is None:
+        reason = "its ranked trials do not differ" if len(comparison.ranked) > 1 else "it has a single ranked trial"
+        text = f"Power: the pilot {pilot.name!r} cannot be used, since {reason} on {metric}; name another one."
         return PlannedPower(text, pilot.name, metric)
-    power = plan_power(found.power.spread, n_questions, found.power.level)
-    head = f"Power, from the {len(found.ranked)} trials and {found.n_questions} questions of the pilot {pilot.name!r}"
+    power = plan_power(comparison.power.spread, n_questions, comparison.power.level)
+    n_trials, n_asked = len(comparison.ranked), comparison.n_questions
+    head = f"Power, from the {n_trials} trials and {n_asked} questions of the pilot {pilot.name!r}"
     return PlannedPower(f"{head}, on {metric}: {power.text}", pilot.name, metric, power)

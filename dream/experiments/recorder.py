@@ -1,144 +1,109 @@
-"""Keeps what trials send, at once: in storage, in MLflow, and as lines of progress.
+"""Keeps the results of trials as they arrive: in storage, in MLflow, and as lines of progress.
 
-Trials know only a mailbox, a Ray actor; the process that started the experiment empties it. So workers need no access
-to storage or MLflow, and what they have finished is safe when they, the driver or the budget end.
+Trials send messages to an inbox, a Ray actor; the process that started the experiment empties it. So whatever they have
+finished is safe when a worker, the driver or the budget ends.
 """
 
-import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dream.costs import add_usage
 from dream.errors import ServiceError, StorageError
-from dream.evaluation.evaluate import joined
 from dream.experiments import store
+from dream.experiments.inbox import BlockFinished, Message
+from dream.manifest import Manifest
 from dream.models import gateway_client
 from dream.models.planned_usage import plan_against_actual
-from dream.models.usage import add_usage
-from dream.records import Evaluation, ExperimentResult, TrialResult
+from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, TrialResult, UsageRow
 from dream.settings import Settings
 from dream.storage.objects import Storage
+from dream.tables import tracebacks
 
 if TYPE_CHECKING:
-    from dream.experiments.spec import Work
+    from dream.experiments.spec import PreparedExperiment
     from dream.tracking.tracker import Tracker
 
-POLL_SECONDS = 0.5
-# how long storage may be away before the experiment is given up
+# The experiment ends with an error when storage cannot be written for longer than this.
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
-
-
-class Mailbox:
-    """A Ray actor between trials and the driver; `collect` waits briefly, so that polling is cheap.
-
-    It also remembers the finished questions of each trial, so that one whose worker died goes on where it was.
-    """
-
-    def __init__(self, known: Mapping[str, Evaluation]) -> None:
-        self._known = {trial_id: [evaluation] for trial_id, evaluation in known.items()}
-        self._letters: list[tuple[str, Any]] = []
-        self._arrived = asyncio.Event()
-
-    async def known(self, trial_id: str) -> Evaluation:
-        """The questions of a trial that are finished."""
-        return joined(self._known.get(trial_id, []))
-
-    async def block(self, trial_id: str, block: Evaluation) -> None:
-        """Take some finished questions of a trial."""
-        self._known.setdefault(trial_id, []).append(block)
-        self._put("block", (trial_id, block))
-
-    async def trial(self, result: TrialResult) -> None:
-        """Take the result of a trial."""
-        self._known.pop(result.trial.id, None)
-        self._put("trial", result)
-
-    async def note(self, line: str) -> None:
-        """Take a line of progress."""
-        self._put("note", line)
-
-    async def collect(self) -> list[tuple[str, Any]]:
-        """What has come since the last time."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), POLL_SECONDS)
-        self._arrived.clear()
-        letters, self._letters = self._letters, []
-        return letters
-
-    def _put(self, kind: str, content: Any) -> None:
-        self._letters.append((kind, content))
-        self._arrived.set()
+WORKER_LOST = Failure(
+    FailureKind.SERVICE, "the trial ended without reporting a result; its worker may have been killed"
+)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Recorder:
-    """The driver's side. `known` holds the results that need no run; `partly` the finished questions of others."""
+    """Records an experiment in the driver. `finished` holds the results of trials that need no run, `partial` the
+    finished questions of others, both by trial id. No secret of the settings reaches storage, MLflow or the log."""
 
-    name: str
-    manifest: Mapping[str, Any]
-    work: "Work"
+    manifest: Manifest
+    prepared: "PreparedExperiment"
     storage: Storage
     settings: Settings
     show: Callable[[str], None]
-    known: Mapping[str, TrialResult] = field(default_factory=dict)
-    partly: Mapping[str, Evaluation] = field(default_factory=dict)
-    usage_before: Sequence[Mapping[str, Any]] = ()
+    finished: Mapping[str, TrialResult] = field(default_factory=dict)
+    partial: Mapping[str, Evaluation] = field(default_factory=dict)
+    usage_before: Sequence[UsageRow] = ()
 
     def __post_init__(self) -> None:
-        self._results = dict(self.known)
-        self._questions = {trial_id: len(part.answers) for trial_id, part in self.partly.items()}
-        self._planned = {trial.id: len(self.work.questions_of(trial)) for trial in self.work.everything}
-        self._questions |= {trial_id: self._planned[trial_id] for trial_id in self.known}
+        self.name = self.manifest.name
+        self._secrets = self.settings.secrets()
+        self._results = dict(self.finished)
+        self._questions = {trial_id: len(part.answers) for trial_id, part in self.partial.items()}
+        self._planned = {trial.id: len(self.prepared.questions_of(trial)) for trial in self.prepared.everything}
+        self._questions |= {trial_id: self._planned[trial_id] for trial_id in self.finished}
         self._usage = add_usage(self.usage_before)
         self._started = time.monotonic()
         self._tracker: Tracker | None = None
         self._shown = sum(self._questions.values())
         done = f", {self._shown} answers are there already" if self._shown else ""
-        self.show(f"{self.name}: {len(self.work.trials)} trials x {len(self.work.questions)} questions{done}")
-        for line in self.work.notes:
+        n_trials, n_questions = len(self.prepared.trials), len(self.prepared.questions)
+        self.show(f"{self.name}: {n_trials} trials x {n_questions} questions{done}")
+        for line in self.prepared.notes:
             self.show(f"  {line}")
 
-    def take(self, letters: Sequence[tuple[str, Any]]) -> None:
-        """Keep what trials sent. MLflow is told from the first of it on: it would slow down the start of trials."""
-        if letters:
+    def take(self, messages: Sequence[Message]) -> None:
+        """Keep what trials sent. MLflow starts with the first message; earlier, it would delay the trials."""
+        if messages:
             self._tracking()
-        for kind, content in letters:
-            if kind == "block":
-                self._block(*content)
-            elif kind == "trial":
-                self._trial(content)
+        for message in messages:
+            if isinstance(message, BlockFinished):
+                self._block(message.trial_id, message.block)
             else:
-                self.show(f"  {content}")
-        if any(kind == "block" for kind, _ in letters):
+                self._trial(message.result)
+        if any(isinstance(message, BlockFinished) for message in messages):
             self._read_meter()
 
-    def lost(self, errors: Mapping[str, str]) -> None:
-        """Record trials that ended without a word, such as those of a killed worker."""
-        for trial in self.work.everything:
+    def lost(self, failures: Mapping[str, Failure]) -> None:
+        """Record trials that ended without reporting a result, for instance because their worker was killed."""
+        for trial in self.prepared.everything:
             if trial.id not in self._results:
-                reason = errors.get(trial.id, "the trial ended without a result; its worker may have been killed")
-                self._trial(TrialResult(trial, error=reason))
+                self._trial(TrialResult(trial, failure=failures.get(trial.id, WORKER_LOST)))
 
     def finish(self) -> ExperimentResult:
         """The whole experiment; in storage, and in MLflow if it answers."""
-        found, baselines = (
-            tuple(self._results[trial.id] for trial in some) for some in (self.work.trials, self.work.baselines)
+        prepared = self.prepared
+        results, baselines = (
+            tuple(self._results[trial.id] for trial in trials) for trials in (prepared.trials, prepared.baselines)
         )
-        outcome = ExperimentResult(self.name, self.manifest, found, tuple(self._usage), baselines)
+        outcome = ExperimentResult(self.name, self.manifest, results, self._usage, baselines)
         self._patiently(lambda: store.save_table(self.storage, outcome))
-        if "plan" in self.manifest:
-            table = plan_against_actual(self.manifest["plan"], self._usage)
+        if self.manifest.plan:
+            table = plan_against_actual(self.manifest.plan, self._usage)
             self.show(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
         self._tracking().finish(outcome)
         if outcome.stopped:
-            self.show(f"  {outcome.stopped.partition(': ')[2]}: dream run --resume {self.name}")
+            self.show(f"  {outcome.stopped}: dream run --resume {self.name}")
         return outcome
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
+        block = block.redacted(self._secrets)
         self._patiently(lambda: store.save_block(self.storage, self.name, trial_id, block))
         self._questions[trial_id] = min(self._questions.get(trial_id, 0) + len(block.answers), self._planned[trial_id])
         total, done = sum(self._planned.values()), sum(self._questions.values())
@@ -150,35 +115,37 @@ class Recorder:
         if result.trial.id in self._results:
             return
         self._read_meter()
-        of_trial = tuple(row for row in self._usage if row["trial"] == result.trial.id)
-        result = replace(result, usage=of_trial)
+        usage = tuple(row for row in self._usage if row.trial == result.trial.id)
+        result = replace(result, usage=usage).redacted(self._secrets)
         self._results[result.trial.id] = result
         self._patiently(lambda: store.save_result(self.storage, self.name, result))
-        if result.error is None:
+        if result.failure is None:
             self._patiently(lambda: store.delete_blocks(self.storage, self.name, result.trial.id))
-        state = f"FAILED: {result.error}" if result.error else f"done in {result.seconds:.1f} s"
+        if text := tracebacks(result):
+            logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
+        state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
         if result.trial.is_baseline:
             self.show(f"  baseline: {result.trial.name}: {state}")
             return
         self._tracking().log_trial(result)
-        done = sum(trial.id in self._results for trial in self.work.trials)
-        self.show(f"  trial {done} of {len(self.work.trials)}: {result.trial.name}: {state}")
+        done = sum(trial.id in self._results for trial in self.prepared.trials)
+        self.show(f"  trial {done} of {len(self.prepared.trials)}: {result.trial.name}: {state}")
 
     def _tracking(self) -> "Tracker":
         if self._tracker is None:
-            from dream.tracking.tracker import Tracker  # it brings the statistics, which no worker needs
+            from dream.tracking.tracker import Tracker  # it imports the statistics, which no worker needs
 
             self._tracker = Tracker(self.settings, self.manifest, self.show)
         return self._tracker
 
     def _read_meter(self) -> None:
-        """What all runs together have used; in storage too, so that a budget outlives a killed driver."""
+        """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
             self._usage = add_usage(self.usage_before, gateway_client.door().call("usage"))
         self._patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
 
     def _patiently(self, write: Callable[[], None]) -> None:
-        """Storage may be away for a while: nothing is lost meanwhile, it waits in the mailbox."""
+        """Write, waiting for storage that cannot be reached; meanwhile messages wait in the inbox."""
         give_up = time.monotonic() + PATIENCE_SECONDS
         told = False
         while True:
@@ -188,33 +155,33 @@ class Recorder:
                 if time.monotonic() > give_up:
                     raise
                 if not told:
-                    self.show(f"  storage cannot be written, trying on for {PATIENCE_SECONDS:.0f} s: {error}")
+                    self.show(f"  cannot write to storage, retrying for up to {PATIENCE_SECONDS:.0f} s: {error}")
                 told = True
                 time.sleep(RETRY_SECONDS)
 
 
 @contextlib.contextmanager
-def collecting(mailbox: Any, recorder: Recorder) -> Iterator[None]:
-    """Empty the mailbox in a thread while trials run; what went wrong there is raised at the end."""
+def collecting(inbox: Any, recorder: Recorder) -> Iterator[None]:
+    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
     import ray
 
     stop = threading.Event()
     problems: list[BaseException] = []
 
-    def deliver() -> int:
-        letters = ray.get(mailbox.collect.remote())
-        recorder.take(letters)
-        return len(letters)
+    def collect() -> int:
+        messages = ray.get(inbox.collect.remote())
+        recorder.take(messages)
+        return len(messages)
 
-    def collect() -> None:
+    def collect_until_stopped() -> None:
         while not stop.is_set():
             try:
-                deliver()
+                collect()
             except Exception as error:  # noqa: BLE001 - raised by the thread that waits
                 problems.append(error)
                 return
 
-    collector = threading.Thread(target=collect, name="dream-collector", daemon=True)
+    collector = threading.Thread(target=collect_until_stopped, name="dream-collector", daemon=True)
     collector.start()
     try:
         yield
@@ -223,5 +190,5 @@ def collecting(mailbox: Any, recorder: Recorder) -> Iterator[None]:
         collector.join()
     if problems:
         raise problems[0]
-    while deliver():
+    while collect():
         pass

@@ -1,63 +1,63 @@
 """Experiments in storage: one JSON file for the manifest, one for each trial, and a CSV for people.
 
-<experiment>/manifest.json        what was run: trials, judge, golden dataset, versions
-<experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, error} of a trial or a baseline
+<experiment>/manifest.json        trials, judge, golden dataset, versions (`dream.manifest.Manifest`)
+<experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from dream.errors import DataError
-from dream.records import (
-    Evaluation,
-    ExperimentResult,
-    Score,
-    Trial,
-    TrialResult,
-)
+from dream.manifest import Manifest
+from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Score, Trial, TrialResult, UsageRow
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
-from dream.tables import evaluation_from_json, result_from_json, result_to_json, results_table
+from dream.tables import results_table
 
+NOT_FINISHED = Failure(FailureKind.NOT_FINISHED, "not finished: the experiment stopped before this trial")
 MANIFEST = "manifest.json"
 TABLE = "results.csv"
 USAGE = "usage.json"
 
 
-def save_manifest(storage: Storage, name: str, manifest: Mapping[str, Any]) -> None:
-    """Write what is going to be run, before it runs."""
-    storage.write_json(f"{name}/{MANIFEST}", dict(manifest))
+def save_manifest(storage: Storage, name: str, manifest: Manifest) -> None:
+    """Write an experiment's manifest, before it runs."""
+    storage.write_json(f"{name}/{MANIFEST}", manifest.to_json())
 
 
-def load_manifest(storage: Storage, name: str) -> dict[str, Any]:
-    """What an experiment was started with."""
-    return storage.read_json(f"{name}/{MANIFEST}")
+def load_manifest(storage: Storage, name: str) -> Manifest:
+    """The manifest that an experiment was started with."""
+    return Manifest.from_json(storage.read_json(f"{name}/{MANIFEST}"))
+
+
+def load_manifests(storage: Storage) -> dict[str, Manifest]:
+    """The manifests of all experiments by name, without those that a later version of DREAM wrote."""
+    manifests = {}
+    for name in experiment_names(storage):
+        with suppress(DataError):
+            manifests[name] = load_manifest(storage, name)
+    return manifests
 
 
 def save_result(storage: Storage, name: str, result: TrialResult) -> None:
     """Write one trial's result, whole or not at all."""
-    storage.write_json(f"{name}/trials/{result.trial.id}.json", result_to_json(result))
+    storage.write_json(f"{name}/trials/{result.trial.id}.json", result.to_json())
 
 
 def save_block(storage: Storage, name: str, trial_id: str, block: Evaluation) -> None:
-    """Write some finished questions of a trial that goes on."""
+    """Write some finished questions of a trial that is still running."""
     first = block.answers[0].question_id
-    content = {
-        "answers": [asdict(answer) for answer in block.answers],
-        "scores": [asdict(score) for score in block.scores],
-        "repeats": [asdict(score) for score in block.repeats],
-    }
-    storage.write_json(f"{name}/blocks/{trial_id}/{first}.json", content)
+    storage.write_json(f"{name}/blocks/{trial_id}/{first}.json", block.to_json())
 
 
 def load_blocks(storage: Storage, name: str, trial_id: str) -> Evaluation:
-    """The questions of a trial that were finished, whether or not the trial was."""
+    """The finished questions of a trial, which itself may not be finished."""
     stored = storage.list(f"{name}/blocks/{trial_id}/")
-    parts = [evaluation_from_json(storage.read_json(item.key)) for item in stored]
+    parts = [Evaluation.from_json(storage.read_json(item.key)) for item in stored]
     return Evaluation(
         tuple({answer.question_id: answer for part in parts for answer in part.answers}.values()),
         _latest(score for part in parts for score in part.scores),
@@ -75,14 +75,15 @@ def delete_blocks(storage: Storage, name: str, trial_id: str) -> None:
         storage.delete(item.key)
 
 
-def save_usage(storage: Storage, name: str, usage: Sequence[Mapping[str, Any]]) -> None:
+def save_usage(storage: Storage, name: str, usage: Iterable[UsageRow]) -> None:
     """Write the meter."""
-    storage.write_json(f"{name}/{USAGE}", list(usage))
+    storage.write_json(f"{name}/{USAGE}", [row.to_json() for row in usage])
 
 
-def load_usage(storage: Storage, name: str) -> list[dict[str, Any]]:
+def load_usage(storage: Storage, name: str) -> tuple[UsageRow, ...]:
     """The meter of all runs so far; empty where none was kept."""
-    return storage.read_json(f"{name}/{USAGE}") if storage.exists(f"{name}/{USAGE}") else []
+    rows = storage.read_json(f"{name}/{USAGE}") if storage.exists(f"{name}/{USAGE}") else []
+    return tuple(map(UsageRow.from_json, rows))
 
 
 def save_table(storage: Storage, experiment: ExperimentResult) -> None:
@@ -91,7 +92,7 @@ def save_table(storage: Storage, experiment: ExperimentResult) -> None:
 
 
 def experiment_exists(storage: Storage, name: str) -> bool:
-    """Whether an experiment of this name was started."""
+    """True if an experiment of this name was started."""
     return storage.exists(f"{name}/{MANIFEST}")
 
 
@@ -108,21 +109,26 @@ def latest_experiment(settings: Settings) -> str:
         DataError: if there is none yet.
     """
     storage = open_storage(settings.experiments_uri, settings)
-    names = experiment_names(storage)
-    if not names:
+    manifests = load_manifests(storage)
+    if not manifests:
         raise DataError(f"no experiment at {storage.uri('')} yet: start one with `dream run`")
-    return max(names, key=lambda name: storage.read_json(f"{name}/{MANIFEST}")["started"])
+    return max(manifests, key=lambda name: started(manifests[name]))
+
+
+def started(manifest: Manifest) -> datetime:
+    """The time when an experiment was started, for sorting; the earliest possible where it is unknown."""
+    return manifest.started or datetime.min.replace(tzinfo=UTC)
 
 
 def load_results(storage: Storage, name: str, trials: Sequence[Trial]) -> list[TrialResult]:
     """The results of trials in their order; one that has none yet is recorded as failed."""
     written = {item.key for item in storage.list(f"{name}/trials/")}
-    found = []
+    results = []
     for trial in trials:
         key = f"{name}/trials/{trial.id}.json"
-        result = result_from_json(storage.read_json(key)) if key in written else None
-        found.append(result or TrialResult(trial, error="not finished: the experiment stopped before this trial"))
-    return found
+        kept = TrialResult.from_json(storage.read_json(key)) if key in written else None
+        results.append(kept or TrialResult(trial, failure=NOT_FINISHED))
+    return results
 
 
 def load_experiment(name: str, settings: Settings | None = None) -> ExperimentResult:
@@ -134,11 +140,10 @@ def load_experiment(name: str, settings: Settings | None = None) -> ExperimentRe
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.experiments_uri, settings)
     if not experiment_exists(storage, name):
-        known = ", ".join(experiment_names(storage)) or "none"
-        raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {known}")
+        names = ", ".join(experiment_names(storage)) or "none"
+        raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {names}")
     manifest = load_manifest(storage, name)
-    found, baselines = (
-        tuple(load_results(storage, name, [Trial(**planned) for planned in manifest.get(part, [])]))
-        for part in ("trials", "baselines")
+    results, baselines = (
+        tuple(load_results(storage, name, trials)) for trials in (manifest.trials, manifest.baselines)
     )
-    return ExperimentResult(name, manifest, found, tuple(load_usage(storage, name)), baselines)
+    return ExperimentResult(name, manifest, results, load_usage(storage, name), baselines)

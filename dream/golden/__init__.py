@@ -7,6 +7,5 @@ from dream.golden.dataset import (
     generate_golden_dataset as generate_golden_dataset,
     golden_table as golden_table,
     load_golden_dataset as load_golden_dataset,
-    question_from_json as question_from_json,
     save_golden_dataset as save_golden_dataset,
 )

@@ -1,12 +1,13 @@
 """Documents become golden questions: ragas' TestsetGenerator in Ray tasks of at most 3 files each.
 
 <name>.csv              one row a question, text exactly as generated
-<name>.manifest.json    who made it, from which documents, with which models and versions, what fell short
+<name>.manifest.json    the documents, models and versions that it was made with, and what fell short
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import pandas
 
 from dream import ray_cluster
 from dream.documents.loading import load_documents, merge_pages
-from dream.errors import ConfigurationError, DataError, bullets, explain
+from dream.errors import ConfigurationError, DataError, bullets
 from dream.golden.generator import generate_questions
+from dream.manifest import DocumentSet
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.provenance import versions
-from dream.records import GoldenDataset, GoldenQuestion, digest
+from dream.records import Failure, GoldenDataset, GoldenQuestion, digest
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
 
@@ -28,14 +30,35 @@ COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file"
 REQUIRED_COLUMNS = ("question", "ground_truth")
 FILES_PER_TASK = 3
 ATTEMPTS = 3
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Generated:
-    """What one task made of its files: the questions, and a line for whatever fell short."""
+class GeneratedBatch:
+    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it, if
+    any."""
 
-    questions: pandas.DataFrame
+    files: tuple[str, ...]
+    questions: tuple[GoldenQuestion, ...] = ()
     shortfalls: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The questions that were asked for, and where they come from."""
+
+    name: str
+    n_questions: int
+    seed: int
+    settings: Settings
+    documents: DocumentSet
+    show: Callable[[str], None] = field(default=lambda line: None)
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Identifiers of the LLM and the embedding model."""
+        return self.settings.generator_llm, self.settings.judge_embed_model
 
 
 def generate_golden_dataset(
@@ -50,40 +73,44 @@ def generate_golden_dataset(
     """Generate single-hop and multi-hop questions from all documents in storage, and save them.
 
     Args:
-        n_questions: how many to ask for; fewer may come, and every shortfall is shown and kept with its reason.
+        n_questions: number of questions to ask for; fewer may come, and every shortfall is shown and kept with its
+            reason.
         name: the dataset's name in `settings.golden_datasets_uri`; an existing one is replaced.
+        documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
         seed: of ragas' random choices, so that the same documents and answers give the same questions.
+        show: takes a line of progress at a time; None for silence.
 
     Raises:
         DataError: when no usable document or no question at all is left, with the reasons.
         ConfigurationError, ServiceError: before any question is paid for.
     """
     settings = settings or Settings.from_environment()
-    tell = show or (lambda line: None)
     if n_questions < 1:
         raise ConfigurationError(f"n_questions={n_questions} must be at least 1")
     _check_name(name)
-    models = (settings.generator_llm, settings.judge_embed_model)
-    if problems := check_identifiers(models, settings):
+    if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
         raise ConfigurationError(bullets("the generator cannot be used:", problems))
-    source = open_storage(documents_uri or settings.documents_uri, settings)
-    loaded = load_documents(source)
+    storage = open_storage(documents_uri or settings.documents_uri, settings)
+    loaded = load_documents(storage)
+    documents = DocumentSet(storage.uri(""), loaded.digest)
+    generation = Generation(name, n_questions, seed, settings, documents, show or (lambda line: None))
     for line in loaded.report:
         if line.status != "read":
-            tell(f"  {line}")
+            generation.show(f"  {line}")
     files = sorted({document.metadata["file_name"] for document in loaded.documents})
     batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
-    tell(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
+    generation.show(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
     with ray_cluster.connected(settings), gateway_client.opened(settings):
         check_models([settings.generator_llm], [settings.judge_embed_model])
-        outcomes = _run_tasks(source, batches, n_questions, models, seed, tell)
-    return _save(name, outcomes, n_questions, settings, loaded.digest, source.uri(""), seed, tell)
+        generated = _run_tasks(generation, storage, batches)
+    return _save(generation, generated)
 
 
 def load_golden_dataset(golden_dataset: str | GoldenDataset, settings: Settings | None = None) -> GoldenDataset:
-    """A golden dataset by its name in storage, or from a CSV file of one's own.
+    """A golden dataset by its name in storage, or from the user's own CSV file.
 
-    The CSV needs the columns `question` and `ground_truth`; the others of `COLUMNS` are optional.
+    The CSV needs the columns `question` and `ground_truth`; the others of `COLUMNS` are optional. Several source files
+    or pages are joined by "; ", or written as a JSON list where a name holds "; " itself.
 
     Raises:
         DataError: naming every mistake with its row number (the header is row 1).
@@ -106,7 +133,7 @@ def load_golden_dataset(golden_dataset: str | GoldenDataset, settings: Settings 
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:
-    """Save questions under a name in storage, for instance a CSV of one's own that was loaded before."""
+    """Save questions under a name in storage, such as those of the user's own CSV that was loaded before."""
     _check_name(name)
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.golden_datasets_uri, settings)
@@ -117,16 +144,10 @@ def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Sett
 
 def golden_table(questions: Sequence[GoldenQuestion]) -> pandas.DataFrame:
     """The questions as a table with `COLUMNS`; reference contexts as a JSON list, so that they stay apart."""
-    rows = [
-        {**asdict(question), "reference_contexts": json.dumps(question.reference_contexts, ensure_ascii=False)}
-        for question in questions
-    ]
+    rows = [question.to_row() for question in questions]
+    for row in rows:
+        row["reference_contexts"] = json.dumps(row["reference_contexts"], ensure_ascii=False)
     return pandas.DataFrame(rows, columns=pandas.Index(COLUMNS))
-
-
-def question_from_json(row: Mapping[str, Any]) -> GoldenQuestion:
-    """A question as a manifest keeps it."""
-    return GoldenQuestion(**{**row, "reference_contexts": tuple(row["reference_contexts"])})
 
 
 def _check_name(name: str) -> None:
@@ -134,139 +155,150 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"name={name!r}: give a plain name without '/', e.g. 'golden'")
 
 
-def _questions(table: pandas.DataFrame, where: str) -> tuple[GoldenQuestion, ...]:
-    problems = _table_problems(table)
-    if problems:
-        raise DataError(bullets(f"{len(problems)} mistake(s) in {where}:", problems))
-    return tuple(_question(row) for row in table.to_dict("records"))
-
-
-def _question(row: Mapping[str, Any]) -> GoldenQuestion:
-    return GoldenQuestion(
-        GoldenQuestion.make_id(row["question"], row["ground_truth"]),
-        row["question"],
-        row["ground_truth"],
-        tuple(json.loads(row.get("reference_contexts") or "[]")),
-        *(row.get(column) or "" for column in COLUMNS[4:]),
-    )
+def _questions(table: pandas.DataFrame, uri: str) -> tuple[GoldenQuestion, ...]:
+    """The questions of a CSV, all mistakes in it told at once."""
+    rows = [] if (problems := _table_problems(table)) else list(map(_row, table.to_dict("records")))
+    if problems := problems or list(_row_problems(rows)):
+        raise DataError(_mistakes(uri, problems))
+    return tuple(map(GoldenQuestion.from_row, rows))
 
 
 def _table_problems(table: pandas.DataFrame) -> list[str]:
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
-    if missing:
-        return [f"missing column(s) {', '.join(missing)}; it has: {', '.join(map(str, table.columns)) or 'none'}"]
-    if table.empty:
-        return ["it has no rows: give at least one question"]
-    problems = []
+    if missing := [column for column in REQUIRED_COLUMNS if column not in table.columns]:
+        columns = ", ".join(map(str, table.columns)) or "none"
+        return [f"missing column(s) {', '.join(missing)}; it has: {columns}"]
+    return ["it has no rows: give at least one question"] if table.empty else []
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of a CSV with its reference contexts as a list, None where they cannot be read. An id follows from question
+    and ground truth, whatever the CSV says."""
+    return {**row, "id": "", "reference_contexts": _texts(row.get("reference_contexts") or "[]")}
+
+
+def _mistakes(uri: str, problems: Sequence[str]) -> str:
+    return bullets(f"{len(problems)} mistake(s) in {uri}:", problems)
+
+
+def _row_problems(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     seen: dict[tuple[str, str], int] = {}
-    for row, values in enumerate(table.to_dict("records"), start=2):
-        problems += [f"row {row}: {column} is empty" for column in REQUIRED_COLUMNS if not values[column].strip()]
-        if not _is_list_of_texts(values.get("reference_contexts") or "[]"):
-            problems.append(f'row {row}: reference_contexts must be a JSON list of texts, e.g. ["one", "two"]')
-        pair = (values["question"], values["ground_truth"])
+    for number, row in enumerate(rows, start=2):
+        yield from (f"row {number}: {column} is empty" for column in REQUIRED_COLUMNS if not row[column].strip())
+        if row["reference_contexts"] is None:
+            yield f'row {number}: reference_contexts must be a JSON list of texts, e.g. ["one", "two"]'
+        pair = (row["question"], row["ground_truth"])
         if first := seen.get(pair):
-            problems.append(f"row {row}: the same question and ground truth as row {first}")
-        seen.setdefault(pair, row)
-    return problems
+            yield f"row {number}: the same question and ground truth as row {first}"
+        seen.setdefault(pair, number)
 
 
-def _is_list_of_texts(text: str) -> bool:
+def _texts(text: str) -> list[str] | None:
+    """The texts of a JSON list; None for anything else."""
     try:
-        value = json.loads(text)
+        texts = json.loads(text)
     except ValueError:
-        return False
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return None
+    return texts if isinstance(texts, list) and all(isinstance(item, str) for item in texts) else None
 
 
-def _run_tasks(
-    source: Storage,
-    batches: Sequence[Sequence[str]],
-    n_questions: int,
-    models: tuple[str, str],
-    seed: int,
-    tell: Callable[[str], None],
-) -> list[Generated]:
+def _run_tasks(generation: Generation, storage: Storage, batches: Sequence[Sequence[str]]) -> list[GeneratedBatch]:
     """One Ray task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
     import ray
-    from ray.exceptions import RayError
 
-    # ragas goes through sets of texts, whose order Python draws anew in each process unless told otherwise
+    # ragas iterates over sets of texts, whose order Python draws anew in each process unless told otherwise
     same_order = {"env_vars": {"PYTHONHASHSEED": "0"}}
     task = ray.remote(_generate).options(num_cpus=1, max_retries=0, runtime_env=same_order)
-    shares = [n_questions // len(batches) + (i < n_questions % len(batches)) for i in range(len(batches))]
+    n, n_batches = generation.n_questions, len(batches)
+    shares = [n // n_batches + (i < n % n_batches) for i in range(n_batches)]
 
     def submit(i: int) -> Any:
-        return task.remote(source.in_memory(batches[i]), batches[i], shares[i], models, seed + i)
+        files = tuple(batches[i])
+        return task.remote(storage.in_memory(files), files, shares[i], generation.models, generation.seed + i)
 
-    waiting = {submit(i): (i, 1) for i in range(len(batches)) if shares[i]}
-    outcomes: dict[int, Generated] = {}
+    waiting = {submit(i): (i, 1) for i in range(n_batches) if shares[i]}
+    generated: dict[int, GeneratedBatch] = {}
     while waiting:
         (done,), _ = ray.wait(list(waiting), num_returns=1)
         i, attempt = waiting.pop(done)
-        names = ", ".join(batches[i])
-        try:
-            outcomes[i] = ray.get(done)
-        except RayError as error:
-            reason = explain(getattr(error, "cause", None) or error)
-            if attempt < ATTEMPTS:
-                tell(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {reason}")
-                waiting[submit(i)] = (i, attempt + 1)
-                continue
-            outcomes[i] = Generated(
-                golden_table([]), (f"{names}: 0 of {shares[i]} questions: {reason} ({ATTEMPTS} attempts)",)
-            )
-        tell(f"  {len(outcomes[i].questions)} of {shares[i]} questions from {names}")
-    return [outcomes[i] for i in sorted(outcomes)]
+        batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
+        if batch.failure and attempt < ATTEMPTS:
+            generation.show(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {batch.failure.reason}")
+            waiting[submit(i)] = (i, attempt + 1)
+            continue
+        if batch.failure:
+            line = f"{names}: 0 of {shares[i]} questions: {batch.failure.reason} ({ATTEMPTS} attempts)"
+            batch = replace(batch, shortfalls=(line,))
+        generated[i] = batch
+        generation.show(f"  {len(batch.questions)} of {shares[i]} questions from {names}")
+    return [generated[i] for i in sorted(generated)]
 
 
-def _generate(source: Storage, files: Sequence[str], n_questions: int, models: tuple[str, str], seed: int) -> Generated:
+def _outcome(task: Any, files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
+    """The batch of a task that has ended, without secrets; a lost worker is a failure too."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        batch: GeneratedBatch = ray.get(task)
+    except RayError as error:
+        batch = GeneratedBatch(files, failure=Failure.of(getattr(error, "cause", None) or error))
+    if batch.failure is None:
+        return batch
+    failure = batch.failure.redacted(settings.secrets())
+    logger.warning("no questions from %s: %s\n%s", ", ".join(files), failure.reason, failure.traceback)
+    return replace(batch, failure=failure)
+
+
+def _generate(
+    storage: Storage, files: tuple[str, ...], n_questions: int, models: tuple[str, str], seed: int
+) -> GeneratedBatch:
     """The Ray task: read some files from storage and make questions of them."""
     gateway_client.forget_door()
     try:
-        documents = merge_pages(load_documents(source, keys=files).documents)
+        documents = merge_pages(load_documents(storage, keys=files).documents)
         questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)
-    except Exception as error:  # noqa: BLE001
-        raise DataError(explain(error)) from None  # others' exceptions may not survive the way back
-    return Generated(golden_table(questions), tuple(shortfalls))
+    except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
+        return GeneratedBatch(files, failure=Failure.of(error))
+    return GeneratedBatch(files, tuple(questions), tuple(shortfalls))
 
 
-def _save(
-    name: str,
-    outcomes: Sequence[Generated],
-    n_questions: int,
-    settings: Settings,
-    documents_digest: str,
-    documents_uri: str,
-    seed: int,
-    tell: Callable[[str], None],
-) -> GoldenDataset:
-    table = pandas.concat([outcome.questions for outcome in outcomes], ignore_index=True)
-    distinct = table.drop_duplicates(["question", "ground_truth"], ignore_index=True)
-    shortfalls = [line for outcome in outcomes for line in outcome.shortfalls]
-    if len(distinct) < len(table):
-        shortfalls.append(f"{len(table) - len(distinct)} exact duplicate(s) dropped")
-    if distinct.empty:
+def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDataset:
+    name, settings = generation.name, generation.settings
+    questions = [question for batch in batches for question in batch.questions]
+    first: dict[str, GoldenQuestion] = {}
+    for question in questions:
+        first.setdefault(question.id, question)
+    distinct = tuple(first.values())
+    shortfalls = [line for batch in batches for line in batch.shortfalls]
+    if len(distinct) < len(questions):
+        shortfalls.append(f"{len(questions) - len(distinct)} exact duplicate(s) dropped")
+    if not distinct:
         reasons = shortfalls or ["no reason was given"]
-        raise DataError(bullets(f"no question could be made of {documents_uri}:", reasons))
+        raise DataError(bullets(f"no question could be made of {generation.documents.uri}:", reasons))
+    if problems := list(_row_problems([question.to_row() for question in distinct])):
+        raise DataError(_mistakes(f"what was generated for {name!r}", problems))
     for line in shortfalls:
-        tell(f"  fell short: {line}")
-    storage = open_storage(settings.golden_datasets_uri, settings)
-    uri = storage.uri(f"{name}.csv")
-    golden = save_golden_dataset(GoldenDataset(_questions(distinct, uri)), name, settings)
+        generation.show(f"  fell short: {line}")
+    golden = save_golden_dataset(GoldenDataset(distinct), name, settings)
+    failures = [
+        {"files": list(batch.files), **batch.failure.to_json()} for batch in batches if batch.failure is not None
+    ]
     manifest = {
         "made_by": "dream golden",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "offline": settings.generator_llm.startswith("offline/"),
-        "documents": {"uri": documents_uri, "digest": documents_digest},
+        "documents": asdict(generation.documents),
         "generator_llm": settings.generator_llm,
         "embed_model": settings.judge_embed_model,
-        "seed": seed,
-        "questions_wanted": n_questions,
+        "seed": generation.seed,
+        "questions_wanted": generation.n_questions,
         "questions": len(golden.questions),
         "questions_digest": golden.digest,
         "shortfalls": shortfalls,
+        "failures": failures,
         "versions": versions(),
     }
+    storage = open_storage(settings.golden_datasets_uri, settings)
     storage.write_json(f"{name}.manifest.json", {**manifest, "digest": digest(manifest)})
-    tell(f"{name}: {len(golden.questions)} questions in {golden.uri}")
+    generation.show(f"{name}: {len(golden.questions)} questions in {golden.uri}")
     return golden

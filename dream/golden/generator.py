@@ -1,17 +1,18 @@
-"""ragas' TestsetGenerator, fed and watched: it fails on uneven documents, and can return no questions in silence."""
+"""Runs ragas' TestsetGenerator, which fails on documents of uneven length and can silently return no questions."""
 
 import logging
 import math
 import random
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dream.documents.loading import page_of
 from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
-from dream.records import GoldenQuestion
+from dream.records import GoldenQuestion, Source
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 # ragas refuses documents under 100 tokens and fails on mixed lengths, so each file is cut into even pieces
 PIECE_TOKENS = 600
 LEAST_TOKENS = 100
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An even part of a document, and where it begins."""
+
+    text: str
+    source: Source
 
 
 def generate_questions(
@@ -41,8 +50,7 @@ def generate_questions(
         return [], shortfalls
     with _ragas_complaints() as complaints:
         samples, missing = _samples(pieces, n_questions, llm, embed_model, seed)
-    sources = {piece["text"]: piece for piece in pieces}
-    questions = [_golden_question(sample, kind, sources) for sample, kind in samples]
+    questions = [_golden_question(sample, kind, pieces) for sample, kind in samples]
     if len(questions) < n_questions:
         files = ", ".join(document.metadata["file_name"] for document in documents)
         reasons = "; ".join([*missing, *dict.fromkeys(complaints)][:4]) or "ragas gave no reason"
@@ -50,7 +58,7 @@ def generate_questions(
     return questions, shortfalls
 
 
-def _pieces(documents: Sequence["Document"]) -> tuple[list[dict[str, str]], list[str]]:
+def _pieces(documents: Sequence["Document"]) -> tuple[list[Piece], list[str]]:
     """Each file cut into even pieces of about 600 tokens, with its page; files that are too short are reported."""
     from llama_index.core.node_parser import SentenceSplitter
 
@@ -65,15 +73,15 @@ def _pieces(documents: Sequence["Document"]) -> tuple[list[dict[str, str]], list
         for text in SentenceSplitter(chunk_size=size, chunk_overlap=0).split_text(document.text):
             start = max(start, document.text.find(text, start))
             if count_tokens(text) >= LEAST_TOKENS:
-                pieces.append({"text": text, "file": file_name, "page": page_of(document.metadata, start)})
+                pieces.append(Piece(text, Source(file_name, page_of(document.metadata, start))))
     return pieces, shortfalls
 
 
 def _samples(
-    pieces: Sequence[Mapping[str, str]], n_questions: int, llm_identifier: str, embed_model_identifier: str, seed: int
+    pieces: Sequence[Piece], n_questions: int, llm_identifier: str, embed_model_identifier: str, seed: int
 ) -> tuple[list[tuple[Any, str]], list[str]]:
-    """ragas' samples with the name of the synthesizer of each, and what was missing. One failed sample costs
-    only itself: it comes back as NaN and is left out."""
+    """ragas' samples, each with its synthesizer's name, and a line for each synthesizer that gave too few. A failed
+    sample costs only itself: it comes back as NaN and is left out."""
     from ragas.testset import TestsetGenerator
     from ragas.testset.synthesizers import default_query_distribution
     from ragas.testset.transforms import apply_transforms
@@ -103,7 +111,7 @@ def _samples(
     return samples, missing
 
 
-def _graph(pieces: Sequence[Mapping[str, str]]) -> "KnowledgeGraph":
+def _graph(pieces: Sequence[Piece]) -> "KnowledgeGraph":
     """The pieces as nodes of a graph in which only the seed changes an order: ragas' own follows random ids."""
     from ragas.testset.graph import KnowledgeGraph, Node, NodeType
 
@@ -114,35 +122,30 @@ def _graph(pieces: Sequence[Mapping[str, str]]) -> "KnowledgeGraph":
             random.shuffle(pairs)
             return pairs
 
-    ids = [uuid.uuid5(uuid.NAMESPACE_OID, f"{i} {piece['text']}") for i, piece in enumerate(pieces)]
+    ids = [uuid.uuid5(uuid.NAMESPACE_OID, f"{i} {piece.text}") for i, piece in enumerate(pieces)]
     return RepeatableGraph(
         nodes=[
-            Node(id=id_, type=NodeType.CHUNK, properties={"page_content": piece["text"]})
+            Node(id=id_, type=NodeType.CHUNK, properties={"page_content": piece.text})
             for id_, piece in zip(ids, pieces, strict=True)
         ]
     )
 
 
-def _golden_question(sample: Any, synthesizer: str, sources: Mapping[str, Mapping[str, str]]) -> GoldenQuestion:
+def _golden_question(sample: Any, synthesizer: str, pieces: Sequence[Piece]) -> GoldenQuestion:
     contexts = tuple(sample.reference_contexts or ())
-    found = [
-        next((piece["file"], piece["page"]) for text, piece in sources.items() if text in context)
-        for context in contexts
-    ]
     return GoldenQuestion(
         GoldenQuestion.make_id(sample.user_input, sample.reference),
         sample.user_input,
         sample.reference,
         contexts,
-        "; ".join(file for file, _ in found),
-        "; ".join(page for _, page in found),
+        tuple(next(piece.source for piece in pieces if piece.text in context) for context in contexts),
         synthesizer,
     )
 
 
 @contextmanager
 def _ragas_complaints() -> Iterator[list[str]]:
-    """Collects what ragas only logs: it swallows most failures and goes on with fewer questions."""
+    """Collects ragas' warnings: it only logs most failures and continues with fewer questions."""
     complaints: list[str] = []
 
     class Collector(logging.Handler):

@@ -33,7 +33,7 @@ from dream.models.openai_wire import (
     texts_of,
     vectors_of,
 )
-from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, price_of
+from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage.objects import Storage
 
@@ -230,7 +230,7 @@ class Gateway:
         for entry in entries:
             usage.count_answer(price, entry.prompt_tokens, entry.completion_tokens, paid)
 
-    async def usage(self, trial: str | None = None) -> list[dict[str, Any]]:
+    async def usage(self, trial: str | None = None) -> list[UsageRow]:
         """The meter: one row for each endpoint, model, stage and trial; `trial` keeps that trial's rows."""
         return self._meter.rows(trial)
 

@@ -1,32 +1,18 @@
-"""Model calls by model and stage: as they are planned, with tokens, USD and minutes, and beside what they came to."""
+"""Planned model calls by model and stage, with tokens, USD and minutes; and the plan beside the actual numbers."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas
 
+from dream.costs import Plan, PlannedCalls, UsageRow, known_sum
 from dream.models.pickers import split_identifier
 from dream.models.rate_limiter import MAX_CONCURRENCY
 from dream.models.usage import CHECK_STAGE, price_of, read_prices
 from dream.settings import OFFLINE, Endpoint, Settings
 
-# Seconds a call where nothing is known of an endpoint.
+# Seconds a call at an endpoint of unknown speed.
 CALL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class PlannedCalls:
-    """Model calls of one model and stage. `cached` of the `calls` are paid for already, by this very experiment's
-    index or by an earlier experiment with the same trial; `usd` counts the others, None where a price is unknown."""
-
-    model: str
-    stage: str
-    calls: int
-    cached: int
-    prompt_tokens: int
-    completion_tokens: int
-    usd: float | None
 
 
 class Counter:
@@ -39,8 +25,8 @@ class Counter:
 
     def add(self, model: str, stage: str, calls: int, cached: int, prompt_tokens: int, completion_tokens: int) -> None:
         row = self._rows.setdefault((model, stage), [0, 0, 0, 0])
-        for place, number in enumerate((calls, cached, prompt_tokens, completion_tokens)):
-            row[place] += number
+        for column, number in enumerate((calls, cached, prompt_tokens, completion_tokens)):
+            row[column] += number
 
     def rows(self) -> tuple[PlannedCalls, ...]:
         return tuple(
@@ -72,29 +58,37 @@ class Counter:
         return price.usd(row[2], row[3]) * share
 
 
-def plan_against_actual(planned: Mapping[str, Any], usage: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """A row for each model and stage: calls and tokens as planned and as they were, what the cache gave, USD."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in planned["calls"]:
-        rows[row["model"], row["stage"]] = {"planned calls": row["calls"], "planned USD": row["usd"]}
+def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFrame:
+    """A row for each model and stage: calls as planned, calls and tokens as they were, cached answers, USD."""
+    planned = {(row.model, row.stage): row for row in plan.calls}
+    actual: dict[tuple[str, str], list[UsageRow]] = {}
     for row in usage:
-        if row["stage"] == CHECK_STAGE:
-            continue
-        actual = rows.setdefault((_identifier(row), row["stage"]), {"planned calls": 0, "planned USD": None})
-        for name, value in (("calls", row["calls"]), ("from cache", row["cached"]), ("sent", row["sent"])):
-            actual[name] = actual.get(name, 0) + value
-        tokens = row["prompt_tokens"] + row["completion_tokens"]
-        actual["tokens"] = actual.get("tokens", 0) + round(tokens)
-        before = actual.get("USD", 0.0)
-        actual["USD"] = None if before is None or row["usd"] is None else before + row["usd"]
-    table = pandas.DataFrame([{"model": model, "stage": stage, **row} for (model, stage), row in rows.items()])
+        if row.stage != CHECK_STAGE:
+            actual.setdefault((_identifier(row), row.stage), []).append(row)
+    table = pandas.DataFrame(
+        [_planned_and_actual(*key, planned.get(key), actual.get(key)) for key in dict.fromkeys((*planned, *actual))]
+    )
     counts = [name for name in ("calls", "from cache", "sent", "tokens") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
     return table
 
 
-def _identifier(row: Mapping[str, Any]) -> str:
-    """How a model of the meter is named in settings."""
-    if row["endpoint"] == OFFLINE:
-        return f"{OFFLINE}/{row['model']}"
-    return row["model"] if split_identifier(row["model"])[0] == row["endpoint"] else f"{row['model']}@{row['endpoint']}"
+def _planned_and_actual(
+    model: str, stage: str, planned: PlannedCalls | None, actual: Sequence[UsageRow] | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": model, "stage": stage}
+    row["planned calls"], row["planned USD"] = (planned.calls, planned.usd) if planned else (0, None)
+    if actual:
+        row["calls"] = sum(usage.calls for usage in actual)
+        row["from cache"] = sum(usage.cached for usage in actual)
+        row["sent"] = sum(usage.sent for usage in actual)
+        row["tokens"] = sum(round(usage.tokens) for usage in actual)
+        row["USD"] = known_sum(usage.usd for usage in actual)
+    return row
+
+
+def _identifier(row: UsageRow) -> str:
+    """The name of a metered model in the settings."""
+    if row.endpoint == OFFLINE:
+        return f"{OFFLINE}/{row.model}"
+    return row.model if split_identifier(row.model)[0] == row.endpoint else f"{row.model}@{row.endpoint}"

@@ -1,19 +1,20 @@
-"""What model calls were asked, what was paid for them, and the ceilings that stop it. The only room that knows prices.
+"""Counts model calls and what was paid for them, and stops at the budget. The only module that knows prices.
 
 Prices are those of the library genai-prices, overridden by a file that DREAM_PRICES names:
 
     {"gpt-4o-mini": {"input": 0.15, "output": 0.60}, "llama-3@vllm": {"input": 0, "output": 0}}
 
-in USD for a million tokens. Offline models cost nothing. A price that nobody knows is None, never 0.
+in USD for a million tokens. Offline models cost nothing. An unknown price is None, never 0.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dream.costs import UsageRow, add_usage as add_usage, known_sum
 from dream.errors import BudgetError, ConfigurationError, bullets
 from dream.settings import OFFLINE, OPENAI, Budget
 
@@ -22,13 +23,8 @@ CHECK_STAGE = "check"
 
 @dataclass
 class Usage:
-    """Model calls of one (endpoint, model, stage, trial).
-
-    `calls` were asked, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
-    `retried` of them attempts beyond the first; `failed` are calls without a good answer. Tokens are the endpoint's
-    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have
-    been without a cache; None = no known price.
-    """
+    """The model calls of one endpoint, model, stage and trial while they are counted; `UsageRow` says what each number
+    means."""
 
     endpoint: str
     model: str
@@ -47,45 +43,20 @@ class Usage:
     usd: float | None = 0.0
     usd_full: float | None = 0.0
 
+    def row(self) -> UsageRow:
+        """The numbers so far."""
+        return UsageRow(**asdict(self))
+
     def count_answer(self, price: "Price | None", prompt_tokens: float, completion_tokens: float, paid: bool) -> None:
         """Add the tokens of a good answer, and what they cost."""
         usd = price.usd(prompt_tokens, completion_tokens) if price else None
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
-        self.usd_full = _sum(self.usd_full, usd)
+        self.usd_full = known_sum((self.usd_full, usd))
         if paid:
             self.paid_prompt_tokens += prompt_tokens
             self.paid_completion_tokens += completion_tokens
-            self.usd = _sum(self.usd, usd)
-
-
-def known_sum(values: Iterable[float | None]) -> float | None:
-    """A sum, None where a part of it is not known.
-
-    Example:
-        >>> known_sum([1.5, 0.5]), known_sum([1.5, None]), known_sum([])
-        (2.0, None, 0)
-    """
-    parts = list(values)
-    return None if None in parts else sum(part for part in parts if part is not None)
-
-
-def add_usage(*tables: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of several meters as one: those of the same endpoint, model, stage and trial are summed."""
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in (dict(row) for table in tables for row in table):
-        key = tuple(row[name] for name in _LABELS)
-        known = rows.get(key)
-        rows[key] = row if known is None else {**known, **{name: _sum(known[name], row[name]) for name in _NUMBERS}}
-    return list(rows.values())
-
-
-_LABELS = ("endpoint", "model", "stage", "trial")
-_NUMBERS = tuple(each.name for each in fields(Usage) if each.name not in _LABELS)
-
-
-def _sum(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else first + second
+            self.usd = known_sum((self.usd, usd))
 
 
 @dataclass(frozen=True)
@@ -100,7 +71,7 @@ class Price:
 
 
 def price_of(endpoint: str, model: str, base_url: str, own: Mapping[str, Price]) -> Price | None:
-    """The price of a model, None where nobody knows it.
+    """The price of a model, None where it is unknown.
 
     Example:
         >>> price_of("openai", "gpt-4o-mini", "https://api.openai.com/v1", {})
@@ -118,7 +89,7 @@ def _listed_price(model: str, base_url: str) -> Price | None:
 
     million = 1_000_000
     try:
-        # one at a time: some prices depend on how long a prompt is, and short ones are the rule here
+        # for short prompts, which are the rule here: some prices depend on the length of a prompt
         input_price = calc_price(Tokens(input_tokens=1000), model, provider_api_url=base_url).total_price
         output_price = calc_price(Tokens(output_tokens=1000), model, provider_api_url=base_url).total_price
     except LookupError:
@@ -127,7 +98,7 @@ def _listed_price(model: str, base_url: str) -> Price | None:
 
 
 def read_prices(path: str | None) -> dict[str, Price]:
-    """The prices of a file of one's own; none where no file is named.
+    """The prices of the user's own file; none where no file is named.
 
     Raises:
         ConfigurationError: for a file that cannot be read, naming every mistake in it.
@@ -170,9 +141,9 @@ class Meter:
         key = (endpoint, model, stage, trial)
         return self._rows.setdefault(key, Usage(*key))
 
-    def rows(self, trial: str | None = None) -> list[dict[str, Any]]:
+    def rows(self, trial: str | None = None) -> list[UsageRow]:
         """All rows, or those of one trial."""
-        return [asdict(row) for row in self._rows.values() if trial is None or row.trial == trial]
+        return [usage.row() for usage in self._rows.values() if trial is None or usage.trial == trial]
 
     def check_budget(self) -> None:
         """Raise a BudgetError once a ceiling is reached; calls that only check a model are free of it."""
@@ -189,11 +160,11 @@ class Meter:
                 )
 
 
-def spent_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What was paid: calls that reached an endpoint, tokens, and USD (of the models with a known price)."""
-    counted = [row for row in rows if row["stage"] != CHECK_STAGE]
+def spent_of(rows: Iterable[UsageRow]) -> dict[str, float]:
+    """Calls that reached an endpoint, tokens that were paid, and USD (of the models with a known price)."""
+    counted = [row for row in rows if row.stage != CHECK_STAGE]
     return {
-        "calls": sum(row["sent"] for row in counted),
-        "tokens": sum(row["paid_prompt_tokens"] + row["paid_completion_tokens"] for row in counted),
-        "usd": sum(row["usd"] or 0.0 for row in counted),
+        "calls": sum(row.sent for row in counted),
+        "tokens": sum(row.paid_prompt_tokens + row.paid_completion_tokens for row in counted),
+        "usd": sum(row.usd or 0.0 for row in counted),
     }

@@ -1,4 +1,4 @@
-"""What each LLM answers without any context (closed-book) and with the right one (oracle).
+"""Baselines: each LLM without any context (closed-book) and with the reference contexts (oracle).
 
 Retrieval can only be judged between these two. Both are run beside the trials, on the same questions with the same
 judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError
 from dream.rag.methods import answer_from
-from dream.records import CLOSED_BOOK, ORACLE, GoldenQuestion, Trial
+from dream.records import CLOSED_BOOK, ORACLE, GoldenQuestion, Source, Trial
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -30,7 +30,7 @@ def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]
 
     Example:
         >>> trials = [Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small")]
-        >>> [one.name for one in baseline_trials(trials, [GoldenQuestion("a", "Who?", "Ida.", ("It was Ida.",))])]
+        >>> [trial.name for trial in baseline_trials(trials, [GoldenQuestion("a", "Who?", "Ida.", ("It was Ida.",))])]
         ['closed_book + gpt-4o-mini', 'oracle + gpt-4o-mini']
     """
     llms = dict.fromkeys(trial.llm_identifier for trial in trials)
@@ -40,7 +40,8 @@ def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]
 
 def questions_of(trial: Trial, questions: Sequence[GoldenQuestion]) -> tuple[GoldenQuestion, ...]:
     """The questions that a trial is asked: all, but for the oracle only those with reference contexts."""
-    return tuple(one for one in questions if trial.query_engine_identifier != ORACLE or one.reference_contexts)
+    needs_contexts = trial.query_engine_identifier == ORACLE
+    return tuple(question for question in questions if question.reference_contexts or not needs_contexts)
 
 
 def metrics_of(trial: Trial, metrics: Sequence[str]) -> tuple[str, ...]:
@@ -85,9 +86,9 @@ def _oracle(llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine
 
     nodes: dict[str, list[NodeWithScore]] = {}
     for question in questions:
-        known = nodes.setdefault(question.question, [])
-        texts = [hit.node.get_content() for hit in known]
-        known += [hit for hit in _reference_nodes(question) if hit.node.get_content() not in texts]
+        of_question = nodes.setdefault(question.question, [])
+        texts = [hit.node.get_content() for hit in of_question]
+        of_question += [hit for hit in _reference_nodes(question) if hit.node.get_content() not in texts]
 
     class ReferenceContexts(BaseRetriever):
         def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -97,21 +98,19 @@ def _oracle(llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine
 
 
 def _reference_nodes(question: GoldenQuestion) -> list[Any]:
-    """The reference contexts as nodes, with the place of each where the dataset names as many places as contexts."""
+    """The reference contexts as nodes, with the source of each where the dataset names as many as contexts."""
     from llama_index.core.schema import NodeWithScore, TextNode
 
-    n = len(question.reference_contexts)
-    files, page_labels = (
-        places if len(places := text.split("; ")) == n else [""] * n
-        for text in (question.source_file, question.source_page)
-    )
+    contexts, sources = question.reference_contexts, question.sources
+    if len(sources) != len(contexts):
+        sources = (Source(""),) * len(contexts)
     return [
         NodeWithScore(
             node=TextNode(
                 text=text,
-                metadata={"file_name": file_name, "page_label": page_label},
+                metadata={"file_name": source.file, "page_label": source.page},
                 excluded_llm_metadata_keys=["file_name", "page_label"],
             )
         )
-        for text, file_name, page_label in zip(question.reference_contexts, files, page_labels, strict=True)
+        for text, source in zip(contexts, sources, strict=True)
     ]

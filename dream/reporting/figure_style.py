@@ -1,10 +1,11 @@
-"""What DREAM's pictures share: colours, titles in sentences, rows by rank, error bars.
+"""The common style of DREAM's figures: colours, titles in sentences, rows by rank, error bars.
 
 Colours are told apart by colour-blind readers too (Okabe and Ito's set, Cividis), and never carry a meaning alone.
 """
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dream.comparison.comparison import Comparison
@@ -20,6 +21,45 @@ NAMES_UP_TO = 40
 WIDTH = 1000
 
 
+@dataclass(frozen=True)
+class Caption:
+    """The words of a figure: its experiment, one sentence that says what it shows, and notes in small print.
+
+    A figure carries it in `layout.meta`, for pages that print it themselves.
+    """
+
+    experiment: str
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, figure: "Figure") -> "Caption":
+        """The caption of one of DREAM's figures; of any other, its title as the sentence."""
+        layout: Any = figure.layout
+        if layout.meta is None:
+            return cls("", layout.title.text or "")
+        return cls(layout.meta["experiment"], layout.meta["sentence"], tuple(layout.meta["notes"]))
+
+    @property
+    def headline(self) -> list[str]:
+        """The experiment and the sentence in lines that fit a figure."""
+        return textwrap.wrap(f"{self.experiment}: {self.sentence}" if self.experiment else self.sentence, 100)
+
+    @property
+    def small_print(self) -> list[str]:
+        """The notes in lines that fit a figure."""
+        return textwrap.wrap("; ".join(self.notes), 130)
+
+    @property
+    def html(self) -> str:
+        """The title as plotly writes it."""
+        return "<br>".join([*self.headline, *(f"<sub>{line}</sub>" for line in self.small_print)])
+
+    def layout(self) -> dict[str, Any]:
+        """The parts of a figure's layout that hold it."""
+        return {"meta": asdict(self), "title_text": self.html}
+
+
 def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[str, Any]:
     return {
         "type": "data",
@@ -32,33 +72,32 @@ def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[
     }
 
 
-def short_name(one: Standing) -> str:
+def short_name(standing: Standing) -> str:
     """A trial's name with its rank, models without the endpoint's `offline/`."""
-    name = one.trial.name.replace("offline/", "")
-    return f"{name}  {one.rank}" if one.rank else f"{name}  (not ranked)"
+    name = standing.trial.name.replace("offline/", "")
+    return f"{name}  {standing.rank}" if standing.rank else f"{name}  (not ranked)"
 
 
 def rank_axis(figure: "Figure", n: int, names: Sequence[str] | None) -> None:
-    """Rows from the top; each with its name, or, where there are too many, with ranks here and there."""
+    """Rows from the top; each with its name, or, where there are too many, some with their rank."""
     figure.update_yaxes(range=[n + 0.7, 0.3], title="" if names else "rank of the trial", showgrid=bool(names))
     if names:
         figure.update_yaxes(tickvals=list(range(1, n + 1)), ticktext=list(names))
 
 
 def titled(figure: "Figure", sentence: str, note: str, comparison: Comparison, height: int) -> "Figure":
-    """The figure under a title that says what it shows, with what to know of it in small print below."""
-    lines = textwrap.wrap(f"{comparison.name}: {sentence}", 100)
-    notes = [note, f"{comparison.n_questions} questions"] + ([OFFLINE_NOTE] if comparison.offline else [])
-    small = textwrap.wrap("; ".join(notes), 130)
-    text = "<br>".join([*lines, *(f"<sub>{line}</sub>" for line in small)])
+    """The figure under a title that says what it shows, with notes in small print below it."""
+    offline = (OFFLINE_NOTE,) if comparison.offline else ()
+    caption = Caption(comparison.name, sentence, (note, f"{comparison.n_questions} questions", *offline))
+    n_lines = len(caption.headline) + len(caption.small_print)
     return figure.update_layout(
-        title={"text": text, "font": {"size": 16}, "x": 0.02, "yref": "container", "y": 1 - 28 / height},
-        title_yanchor="top",
+        title={"font": {"size": 16}, "x": 0.02, "yref": "container", "y": 1 - 28 / height, "yanchor": "top"},
         template="plotly_white",
         width=WIDTH,
         height=height,
-        margin={"l": 60, "r": 40, "t": 76 + 22 * (len(lines) + len(small)), "b": 60},
+        margin={"l": 60, "r": 40, "t": 76 + 22 * n_lines, "b": 60},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
         xaxis={"automargin": True},
         yaxis={"automargin": True},
+        **caption.layout(),
     )

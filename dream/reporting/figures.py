@@ -9,7 +9,7 @@ import pandas
 from dream.comparison.comparison import Comparison
 from dream.comparison.factor_effects import LevelEffect
 from dream.comparison.ranking import Standing
-from dream.comparison.score_table import KNOBS, check_metric
+from dream.comparison.score_table import FACTORS, check_metric
 from dream.errors import DataError
 from dream.records import ExperimentResult
 from dream.reporting.figure_style import (
@@ -19,6 +19,7 @@ from dream.reporting.figure_style import (
     NAMES_UP_TO,
     OFFLINE_NOTE,
     TIED,
+    Caption,
     error_bars,
     rank_axis,
     short_name,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_correctness") -> "Figure":
-    """One line a trial through its knobs and its metric means, coloured by `metric`; failed trials are left out."""
+    """One line a trial through its factors and its metric means, coloured by `metric`; failed trials are left out."""
     from plotly import graph_objects
 
     check_metric(experiment, metric)
@@ -40,9 +41,9 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
     shown = pandas.DataFrame(scored).sort_values(metric, ascending=False, kind="stable") if len(scored) else scored
     if shown.empty:
         raise DataError(f"no trial of {experiment.name!r} has a score on {metric}, so there is nothing to draw")
-    metrics = experiment.manifest["metrics"]
+    metrics = experiment.manifest.metrics
     scored_on = [name for name in metrics if name in shown and not pandas.isna(shown[name]).all()]
-    axes = [_choice_axis(list(shown[knob]), title) for knob, title in KNOBS.items()]
+    axes = [_choice_axis(list(shown[factor]), title) for factor, title in FACTORS.items()]
     axes += [_metric_axis(list(shown[name].astype(float)), name) for name in scored_on]
     colour = {
         "color": shown[metric].astype(float),
@@ -52,9 +53,9 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
     }
     figure = graph_objects.Figure(graph_objects.Parcoords(dimensions=axes, line=colour, labelangle=-20))
     left_out = f", {len(table) - len(shown)} failed and left out" if len(shown) < len(table) else ""
-    title = f"{experiment.name}: each line is one of {len(shown)} trials{left_out} (metrics: means, 0 to 1)"
-    note = f"<br><sub>{OFFLINE_NOTE}</sub>" if experiment.manifest["offline"] else ""
-    return figure.update_layout(title=title + note, height=520, margin={"l": 170, "r": 60, "t": 170, "b": 40})
+    sentence = f"each line is one of {len(shown)} trials{left_out} (metrics: means, 0 to 1)"
+    caption = Caption(experiment.name, sentence, (OFFLINE_NOTE,) if experiment.manifest.offline else ())
+    return figure.update_layout(height=520, margin={"l": 170, "r": 60, "t": 170, "b": 40}, **caption.layout())
 
 
 def forest(comparison: Comparison) -> "Figure":
@@ -150,7 +151,7 @@ def heat_map(comparison: Comparison) -> "Figure":
 
 
 def main_effects(comparison: Comparison) -> "Figure":
-    """How far each choice of each knob lifts the mean, with intervals; knobs by their share of the variance."""
+    """How far each choice of each factor lifts the mean, with intervals; factors by their share of the variance."""
     from plotly import graph_objects
 
     effects = comparison.effects
@@ -168,12 +169,12 @@ def main_effects(comparison: Comparison) -> "Figure":
         ]
     )
     figure.add_vline(x=0, line_color=LINE, line_width=1)
-    rank_axis(figure, len(effects.levels), [f"{one.knob}: {one.level}" for one in effects.levels])
+    rank_axis(figure, len(effects.levels), [f"{one.factor}: {one.level}" for one in effects.levels])
     figure.update_yaxes(title="")
     figure.update_xaxes(title=f"difference to the mean of all trials in {comparison.metric} (score points, 0 to 1)")
-    matter = [one.knob for one in effects.knobs if one.matters]
-    sentence = f"which knob matters for {comparison.metric}: {', '.join(matter) or 'none is shown to'}"
-    shares = ", ".join(f"{one.knob} {one.share:.0%}" for one in effects.knobs)
+    matter = [one.factor for one in effects.factors if one.matters]
+    sentence = f"which factor matters for {comparison.metric}: {', '.join(matter) or 'none is shown to'}"
+    shares = ", ".join(f"{one.factor} {one.share:.0%}" for one in effects.factors)
     note = f"share of the variance between trials: {shares}" if shares else " ".join(effects.notes)
     return titled(figure, sentence, note, comparison, height=260 + 26 * len(effects.levels))
 
@@ -186,7 +187,7 @@ def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[s
         "heat_map": heat_map(comparison),
         "main_effects": main_effects(comparison),
     }
-    if comparison.metric in experiment.manifest["metrics"]:
+    if comparison.metric in experiment.manifest.metrics:
         figures["parallel_coordinates"] = parallel_coordinates(experiment, comparison.metric)
     return figures
 

@@ -4,14 +4,13 @@ Nothing is loaded from a network, and a policy in the page forbids it. Pictures 
 there is one copy (4.9 MB); where scripts do not run, as in a viewer that forbids them, a static drawing is there.
 """
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dream.reporting.figure_style import APART, CHOSEN, LINE, TIED
+from dream.reporting.figure_style import APART, CHOSEN, LINE, TIED, Caption
 from dream.reporting.static_figures import save_static
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to use, in large type: what it is called and what it is made of."""
+    """The recommended trial in large type: its label and its parts."""
 
     label: str
     parts: Mapping[str, str]
@@ -83,7 +82,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Case:
-    """One question: what was asked, what was said, and how it was judged."""
+    """One question with its answer and its judgement."""
 
     title: str
     facts: Mapping[str, str]
@@ -94,21 +93,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Picture:
-    """One of DREAM's figures; its title becomes the caption, without the `prefix` that the page says already."""
+    """One of DREAM's figures; its title becomes the caption, without the experiment's name, which the page has."""
 
     name: str
     figure: "Figure"
-    prefix: str = ""
     kind: ClassVar[str] = "picture"
 
     @property
     def lines(self) -> list[str]:
-        """The title of the figure, and below it what is in small print there, as plain texts."""
-        layout: Any = self.figure.layout
-        title = layout.title.text or ""
-        small = " ".join(re.findall(r"<sub>(.*?)</sub>", title))
-        large = re.sub(r"<br><sub>.*?</sub>", "", title).replace("<br>", " ").removeprefix(self.prefix)
-        return [large[:1].upper() + large[1:], small]
+        """The figure's sentence, and its notes in one line."""
+        caption = Caption.of(self.figure)
+        sentence = " ".join(caption.sentence.split())
+        return [sentence[:1].upper() + sentence[1:], "; ".join(caption.notes)]
 
     @property
     def height(self) -> int:
@@ -117,7 +113,7 @@ class Picture:
 
     @property
     def json(self) -> str:
-        """What plotly draws, as JSON that cannot end the script element it stands in."""
+        """The figure as JSON that cannot end the script element it stands in."""
         return str(self._bare().to_json()).replace("<", "\\u003c")
 
     @property

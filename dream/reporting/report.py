@@ -5,13 +5,14 @@ comparison, returns a `html_page.Section`, or None where it has nothing to say, 
 """
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
 from dream.comparison.comparison import OFFLINE, Comparison, compare, default_metric
-from dream.comparison.fairness import fair_arms
+from dream.comparison.fairness import check_fairness
 from dream.comparison.intervals import Interval
 from dream.comparison.ranking import Standing
-from dream.comparison.score_table import KNOBS
+from dream.comparison.score_table import FACTORS
 from dream.errors import DataError
 from dream.records import ExperimentResult
 from dream.reporting.figures import forest, heat_map, main_effects, parallel_coordinates, pareto
@@ -34,8 +35,8 @@ from dream.reporting.html_page import (
 from dream.reporting.sections import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
 
 ABOUT_EFFECTS = (
-    "A knob matters where two of its choices are shown to differ. The picture sets each choice against the average of "
-    "all trials instead, which takes more questions to show."
+    "A factor matters where two of its choices are shown to differ. The picture sets each choice against the average "
+    "of all trials instead, which takes more questions to show."
 )
 SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
 
@@ -62,14 +63,13 @@ def failure_html(experiment: ExperimentResult, problem: str) -> str:
 
 def _page(experiment: ExperimentResult, sections: list[Section]) -> Page:
     manifest = experiment.manifest
-    n_questions = len(manifest["golden_dataset"]["questions"])
-    started = str(manifest.get("started", UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")
-    lead = f"{len(experiment.results)} trials, {n_questions} questions, started {started}"
-    version = manifest.get("versions", {}).get("dream-rag", "")
+    started = f"{manifest.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if manifest.started else UNKNOWN
+    lead = f"{len(experiment.results)} trials, {len(manifest.questions)} questions, started {started}"
+    version = manifest.versions.get("dream-rag", "")
     return Page(
         title=f"{experiment.name}: which RAG system to use",
         lead=lead,
-        warning=OFFLINE if manifest["offline"] else "",
+        warning=OFFLINE if manifest.offline else "",
         sections=sections,
         foot=f"Made by DREAM {version}".strip() + ". This file needs no network.",
     )
@@ -78,29 +78,29 @@ def _page(experiment: ExperimentResult, sections: list[Section]) -> Page:
 def _recommendation(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    chosen, found = comparison.recommended, comparison.recommendation
+    chosen, recommendation = comparison.recommended, comparison.recommendation
     trial = chosen.trial
-    label = "Use so far" if found.doubt else "Use"
-    knobs = {title: str(trial.config()[knob]) for knob, title in KNOBS.items()}
-    doubt = [Note(f"Not settled: {found.doubt}")] if found.doubt else []
-    why = found.reason.partition("`: ")[2]
-    matters = [one.knob for one in comparison.effects.knobs if one.matters]
+    label = "Use so far" if recommendation.doubt else "Use"
+    factors = {title: str(trial.config()[factor]) for factor, title in FACTORS.items()}
+    doubt = [Note(f"Not settled: {recommendation.doubt}")] if recommendation.doubt else []
+    why = recommendation.why
+    matters = [one.factor for one in comparison.effects.factors if one.matters]
     n_tied = len(comparison.tie_set)
     facts = {
         "why": f"{why[:1].upper()}{why[1:]}.",
         f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
         "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials cannot be told apart from the best",
-        "knobs shown to matter": ", ".join(matters) or "none",
+        "factors shown to matter": ", ".join(matters) or "none",
         **_running_cost(chosen),
         "parameters": parameters(trial.parameters),
     }
     notes = [Bullets(comparison.notes)] if comparison.notes else []
-    parts = [*doubt, Choice(label, knobs), Facts({name: text for name, text in facts.items() if text}), *notes]
+    parts = [*doubt, Choice(label, factors), Facts({name: text for name, text in facts.items() if text}), *notes]
     return Section("recommendation", "Recommendation", parts)
 
 
-def _running_cost(one: Standing) -> dict[str, str]:
-    cost = one.cost
+def _running_cost(standing: Standing) -> dict[str, str]:
+    cost = standing.cost
     return {
         "USD for 1,000 questions": UNKNOWN if cost.usd is None else f"{1000 * cost.usd:,.2f}",
         "tokens a question": UNKNOWN if cost.tokens is None else f"{cost.tokens:,.0f}",
@@ -113,10 +113,10 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         return None
     names = [one.trial.name for one in comparison.standings]
     distinct = len(set(names)) == len(names)
-    others = [name for name in experiment.manifest["metrics"] if name != comparison.metric]
+    others = [name for name in experiment.manifest.metrics if name != comparison.metric]
     rows = [_standing_row(one, comparison, others, distinct) for one in comparison.standings]
     columns = list(rows[0])
-    words = {"#", "verdict", "parameters", *KNOBS.values()}
+    words = {"#", "verdict", "parameters", *FACTORS.values()}
     table = Table(
         caption=f"All trials by mean {comparison.metric} (0 to 1)",
         columns=columns,
@@ -129,15 +129,15 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         "intervals hold for all pairs of trials at once, so they are fair to whichever trial chance put on top. Failed "
         "questions are counted, and are in no mean."
     )
-    figures = (_picture("forest", forest(comparison), comparison), _picture("pareto", pareto(comparison), comparison))
+    figures = (Picture("forest", forest(comparison)), Picture("pareto", pareto(comparison)))
     return Section("standings", "How the trials stand", [Text(text), table, *figures])
 
 
 def _standing_row(one: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:
-    knobs = {title: str(one.trial.config()[knob]) for knob, title in KNOBS.items()}
+    factors = {title: str(one.trial.config()[factor]) for factor, title in FACTORS.items()}
     return {
         "#": str(one.rank or "–"),
-        **knobs,
+        **factors,
         **({} if distinct else {"parameters": parameters(one.trial.parameters)}),
         comparison.metric: "–" if one.mean is None else f"{one.mean:.3f}",
         "verdict": _verdict(one, comparison),
@@ -165,40 +165,40 @@ def _mark(one: Standing, comparison: Comparison) -> str:
     return FAILED_ROW if one.rank is None else TIED_ROW if one.in_set else PLAIN
 
 
-def _scored(one: Standing) -> str:
-    return f"{one.n_scored} of {one.n_questions}"
+def _scored(standing: Standing) -> str:
+    return f"{standing.n_scored} of {standing.n_questions}"
 
 
-def _span(one: Interval) -> str:
-    return f"{one.low:+.3f} to {one.high:+.3f}"
+def _span(interval: Interval) -> str:
+    return f"{interval.low:+.3f} to {interval.high:+.3f}"
 
 
-def _knobs(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
     effects = comparison.effects
     parts: list[Any] = []
-    if effects.knobs:
+    if effects.factors:
         rows = [
-            (one.knob, f"{one.share:.0%}", "yes" if one.matters else "not shown", one.better, one.worse,
+            (one.factor, f"{one.share:.0%}", "yes" if one.matters else "not shown", one.better, one.worse,
              f"{one.difference.mean:+.3f}", _span(one.difference))
-            for one in effects.knobs
+            for one in effects.factors
         ]  # fmt: skip
-        columns = ("knob", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
+        columns = ("factor", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
         numbers = frozenset({"share of variance", "difference", "95 % interval"})
-        parts = [Table("Each knob, and its choices that differ most clearly", columns, rows, numbers)]
-        parts += [Text(ABOUT_EFFECTS), _picture("main_effects", main_effects(comparison), comparison)]
+        parts = [Table("Each factor, and its choices that differ most clearly", columns, rows, numbers)]
+        parts += [Text(ABOUT_EFFECTS), Picture("main_effects", main_effects(comparison))]
     if effects.interactions:
         rows = [
-            (" and ".join(one.knobs), f"{one.share:.0%}", "yes" if one.effect.excludes_zero else "not shown",
+            (" and ".join(one.factors), f"{one.share:.0%}", "yes" if one.effect.excludes_zero else "not shown",
              " with ".join(one.levels), f"{one.effect.mean:+.3f}", _span(one.effect))
             for one in effects.interactions
         ]  # fmt: skip
-        columns = ("knobs", "share of variance", "matters", "clearest in", "adds", "95 % interval")
+        columns = ("factors", "share of variance", "matters", "clearest in", "adds", "95 % interval")
         numbers = frozenset({"share of variance", "adds", "95 % interval"})
         parts.append(Table("What two choices add beyond the sum of both", columns, rows, numbers))
     notes = [Bullets(effects.notes)] if effects.notes else []
-    return Section("knobs", "Which knob matters", [*parts, *notes])
+    return Section("factors", "Which factor matters", [*parts, *notes])
 
 
 def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
@@ -259,29 +259,25 @@ def _losses(experiment: ExperimentResult, comparison: Comparison | None) -> Sect
 
 
 def _fairness(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    warnings = fair_arms(experiment).warnings
-    fine = Text("Yes: trials read about as much as each other, nothing twice, and every knob changes answers.")
-    return Section("arms", "Is the comparison fair?", [Bullets(warnings) if warnings else fine])
-
-
-def _picture(name: str, figure: Any, comparison: Comparison) -> Picture:
-    return Picture(name, figure, f"{comparison.name}: ")
+    warnings = check_fairness(experiment).warnings
+    fine = Text("Yes: trials read about as much as each other, nothing twice, and every factor changes answers.")
+    return Section("fairness", "Is the comparison fair?", [Bullets(warnings) if warnings else fine])
 
 
 def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    parts = [_picture("heat_map", heat_map(comparison), comparison)]
-    if comparison.metric in experiment.manifest["metrics"]:
+    parts = [Picture("heat_map", heat_map(comparison))]
+    if comparison.metric in experiment.manifest.metrics:
         lines = parallel_coordinates(experiment, comparison.metric)
-        parts.append(_picture("parallel_coordinates", lines, comparison))
+        parts.append(Picture("parallel_coordinates", lines))
     return Section("pictures", "All scores", parts)
 
 
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     _standings,
-    _knobs,
+    _factors,
     _power,
     _noise,
     _losses,

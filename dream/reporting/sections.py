@@ -1,20 +1,21 @@
-"""Sections of the report that show what a recommendation rests on: single questions, failures, what was run, its cost.
+"""Sections of the report with the evidence of a recommendation: single questions, failures, what was run, its cost.
 
 Each takes the experiment and its comparison, None where no trial could be ranked, and returns a section, or None where
 it has nothing to say.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy
 import pandas
 
 from dream.comparison.comparison import Comparison
+from dream.costs import add_usage, known_sum
 from dream.models.planned_usage import plan_against_actual
-from dream.models.usage import CHECK_STAGE, add_usage, known_sum
-from dream.records import Answer, ExperimentResult, Passage, Score, TrialResult
+from dream.models.usage import CHECK_STAGE
+from dream.records import Answer, ExperimentResult, GoldenQuestion, Passage, Score, Source, TrialResult, UsageRow
 from dream.reporting.html_page import Case, Facts, Fold, Note, Section, Table, Text
 from dream.settings import safe_uri
 
@@ -24,13 +25,13 @@ _MOST_FAILURES = 100
 
 
 def worst_questions(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """The questions that the recommended trial answered worst, with all that is known of each."""
+    """The questions that the recommended trial answered worst, each with its contexts and judgements."""
     if comparison is None:
         return None
-    place = comparison.standings.index(comparison.recommended)
-    result, values = comparison.scores.results[place], comparison.scores.values[:, place]
-    questions = {one["id"]: one for one in experiment.manifest["golden_dataset"]["questions"]}
-    answers = {one.question_id: one for one in result.evaluation.answers} if result.evaluation else {}
+    column = comparison.standings.index(comparison.recommended)
+    result, values = comparison.scores.results[column], comparison.scores.values[:, column]
+    questions = {question.id: question for question in experiment.manifest.questions}
+    answers = {answer.question_id: answer for answer in result.answers}
     ids = comparison.scores.question_ids
     order = sorted(range(len(ids)), key=lambda row: _badness(values[row], answers.get(ids[row])))[:N_WORST]
     cases = [
@@ -45,27 +46,29 @@ def worst_questions(experiment: ExperimentResult, comparison: Comparison | None)
 
 
 def _badness(value: float, answer: Answer | None) -> tuple[int, float]:
-    if answer is None or answer.error:
+    if answer is None or answer.failure:
         return 0, 0.0
     return (2, 0.0) if numpy.isnan(value) else (1, float(value))
 
 
 def _case(
-    number: int, question: Mapping[str, Any], answer: Answer | None, result: TrialResult, metric: str, value: float
+    number: int, question: GoldenQuestion, answer: Answer | None, result: TrialResult, metric: str, value: float
 ) -> Case:
     score = "no score" if numpy.isnan(value) else f"{value:.3f}"
-    facts = {"question": question["question"], "ground truth": question["ground_truth"]}
-    if question.get("source_file"):
-        facts["made from"] = _places(question["source_file"], question.get("source_page") or "")
+    facts = {"question": question.question, "ground truth": question.ground_truth}
+    if question.sources:
+        facts["made from"] = "; ".join(map(str, question.sources))
     if answer is None:
         facts["answer"] = "none: the trial ended before this question"
-    elif answer.error:
-        facts["error"] = answer.error
+    elif answer.failure:
+        facts["error"] = answer.failure.reason
     else:
         facts["answer"] = answer.text or "(empty)"
     contexts = answer.contexts if answer else ()
-    folds = [Fold(_passage_title(place, one), one.text) for place, one in enumerate(contexts, 1)]
-    scores = [one for one in result.evaluation.scores if one.question_id == question["id"]] if result.evaluation else []
+    folds = [Fold(_passage_title(n, passage), passage.text) for n, passage in enumerate(contexts, 1)]
+    scores = (
+        [score for score in result.evaluation.scores if score.question_id == question.id] if result.evaluation else []
+    )
     return Case(f"{number}. {metric} {score}", facts, folds, _judged(scores))
 
 
@@ -80,33 +83,18 @@ def _judged(scores: Sequence[Score]) -> Table:
     return Table("How it was judged", columns[:width], [row[:width] for row in rows], _numbers("score"))
 
 
-def _passage_title(place: int, one: Passage) -> str:
-    source = _source(one.file_name or "unknown file", one.page_label)
-    score = "" if one.score is None else f", retrieval score {one.score:.3f}"
-    return f"context {place}: {source} ({one.tokens} tokens{score})"
-
-
-def _places(files: str, pages: str) -> str:
-    """The places that a question was made of, each file with its page.
-
-    Example:
-        >>> _places("a.pdf; b.pdf", "3; 7")
-        'a.pdf, page 3; b.pdf, page 7'
-    """
-    each = zip_longest(files.split("; "), pages.split("; ") if pages else [], fillvalue="")
-    return "; ".join(_source(file_name, page) for file_name, page in each)
-
-
-def _source(file_name: str, page: str) -> str:
-    return f"{file_name}, page {page}" if page else file_name
+def _passage_title(number: int, passage: Passage) -> str:
+    source = Source(passage.file_name or "unknown file", passage.page_label)
+    score = "" if passage.score is None else f", retrieval score {passage.score:.3f}"
+    return f"context {number}: {source} ({passage.tokens} tokens{score})"
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
     """Everything that failed, equal errors of a trial counted together."""
     counts: dict[tuple[str, str, str], int] = {}
     for result in experiment.results:
-        for what, error in _errors(result):
-            key = (result.trial.name, what, error)
+        for part, error in _errors(result):
+            key = (result.trial.name, part, error)
             counts[key] = counts.get(key, 0) + 1
     title = "What failed"
     if not counts:
@@ -122,42 +110,46 @@ def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
 
 
 def _errors(result: TrialResult) -> Iterable[tuple[str, str]]:
-    if result.error:
-        yield "trial", result.error
+    if result.failure:
+        yield "trial", result.failure.reason
     if result.evaluation:
-        yield from (("answer", one.error) for one in result.evaluation.answers if one.error)
-        yield from ((f"score: {one.metric}", one.error) for one in result.evaluation.scores if one.error)
+        yield from (("answer", answer.failure.reason) for answer in result.answers if answer.failure)
+        for score in result.evaluation.scores:
+            if score.failure:
+                yield f"score: {score.metric}", score.failure.reason
 
 
 def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """The manifest: what one needs to run the same again."""
+    """The manifest: everything that is needed to run the same again."""
     manifest = experiment.manifest
-    golden, documents = manifest["golden_dataset"], manifest.get("documents", {})
-    cluster, endpoints = manifest.get("cluster", {}), manifest.get("endpoints", {})
+    golden, documents = manifest.golden_dataset, manifest.documents
+    cluster = asdict(manifest.cluster) if manifest.cluster else {}
+    n_failed = sum(result.failure is not None for result in experiment.results)
     facts = {
         "experiment": experiment.name,
-        "started": str(manifest.get("started", UNKNOWN)),
-        "trials": f"{len(experiment.results)}, of which {sum(bool(one.error) for one in experiment.results)} failed",
-        "metrics": ", ".join(manifest["metrics"]),
-        "judge": f"{manifest.get('judge_llm', UNKNOWN)}, embedding with {manifest.get('judge_embed_model', UNKNOWN)}",
-        "golden dataset": _place(golden, f"{len(golden['questions'])} questions"),
-        "documents": _place(documents),
-        "endpoints": _listed({name: safe_uri(str(url)) for name, url in endpoints.items()}),
+        "started": manifest.started.isoformat() if manifest.started else UNKNOWN,
+        "trials": f"{len(experiment.results)}, of which {n_failed} failed",
+        "metrics": ", ".join(manifest.metrics),
+        "judge": f"{manifest.judge_llm or UNKNOWN}, embedding with {manifest.judge_embed_model or UNKNOWN}",
+        "strictness of answer_relevancy": str(manifest.strictness) if manifest.strictness > 1 else "",
+        "golden dataset": _located(golden.uri, golden.digest, f"{len(golden.questions)} questions"),
+        "documents": _located(documents.uri, documents.digest),
+        "endpoints": _listed({name: safe_uri(url) for name, url in manifest.endpoints.items()}),
         "cluster": _listed({name: safe_uri(str(value)) for name, value in cluster.items()}),
-        "versions": _listed(manifest.get("versions", {})),
+        "versions": _listed(manifest.versions),
     }
     trials = Table(
         "Every trial with its parameters",
         ("trial", "RAG method", "LLM", "embedding model", "parameters"),
         [
             (
-                one.trial.id,
-                one.trial.query_engine_identifier,
-                one.trial.llm_identifier,
-                one.trial.embed_model_identifier,
-                parameters(one.trial.parameters),
+                trial.id,
+                trial.query_engine_identifier,
+                trial.llm_identifier,
+                trial.embed_model_identifier,
+                parameters(trial.parameters),
             )
-            for one in experiment.results
+            for trial in (result.trial for result in experiment.results)
         ],
     )
     return Section("run", "What was run", [Facts({name: text for name, text in facts.items() if text}), trials])
@@ -173,9 +165,8 @@ def parameters(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _place(found: Mapping[str, Any], size: str = "") -> str:
-    uri, digest = safe_uri(str(found.get("uri") or "")), found.get("digest")
-    return "\n".join(part for part in (size, uri, f"SHA-256 {digest}" if digest else "") if part)
+def _located(uri: str, digest: str, size: str = "") -> str:
+    return "\n".join(part for part in (size, safe_uri(uri), f"SHA-256 {digest}" if digest else "") if part)
 
 
 def _listed(pairs: Mapping[str, Any]) -> str:
@@ -185,44 +176,40 @@ def _listed(pairs: Mapping[str, Any]) -> str:
 def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
     """The meter by model and stage, and the plan beside it."""
     usage = experiment.usage or tuple(row for result in experiment.results for row in result.usage)
-    metered = [row for row in usage if "model" in row and "calls" in row and "sent" in row]
-    if not metered:
+    if not usage:
         return Section("cost", "What it cost", [Note("Not known: no model call of this experiment was metered.")])
-    rows = sorted(add_usage([{**row, "trial": ""} for row in metered]), key=_by_stage)
-    usd = known_sum(row["usd"] for row in rows)
+    rows = sorted(add_usage(replace(row, trial="") for row in usage), key=_by_stage)
+    usd = known_sum(row.usd for row in rows)
     paid = "Paid: USD unknown, since the price of a model is not known (DREAM_PRICES)." if usd is None else (
         f"Paid: USD {_usd(usd)}."
     )  # fmt: skip
-    checks = any(row["stage"] == CHECK_STAGE for row in rows)
+    checks = any(row.stage == CHECK_STAGE for row in rows)
     note = f" Stage {CHECK_STAGE!r}: each model was called once before anything else." if checks else ""
-    parts = [Text(f"{paid} What came from the cache was paid by an earlier call.{note}"), _usage_table(rows)]
-    if "plan" in experiment.manifest:
-        parts.append(_plan_table(plan_against_actual(experiment.manifest["plan"], metered)))
+    parts = [Text(f"{paid} Cached answers were paid for by an earlier call.{note}"), _usage_table(rows)]
+    if experiment.manifest.plan:
+        parts.append(_plan_table(plan_against_actual(experiment.manifest.plan, usage)))
     return Section("cost", "What it cost", parts)
 
 
-def _by_stage(row: Mapping[str, Any]) -> tuple[int, str]:
-    return _STAGES.index(row["stage"]) if row["stage"] in _STAGES else len(_STAGES), row["model"]
+def _by_stage(row: UsageRow) -> tuple[int, str]:
+    return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
 _STAGES = (CHECK_STAGE, "embed", "query", "answer", "judge")
-_COUNTS = ("calls", "cached", "sent", "retried", "failed")
 
 
-def _usage_table(rows: list[dict[str, Any]]) -> Table:
+def _usage_table(rows: Sequence[UsageRow]) -> Table:
     columns = ("model", "endpoint", "stage", "calls", "from cache", "sent", "retried", "failed", "tokens", "USD")
     cells = [_usage_row(row) for row in rows]
     if len(rows) > 1:
-        total = {name: sum(row[name] for row in rows) for name in (*_COUNTS, "prompt_tokens", "completion_tokens")}
-        usd = known_sum(row["usd"] for row in rows)
-        cells.append(_usage_row({**total, "model": "all", "endpoint": "", "stage": "", "usd": usd}))
+        (total,) = add_usage(replace(row, model="all", endpoint="", stage="") for row in rows)
+        cells.append(_usage_row(total))
     return Table("Model calls by model and stage", columns, cells, frozenset(columns[3:]))
 
 
-def _usage_row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    counts = (f"{row[name]:,}" for name in _COUNTS)
-    tokens = f"{row['prompt_tokens'] + row['completion_tokens']:,.0f}"
-    return row["model"], row["endpoint"], row["stage"], *counts, tokens, _usd(row["usd"])
+def _usage_row(row: UsageRow) -> tuple[str, ...]:
+    counts = (f"{n:,}" for n in (row.calls, row.cached, row.sent, row.retried, row.failed))
+    return row.model, row.endpoint, row.stage, *counts, f"{row.tokens:,.0f}", _usd(row.usd)
 
 
 def _plan_table(table: pandas.DataFrame) -> Table:

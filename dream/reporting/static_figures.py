@@ -1,9 +1,8 @@
 """Plotly figures as PNG or SVG, without a browser and without a network: matplotlib draws the same data again.
 
-It knows what DREAM's own figures hold: points with error bars, lines, heat maps, parallel coordinates.
+It knows the parts of DREAM's own figures: points with error bars, lines, heat maps, parallel coordinates.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from dream.errors import ConfigurationError
+from dream.reporting.figure_style import Caption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
     """Write one of DREAM's figures as PNG or SVG, by the path's suffix; the same figure gives the same bytes.
 
     Raises:
-        ConfigurationError: for another suffix, or a figure with something that DREAM's own do not have.
+        ConfigurationError: for another suffix, or a kind of trace that DREAM's own figures do not have.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -45,7 +45,7 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
             _parallel(canvas, axes, traces[0])
         else:
             _plane(canvas, axes, traces, layout)
-        _title(canvas, layout.title.text or "")
+        _title(canvas, Caption.of(figure))
         canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
     return path
 
@@ -85,8 +85,8 @@ def _scatter(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
         points = axes.scatter(x, y, c=numpy.asarray(marker.color, float), **limits, **style)
         if marker.showscale:
             canvas.colorbar(points, ax=axes, label=marker.colorbar.title.text)
-    for place, text in enumerate(trace.text if trace.text is not None else ()):
-        axes.annotate(text, (x[place], y[place]), (6, 5), textcoords="offset points", fontsize=8.5)
+    for point, text in enumerate(trace.text if trace.text is not None else ()):
+        axes.annotate(text, (x[point], y[point]), (6, 5), textcoords="offset points", fontsize=8.5)
 
 
 def _heat_map(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
@@ -155,12 +155,11 @@ def _ticks(dimension: Any) -> Sequence[tuple[float, str]]:
     return [(at, f"{at:.2f}") for at in numpy.linspace(low, high, 6)[1:-1]]
 
 
-def _title(canvas: "Canvas", text: str) -> None:
-    """The title's lines in full size, then what plotly sets in <sub> below them, smaller."""
-    small = re.findall(r"<sub>(.*?)</sub>", text)
-    large = re.sub(r"<br><sub>.*?</sub>", "", text).replace("<br>", "\n")
-    canvas.suptitle(large + "\n" * len(small), x=0.01, ha="left", fontsize=11)
+def _title(canvas: "Canvas", caption: Caption) -> None:
+    """The headline in full size, and the notes below it, smaller."""
+    headline, notes = caption.headline, caption.small_print
+    canvas.suptitle("\n".join([*headline, *("" for _ in notes)]), x=0.01, ha="left", fontsize=11)
     height = canvas.get_figheight()
-    top = 0.98 - 0.175 * (large.count("\n") + 1) / height
-    for place, line in enumerate(small):
-        canvas.text(0.01, top - 0.16 * place / height, line, fontsize=8.5, color="#444444", va="top")
+    top = 0.98 - 0.175 * len(headline) / height
+    for row, line in enumerate(notes):
+        canvas.text(0.01, top - 0.16 * row / height, line, fontsize=8.5, color="#444444", va="top")

@@ -1,13 +1,13 @@
-"""What MLflow's pages show of an experiment and its trials: numbers, tables, pictures and a note in Markdown.
+"""The content of an experiment's MLflow pages: numbers, tables, pictures and a note in Markdown.
 
-Everything here is plain values and files; `dream.tracking.mlflow_runs` brings them to MLflow. What is not known, such
-as a price, is left out and never 0.
+Everything here is plain values and files; `dream.tracking.mlflow_runs` sends them to MLflow. An unknown value, such as
+a price, is left out and never 0.
 """
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas
 
@@ -21,20 +21,22 @@ from dream.comparison.comparison import (
     verdict_of,
 )
 from dream.comparison.running_cost import running_cost
-from dream.comparison.score_table import KNOBS
+from dream.comparison.score_table import FACTORS
+from dream.costs import add_usage, known_sum
 from dream.errors import explain
+from dream.manifest import Manifest
 from dream.models.planned_usage import plan_against_actual
-from dream.models.usage import add_usage, known_sum
-from dream.records import ExperimentResult, TrialResult
+from dream.records import ExperimentResult, TrialResult, UsageRow
 from dream.reporting.figures import all_figures
 from dream.reporting.report import failure_html, report_html
 from dream.reporting.static_figures import save_static
-from dream.tables import results_table, trial_row
+from dream.tables import question_table, results_table, tracebacks, trial_row
 
 # So many rows of the leaderboard are in the note, if they fit into a tag of MLflow's; the table has all.
 NOTE_ROWS = 10
 NOTE_LENGTH = 8000
-_USAGE_COLUMNS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
+_COUNTS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
+_USAGE_COLUMNS = ("endpoint", "model", "stage", *_COUNTS)
 
 
 def try_to_compare(experiment: ExperimentResult) -> tuple[Comparison | None, str]:
@@ -77,7 +79,7 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
     """The numbers of a whole experiment."""
     numbers: dict[str, float | None] = {
         "trials": len(experiment.results),
-        "trials_failed": sum(result.error is not None for result in experiment.results),
+        "trials_failed": sum(result.failure is not None for result in experiment.results),
         **_totals(experiment.usage),
     }
     if comparison is not None:
@@ -87,6 +89,16 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
     return _known(numbers)
 
 
+def trial_files(result: TrialResult, manifest: Manifest) -> dict[str, str | bytes]:
+    """The files of a trial's run, by path: a row a question, and the tracebacks of what failed."""
+    files: dict[str, str | bytes] = {}
+    if result.evaluation is not None:
+        files["questions.json"] = mlflow_table(question_table(result, manifest))
+    if text := tracebacks(result):
+        files["tracebacks.txt"] = text
+    return files
+
+
 def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:
     """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
     tables = {"results.json": results_table(experiment)}
@@ -94,8 +106,8 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
         tables["baselines.json"] = pandas.DataFrame([trial_row(result) for result in experiment.baselines])
     if experiment.usage:
         tables["usage.json"] = usage_table(experiment.usage)
-    if experiment.usage and "plan" in experiment.manifest:
-        tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest["plan"], experiment.usage)
+    if experiment.usage and experiment.manifest.plan:
+        tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest.plan, experiment.usage)
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
     files: dict[str, str | bytes] = {path: mlflow_table(table) for path, table in tables.items()}
@@ -110,11 +122,10 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
     return files
 
 
-def usage_table(usage: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+def usage_table(usage: Iterable[UsageRow]) -> pandas.DataFrame:
     """Model calls by endpoint, model and stage, over all trials; `usd` is empty where a price is not known."""
-    rows = add_usage({**row, "trial": ""} for row in usage)
-    columns = ("endpoint", "model", "stage", *_USAGE_COLUMNS)
-    return pandas.DataFrame([{name: row.get(name) for name in columns} for row in rows])
+    rows = add_usage(replace(row, trial="") for row in usage)
+    return pandas.DataFrame([{name: getattr(row, name) for name in _USAGE_COLUMNS} for row in rows])
 
 
 def mlflow_table(table: pandas.DataFrame) -> str:
@@ -134,7 +145,7 @@ def note(experiment: ExperimentResult, comparison: Comparison | None, why_not: s
 def _note(
     experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str], rows: int
 ) -> str:
-    parts = [f"**{OFFLINE}**"] if experiment.manifest["offline"] else []
+    parts = [f"**{OFFLINE}**"] if experiment.manifest.offline else []
     if experiment.stopped:
         parts.append(f"**Not finished:** {experiment.stopped}")
     if comparison is None:
@@ -148,27 +159,27 @@ def _note(
         parts.append(f"[Compare all trials]({links['compare']}) in parallel coordinates.")
     if comparison is not None and rows:
         parts.append(_markdown(comparison, links, rows))
-    failed = [result for result in experiment.results if result.error]
+    failed = [(result.trial.name, result.failure) for result in experiment.results if result.failure]
     if failed:
-        errors = "\n".join(f"- {one.trial.name}: {(one.error or '')[:200]}" for one in failed[:rows])
+        errors = "\n".join(f"- {name}: {failure.reason[:200]}" for name, failure in failed[:rows])
         parts.append(f"**{len(failed)} of {len(experiment.results)} trials without a result:**\n\n{errors}")
     return "\n\n".join(parts)
 
 
 def _markdown(comparison: Comparison, links: Mapping[str, str], n_rows: int) -> str:
     """The top of the leaderboard."""
-    head = ("#", *KNOBS.values(), comparison.metric, "scored", "against the best")
+    head = ("#", *FACTORS.values(), comparison.metric, "scored", "against the best")
     rows = []
-    for place, one in enumerate(comparison.standings[:n_rows], 1):
-        knobs = [getattr(one.trial, knob) for knob in KNOBS]
+    for row, one in enumerate(comparison.standings[:n_rows]):
+        factors = [getattr(one.trial, factor) for factor in FACTORS]
         apart = one.difference
-        against = "best" if place == 1 else one.why_not_ranked
+        against = "best" if row == 0 else one.why_not_ranked
         if apart is not None:
             against = f"{apart.mean:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
         mean = "" if one.mean is None else f"{one.mean:.3f}"
         scored = f"{one.n_scored} of {one.n_questions}"
         number = str(one.rank or "-")
-        rows.append([_linked(number, links.get(one.trial.id)), *knobs, mean, scored, against])
+        rows.append([_linked(number, links.get(one.trial.id)), *factors, mean, scored, against])
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
     left = len(comparison.standings) - len(rows)
@@ -187,15 +198,15 @@ def _pictures(comparison: Comparison, experiment: ExperimentResult) -> dict[str,
     return pictures
 
 
-def _totals(usage: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+def _totals(usage: Sequence[UsageRow]) -> dict[str, float | None]:
     """Model calls, their tokens, and what was paid for them; nothing where nothing was metered."""
     if not usage:
         return {}
     return {
-        "cost/model_calls": known_sum(row.get("calls") for row in usage),
-        "cost/cached_calls": known_sum(row.get("cached") for row in usage),
-        "cost/tokens": known_sum(row["prompt_tokens"] + row["completion_tokens"] for row in usage),
-        "cost/usd": known_sum(row.get("usd") for row in usage),
+        "cost/model_calls": sum(row.calls for row in usage),
+        "cost/cached_calls": sum(row.cached for row in usage),
+        "cost/tokens": sum(row.tokens for row in usage),
+        "cost/usd": known_sum(row.usd for row in usage),
     }
 
 

@@ -1,7 +1,7 @@
 """The runs of one experiment in MLflow: a parent, a child for each trial, their tables, and traces of the questions.
 
-Runs are found again by their tags. A digest of what was logged tells whether it is still true: where it is, nothing is
-written; where it is not, as after a resumed experiment, a child is replaced and the parent's tables are overwritten.
+Runs are found again by their tags. A digest of the logged results tells whether a run is up to date: if so, nothing is
+written; if not, as after a resumed experiment, a child is replaced and the parent's tables are overwritten.
 """
 
 import json
@@ -10,7 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -18,9 +18,9 @@ from urllib.parse import quote
 from dream.comparison.comparison import OFFLINE
 from dream.golden.dataset import golden_table
 from dream.libraries import prepare_libraries
-from dream.records import ExperimentResult, GoldenQuestion, Trial, TrialResult, digest
+from dream.manifest import Manifest
+from dream.records import ExperimentResult, FailureKind, Trial, TrialResult, digest
 from dream.settings import Settings
-from dream.tables import question_table, result_from_json, result_to_json
 from dream.tracking import mlflow_artifacts
 from dream.tracking.mlflow_traces import TracedTrial, questions_traced
 
@@ -35,27 +35,28 @@ TAG_RUN = "dream.run"
 TAG_DIGEST = "dream.result_digest"
 TAG_TRACES = "dream.traces"
 # Raise it when what is logged changes: `dream track` then brings runs that were logged before up to date.
-FORMAT = 1
+FORMAT = 2
 # Runs that a link to MLflow's comparing page can name without being too long for browsers.
 _COMPARED_AT_ONCE = 60
 
 
 class RunLog:
-    """MLflow's side of one experiment. Every method can be called again without doing its work twice.
+    """The MLflow runs of one experiment. Every method can be called again without doing its work twice.
 
     Args:
         rest: called now and then while traces are logged, with the seconds that it took so far.
     """
 
     def __init__(
-        self, settings: Settings, manifest: Mapping[str, Any], rest: Callable[[float], object] = lambda took: None
+        self, settings: Settings, manifest: Manifest, rest: Callable[[float], object] = lambda took: None
     ) -> None:
         self._rest = rest
         self._client = mlflow_client(settings)
         self._settings = settings
-        self._manifest: Mapping[str, Any] = self._clean(manifest)
+        self._manifest = manifest
         self._mlflow_experiment = _experiment_id(self._client, settings)
         self._parent: str | None = None
+        self._prepared: dict[str, tuple[TrialResult, _Prepared]] = {}
 
     def open(self) -> None:
         """Make the parent run, or set it to running again where the experiment was logged before."""
@@ -66,30 +67,30 @@ class RunLog:
     def trial(self, result: TrialResult) -> str:
         """The child run of a trial, with the traces of its questions; returns the run's id.
 
-        A child that says something else than this result, or was never finished, is deleted; one that says the same
-        stays as it is.
+        A child of another result, or one that was never finished, is deleted; one of the same result stays as it is.
         """
-        content = self._clean(result_to_json(result))
-        result, mark, run = result_from_json(content), digest([FORMAT, content]), None
-        for found in self._children(result.trial.id):
-            if run is None and found.data.tags.get(TAG_DIGEST) == mark and found.info.status == status_of(result):
-                run = found
+        prepared, run = self._prepare(result), None
+        result, mark = prepared.result, prepared.mark
+        for child in self._children(result.trial.id):
+            if run is None and child.data.tags.get(TAG_DIGEST) == mark and child.info.status == status_of(result):
+                run = child
             else:
-                self._delete(found)
+                self._delete(child)
         run_id = run.info.run_id if run is not None else self._new_child(result, mark)
         self._traces(run_id, result, int(run.data.tags.get(TAG_TRACES, 0)) if run is not None else 0)
         return run_id
 
     def finish(self, experiment: ExperimentResult) -> str:
         """Log all trials, the tables, pictures and description of the parent run, and close it; returns its id."""
-        everything = (*experiment.results, *experiment.baselines)
-        contents = [self._clean(result_to_json(result)) for result in everything]
-        cleaned, n = tuple(map(result_from_json, contents)), len(experiment.results)
-        experiment = replace(experiment, manifest=self._manifest, results=cleaned[:n], baselines=cleaned[n:])
+        prepared = [self._prepare(result) for result in experiment.results]
+        baselines = [self._prepare(result) for result in experiment.baselines]
         children = {result.trial.id: self.trial(result) for result in experiment.results}
+        marks, usage = [each.mark for each in (*prepared, *baselines)], [row.to_json() for row in experiment.usage]
+        mark = digest([FORMAT, marks, usage, children])
+        results, others = (tuple(each.result for each in some) for some in (prepared, baselines))
+        experiment = replace(experiment, results=results, baselines=others)
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
-        mark = digest([FORMAT, contents, [*map(dict, experiment.usage)], children])
         if parent.data.tags.get(TAG_DIGEST) != mark:
             self._evidence(run_id, experiment, children)
             self._client.set_tag(run_id, TAG_DIGEST, mark)
@@ -97,19 +98,28 @@ class RunLog:
             self._client.set_terminated(run_id, status)
         return run_id
 
+    def _prepare(self, result: TrialResult) -> "_Prepared":
+        """A result as it is logged, prepared once; `finish` gets those that `trial` had."""
+        given, prepared = self._prepared.get(result.trial.id, (None, None))
+        if prepared is None or given is not result:
+            redacted = result.redacted(self._settings.secrets())
+            prepared = _Prepared(redacted, digest([FORMAT, redacted.to_json()]))
+            self._prepared[result.trial.id] = (result, prepared)
+        return prepared
+
     def _parent_id(self) -> str:
         """The parent run, made with its parameters, tags and dataset if it is not there yet."""
         if self._parent is None:
-            name = self._manifest["name"]
-            found = self._find(f"tags.`{TAG_EXPERIMENT}` = '{name}' and tags.`{TAG_RUN}` = 'experiment'")
-            self._parent = found[0].info.run_id if found else self._new_parent(name)
+            name = self._manifest.name
+            runs = self._find(f"tags.`{TAG_EXPERIMENT}` = '{name}' and tags.`{TAG_RUN}` = 'experiment'")
+            self._parent = runs[0].info.run_id if runs else self._new_parent(name)
         return self._parent
 
     def _new_parent(self, name: str) -> str:
         tags = {**_tags(self._manifest), TAG_RUN: "experiment"}
         run_id = self._client.create_run(self._mlflow_experiment, run_name=name, tags=tags).info.run_id
         self._log_batch(run_id, params=_parent_params(self._manifest))
-        self._client.log_dict(run_id, dict(self._manifest), "manifest.json")
+        self._client.log_dict(run_id, self._manifest.to_json(), "manifest.json")
         self._log_dataset(run_id)
         return run_id
 
@@ -120,16 +130,16 @@ class RunLog:
         """A whole child run. It has its digest last: one whose logging was cut off is replaced the next time."""
         tags = {**_tags(self._manifest), TAG_RUN: "trial", TAG_TRIAL: result.trial.id}
         tags |= {"mlflow.parentRunId": self._parent_id()}
-        if result.error:
-            tags["dream.error"] = result.error[:5000]
+        if result.failure:
+            tags["dream.error"] = result.failure.reason[:5000]
+            tags["dream.failure"] = result.failure.kind.value
         started = int((time.time() - result.seconds) * 1000)
         run = self._client.create_run(self._mlflow_experiment, started, tags, result.trial.name)
         run_id = run.info.run_id
         self._log_batch(run_id, params=trial_params(result.trial), metrics=mlflow_artifacts.trial_metrics(result))
         self._log_dataset(run_id)
-        if result.evaluation is not None:
-            table = question_table(result, self._manifest)
-            self._write(run_id, {"questions.json": mlflow_artifacts.mlflow_table(table)})
+        if files := mlflow_artifacts.trial_files(result, self._manifest):
+            self._write(run_id, files)
         self._client.set_tag(run_id, TAG_DIGEST, mark)
         self._client.set_terminated(run_id, status_of(result))
         return run_id
@@ -140,21 +150,21 @@ class RunLog:
 
     def _traces(self, run_id: str, result: TrialResult, logged: int) -> None:
         """Log the traces of a child that has fewer than the settings ask for."""
-        questions, trials = self._manifest["golden_dataset"]["questions"], self._manifest["trials"]
-        asked = len(result.evaluation.answers) if result.evaluation else 0
-        wanted = min(questions_traced(self._settings.mlflow_traces, len(trials), len(questions)), asked)
+        n_trials, n_questions = len(self._manifest.trials), len(self._manifest.questions)
+        traced = questions_traced(self._settings.mlflow_traces, n_trials, n_questions)
+        wanted = min(traced, len(result.answers))
         if wanted <= logged:
             return
         self._delete_traces(run_id)  # those of a driver that was killed while it wrote them
-        place = (self._settings.mlflow_tracking_uri, self._mlflow_experiment, run_id)
-        n = TracedTrial(*place, result, self._manifest).log(wanted, self._rest)
+        uri = self._settings.mlflow_tracking_uri
+        n = TracedTrial(uri, self._mlflow_experiment, run_id, result, self._manifest).log(wanted, self._rest)
         self._client.set_tag(run_id, TAG_TRACES, str(n))
 
     def _delete_traces(self, run_id: str) -> None:
         of_run = {"filter_string": f"metadata.`mlflow.sourceRun` = '{run_id}'", "include_spans": False}
-        place = self._mlflow_experiment
-        while found := self._client.search_traces(locations=[place], max_results=100, **of_run):
-            self._client.delete_traces(place, trace_ids=[trace.info.trace_id for trace in found])
+        experiment_id = self._mlflow_experiment
+        while traces := self._client.search_traces(locations=[experiment_id], max_results=100, **of_run):
+            self._client.delete_traces(experiment_id, trace_ids=[trace.info.trace_id for trace in traces])
 
     def _evidence(self, run_id: str, experiment: ExperimentResult, children: Mapping[str, str]) -> None:
         comparison, why_not = mlflow_artifacts.try_to_compare(experiment)
@@ -173,27 +183,20 @@ class RunLog:
         links = {trial_id: f"{page}/{run_id}" for trial_id, run_id in children.items()}
         if 1 < len(children) <= _COMPARED_AT_ONCE:
             compact = json.JSONEncoder(separators=(",", ":")).encode
-            runs, places = quote(compact([*children.values()])), quote(compact([self._mlflow_experiment]))
-            links["compare"] = f"#/compare-runs?runs={runs}&experiments={places}"
+            runs, experiments = quote(compact([*children.values()])), quote(compact([self._mlflow_experiment]))
+            links["compare"] = f"#/compare-runs?runs={runs}&experiments={experiments}"
         return links
 
     def _write(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
         """Write files whole, so that none ever holds rows twice, and name the tables to MLflow's pages."""
         with tempfile.TemporaryDirectory() as folder:
-            for path, content in files.items():
-                place = Path(folder) / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content if isinstance(content, bytes) else content.encode())
+            for name, content in files.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content if isinstance(content, bytes) else content.encode())
             self._client.log_artifacts(run_id, folder)
         tables = [{"path": path, "type": "table"} for path in files if path.endswith(".json")]
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps(tables))
-
-    def _clean(self, value: Any) -> Any:
-        """A JSON value without any key or token that DREAM holds, in case that an error message quotes one."""
-        text = json.dumps(value)
-        for secret in self._settings.secrets():
-            text = text.replace(json.dumps(secret)[1:-1], "***")
-        return json.loads(text)
 
     def _find(self, condition: str) -> "list[Run]":
         return list(self._client.search_runs([self._mlflow_experiment], condition))
@@ -215,30 +218,37 @@ class RunLog:
         import mlflow.data
         from mlflow.entities import DatasetInput, InputTag
 
-        golden = self._manifest["golden_dataset"]
-        questions = [GoldenQuestion(**question) for question in golden["questions"]]
+        golden = self._manifest.golden_dataset
         with warnings.catch_warnings():  # MLflow finds its local source twice and says so each time
             warnings.simplefilter("ignore", UserWarning)
             dataset = mlflow.data.from_pandas(  # pyright: ignore[reportAttributeAccessIssue]
-                golden_table(questions),
-                source=golden["uri"] or "given-by-the-caller",
+                golden_table(golden.questions),
+                source=golden.uri or "given-by-the-caller",
                 targets="ground_truth",
                 name="golden_dataset",
-                digest=golden["digest"][:32],
+                digest=golden.digest[:32],
             )
         context = InputTag("mlflow.data.context", "evaluation")
         self._client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A result without secrets, and the digest by which its run is found to be up to date."""
+
+    result: TrialResult
+    mark: str
+
+
 def trial_params(trial: Trial) -> dict[str, Any]:
-    """A trial's knobs, those of its RAG method behind `rag/`: MLflow's comparing page starts with the first three."""
+    """A trial's factors, those of its RAG method behind `rag/`: MLflow's comparing page starts with the first three."""
     own = {f"rag/{name}": value for name, value in trial.parameters.items()}
     return {name: value for name, value in trial.config().items() if name not in trial.parameters} | own
 
 
 def status_of(result: TrialResult) -> str:
     """A trial's state in MLflow: KILLED where it was ended from outside, such as by the budget."""
-    if not result.error:
+    if not result.failure:
         return "FINISHED"
     return "KILLED" if _was_stopped(result) else "FAILED"
 
@@ -247,11 +257,11 @@ def experiment_status(experiment: ExperimentResult) -> str:
     """The parent's state: KILLED where trials were stopped, FAILED where none has a result, else FINISHED."""
     if any(map(_was_stopped, (*experiment.results, *experiment.baselines))):
         return "KILLED"
-    return "FAILED" if all(result.error for result in experiment.results) else "FINISHED"
+    return "FAILED" if all(result.failure for result in experiment.results) else "FINISHED"
 
 
 def _was_stopped(result: TrialResult) -> bool:
-    return result.stopped_at_budget or (result.error or "").startswith("not finished")
+    return result.failure is not None and result.failure.kind in (FailureKind.BUDGET, FailureKind.NOT_FINISHED)
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":
@@ -267,37 +277,37 @@ def mlflow_client(settings: Settings) -> "MlflowClient":
 
 
 def _experiment_id(client: "MlflowClient", settings: Settings) -> str:
-    found = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
-    if found is not None:
-        return found.experiment_id
+    experiment = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
+    if experiment is not None:
+        return experiment.experiment_id
     local = settings.mlflow_tracking_uri.startswith("sqlite:")
     location = (Path(settings.home) / "mlartifacts").as_uri() if local else None
     return client.create_experiment(MLFLOW_EXPERIMENT, artifact_location=location)
 
 
-def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
-    versions = {f"dream.version.{name}": value for name, value in manifest["versions"].items() if name != "git_commit"}
-    commit = manifest["versions"].get("git_commit")
-    tags = {TAG_EXPERIMENT: manifest["name"], "dream.offline": str(manifest["offline"]).lower(), **versions}
+def _tags(manifest: Manifest) -> dict[str, str]:
+    tags = {TAG_EXPERIMENT: manifest.name, "dream.offline": str(manifest.offline).lower()}
+    tags |= {f"dream.version.{name}": value for name, value in manifest.versions.items() if name != "git_commit"}
     tags["mlflow.source.name"] = "dream"
-    if manifest["offline"]:
+    if manifest.offline:
         tags["mlflow.note.content"] = f"**{OFFLINE}**"
+    commit = manifest.versions.get("git_commit")
     return {**tags, "mlflow.source.git.commit": commit} if commit else tags
 
 
-def _parent_params(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    golden, documents = manifest["golden_dataset"], manifest["documents"]
+def _parent_params(manifest: Manifest) -> dict[str, Any]:
+    golden, cluster = manifest.golden_dataset, manifest.cluster
     return {
-        "offline": manifest["offline"],
-        "judge_llm": manifest["judge_llm"],
-        "judge_embed_model": manifest["judge_embed_model"],
-        "metrics": ", ".join(manifest["metrics"]),
-        "n_trials": len(manifest["trials"]),
-        "n_questions": len(golden["questions"]),
-        "golden_dataset_uri": golden["uri"],
-        "golden_dataset_digest": golden["digest"],
-        "documents_uri": documents["uri"],
-        "documents_digest": documents["digest"],
-        "ray_nodes": manifest["cluster"]["nodes"],
-        "ray_cpus": manifest["cluster"]["cpus"],
+        "offline": manifest.offline,
+        "judge_llm": manifest.judge_llm,
+        "judge_embed_model": manifest.judge_embed_model,
+        "strictness": manifest.strictness,
+        "metrics": ", ".join(manifest.metrics),
+        "n_trials": len(manifest.trials),
+        "n_questions": len(golden.questions),
+        "golden_dataset_uri": golden.uri,
+        "golden_dataset_digest": golden.digest,
+        "documents_uri": manifest.documents.uri,
+        "documents_digest": manifest.documents.digest,
+        **({"ray_nodes": cluster.nodes, "ray_cpus": cluster.cpus} if cluster else {}),
     }

@@ -9,12 +9,13 @@ is a span without duration that says so.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dream.records import Answer, Score, Trial, TrialResult
+from dream.manifest import Manifest
+from dream.records import Answer, GoldenQuestion, Score, Trial, TrialResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Assessment, Span, TraceInfo
@@ -47,7 +48,7 @@ class TracedTrial:
     mlflow_experiment: str
     run_id: str
     result: TrialResult
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     def log(self, n_questions: int, rest: Callable[[float], object] = lambda took: None) -> int:
         """Log the traces of the first `n_questions` that were asked; returns how many.
@@ -73,14 +74,11 @@ class TracedTrial:
         if evaluation is None:
             return []
         answers = {answer.question_id: answer for answer in evaluation.answers}
-        questions = self.manifest["golden_dataset"]["questions"]
-        asked = [question for question in questions if question["id"] in answers][:n_questions]
+        asked = [question for question in self.manifest.questions if question.id in answers][:n_questions]
         scores: dict[str, list[Score]] = {}
         for score in evaluation.scores:
             scores.setdefault(score.question_id, []).append(score)
-        return [
-            QuestionTrace(self, question, answers[question["id"]], scores.get(question["id"], [])) for question in asked
-        ]
+        return [QuestionTrace(self, question, answers[question.id], scores.get(question.id, [])) for question in asked]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class QuestionTrace:
     """One question of a trial. Its id follows from run and question, so that the same trace is never there twice."""
 
     of: TracedTrial
-    question: Mapping[str, Any]
+    question: GoldenQuestion
     answer: Answer
     scores: Sequence[Score]
     now: float = field(default_factory=time.time)
@@ -110,7 +108,7 @@ class QuestionTrace:
             request_time=int(self._started * 1000),
             execution_duration=int(self.answer.latency_seconds * 1000),
             state=TraceState.ERROR if self.answer.error else TraceState.OK,
-            request_preview=self.question["question"][:_PREVIEW],
+            request_preview=self.question.question[:_PREVIEW],
             response_preview=(self.answer.text or self.answer.error or "")[:_PREVIEW],
             trace_metadata={
                 "mlflow.sourceRun": self.of.run_id,
@@ -118,10 +116,10 @@ class QuestionTrace:
             },
             tags={
                 "mlflow.traceName": trial.query_engine_identifier,
-                "dream.experiment": self.of.manifest["name"],
+                "dream.experiment": self.of.manifest.name,
                 "dream.trial_id": trial.id,
-                "dream.question_id": self.question["id"],
-                "dream.offline": str(self.of.manifest["offline"]).lower(),
+                "dream.question_id": self.question.id,
+                "dream.offline": str(self.of.manifest.offline).lower(),
             },
             assessments=[self._ground_truth(), *map(self._feedback, self.scores)],
         )
@@ -132,14 +130,14 @@ class QuestionTrace:
         begin, end = self._started, self._started + answer.latency_seconds
         judged = max((score.seconds or 0.0 for score in self.scores), default=0.0)
         root = _Step(trial.query_engine_identifier, "CHAIN", begin, end + judged, error=answer.error)
-        root.inputs, root.outputs = {"question": self.question["question"]}, answer.text
+        root.inputs, root.outputs = {"question": self.question.question}, answer.text
         root.attributes = dict(trial.config()) | ({} if answer.started_at else {"started": UNTIMED})
         steps = [root, *(replace(step, parent=0) for step in self._answering(trial, begin, end))]
         if answer.error is None and self.scores:
             judge = _Step("judge", "EVALUATOR", end, end + judged, parent=0)
-            judge.inputs = {"answer": answer.text, "ground_truth": self.question["ground_truth"]}
+            judge.inputs = {"answer": answer.text, "ground_truth": self.question.ground_truth}
             judge.outputs = {score.metric: score.value for score in self.scores}
-            judge.attributes = {"judge_llm": self.of.manifest["judge_llm"]}
+            judge.attributes = {"judge_llm": self.of.manifest.judge_llm}
             place = len(steps)
             steps += [judge, *(replace(_judged(score, end), parent=place) for score in self.scores)]
         return [self._span(place, step) for place, step in enumerate(steps)]
@@ -150,7 +148,7 @@ class QuestionTrace:
         return self.answer.started_at or self.now
 
     def _answering(self, trial: Trial, begin: float, end: float) -> "list[_Step]":
-        answer, question = self.answer, self.question["question"]
+        answer, question = self.answer, self.question.question
         measured = answer.retrieval_seconds
         if measured is None and answer.error is not None and not answer.contexts:
             return []  # it failed somewhere on the way, nobody knows where
@@ -177,15 +175,15 @@ class QuestionTrace:
     def _ground_truth(self) -> "Assessment":
         from mlflow.entities import AssessmentSource, Expectation
 
-        made = self.question.get("synthesizer")
+        made = self.question.synthesizer
         source = AssessmentSource("CODE" if made else "HUMAN", made or "golden dataset")
-        return Expectation("expected_response", self.question["ground_truth"], source, self.trace_id)
+        return Expectation("expected_response", self.question.ground_truth, source, self.trace_id)
 
     def _feedback(self, score: Score) -> "Assessment":
         from mlflow.entities import AssessmentError, AssessmentSource, Feedback
 
         by_embeddings = score.metric == "answer_similarity"
-        judge = self.of.manifest["judge_embed_model" if by_embeddings else "judge_llm"]
+        judge = self.of.manifest.judge_embed_model if by_embeddings else self.of.manifest.judge_llm
         return Feedback(
             name=score.metric,
             value=score.value,
@@ -221,7 +219,7 @@ class QuestionTrace:
 
     def _number(self, what: str, digits: int) -> str:
         """Hexadecimal digits of which each (run, question, what) has its own."""
-        return hashlib.sha256(f"{self.of.run_id} {self.question['id']} {what}".encode()).hexdigest()[:digits]
+        return hashlib.sha256(f"{self.of.run_id} {self.question.id} {what}".encode()).hexdigest()[:digits]
 
 
 @dataclass

@@ -6,11 +6,11 @@ them later. MLflow being slow does not hold it up: trials are logged in a thread
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from dream.errors import ServiceError
+from dream.manifest import Manifest
 from dream.records import ExperimentResult, TrialResult
 from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_runs import RunLog, mlflow_client
@@ -25,7 +25,7 @@ REST = 1.0
 class Tracker:
     """Logs one experiment while it runs. After the first failure it is silent until `finish`, which tries again."""
 
-    def __init__(self, settings: Settings, manifest: Mapping[str, Any], show: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, show: Callable[[str], None]) -> None:
         self._settings, self._manifest, self._show = settings, manifest, show
         self._up = True
         self._log: RunLog | None = None
@@ -49,7 +49,7 @@ class Tracker:
             self._show("  all trials are in storage; waiting for MLflow to take the last ones")
             self._worker.join()
         self._up = True
-        self._try(lambda: RunLog(self._settings, self._manifest).finish(experiment))
+        self._try(lambda: self._run_log().finish(experiment))
         if not self._up:
             self._show(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
 
@@ -59,7 +59,7 @@ class Tracker:
                 self._try(job)
 
     def _run_log(self) -> RunLog:
-        """The one of the thread, made in it."""
+        """The log of this experiment, made when it is first used."""
         if self._log is None:
             self._log = RunLog(self._settings, self._manifest, lambda took: self._over.wait(REST * took))
         return self._log
@@ -73,7 +73,7 @@ class Tracker:
             self._show(f"  MLflow at {safe_uri(self._settings.mlflow_tracking_uri)} did not take the results: {reason}")
 
     def _say_what_is_traced(self) -> None:
-        n_trials, n = len(self._manifest["trials"]), len(self._manifest["golden_dataset"]["questions"])
+        n_trials, n = len(self._manifest.trials), len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
         if traced < n:
             self._show(f"  MLflow gets traces of {traced} of {n} questions a trial (DREAM_MLFLOW_TRACES=all: of all)")
@@ -96,7 +96,7 @@ def check_mlflow(settings: Settings) -> None:
         mlflow_client(settings).search_experiments(max_results=1)
     except Exception as error:
         uri = safe_uri(settings.mlflow_tracking_uri)
-        remedy = "start it, or mend MLFLOW_TRACKING_URI"
+        remedy = "start it, or correct MLFLOW_TRACKING_URI"
         raise ServiceError(
             f"MLflow at {uri} does not answer ({_safe_text(error, settings)[:500]}): {remedy}"
         ) from error

@@ -5,13 +5,24 @@ import math
 import numpy
 import pytest
 from scipy import stats
-from simulated import experiment as simulated_experiment, grid, mixed, true_means
+from simulated import JUDGE_FAILED, experiment as simulated_experiment, grid, mixed, true_means
 
 from dream import compare
 from dream.comparison.comparison import Comparison, leaderboard, leaderboard_text, paired_difference, verdict
 from dream.errors import ConfigurationError, DataError
-from dream.records import Answer, Evaluation, ExperimentResult, GoldenQuestion, Score, Trial, TrialResult
-from dream.tables import result_from_json, result_to_json
+from dream.manifest import Manifest
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    GoldenQuestion,
+    Score,
+    Trial,
+    TrialResult,
+)
 
 QUESTIONS = [GoldenQuestion(f"q{i}", f"question {i}", "truth") for i in range(4)]
 RANDOM = numpy.random.default_rng(0)
@@ -24,19 +35,14 @@ BAD = GOOD - 0.3 + RANDOM.normal(0, 0.05, 60)
 def trial_result(llm: str, values: list[float | None]) -> TrialResult:
     answers = tuple(Answer(question.id, "text") for question in QUESTIONS)
     scores = tuple(
-        Score(question.id, "answer_correctness", value, error=None if value is not None else "judge said nothing")
+        Score(question.id, "answer_correctness", value, failure=None if value is not None else JUDGE_FAILED)
         for question, value in zip(QUESTIONS, values, strict=True)
     )
     return TrialResult(Trial("chunks_with_overlap", llm, "embed", {"top_k": 3}), Evaluation(answers, scores), 1.0, 10)
 
 
 def experiment(*results: TrialResult, offline: bool = False) -> ExperimentResult:
-    manifest = {
-        "name": "test",
-        "offline": offline,
-        "metrics": ["answer_correctness"],
-        "golden_dataset": {"questions": [vars(question) for question in QUESTIONS]},
-    }
+    manifest = Manifest("test", GoldenDataset(tuple(QUESTIONS)), ("answer_correctness",), offline=offline)
     return ExperimentResult("test", manifest, results)
 
 
@@ -68,7 +74,9 @@ def test_without_two_common_questions_everything_is_possible():
 
 
 def test_highest_mean_first_failed_scores_counted_and_failed_trials_last():
-    failed = TrialResult(Trial("sentence_window", "broken", "embed"), error="ServiceError: gone")
+    failed = TrialResult(
+        Trial("sentence_window", "broken", "embed"), failure=Failure(FailureKind.SERVICE, "ServiceError: gone")
+    )
     outcome = experiment(failed, trial_result("low", [0.1, 0.2, None, 0.3]), trial_result("high", [0.9, 0.8, 0.7, 1.0]))
     table = leaderboard(outcome, failure_share=0.25)
     assert list(table["LLM"]) == ["high", "low", "broken"]
@@ -276,7 +284,7 @@ def test_power_and_effects_come_with_every_comparison():
     values = mixed(numpy.random.default_rng(4), 80, numpy.linspace(0, 0.4, 12))
     found = compare(simulated_experiment({"m": values}), "m")
     assert found.power and found.power.n_questions == 80 and 0 < found.power.level < 0.05
-    assert {one.knob for one in found.effects.knobs} == {"RAG method", "LLM", "embedding model"}
+    assert {one.factor for one in found.effects.factors} == {"RAG method", "LLM", "embedding model"}
     assert len(found.effects.interactions) == 3
 
 
@@ -284,9 +292,9 @@ def test_results_from_before_prices_were_metered_can_be_compared():
     outcome = simulated_experiment({"answer_correctness": numpy.column_stack([GOOD, BAD])})
     old = []
     for result in outcome.results:
-        data = result_to_json(result)
+        data = result.to_json()
         for row in data["usage"]:
             del row["usd_full"]
-        old.append(result_from_json(data))
+        old.append(TrialResult.from_json(data))
     found = compare(ExperimentResult("old", outcome.manifest, tuple(old)))
     assert found.best.cost.usd is None and found.best.cost.tokens == 950

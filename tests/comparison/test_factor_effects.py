@@ -6,7 +6,7 @@ import math
 import numpy
 import pytest
 
-from dream.comparison.factor_effects import effects, knob_values
+from dream.comparison.factor_effects import effects, factor_values
 from dream.comparison.score_table import ScoreTable
 from dream.records import Trial, TrialResult
 
@@ -30,7 +30,7 @@ def test_in_a_full_grid_an_effect_is_the_marginal_mean_minus_the_mean():
     values = simulated()
     found = effects(score_table(values))
     means = values.mean(0)
-    of = {(one.knob, one.level): one.effect for one in found.levels}
+    of = {(one.factor, one.level): one.effect for one in found.levels}
     assert of["RAG method", "A"].mean == pytest.approx(means[:3].mean() - means.mean())
     assert of["LLM", "y"].mean == pytest.approx(means[[1, 4]].mean() - means.mean())
     per_question = values[:, :3].mean(1) - values.mean(1)
@@ -38,14 +38,14 @@ def test_in_a_full_grid_an_effect_is_the_marginal_mean_minus_the_mean():
     assert of["RAG method", "A"].n == 60
 
 
-def test_the_knob_that_matters_is_first_and_says_which_choice_is_better():
+def test_the_factor_that_matters_is_first_and_says_which_choice_is_better():
     found = effects(score_table(simulated()))
-    first, second = found.knobs
-    assert (first.knob, first.better, first.worse, first.matters) == ("RAG method", "B", "A", True)
+    first, second = found.factors
+    assert (first.factor, first.better, first.worse, first.matters) == ("RAG method", "B", "A", True)
     assert first.difference.mean == pytest.approx(0.2, abs=0.03)
     assert first.share > 0.95
     assert not second.matters
-    assert sum(one.share for one in found.knobs) + found.interactions[0].share == pytest.approx(1)
+    assert sum(one.share for one in found.factors) + found.interactions[0].share == pytest.approx(1)
 
 
 def test_an_interaction_is_what_two_choices_add_beyond_both():
@@ -66,7 +66,7 @@ def test_a_grid_with_a_gap_is_solved_by_least_squares():
     b = numpy.array([0.0, 0, 0, 1, 1])
     y, z = numpy.array([0.0, 1, 0, 0, 1]), numpy.array([0.0, 0, 1, 0, 0])
     reference = numpy.linalg.lstsq(numpy.column_stack([numpy.ones(5), b, y, z]), values.mean(0), rcond=None)[0]
-    method = next(one for one in found.knobs if one.knob == "RAG method")
+    method = next(one for one in found.factors if one.factor == "RAG method")
     assert method.difference.mean == pytest.approx(reference[1])
     assert found.notes == ("Not every combination of RAG method and LLM was run: their interaction is not known.",)
 
@@ -80,30 +80,30 @@ def test_missing_scores_leave_the_effect_of_the_trial_means():
     assert lifted.mean == pytest.approx(means[:3].mean() - means.mean())
 
 
-def test_knobs_that_always_change_together_cannot_be_separated():
+def test_factors_that_always_change_together_cannot_be_separated():
     found = effects(score_table(simulated()[:, :2], [("A", "x"), ("B", "y")]))
-    assert found.knobs == ()
+    assert found.factors == ()
     assert "do not separate RAG method, LLM" in found.notes[0]
 
 
-def test_identical_trials_have_no_effects_and_one_trial_has_no_knobs():
+def test_identical_trials_have_no_effects_and_one_trial_has_no_factors():
     same = effects(score_table(numpy.repeat(numpy.random.default_rng(0).random((30, 1)), 6, axis=1)))
-    assert not any(one.matters for one in same.knobs)
-    assert all(one.share == 0 for one in same.knobs)
-    assert "No knob" in effects(score_table(numpy.ones((5, 1)), GRID[:1])).notes[0]
+    assert not any(one.matters for one in same.factors)
+    assert all(one.share == 0 for one in same.factors)
+    assert "No factor" in effects(score_table(numpy.ones((5, 1)), GRID[:1])).notes[0]
 
 
-def test_a_parameter_is_a_knob_where_every_trial_has_it():
+def test_a_parameter_is_a_factor_where_every_trial_has_it():
     trials = [Trial("A", "x", "e", {"top_k": k, "window": 1}) for k in (2, 4)] + [Trial("B", "x", "e", {"top_k": 2})]
-    assert knob_values(trials) == {"RAG method": ["A", "A", "B"], "top_k": ["2", "4", "2"]}
+    assert factor_values(trials) == {"RAG method": ["A", "A", "B"], "top_k": ["2", "4", "2"]}
 
 
-def test_a_parameter_that_changes_only_with_the_method_is_no_knob_of_its_own():
+def test_a_parameter_that_changes_only_with_the_method_is_no_factor_of_its_own():
     values = simulated()
     table = score_table(values)
     results = tuple(
         TrialResult(Trial(method, llm, "embed", {"top_k": 2 if method == "A" else 6})) for method, llm in GRID
     )
     found = effects(ScoreTable("score", table.question_ids, results, values, table.clusters))
-    assert [one.knob for one in found.knobs] == [one.knob for one in effects(table).knobs]
-    assert found.notes == ("Only together with other knobs, so part of their effects: top_k.",)
+    assert [one.factor for one in found.factors] == [one.factor for one in effects(table).factors]
+    assert found.notes == ("Only together with other factors, so part of their effects: top_k.",)

@@ -1,11 +1,23 @@
-"""Fair arms: what each trial read, counted by hand, and the warnings that a comparison needs; the split of the loss."""
+"""Fairness: what each trial read, counted by hand, and the warnings that a comparison needs; the split of the loss."""
 
 import pytest
 
-from dream.comparison.fairness import fair_arms
+from dream.comparison.fairness import Fairness, check_fairness
 from dream.comparison.loss_split import split_loss
 from dream.errors import DataError
-from dream.records import Answer, Evaluation, ExperimentResult, Passage, Trial, TrialResult
+from dream.evaluation.evaluate import NOTHING_RETRIEVED
+from dream.manifest import Manifest
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    Passage,
+    Trial,
+    TrialResult,
+)
 
 
 def passage(text: str, tokens: int = 100) -> Passage:
@@ -14,41 +26,41 @@ def passage(text: str, tokens: int = 100) -> Passage:
 
 def result(method: str, llm: str, passages: list[list[Passage]], texts: list[str], **parameters: int) -> TrialResult:
     answers = tuple(
-        Answer(f"q{i}", text if read else None, tuple(read), error=None if read else "nothing was retrieved")
+        Answer(f"q{i}", text if read else None, tuple(read), failure=None if read else NOTHING_RETRIEVED)
         for i, (read, text) in enumerate(zip(passages, texts, strict=True))
     )
     return TrialResult(Trial(method, llm, "embed", parameters), Evaluation(answers, ()))
 
 
-def arms(*results: TrialResult):
-    return fair_arms(ExperimentResult("test", {}, results))
+def checked(*results: TrialResult) -> Fairness:
+    return check_fairness(ExperimentResult("test", Manifest("test", GoldenDataset(()), ()), results))
 
 
 TWO = [[passage("one"), passage("two")], [passage("one"), passage("three")]]
 
 
-def test_what_an_arm_read_is_counted_over_the_questions_that_read_something():
+def test_what_a_trial_read_is_counted_over_the_questions_that_read_something():
     read = [[passage("one", 100), passage("one", 100), passage("two", 50)], [passage("x", 50)], []]
-    found = arms(result("a", "x", read, ["1", "2", "3"], context_tokens=512))
-    (arm,) = found.arms
-    assert (arm.n_answers, arm.context_tokens, arm.passages, arm.duplicates) == (3, 150, 2, 0.5)
-    assert arm.empty_share == pytest.approx(1 / 3)
+    found = checked(result("a", "x", read, ["1", "2", "3"], context_tokens=512))
+    (reading,) = found.readings
+    assert (reading.n_answers, reading.context_tokens, reading.passages, reading.duplicates) == (3, 150, 2, 0.5)
+    assert reading.empty_share == pytest.approx(1 / 3)
     assert any("read passages twice" in warning for warning in found.warnings)
     assert any("nothing for some questions, up to 33%" in warning for warning in found.warnings)
 
 
-def test_arms_of_one_budget_that_read_differently_get_a_warning():
+def test_trials_of_one_budget_that_read_differently_get_a_warning():
     more = [[passage("one", 150), passage("two", 120)]] * 2
-    found = arms(
+    found = checked(
         result("a", "x", TWO, ["1", "2"], context_tokens=512), result("b", "x", more, ["3", "4"], context_tokens=512)
     )
     (warning,) = found.warnings
     assert "context_tokens=512" in warning and "270 in b + x + embed and 200 in a + x + embed (35% more)" in warning
 
 
-def test_arms_of_different_budgets_were_meant_to_read_differently():
+def test_trials_of_different_budgets_were_meant_to_read_differently():
     more = [[passage("one", 150), passage("two", 120)]] * 2
-    found = arms(
+    found = checked(
         result("a", "x", TWO, ["1", "2"], context_tokens=512), result("b", "x", more, ["3", "4"], context_tokens=1024)
     )
     assert found.warnings == ()
@@ -56,17 +68,17 @@ def test_arms_of_different_budgets_were_meant_to_read_differently():
 
 def test_a_difference_up_to_a_fifth_is_accepted():
     more = [[passage("one", 120), passage("two", 120)]] * 2
-    assert arms(result("a", "x", TWO, ["1", "2"]), result("b", "x", more, ["3", "4"])).warnings == ()
+    assert checked(result("a", "x", TWO, ["1", "2"]), result("b", "x", more, ["3", "4"])).warnings == ()
 
 
 def test_trials_of_one_method_should_read_as_many_passages():
     three = [[passage("one", 70), passage("two", 70), passage("three", 60)]] * 2
-    found = arms(result("a", "x", TWO, ["1", "2"]), result("a", "y", three, ["3", "4"]))
+    found = checked(result("a", "x", TWO, ["1", "2"]), result("a", "y", three, ["3", "4"]))
     assert "passages a question" in found.warnings[0] and "50% more" in found.warnings[0]
 
 
-def test_identical_output_and_a_knob_without_effect_are_told():
-    found = arms(
+def test_identical_output_and_a_factor_without_effect_are_told():
+    found = checked(
         result("a", "x", TWO, ["1", "2"]),
         result("a", "y", TWO, ["1", "2"]),
         result("b", "x", TWO, ["3", "2"]),
@@ -78,10 +90,10 @@ def test_identical_output_and_a_knob_without_effect_are_told():
     ]
 
 
-def test_many_identical_pairs_are_summed_up_and_no_trials_are_no_arms():
-    many = arms(*(result("a", f"llm-{i}", TWO, ["1", "2"]) for i in range(6)))
+def test_many_identical_pairs_are_summed_up_and_no_trials_give_no_warning():
+    many = checked(*(result("a", f"llm-{i}", TWO, ["1", "2"]) for i in range(6)))
     assert "identical answers to every question: 5 more pairs of trials" in many.warnings
-    assert arms(TrialResult(Trial("a", "x", "e"), error="gone")) == arms()
+    assert checked(TrialResult(Trial("a", "x", "e"), failure=Failure(FailureKind.SERVICE, "gone"))) == checked()
 
 
 def test_the_loss_is_split_into_retrieval_and_generation():

@@ -1,18 +1,17 @@
 """Judge noise: mean squares by hand, and variances that were put in found again."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 
-from dream.comparison.judge_noise import judge_noise
+from dream.comparison.judge_noise import Judgement, judge_noise
 from dream.errors import DataError
 
 
-def rows(values: numpy.ndarray, metric: str = "m") -> list[dict]:
+def rows(values: numpy.ndarray, metric: str = "m") -> list[Judgement]:
     """Judgements from an array of questions x trials x repeats."""
-    return [
-        {"question_id": f"q{q}", "trial_id": f"t{t}", "metric": metric, "repeat": r, "value": float(values[q, t, r])}
-        for q, t, r in numpy.ndindex(values.shape)
-    ]
+    return [Judgement(f"q{q}", f"t{t}", metric, r, float(values[q, t, r])) for q, t, r in numpy.ndindex(values.shape)]
 
 
 def test_the_components_of_a_small_table_by_hand():
@@ -49,7 +48,7 @@ def test_variances_that_were_put_in_are_found_again():
 
 def test_failed_judgements_and_other_metrics_are_left_out():
     values = numpy.array([[[0.1, 0.3], [0.3, 0.5]], [[0.5, 0.7], [0.9, 1.1]]])
-    some = [*rows(values), *rows(values * 0, "other"), {**rows(values)[0], "repeat": 2, "value": None}]
+    some = [*rows(values), *rows(values * 0, "other"), replace(rows(values)[0], repeat=2, value=None)]
     assert judge_noise(some, "m") == judge_noise(rows(values), "m")
 
 

@@ -1,5 +1,6 @@
 """Regression against a baseline: shown, ruled out or undecided, by the sentence and by the exit code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -10,7 +11,7 @@ from dream.cli.main import main
 from dream.comparison.regression import against_baseline
 from dream.errors import ConfigurationError, DataError
 from dream.experiments.store import save_manifest, save_result
-from dream.records import ExperimentResult
+from dream.records import ExperimentResult, GoldenDataset, Source
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 
@@ -29,7 +30,7 @@ def baseline() -> ExperimentResult:
 
 
 def changed(outcome: ExperimentResult, **changes: object) -> ExperimentResult:
-    return ExperimentResult(outcome.name, {**outcome.manifest, **changes}, outcome.results)
+    return replace(outcome, manifest=replace(outcome.manifest, **changes))
 
 
 def test_worse_by_more_than_the_margin_is_shown():
@@ -59,8 +60,7 @@ def test_luck_of_the_picked_best_is_no_regression():
 
 def test_questions_are_paired_by_id_whatever_their_order():
     outcome = baseline()
-    golden = outcome.manifest["golden_dataset"]
-    turned = changed(outcome, golden_dataset={**golden, "questions": golden["questions"][::-1]})
+    turned = changed(outcome, golden_dataset=GoldenDataset(outcome.manifest.questions[::-1]))
     found = against_baseline(after("worse"), turned, "answer_correctness")
     straight = against_baseline(after("worse"), outcome, "answer_correctness")
     assert found.difference.mean == pytest.approx(straight.difference.mean)
@@ -68,12 +68,9 @@ def test_questions_are_paired_by_id_whatever_their_order():
 
 
 def test_what_was_judged_otherwise_is_refused_with_every_reason_and_remedy():
-    golden = dict(baseline().manifest["golden_dataset"])
+    questions = baseline().manifest.questions
     fewer = changed(
-        baseline(),
-        judge_llm="another",
-        golden_dataset={**golden, "questions": golden["questions"][:70]},
-        versions={"ragas": "9"},
+        baseline(), judge_llm="another", golden_dataset=GoldenDataset(questions[:70]), versions={"ragas": "9"}
     )
     with pytest.raises(ConfigurationError) as caught:
         against_baseline(after("equal"), fewer, "answer_correctness")
@@ -81,10 +78,9 @@ def test_what_was_judged_otherwise_is_refused_with_every_reason_and_remedy():
     assert "70 questions are in both, 10 in only one" in text and "dream run --golden NAME" in text
     assert "the judge is 'judge' in one and 'another' in the other" in text
     assert "ragas is None in one and 9 in the other" in text
+    elsewhere = GoldenDataset((replace(questions[0], sources=(Source("other.pdf"),)), *questions[1:]))
     with pytest.raises(ConfigurationError, match="same questions but differ otherwise"):
-        against_baseline(
-            after("equal"), changed(baseline(), golden_dataset={**golden, "digest": "f00"}), "faithfulness"
-        )
+        against_baseline(after("equal"), changed(baseline(), golden_dataset=elsewhere), "faithfulness")
 
 
 def test_margins_and_failed_experiments_are_refused():
@@ -105,8 +101,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
     for outcome in (baseline(), *map(after, SCRIPT)):
-        trials = [vars(result.trial) for result in outcome.results]
-        save_manifest(storage, outcome.name, {**outcome.manifest, "trials": trials, "started": outcome.name})
+        save_manifest(storage, outcome.name, outcome.manifest)
         for result in outcome.results:
             save_result(storage, outcome.name, result)
     return tmp_path

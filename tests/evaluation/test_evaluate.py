@@ -54,7 +54,7 @@ def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, re
 
 def test_the_meter_tells_answering_from_judging(engine, door):
     evaluate(engine, trial="t1", metrics=("context_recall", "answer_similarity"))
-    rows = {(row["model"], row["stage"]): row["calls"] for row in door.call("usage", "t1")}
+    rows = {(row.model, row.stage): row.calls for row in door.call("usage", "t1")}
     # the offline LLM answers in the words of the ground truth, and a text is embedded once
     assert rows == {("llm-large", "answer"): 6, ("judge", "judge"): 6, ("embed-large", "judge"): 6}
 

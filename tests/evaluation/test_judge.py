@@ -10,7 +10,7 @@ from model_servers import Reply, chat_reply, forget_answers
 from dream.evaluation.judge import Judge
 from dream.event_loop import run_async
 from dream.metrics import METRICS
-from dream.records import Answer, GoldenQuestion, Passage
+from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Passage
 
 QUESTION = GoldenQuestion(
     "q1", "How many colonies were lost in the winter of 2022?", "The survey counted 127 lost colonies in the winter."
@@ -216,6 +216,6 @@ def test_a_judge_that_finds_nothing_is_an_error_and_neither_nan_nor_perfect(sche
 
 
 def test_an_answer_that_failed_is_not_sent_to_the_judge(score, relay):
-    scores = score(Answer("q1", None, error="APIConnectionError: gone"))
+    scores = score(Answer("q1", None, failure=Failure(FailureKind.SERVICE, "APIConnectionError: gone")))
     assert [found.error for found in scores.values()] == ["no answer to judge: APIConnectionError: gone"] * 6
     assert relay.requests == []

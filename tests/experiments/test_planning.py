@@ -1,6 +1,7 @@
 """Plans: what repeats and baselines add, what is paid already, and what an earlier experiment says about power."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
+from datetime import datetime
 
 import numpy
 import pytest
@@ -12,15 +13,16 @@ from dream.errors import DataError
 from dream.experiments import store as experiment_store
 from dream.experiments.pilot import planned_power
 from dream.experiments.planning import Plan, plan
+from dream.experiments.spec import ExperimentSpec
 from dream.rag.search_space import SearchSpace
-from dream.records import GoldenDataset, GoldenQuestion
+from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 SPACE = SearchSpace(["chunks_with_overlap"], ["offline/llm-small", "offline/llm-large"], ["offline/embed-small"])
 QUESTIONS = tuple(
     GoldenQuestion(
-        f"q{place}", f"Question {place}?", "Truth.", ("A context.",) if place < 7 else (), f"{place % 3}.txt"
+        f"q{place}", f"Question {place}?", "Truth.", ("A context.",) if place < 7 else (), (Source(f"{place % 3}.txt"),)
     )
     for place in range(8)
 )
@@ -58,6 +60,27 @@ def test_repeats_and_baselines_are_counted(documents: Settings):
     assert with_baselines.n_trials == 2
 
 
+def test_each_question_that_answer_relevancy_derives_is_a_call(documents: Settings):
+    """`strictness` is the number of questions that the judge derives from an answer."""
+    once, thrice = (
+        plan(ExperimentSpec(SPACE, GOLDEN, metrics=["answer_relevancy"], strictness=strictness), settings=documents)
+        for strictness in (1, 3)
+    )
+    assert calls(once)["judge", "judge"] == 2 * 8
+    assert calls(thrice)["judge", "judge"] == 3 * 2 * 8
+    assert calls(thrice)["embed-small", "query"] == calls(once)["embed-small", "query"]
+
+
+def test_a_spec_and_keyword_arguments_make_the_same_plan(documents: Settings):
+    spec = ExperimentSpec(SPACE, GOLDEN, metrics=["context_recall"], baselines=False)
+    by_keywords = plan(SPACE, golden_dataset=GOLDEN, metrics=["context_recall"], settings=documents)
+    assert plan(spec, settings=documents) == by_keywords
+    with pytest.raises(TypeError, match="metrics beside an ExperimentSpec"):
+        plan(spec, metrics=["faithfulness"], settings=documents)
+    with pytest.raises(TypeError, match="no argument metric; an experiment has: search_space, golden_dataset"):
+        plan(SPACE, metric="faithfulness", settings=documents)  # pyright: ignore[reportCallIssue]
+
+
 def test_repeats_cost_usd_where_the_judge_does(documents: Settings):
     settings = replace(documents, judge_llm="gpt-4o-mini", endpoints=openai_endpoint())
     once, thrice = (
@@ -76,12 +99,9 @@ def store(settings: Settings, experiment, started: str, golden: GoldenDataset = 
     """An experiment as `run_experiment` leaves it, on these questions."""
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
-    manifest = {
-        **experiment.manifest,
-        "started": started,
-        "trials": [asdict(result.trial) for result in experiment.results],
-        "golden_dataset": {"uri": "", "digest": golden.digest, "questions": [asdict(one) for one in golden.questions]},
-    }
+    manifest = replace(
+        experiment.manifest, started=datetime.fromisoformat(f"{started}T12:00:00+00:00"), golden_dataset=golden
+    )
     experiment_store.save_manifest(storage, experiment.name, manifest)
     for result in experiment.results:
         experiment_store.save_result(storage, experiment.name, result)

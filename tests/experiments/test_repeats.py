@@ -8,9 +8,9 @@ from town import GOLDEN, evaluate, make_engine
 
 from dream.comparison.judge_noise import noise_of
 from dream.errors import ConfigurationError
-from dream.evaluation.evaluate import Repeats
-from dream.experiments.spec import Asked, slice_of
-from dream.records import ExperimentResult, GoldenQuestion, Trial, TrialResult
+from dream.experiments.spec import ExperimentSpec, slice_of
+from dream.manifest import Manifest
+from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Repeats, Source, Trial, TrialResult
 from dream.storage.objects import open_storage
 
 SLICE = Repeats(3, (GOLDEN[0].id, GOLDEN[2].id, GOLDEN[5].id))
@@ -110,20 +110,26 @@ def experiment_judged_by(engine, relay, script) -> ExperimentResult:
         # numbers that no other trial has used: equal requests of two trials are one request
         evaluation = evaluate(engine, judge_llm=JUDGE, repeats=SLICE, repeat=100 * place + 10 * len(script.moods))
         results.append(TrialResult(Trial("chunks_with_overlap", llm, "e"), evaluation))
-    return ExperimentResult("judged", {"metrics": ["context_recall"]}, tuple(results))
+    return judged_on(["context_recall"], results)
+
+
+def judged_on(metrics: list[str], results: list[TrialResult]) -> ExperimentResult:
+    return ExperimentResult("judged", Manifest("judged", GoldenDataset(tuple(GOLDEN)), tuple(metrics)), tuple(results))
 
 
 def test_without_repeats_the_reason_is_told(engine):
-    results = (TrialResult(Trial("chunks_with_overlap", "one", "e"), evaluate(engine)),)
-    found, reasons = noise_of(ExperimentResult("once", {"metrics": ["context_recall", "answer_similarity"]}, results))
+    results = [TrialResult(Trial("chunks_with_overlap", "one", "e"), evaluate(engine))]
+    found, reasons = noise_of(judged_on(["context_recall", "answer_similarity"], results))
     assert found == ()
     assert "judge a slice again" in reasons[0]
     assert "asks no judge" in reasons[1]
 
 
 def test_a_slice_takes_every_document_before_it_takes_one_twice():
-    files = ["x.pdf"] * 5 + ["y.pdf"] * 2 + ["z.pdf; x.pdf"]
-    questions = [GoldenQuestion(str(place), "?", "!", source_file=name) for place, name in enumerate(files)]
+    files = [["x.pdf"]] * 5 + [["y.pdf"]] * 2 + [["z.pdf", "x.pdf"]]
+    questions = [
+        GoldenQuestion(str(row), "?", "!", sources=tuple(map(Source, names))) for row, names in enumerate(files)
+    ]
     assert slice_of(questions, 3) == ("0", "5", "7")
     assert slice_of(questions, 6) == ("0", "1", "2", "5", "6", "7")
     assert slice_of(questions, 100) == tuple("01234567")
@@ -136,6 +142,7 @@ def test_a_slice_takes_every_document_before_it_takes_one_twice():
         ({"judge_repeats": 0}, "judge_repeats=0"),
         ({"judge_repeat_questions": 0}, "judge_repeat_questions=0"),
         ({"judge_repeats": 2, "metrics": ["answer_similarity"]}, "ask no judge"),
+        ({"strictness": 0}, "strictness=0: give at least 1"),
         ({"baselines": True, "metrics": ["context_recall"]}, "add one of: answer_relevancy, answer_correctness"),
     ],
 )
@@ -146,4 +153,4 @@ def test_what_cannot_be_judged_again_is_refused(asked, mistake, home, tmp_path):
     storage.ensure()
     storage.write_bytes("town.txt", b"Ida Brandt tunes the harbour organ. " * 30)
     with pytest.raises(ConfigurationError, match=mistake):
-        Asked(golden_dataset=str(csv), **asked).work(home)
+        ExperimentSpec(golden_dataset=str(csv), **asked).prepare(home)

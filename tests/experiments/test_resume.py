@@ -72,7 +72,7 @@ def paid(lab: Lab) -> int:
 
 def first_answers(outcome: ExperimentResult) -> int:
     """Answers that were paid, as the meter counted them: what was sent and did not have to be sent again."""
-    return sum(row["sent"] - row["retried"] for row in outcome.usage if row["stage"] != CHECK_STAGE)
+    return sum(row.sent - row.retried for row in outcome.usage if row.stage != CHECK_STAGE)
 
 
 @contextmanager
@@ -103,8 +103,8 @@ class TestBadDays:
         assert set(counters["by_fault"]) >= {"error", "cut", "malformed"}
         assert counters["by_status"]["429"] > 0
         assert numbers(outcome) == numbers(faultless)
-        assert sum(row["retried"] for row in outcome.usage) > 0
-        assert sum(row["failed"] for row in outcome.usage) == 0
+        assert sum(row.retried for row in outcome.usage) > 0
+        assert sum(row.failed for row in outcome.usage) == 0
         assert load_experiment("faulty", lab.settings) == outcome
 
     @pytest.mark.skipif(not LONG, reason="minutes at 60 requests a minute: LONG_BAD_DAYS=1")

@@ -22,7 +22,7 @@ from dream.experiments.store import load_experiment
 from dream.metrics import METRICS
 from dream.offline.process import OfflineServer
 from dream.rag.search_space import SearchSpace
-from dream.records import GoldenDataset
+from dream.records import FailureKind, GoldenDataset
 from dream.storage.objects import open_storage
 from dream.tracking.tracker import track
 
@@ -48,7 +48,7 @@ def files_with(text: str, folder: Path) -> list[str]:
 
 def test_all_trials_answer_the_same_questions_and_every_metric_is_scored(small_experiment: Ran):
     outcome = small_experiment.outcome
-    questions = [question["id"] for question in outcome.manifest["golden_dataset"]["questions"]]
+    questions = [question.id for question in outcome.manifest.questions]
     assert len(outcome.results) == 2
     for result in outcome.results:
         assert result.error is None
@@ -75,11 +75,11 @@ def test_progress_is_shown_trial_by_trial(small_experiment: Ran):
 
 def test_the_gateways_meter_is_in_each_result(small_experiment: Ran):
     for result in small_experiment.outcome.results:
-        stages = {(row["model"], row["stage"]): row for row in result.usage}
-        assert {row["trial"] for row in result.usage} == {result.trial.id}
-        assert stages["llm-small", "answer"]["calls"] >= 3
-        assert stages["judge", "judge"]["prompt_tokens"] > 0
-        assert all(row["failed"] == 0 for row in result.usage)
+        stages = {(row.model, row.stage): row for row in result.usage}
+        assert {row.trial for row in result.usage} == {result.trial.id}
+        assert stages["llm-small", "answer"].calls >= 3
+        assert stages["judge", "judge"].prompt_tokens > 0
+        assert all(row.failed == 0 for row in result.usage)
 
 
 def test_keys_are_neither_in_storage_nor_in_mlflow_nor_in_rays_session(
@@ -110,31 +110,28 @@ def test_the_meter_starts_anew_for_each_experiment_of_a_session(
     lab: Lab, small_experiment: Ran, capfd: pytest.CaptureFixture[str]
 ):
     """The same trial again, in the same connection to Ray; with `show=None` nothing at all is printed."""
-    golden = load_experiment("small", lab.settings).manifest["golden_dataset"]
-    first = [question for question in small_questions(small_experiment) if question.id == golden["questions"][0]["id"]]
+    first = load_experiment("small", lab.settings).manifest.questions[:1]
     settings = lab.changed(MLFLOW_TRACKING_URI=f"sqlite:///{lab.home}/again.db")
     outcome = run_experiment(
-        one_trial(), name="again", golden_dataset=GoldenDataset(tuple(first)), settings=settings,
+        one_trial(), name="again", golden_dataset=GoldenDataset(first), settings=settings,
         metrics=["answer_similarity"], show=None,
     )  # fmt: skip
     (result,) = outcome.results
     assert result.trial.id == small_experiment.outcome.results[0].trial.id
-    assert {row["stage"]: row["calls"] for row in result.usage if row["model"] == "llm-small"} == {"answer": 1}
+    assert {row.stage: row.calls for row in result.usage if row.model == "llm-small"} == {"answer": 1}
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
 
 
 def small_questions(ran: Ran):
-    from dream.records import GoldenQuestion
-
-    return [GoldenQuestion(**question) for question in ran.outcome.manifest["golden_dataset"]["questions"]]
+    return ran.outcome.manifest.questions
 
 
 def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tracked_later(
     lab: Lab, small_experiment: Ran, tmp_path: Path
 ):
     """The key of one embedding endpoint is revoked after the check, as happens when a quota ends."""
-    golden = GoldenDataset(tuple(small_questions(small_experiment)[:2]))
+    golden = GoldenDataset(small_questions(small_experiment)[:2])
     lines: list[str] = []
     revoked = OfflineServer.start(api_key="the-old-key")
     port = urlsplit(revoked.base_url).port
@@ -161,6 +158,8 @@ def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tr
             server.stop()
     failed, whole = outcome.results
     assert failed.error and "401" in failed.error and "API key" in failed.error
+    assert failed.failure.kind == FailureKind.SERVICE and not failed.failure.kind.by_system
+    assert "Traceback (most recent call last)" in failed.failure.traceback
     assert whole.error is None
     assert [summary.n_scored for summary in whole.evaluation.summaries()] == [2]
     assert load_experiment("half", settings) == outcome
@@ -189,7 +188,7 @@ def sliced(lab: Lab, small_experiment: Ran) -> Ran:
 
 def test_a_slice_is_judged_again_in_every_trial(lab: Lab, sliced: Ran):
     assert load_experiment("sliced", lab.settings) == sliced.outcome
-    questions = sliced.outcome.manifest["repeats"]["question_ids"]
+    questions = sliced.outcome.manifest.repeats.question_ids
     assert len(questions) == 2
     for result in sliced.outcome.results:
         assert result.error is None
@@ -209,7 +208,7 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
     assert any(line.startswith("  11 of 11 questions (") for line in sliced.lines)  # 2 trials x 3, 3 and 2
     for one in sliced.outcome.baselines:
         assert one.error is None
-        assert {(row["trial"], row["stage"]) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
+        assert {(row.trial, row.stage) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
         assert one.evaluation.repeats == ()
     found = compare(sliced.outcome)
     assert set(found.losses) == {result.trial.id for result in sliced.outcome.results}
@@ -220,12 +219,12 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
 def test_what_was_planned_is_what_was_called(sliced: Ran):
     """Calls of each model and stage within 10 %, or within the two that few questions leave open."""
     planned: dict[tuple[str, str], int] = {}
-    for row in sliced.outcome.manifest["plan"]["calls"]:
-        planned[row["model"], row["stage"]] = row["calls"]
+    for row in sliced.outcome.manifest.plan.calls:
+        planned[row.model, row.stage] = row.calls
     actual = dict.fromkeys(planned, 0)
     for row in sliced.outcome.usage:
-        if row["stage"] != "check":
-            actual[f"{row['model']}@x", row["stage"]] += row["calls"]
+        if row.stage != "check":
+            actual[f"{row['model']}@x", row.stage] += row.calls
     assert planned["judge@x", "judge"] > 80
     assert {key: planned[key] for key in planned if abs(planned[key] - actual[key]) > max(0.1 * actual[key], 2)} == {}
 
@@ -235,8 +234,8 @@ def test_repeats_and_baselines_are_added_to_a_finished_experiment_and_only_they_
     lab.models.reset()
     added = run_experiment(resume="sliced", judge_repeats=3, judge_repeat_questions=2, settings=lab.settings, show=None)
     sent = {model: row["calls"] for model, row in lab.models.counters()["by_model"].items()}
-    judged = sum(row["calls"] for row in added.usage if row["model"] == "judge" and row["stage"] == "judge")
-    before = sum(row["calls"] for row in one.usage if row["model"] == "judge" and row["stage"] == "judge")
+    judged = sum(row.calls for row in added.usage if row.model == "judge" and row.stage == "judge")
+    before = sum(row.calls for row in one.usage if row.model == "judge" and row.stage == "judge")
     assert judged > before
     assert sent["judge"] <= judged - before + 1  # the check of the model
     assert sent.get("llm-small", 0) <= 1  # no answer is asked for again
@@ -268,7 +267,7 @@ def assert_tracked(settings, outcome):
 def test_a_killed_worker_is_replaced_and_trials_run_on_both_nodes(
     lab: Lab, small_experiment: Ran, ray_cluster: RayCluster
 ):
-    golden = GoldenDataset(tuple(small_questions(small_experiment)[:2]))
+    golden = GoldenDataset(small_questions(small_experiment)[:2])
     methods = ["chunks_with_overlap", "sentence_window", "hierarchical_automerging"]
     space = SearchSpace(methods, ["llm-large@x"], ["embed-small@x"])
     killed: list[int] = []
@@ -284,7 +283,7 @@ def test_a_killed_worker_is_replaced_and_trials_run_on_both_nodes(
             lab.models.faults(chat_latency_ms=0)
             killer.join(30)
     assert killed
-    assert outcome.manifest["cluster"]["nodes"] == 2
+    assert outcome.manifest.cluster.nodes == 2
     assert [result.error for result in outcome.results] == [None, None, None]
     assert all(len(result.evaluation.answers) == 2 for result in outcome.results)
     assert load_experiment("killed", lab.settings) == outcome
@@ -302,16 +301,16 @@ def kill_a_trial(node: RayNode, models: ModelServer, killed: list[int]) -> None:
 
 
 def test_offline_models_are_gone_after_the_run(lab: Lab, small_experiment: Ran):
-    golden = GoldenDataset(tuple(small_questions(small_experiment)[:1]))
+    golden = GoldenDataset(small_questions(small_experiment)[:1])
     settings = lab.changed(DREAM_OFFLINE="1", DREAM_ENDPOINT_X_BASE_URL="", DREAM_ENDPOINT_X_API_KEY="",
                            DREAM_JUDGE_LLM="", DREAM_JUDGE_EMBED_MODEL="")  # fmt: skip
     space = SearchSpace(["chunks_with_overlap"], ["offline/llm-small"], ["offline/embed-small"])
     outcome = run_experiment(
         space, name="offline", golden_dataset=golden, settings=settings, metrics=["answer_similarity"], show=None
     )
-    assert outcome.manifest["offline"]
+    assert outcome.manifest.offline
     assert outcome.results[0].error is None
-    (url,) = set(outcome.manifest["endpoints"].values())
+    (url,) = set(outcome.manifest.endpoints.values())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), 2)
 

@@ -14,13 +14,14 @@ from dream.errors import ConfigurationError, DataError
 from dream.golden import dataset
 from dream.golden.dataset import (
     COLUMNS,
-    Generated,
+    GeneratedBatch,
+    Generation,
     generate_golden_dataset,
-    golden_table,
     load_golden_dataset,
     save_golden_dataset,
 )
-from dream.records import GoldenDataset, GoldenQuestion
+from dream.manifest import DocumentSet
+from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 
@@ -52,15 +53,13 @@ class TestGeneratedOnTheCluster:
         loaded = load_documents(open_storage(lab.settings.documents_uri, lab.settings))
         files = {document.metadata["file_name"]: document for document in merge_pages(loaded.documents)}
         for golden in small_golden.questions:
-            names, pages = golden.source_file.split("; "), golden.source_page.split("; ")
-            assert set(names) <= set(LAB_DOCUMENTS)
-            assert len(pages) == len(golden.reference_contexts)
-            for context in golden.reference_contexts:
+            assert len(golden.sources) == len(golden.reference_contexts)
+            for context, source in zip(golden.reference_contexts, golden.sources, strict=True):
+                assert source.file in LAB_DOCUMENTS
                 # of a multi-hop question, ragas puts "<1-hop>" and the like before each context
                 text = context.split("\n\n", 1)[1] if context.startswith("<") else context
-                holders = [files[name] for name in names if text in files[name].text]
-                assert holders, (golden.source_file, text[:80])
-                assert page_of(holders[0].metadata, holders[0].text.find(text)) in pages
+                document = files[source.file]
+                assert page_of(document.metadata, document.text.index(text)) == source.page
 
     def test_the_csv_gives_back_what_was_generated(self, lab: Lab, small_golden: GoldenDataset):
         assert load_golden_dataset("golden", lab.settings) == small_golden
@@ -99,10 +98,7 @@ class TestGeneratedOnTheCluster:
         golden = generate_golden_dataset(4, name="mixed", settings=settings, show=lines.append)
         assert golden.uri == "s3://mixed-golden/mixed.csv"
         assert load_golden_dataset("mixed", settings) == golden
-        assert {name for one in golden.questions for name in one.source_file.split("; ")} <= {
-            "whole.pdf",
-            "middling.md",
-        }
+        assert {source.file for one in golden.questions for source in one.sources} <= {"whole.pdf", "middling.md"}
         assert any("broken.pdf" in line and "skipped" in line for line in lines)
         (short,) = [line for line in lines if "short.txt" in line and "fell short" in line]
         assert "tokens; at least 100 are needed" in short
@@ -172,9 +168,13 @@ def text_of(name: str) -> str:
 
 def test_exact_duplicates_of_tasks_are_dropped_and_told(home: Settings):
     same, other = question("How high?", "42 m"), question("How high?", "43 m")
-    outcomes = [Generated(golden_table([same, other])), Generated(golden_table([same]), ("b.pdf: 1 of 2 questions",))]
+    batches = [
+        GeneratedBatch(("a.pdf",), (same, other)),
+        GeneratedBatch(("b.pdf",), (same,), ("b.pdf: 1 of 2 questions",)),
+    ]
     lines: list[str] = []
-    golden = dataset._save("twice", outcomes, 4, home, "digest", "documents", 0, lines.append)
+    generation = Generation("twice", 4, 0, home, DocumentSet("documents", "digest"), lines.append)
+    golden = dataset._save(generation, batches)
     assert golden.questions == (same, other)
     assert "  fell short: 1 exact duplicate(s) dropped" in lines
     assert "  fell short: b.pdf: 1 of 2 questions" in lines
@@ -188,6 +188,37 @@ def test_no_sign_is_altered_on_the_way_through_storage(home: Settings, moto: S3S
     assert load_golden_dataset("signs", settings) == saved
     assert saved.questions == questions
     assert saved.digest == GoldenDataset(questions).digest
+
+
+@pytest.mark.parametrize(
+    ("sources", "columns"),
+    [
+        ((), ("", "")),
+        ((Source("a.pdf", "3"),), ("a.pdf", "3")),
+        ((Source("a.pdf", "3"), Source("b.pdf", "7")), ("a.pdf; b.pdf", "3; 7")),
+        ((Source("a.pdf", "3"), Source("notes.md")), ("a.pdf; notes.md", "3; ")),
+        ((Source("notes.md"), Source("more.md")), ("notes.md; more.md", "")),
+        ((Source("a; b.pdf", "3"),), ('["a; b.pdf"]', "3")),
+        ((Source("a; b.pdf", "ii; 3"), Source("c.pdf", "1")), ('["a; b.pdf", "c.pdf"]', '["ii; 3", "1"]')),
+        ((Source('["a.pdf"]', "1"),), ('["[\\"a.pdf\\"]"]', "1")),
+        ((Source("", "7"),), ('[""]', "7")),
+    ],
+)
+def test_sources_stay_apart_in_a_csv_whatever_they_are_called(home: Settings, sources, columns):
+    golden = GoldenDataset((replace(question("How high?", "42 m"), sources=sources),))
+    saved = save_golden_dataset(golden, "sources", home)
+    assert load_golden_dataset("sources", home) == saved
+    assert saved.questions == golden.questions
+    table = open_storage(home.golden_datasets_uri, home).read_csv("sources.csv")
+    assert (table["source_file"][0], table["source_page"][0]) == columns
+
+
+def test_ones_own_csv_may_name_fewer_pages_than_files(home: Settings, tmp_path: Path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("question,ground_truth,source_file,source_page\nHow high?,42 m,a.pdf; b.pdf,3\n")
+    (read,) = load_golden_dataset(str(mine), home).questions
+    assert read.sources == (Source("a.pdf", "3"), Source("b.pdf"))
+    assert read.document == "a.pdf"
 
 
 def test_ones_own_csv_needs_two_columns(home: Settings, tmp_path: Path):

@@ -90,7 +90,7 @@ def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
     assert numpy.allclose(plain.vector_store.client, asked[0][1])
     wait_for(lambda: any("texts, built in " in line for line in lines))
     usage = gateway_client.door().call("usage")
-    assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row["stage"], row["trial"]) for row in usage}
+    assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row.stage, row.trial) for row in usage}
 
 
 def test_a_later_experiment_loads_it(settings, documents, relay, lines):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ from dream.models.answer_cache import AnswerCache, Entry, contents, empty
 from dream.models.http_transport import GatewayTransport
 from dream.models.openai_wire import ModelRequest, chat_problem, request_key
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
-from dream.models.usage import Price, Usage, add_usage, price_of
+from dream.models.usage import Price, UsageRow, add_usage, price_of
 from dream.settings import Settings
 from dream.storage.objects import LocalStorage, open_storage
 
@@ -45,11 +45,11 @@ def test_a_second_gateway_pays_nothing(settings, model_server):
                     embed_model_picker("embed-small").get_text_embedding_batch(TEXTS),
                 )
             )
-            rows = {row["stage"]: row for row in door.call("usage")}
+            rows = {row.stage: row for row in door.call("usage")}
     assert answers[0] == answers[1]
     assert model_server.counters()["calls"] == 2
-    assert all(row["cached"] == row["calls"] == 1 for row in rows.values())
-    assert all(row["paid_prompt_tokens"] == 0 < row["prompt_tokens"] for row in rows.values())
+    assert all(row.cached == row.calls == 1 for row in rows.values())
+    assert all(row.paid_prompt_tokens == 0 < row.prompt_tokens for row in rows.values())
 
 
 def test_the_same_in_s3(settings, model_server, moto: S3Server):
@@ -85,7 +85,7 @@ def test_another_batching_of_texts_pays_only_for_new_ones(settings, relay):
     assert second[:8] == first
     asked = [text for seen in relay.requests[2:] for text in seen.body["input"]]
     assert sorted(asked) == sorted(text for text in TEXTS[8:] if text != TEXTS[9])
-    assert (usage[0]["calls"], usage[0]["cached"]) == (3, 1)
+    assert (usage[0].calls, usage[0].cached) == (3, 1)
 
 
 def test_identical_requests_under_way_are_sent_once(settings, model_server):
@@ -101,7 +101,7 @@ def test_identical_requests_under_way_are_sent_once(settings, model_server):
         assert len(run_async(together())) == 40
         rows = door.call("usage")
     assert model_server.counters()["calls"] == 2
-    assert [(row["calls"], row["cached"]) for row in rows] == [(20, 19), (20, 19)]
+    assert [(row.calls, row.cached) for row in rows] == [(20, 19), (20, 19)]
 
 
 def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
@@ -129,7 +129,7 @@ def test_only_a_repeat_number_asks_again(settings, relay):
             judge = judge_llm_picker("judge@relay", repeat=number)
             assert run_async(judge.agenerate("break it down", Statements)).statements == ["one"]
         (row,) = door.call("usage")
-    assert (row["calls"], row["cached"], row["sent"]) == (3, 1, len(relay.requests)) == (3, 1, 2)
+    assert (row.calls, row.cached, row.sent) == (3, 1, len(relay.requests)) == (3, 1, 2)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"", bytes.upper])
@@ -158,7 +158,7 @@ def test_failures_and_useless_answers_are_not_kept(settings, relay):
             llm_picker("llm-large@relay").complete("hello")
         relay.reset()
         assert llm_picker("llm-large@relay").complete("hello").text
-        assert sum(row["failed"] for row in door.call("usage")) == 1
+        assert sum(row.failed for row in door.call("usage")) == 1
     assert len(files_of(settings)) == 1
 
 
@@ -179,7 +179,7 @@ def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, re
         )
         (row,) = door.call("usage")
     assert json.loads(answer.choices[0].message.content) == {"number": 7}
-    assert (row["calls"], row["retried"], row["failed"]) == (1, 2, 0)
+    assert (row.calls, row.retried, row.failed) == (1, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -241,20 +241,19 @@ def test_prices_and_sums():
     own = {"m@lab": Price(1.0, 2.0)}
     assert price_of("lab", "m", "http://lab/v1", own).usd(1e6, 5e5) == 2.0
     assert price_of("lab", "other", "http://lab/v1", own) is None
-    rest = asdict(Usage("e", "m", "s", "t"))
-    row = {"calls": 1, "usd": 0.5}
-    (total,) = add_usage([{**rest, **row}], [{**rest, **row, "usd": None}])
-    assert (total["calls"], total["usd"], total["usd_full"]) == (2, None, 0)
+    row = UsageRow("e", "m", "s", "t", calls=1, usd=0.5)
+    (total,) = add_usage([row], [replace(row, usd=None)])
+    assert (total.calls, total.usd, total.usd_full) == (2, None, 0)
 
 
 def test_an_unknown_price_is_unknown_and_offline_costs_nothing(settings, no_environment, tmp_path):
     with gateway_client.opened(settings) as door:
         llm_picker("llm-large@relay").complete("hello")
         (row,) = door.call("usage")
-    assert row["usd"] is None
+    assert row.usd is None
     prices = tmp_path / "prices.json"
     prices.write_text('{"llm-large@relay": {"input": 1000000, "output": 0}}')
     with gateway_client.opened(replace(settings, prices=str(prices))) as door:
         llm_picker("llm-large@relay").complete("hello again")
         (row,) = door.call("usage")
-    assert row["usd"] == row["paid_prompt_tokens"] > 0
+    assert row.usd == row.paid_prompt_tokens > 0

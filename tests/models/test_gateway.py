@@ -21,7 +21,7 @@ from dream.models import gateway_client
 from dream.models.endpoint_client import MAX_ATTEMPTS
 from dream.models.http_transport import AsyncGatewayTransport, GatewayTransport
 from dream.models.pickers import embed_model_picker, llm_picker
-from dream.models.usage import CHECK_STAGE
+from dream.models.usage import CHECK_STAGE, UsageRow
 from dream.settings import Endpoint, Settings
 
 EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
@@ -35,9 +35,9 @@ PASSING_FAULTS = {
 }
 
 
-def usage(door: gateway_client.Door, **wanted: str) -> dict:
+def usage(door: gateway_client.Door, **wanted: str) -> UsageRow:
     """The one row of the meter that has these values."""
-    rows = [row for row in door.call("usage") if all(row[name] == value for name, value in wanted.items())]
+    rows = [row for row in door.call("usage") if all(getattr(row, name) == value for name, value in wanted.items())]
     assert len(rows) == 1, rows
     return rows[0]
 
@@ -54,7 +54,7 @@ def test_a_client_used_under_two_event_loops_sends_each_request_once(door, model
     assert len([*asyncio.run(ask_five()), *asyncio.run(ask_five())]) == 20
     assert model_server.counters()["by_path"] == {CHAT: 5, EMBEDDINGS: 5}
     row = usage(door, stage="answer")
-    assert (row["calls"], row["cached"], row["retried"], row["failed"]) == (10, 5, 0, 0)
+    assert (row.calls, row.cached, row.retried, row.failed) == (10, 5, 0, 0)
 
 
 def test_threads_share_the_door(door, model_server):
@@ -63,7 +63,7 @@ def test_threads_share_the_door(door, model_server):
         answers = list(threads.map(lambda number: llm.complete(f"Question {number}").text, range(24)))
     assert all(answers)
     assert model_server.chat_calls() == 24
-    assert usage(door, stage="answer")["calls"] == 24
+    assert usage(door, stage="answer").calls == 24
 
 
 async def test_sync_and_async_clients_and_streams_give_the_same_text(door):
@@ -97,7 +97,7 @@ def test_a_passing_fault_is_retried_and_counted(name, door, relay):
     relay.first(PASSING_FAULTS[name], PASSING_FAULTS[name])
     assert llm_picker("llm-large@relay").complete("hello").text
     row = usage(door, endpoint="relay")
-    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (3, 1, 2, 0)
+    assert (len(relay.requests), row.calls, row.retried, row.failed) == (3, 1, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_refusal_is_not_retried(status, error, door, relay):
     with pytest.raises(error):
         llm_picker("llm-large@relay").complete("hello")
     row = usage(door, endpoint="relay")
-    assert (len(relay.requests), row["calls"], row["retried"], row["failed"]) == (1, 1, 0, 1)
+    assert (len(relay.requests), row.calls, row.retried, row.failed) == (1, 1, 0, 1)
 
 
 def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, relay):
@@ -125,7 +125,7 @@ def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, rel
     (message,) = messages
     assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
     assert KEY not in message
-    assert usage(door, endpoint="relay")["failed"] == 5
+    assert usage(door, endpoint="relay").failed == 5
 
 
 def test_a_lasting_fault_is_given_up_after_six_attempts(door, model_server):
@@ -134,7 +134,7 @@ def test_a_lasting_fault_is_given_up_after_six_attempts(door, model_server):
         embed_model_picker("embed-small").get_text_embedding("text")
     assert model_server.counters()["calls"] == MAX_ATTEMPTS
     row = usage(door, stage="embed")
-    assert (row["calls"], row["retried"], row["failed"]) == (1, MAX_ATTEMPTS - 1, 1)
+    assert (row.calls, row.retried, row.failed) == (1, MAX_ATTEMPTS - 1, 1)
 
 
 def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(door, relay):
@@ -152,7 +152,7 @@ def test_a_rate_limit_is_obeyed(door, model_server):
     row = usage(door, stage="answer")
     assert len(answers) == 4
     assert refused > 0
-    assert (row["calls"], row["retried"], row["failed"]) == (4, refused, 0)
+    assert (row.calls, row.retried, row.failed) == (4, refused, 0)
 
 
 @pytest.mark.parametrize("stage", [CHECK_STAGE, "answer"])
@@ -165,8 +165,8 @@ def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
             llm_picker("any-model", stage=stage).complete("hello")
         row = usage(door, stage=stage)
     assert nobody in explain(caught.value)
-    assert (row["calls"], row["failed"]) == (1, 1)
-    assert (row["retried"] == 0) == (stage == CHECK_STAGE)
+    assert (row.calls, row.failed) == (1, 1)
+    assert (row.retried == 0) == (stage == CHECK_STAGE)
 
 
 def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_server(door, model_server):
@@ -176,7 +176,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     llm_picker("llm-large", stage="generate", trial="t2").complete("eight")
     embed_model_picker("embed-small", trial="t2").get_text_embedding_batch(["one", "two words"])
     rows = door.call("usage")
-    assert [(row["model"], row["stage"], row["trial"], row["calls"]) for row in rows] == [
+    assert [(row.model, row.stage, row.trial, row.calls) for row in rows] == [
         ("llm-small", "answer", "t1", 1),
         ("llm-large", "answer", "t1", 1),
         ("llm-large", "answer", "t2", 1),
@@ -185,12 +185,12 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     ]
     assert door.call("usage", "t1") == rows[:2]
     for model, counted in model_server.counters()["by_model"].items():
-        ours = [row for row in rows if row["model"] == model]
-        assert round(sum(row["paid_prompt_tokens"] for row in ours)) == counted["tokens_in"] > 0
-        assert sum(row["paid_completion_tokens"] for row in ours) == counted["tokens_out"]
-    again = next(row for row in rows if (row["stage"], row["trial"]) == ("answer", "t2"))
-    assert (again["cached"], again["paid_prompt_tokens"]) == (1, 0)
-    assert again["prompt_tokens"] == rows[1]["prompt_tokens"] > 0
+        ours = [row for row in rows if row.model == model]
+        assert round(sum(row.paid_prompt_tokens for row in ours)) == counted["tokens_in"] > 0
+        assert sum(row.paid_completion_tokens for row in ours) == counted["tokens_out"]
+    again = next(row for row in rows if (row.stage, row.trial) == ("answer", "t2"))
+    assert (again.cached, again.paid_prompt_tokens) == (1, 0)
+    assert again.prompt_tokens == rows[1].prompt_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_door_opened_last_counts(model_server, relay, no_environment):
     for _ in range(2):
         with gateway_client.opened(settings) as door:
             assert llm.complete(f"hello {id(door)}").text == "scripted"
-            assert usage(door, endpoint="relay")["calls"] == 1
+            assert usage(door, endpoint="relay").calls == 1
 
 
 async def test_an_unreachable_gateway_is_a_connection_error(door, relay):

@@ -23,14 +23,14 @@ def ray_door(on_ray, model_server, relay, no_environment) -> Iterator[gateway_cl
 
 def test_clients_of_all_kinds_share_one_meter(ray_door, model_server):
     llm = llm_picker("llm-large", trial="t1")
-    before = sum(row["calls"] for row in ray_door.call("usage", "t1"))
+    before = sum(row.calls for row in ray_door.call("usage", "t1"))
 
     async def ask(text: str) -> str:
         return (await llm.acomplete(text)).text
 
     assert all([llm.complete("one").text, asyncio.run(ask("two")), asyncio.run(ask("three")), run_async(ask("four"))])
     assert model_server.chat_calls() == 4
-    assert sum(row["calls"] for row in ray_door.call("usage", "t1")) == before + 4
+    assert sum(row.calls for row in ray_door.call("usage", "t1")) == before + 4
 
 
 def test_errors_come_without_rays_page_of_text(ray_door):

@@ -13,7 +13,17 @@ from dream.comparison.loss_split import losses_of
 from dream.metrics import METRICS
 from dream.models.pickers import llm_picker
 from dream.rag.baselines import baseline_engine, baseline_trials, metrics_of, questions_of
-from dream.records import CLOSED_BOOK, ORACLE, Evaluation, ExperimentResult, Score, Trial, TrialResult
+from dream.records import (
+    CLOSED_BOOK,
+    ORACLE,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    Score,
+    Trial,
+    TrialResult,
+)
 
 WITH_CONTEXTS = [replace(question, reference_contexts=(question.ground_truth,)) for question in GOLDEN]
 TRIALS = [Trial("sentence_window", llm, embed) for llm in ("a", "b") for embed in ("e", "f")]
@@ -62,7 +72,7 @@ def test_the_closed_book_reads_the_question_alone(door, relay):
         assert answer.prompt_tokens
         assert sum(question.question in seen.text for seen in relay.requests) == 1
     assert not any(question.ground_truth in seen.text for question in GOLDEN for seen in relay.requests)
-    rows = {(row["model"], row["stage"]): row["calls"] for row in door.call("usage", trial.id)}
+    rows = {(row.model, row.stage): row.calls for row in door.call("usage", trial.id)}
     assert rows["llm-large", "answer"] == 6
     assert rows["judge", "judge"] > 0
 
@@ -128,7 +138,10 @@ def test_where_nothing_can_be_split_the_reason_is_told():
         "the loss on answer_correctness is not split: 'simulated' has no baselines: dream run --resume simulated "
         "--baselines",
     )
-    failed = tuple(TrialResult(one.trial, error="the key was revoked") for one in experiment.baselines)
+    failed = tuple(
+        TrialResult(one.trial, failure=Failure(FailureKind.SERVICE, "the key was revoked"))
+        for one in experiment.baselines
+    )
     found = compare(replace(experiment, baselines=failed))
     assert found.losses == {}
     assert any("the baselines failed: the key was revoked" in note for note in found.notes)

@@ -1,6 +1,7 @@
 """Pictures: what they hold, that they stay legible with many trials, and that they can be written without a browser."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -10,7 +11,7 @@ from simulated import experiment, grid, mixed
 
 from dream.comparison.comparison import compare
 from dream.errors import ConfigurationError
-from dream.records import ExperimentResult, TrialResult
+from dream.records import ExperimentResult, Failure, FailureKind, TrialResult
 from dream.reporting.figure_style import NAMES_UP_TO
 from dream.reporting.figures import all_figures, forest, heat_map, main_effects, parallel_coordinates, pareto
 from dream.reporting.static_figures import save_static
@@ -23,7 +24,7 @@ def outcome(n_trials: int, priced: bool = True, offline: bool = False) -> Experi
     scores = {"score": mixed(random, 40, numpy.linspace(-1.5, 1, n_trials)), "other": random.random((40, n_trials))}
     scores["score"][3, 1] = numpy.nan
     made = experiment(scores, usd=list(random.uniform(0.0005, 0.02, n_trials)) if priced else None)
-    return ExperimentResult(made.name, {**made.manifest, "offline": offline}, made.results)
+    return replace(made, manifest=replace(made.manifest, offline=offline))
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +42,9 @@ def large() -> tuple[ExperimentResult, dict]:
 def test_parallel_coordinates_draws_each_scored_trial_once():
     values = numpy.tile([0.5, 0.6, numpy.nan], (4, 1))
     made = experiment({"answer_correctness": values})
-    broken = TrialResult(grid(3)[2], error="gone")
+    broken = TrialResult(grid(3)[2], failure=Failure(FailureKind.SERVICE, "gone"))
     figure = parallel_coordinates(
-        ExperimentResult("test", {**made.manifest, "offline": True}, (*made.results[:2], broken))
+        ExperimentResult("test", replace(made.manifest, offline=True), (*made.results[:2], broken))
     )
     axes = {axis["label"]: list(axis["values"]) for axis in figure.data[0]["dimensions"]}
     assert list(axes) == ["RAG method", "LLM", "embedding model", "answer correctness"]
@@ -84,10 +85,10 @@ def test_pareto_counts_usd_or_tokens_and_says_which():
     assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
 
 
-def test_main_effects_name_the_knob_that_matters():
+def test_main_effects_name_the_factor_that_matters():
     values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
     figure = main_effects(compare(experiment({"score": values}), "score"))
-    assert "which knob matters for score: RAG method" in figure.layout.title.text
+    assert "which factor matters for score: RAG method" in figure.layout.title.text
     assert len(figure.layout.yaxis.ticktext) == 3 + 2 + 2
 
 

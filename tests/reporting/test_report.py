@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,23 @@ from simulated import experiment, grid, mixed
 from dream.cli.main import main
 from dream.comparison.comparison import compare
 from dream.experiments.store import save_manifest, save_result, save_usage
-from dream.records import CLOSED_BOOK, ORACLE, Evaluation, ExperimentResult, Passage, Trial, TrialResult
+from dream.manifest import DocumentSet
+from dream.ray_cluster import Cluster
+from dream.records import (
+    CLOSED_BOOK,
+    ORACLE,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    Passage,
+    Plan,
+    PlannedCalls,
+    Trial,
+    TrialResult,
+    UsageRow,
+)
 from dream.reporting.figures import forest
 from dream.reporting.html_page import Picture
 from dream.reporting.report import SECTIONS, failure_html, report_html
@@ -23,9 +40,10 @@ from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
-IDS = ["recommendation", "standings", "knobs", "power", "arms", "pictures", "worst", "failures", "run", "cost"]
-METER = {"calls": 100, "cached": 40, "sent": 63, "retried": 3, "failed": 2, "prompt_tokens": 12_000}
-METER |= {"completion_tokens": 345, "paid_prompt_tokens": 1, "paid_completion_tokens": 1, "seconds": 1.0}
+GONE_AWAY = Failure(FailureKind.SERVICE, "ServiceError: gone away")
+NO_ANSWER = Failure(FailureKind.SERVICE, "ServiceError: no answer")
+IDS = ["recommendation", "standings", "factors", "power", "fairness", "pictures", "worst", "failures", "run", "cost"]
+METER = UsageRow("openai", "llm-0", "answer", "", 100, 40, 63, 3, 2, 12_000, 345, 1, 1, 1.0)
 
 
 class Outline(HTMLParser):
@@ -68,22 +86,21 @@ def made(n_trials: int = 4, n_questions: int = 30, offline: bool = False) -> Exp
         answers = tuple(replace(answer, contexts=(passage,)) for answer in one.evaluation.answers)
         results.append(replace(one, evaluation=Evaluation(answers, one.evaluation.scores)))
     rows = [
-        {**METER, "endpoint": "openai", "model": "llm-0", "stage": "answer", "trial": "a", "usd": 1.5, "usd_full": 2.0},
-        {**METER, "endpoint": "openai", "model": "llm-0", "stage": "answer", "trial": "b", "usd": 1.0, "usd_full": 2.0},
-        {**METER, "endpoint": "own", "model": "judge", "stage": "judge", "trial": "a", "usd": None, "usd_full": None},
+        replace(METER, trial="a", usd=1.5, usd_full=2.0),
+        replace(METER, trial="b", usd=1.0, usd_full=2.0),
+        replace(METER, endpoint="own", model="judge", stage="judge", trial="a", usd=None, usd_full=None),
     ]
-    planned = {"model": "llm-0", "stage": "answer", "calls": 210, "cached": 0, "usd": 2.25}
-    manifest = {
-        **plain.manifest,
-        "offline": offline,
-        "started": "2026-11-25T10:00:00+00:00",
-        "endpoints": {"llm-0": "https://me:hunter2@models.example/v1"},
-        "documents": {"uri": "s3://documents/samples", "digest": "d0c5"},
-        "cluster": {"address": "local", "nodes": 3, "cpus": 12},
-        "versions": {"ragas": "0.4.3"},
-        "trials": [vars(one.trial) for one in results],
-        "plan": {"calls": [planned]},
-    }
+    planned = PlannedCalls("llm-0", "answer", 210, usd=2.25)
+    manifest = replace(
+        plain.manifest,
+        offline=offline,
+        started=datetime(2026, 11, 25, 10, tzinfo=UTC),
+        endpoints={"llm-0": "https://me:hunter2@models.example/v1"},
+        documents=DocumentSet("s3://documents/samples", "d0c5"),
+        cluster=Cluster("local", nodes=3, cpus=12),
+        versions={"ragas": "0.4.3"},
+        plan=Plan(n_trials, n_questions, 1, 0, 10, (planned,), 2.25, 1.0),
+    )
     return ExperimentResult(plain.name, manifest, tuple(results), tuple(rows))
 
 
@@ -155,7 +172,7 @@ def test_the_recommendation_comes_first_with_its_reason(outcome: ExperimentResul
     found, text = compare(outcome), plain_text(page)
     trial = found.recommendation.trial
     assert f"RAG method {trial.query_engine_identifier} LLM {trial.llm_identifier}" in text
-    reason = found.recommendation.reason.partition("`: ")[2]
+    reason = found.recommendation.why
     assert reason[1:] in text
     assert text.index(reason[1:]) < text.index("How the trials stand", text.index("How the trials stand") + 1)
     doubt = found.recommendation.doubt
@@ -189,7 +206,13 @@ def test_the_worst_questions_of_the_recommended_trial_come_with_everything(outco
     scores = tuple(replace(one, reason=f"because of {one.metric} in {one.question_id}") for one in evaluation.scores)
     results = list(outcome.results)
     results[place] = replace(results[place], evaluation=Evaluation(evaluation.answers, scores))
-    broken = changed(replace(outcome, results=tuple(results)), place, 9, text=None, error="ServiceError: gone away")
+    broken = changed(
+        replace(outcome, results=tuple(results)),
+        place,
+        9,
+        text=None,
+        failure=Failure(FailureKind.SERVICE, "ServiceError: gone away"),
+    )
     html = report_html(broken, found := compare(broken))
     headlines = Outline(html).texts["h3"]
     values = found.scores.values[:, found.standings.index(found.recommended)]
@@ -207,16 +230,16 @@ def test_what_documents_models_and_users_wrote_is_text_and_not_markup(outcome: E
     place = outcome.results.index(found.scores.results[found.standings.index(found.recommended)])
     worst = int(numpy.nanargmin(found.scores.values[:, found.standings.index(found.recommended)]))
     evil = changed(outcome, place, worst, text=EVIL, contexts=(Passage(EVIL, EVIL, EVIL),))
-    questions = [
-        {**one, "question": EVIL, "ground_truth": EVIL} for one in evil.manifest["golden_dataset"]["questions"]
-    ]
+    questions = tuple(replace(one, question=EVIL, ground_truth=EVIL) for one in evil.manifest.questions)
     results = [
         replace(one, trial=replace(one.trial, llm_identifier=f"{one.trial.llm_identifier}{EVIL}"))
         for one in evil.results
     ]
-    results.append(TrialResult(replace(grid(12)[-1], llm_identifier="gone"), error=EVIL))
-    golden = {**evil.manifest["golden_dataset"], "questions": questions}
-    evil = ExperimentResult(EVIL, {**evil.manifest, "golden_dataset": golden}, tuple(results), evil.usage)
+    results.append(
+        TrialResult(replace(grid(12)[-1], llm_identifier="gone"), failure=Failure(FailureKind.EXCEPTION, EVIL))
+    )
+    manifest = replace(evil.manifest, golden_dataset=GoldenDataset(questions))
+    evil = ExperimentResult(EVIL, manifest, tuple(results), evil.usage)
     html, clean = report_html(evil), report_html(outcome)
     assert html.count("&lt;script&gt;document.title=") > 20
     for tag in ("script", "img"):
@@ -226,14 +249,14 @@ def test_what_documents_models_and_users_wrote_is_text_and_not_markup(outcome: E
 
 
 def test_failures_are_listed_and_counted(outcome: ExperimentResult):
-    gone = TrialResult(grid(12)[-1], error="ServiceError: the endpoint is gone")
+    gone = TrialResult(grid(12)[-1], failure=Failure(FailureKind.SERVICE, "ServiceError: the endpoint is gone"))
     text = plain_text(report_html(replace(outcome, results=(*outcome.results, gone))))
     assert "2 failures." in text
     assert f"{gone.trial.name} trial ServiceError: the endpoint is gone 1" in text
     assert "score: answer_correctness the judge failed 1" in text
     assert "not ranked: no score: ServiceError: the endpoint is gone" in text
     assert "5, of which 1 failed" in text
-    stopped = replace(gone, error="BudgetError: stopped at budget of 5 USD")
+    stopped = replace(gone, failure=Failure(FailureKind.BUDGET, "BudgetError: stopped at budget of 5 USD"))
     unfinished = plain_text(report_html(replace(outcome, results=(*outcome.results, stopped))))
     assert "The experiment is not finished: BudgetError: stopped at budget of 5 USD" in unfinished
 
@@ -276,18 +299,24 @@ def test_without_answer_correctness_the_first_metric_ranks():
 def test_one_trial_has_a_report():
     text = plain_text(report_html(made(n_trials=1)))
     assert "the only trial that could be ranked" in text
-    assert "No knob has more than one choice" in text
+    assert "No factor has more than one choice" in text
     assert "Not known: it takes two ranked trials" in text
 
 
 def test_where_all_failed_the_report_says_why_and_what():
     broken = made()
-    gone = tuple(TrialResult(one.trial, error="ServiceError: no answer") for one in broken.results)
+    gone = tuple(TrialResult(one.trial, failure=NO_ANSWER) for one in broken.results)
     html = report_html(replace(broken, results=gone))
     text = plain_text(html)
     assert "None is possible: no trial of 'simulated' has a score" in text
     assert "ServiceError: no answer" in text and "4, of which 4 failed" in text and "Paid: USD unknown" in text
-    assert [one["id"] for one in Outline(html).all("section")] == ["recommendation", "arms", "failures", "run", "cost"]
+    assert [one["id"] for one in Outline(html).all("section")] == [
+        "recommendation",
+        "fairness",
+        "failures",
+        "run",
+        "cost",
+    ]
     assert len(html) < 100_000  # no picture, so no script
     assert "None is possible: &lt;b&gt;" in failure_html(broken, "<b>")
 
@@ -330,7 +359,7 @@ def test_the_command_writes_the_report_and_refuses_a_missing_folder(tmp_path: Pa
 
 def test_the_command_writes_a_report_even_where_nothing_can_be_ranked(tmp_path: Path, monkeypatch, capsys):
     broken = made()
-    gone = tuple(TrialResult(one.trial, error="ServiceError: no answer") for one in broken.results)
+    gone = tuple(TrialResult(one.trial, failure=NO_ANSWER) for one in broken.results)
     store(replace(broken, results=gone), tmp_path, monkeypatch)
     target = tmp_path / "report.html"
     assert main(["compare", "simulated", "--html", str(target)]) == 1

@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,32 +14,46 @@ from mlflow.entities import Run, ViewType
 from model_servers import free_port
 
 from dream.errors import ServiceError
-from dream.models.usage import Usage
+from dream.experiments.store import NOT_FINISHED
+from dream.manifest import DocumentSet, Manifest
+from dream.ray_cluster import Cluster
 from dream.records import (
     Answer,
     Evaluation,
     ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
     GoldenQuestion,
     Passage,
+    Plan,
+    PlannedCalls,
     Score,
+    Source,
     Trial,
     TrialResult,
-    digest,
+    UsageRow,
 )
 from dream.settings import Settings
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.tracker import Tracker, check_mlflow, track
 
 TRIALS = tuple(Trial("chunks_with_overlap", f"llm-{size}@x", "embed@x", {"top_k": 3}) for size in ("small", "large"))
-QUESTIONS = tuple(GoldenQuestion(f"q{i}", f"Where is number {i}?", f"place {i}", (), f"{i}.pdf") for i in range(3))
+QUESTIONS = tuple(
+    GoldenQuestion(f"q{i}", f"Where is number {i}?", f"place {i}", (), (Source(f"{i}.pdf"),)) for i in range(3)
+)
 METRICS = ("faithfulness", "answer_correctness")
 ASKED_AT = 1_790_000_000.0
-AT_BUDGET = "BudgetError: stopped at budget: 12 of 12 calls are spent. Nothing that was done is lost"
+AT_BUDGET = Failure(
+    FailureKind.BUDGET, "BudgetError: stopped at budget: 12 of 12 calls are spent. Nothing that was done is lost"
+)
+NOT_JSON = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge's reply is no JSON")
+NO_KEY = Failure(FailureKind.SERVICE, "ServiceError: 401")
 
 
 def answer(question: GoldenQuestion) -> Answer:
     passages = (
-        Passage(f"Number {question.id} is at a place.", question.source_file, "2", 0.75, 7),
+        Passage(f"Number {question.id} is at a place.", question.document, "2", 0.75, 7),
         Passage("Other text.", "other.pdf", "1", None, 2),
     )
     return Answer(question.id, f"At {question.ground_truth}.", passages, 1.5, 100, 10, None, 0.5, ASKED_AT)
@@ -47,34 +61,33 @@ def answer(question: GoldenQuestion) -> Answer:
 
 def scores(question: GoldenQuestion, correctness: float) -> tuple[Score, ...]:
     correct = Score(question.id, "answer_correctness", correctness, "one of two statements", seconds=2.0)
-    return Score(question.id, "faithfulness", None, error="the judge's reply is no JSON", seconds=1.0), correct
+    return Score(question.id, "faithfulness", None, failure=NOT_JSON, seconds=1.0), correct
 
 
 def finished(trial: Trial, correctness: float = 0.5, usd: float | None = 0.25) -> TrialResult:
     evaluation = Evaluation(
         tuple(map(answer, QUESTIONS)), tuple(one for question in QUESTIONS for one in scores(question, correctness))
     )
-    meter = Usage("x", trial.llm_identifier, "answer", trial.id, 3, 1, 2, 0, 0, 300, 30, 200, 20, 1.0, usd, usd)
-    return TrialResult(trial, evaluation, 4.0, 20, (asdict(meter),))
+    meter = UsageRow("x", trial.llm_identifier, "answer", trial.id, 3, 1, 2, 0, 0, 300, 30, 200, 20, 1.0, usd, usd)
+    return TrialResult(trial, evaluation, 4.0, 20, (meter,))
 
 
-def experiment(name: str, results: Sequence[TrialResult], **manifest: object) -> ExperimentResult:
-    questions = [asdict(question) for question in QUESTIONS]
-    content = {
-        "name": name,
-        "offline": True,
-        "trials": [asdict(trial) for trial in TRIALS],
-        "metrics": [*METRICS],
-        "judge_llm": "judge@x",
-        "judge_embed_model": "embed@x",
-        "documents": {"uri": "s3://documents", "digest": "d" * 64},
-        "golden_dataset": {"uri": "s3://golden/golden.csv", "digest": digest(questions), "questions": questions},
-        "cluster": {"nodes": 1, "cpus": 2},
-        "versions": {"python": "3.11", "git_commit": None},
-        **manifest,
-    }
+def experiment(name: str, results: Sequence[TrialResult], plan: Plan | None = None) -> ExperimentResult:
+    manifest = Manifest(
+        name,
+        GoldenDataset(QUESTIONS, "s3://golden/golden.csv"),
+        METRICS,
+        TRIALS,
+        judge_llm="judge@x",
+        judge_embed_model="embed@x",
+        documents=DocumentSet("s3://documents", "d" * 64),
+        offline=True,
+        cluster=Cluster("local", nodes=1, cpus=2),
+        versions={"python": "3.11"},
+        plan=plan,
+    )
     usage = tuple(row for result in results for row in result.usage)
-    return ExperimentResult(name, json.loads(json.dumps(content)), tuple(results), usage)
+    return ExperimentResult(name, manifest, tuple(results), usage)
 
 
 class Kept:
@@ -147,12 +160,13 @@ def test_logging_the_same_results_again_changes_nothing(settings: Settings, mlfl
 
 
 def test_a_failed_trial_that_finishes_later_has_one_run_that_says_so(settings: Settings, mlflow_server: MlflowServer):
-    broken = TrialResult(TRIALS[1], error="ServiceError: 401")
+    broken = TrialResult(TRIALS[1], failure=NO_KEY)
     first = experiment("mended", [finished(TRIALS[0]), broken])
     run_through(settings, first, first.results)
     kept = Kept(mlflow_server, "mended")
     failed, whole = kept.child(TRIALS[1]), kept.child(TRIALS[0])
     assert (failed.info.status, failed.data.tags["dream.error"]) == ("FAILED", "ServiceError: 401")
+    assert failed.data.tags["dream.failure"] == "service"
     assert kept.parent.info.status == "FINISHED"
     assert kept.parent.data.metrics["trials_failed"] == 1
     second = experiment("mended", [first.results[0], finished(TRIALS[1])])
@@ -169,7 +183,7 @@ def test_a_failed_trial_that_finishes_later_has_one_run_that_says_so(settings: S
 
 
 def test_stopped_at_the_budget_is_killed_then_running_then_finished(settings: Settings, mlflow_server: MlflowServer):
-    first = experiment("budget", [finished(TRIALS[0]), TrialResult(TRIALS[1], error=AT_BUDGET)])
+    first = experiment("budget", [finished(TRIALS[0]), TrialResult(TRIALS[1], failure=AT_BUDGET)])
     run_through(settings, first, first.results)
     kept = Kept(mlflow_server, "budget")
     parent = kept.parent.info.run_id
@@ -206,7 +220,7 @@ def test_what_a_killed_driver_left_running_is_replaced(settings: Settings, mlflo
 
 
 def test_no_result_at_all_is_failed_and_the_note_says_why(settings: Settings, mlflow_server: MlflowServer):
-    outcome = experiment("nothing", [TrialResult(trial, error="ServiceError: 401") for trial in TRIALS])
+    outcome = experiment("nothing", [TrialResult(trial, failure=NO_KEY) for trial in TRIALS])
     assert run_through(settings, outcome, outcome.results) == []
     parent = Kept(mlflow_server, "nothing").parent
     assert parent.info.status == "FAILED"
@@ -217,15 +231,15 @@ def test_no_result_at_all_is_failed_and_the_note_says_why(settings: Settings, ml
 
 
 def test_a_trial_that_is_gone_from_storage_is_told_from_a_failed_one(settings: Settings, mlflow_server: MlflowServer):
-    missing = TrialResult(TRIALS[1], error="not finished: the experiment stopped before this trial")
+    missing = TrialResult(TRIALS[1], failure=NOT_FINISHED)
     track(experiment("away", [finished(TRIALS[0]), missing]), settings)
     kept = Kept(mlflow_server, "away")
     assert (kept.parent.info.status, kept.child(TRIALS[1]).info.status) == ("KILLED", "KILLED")
 
 
 def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflow_server: MlflowServer):
-    row = {"model": "llm-small@x", "stage": "answer", "calls": 5, "usd": None}
-    outcome = experiment("choice", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)], plan={"calls": [row]})
+    planned = Plan(2, 3, 1, 0, 20, (PlannedCalls("llm-small@x", "answer", 5),), None, 1.0)
+    outcome = experiment("choice", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)], plan=planned)
     outcome = replace(outcome, baselines=(finished(Trial("closed_book", "llm-small@x", ""), 0.125),))
     track(outcome, settings)
     kept = Kept(mlflow_server, "choice")
@@ -251,7 +265,7 @@ def test_the_parent_shows_the_choice_with_its_evidence(settings: Settings, mlflo
     assert picture.startswith(b"\x89PNG")
 
 
-def test_a_child_has_knobs_numbers_with_counts_and_every_question(settings: Settings, mlflow_server: MlflowServer):
+def test_a_child_has_factors_numbers_with_counts_and_every_question(settings: Settings, mlflow_server: MlflowServer):
     outcome = experiment("child", [finished(TRIALS[0]), finished(TRIALS[1], usd=None)])
     track(outcome, settings)
     kept = Kept(mlflow_server, "child")
@@ -335,7 +349,7 @@ def test_scores_and_ground_truth_are_assessments_of_the_trace(settings: Settings
 def test_what_was_not_measured_is_not_invented(settings: Settings, mlflow_server: MlflowServer):
     old = finished(TRIALS[0])
     answers = [replace(one, retrieval_seconds=None, started_at=None) for one in old.evaluation.answers]
-    answers[2] = Answer("q2", None, latency_seconds=0.25, error="ServiceError: 500")
+    answers[2] = Answer("q2", None, latency_seconds=0.25, failure=Failure(FailureKind.SERVICE, "ServiceError: 500"))
     judged = tuple(replace(one, seconds=None) for one in old.evaluation.scores)
     before = time.time()
     track(experiment("old", [replace(old, evaluation=Evaluation(tuple(answers), judged))]), settings)
@@ -393,14 +407,18 @@ def test_no_secret_reaches_the_server(settings: Settings, mlflow_server: MlflowS
     }
     with_secrets = Settings.from_environment(environment)
     talkative = finished(TRIALS[0])
-    answers = (replace(talkative.evaluation.answers[0], text=None, error=f"refused {LAB_KEY}"),)
-    rows = (replace(talkative.evaluation.scores[0], error=f"401 {LAB_KEY}"),)
+    answers = (
+        replace(talkative.evaluation.answers[0], text=None, failure=Failure(FailureKind.REFUSED, f"refused {LAB_KEY}")),
+    )
+    rows = (replace(talkative.evaluation.scores[0], failure=Failure(FailureKind.SERVICE, f"401 {LAB_KEY}")),)
     partly = replace(talkative, evaluation=Evaluation(answers, rows))
-    outcome = experiment("secret", [partly, TrialResult(TRIALS[1], error=f"AuthenticationError: {LAB_KEY}")])
+    quoting = Failure(FailureKind.SERVICE, f"AuthenticationError: {LAB_KEY}", f"raise Error({LAB_KEY!r})")
+    outcome = experiment("secret", [partly, TrialResult(TRIALS[1], failure=quoting)])
     assert run_through(with_secrets, outcome, outcome.results) == []
     files = [path for path in mlflow_server.folder.rglob("*") if path.is_file()]
     contents = {str(path): path.read_bytes() for path in files}
     assert any(b"AuthenticationError: ***" in content for content in contents.values())
+    assert any(b"raise Error('***')" in content for content in contents.values())
     for secret in (LAB_KEY, "a-database-password"):
         assert [path for path, content in contents.items() if secret.encode() in content] == []
 

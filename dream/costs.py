@@ -1,0 +1,164 @@
+"""Model calls as they were counted, and as they were planned."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """A sum, None where a part of it is not known.
+
+    Example:
+        >>> known_sum([1.5, 0.5]), known_sum([1.5, None]), known_sum([])
+        (2.0, None, 0)
+    """
+    parts = list(values)
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True)
+class UsageRow:
+    """The model calls of one endpoint, model, stage and trial; `trial` is empty for calls that trials share.
+
+    `calls` were made, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
+    `retried` of them attempts beyond the first; `failed` are calls without a usable answer. Tokens are the endpoint's
+    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have
+    been without a cache; None where the price is unknown.
+    """
+
+    endpoint: str
+    model: str
+    stage: str
+    trial: str = ""
+    calls: int = 0
+    cached: int = 0
+    sent: int = 0
+    retried: int = 0
+    failed: int = 0
+    prompt_tokens: float = 0
+    completion_tokens: float = 0
+    paid_prompt_tokens: float = 0
+    paid_completion_tokens: float = 0
+    seconds: float = 0.0
+    usd: float | None = 0.0
+    usd_full: float | None = 0.0
+
+    @property
+    def tokens(self) -> float:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def labels(self) -> tuple[str, str, str, str]:
+        """What tells this row from others."""
+        return self.endpoint, self.model, self.stage, self.trial
+
+    def plus(self, other: "UsageRow") -> "UsageRow":
+        """The sum with another row, under this one's labels."""
+        return replace(self, **{name: known_sum((getattr(self, name), getattr(other, name))) for name in _COUNTED})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "UsageRow":
+        """The inverse of `to_json`. A price that was not kept is unknown."""
+        given = {"usd": None, "usd_full": None, **data}
+        return cls(**{name: given[name] for name in _FIELDS if name in given})
+
+
+_FIELDS = tuple(each.name for each in fields(UsageRow))
+_COUNTED = _FIELDS[4:]
+
+
+def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
+    """The rows of several tables; those with the same labels are added up."""
+    rows: dict[tuple[str, str, str, str], UsageRow] = {}
+    for row in (row for table in tables for row in table):
+        rows[row.labels] = rows[row.labels].plus(row) if row.labels in rows else row
+    return tuple(rows.values())
+
+
+@dataclass(frozen=True)
+class PlannedCalls:
+    """Model calls of one model and stage. `cached` of the `calls` are paid for already, by this very experiment's
+    index or by an earlier experiment with the same trial; `usd` counts the others, None where a price is unknown."""
+
+    model: str
+    stage: str
+    calls: int
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The size of an experiment before it is run. `minutes` is the least it takes at the limits that are known; `usd`
+    is None where a price is unknown.
+
+    `notes` say what is run besides the trials: repeated judgements and baselines, whose calls are counted too.
+    """
+
+    n_trials: int
+    n_questions: int
+    indexes: int
+    indexes_kept: int
+    texts_to_embed: int
+    calls: tuple[PlannedCalls, ...]
+    usd: float | None
+    minutes: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_paid(self) -> bool:
+        """True where every call is paid for already."""
+        return all(row.cached == row.calls for row in self.calls)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "calls": [asdict(row) for row in self.calls], "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Plan":
+        """The inverse of `to_json`."""
+        known = {each.name for each in fields(cls)}
+        of_calls = {each.name for each in fields(PlannedCalls)}
+        calls = [
+            PlannedCalls(**{name: value for name, value in row.items() if name in of_calls}) for row in data["calls"]
+        ]
+        given = {name: value for name, value in data.items() if name in known}
+        return cls(**{**given, "calls": tuple(calls), "notes": tuple(data.get("notes", ()))})
+
+    def __str__(self) -> str:
+        usd = "unknown, since a price is not known (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
+        kept = f", {self.indexes_kept} kept from before" if self.indexes_kept else ""
+        head = (
+            f"{self.n_trials} trials x {self.n_questions} questions, {self.indexes} indexes{kept}, "
+            f"{self.texts_to_embed:,} texts to embed"
+        )
+        head = "\n".join([head, *self.notes])
+        table = _as_text(self.calls) if self.calls else "no model calls"
+        return f"{head}\n\n{table}\n\nUSD: {usd}. At least {self.minutes:.1f} minutes at the known limits."
+
+
+def _as_text(calls: Sequence[PlannedCalls]) -> str:
+    import pandas
+
+    rows = [
+        {
+            "model": row.model,
+            "stage": row.stage,
+            "calls": f"{row.calls:,}",
+            "in cache": f"{row.cached:,}",
+            "tokens": f"{row.tokens:,}",
+            "USD": "unknown" if row.usd is None else f"{row.usd:,.4f}",
+        }
+        for row in calls
+    ]
+    return pandas.DataFrame(rows).to_string(index=False)

@@ -1,0 +1,70 @@
+"""The messages that trials send to the driver, and the Ray actor that holds them until the driver fetches them.
+
+Workers need no access to storage or MLflow: they know only the inbox.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dream.evaluation.evaluate import joined
+from dream.records import Evaluation, TrialResult
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class BlockFinished:
+    """Some questions of a trial are finished."""
+
+    trial_id: str
+    block: Evaluation
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial has a result, which may be a failure."""
+
+    result: TrialResult
+
+
+Message = BlockFinished | TrialFinished
+
+
+class TrialInbox:
+    """Holds the messages of all trials; runs as a Ray actor. `collect` waits briefly, so that polling is cheap.
+
+    It also remembers the finished questions of each trial, so that a trial whose worker died resumes from there.
+    """
+
+    def __init__(self, finished: Mapping[str, Evaluation]) -> None:
+        self._finished = {trial_id: [evaluation] for trial_id, evaluation in finished.items()}
+        self._messages: list[Message] = []
+        self._arrived = asyncio.Event()
+
+    async def finished(self, trial_id: str) -> Evaluation:
+        """The finished questions of a trial."""
+        return joined(self._finished.get(trial_id, []))
+
+    async def put_block(self, trial_id: str, block: Evaluation) -> None:
+        """Take some finished questions of a trial."""
+        self._finished.setdefault(trial_id, []).append(block)
+        self._put(BlockFinished(trial_id, block))
+
+    async def put_result(self, result: TrialResult) -> None:
+        """Take the result of a trial."""
+        self._finished.pop(result.trial.id, None)
+        self._put(TrialFinished(result))
+
+    async def collect(self) -> list[Message]:
+        """The messages since the last call, after waiting for up to `POLL_SECONDS` for the first."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), POLL_SECONDS)
+        self._arrived.clear()
+        messages, self._messages = self._messages, []
+        return messages
+
+    def _put(self, message: Message) -> None:
+        self._messages.append(message)
+        self._arrived.set()

@@ -1,0 +1,164 @@
+"""Failures as records: the kind for programs, a one-line reason for people, the traceback for fixing the code."""
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from dream.errors import BudgetError, ConfigurationError, StorageError, end_of_all, explain
+
+# A longer traceback keeps its beginning and its end.
+MAX_TRACEBACK_CHARACTERS = 20_000
+HIDDEN = "***"
+
+
+class FailureKind(StrEnum):
+    """Why there is no answer or no score."""
+
+    BUDGET = "budget"
+    SERVICE = "service"
+    CONFIGURATION = "configuration"
+    NOT_FINISHED = "not_finished"
+    NOTHING_RETRIEVED = "nothing_retrieved"
+    EMPTY_ANSWER = "empty_answer"
+    REFUSED = "refused"
+    EXCEPTION = "exception"
+    UNREADABLE_JUDGEMENT = "unreadable_judgement"
+
+    @property
+    def by_system(self) -> bool:
+        """True where the RAG system itself failed on the question; False for an outage or a failed judgement, which
+        say nothing about the system."""
+        return self in _BY_SYSTEM
+
+
+_BY_SYSTEM = frozenset(
+    {FailureKind.NOTHING_RETRIEVED, FailureKind.EMPTY_ANSWER, FailureKind.REFUSED, FailureKind.EXCEPTION}
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that failed. `reason` is one line; `traceback` is empty where no exception was raised."""
+
+    kind: FailureKind
+    reason: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, *, judging: bool = False) -> "Failure":
+        """The failure that an exception stands for.
+
+        It may quote a secret, as error messages of servers do: `redacted` takes it out where the secrets are known,
+        which is in the process that started the experiment and never in a worker.
+
+        Args:
+            judging: the exception was raised while an answer was judged, so it says nothing about the RAG system.
+        """
+        return cls(_kind_of(error, judging), explain(error), _traceback_of(error))
+
+    def before_judging(self) -> "Failure":
+        """The failure of a score whose answer failed in this way. The traceback stays with the answer."""
+        return Failure(self.kind, f"{_NO_ANSWER}{self.reason}")
+
+    def redacted(self, secrets: Iterable[str]) -> "Failure":
+        """The same without any of the secrets."""
+        reason, text = self.reason, self.traceback
+        for secret in secrets:
+            reason, text = reason.replace(secret, HIDDEN), text.replace(secret, HIDDEN)
+        return replace(self, reason=reason, traceback=text)
+
+    def to_json(self) -> dict[str, str]:
+        return {"kind": self.kind.value, "reason": self.reason, "traceback": self.traceback}
+
+
+def failure_from_json(data: Mapping[str, Any], *, judging: bool = False) -> Failure | None:
+    """The failure of an answer, a score or a trial that is read from JSON; version 0.1 kept its reason alone."""
+    if (kept := data.get("failure")) is not None:
+        return Failure(FailureKind(kept["kind"]), kept["reason"], kept.get("traceback", ""))
+    reason = data.get("error")
+    return Failure(_kind_of_reason(reason, judging), reason) if reason else None
+
+
+_NO_ANSWER = "no answer to judge: "
+# HTTP statuses by which a model refuses one request, such as for its length or its content.
+_REFUSED = frozenset({400, 413, 422})
+# The beginnings of reasons that version 0.1 wrote. Those of exceptions start with the name of their class.
+_REASONS = {
+    FailureKind.BUDGET: ("BudgetError",),
+    FailureKind.CONFIGURATION: ("ConfigurationError",),
+    FailureKind.NOT_FINISHED: ("not finished",),
+    FailureKind.NOTHING_RETRIEVED: ("nothing was retrieved",),
+    FailureKind.EMPTY_ANSWER: ("the LLM gave an empty answer",),
+    FailureKind.REFUSED: ("BadRequestError", "UnprocessableEntityError"),
+    FailureKind.SERVICE: (
+        "ServiceError",
+        "StorageError",
+        "APIConnectionError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "ConnectError",
+        "ConnectionError",
+        "InternalServerError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "ReadTimeout",
+        "TimeoutError",
+        "the trial ended without a result",
+    ),
+}
+
+
+def _kind_of(error: BaseException, judging: bool) -> FailureKind:
+    fatal = end_of_all(error)
+    if isinstance(fatal, BudgetError):
+        return FailureKind.BUDGET
+    if isinstance(fatal, ConfigurationError):
+        return FailureKind.CONFIGURATION
+    if fatal is not None or any(map(_is_outage, _causes(error))):
+        return FailureKind.SERVICE
+    if judging:
+        return FailureKind.UNREADABLE_JUDGEMENT
+    refused = any(getattr(cause, "status_code", None) in _REFUSED for cause in _causes(error))
+    return FailureKind.REFUSED if refused else FailureKind.EXCEPTION
+
+
+def _is_outage(error: BaseException) -> bool:
+    """True for an error of the network or of a server, also for those of the OpenAI client and of httpx."""
+    import httpx
+
+    if isinstance(error, ConnectionError | TimeoutError | StorageError | httpx.TransportError):
+        return True
+    status = getattr(error, "status_code", None)
+    return isinstance(status, int) and status >= 400 and status not in _REFUSED
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and those that caused it."""
+    seen: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in seen:
+        yield link
+        seen.append(link)
+        link = link.__cause__
+
+
+def _traceback_of(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error)).rstrip()
+    if len(text) <= MAX_TRACEBACK_CHARACTERS:
+        return text
+    half = MAX_TRACEBACK_CHARACTERS // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+
+
+def _kind_of_reason(reason: str, judging: bool) -> FailureKind:
+    """The kind of a failure that version 0.1 wrote, whose reason is all there is to tell it from."""
+    if reason.startswith(_NO_ANSWER):
+        return _kind_of_reason(reason.removeprefix(_NO_ANSWER), judging=False)
+    kind = next((kind for kind, starts in _REASONS.items() if reason.startswith(starts)), None)
+    if judging and kind in (None, FailureKind.REFUSED):
+        return FailureKind.UNREADABLE_JUDGEMENT
+    return kind or FailureKind.EXCEPTION

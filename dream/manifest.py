@@ -1,0 +1,120 @@
+"""The manifest: what an experiment was started with, kept before it runs and read by everything that shows it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dream.costs import Plan
+from dream.errors import DataError
+from dream.questions import GoldenDataset, GoldenQuestion
+from dream.ray_cluster import Cluster
+from dream.records import JUDGED_ONCE, Repeats, Trial
+
+# Raise it when a manifest means something else than before. Version 0.1 wrote none.
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class DocumentSet:
+    """The documents of an experiment: their URI, and the digest that tells one set of documents from another."""
+
+    uri: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an experiment was started with.
+
+    `endpoints` holds the base URL of each model identifier, `versions` those of the packages. `baselines` and
+    `repeats` can be added by a later run. `plan` is None where the documents were too large to plan with.
+    """
+
+    name: str
+    golden_dataset: GoldenDataset
+    metrics: tuple[str, ...]
+    trials: tuple[Trial, ...] = ()
+    baselines: tuple[Trial, ...] = ()
+    judge_llm: str = ""
+    judge_embed_model: str = ""
+    strictness: int = 1
+    repeats: Repeats = JUDGED_ONCE
+    documents: DocumentSet = DocumentSet()
+    offline: bool = False
+    started: datetime | None = None
+    cluster: Cluster | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+
+    @property
+    def questions(self) -> tuple[GoldenQuestion, ...]:
+        """All golden questions."""
+        return self.golden_dataset.questions
+
+    def to_json(self) -> dict[str, Any]:
+        golden = self.golden_dataset
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "started": self.started.isoformat(timespec="seconds") if self.started else None,
+            "offline": self.offline,
+            "trials": [trial.to_json() for trial in self.trials],
+            "baselines": [trial.to_json() for trial in self.baselines],
+            "metrics": list(self.metrics),
+            "judge_llm": self.judge_llm,
+            "judge_embed_model": self.judge_embed_model,
+            "strictness": self.strictness,
+            "repeats": asdict(self.repeats),
+            "endpoints": dict(self.endpoints),
+            "documents": asdict(self.documents),
+            "golden_dataset": {
+                "uri": golden.uri,
+                "digest": golden.digest,
+                "questions": [question.to_row() for question in golden.questions],
+            },
+            "cluster": asdict(self.cluster) if self.cluster else None,
+            "versions": dict(self.versions),
+            "plan": self.plan.to_json() if self.plan else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Manifest":
+        """The inverse of `to_json`; it also reads what version 0.1 wrote, and ignores fields that it does not know.
+
+        Raises:
+            DataError: for a format of a later version.
+        """
+        if data.get("format", 1) > FORMAT:
+            raise DataError(
+                f"experiment {data.get('name')!r} was written by a later version of DREAM (format {data['format']}; "
+                f"this one reads formats up to {FORMAT}): install that version to read it"
+            )
+        golden, repeats, documents = data["golden_dataset"], data.get("repeats"), data.get("documents") or {}
+        cluster, plan = data.get("cluster"), data.get("plan")
+        return cls(
+            name=data["name"],
+            golden_dataset=GoldenDataset(
+                tuple(map(GoldenQuestion.from_row, golden["questions"])), golden.get("uri") or ""
+            ),
+            metrics=tuple(data["metrics"]),
+            trials=tuple(map(Trial.from_json, data.get("trials", ()))),
+            baselines=tuple(map(Trial.from_json, data.get("baselines", ()))),
+            judge_llm=data.get("judge_llm", ""),
+            judge_embed_model=data.get("judge_embed_model", ""),
+            strictness=data.get("strictness", 1),
+            repeats=Repeats(repeats["times"], tuple(repeats["question_ids"])) if repeats else JUDGED_ONCE,
+            documents=DocumentSet(documents.get("uri", ""), documents.get("digest", "")),
+            offline=bool(data.get("offline", False)),
+            started=_moment(data.get("started")),
+            cluster=Cluster(cluster["address"], cluster["nodes"], cluster["cpus"]) if cluster else None,
+            endpoints=dict(data.get("endpoints", {})),
+            versions=dict(data.get("versions", {})),
+            plan=Plan.from_json(plan) if plan else None,
+        )
+
+
+def _moment(text: str | None) -> datetime | None:
+    moment = datetime.fromisoformat(text) if text else None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

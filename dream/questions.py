@@ -1,0 +1,140 @@
+"""Golden questions: what every trial is asked, the answer that counts as right, and where it was found."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+_SEPARATOR = "; "
+
+
+def digest(value: Any) -> str:
+    """A stable SHA-256 of any JSON value: key order and white space do not matter.
+
+    Example:
+        >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+        True
+    """
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A passage's place in the documents. `page` counts from 1 and is empty where a file has no pages.
+
+    Example:
+        >>> print(Source("handbook.pdf", "7"), "|", Source("notes.md"))
+        handbook.pdf, page 7 | notes.md
+    """
+
+    file: str
+    page: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}, page {self.page}" if self.page else self.file
+
+
+@dataclass(frozen=True)
+class GoldenQuestion:
+    """One question of the golden dataset with the answer that counts as right.
+
+    `id` is stable for the same question and ground truth; results are paired by it. `sources` holds the source of
+    each reference context, in the same order, where the dataset names them all. `reference_contexts`, `sources` and
+    `synthesizer` are empty where the user's own dataset does not have them.
+    """
+
+    id: str
+    question: str
+    ground_truth: str
+    reference_contexts: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    synthesizer: str = ""
+
+    @staticmethod
+    def make_id(question: str, ground_truth: str) -> str:
+        """The id of a question: 12 hexadecimal digits from its text and its ground truth."""
+        return digest([question, ground_truth])[:12]
+
+    @property
+    def document(self) -> str:
+        """The file of the first source, by which questions are grouped; empty where none is known."""
+        return self.sources[0].file if self.sources else ""
+
+    def to_row(self) -> dict[str, Any]:
+        """The question as a row of a table, its sources as the texts of two columns (see `source_columns`)."""
+        source_file, source_page = source_columns(self.sources)
+        return {
+            "id": self.id,
+            "question": self.question,
+            "ground_truth": self.ground_truth,
+            "reference_contexts": list(self.reference_contexts),
+            "source_file": source_file,
+            "source_page": source_page,
+            "synthesizer": self.synthesizer,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "GoldenQuestion":
+        """The inverse of `to_row`, also of rows that version 0.1 wrote. All but question and ground truth may be
+        missing."""
+        return cls(
+            row.get("id") or cls.make_id(row["question"], row["ground_truth"]),
+            row["question"],
+            row["ground_truth"],
+            tuple(row.get("reference_contexts") or ()),
+            sources_of(row.get("source_file") or "", row.get("source_page") or ""),
+            row.get("synthesizer") or "",
+        )
+
+
+@dataclass(frozen=True)
+class GoldenDataset:
+    """The questions that all trials are asked, and the URI that they were read from."""
+
+    questions: tuple[GoldenQuestion, ...]
+    uri: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all questions; two datasets with the same digest are the same."""
+        return digest([question.to_row() for question in self.questions])
+
+
+def source_columns(sources: Sequence[Source]) -> tuple[str, str]:
+    """The files and the pages of sources as two texts for people, from which `sources_of` makes the same sources.
+
+    Several are joined by "; ", or written as a JSON list where a name could be mistaken for several.
+
+    Example:
+        >>> source_columns([Source("a.pdf", "3"), Source("b.pdf", "7")])
+        ('a.pdf; b.pdf', '3; 7')
+        >>> source_columns([Source("a; b.pdf", "3")])
+        ('["a; b.pdf"]', '3')
+    """
+    files, pages = [source.file for source in sources], [source.page for source in sources]
+    return _column(files), _column(pages) if any(pages) else ""
+
+
+def sources_of(source_file: str, source_page: str) -> tuple[Source, ...]:
+    """The sources that two texts of a table name; where one names fewer, the rest is empty."""
+    pairs = zip_longest(_parts(source_file), _parts(source_page), fillvalue="")
+    return tuple(Source(file, page) for file, page in pairs)
+
+
+def _column(texts: Sequence[str]) -> str:
+    joined = _SEPARATOR.join(texts)
+    return joined if _parts(joined) == list(texts) else json.dumps(list(texts), ensure_ascii=False)
+
+
+def _parts(text: str) -> list[str]:
+    if text.startswith("["):
+        try:
+            parts = json.loads(text)
+        except ValueError:
+            parts = None
+        if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+            return parts
+    return text.split(_SEPARATOR) if text else []
