@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dream import ray_cluster
+from dream.defaults import JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import JUDGED_ONCE, Repeats, by_question
@@ -20,8 +21,6 @@ from dream.rag.search_space import SearchSpace, default_search_space
 from dream.records import CLOSED_BOOK, Evaluation, GoldenDataset, GoldenQuestion, Trial, TrialResult
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
-
-JUDGE_REPEAT_QUESTIONS = 10
 
 
 @dataclass(frozen=True)
