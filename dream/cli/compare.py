@@ -59,7 +59,7 @@ def compare(
         ),
     ] = None,
 ) -> int:
-    """Print the leaderboard of an experiment, which trial to use, and why.
+    """Print the leaderboard, which trial to use, and why.
 
     With a baseline, also whether the best trial is worse than that of an earlier experiment.
     """
