@@ -35,7 +35,7 @@ class Task:
     def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int):
         self.name, self.total, self.unit, self.done, self.facts = name, total, unit, done, dict[str, Fact]()
         self._reporter, self._done_before = reporter, done
-        self._started = reporter.clock()
+        self.started = reporter.clock()
         self._lock = threading.Lock()
 
     def advance(self, steps: int = 1, **facts: Fact) -> None:
@@ -61,7 +61,7 @@ class Task:
         new = self.done - self._done_before
         if self.total is None or new <= 0:
             return None
-        return (self._reporter.clock() - self._started) / new * max(0, self.total - self.done)
+        return (self._reporter.clock() - self.started) / new * max(0, self.total - self.done)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class Reporter:
 
 
 class Lines(Reporter):
-    """Lines of text to a function: of a task one every `every_seconds`, and one at its end."""
+    """Lines of text to a function: of a task one every `every_seconds`, and one at its end; none of a shorter task."""
 
     def __init__(
         self,
@@ -108,23 +108,24 @@ class Lines(Reporter):
         self.clock = clock
         self._show, self._every = show, every_seconds
         self._lock = threading.Lock()
-        self._shown_at: dict[Task, float] = {}
+        self._due_at: dict[Task, float] = {}
 
     def line(self, text: str) -> None:
         with self._lock:
             self._show(text)
 
     def begin(self, task: Task) -> None:
-        self._shown_at[task] = self.clock()
+        self._due_at[task] = self.clock() + self._every
 
     def update(self, task: Task) -> None:
         now = self.clock()
-        if now - self._shown_at[task] >= self._every and task.done != task.total:
-            self._shown_at[task] = now
+        if task in self._due_at and now >= self._due_at[task] and task.done != task.total:
+            self._due_at[task] = now + self._every
             self.line(_text(task, task.seconds_left))
 
     def finish(self, task: Task) -> None:
-        if self._shown_at.pop(task, None) is not None:
+        due_at = self._due_at.pop(task, None)
+        if due_at is not None and self.clock() >= task.started + self._every:
             self.line(_text(task))
 
 
@@ -167,7 +168,9 @@ class TerminalBars(Reporter):
 
     def _show(self, task: Task, left: str, **changes: int) -> None:
         facts = ", ".join(_facts(task))
-        self._progress.update(self._bars[task], completed=task.done, count=task.count, left=left, facts=facts, **changes)
+        self._progress.update(
+            self._bars[task], completed=task.done, count=task.count, left=left, facts=facts, **changes
+        )
 
 
 class NotebookBars(Reporter):
