@@ -167,10 +167,8 @@ class TerminalBars(Reporter):
                 self._progress = None
 
     def _show(self, task: Task, left: str, **changes: int) -> None:
-        facts = ", ".join(_facts(task))
-        self._progress.update(
-            self._bars[task], completed=task.done, count=task.count, left=left, facts=facts, **changes
-        )
+        fields = {"count": task.count, "left": left, "facts": ", ".join(_facts(task))}
+        self._progress.update(self._bars[task], completed=task.done, **fields, **changes)
 
 
 class NotebookBars(Reporter):

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dream.documents.file_types import Reading
 from dream.documents.readers import read_file
-from dream.documents.report import report_line
-from dream.documents.sources import MAX_FILE_MB, is_hidden, printable, refusal
+from dream.documents.sources import MAX_FILE_MB, is_hidden, printable, refusal, report_line
 from dream.documents.uploading import UploadReport as UploadReport, prepare_documents as prepare_documents
 from dream.errors import DataError, StorageError, bullets
 from dream.progress import Show, reporter_for

@@ -14,6 +14,8 @@ from dataclasses import replace
 from dream.documents.file_types import Reading, byte_order_encoding, extension, wrong_content
 from dream.documents.pdf import is_cut_off, read_pdf
 
+_SAVE_AGAIN = "save it again from its source"
+
 
 def read_file(name: str, content: bytes) -> Reading:
     """Read a file by its extension, one of `EXTENSIONS`; a file that cannot be read is a `Reading` without pages."""
@@ -26,12 +28,9 @@ def read_file(name: str, content: bytes) -> Reading:
             reading = READERS[extension(name)](content, complaints)
         except Exception as error:  # noqa: BLE001 - on a damaged file these libraries raise errors of every kind
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            is_cut_off = extension(name) == ".pdf" and is_cut_off(content)
-            fault = "cut off: its end is missing" if is_cut_off else "damaged"
-            return Reading(
-                problem=f"it is {fault} ({reason})",
-                remedy="upload the whole file again, or save it again from its source",
-            )
+            incomplete = extension(name) == ".pdf" and is_cut_off(content)
+            fault = "cut off: its end is missing" if incomplete else "damaged"
+            return Reading(problem=f"it is {fault} ({reason})", remedy=f"upload the whole file again, or {_SAVE_AGAIN}")
     return _without_broken_characters(reading)
 
 
@@ -114,7 +113,7 @@ def _without_broken_characters(reading: Reading) -> Reading:
         pages=pages,
         complete=False,
         problem=problem,
-        remedy=reading.remedy or "save the file again from its source",
+        remedy=reading.remedy or _SAVE_AGAIN,
     )
 
 

@@ -86,6 +86,17 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
+def report_line(status: str, file: str, problem: str, remedy: str = "") -> str:
+    """A line of a report on files.
+
+    Example:
+        >>> report_line("skipped", "a.pdf", "it is empty (0 bytes)", "upload the whole file again")
+        'skipped  a.pdf: it is empty (0 bytes); upload the whole file again'
+    """
+    line = f"{status:<8} {file}" + (f": {problem}" if problem else "")
+    return f"{line}; {remedy}" if remedy else line
+
+
 def _from_folder(folder: Path, max_file_mb: float) -> Iterator[File | Refused]:
     names = sorted(name for name, *_ in local_files.walk(folder) if not is_hidden(name))
     if not names:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from dream.documents.report import report_line
-from dream.documents.sources import MAX_FILE_MB, File, Refused, find_files, printable
+from dream.documents.sources import MAX_FILE_MB, File, Refused, find_files, printable, report_line
 from dream.progress import Show, reporter_for
 from dream.storage import Storage, local_files
 
