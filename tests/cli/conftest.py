@@ -24,7 +24,7 @@ Command = Callable[..., Done]
 
 @pytest.fixture
 def dream(
-    no_environment: None, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    no_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """`dream("plan", "--golden", "mine")` in an empty home, with nothing set."""
     monkeypatch.setenv("DREAM_HOME", str(tmp_path / "home"))

@@ -11,7 +11,7 @@ def test_compare_prints_the_leaderboard_and_the_trial_to_use(dream_in_lab, small
         assert result.trial.query_engine_identifier in done.out
     assert "Best trial against the best of 'small' (95 % intervals):" in done.out
     assert "Report: report.html (" in done.out
-    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
 @pytest.mark.parametrize(
