@@ -1,32 +1,21 @@
-"""Where everything lives: storage, MLflow, Ray, model endpoints. The only room that reads the environment.
+"""Settings from environment variables and a `.env` file: storage, MLflow, Ray, models and their endpoints.
 
-Every variable is optional; with none set, DREAM keeps its data in `.dream/` and uses offline models:
+Each field below names its variable. All are optional; with none set, DREAM keeps its data in `.dream/` and uses offline
+models. INSTALL.md explains them.
 
-    S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION   object storage
-    MLFLOW_TRACKING_URI                                                     tracking
-    RAY_ADDRESS, RAY_AUTH_TOKEN                                             cluster
-    RAY_DASHBOARD_ADDRESS                        its dashboard, by default http://<the cluster's host>:8265
-    OPENAI_API_KEY, OPENAI_BASE_URL                                         default model endpoint
-    DREAM_ENDPOINT_<NAME>_BASE_URL, ..._API_KEY, ..._CONTEXT_WINDOW         further endpoints
-    DREAM_ENDPOINT_<NAME>_REQUESTS_PER_MINUTE, ..._TOKENS_PER_MINUTE,       limits of an endpoint, where they are known;
-        ..._MAX_CONCURRENCY, ..._TIMEOUT_SECONDS                            the default endpoint's name is OPENAI
-    DREAM_BUDGET_USD, DREAM_BUDGET_CALLS, DREAM_BUDGET_TOKENS               ceilings of one experiment
-    DREAM_PRICES                                                            a JSON file of prices (`dream.models.usage`)
-    DREAM_LLMS, DREAM_EMBED_MODELS                                          default search space, comma-separated
-    DREAM_JUDGE_LLM, DREAM_JUDGE_EMBED_MODEL, DREAM_GENERATOR_LLM           who judges, who writes questions
-    DREAM_DOCUMENTS_URI, DREAM_GOLDEN_DATASETS_URI, DREAM_EXPERIMENTS_URI   places in storage
-    DREAM_CACHE_URI                              indexes and model answers, kept for later experiments
-    DREAM_MLFLOW_TRACES                          questions a trial with a trace in MLflow: auto, all or a number
-    DREAM_HOME, DREAM_OFFLINE                                               local folder; 1 = offline models only
+Besides, `DREAM_ENDPOINT_<NAME>_<FIELD>` describes a model endpoint by the fields of `Endpoint`, such as
+DREAM_ENDPOINT_VLLM_BASE_URL. The name of the default endpoint, which OPENAI_API_KEY and OPENAI_BASE_URL describe, is
+OPENAI: DREAM_ENDPOINT_OPENAI_REQUESTS_PER_MINUTE.
 
-A `.env` file in the working folder or above it is read too; the environment wins over it.
+A `.env` file in the working folder or above it is read too; the environment takes precedence.
 """
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
@@ -37,29 +26,6 @@ OFFLINE = "offline"
 OPENAI = "openai"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
-# Of Python's garbage collector, in place of 700, 10, 10. The libraries make 600,000 objects: looking through them again
-# and again was a quarter of the time of their import, and stopped an event loop for 0.3 s at a time.
-
-_LIMITS = ("REQUESTS_PER_MINUTE", "TOKENS_PER_MINUTE", "MAX_CONCURRENCY", "TIMEOUT_SECONDS")
-_NUMBERS = ("CONTEXT_WINDOW", *_LIMITS)
-_ENDPOINT_VARIABLE = re.compile(rf"DREAM_ENDPOINT_([A-Z0-9_]+?)_(BASE_URL|API_KEY|{'|'.join(_NUMBERS)})")
-_BUDGETS = ("DREAM_BUDGET_USD", "DREAM_BUDGET_CALLS", "DREAM_BUDGET_TOKENS")
-_KNOWN_VARIABLES = (
-    "DREAM_HOME",
-    "DREAM_OFFLINE",
-    "DREAM_DOCUMENTS_URI",
-    "DREAM_GOLDEN_DATASETS_URI",
-    "DREAM_EXPERIMENTS_URI",
-    "DREAM_CACHE_URI",
-    "DREAM_PRICES",
-    "DREAM_MLFLOW_TRACES",
-    *_BUDGETS,
-    "DREAM_LLMS",
-    "DREAM_EMBED_MODELS",
-    "DREAM_JUDGE_LLM",
-    "DREAM_JUDGE_EMBED_MODEL",
-    "DREAM_GENERATOR_LLM",
-)
 _OFFLINE_MODELS = {
     "llms": "offline/llm-small,offline/llm-large",
     "embed_models": "offline/embed-small,offline/embed-large",
@@ -73,34 +39,113 @@ _OPENAI_MODELS = {
     "judge_embed_model": "text-embedding-3-small",
 }
 
+Reader = Callable[[str, str], Any]
+
+
+def _variable(
+    names: str, read: Reader, default: str | None = None, *, secret: bool = False, required: bool = False
+) -> Any:
+    """A field that is read from a variable, or from the first of several that is set.
+
+    `default` is a text with the names of `_defaults` in braces; without one, the field is None.
+    """
+    metadata = {"names": names.split(), "read": read, "default": default}
+    if required or default is not None:
+        return field(repr=not secret, metadata=metadata)
+    return field(default=None, repr=not secret, metadata=metadata)
+
+
+# --- readers of values; each is given the variable's name and its text, and raises a ConfigurationError
+
+
+def _text(name: str, text: str) -> str:
+    return text
+
+
+def _items(name: str, text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _folder(name: str, text: str) -> str:
+    return str(Path(text).expanduser().resolve())
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ConfigurationError(f"{name}={text!r}: give 1 or 0")
+    return text == "1"
+
+
+def _count(name: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigurationError(f"{name}={text!r}: give a whole number of at least 1")
+    return int(text)
+
+
+def _amount(name: str, text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or float(text) <= 0:
+        raise ConfigurationError(f"{name}={text!r}: give a number above 0")
+    return float(text)
+
+
+def _url(name: str, text: str) -> str:
+    parts = urlsplit(text)
+    if "@" in parts.netloc:  # the value is not shown: it would end up in error texts and manifests too
+        raise ConfigurationError(f"{name} holds a user or a password: give keys in their own variables")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigurationError(f"{name}={text!r} is not a URL: write http://host:port or https://host")
+    return text
+
+
+def _base_url(name: str, text: str) -> str:
+    return _url(name, text).rstrip("/")
+
+
+def _storage_uri(name: str, text: str) -> str:
+    scheme = urlsplit(text).scheme
+    if scheme not in ("", "s3", "file"):
+        raise ConfigurationError(f"{name}={text!r}: write s3://bucket/prefix or a folder, not {scheme}://")
+    return text
+
+
+def _traces(name: str, text: str) -> str:
+    if text not in ("auto", "all") and not text.isdecimal():
+        raise ConfigurationError(
+            f"{name}={text!r}: give auto, all, or how many questions of each trial get a trace in MLflow (0 for none)"
+        )
+    return text
+
+
+# --- the settings
+
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One OpenAI-compatible model endpoint. `context_window` (tokens) holds for models of unknown size.
+    """One OpenAI-compatible model endpoint. `context_window` (tokens) applies to models of unknown size.
 
-    Limits that are None are learned from what the endpoint refuses.
+    Limits that are None are learned from the requests that the endpoint refuses.
     """
 
     name: str
-    base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    context_window: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    max_concurrency: int | None = None
-    timeout_seconds: int | None = None
+    base_url: str = _variable("BASE_URL", _base_url, required=True)
+    api_key: str | None = _variable("API_KEY", _text, secret=True)
+    context_window: int | None = _variable("CONTEXT_WINDOW", _count)
+    requests_per_minute: int | None = _variable("REQUESTS_PER_MINUTE", _count)
+    tokens_per_minute: int | None = _variable("TOKENS_PER_MINUTE", _count)
+    max_concurrency: int | None = _variable("MAX_CONCURRENCY", _count)
+    timeout_seconds: int | None = _variable("TIMEOUT_SECONDS", _count)
 
 
 @dataclass(frozen=True)
 class Budget:
     """Ceilings of one experiment over all its runs; None for no ceiling. Calls are those that reach an endpoint."""
 
-    usd: float | None = None
-    calls: float | None = None
-    tokens: float | None = None
+    usd: float | None = _variable("DREAM_BUDGET_USD", _amount)
+    calls: float | None = _variable("DREAM_BUDGET_CALLS", _amount)
+    tokens: float | None = _variable("DREAM_BUDGET_TOKENS", _amount)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that differs between a laptop and a cluster. Secrets are kept out of `repr`.
 
@@ -109,29 +154,33 @@ class Settings:
         'offline/judge'
     """
 
-    home: str
-    documents_uri: str
-    golden_datasets_uri: str
-    experiments_uri: str
-    cache_uri: str
-    mlflow_tracking_uri: str
-    llms: tuple[str, ...]
-    embed_models: tuple[str, ...]
-    judge_llm: str
-    judge_embed_model: str
-    generator_llm: str
-    offline: bool
+    home: str = _variable("DREAM_HOME", _folder, "{project}/.dream")
+    offline: bool = _variable("DREAM_OFFLINE", _flag, "0")  # True also where no endpoint is set
+    # storage: s3://bucket/prefix or a folder
+    documents_uri: str = _variable("DREAM_DOCUMENTS_URI", _storage_uri, "{root}/documents")
+    golden_datasets_uri: str = _variable("DREAM_GOLDEN_DATASETS_URI", _storage_uri, "{root}/golden-datasets")
+    experiments_uri: str = _variable("DREAM_EXPERIMENTS_URI", _storage_uri, "{root}/experiments")
+    cache_uri: str = _variable("DREAM_CACHE_URI", _storage_uri, "{cache}")  # indexes and model answers
+    s3_endpoint_url: str | None = _variable("S3_ENDPOINT_URL", _url)
+    s3_region: str = _variable("AWS_REGION AWS_DEFAULT_REGION", _text, "us-east-1")
+    s3_access_key_id: str | None = _variable("AWS_ACCESS_KEY_ID", _text, secret=True)
+    s3_secret_access_key: str | None = _variable("AWS_SECRET_ACCESS_KEY", _text, secret=True)
+    # models: comma-separated identifiers (`dream.models.pickers`), or one
+    llms: tuple[str, ...] = _variable("DREAM_LLMS", _items, "{llms}")
+    embed_models: tuple[str, ...] = _variable("DREAM_EMBED_MODELS", _items, "{embed_models}")
+    judge_llm: str = _variable("DREAM_JUDGE_LLM", _text, "{judge_llm}")
+    judge_embed_model: str = _variable("DREAM_JUDGE_EMBED_MODEL", _text, "{judge_embed_model}")
+    generator_llm: str = _variable("DREAM_GENERATOR_LLM DREAM_JUDGE_LLM", _text, "{judge_llm}")
+    prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
+    # tracking: how many questions of a trial get a trace is auto, all or a number
+    mlflow_tracking_uri: str = _variable("MLFLOW_TRACKING_URI", _text, "sqlite:///{home}/mlflow.db", secret=True)
+    mlflow_traces: str = _variable("DREAM_MLFLOW_TRACES", _traces, "auto")
+    # cluster: the dashboard is by default at http://<the cluster's host>:8265
+    ray_address: str | None = _variable("RAY_ADDRESS", _text)
+    ray_auth_token: str | None = _variable("RAY_AUTH_TOKEN", _text, secret=True)
+    ray_dashboard_address: str | None = _variable("RAY_DASHBOARD_ADDRESS", _url)
     endpoints: tuple[Endpoint, ...] = ()
-    budget: Budget = Budget()
-    prices: str | None = None
-    mlflow_traces: str = "auto"
-    ray_address: str | None = None
-    ray_auth_token: str | None = field(default=None, repr=False)
-    ray_dashboard_address: str | None = None
-    s3_endpoint_url: str | None = None
-    s3_region: str = "us-east-1"
-    s3_access_key_id: str | None = field(default=None, repr=False)
-    s3_secret_access_key: str | None = field(default=None, repr=False)
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -142,19 +191,33 @@ class Settings:
         """
         values = _environment() if environment is None else dict(environment)
         values = {name: value.strip() for name, value in values.items() if value.strip()}
-        problems = _problems(values)
+        problems = [*_unknown_variables(values), *_key_pair_problems(values)]
+        endpoints = _endpoints(values, problems)
+        budget = Budget(**_read(Budget, values, {}, problems))
+        own = _read(cls, values, _defaults(values, bool(endpoints)), problems)
         if problems:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in the settings:", problems))
-        return _settings(values)
+        endpoints = () if own["offline"] else endpoints
+        return cls(**{**own, "offline": not endpoints, "endpoints": endpoints, "budget": budget})
 
     def without_model_keys(self) -> "Settings":
-        """The settings as they may travel to workers: model keys stay with the gateway."""
+        """A copy to send to workers: model keys and the cluster's token stay behind."""
         return replace(self, endpoints=tuple(replace(e, api_key=None) for e in self.endpoints), ray_auth_token=None)
 
     def secrets(self) -> tuple[str, ...]:
-        """Every secret value in use, for taking them out of messages."""
-        held = [self.s3_secret_access_key, self.ray_auth_token, *(e.api_key for e in self.endpoints)]
-        return tuple(secret for secret in held if secret)
+        """Every secret value in use, for removing them from messages."""
+        values = [self.s3_secret_access_key, self.ray_auth_token, *(e.api_key for e in self.endpoints)]
+        return tuple(secret for secret in values if secret)
+
+
+def _names(table: type) -> list[str]:
+    """The variables of a table in their order."""
+    return [item.metadata["names"][0] for item in fields(table) if item.metadata]
+
+
+KNOWN_VARIABLES = tuple(name for name in [*_names(Settings), *_names(Budget)] if name.startswith("DREAM_"))
+_ENDPOINT_FIELDS = _names(Endpoint)
+_ENDPOINT_VARIABLE = re.compile(rf"DREAM_ENDPOINT_([A-Z0-9_]+?)_({'|'.join(_ENDPOINT_FIELDS)})")
 
 
 def offline_models() -> dict[str, str]:
@@ -163,7 +226,7 @@ def offline_models() -> dict[str, str]:
 
 
 def project_home(start: Path | None = None) -> Path:
-    """The folder that holds `.dream`: the nearest of `start` and its parents with `.dream` or `.git`, else `start`."""
+    """The nearest folder of `start` and its parents that contains `.dream` or `.git`, else `start`."""
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / ".dream").is_dir() or (folder / ".git").exists():
@@ -171,159 +234,8 @@ def project_home(start: Path | None = None) -> Path:
     return start
 
 
-def _environment() -> dict[str, str]:
-    from_file = {name: value for name, value in dotenv_values(find_dotenv(usecwd=True)).items() if value is not None}
-    return {**from_file, **os.environ}
-
-
-def _settings(values: Mapping[str, str]) -> Settings:
-    home = Path(values.get("DREAM_HOME") or project_home() / ".dream").expanduser().resolve()
-    root = "s3:/" if "S3_ENDPOINT_URL" in values else str(home)
-    cache = "s3://dream-cache" if "S3_ENDPOINT_URL" in values else f"{home}/cache"
-    endpoints = _endpoints(values)
-    offline = values.get("DREAM_OFFLINE") == "1" or not endpoints
-    models = _OFFLINE_MODELS if offline else _OPENAI_MODELS
-    judge_llm = values.get("DREAM_JUDGE_LLM", models["judge_llm"])
-    return Settings(
-        home=str(home),
-        documents_uri=values.get("DREAM_DOCUMENTS_URI", f"{root}/documents"),
-        golden_datasets_uri=values.get("DREAM_GOLDEN_DATASETS_URI", f"{root}/golden-datasets"),
-        experiments_uri=values.get("DREAM_EXPERIMENTS_URI", f"{root}/experiments"),
-        cache_uri=values.get("DREAM_CACHE_URI", cache),
-        mlflow_tracking_uri=values.get("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db"),
-        llms=_list(values.get("DREAM_LLMS", models["llms"])),
-        embed_models=_list(values.get("DREAM_EMBED_MODELS", models["embed_models"])),
-        judge_llm=judge_llm,
-        judge_embed_model=values.get("DREAM_JUDGE_EMBED_MODEL", models["judge_embed_model"]),
-        generator_llm=values.get("DREAM_GENERATOR_LLM", judge_llm),
-        offline=offline,
-        endpoints=() if values.get("DREAM_OFFLINE") == "1" else endpoints,
-        budget=Budget(*(float(values[name]) if name in values else None for name in _BUDGETS)),
-        prices=values.get("DREAM_PRICES"),
-        mlflow_traces=values.get("DREAM_MLFLOW_TRACES", "auto"),
-        ray_address=values.get("RAY_ADDRESS"),
-        ray_auth_token=values.get("RAY_AUTH_TOKEN"),
-        ray_dashboard_address=values.get("RAY_DASHBOARD_ADDRESS"),
-        s3_endpoint_url=values.get("S3_ENDPOINT_URL"),
-        s3_region=values.get("AWS_REGION") or values.get("AWS_DEFAULT_REGION") or "us-east-1",
-        s3_access_key_id=values.get("AWS_ACCESS_KEY_ID"),
-        s3_secret_access_key=values.get("AWS_SECRET_ACCESS_KEY"),
-    )
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
-
-
-def _endpoints(values: Mapping[str, str]) -> tuple[Endpoint, ...]:
-    found: dict[str, dict[str, str]] = {}
-    if "OPENAI_API_KEY" in values or "OPENAI_BASE_URL" in values:
-        base_url = values.get("OPENAI_BASE_URL", OPENAI_BASE_URL)
-        found[OPENAI] = {"BASE_URL": base_url, "API_KEY": values.get("OPENAI_API_KEY", "")}
-    for variable, value in values.items():
-        if match := _ENDPOINT_VARIABLE.fullmatch(variable):
-            found.setdefault(match[1].lower(), {})[match[2]] = value
-    return tuple(
-        Endpoint(
-            name,
-            parts["BASE_URL"].rstrip("/"),
-            parts.get("API_KEY") or None,
-            *(int(parts[number]) if number in parts else None for number in _NUMBERS),
-        )
-        for name, parts in sorted(found.items())
-        if "BASE_URL" in parts  # limits alone, where the default endpoint is not in use
-    )
-
-
-def _problems(values: Mapping[str, str]) -> list[str]:
-    return [
-        *_unknown_variables(values),
-        *_endpoint_problems(values),
-        *_budget_problems(values),
-        *_url_problems(values),
-        *_key_pair_problems(values),
-        *_uri_problems(values),
-        *_trace_problems(values),
-    ]
-
-
-def _unknown_variables(values: Mapping[str, str]) -> list[str]:
-    return [
-        f"{name} is not a setting of DREAM; valid: {', '.join(_KNOWN_VARIABLES)}, "
-        f"and DREAM_ENDPOINT_<NAME>_ with: {', '.join(('BASE_URL', 'API_KEY', *_NUMBERS))}"
-        for name in sorted(values)
-        if name.startswith("DREAM_") and name not in _KNOWN_VARIABLES and not _ENDPOINT_VARIABLE.fullmatch(name)
-    ]
-
-
-def _endpoint_problems(values: Mapping[str, str]) -> list[str]:
-    matches = [match for name in sorted(values) if (match := _ENDPOINT_VARIABLE.fullmatch(name))]
-    problems = []
-    for name in dict.fromkeys(match[1] for match in matches):
-        own = {match[2] for match in matches if match[1] == name}
-        if name.lower() == OFFLINE or (name.lower() == OPENAI and own & {"BASE_URL", "API_KEY"}):
-            problems.append(f"the endpoint name {name!r} is taken: choose another, e.g. DREAM_ENDPOINT_VLLM_BASE_URL")
-        elif name.lower() != OPENAI and "BASE_URL" not in own:
-            problems.append(f"DREAM_ENDPOINT_{name}_BASE_URL is missing: set it to the endpoint's URL ending in /v1")
-    for name in (match[0] for match in matches if match[2] in _NUMBERS):
-        if not values[name].isdigit() or int(values[name]) < 1:
-            problems.append(f"{name}={values[name]!r}: give a whole number of at least 1")
-    return problems
-
-
-def _budget_problems(values: Mapping[str, str]) -> list[str]:
-    given = [(name, values[name]) for name in _BUDGETS if name in values]
-    return [
-        f"{name}={value!r}: give a number above 0"
-        for name, value in given
-        if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) <= 0
-    ]
-
-
-def _url_problems(values: Mapping[str, str]) -> list[str]:
-    plain = ("S3_ENDPOINT_URL", "OPENAI_BASE_URL", "RAY_DASHBOARD_ADDRESS")
-    names = [name for name in values if name in plain or name.endswith("_BASE_URL")]
-    problems = []
-    for name in sorted(set(names)):
-        parts = urlsplit(values[name])
-        if "@" in parts.netloc:  # the value is not shown: it would end up in error texts and manifests too
-            problems.append(f"{name} holds a user or a password: give keys in their own variables")
-        elif parts.scheme not in ("http", "https") or not parts.netloc:
-            problems.append(f"{name}={values[name]!r} is not a URL: write http://host:port or https://host")
-    return problems
-
-
-def _key_pair_problems(values: Mapping[str, str]) -> list[str]:
-    pair = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    given = [name for name in pair if name in values]
-    if len(given) != 1:
-        return []
-    missing = next(name for name in pair if name not in values)
-    return [f"{given[0]} is set but {missing} is not: set both, or neither to use boto3's own credential chain"]
-
-
-def _uri_problems(values: Mapping[str, str]) -> list[str]:
-    names = ("DREAM_DOCUMENTS_URI", "DREAM_GOLDEN_DATASETS_URI", "DREAM_EXPERIMENTS_URI", "DREAM_CACHE_URI")
-    problems = []
-    for name in names:
-        scheme = urlsplit(values.get(name, "")).scheme
-        if scheme not in ("", "s3", "file"):
-            problems.append(f"{name}={values[name]!r}: write s3://bucket/prefix or a folder, not {scheme}://")
-    return problems
-
-
-def _trace_problems(values: Mapping[str, str]) -> list[str]:
-    given = values.get("DREAM_MLFLOW_TRACES", "auto")
-    if given in ("auto", "all") or given.isdecimal():
-        return []
-    return [
-        f"DREAM_MLFLOW_TRACES={given!r}: give auto, all, or how many questions of each trial get a trace in MLflow "
-        "(0 for none)"
-    ]
-
-
 def safe_uri(uri: str) -> str:
-    """A URI without the user and password that it may hold.
+    """A URI without the user and password that it may contain.
 
     Example:
         >>> safe_uri("postgresql://me:secret@db/mlflow")
@@ -331,3 +243,82 @@ def safe_uri(uri: str) -> str:
     """
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
+def _environment() -> dict[str, str]:
+    from_file = {name: value for name, value in dotenv_values(find_dotenv(usecwd=True)).items() if value is not None}
+    return {**from_file, **os.environ}
+
+
+def _defaults(values: Mapping[str, str], has_endpoints: bool) -> dict[str, str]:
+    """The parts of defaults that depend on other variables."""
+    project = str(project_home())
+    home = _folder("DREAM_HOME", values.get("DREAM_HOME", f"{project}/.dream"))
+    on_s3 = "S3_ENDPOINT_URL" in values
+    places = {"root": "s3:/", "cache": "s3://dream-cache"} if on_s3 else {"root": home, "cache": f"{home}/cache"}
+    models = _OPENAI_MODELS if has_endpoints and values.get("DREAM_OFFLINE") != "1" else _OFFLINE_MODELS
+    return {"project": project, "home": home, **places, **models}
+
+
+def _read(
+    table: type, values: Mapping[str, str], defaults: Mapping[str, str], problems: list[str], endpoint: str = ""
+) -> dict[str, Any]:
+    """The values of a table's fields; mistakes are added to `problems`."""
+    read: dict[str, Any] = {}
+    for item in (item for item in fields(table) if item.metadata):
+        names = [_endpoint_variable(endpoint, name) if endpoint else name for name in item.metadata["names"]]
+        name = next((name for name in names if name in values), names[0])
+        default = item.metadata["default"]
+        text = values.get(name, default and default.format_map(defaults))
+        try:
+            read[item.name] = None if text is None else item.metadata["read"](name, text)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    return read
+
+
+def _endpoint_variable(endpoint: str, name: str) -> str:
+    is_default = endpoint == OPENAI.upper() and name in ("BASE_URL", "API_KEY")
+    return f"OPENAI_{name}" if is_default else f"DREAM_ENDPOINT_{endpoint}_{name}"
+
+
+def _endpoints(values: Mapping[str, str], problems: list[str]) -> tuple[Endpoint, ...]:
+    given: dict[str, set[str]] = {}
+    for match in filter(None, map(_ENDPOINT_VARIABLE.fullmatch, values)):
+        given.setdefault(match[1], set()).add(match[2])
+    for name, parts in sorted(given.items()):
+        if name == OFFLINE.upper() or (name == OPENAI.upper() and parts & {"BASE_URL", "API_KEY"}):
+            problems.append(f"the endpoint name {name!r} is taken: choose another, e.g. DREAM_ENDPOINT_VLLM_BASE_URL")
+        elif name != OPENAI.upper() and "BASE_URL" not in parts:
+            problems.append(f"DREAM_ENDPOINT_{name}_BASE_URL is missing: set it to the endpoint's URL ending in /v1")
+    if "OPENAI_API_KEY" in values or "OPENAI_BASE_URL" in values:
+        given.setdefault(OPENAI.upper(), set())
+        values = {"OPENAI_BASE_URL": OPENAI_BASE_URL, **values}
+    read = {name.lower(): _read(Endpoint, values, {}, problems, name) for name in given}
+    # Limits without a URL are those of the default endpoint while it is not in use.
+    return tuple(Endpoint(name, **parts) for name, parts in sorted(read.items()) if parts.get("base_url"))
+
+
+def _unknown_variables(values: Mapping[str, str]) -> list[str]:
+    unknown = [name for name in sorted(values) if name.startswith("DREAM_") and name not in KNOWN_VARIABLES]
+    return [
+        f"{name} is not a setting of DREAM{_nearest(name)}; valid: {', '.join(KNOWN_VARIABLES)}, "
+        f"and DREAM_ENDPOINT_<NAME>_ with: {', '.join(_ENDPOINT_FIELDS)}"
+        for name in unknown
+        if not _ENDPOINT_VARIABLE.fullmatch(name)
+    ]
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, KNOWN_VARIABLES, 1, 0.8)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""
+
+
+def _key_pair_problems(values: Mapping[str, str]) -> list[str]:
+    pair = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    given, missing = [name for name in pair if name in values], [name for name in pair if name not in values]
+    if len(given) != 1:
+        return []
+    return [f"{given[0]} is set but {missing[0]} is not: set both, or neither to use boto3's credential chain"]

@@ -47,11 +47,11 @@ def test_the_rag_methods_are_all_in_the_readme():
 
 
 def test_every_setting_is_in_the_install_page_and_none_is_invented():
-    from dream.settings import _KNOWN_VARIABLES
+    from dream.settings import KNOWN_VARIABLES
 
     named = set(re.findall(r"`(DREAM_[A-Z_]+[A-Z])`", text_of("INSTALL.md")))
-    assert set(_KNOWN_VARIABLES) <= named
-    assert named <= set(_KNOWN_VARIABLES)
+    assert set(KNOWN_VARIABLES) <= named
+    assert named <= set(KNOWN_VARIABLES)
 
 
 def test_the_ten_line_program_runs(ray_by_itself: None, tmp_path: Path):

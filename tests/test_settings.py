@@ -1,13 +1,12 @@
 """Settings: defaults with nothing set, all mistakes at once, and no secret in what is printed."""
 
-import gc
+import pickle
 from pathlib import Path
 
 import pytest
 
 from dream.errors import ConfigurationError
-from dream.libraries import GC_THRESHOLD, prepare_libraries
-from dream.settings import Settings, project_home
+from dream.settings import KNOWN_VARIABLES, Settings, project_home
 
 
 def test_with_nothing_set_everything_is_local_and_offline(tmp_path, monkeypatch):
@@ -109,13 +108,53 @@ def test_a_url_with_a_password_is_refused_without_showing_it():
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [((700, 10, 10), GC_THRESHOLD), ((0, 10, 10), (0, 10, 10)), ((90_000, 5, 5), (90_000, 5, 5))]
+    ("variable", "value", "problem"),
+    [
+        ("DREAM_OFFLINE", "yes", "DREAM_OFFLINE='yes': give 1 or 0"),
+        ("DREAM_BUDGET_USD", "-1", "DREAM_BUDGET_USD='-1': give a number above 0"),
+        ("DREAM_ENDPOINT_TGI_MAX_CONCURRENCY", "0", "DREAM_ENDPOINT_TGI_MAX_CONCURRENCY='0': give a whole number"),
+        ("RAY_DASHBOARD_ADDRESS", "head:8265", "RAY_DASHBOARD_ADDRESS='head:8265' is not a URL"),
+        ("DREAM_ENDPOINT_OPENAI_API_KEY", "k", "the endpoint name 'OPENAI' is taken"),
+        ("DREAM_ENDPOINT_OFFLINE_BASE_URL", "http://a/v1", "the endpoint name 'OFFLINE' is taken"),
+        ("DREAM_ENDPOINT_TGI_KEY", "k", "DREAM_ENDPOINT_TGI_KEY is not a setting of DREAM"),
+        ("DREAM_JUDGE_LM", "gpt", "DREAM_JUDGE_LM is not a setting of DREAM (did you mean DREAM_JUDGE_LLM?); valid: "),
+    ],
 )
-def test_garbage_is_collected_rarely_unless_the_user_set_it_otherwise(before, after):
-    earlier = gc.get_threshold()
-    try:
-        gc.set_threshold(*before)
-        prepare_libraries()
-        assert gc.get_threshold() == after
-    finally:
-        gc.set_threshold(*earlier)
+def test_a_mistake_names_the_variable_and_what_is_valid(variable, value, problem):
+    values = {"DREAM_ENDPOINT_TGI_BASE_URL": "http://tgi/v1", variable: value}
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment(values)
+    headline, line = str(caught.value).split("\n")
+    assert headline == "1 mistake(s) in the settings:"
+    assert line.startswith(f"  - {problem}")
+
+
+def test_limits_of_the_default_endpoint_wait_until_it_is_in_use():
+    limits = {"DREAM_ENDPOINT_OPENAI_REQUESTS_PER_MINUTE": "60"}
+    assert Settings.from_environment(limits).endpoints == ()
+    (endpoint,) = Settings.from_environment({**limits, "OPENAI_API_KEY": "k"}).endpoints
+    assert (endpoint.base_url, endpoint.requests_per_minute) == ("https://api.openai.com/v1", 60)
+    assert Settings.from_environment({"OPENAI_API_KEY": "k", "DREAM_OFFLINE": "1"}).endpoints == ()
+
+
+def test_the_generator_is_the_judge_unless_named():
+    settings = Settings.from_environment({"DREAM_JUDGE_LLM": "j"})
+    assert (settings.judge_llm, settings.generator_llm) == ("j", "j")
+    assert Settings.from_environment({"DREAM_GENERATOR_LLM": "g"}).generator_llm == "g"
+
+
+def test_settings_travel_unchanged_and_cannot_be_changed():
+    settings = Settings.from_environment({"OPENAI_API_KEY": "k", "DREAM_BUDGET_USD": "2.5"})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert settings.budget.usd == 2.5
+    with pytest.raises(AttributeError):
+        settings.home = "elsewhere"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_every_known_variable_is_read_once():
+    assert len(set(KNOWN_VARIABLES)) == len(KNOWN_VARIABLES)
+    assert all(name.startswith("DREAM_") for name in KNOWN_VARIABLES)
+
+
+def test_a_password_of_the_tracking_server_is_not_shown():
+    assert "hunter2" not in repr(Settings.from_environment({"MLFLOW_TRACKING_URI": "http://me:hunter2@mlflow"}))

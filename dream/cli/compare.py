@@ -1,9 +1,12 @@
 """`dream compare`: the leaderboard, people's labels, and the check of a pipeline against a baseline."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from dream import defaults
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.records import ExperimentResult
 from dream.settings import Settings
@@ -12,76 +15,85 @@ from dream.storage import local_files
 REGRESSION_EXIT_CODE = 1
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `dream compare`."""
-    parser.add_argument("experiment", nargs="?", help="its name (default: the one started last)")
-    parser.add_argument("--metric", default="answer_correctness", help="rank by this (default answer_correctness)")
-    parser.add_argument(
-        "--weights", metavar="M=W,...", help="rank by a weighted mean of metrics, e.g. faithfulness=0.3,.."
-    )
-    parser.add_argument(
-        "--failure-share",
-        type=float,
-        default=0.1,
-        metavar="SHARE",
-        help="trials with a larger share of missing scores are not ranked (default 0.1)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.05,
-        metavar="LOSS",
-        help="the loss that would not matter: trials that measured further below the best are not recommended, however "
-        "few the questions (default 0.05; 1 allows any of those that cannot be told apart from the best)",
-    )
-    parser.add_argument("--html", metavar="FILE", help="write the whole report as one HTML file that needs no network")
-    parser.add_argument("--labels", metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
-    parser.add_argument("--baseline", metavar="NAME", help="an earlier experiment on the same questions")
-    parser.add_argument(
-        "--fail-on-regression",
-        action="append",
-        default=[],
-        metavar="METRIC:MARGIN",
-        help="exit with 1 if the best trial is shown to be worse than the baseline's best by more than the margin: the "
-        "whole 95 %% interval of the paired difference lies below it; where the data cannot tell, exit with 0; repeat",
-    )
+def compare(
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="the experiment's name [default: the one started last]")
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME", help="rank by this metric")] = defaults.DEFAULT_METRIC,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=WEIGHT,...",
+            help="rank by a weighted mean of metrics, e.g. answer_correctness=0.7,faithfulness=0.3",
+        ),
+    ] = None,
+    failure_share: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="trials with a larger share of missing scores are not ranked"),
+    ] = defaults.FAILURE_SHARE,
+    margin: Annotated[
+        float,
+        typer.Option(
+            metavar="LOSS",
+            help="the loss that would not matter: trials that measured further below the best are not recommended, "
+            "however few the questions; 1 allows any of those that cannot be told apart from the best",
+        ),
+    ] = defaults.MARGIN,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="write the whole report as one HTML file that needs no network"),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="an earlier experiment on the same questions")
+    ] = None,
+    fail_on_regression: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC:MARGIN",
+            help="exit with 1 if the best trial is shown to be worse than the baseline's best by more than the margin: "
+            "the whole 95 % interval of the paired difference lies below it; where the data cannot tell, exit with 0; "
+            "repeat for several metrics",
+        ),
+    ] = None,
+) -> int:
+    """Print the leaderboard, which trial to use, and why.
 
-
-def run(options: argparse.Namespace) -> int:
-    """Print the comparison; the exit code is 0, or 1 where a regression is shown."""
-    from dream.comparison.comparison import compare, comparison_text, leaderboard_of
+    With a baseline, also whether the best trial is worse than that of an earlier experiment.
+    """
+    from dream.comparison import comparison
     from dream.comparison.fairness import check_fairness
-    from dream.experiments.store import latest_experiment, load_experiment
-    from dream.reporting.report import failure_html, report_html
+    from dream.experiments import latest_experiment, load_experiment
+    from dream.reporting import failure_html, report_html
 
-    weights, margins = parse_weights(options.weights), parse_margins(options.fail_on_regression)
-    if margins and not options.baseline:
+    weighted, margins = parse_weights(weights), parse_margins(fail_on_regression or ())
+    if margins and not baseline:
         raise ConfigurationError("--fail-on-regression needs --baseline NAME, the experiment to compare with")
-    page = checked_path(options.html)
+    page = checked_path(html)
     settings = Settings.from_environment()
-    experiment = load_experiment(options.experiment or latest_experiment(settings), settings)
+    result = load_experiment(experiment or latest_experiment(settings), settings)
     try:
-        found = compare(
-            experiment, options.metric, weights=weights, failure_share=options.failure_share, margin=options.margin
-        )
+        compared = comparison.compare(result, metric, weights=weighted, failure_share=failure_share, margin=margin)
     except DataError as error:
         if page:
-            _write(page, failure_html(experiment, str(error)))
+            _write(page, failure_html(result, str(error)))
         raise
-    print(comparison_text(found, leaderboard_of(found, experiment)))
-    _print_list("Is the comparison fair?", check_fairness(experiment).warnings)
-    if options.labels:
-        _print_labels(options.labels, experiment)
+    print(comparison.comparison_text(compared, comparison.leaderboard_of(compared, result)))
+    _print_list("Is the comparison fair?", check_fairness(result).warnings)
+    if labels:
+        _print_labels(labels, result)
     if page:
-        _write(page, report_html(experiment, found))
-    if not options.baseline:
+        _write(page, report_html(result, compared))
+    if not baseline:
         return 0
-    baseline = load_experiment(options.baseline, settings)
-    return _regressions(experiment, baseline, margins or {options.metric: 0.0}, options.failure_share, bool(margins))
+    earlier = load_experiment(baseline, settings)
+    return _regressions(result, earlier, margins or {metric: 0.0}, failure_share, bool(margins))
 
 
 def checked_path(text: str | None) -> Path | None:
-    """Where the report goes, refused before anything is read or computed if it cannot go there."""
+    """The path of the report; refused before anything is read or computed if no file can be written there."""
     if text is None:
         return None
     path = Path(text)
@@ -118,16 +130,16 @@ def parse_margins(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _numbers(option: str, texts: Sequence[str], sign: str, example: str) -> dict[str, float]:
-    found, problems = dict[str, float](), []
+    numbers, problems = dict[str, float](), []
     for text in texts:
         name, _, number = text.strip().partition(sign)
         try:
-            found[name.strip()] = float(number)
+            numbers[name.strip()] = float(number)
         except ValueError:
             problems.append(f"{text!r} is not a metric and a number, such as {example}")
     if problems:
         raise ConfigurationError(bullets(f"{option} cannot be read:", problems))
-    return found
+    return numbers
 
 
 def _print_list(headline: str, lines: Sequence[str]) -> None:
@@ -151,9 +163,9 @@ def _regressions(
     failure_share: float,
     strict: bool,
 ) -> int:
-    """Print each metric's difference to the baseline; 1 if one is a regression and the caller asked to fail on it."""
+    """Print each metric's difference to the baseline; the exit code is 1 if `strict` and a regression is shown."""
     from dream.comparison.regression import against_baseline
 
-    found = [against_baseline(experiment, baseline, name, margin, failure_share) for name, margin in margins.items()]
-    _print_list(f"Best trial against the best of {baseline.name!r} (95 % intervals):", [one.text for one in found])
-    return REGRESSION_EXIT_CODE if strict and any(one.shown for one in found) else 0
+    checks = [against_baseline(experiment, baseline, name, margin, failure_share) for name, margin in margins.items()]
+    _print_list(f"Best trial against the best of {baseline.name!r} (95 % intervals):", [check.text for check in checks])
+    return REGRESSION_EXIT_CODE if strict and any(check.shown for check in checks) else 0

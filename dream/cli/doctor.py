@@ -1,4 +1,4 @@
-"""`dream doctor`: looks at each part that an experiment needs, and says what to do where one is not right."""
+"""The checks behind `dream doctor`: each part that an experiment needs, and what to do where one is not right."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,41 +6,46 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from textwrap import indent
 
 from dream import ray_cluster
 from dream.errors import ConfigurationError, DreamError
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.settings import Settings, safe_uri
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tracking.tracker import check_mlflow
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part looked at: `problem` is None where it is right."""
+    """The state of one part; `problem` is None where it is right."""
 
     part: str
     detail: str
     problem: str | None = None
 
+    def __str__(self) -> str:
+        line = f"{'ok' if self.problem is None else 'BAD':<3}  {self.part:<15}  {self.detail}"
+        return line if self.problem is None else indent(f"{line}\n{self.problem}", " " * 5).lstrip()
+
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at Python, storage, MLflow, the Ray cluster, and the models, one after another."""
+    """Check Python, storage, MLflow, the Ray cluster and the models, one after another."""
     yield Finding("Python", f"{sys.version.split()[0]}, ray {version('ray')}, dream-rag {version('dream-rag')}")
-    for part, uri in _places(settings).items():
-        yield _look(part, uri, lambda uri=uri: open_storage(uri, settings).ensure())
-    yield _look("MLflow", safe_uri(settings.mlflow_tracking_uri), lambda: check_mlflow(settings))
+    for part, uri in _storage_uris(settings).items():
+        yield _check(part, uri, lambda uri=uri: open_storage(uri, settings).ensure())
+    yield _check("MLflow", safe_uri(settings.mlflow_tracking_uri), lambda: check_mlflow(settings))
     address = settings.ray_address or "local, started for each command"
     with ExitStack() as stack:
-        yield _look("Ray", address, lambda: stack.enter_context(ray_cluster.connected(settings)))
+        yield _check("Ray", address, lambda: stack.enter_context(ray_cluster.connected(settings)))
         stack.enter_context(gateway_client.opened(settings))
         for part, llms, embed_models in _models(settings):
-            check = partial(_try, llms, embed_models, settings)
-            yield _look(part, ", ".join([*llms, *embed_models]), check)
+            check = partial(_check_models, llms, embed_models, settings)
+            yield _check(part, ", ".join([*llms, *embed_models]), check)
 
 
-def _places(settings: Settings) -> dict[str, str]:
+def _storage_uris(settings: Settings) -> dict[str, str]:
     return {
         "documents": settings.documents_uri,
         "golden datasets": settings.golden_datasets_uri,
@@ -57,13 +62,13 @@ def _models(settings: Settings) -> list[tuple[str, tuple[str, ...], tuple[str, .
     ]
 
 
-def _try(llms: tuple[str, ...], embed_models: tuple[str, ...], settings: Settings) -> None:
+def _check_models(llms: tuple[str, ...], embed_models: tuple[str, ...], settings: Settings) -> None:
     if problems := check_identifiers([*llms, *embed_models], settings):
         raise ConfigurationError("; ".join(problems))
     check_models(llms, embed_models)
 
 
-def _look(part: str, detail: str, check: Callable[[], object]) -> Finding:
+def _check(part: str, detail: str, check: Callable[[], object]) -> Finding:
     try:
         check()
     except DreamError as error:

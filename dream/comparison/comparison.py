@@ -19,12 +19,11 @@ from dream.comparison.power import Power, plan_power
 from dream.comparison.ranking import Standing, cost_unit, standings
 from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.comparison.score_table import FACTORS, ScoreTable, score_table
+from dream.defaults import DEFAULT_METRIC, FAILURE_SHARE
 from dream.errors import ConfigurationError, DataError
 from dream.records import ExperimentResult
 from dream.tables import trial_row
 
-DEFAULT_METRIC = "answer_correctness"
-FAILURE_SHARE = 0.1
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from dream.comparison.power import Power, questions_needed
 from dream.comparison.ranking import Standing
+from dream.defaults import MARGIN
 from dream.records import Trial
-
-MARGIN = 0.05
 
 
 @dataclass(frozen=True)

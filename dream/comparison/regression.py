@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy
 
-from dream.comparison.comparison import FAILURE_SHARE
 from dream.comparison.intervals import Columns, Interval, columns, critical, intervals, resamples
 from dream.comparison.ranking import ranking
 from dream.comparison.score_table import ScoreTable, score_table
+from dream.defaults import FAILURE_SHARE
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.records import ExperimentResult, GoldenDataset, Trial
 

@@ -1,22 +1,22 @@
 """Files in storage become LlamaIndex Documents with stable ids and page labels.
 
-One file that cannot be read costs only itself: the report has a line for it that says why and what to do.
+A file that cannot be read does not stop the others: the report says why, and what to do.
 """
 
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from dream.documents.readers import Reading, read_file
-from dream.documents.sources import MAX_FILE_MB, File, Refused, find_files, hidden, shown, unwanted
+from dream.documents.file_types import Reading
+from dream.documents.readers import read_file
+from dream.documents.sources import MAX_FILE_MB, is_hidden, printable, refusal, report_line
+from dream.documents.uploading import UploadReport as UploadReport, prepare_documents as prepare_documents
 from dream.errors import DataError, StorageError, bullets
+from dream.progress import Show, reporter_for
 from dream.records import digest
-from dream.storage import local_files
-from dream.storage.objects import Storage, check_key
+from dream.storage import Storage, check_key
 
 if TYPE_CHECKING:
     from llama_index.core import Document
@@ -26,7 +26,7 @@ PAGE_BREAK = "\n\n"
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file. `partly`: some of its text is missing or doubtful, as `problem` says."""
+    """The outcome for one file. `partly`: some of its text is missing or doubtful, as `problem` says."""
 
     file: str
     status: Literal["read", "partly", "skipped"]
@@ -36,65 +36,56 @@ class FileReport:
 
     def __str__(self) -> str:
         pages = f", {self.pages} page{'s' * (self.pages != 1)}" if self.pages else ""
-        return _line(self.status, shown(self.file) + pages, self.problem, self.remedy)
+        return report_line(self.status, printable(self.file) + pages, self.problem, self.remedy)
 
 
 @dataclass(frozen=True)
 class LoadedDocuments:
-    """One Document for each page with text, in the order of the files' names, and a report on every file."""
+    """One Document for each page with text, ordered by file name, and a report on every file."""
 
     documents: "tuple[Document, ...]"
     report: tuple[FileReport, ...]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all text, whatever the files' names and their order."""
+        """SHA-256 of all text; it does not depend on the names and the order of the files."""
         return digest(sorted([document.id_, document.text] for document in self.documents))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.report))
 
 
-@dataclass(frozen=True)
-class UploadReport:
-    """What became of one source. `file` is its key in storage, "" where it did not get there."""
-
-    source: str
-    status: Literal["uploaded", "replaced", "already there", "skipped", "failed"]
-    file: str = ""
-    problem: str = ""
-
-    def __str__(self) -> str:
-        return _line(self.status, shown(self.file or self.source), self.problem, "")
-
-
 def load_documents(
-    storage: Storage, *, keys: Iterable[str] | None = None, max_file_mb: float = MAX_FILE_MB
+    storage: Storage, *, keys: Iterable[str] | None = None, max_file_mb: float = MAX_FILE_MB, show: Show = None
 ) -> LoadedDocuments:
-    """Read all documents in storage, or those under `keys`; hidden files are passed over.
+    """Read all documents in storage, or those under `keys`; hidden files are left out.
 
     A document's id is `<first 16 digits of the file's SHA-256>-p<page number>`; its metadata (`file_name`,
-    `page_label`, `file_digest`) is kept from the embedding model and the LLM, so that they see text alone.
+    `page_label`, `file_digest`) is hidden from the embedding model and the LLM, which see only the text.
 
     Args:
         max_file_mb: larger files (in millions of bytes) are not fetched.
+        show: shows progress (see `dream.progress`).
 
     Raises:
         DataError: when there is no file, or none that can be read.
-        StorageError: when storage fails, so that an outage never passes for a bad file.
+        StorageError: when storage fails, so that an outage is not mistaken for a bad file.
     """
     sizes = {item.key: item.size for item in storage.list()}
-    names = [key for key in sizes if not hidden(key)] if keys is None else list(keys)
+    names = [key for key in sizes if not is_hidden(key)] if keys is None else list(keys)
     if not names:
         raise DataError(f"there is no document in {storage.uri()}: add some with `dream prepare FOLDER-OR-URL`")
     documents: list[Document] = []
     report: list[FileReport] = []
     first_names: dict[str, str] = {}
-    for name in sorted(set(names)):
-        reading, file_digest = _read(storage, name, sizes.get(name, 0), max_file_mb, first_names)
-        status = "skipped" if not reading.pages else "read" if reading.complete else "partly"
-        report.append(FileReport(name, status, reading.n_pages, reading.problem, reading.remedy))
-        documents += _documents(name, file_digest, reading)
+    names = sorted(set(names))
+    with reporter_for(show).task("reading documents", len(names), "files") as task:
+        for name in names:
+            reading, file_digest = _read(storage, name, sizes.get(name, 0), max_file_mb, first_names)
+            status = "skipped" if not reading.pages else "read" if reading.complete else "partly"
+            report.append(FileReport(name, status, reading.n_pages, reading.problem, reading.remedy))
+            documents += _documents(name, file_digest, reading)
+            task.advance()
     if not documents:
         raise DataError(bullets(f"no document in {storage.uri()} can be read:", [str(line) for line in report]))
     return LoadedDocuments(tuple(documents), tuple(report))
@@ -103,7 +94,7 @@ def load_documents(
 def merge_pages(documents: "Sequence[Document]") -> "list[Document]":
     """The pages of each file joined by an empty line, so that chunks may cross page borders.
 
-    The id is the first 16 digits of the file's SHA-256. `page_of` finds the page of a place in the text.
+    The id is the first 16 digits of the file's SHA-256. `page_of` gives the page of an offset in the text.
     """
     files_pages: dict[str, list[Document]] = {}
     for document in documents:
@@ -124,35 +115,11 @@ def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
     return starts[max(0, bisect_right(starts, offset or 0, key=lambda start: start[0]) - 1)][1]
 
 
-def prepare_documents(
-    sources: str | Path | Iterable[str | Path], storage: Storage, *, max_file_mb: float = MAX_FILE_MB
-) -> tuple[UploadReport, ...]:
-    """Put documents into storage: files, whole folders, and what http(s) URLs give. What is there already is not sent.
-
-    Files of one call that share a name are told apart by their digest; otherwise a new version replaces the old one.
-
-    Raises:
-        StorageError: when storage fails; a source that fails is only reported.
-    """
-    storage.ensure()
-    sources = [sources] if isinstance(sources, str | Path) else sources
-    taken: dict[str, str] = {}
-    report = []
-    with tempfile.TemporaryDirectory() as folder:
-        for source in map(str, sources):
-            for found in find_files(source, Path(folder), max_file_mb):
-                report.append(_store(found, storage, taken))
-    return tuple(report)
-
-
-def _line(status: str, what: str, problem: str, remedy: str) -> str:
-    return "; ".join(part for part in (f"{status:<8} {what}" + (f": {problem}" if problem else ""), remedy) if part)
-
-
 def _read(
     storage: Storage, name: str, size: int, max_file_mb: float, first_names: dict[str, str]
 ) -> tuple[Reading, str]:
-    if refused := unwanted(name, size, max_file_mb):
+    """A file and its digest; `first_names` has the name of the first readable file of each digest."""
+    if refused := refusal(name, size, max_file_mb):
         return refused, ""
     try:
         check_key(name)
@@ -160,8 +127,8 @@ def _read(
         return Reading(problem=str(error), remedy="rename it"), ""
     content = storage.read_bytes(name)
     file_digest = sha256(content).hexdigest()
-    if twin := first_names.get(file_digest):
-        return Reading(problem=f"the same content as {shown(twin)}", remedy="nothing is lost"), file_digest
+    if original := first_names.get(file_digest):
+        return Reading(problem=f"the same content as {printable(original)}", remedy="nothing is lost"), file_digest
     reading = read_file(name, content)
     if reading.pages:
         first_names[file_digest] = name
@@ -190,15 +157,3 @@ def _merged(pages: "Sequence[Document]") -> "Document":
     file_name, file_digest = (pages[0].metadata[name] for name in ("file_name", "file_digest"))
     metadata = {"file_name": file_name, "file_digest": file_digest, "page_starts": starts}
     return _document(file_digest[:16], PAGE_BREAK.join(page.text for page in pages), metadata)
-
-
-def _store(found: "File | Refused", storage: Storage, taken: dict[str, str]) -> UploadReport:
-    if isinstance(found, Refused):
-        return UploadReport(found.source, "skipped" if found.in_folder else "failed", problem=found.problem)
-    file_digest = local_files.digest(found.path)
-    key = found.name
-    if taken.setdefault(key, file_digest) != file_digest:
-        key = str(PurePosixPath(key).with_stem(f"{PurePosixPath(key).stem}-{file_digest[:8]}"))
-    known = storage.exists(key)
-    sent = storage.upload(found.path, key)
-    return UploadReport(found.source, "already there" if not sent else "replaced" if known else "uploaded", key)

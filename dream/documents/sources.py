@@ -1,4 +1,4 @@
-"""Files of a folder, single files and downloads, as they are found before they go to storage."""
+"""Files, the files of folders and downloads, on their way to storage."""
 
 import re
 import uuid
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from dream.documents.readers import READERS, Reading, extension, wrong_content
+from dream.documents.file_types import EXTENSIONS, Reading, extension, wrong_content
 from dream.errors import DataError, StorageError
 from dream.storage import local_files
 from dream.storage.objects import check_key
@@ -17,7 +17,7 @@ from dream.storage.objects import check_key
 MAX_FILE_MB = 50
 DOWNLOAD_SECONDS = 30
 _NOT_DOCUMENTS = ("Thumbs.db", "desktop.ini", "__MACOSX")
-_EXTENSIONS = {
+_EXTENSION_OF_TYPE = {
     "application/pdf": ".pdf",
     "text/plain": ".txt",
     "text/markdown": ".md",
@@ -29,7 +29,7 @@ _EXTENSIONS = {
 
 @dataclass(frozen=True)
 class File:
-    """A file on disk that can be read as a document; `name` is its relative path from the source on."""
+    """A file on disk that can be read as a document; `name` is its path relative to the source."""
 
     source: str
     path: Path
@@ -38,7 +38,7 @@ class File:
 
 @dataclass(frozen=True)
 class Refused:
-    """A source that cannot be used, and why. `in_folder`: nobody named this very file."""
+    """A source that cannot be used, and why. `in_folder`: it was not named itself, only its folder."""
 
     source: str
     problem: str
@@ -46,7 +46,7 @@ class Refused:
 
 
 def find_files(source: str, downloads: Path, max_file_mb: float) -> Iterator[File | Refused]:
-    """The files that a path or an http(s) URL stands for; what is fetched goes to the folder `downloads`."""
+    """The files behind a path or an http(s) URL; downloads are written to the folder `downloads`."""
     if re.match(r"https?://", source, re.IGNORECASE):
         yield _from_url(source, downloads, max_file_mb)
         return
@@ -62,34 +62,45 @@ def find_files(source: str, downloads: Path, max_file_mb: float) -> Iterator[Fil
     if is_file:
         yield _from_disk(path, path.name, max_file_mb)
     elif not is_folder:
-        yield Refused(source, "there is no such file or folder; give one, or an http(s) URL")
+        yield Refused(source, "no such file or folder; give one, or an http(s) URL")
 
 
-def hidden(key: str) -> bool:
-    """Whether a file is one that systems make for themselves: .DS_Store, .gitkeep, Thumbs.db."""
+def is_hidden(key: str) -> bool:
+    """True for files that systems create for themselves: .DS_Store, .gitkeep, Thumbs.db."""
     return any(part.startswith(".") or part in _NOT_DOCUMENTS for part in key.split("/"))
 
 
-def unwanted(name: str, size: int, max_file_mb: float) -> Reading | None:
-    """What can be said against a file before it is fetched; `size` in bytes, `max_file_mb` in millions of them."""
-    if extension(name) not in READERS:
+def refusal(name: str, size: int, max_file_mb: float) -> Reading | None:
+    """The reason not to fetch a file, None if there is none; `size` in bytes, `max_file_mb` in millions of bytes."""
+    if extension(name) not in EXTENSIONS:
         problem = f"{extension(name) or 'a name without extension'} is not read"
-        return Reading(problem=problem, remedy=f"save it as one of: {', '.join(READERS)}")
+        return Reading(problem=problem, remedy=f"save it as one of: {', '.join(EXTENSIONS)}")
     if size > max_file_mb * 1e6:
         problem = f"{size / 1e6:.1f} MB is over the limit of {max_file_mb:g} MB"
         return Reading(problem=problem, remedy="split it, or raise max_file_mb")
     return None
 
 
-def shown(name: str) -> str:
-    """A file name that is safe to print: what would not show, or break the line, is escaped."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+def printable(name: str) -> str:
+    """A file name with line breaks and unprintable characters escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
+def report_line(status: str, file: str, problem: str, remedy: str = "") -> str:
+    """A line of a report on files.
+
+    Example:
+        >>> report_line("skipped", "a.pdf", "it is empty (0 bytes)", "upload the whole file again")
+        'skipped  a.pdf: it is empty (0 bytes); upload the whole file again'
+    """
+    line = f"{status:<8} {file}" + (f": {problem}" if problem else "")
+    return f"{line}; {remedy}" if remedy else line
 
 
 def _from_folder(folder: Path, max_file_mb: float) -> Iterator[File | Refused]:
-    names = sorted(name for name, *_ in local_files.walk(folder) if not hidden(name))
+    names = sorted(name for name, *_ in local_files.walk(folder) if not is_hidden(name))
     if not names:
-        yield Refused(str(folder), "the folder holds no files")
+        yield Refused(str(folder), "the folder contains no files")
     for name in names:
         yield _from_disk(folder / name, name, max_file_mb, in_folder=True)
 
@@ -98,7 +109,7 @@ def _from_disk(path: Path, name: str, max_file_mb: float, in_folder: bool = Fals
     try:
         check_key(name)
         with local_files.explained(path), open(path, "rb") as file:
-            refused = unwanted(name, local_files.size(file), max_file_mb)
+            refused = refusal(name, local_files.size(file), max_file_mb)
     except StorageError as error:
         return Refused(str(path), str(error), in_folder)
     if refused:
@@ -117,15 +128,15 @@ def _from_url(url: str, downloads: Path, max_file_mb: float) -> File | Refused:
     except DataError as error:
         return Refused(source, str(error))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return Refused(source, f"{type(error).__name__}: {error or 'no answer'}; check the URL and the network")
-    refused = unwanted(name, 0, max_file_mb) or wrong_content(name, path.read_bytes())
+        return Refused(source, f"{type(error).__name__}: {error or 'no response'}; check the URL and the network")
+    refused = refusal(name, 0, max_file_mb) or wrong_content(name, path.read_bytes())
     if refused:
         return Refused(source, f"{name}: {refused.problem}; {refused.remedy}")
     return File(source, path, name)
 
 
 def _without_secrets(url: str) -> str:
-    """Keys travel in queries and before an @; they stay out of reports.
+    """A URL without user, password, query and fragment, which may contain keys.
 
     Example:
         >>> _without_secrets("https://me:secret@host/a.pdf?token=secret")
@@ -136,7 +147,7 @@ def _without_secrets(url: str) -> str:
 
 
 def _download(url: str, path: Path, max_file_mb: float) -> str:
-    """Fetch a URL into a file; its name."""
+    """Fetch a URL into a file; returns the document's name."""
     import httpx
 
     client = httpx.Client(follow_redirects=True, timeout=DOWNLOAD_SECONDS, headers={"User-Agent": "dream-rag"})
@@ -156,15 +167,17 @@ def _download(url: str, path: Path, max_file_mb: float) -> str:
 
 
 def _file_name(url: str, response: Any) -> str:
-    """The name that the server gives, or the URL's last part; its content type gives the extension where none fits."""
+    """The name from the response's header, else the last part of the URL; without a readable extension, the one of the
+    content type.
+    """
     header = Message()
     header["Content-Disposition"] = response.headers.get("content-disposition", "")
-    parts = [header.get_filename() or "", *(unquote(urlsplit(str(place)).path) for place in (url, response.url))]
+    parts = [header.get_filename() or "", *(unquote(urlsplit(str(address)).path) for address in (url, response.url))]
     names = [re.sub(r"[\\/\x00-\x1f\x7f]+", "/", part).rstrip("/").rpartition("/")[2].lstrip(".") for part in parts]
-    name = next((name for name in names if extension(name) in READERS), None)
+    name = next((name for name in names if extension(name) in EXTENSIONS), None)
     if name is None:
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        bare = next(filter(None, names), response.url.host)
-        name = bare + _EXTENSIONS.get(content_type, "")
+        name = next(filter(None, names), response.url.host)
+        name += _EXTENSION_OF_TYPE.get(content_type, "")
     suffix = PurePosixPath(name).suffix
     return name.removesuffix(suffix).encode()[:200].decode(errors="ignore") + suffix

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from dream import ray_cluster
+from dream.defaults import JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import STRICTNESS
@@ -19,8 +20,6 @@ from dream.rag.search_space import SearchSpace, default_search_space
 from dream.records import CLOSED_BOOK, JUDGED_ONCE, GoldenDataset, GoldenQuestion, Repeats, Trial
 from dream.settings import Settings
 from dream.storage.objects import open_storage
-
-JUDGE_REPEAT_QUESTIONS = 10
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import pandas
 
 from dream import ray_cluster
+from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.golden.generator import generate_questions
@@ -62,11 +63,11 @@ class Generation:
 
 
 def generate_golden_dataset(
-    n_questions: int = 30,
+    n_questions: int = GOLDEN_QUESTIONS,
     *,
-    name: str = "golden",
+    name: str = GOLDEN_DATASET,
     documents_uri: str | None = None,
-    seed: int = 0,
+    seed: int = SEED,
     settings: Settings | None = None,
     show: Callable[[str], None] | None = print,
 ) -> GoldenDataset:

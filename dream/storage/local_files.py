@@ -1,4 +1,4 @@
-"""Files on disk: whole or not at all, and every error says where and what to do."""
+"""Files on disk: atomic writes, and errors that name the path and say what to do."""
 
 import errno
 import hashlib
@@ -12,22 +12,22 @@ from typing import IO
 
 from dream.errors import StorageError
 
-# A writer that was killed leaves a file of this name behind; nobody ever lists it.
+# A killed writer leaves a file with this prefix behind; listings leave it out.
 PARTIAL = ".dream-partial-"
 CHUNK_BYTES = 1 << 20
 
-_RIGHTS = "give this user the right to it, or choose another folder (DREAM_HOME)"
-_ROOM = "make room, or choose a folder on another disk (DREAM_HOME)"
+_RIGHTS = "give this user the permission, or choose another folder (DREAM_HOME)"
+_DISK_FULL = "free some space, or choose a folder on another disk (DREAM_HOME)"
 _ADVICE = {
-    errno.ENOENT: "check the name, or put it there first",
+    errno.ENOENT: "check the name, or create it first",
     errno.ENOTDIR: "part of this path is a file, not a folder; choose a folder",
     errno.EEXIST: "it is a file, not a folder; choose a folder",
     errno.EISDIR: "it is a folder, not a file; name a file in it",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: "choose a folder that can be written (DREAM_HOME)",
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: _DISK_FULL,
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
@@ -35,7 +35,7 @@ _ADVICE = {
 def write(path: Path, content: Iterable[bytes], *, durable: bool = True) -> None:
     """Write beside the target, then rename, so that the target is never half written.
 
-    With `durable` the content has reached the disk on return, and survives the machine's end.
+    With `durable` the content is flushed to the disk before the call returns, and survives a crash of the machine.
     """
     partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     with explained(path):
@@ -52,7 +52,7 @@ def write(path: Path, content: Iterable[bytes], *, durable: bool = True) -> None
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of an open file, a piece at a time."""
+    """The content of an open file in chunks of `CHUNK_BYTES`."""
     return iter(lambda: file.read(CHUNK_BYTES), b"")
 
 
@@ -68,40 +68,41 @@ def digest(path: str | Path) -> str:
 
 
 def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float]]:
-    """Relative path with "/", size and time of change of each file under a folder; none if there is no folder.
+    """Relative path with "/", size in bytes and modification time of each file under a folder.
 
-    `below` is a path from the root on, to look at that folder alone.
+    A missing folder has none. Symbolic links to files are followed, those to folders are not.
 
-    Symbolic links to files are followed, those to folders are not.
+    Args:
+        below: a path relative to the root, to list that subfolder alone.
     """
 
-    def refuse(error: OSError) -> None:
+    def raise_unless_missing(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    for folder, _, names in os.walk(Path(root, below), onerror=refuse):
+    for folder, _, names in os.walk(Path(root, below), onerror=raise_unless_missing):
         for path in (Path(folder, name) for name in names if not name.startswith(PARTIAL)):
-            if (found := _stat_of_regular(path)) is not None:
-                yield path.relative_to(root).as_posix(), found.st_size, found.st_mtime
+            if (status := _stat_of_regular(path)) is not None:
+                yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime
 
 
 def _stat_of_regular(path: Path) -> os.stat_result | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        # Deleted meanwhile, or a link to nothing.
+        # Deleted since the listing, or a broken link.
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 @contextmanager
-def explained(place: str | Path) -> Iterator[None]:
-    """Turn errors of the file system into `StorageError`s."""
+def explained(path: str | Path) -> Iterator[None]:
+    """Turn file system errors into `StorageError`s; `path` is named where the error names none."""
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        path, reason = error.filename or place, error.strerror or str(error)
+        message = f"{error.filename or path}: {error.strerror or error}"
         advice = _ADVICE.get(error.errno or 0)
-        raise StorageError(f"{path}: {reason}: {advice}" if advice else f"{path}: {reason}") from error
+        raise StorageError(f"{message}: {advice}" if advice else message) from error

@@ -1,188 +1,67 @@
-"""One bucket of an S3 server, spoken to through boto3; every error says where, what and what to do."""
+"""Objects in a bucket, or under a prefix in it."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import IO, Any
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-from dream.errors import StorageError
-
-CONNECT_SECONDS = 3
-READ_SECONDS = 60
-ATTEMPTS = 3
-CHUNK_BYTES = 1 << 20
-
-_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-_SERVER = (
-    "Is the server up? One of your own starts with: "
-    "MINIO_ROOT_USER=<key id> MINIO_ROOT_PASSWORD=<secret> minio server ./data --address :9000; "
-    f"then set S3_ENDPOINT_URL=http://127.0.0.1:9000, {_KEYS} to the same. "
-    "Without S3_ENDPOINT_URL, DREAM keeps everything in a local folder"
-)
-_ADVICE = {
-    "NoSuchBucket": "there is no such bucket: check the name; `dream doctor` creates the buckets of the settings",
-    "NoSuchKey": "there is no such object: check the key, or put it there first",
-    "InvalidAccessKeyId": f"the server does not know the access key: set {_KEYS} to a pair of this server",
-    "SignatureDoesNotMatch": f"the secret does not belong to the access key: check {_KEYS} for a missing character",
-    "AccessDenied": "the access key may not do this: give it read and write rights on the bucket, or use another key",
-    "ExpiredToken": "the session has expired: log in again",
-    "RequestTimeTooSkewed": "this machine's clock and the server's differ too much: set the clock",
-    "BucketAlreadyExists": "the name belongs to somebody else: choose another bucket",
-    "InvalidBucketName": "the server refuses the bucket's name: choose another",
-    "403": f"refused: either {_KEYS} are wrong, or the key has no right to this bucket",
-    "404": "it is not there: check the bucket, the key and S3_ENDPOINT_URL",
-}
-_ELSEWHERE = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+from dream.storage import local_files
+from dream.storage.base import Listing, Storage, StoredObject, check_key
+from dream.storage.bucket import Bucket
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """A bucket and how to reach it. With no keys given, boto3's own chain finds them."""
+class S3Storage(Storage):
+    """A bucket, or the objects under a prefix in it."""
 
-    name: str
-    endpoint_url: str | None = None
-    region: str = "us-east-1"
-    access_key_id: str | None = field(default=None, repr=False)
-    secret_access_key: str | None = field(default=None, repr=False)
+    bucket: Bucket
+    prefix: str = ""
+
+    def uri(self, key: str = "") -> str:
+        return "/".join(part for part in (f"s3://{self.bucket.name}", self.prefix, key) if part)
 
     def ensure(self) -> None:
-        """Create the bucket where it is missing."""
-        with self._explained(""):
-            if self._found(self._client.list_objects_v2, MaxKeys=1) is None:
-                self._create()
+        self.bucket.ensure()
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int, float]]:
-        """Key, size and time of change of every object whose key starts with `prefix`."""
-        with self._explained(prefix):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                for item in page.get("Contents", ()):
-                    yield item["Key"], item["Size"], item["LastModified"].timestamp()
+    def list(self, prefix: str = "") -> Listing:
+        root = f"{self.prefix}/" if self.prefix else ""
+        # Web consoles make empty objects whose key ends in "/", to show folders.
+        objects = [
+            StoredObject(key[len(root) :], size, modified)
+            for key, size, modified in self.bucket.list(root + prefix)
+            if not key.endswith("/")
+        ]
+        return sorted(objects, key=lambda item: item.key)
 
-    def head(self, key: str) -> tuple[int, Mapping[str, str]] | None:
-        """Size and metadata of an object, None where there is none."""
-        with self._explained(key):
-            found = self._found(self._client.head_object, Key=key)
-        return found and (found["ContentLength"], found["Metadata"])
+    def exists(self, key: str) -> bool:
+        return self.bucket.head(self._full(key)) is not None
 
-    def content(self, key: str) -> bytes | None:
-        """The content of an object, None where there is none."""
-        with self._explained(key):
-            found = self._found(self._client.get_object, Key=key)
-            return found and found["Body"].read()
+    def read_bytes(self, key: str) -> bytes:
+        return b"".join(self.bucket.chunks(self._full(key)))
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """The content of an object, a piece at a time."""
-        with self._explained(key):
-            yield from self._client.get_object(**self._at(key))["Body"].iter_chunks(CHUNK_BYTES)
+    def read_if_there(self, key: str) -> bytes | None:
+        return self.bucket.content(self._full(key))
 
-    def put(self, key: str, content: bytes, metadata: Mapping[str, str]) -> None:
-        """Store an object."""
-        with self._explained(key):
-            self._client.put_object(**self._at(key), Body=content, Metadata=metadata)
+    def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
+        self.bucket.put(self._full(key), content, {"sha256": hashlib.sha256(content).hexdigest()})
 
-    def put_file(self, key: str, source: IO[bytes], metadata: Mapping[str, str]) -> None:
-        """Store an object of any size; a big one goes in parts, and shows only when all have arrived."""
-        with self._explained(key):
-            self._client.upload_fileobj(source, **self._at(key), ExtraArgs={"Metadata": metadata})
+    def upload(self, path: str | Path, key: str) -> bool:
+        full = self._full(key)
+        with local_files.explained(path), open(path, "rb") as source:
+            metadata = {"sha256": local_files.digest(path)}
+            if self.bucket.head(full) == (local_files.size(source), metadata):
+                return False
+            self.bucket.put_file(full, source, metadata)
+        return True
+
+    def download(self, key: str, path: str | Path) -> None:
+        local_files.write(Path(path), self.bucket.chunks(self._full(key)))
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
-        with self._explained(key):
-            self._client.delete_object(**self._at(key))
+        self.bucket.delete(self._full(key))
 
-    @property
-    def _client(self) -> Any:
-        connection = (self.endpoint_url, self.region, self.access_key_id, self.secret_access_key)
-        return _client_of_process(os.getpid(), *connection)
+    def in_memory(self, keys: Iterable[str]) -> "Storage":
+        return self
 
-    def _at(self, key: str) -> dict[str, str]:
-        return {"Bucket": self.name, "Key": key}
-
-    def _found(self, ask: Callable[..., Any], **place: str | int) -> Any:
-        from botocore.exceptions import ClientError
-
-        try:
-            return ask(Bucket=self.name, **place)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
-                return None
-            if "Key" in place:
-                # The answer to HEAD has no body and so no reason; that to a listing has.
-                self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
-            raise
-
-    def _create(self) -> None:
-        from botocore.exceptions import ClientError
-
-        # AWS refuses us-east-1 as an explicit place, and any other as an implicit one.
-        place = {} if self.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
-        try:
-            self._client.create_bucket(Bucket=self.name, **place)
-        except ClientError as error:
-            # Another process was faster.
-            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-                raise
-
-    @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield
-        except (BotoCoreError, ClientError, ValueError) as error:
-            server = self.endpoint_url or f"AWS S3 ({self.region})"
-            raise StorageError(f"s3://{self.name}/{key} at {server}: {self._problem(error)}") from error
-
-    def _problem(self, error: Exception) -> str:
-        from botocore import exceptions, parsers
-
-        if isinstance(error, exceptions.ClientError):
-            return self._refusal(error)
-        if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-            _client_of_process.cache_clear()
-            return f"no keys: set {_KEYS}"
-        if isinstance(error, parsers.ResponseParserError):
-            return "the answer is not S3's: check S3_ENDPOINT_URL (the port of a server's web console is not its API's)"
-        if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-            advice = (
-                _SERVER if self.endpoint_url else "Check the network, or set S3_ENDPOINT_URL to a server of your own"
-            )
-            return f"no connection ({error}). {advice}"
-        return f"{type(error).__name__}: {error}"
-
-    def _refusal(self, error: Any) -> str:
-        code, said = error.response["Error"].get("Code", "?"), error.response["Error"].get("Message", "")
-        if code in _ELSEWHERE:
-            return (
-                f"{said} ({code}): the bucket is in another region than {self.region}: set AWS_REGION to the bucket's"
-            )
-        return f"{_ADVICE[code]} ({code})" if code in _ADVICE else f"{said} ({code})"
-
-
-@lru_cache
-def _client_of_process(
-    process: int, endpoint_url: str | None, region: str, access_key_id: str | None, secret_access_key: str | None
-) -> Any:
-    """boto3's client; `process` keeps a forked process from using its parent's connections."""
-    from boto3.session import Session
-    from botocore.config import Config
-
-    return Session().client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=region,
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        config=Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            max_pool_connections=32,
-            # Servers other than AWS do not all know checksums in trailers and bucket names in host names.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
-        ),
-    )
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)

@@ -1,6 +1,5 @@
 """The steps of the workflow template, run with a `dream` that writes down how it was called."""
 
-import argparse
 import json
 import re
 import shlex
@@ -9,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from k8s_checks import objects, rendered
 
-from dream.cli import compare
+from dream.cli.main import app
 from dream.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,5 @@ def test_the_choices_and_the_command_line_are_those_of_dream():
     assert set(parameters["rank-by"]["enum"]) == set(METRICS)
     step = next(one for one in template["spec"]["templates"] if one["name"] == "compare")
     (line,) = [line for line in step["container"]["args"][0].splitlines() if line.startswith("dream compare")]
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    options = parser.parse_args(shlex.split(line)[2:])
-    assert options.html == step["outputs"]["artifacts"][0]["path"]
+    options = typer.main.get_group(app).commands["compare"].make_context("compare", shlex.split(line)[2:]).params
+    assert options["html"] == step["outputs"]["artifacts"][0]["path"]

@@ -1,0 +1,52 @@
+"""`dream prepare` and `dream golden`: documents and questions."""
+
+from typing import Annotated
+
+import typer
+
+from dream import defaults
+from dream.cli.options import show_banner
+from dream.settings import Settings
+
+
+def prepare(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="folders, files or http(s) URLs")],
+) -> int:
+    """Put documents into storage and report which of them can be read."""
+    from dream.documents import load_documents, prepare_documents
+    from dream.storage import open_storage
+
+    settings = Settings.from_environment()
+    storage = open_storage(settings.documents_uri, settings)
+    uploads = prepare_documents(sources, storage, show=print)
+    for upload in uploads:
+        print(upload)
+    loaded = load_documents(storage, show=print)
+    print(f"\nReadable documents in {storage.uri('')}:")
+    print(loaded)
+    return 1 if any(upload.status == "failed" for upload in uploads) else 0
+
+
+def golden(
+    questions: Annotated[int, typer.Option(metavar="N", help="how many to generate")] = defaults.GOLDEN_QUESTIONS,
+    name: Annotated[str, typer.Option(metavar="NAME", help="the dataset's name in storage")] = defaults.GOLDEN_DATASET,
+    seed: Annotated[int, typer.Option(metavar="N", help="of the generator's random choices")] = defaults.SEED,
+    csv: Annotated[
+        str | None,
+        typer.Option("--from", metavar="CSV", help="check and save your own; columns question and ground_truth"),
+    ] = None,
+) -> int:
+    """Generate golden questions, or check and save your own.
+
+    They are generated from the documents in storage by the generator LLM of the settings.
+    """
+    from dream.golden import generate_golden_dataset, load_golden_dataset, save_golden_dataset
+
+    settings = Settings.from_environment()
+    if csv:
+        dataset = save_golden_dataset(load_golden_dataset(csv, settings), name, settings)
+        print(f"{name}: {len(dataset.questions)} questions in {dataset.uri}")
+        return 0
+    show_banner(settings)
+    generate_golden_dataset(questions, name=name, seed=seed, settings=settings)
+    return 0

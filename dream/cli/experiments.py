@@ -1,0 +1,152 @@
+"""`dream plan`, `dream run` and `dream track`: experiments counted, run and logged."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dream import defaults
+from dream.cli import options
+from dream.cli.parameters import parameters_of
+from dream.settings import Settings, safe_uri
+
+if TYPE_CHECKING:
+    from dream.rag import SearchSpace
+
+
+def plan(
+    golden: options.Golden = None,
+    documents: options.Documents = None,
+    query_engine: options.QueryEngines = None,
+    llm: options.Llms = None,
+    embed_model: options.EmbedModels = None,
+    parameters: options.Parameters = None,
+    metric: options.Metrics = None,
+    strictness: options.Strictness = None,
+    judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
+    judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
+    baselines: options.Baselines = False,
+    pilot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="an earlier experiment that tells what so many questions can show [default: the latest on them]",
+        ),
+    ] = None,
+) -> int:
+    """Count the model calls, tokens and USD of a run; nothing is sent.
+
+    Give it the options that `dream run` will get.
+    """
+    from dream import experiments
+    from dream.golden import load_golden_dataset
+    from dream.metrics import METRICS
+
+    settings = Settings.from_environment()
+    options.show_banner(settings)
+    dataset = load_golden_dataset(golden or defaults.GOLDEN_DATASET, settings)
+    planned = experiments.plan(
+        search_space_of(query_engine, llm, embed_model, parameters, settings),
+        golden_dataset=dataset,
+        documents_uri=documents,
+        metrics=metric or METRICS,
+        judge_repeats=judge_repeats,
+        judge_repeat_questions=judge_repeat_questions,
+        baselines=baselines,
+        settings=settings,
+    )
+    print(planned)
+    print(experiments.planned_power(dataset, pilot, settings).text)
+    return 0
+
+
+def run(
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="the experiment's name [default: experiment-<date>-<time>]")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="continue the experiment of this name, or start it: finished questions are neither asked nor paid for "
+            "again",
+        ),
+    ] = None,
+    golden: options.Golden = None,
+    documents: options.Documents = None,
+    query_engine: options.QueryEngines = None,
+    llm: options.Llms = None,
+    embed_model: options.EmbedModels = None,
+    parameters: options.Parameters = None,
+    metric: options.Metrics = None,
+    strictness: options.Strictness = None,
+    judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
+    judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
+    baselines: options.Baselines = False,
+    concurrent_trials: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="trials at the same time [default: one for each CPU; on one machine, one more]"),
+    ] = None,
+) -> int:
+    """Run every trial of the search space on the golden questions.
+
+    The trials are every combination of RAG method, LLM, embedding model and parameter value. All answer the same
+    questions and are scored by the same judge.
+    """
+    from dream.experiments import run_experiment
+
+    settings = Settings.from_environment()
+    options.show_banner(settings)
+    experiment = run_experiment(
+        search_space_of(query_engine, llm, embed_model, parameters, settings),
+        name=name,
+        resume=resume,
+        golden_dataset=golden,
+        documents_uri=documents,
+        metrics=metric,
+        judge_repeats=judge_repeats,
+        judge_repeat_questions=judge_repeat_questions,
+        baselines=baselines,
+        max_concurrent_trials=concurrent_trials,
+        settings=settings,
+    )
+    if experiment.stopped:
+        return 1
+    print(f"\nNext: dream compare {experiment.name}")
+    return 1 if all(result.error for result in experiment.results) else 0
+
+
+def track(experiment: Annotated[str, typer.Argument(metavar="NAME", help="the experiment's name")]) -> int:
+    """Log an experiment to MLflow again; nothing is logged twice.
+
+    For experiments that ran while MLflow was down.
+    """
+    from dream.experiments import load_experiment
+    from dream.tracking import tracker
+
+    settings = Settings.from_environment()
+    run_id = tracker.track(load_experiment(experiment, settings), settings)
+    print(f"{experiment}: MLflow run {run_id} at {safe_uri(settings.mlflow_tracking_uri)}")
+    return 0
+
+
+def search_space_of(
+    query_engines: Sequence[str] | None,
+    llms: Sequence[str] | None,
+    embed_models: Sequence[str] | None,
+    assignments: Sequence[str] | None,
+    settings: Settings,
+) -> "SearchSpace | None":
+    """The search space that the options name; None where they name nothing, so that a resumed one stays as it was.
+
+    Raises:
+        ConfigurationError: naming every mistake in the `--set` options at once.
+    """
+    from dream.rag import RAG_METHODS, SearchSpace, default_search_space
+
+    if not (query_engines or llms or embed_models or assignments):
+        return None
+    default = default_search_space(settings)
+    chosen = query_engines or default.query_engines
+    parameters = parameters_of(assignments or (), chosen, {name: m.defaults for name, m in RAG_METHODS.items()})
+    return SearchSpace(chosen, llms or default.llms, embed_models or default.embed_models, parameters)

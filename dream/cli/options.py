@@ -1,0 +1,82 @@
+"""Options that several commands have, and the banner about offline models."""
+
+from typing import Annotated
+
+import typer
+
+from dream.metrics import METRICS
+from dream.settings import Settings
+
+OFFLINE_BANNER = (
+    "Offline models are in use: they show how DREAM works. Their scores say nothing about a real LLM.\n"
+    "Set OPENAI_API_KEY, OPENAI_BASE_URL or DREAM_ENDPOINT_<NAME>_BASE_URL to use real ones.\n"
+)
+
+
+def _metrics() -> list[str]:
+    return list(METRICS)
+
+
+# What is run, the same for `dream plan` and `dream run`.
+Golden = Annotated[
+    str | None, typer.Option(metavar="NAME", help="a golden dataset's name, or a CSV file [default: golden]")
+]
+Documents = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="s3://bucket/prefix or a folder [default: DREAM_DOCUMENTS_URI]"),
+]
+QueryEngines = Annotated[
+    list[str] | None, typer.Option("--query-engine", metavar="ID", help="a RAG method; repeat for several")
+]
+Llms = Annotated[
+    list[str] | None,
+    typer.Option("--llm", metavar="ID", help="model, model@endpoint or offline/model; repeat for several"),
+]
+EmbedModels = Annotated[
+    list[str] | None, typer.Option("--embed-model", metavar="ID", help="an embedding model; repeat for several")
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE,...",
+        help="values of a parameter to try: top_k=3,5 for every RAG method that has it, or "
+        "chunks_with_overlap.chunk_size=256,512 for one; a list is one value if joined by '/', as in "
+        "chunk_sizes=1024/512/128; repeat for several parameters",
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", metavar="NAME", help="a ragas metric; repeat for several [default: all]", autocompletion=_metrics
+    ),
+]
+Strictness = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="how many questions answer_relevancy derives from each answer [default: 1]"),
+]
+JudgeRepeats = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="judge the answers to some questions N times, to learn how much of the differences is the judge's noise; "
+        "with --resume a finished experiment is judged again",
+    ),
+]
+JudgeRepeatQuestions = Annotated[
+    int, typer.Option(metavar="N", help="number of questions judged repeatedly, the same for all trials")
+]
+Baselines = Annotated[
+    bool,
+    typer.Option(
+        "--baselines",
+        help="let each LLM also answer without context and with the reference contexts, to split losses into "
+        "retrieval's and generation's; baselines are not ranked",
+    ),
+]
+
+
+def show_banner(settings: Settings) -> None:
+    """Say so where offline models are in use."""
+    if settings.offline:
+        print(OFFLINE_BANNER)

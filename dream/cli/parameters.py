@@ -1,0 +1,120 @@
+"""`--set`: texts such as `top_k=3,5` become the parameters of a search space."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dream.errors import ConfigurationError, bullets
+
+_BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "yes or no",
+    tuple: "values joined by '/', such as 1024/512/128",
+}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One `--set` option. `method` is "" where the parameter is meant for every method that has it."""
+
+    text: str
+    method: str
+    parameter: str
+    values: tuple[str, ...]
+
+
+def parameters_of(
+    texts: Sequence[str], query_engines: Sequence[str], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, list[Any]]]:
+    """The `parameters` of a `SearchSpace`; one that is set for a method wins over one that is set for all.
+
+    Args:
+        texts: `[METHOD.]PARAMETER=VALUE,...` each; values are read by the type of the parameter's default.
+        query_engines: the RAG methods of the search space.
+        defaults: `{RAG method: {parameter: default}}` of all methods.
+
+    Raises:
+        ConfigurationError: naming every mistake at once.
+
+    Example:
+        >>> parameters_of(["top_k=3,5"], ["basic"], {"basic": {"top_k": 4}})
+        {'basic': {'top_k': [3, 5]}}
+    """
+    assignments = [_assignment(text) for text in texts]
+    parameters: dict[str, dict[str, list[Any]]] = {}
+    problems = _repeated(assignments)
+    for assignment in sorted(assignments, key=lambda assignment: bool(assignment.method)):
+        try:
+            for method in _methods(assignment, {name: defaults[name] for name in query_engines if name in defaults}):
+                default = defaults[method][assignment.parameter]
+                parameters.setdefault(method, {})[assignment.parameter] = _values(assignment, default)
+        except ValueError as error:
+            problems.append(f"{assignment.text}: {error}")
+    if problems:
+        raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in --set:", problems))
+    return parameters
+
+
+def _assignment(text: str) -> Assignment:
+    name, _, values = text.partition("=")
+    method, _, parameter = name.strip().rpartition(".")
+    return Assignment(text, method, parameter, tuple(value.strip() for value in values.split(",")))
+
+
+def _repeated(assignments: Sequence[Assignment]) -> list[str]:
+    names = [".".join(filter(None, (assignment.method, assignment.parameter))) for assignment in assignments]
+    return [
+        f"{name} is set {names.count(name)} times: write all values in one, such as {name}=3,5"
+        for name in dict.fromkeys(names)
+        if name and names.count(name) > 1
+    ]
+
+
+def _methods(assignment: Assignment, chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The methods that an assignment is for; `chosen` has the defaults of those in the search space."""
+    if "=" not in assignment.text or not assignment.parameter or "" in assignment.values:
+        raise ValueError("write PARAMETER=VALUE,... or METHOD.PARAMETER=VALUE,..., such as top_k=3,5")
+    method = assignment.method
+    if method and method not in chosen:
+        raise ValueError(f"{method!r} is not a RAG method of this search space; valid: {', '.join(chosen)}")
+    methods = [name for name in ([method] if method else chosen) if assignment.parameter in chosen[name]]
+    if not methods:
+        valid = "; ".join(f"{name}: {', '.join(chosen[name])}" for name in ([method] if method else chosen))
+        raise ValueError(f"there is no parameter {assignment.parameter!r}; valid of {valid}")
+    return methods
+
+
+def _values(assignment: Assignment, default: Any) -> list[Any]:
+    values, unreadable = [], []
+    for text in assignment.values:
+        try:
+            values.append(_value(text, default))
+        except ValueError:
+            unreadable.append(repr(text))
+    if unreadable:
+        kind = _KINDS.get(type(default), "a valid value")
+        raise ValueError(f"{', '.join(unreadable)} cannot be read: give {kind}")
+    if len(set(values)) < len(values):
+        raise ValueError("a value is given more than once")
+    return values
+
+
+def _value(text: str, default: Any) -> Any:
+    """A value of the default's type; where the default is None, a number if the text is one, else the text."""
+    if isinstance(default, bool):
+        if text.lower() not in _BOOLEANS:
+            raise ValueError(text)
+        return _BOOLEANS[text.lower()]
+    if isinstance(default, tuple):
+        if "/" not in text:
+            raise ValueError(text)
+        return tuple(_value(part, default[0]) for part in text.split("/"))
+    if default is not None:
+        return type(default)(text)
+    for read in (int, float):
+        with suppress(ValueError):
+            return read(text)
+    return text

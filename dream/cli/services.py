@@ -1,0 +1,67 @@
+"""`dream cache`, `dream doctor` and `dream offline`: the services that experiments rely on."""
+
+from typing import Annotated
+
+import typer
+
+from dream import defaults
+from dream.cli.options import OFFLINE_BANNER
+from dream.settings import Settings
+
+
+def cache(
+    empty: Annotated[
+        bool, typer.Option("--empty", help="delete entries; answers that are needed again are paid for again")
+    ] = False,
+    older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
+    model: Annotated[str, typer.Option(metavar="TEXT", help="only models whose name contains this text")] = "",
+) -> int:
+    """Show what the cache of model answers holds, or empty it."""
+    from dream.models import answer_cache
+    from dream.storage import open_storage
+
+    settings = Settings.from_environment()
+    storage = open_storage(settings.cache_uri, settings)
+    if empty:
+        freed = answer_cache.empty(storage, older_than_days=older_than_days, model=model)
+        print(f"{storage.uri()}: {freed / 1e6:,.1f} MB freed")
+        return 0
+    contents = [row for row in answer_cache.contents(storage) if model in row.model]
+    print(f"{storage.uri()}: {sum(row.bytes for row in contents) / 1e6:,.1f} MB")
+    for row in contents:
+        days = f"{_day(row.oldest)} to {_day(row.newest)}"
+        print(f"  {row.model:<40} {row.entries:>7,} entries {row.bytes / 1e6:>9,.1f} MB  {days}")
+    return 0
+
+
+def _day(timestamp: float) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d}"
+
+
+def doctor() -> int:
+    """Check Python, storage, MLflow, Ray and every model.
+
+    Each problem is shown with what to do about it; the exit code is 1 if there is one.
+    """
+    from dream.cli.doctor import examine
+
+    healthy = True
+    for finding in examine(Settings.from_environment()):
+        healthy &= finding.problem is None
+        print(finding, flush=True)
+    return 0 if healthy else 1
+
+
+def offline(
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 for a free one")] = defaults.OFFLINE_PORT,
+) -> int:
+    """Serve the offline models over HTTP until Ctrl-C.
+
+    DREAM starts its own when it needs them; this is for trying them with other programs.
+    """
+    from dream.offline.__main__ import main as serve
+
+    print(OFFLINE_BANNER)
+    return serve(["--port", str(port)]) or 0

@@ -1,0 +1,11 @@
+"""Defaults that functions and the command line share. Imports nothing, so that `dream --help` stays quick."""
+
+GOLDEN_DATASET = "golden"
+GOLDEN_QUESTIONS = 30
+SEED = 0
+JUDGE_REPEATS = 1
+JUDGE_REPEAT_QUESTIONS = 10
+DEFAULT_METRIC = "answer_correctness"
+FAILURE_SHARE = 0.1
+MARGIN = 0.05
+OFFLINE_PORT = 8899

@@ -1,0 +1,90 @@
+"""Types of files: what the name says, and what the content is."""
+
+import codecs
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The text of one file.
+
+    `pages` are (1-based page number, text) of those with text; `n_pages` counts all. `complete` is False where text
+    is missing or doubtful. `problem` and `remedy` say what is missing or was assumed, and what to do.
+    """
+
+    pages: tuple[tuple[int, str], ...] = ()
+    n_pages: int = 0
+    complete: bool = True
+    problem: str = ""
+    remedy: str = ""
+
+
+def extension(name: str) -> str:
+    """The extension of a file name in lower case, with its dot."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def wrong_content(name: str, content: bytes) -> Reading | None:
+    """The reason why the content does not match the extension; None if it does."""
+    expected = extension(name)
+    if expected == ".pdf" and b"%PDF-" in content[:1024]:
+        return None
+    kind, actual = _kind(content)
+    text_expected, is_text = (name in (".txt", ".md", ".html", ".htm") for name in (expected, actual))
+    if expected == actual or (text_expected and is_text):
+        return None
+    remedy = f"rename it to end in {actual}" if actual else f"save it as one of: {', '.join(EXTENSIONS)}"
+    return Reading(problem=f"its content is {kind}, not what {expected} says", remedy=remedy)
+
+
+_SIGNATURES = (
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\xd0\xcf\x11\xe0", "an old or password-protected Office document"),
+)
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def _kind(content: bytes) -> tuple[str, str]:
+    """The kind of file that the bytes look like, and its extension if DREAM can read it, else ""."""
+    start = content[:1024].lstrip().lower()
+    if start.startswith(b"%pdf-"):
+        return "a PDF", ".pdf"
+    if content.startswith(b"PK\x03\x04"):
+        return _zip_kind(content)
+    for signature, kind in _SIGNATURES:
+        if content.startswith(signature):
+            return kind, ""
+    if not byte_order_encoding(content) and content.count(0) > len(content) / 20:
+        return "binary data (or UTF-16 text without a byte-order mark)", ""
+    return ("an HTML page", ".html") if start.startswith((b"<!doctype html", b"<html")) else ("plain text", ".txt")
+
+
+def _zip_kind(content: bytes) -> tuple[str, str]:
+    try:
+        names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    except zipfile.BadZipFile:
+        return "a damaged ZIP archive or Office document", ""
+    is_word = "word/document.xml" in names
+    return ("a Word document", ".docx") if is_word else ("a ZIP archive or another Office document", "")
+
+
+def byte_order_encoding(content: bytes) -> str | None:
+    """The encoding of the byte-order mark that a text starts with; None without one."""
+    return next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)

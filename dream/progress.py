@@ -1,0 +1,299 @@
+"""Progress of long work: bars in a terminal and in a notebook, plain lines elsewhere.
+
+A function that takes long has a parameter `show: Show` and calls `reporter_for(show)`:
+
+    with reporter_for(show).task("reading documents", total=len(names), unit="files") as task:
+        for name in names:
+            ...
+            task.advance(answer_correctness=0.71, usd=0.12)
+
+`show` is `print` for what suits the place (bars in a terminal or a notebook, lines in a pipe or a job's log), any other
+function to be given lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
+"""
+
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from types import TracebackType
+from typing import Any, Self
+
+Fact = float | str
+LINE_COLUMNS = 79
+LINE_SECONDS = 10.0
+
+
+class Task:
+    """Work of a known or unknown number of steps; entering and leaving a `with` block begins and finishes it.
+
+    `facts` are shown beside the count, the latest value of each: `usd` as an amount of money, other numbers with three
+    digits, texts as they are.
+    """
+
+    def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int):
+        self.name, self.total, self.unit, self.done, self.facts = name, total, unit, done, dict[str, Fact]()
+        self._reporter, self._done_before = reporter, done
+        self.started = reporter.clock()
+        self._lock = threading.Lock()
+
+    def advance(self, steps: int = 1, **facts: Fact) -> None:
+        """Count steps as done, and show the latest facts; 0 steps for facts alone."""
+        with self._lock:
+            self.done += steps
+            self.facts.update(facts)
+            self._reporter.update(self)
+
+    def finish(self) -> None:
+        """Show the final state; with fewer steps than `total`, as unfinished."""
+        with self._lock:
+            self._reporter.finish(self)
+
+    @property
+    def count(self) -> str:
+        """Such as `3 of 12 files`; `3 files` where the total is unknown."""
+        return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the steps since the task began; None before the first step and for an unknown total."""
+        new = self.done - self._done_before
+        if self.total is None or new <= 0:
+            return None
+        return (self._reporter.clock() - self.started) / new * max(0, self.total - self.done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+
+
+class Reporter:
+    """Shows lines, and the progress of tasks; this base class shows nothing."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def line(self, text: str) -> None:
+        """Show a line, above the bars if there are any."""
+
+    def task(self, name: str, total: int | None, unit: str, done: int = 0) -> Task:
+        """Begin a task of `total` steps (None: unknown), of which `done` were done before; `unit` is a plural."""
+        task = Task(self, name, total, unit, done)
+        self.begin(task)
+        return task
+
+    def begin(self, task: Task) -> None:
+        """Called by a new task."""
+
+    def update(self, task: Task) -> None:
+        """Called by a task that has advanced."""
+
+    def finish(self, task: Task) -> None:
+        """Called by a task at its end."""
+
+
+class Lines(Reporter):
+    """Lines of text to a function: of a task one every `every_seconds`, and one at its end; none of a shorter task."""
+
+    def __init__(
+        self,
+        show: Callable[[str], None],
+        every_seconds: float = LINE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.clock = clock
+        self._show, self._every = show, every_seconds
+        self._lock = threading.Lock()
+        self._due_at: dict[Task, float] = {}
+
+    def line(self, text: str) -> None:
+        with self._lock:
+            self._show(text)
+
+    def begin(self, task: Task) -> None:
+        self._due_at[task] = self.clock() + self._every
+
+    def update(self, task: Task) -> None:
+        now = self.clock()
+        if task in self._due_at and now >= self._due_at[task] and task.done != task.total:
+            self._due_at[task] = now + self._every
+            self.line(_text(task, task.seconds_left))
+
+    def finish(self, task: Task) -> None:
+        due_at = self._due_at.pop(task, None)
+        if due_at is not None and self.clock() >= task.started + self._every:
+            self.line(_text(task))
+
+
+class TerminalBars(Reporter):
+    """Bars at the bottom of a terminal, with counts, time left and facts; lines scroll above them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._lock = threading.RLock()
+        self._progress: Any = None
+        self._bars: dict[Task, Any] = {}
+
+    def line(self, text: str) -> None:
+        self._console.print(text)
+
+    def begin(self, task: Task) -> None:
+        with self._lock:
+            if self._progress is None:
+                self._progress = _rich_progress(self._console)
+                self._progress.start()
+            self._bars[task] = self._progress.add_task(
+                task.name, total=task.total, completed=task.done, count=task.count, left="", facts=""
+            )
+
+    def update(self, task: Task) -> None:
+        with self._lock:
+            if task in self._bars:
+                self._show(task, _time_left(task.seconds_left))
+
+    def finish(self, task: Task) -> None:
+        with self._lock:
+            if task in self._bars:
+                self._show(task, "", total=task.done if task.total is None else task.total)
+                self._progress.stop_task(self._bars.pop(task))
+            if self._progress is not None and not self._bars:
+                self._progress.stop()
+                self._progress = None
+
+    def _show(self, task: Task, left: str, **changes: int) -> None:
+        fields = {"count": task.count, "left": left, "facts": ", ".join(_facts(task))}
+        self._progress.update(self._bars[task], completed=task.done, **fields, **changes)
+
+
+class NotebookBars(Reporter):
+    """A bar for each task in the output of a notebook's cell; it needs no widgets, so that it shows in exports too.
+
+    The final state holds no times, so that a notebook that is run again is the same.
+    """
+
+    REFRESH_SECONDS = 0.2
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._handles: dict[Task, Any] = {}
+        self._shown_at: dict[Task, float] = {}
+
+    def line(self, text: str) -> None:
+        print(text, flush=True)
+
+    def begin(self, task: Task) -> None:
+        from IPython.display import display
+
+        with self._lock:
+            self._shown_at[task] = self.clock()
+            self._handles[task] = display(_bundle(task, None), raw=True, display_id=True)
+
+    def update(self, task: Task) -> None:
+        with self._lock:
+            now = self.clock()
+            if task in self._handles and now - self._shown_at[task] >= self.REFRESH_SECONDS:
+                self._shown_at[task] = now
+                self._handles[task].update(_bundle(task, task.seconds_left), raw=True)
+
+    def finish(self, task: Task) -> None:
+        with self._lock:
+            if task in self._handles:
+                self._handles.pop(task).update(_bundle(task, None), raw=True)
+                del self._shown_at[task]
+
+
+Show = Reporter | Callable[[str], None] | None
+
+
+def reporter_for(show: Show) -> Reporter:
+    """The reporter behind a `show` argument: bars or lines for `print`, lines for a function, silence for None."""
+    if show is None:
+        return Reporter()
+    if show is print:
+        return _reporter_of_this_place()
+    return Lines(show) if callable(show) else show
+
+
+def _reporter_of_this_place() -> Reporter:
+    if _is_notebook():
+        return _notebook_bars()
+    if sys.stdout is not None and sys.stdout.isatty():
+        return _terminal_bars()
+    return Lines(_print_at_once)
+
+
+# One for the whole process: two sets of bars would overwrite each other.
+@cache
+def _terminal_bars() -> TerminalBars:
+    return TerminalBars()
+
+
+@cache
+def _notebook_bars() -> NotebookBars:
+    return NotebookBars()
+
+
+def _print_at_once(text: str) -> None:
+    print(text, flush=True)
+
+
+def _is_notebook() -> bool:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _text(task: Task, seconds_left: float | None = None) -> str:
+    """The state of a task in lines of at most `LINE_COLUMNS`."""
+    parts = [f"{task.name}: {task.count}", _time_left(seconds_left), *_facts(task)]
+    return textwrap.fill(", ".join(filter(None, parts)), LINE_COLUMNS, subsequent_indent="  ", break_long_words=False)
+
+
+def _facts(task: Task) -> list[str]:
+    return [_fact(name, value) for name, value in task.facts.items()]
+
+
+def _fact(name: str, value: Fact) -> str:
+    if isinstance(value, str):
+        return f"{name} {value}"
+    return f"{value:,.2f} USD" if name == "usd" else f"{name} {value:.3f}"
+
+
+def _time_left(seconds: float | None) -> str:
+    """A time in short.
+
+    Example:
+        >>> _time_left(3700)
+        '1 h 2 min left'
+    """
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s left"
+    return f"{minutes} min left" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min left"
+
+
+def _rich_progress(console: Any) -> Any:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    texts = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "left", "facts"))
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(24), *texts, console=console)
+
+
+def _bundle(task: Task, seconds_left: float | None) -> dict[str, str]:
+    """The state of a task as notebooks keep it: HTML, and text for where HTML is not shown."""
+    from html import escape
+
+    left = _time_left(seconds_left)
+    details = " · ".join(escape(part) for part in (task.count, left, *_facts(task)) if part)
+    # Without a value, the element shows work of unknown length.
+    value = "" if task.total is None else f' value="{task.done}" max="{max(task.total, 1)}"'
+    bar = f'<progress style="width: 16em; vertical-align: middle"{value}></progress>'
+    html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
+    return {"text/html": html, "text/plain": _text(task, seconds_left)}

@@ -1,0 +1,58 @@
+"""`dream prepare` and `dream golden` from the command line."""
+
+from lab import Lab
+
+CSV = 'question,ground_truth\nWhere?,"Here, there"\n'
+
+
+def test_prepare_uploads_and_reports_what_can_be_read(dream, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("text")
+    (tmp_path / "mine" / "b.pdf").write_text("no PDF")
+    done = dream("prepare", str(tmp_path / "mine"))
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "uploaded a.txt",
+        "uploaded b.pdf",
+        "",
+        f"Readable documents in {tmp_path}/home/documents:",
+        "read     a.txt, 1 page",
+        "skipped  b.pdf: its content is plain text, not what .pdf says; rename it to end in .txt",
+    ]
+    assert "already there a.txt" in dream("prepare", str(tmp_path / "mine")).out
+
+
+def test_prepare_ends_with_1_if_a_source_fails(dream, tmp_path):
+    (tmp_path / "a.txt").write_text("text")
+    done = dream("prepare", "a.txt", "nothing.pdf")
+    assert done.code == 1
+    assert "uploaded a.txt\nfailed   nothing.pdf: no such file or folder" in done.out
+
+
+def test_prepare_ends_with_1_if_nothing_can_be_read(dream, tmp_path):
+    (tmp_path / "a.txt").write_text(" ")
+    done = dream("prepare", "a.txt")
+    assert done.code == 1
+    assert done.err.startswith("dream prepare: no document in ")
+    assert "it contains no text" in done.err
+
+
+def test_golden_saves_questions_from_a_file(dream, tmp_path):
+    (tmp_path / "mine.csv").write_text(CSV)
+    done = dream("golden", "--from", "mine.csv", "--name", "mine")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"mine: 1 questions in {tmp_path}/home/golden-datasets/mine.csv\n"
+
+
+def test_golden_refuses_a_file_with_mistakes(dream, tmp_path):
+    (tmp_path / "mine.csv").write_text("question,answer\nWhere?,Here\n")
+    done = dream("golden", "--from", "mine.csv")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("dream golden: ")
+    assert "ground_truth" in done.err
+
+
+def test_golden_generates_questions(dream_in_lab, lab: Lab):
+    done = dream_in_lab("golden", "--questions", "2", "--name", "two", "--seed", "1")
+    assert (done.code, done.err) == (0, "")
+    assert (lab.home / "golden-datasets" / "two.csv").read_text(encoding="utf-8").startswith('"question_id"')

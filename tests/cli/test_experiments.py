@@ -1,0 +1,68 @@
+"""`dream plan`, `dream run` and `dream track` from the command line."""
+
+import re
+from pathlib import Path
+
+import pytest
+from lab import LAB_DOCUMENTS, Lab, Ran
+
+from dream.experiments import load_experiment
+
+CSV = """question,ground_truth
+How warm is the water of the well?,It is hot.
+Who looks after the turbines?,The crew.
+"""
+SPACE = ["--query-engine", "chunks_with_overlap", "--llm", "llm-small@x", "--embed-model", "embed-small@x"]
+
+
+@pytest.fixture
+def own_data(tmp_path: Path, lab: Lab) -> list[str]:
+    """Options for questions and documents that are not those of the settings."""
+    (tmp_path / "two.csv").write_text(CSV)
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "one.pdf").write_bytes((lab.home / "documents" / LAB_DOCUMENTS[0]).read_bytes())
+    return ["--golden", "two.csv", "--documents", str(tmp_path / "papers"), *SPACE]
+
+
+def test_plan_counts_what_the_options_name(dream_in_lab, own_data):
+    parameters = ["--set", "top_k=2,3", "--set", "chunks_with_overlap.chunk_size=128,256"]
+    done = dream_in_lab("plan", *own_data, *parameters, "--metric", "answer_similarity")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("4 trials x 2 questions, 2 indexes")
+    assert "Run a pilot" in done.out
+
+
+def test_plan_tells_all_mistakes_in_parameters_at_once(dream, tmp_path):
+    (tmp_path / "two.csv").write_text(CSV)
+    done = dream("plan", "--golden", "two.csv", "--set", "top_q=3", "--set", "window_size=wide")
+    assert done.code == 1
+    assert done.err.startswith("dream plan: 2 mistake(s) in --set:\n")
+    assert "sentence_window: window_size, top_k, context_tokens" in done.err
+    assert "window_size=wide: 'wide' cannot be read: give a whole number" in done.err
+
+
+def test_run_varies_the_parameters_and_reads_the_documents_that_are_named(dream_in_lab, own_data, lab: Lab, tmp_path):
+    done = dream_in_lab("run", "--name", "by-hand", *own_data, "--set", "top_k=2,3", "--metric", "answer_similarity")
+    assert done.code == 0, done.err
+    assert done.out.endswith("\nNext: dream compare by-hand\n")
+    experiment = load_experiment("by-hand", lab.settings)
+    assert sorted(result.trial.parameters["top_k"] for result in experiment.results) == [2, 3]
+    assert [result.error for result in experiment.results] == [None, None]
+    again = dream_in_lab("run", "--name", "by-hand", *own_data)
+    assert again.code == 1
+    assert "dream run --resume by-hand" in again.err
+
+
+def test_track_logs_again_and_nothing_twice(dream_in_lab, small_experiment: Ran):
+    runs = [dream_in_lab("track", small_experiment.outcome.name) for _ in range(2)]
+    assert [run.code for run in runs] == [0, 0]
+    first, second = (re.fullmatch(r"small: MLflow run (\w{32}) at http://127.0.0.1:\d+\n", run.out) for run in runs)
+    assert first and second
+    assert first[1] == second[1]
+
+
+def test_track_of_an_unknown_experiment_is_told(dream):
+    done = dream("track", "nobody")
+    assert done.code == 1
+    assert done.err.startswith("dream track: ")
+    assert "nobody" in done.err

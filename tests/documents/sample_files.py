@@ -1,0 +1,77 @@
+"""Files of every format, made in memory, and what becomes of them."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+import pypdf
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
+
+from dream.documents import load_documents
+from dream.storage import MemoryStorage
+
+SENTENCE = "The turbine blades were heated from within, at 4.5 kW each."
+
+
+def pdf(pages: Sequence[str | bytes]) -> bytes:
+    """A PDF with one page for each item: text, or a picture from bytes."""
+    target = io.BytesIO()
+    canvas = Canvas(target, invariant=True)
+    for page in pages:
+        if isinstance(page, bytes):
+            canvas.drawImage(ImageReader(io.BytesIO(page)), 50, 50, 200, 200)
+        else:
+            canvas.drawString(50, 700, page)
+        canvas.showPage()
+    canvas.save()
+    return target.getvalue()
+
+
+def png() -> bytes:
+    from PIL import Image
+
+    target = io.BytesIO()
+    Image.new("RGB", (20, 20), "white").save(target, "PNG")
+    return target.getvalue()
+
+
+def encrypted(user_password: str, algorithm: str) -> bytes:
+    writer, target = pypdf.PdfWriter(io.BytesIO(pdf([SENTENCE]))), io.BytesIO()
+    writer.encrypt(user_password, "owner's", algorithm=algorithm)
+    writer.write(target)
+    return target.getvalue()
+
+
+def docx(*paragraphs: str) -> bytes:
+    target = io.BytesIO()
+    body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("word/document.xml", f"<w:document {space}><w:body>{body}</w:body></w:document>")
+    return target.getvalue()
+
+
+def xlsx() -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    return target.getvalue()
+
+
+def lines_of(contents: dict[str, bytes]) -> dict[str, str]:
+    """The report of these files beside one that is good."""
+    loaded = load_documents(MemoryStorage("memory", {**contents, "good.txt": b"a good file"}))
+    assert len(loaded.report) == len(contents) + 1
+    return {line.file: str(line) for line in loaded.report}
+
+
+def text_of(name: str, content: bytes) -> str:
+    loaded = load_documents(MemoryStorage("memory", {name: content}))
+    return "|".join(document.text for document in loaded.documents)
+
+
+GOOD = pdf([f"{SENTENCE} Page {i}." for i in (1, 2, 3)])
+HTML = b"""<!doctype html><html><head><title>Icing</title><style>p {}</style><script>var secret = 1;</script></head>
+<body><!-- unseen --><p>Hello <b>big</b>\n world</p><ul><li>one<li>two</ul>
+<table><tr><th>key</th><td>value</td></tr></table><pre>x\n    y</pre>last<br>line</body></html>"""

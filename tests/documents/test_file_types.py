@@ -1,0 +1,45 @@
+"""The type of a file by its content, against what its name says."""
+
+import pytest
+from sample_files import GOOD, HTML, docx, png, xlsx
+
+from dream.documents.file_types import EXTENSIONS, wrong_content
+from dream.documents.readers import READERS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.pdf", GOOD), ("A.PDF", b"junk before %PDF-1.7"), ("a.html", HTML), ("a.txt", HTML), ("a.docx", docx("x"))],
+)
+def test_content_that_fits_its_name_is_accepted(name, content):
+    assert wrong_content(name, content) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem", "remedy"),
+    [
+        (
+            "a.pdf",
+            png(),
+            "its content is a PNG image, not what .pdf says",
+            "save it as one of: .pdf, .txt",
+        ),
+        ("a.txt", GOOD, "its content is a PDF, not what .txt says", "rename it to end in .pdf"),
+        (
+            "a.docx",
+            xlsx(),
+            "its content is a ZIP archive or another Office document, not what .docx says",
+            "save it as",
+        ),
+        ("a.md", b"\x00\x01" * 99, "its content is binary data (or UTF-16 text without a byte-order mark)", "save it"),
+    ],
+)
+def test_content_that_does_not_fit_says_what_it_is_and_what_to_do(name, content, problem, remedy):
+    reading = wrong_content(name, content)
+    assert reading is not None
+    assert reading.problem.startswith(problem)
+    assert reading.remedy.startswith(remedy)
+
+
+def test_every_extension_has_its_reader():
+    assert tuple(READERS) == EXTENSIONS

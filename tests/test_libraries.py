@@ -1,0 +1,44 @@
+"""The switches of libraries: set before they are imported, and never over those of the user."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dream.libraries import GC_THRESHOLD, prepare_libraries
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((700, 10, 10), GC_THRESHOLD), ((0, 10, 10), (0, 10, 10)), ((90_000, 5, 5), (90_000, 5, 5))]
+)
+def test_garbage_is_collected_rarely_unless_the_user_set_it_otherwise(before, after):
+    earlier = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        prepare_libraries()
+        assert gc.get_threshold() == after
+    finally:
+        gc.set_threshold(*earlier)
+
+
+def variables_after(**given: str) -> dict[str, str]:
+    """The environment of a new process after `prepare_libraries`."""
+    program = (
+        "import json, os; from dream.libraries import prepare_libraries; prepare_libraries()\n"
+        "print(json.dumps(dict(os.environ)))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TIKTOKEN_"))}
+    return json.loads(subprocess.check_output([sys.executable, "-c", program], env={**environment, **given}, text=True))
+
+
+def test_telemetry_is_off_unless_the_user_wants_it():
+    assert variables_after()["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert variables_after(RAY_USAGE_STATS_ENABLED="1")["RAY_USAGE_STATS_ENABLED"] == "1"
+
+
+def test_tokenizers_are_found_without_a_network():
+    folder = variables_after()["TIKTOKEN_CACHE_DIR"]
+    assert len(os.listdir(folder)) > 0

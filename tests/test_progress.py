@@ -1,0 +1,173 @@
+"""Progress: bars in a real terminal and a real notebook, lines elsewhere, and silence."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from dream.progress import Lines, Reporter, reporter_for
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_long_task_shows_a_line_from_time_to_time_and_one_at_its_end(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("scoring", 4, "questions") as task:
+        for score in (0.5, 0.75, 0.625, 0.7):
+            clock.now += 6
+            task.advance(answer_correctness=score, usd=score * 10)
+    assert lines == [
+        "scoring: 2 of 4 questions, 12 s left, answer_correctness 0.750, 7.50 USD",
+        "scoring: 4 of 4 questions, answer_correctness 0.700, 7.00 USD",
+    ]
+
+
+def test_a_short_task_shows_no_line(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("scoring", 2, "questions") as task:
+        clock.now += 9
+        task.advance(2)
+    assert lines == []
+
+
+def test_steps_done_before_do_not_count_for_the_time_left(clock):
+    task = Reporter().task("scoring", 100, "questions", done=90)
+    task_of_clock = Lines([].append, 10, clock).task("scoring", 100, "questions", done=90)
+    assert task.seconds_left is None
+    clock.now += 5
+    task_of_clock.advance()
+    assert (task_of_clock.count, task_of_clock.seconds_left) == ("91 of 100 questions", 45)
+
+
+def test_a_task_of_unknown_length_counts(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:
+        clock.now += 11
+        task.advance(1500)
+    assert lines == ["embedding: 1,500 texts", "embedding: 1,500 texts"]
+
+
+def test_a_line_that_is_too_long_goes_on_in_the_next(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("running trials", 12, "trials") as task:
+        clock.now += 60
+        task.advance(3, answer_correctness=0.5, faithfulness=0.5, context_recall=0.5, best="hierarchical_automerging")
+    assert "answer_correctness 0.500" in lines[0]
+    assert "best hierarchical_automerging" in lines[0]
+    assert max(map(len, lines[0].splitlines())) <= 79
+
+
+def test_an_error_finishes_the_task_as_it_is(clock):
+    lines: list[str] = []
+
+    def read() -> None:
+        with Lines(lines.append, 10, clock).task("reading", 3, "files") as task:
+            clock.now += 20
+            task.advance()
+            raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        read()
+    assert lines == ["reading: 1 of 3 files, 40 s left", "reading: 1 of 3 files"]
+
+
+def test_many_threads_may_advance_one_task(clock):
+    lines: list[str] = []
+    reporter = Lines(lines.append, 10, clock)
+    with reporter.task("scoring", 4000, "questions") as task:
+
+        def work() -> None:
+            for _ in range(500):
+                task.advance()
+                reporter.line("x")
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert task.count == "4,000 of 4,000 questions"
+    assert lines == ["x"] * 4000
+
+
+def test_show_is_a_function_a_reporter_or_none(capsys):
+    lines: list[str] = []
+    reporter_for(lines.append).line("to the function")
+    assert lines == ["to the function"]
+    mine = Reporter()
+    assert reporter_for(mine) is mine
+    silent = reporter_for(None)
+    silent.line("nowhere")
+    with silent.task("scoring", 1, "questions") as task:
+        task.advance()
+    assert capsys.readouterr() == ("", "")
+    reporter_for(print).line("to a pipe")
+    assert capsys.readouterr().out == "to a pipe\n"
+
+
+PROGRAM = """
+from dream.progress import reporter_for
+reporter = reporter_for(print)
+with reporter.task("embedding", None, "texts") as texts, reporter.task("scoring", 4, "questions") as task:
+    for score in (0.5, 0.25):
+        task.advance(answer_correctness=score, usd=1.5)
+        texts.advance(100)
+        reporter.line("a line with [brackets] at " + str(score))
+"""
+
+
+def test_a_terminal_shows_bars_below_the_lines():
+    terminal, program_side = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=program_side, stderr=program_side, env=environment
+    )
+    os.close(program_side)
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    except OSError:  # the program has closed its side
+        pass
+    os.close(terminal)
+    assert process.wait(60) == 0
+    text = shown.decode()
+    assert "a line with [brackets] at 0.25\r\n" in text
+    last = text.rpartition("a line with")[2]
+    assert "embedding" in last and "200 texts" in last
+    assert "scoring" in last and "2 of 4 questions" in last
+    assert "answer_correctness 0.250, 1.50 USD" in last
+    assert "━" in last
+
+
+def test_a_notebook_keeps_the_final_state_without_times():
+    cell = nbformat.v4.new_code_cell(PROGRAM)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    bars = [output.data for output in notebook.cells[0].outputs if output.output_type == "display_data"]
+    assert [bar["text/plain"] for bar in bars] == [
+        "embedding: 200 texts",
+        "scoring: 2 of 4 questions, answer_correctness 0.250, 1.50 USD",
+    ]
+    assert '<progress style="width: 16em; vertical-align: middle" value="2" max="4">' in bars[1]["text/html"]
+    assert "left" not in bars[1]["text/html"].partition("</progress>")[2]
+    lines = "".join(output.text for output in notebook.cells[0].outputs if output.output_type == "stream")
+    assert lines.splitlines() == ["a line with [brackets] at 0.5", "a line with [brackets] at 0.25"]
