@@ -16,7 +16,7 @@ from dream.experiments.spec import JUDGE_REPEAT_QUESTIONS, Asked, Work, repeats_
 from dream.indexes.chunkers import chunk, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
-from dream.metrics import COMPUTED, EMBEDDED, METRICS
+from dream.metrics import COMPUTED, DEFINITIONS, METRICS
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter, PlannedCalls
@@ -32,8 +32,6 @@ from dream.tokens import count_tokens
 # How many passages an LLM reads for each hit that a method asks for, on the sample documents: windows that touch and
 # leaves that are merged become one.
 PASSAGES_A_HIT = {"sentence_window": 0.53, "hierarchical_automerging": 0.82}
-# Judge calls a question, where context_precision is one a passage more.
-JUDGE_CALLS = {"faithfulness": 2, "answer_relevancy": STRICTNESS, "context_recall": 1, "answer_correctness": 3}
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
 PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
 
@@ -133,11 +131,15 @@ def _count_judgements(
     """So many answers judged once on these metrics, and how many of them are paid. A judgement that is made `again`
     embeds the same texts, but for the question that the judge derives anew."""
     n, paid = answers
-    a_question = sum(JUDGE_CALLS.get(name, 0) for name in metrics) + _passages(trial, metrics)
+    definitions = [DEFINITIONS[name] for name in metrics]
+    a_question = sum(metric.calls(STRICTNESS, _passages(trial)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(work.shared.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
-    texts = {text for name in metrics for text in EMBEDDED.get(name, ())}
-    known, derived = bool(texts), "answer_relevancy" in metrics  # all that are known in one call, then the other
+    texts = {text for metric in definitions for text in metric.embedded}
+    known, derived = (
+        bool(texts),
+        any(metric.derives_questions for metric in definitions),
+    )  # all that are known in one call, then the other
     embedded, kept = n * (known + derived), n * known if again else 0
     cached = embedded if paid else kept
     counter.add(work.shared.judge_embed_model, "judge", embedded, cached, n * (len(texts) + derived) * SHORT_TEXT, 0)
@@ -157,9 +159,8 @@ def index_key(trial: Trial) -> str:
     return f"{chunker} {sorted(parameters.items())} {embed_model}"
 
 
-def _passages(trial: Trial, metrics: Sequence[str]) -> float:
-    hits = trial.parameters.get("top_k", 1)
-    return hits * PASSAGES_A_HIT.get(trial.query_engine_identifier, 1.0) if "context_precision" in metrics else 0.0
+def _passages(trial: Trial) -> float:
+    return trial.parameters.get("top_k", 1) * PASSAGES_A_HIT.get(trial.query_engine_identifier, 1.0)
 
 
 def _count_indexes(

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dream.metrics import DEFINITIONS
 from dream.records import Answer, Score, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class QuestionTrace:
     def _feedback(self, score: Score) -> "Assessment":
         from mlflow.entities import AssessmentError, AssessmentSource, Feedback
 
-        by_embeddings = score.metric == "answer_similarity"
+        by_embeddings = not DEFINITIONS[score.metric].judged
         judge = self.of.manifest["judge_embed_model" if by_embeddings else "judge_llm"]
         return Feedback(
             name=score.metric,
