@@ -20,7 +20,7 @@ NAMES = ("1_prepare_documents", "2_golden_dataset", "3_experiment", "4_compare")
 # Without a name an experiment is called after the time at which it started.
 PARAMETERS = dict.fromkeys(("3_experiment", "4_compare"), 'experiment_name = "sample"')
 SECONDS_A_CELL = 3600
-_OUTSIDE = ("DREAM_", "OPENAI_", "S3_", "AWS_", "MLFLOW_", "RAY_")
+_OUTSIDE = ("DREAM_", "OPENAI_", "S3_", "AWS_", "MLFLOW_", "RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_DASHBOARD_ADDRESS")
 _TEXTS = ("text/plain", "text/html", "text/markdown")
 
 

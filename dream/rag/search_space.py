@@ -129,7 +129,7 @@ def _names(values: Iterable[str]) -> list[str]:
 
 
 def _choices(value: Any, default: Any) -> list[Any]:
-    """The values of one parameter: a list has several, unless the parameter is itself a sequence and the list its items."""
+    """The values of one parameter: a list has several, unless the parameter itself is a sequence of its items."""
     if isinstance(default, tuple):
         nested = isinstance(value, list) and all(isinstance(item, list | tuple) for item in value)
         return [tuple(item) for item in value] if nested else [tuple(value)]

@@ -31,7 +31,15 @@ from dream.reporting.html_page import (
     Text,
     render,
 )
-from dream.reporting.sections import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
+from dream.reporting.sections import (
+    UNKNOWN,
+    failures,
+    metrics_explained,
+    parameters,
+    what_it_cost,
+    what_was_run,
+    worst_questions,
+)
 
 ABOUT_EFFECTS = (
     "A knob matters where two of its choices are shown to differ. The picture sets each choice against the average of "
@@ -281,6 +289,7 @@ def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Se
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     _standings,
+    metrics_explained,
     _knobs,
     _power,
     _noise,

@@ -12,6 +12,7 @@ import numpy
 import pandas
 
 from dream.comparison.comparison import Comparison
+from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
 from dream.models.usage import CHECK_STAGE, add_usage, known_sum
 from dream.records import Answer, ExperimentResult, Passage, Score, TrialResult
@@ -99,6 +100,12 @@ def _places(files: str, pages: str) -> str:
 
 def _source(file_name: str, page: str) -> str:
     return f"{file_name}, page {page}" if page else file_name
+
+
+def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    """What each metric of the experiment asks, how it is computed, and what a low value points at."""
+    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest["metrics"])]
+    return Section("metrics", "How to read the metrics", [Table("The metrics, by ragas", EXPLANATION_COLUMNS, rows)])
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:

@@ -23,7 +23,19 @@ from dream.settings import Settings
 from dream.storage.objects import open_storage
 
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
-IDS = ["recommendation", "standings", "knobs", "power", "arms", "pictures", "worst", "failures", "run", "cost"]
+IDS = [
+    "recommendation",
+    "standings",
+    "metrics",
+    "knobs",
+    "power",
+    "arms",
+    "pictures",
+    "worst",
+    "failures",
+    "run",
+    "cost",
+]
 METER = {"calls": 100, "cached": 40, "sent": 63, "retried": 3, "failed": 2, "prompt_tokens": 12_000}
 METER |= {"completion_tokens": 345, "paid_prompt_tokens": 1, "paid_completion_tokens": 1, "seconds": 1.0}
 
