@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTIONS ?= 20
 
-.PHONY: help install demo test lint mlflow notebooks validate rehearsal clean
+.PHONY: help install demo test lint mlflow notebooks notebook-outputs validate rehearsal clean
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 install: $(VENV)/.installed  ## Set up the environment in .venv
 
@@ -49,6 +49,9 @@ mlflow: install  ## Show the local results in MLflow
 
 notebooks: install  ## Open the notebooks in JupyterLab
 	cd notebooks && ../$(BIN)/jupyter lab
+
+notebook-outputs: install  ## Run the notebooks offline and write their outputs into them
+	$(BIN)/python tests/notebook_outputs.py
 
 validate: install  ## Check the Kubernetes manifests alone
 	$(BIN)/pytest -q tests/k8s

@@ -34,7 +34,7 @@ from ragas.prompt.metrics.base_prompt import BasePrompt
 
 from dream.errors import DataError, end_of_all
 from dream.evaluation.judge_llm import JudgeLLM
-from dream.metrics import ARGUMENTS, EMBEDDED
+from dream.metrics import DEFINITIONS
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
 
@@ -93,11 +93,11 @@ class Judge:
             "reference": question.ground_truth,
             "retrieved_contexts": [passage.text for passage in answer.contexts],
         }
-        self._embeddings.begin(values[name] for metric in self._metrics for name in EMBEDDED.get(metric, ()))
+        self._embeddings.begin(values[name] for metric in self._metrics for name in DEFINITIONS[metric].embedded)
         return await asyncio.gather(*(self._score(name, question.id, values) for name in self._metrics))
 
     async def _score(self, name: str, question_id: str, values: Mapping[str, Any]) -> Score:
-        arguments = {argument: values[argument] for argument in ARGUMENTS[name]}
+        arguments = {argument: values[argument] for argument in DEFINITIONS[name].arguments}
         started = time.monotonic()
         try:
             result = await self._metrics[name].ascore(**arguments)

@@ -14,7 +14,7 @@ from dream.indexes.chunkers import chunk, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
 from dream.manifest import Manifest
-from dream.metrics import COMPUTED, EMBEDDED
+from dream.metrics import COMPUTED, DEFINITIONS
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
@@ -29,8 +29,6 @@ from dream.tokens import count_tokens
 # How many passages an LLM reads for each hit that a method asks for, on the sample documents: windows that touch and
 # leaves that are merged become one.
 PASSAGES_A_HIT = {"sentence_window": 0.53, "hierarchical_automerging": 0.82}
-# Judge calls a question. context_precision makes one for each passage, answer_relevancy one for each derived question.
-JUDGE_CALLS = {"faithfulness": 2, "context_recall": 1, "answer_correctness": 3}
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
 PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
 
@@ -97,11 +95,12 @@ def _count_judgements(
     """One judgement on these metrics of `answers`: their number, and how many of them are paid for. A judgement that is
     made `again` embeds the same texts, except for the questions that the judge derives anew."""
     context, (n, paid) = prepared.context, answers
-    derived = context.strictness if "answer_relevancy" in metrics else 0
-    a_question = sum(JUDGE_CALLS.get(name, 0) for name in metrics) + derived + _passages(trial, metrics)
+    definitions = [DEFINITIONS[name] for name in metrics]
+    a_question = sum(metric.calls(context.strictness, _passages(trial)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
-    texts = {text for name in metrics for text in EMBEDDED.get(name, ())}
+    derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
+    texts = {text for metric in definitions for text in metric.embedded}
     given = bool(texts)  # all given texts in one call, then the derived questions in another
     embedded, kept = n * (given + bool(derived)), n * given if again else 0
     cached = embedded if paid else kept
@@ -122,9 +121,8 @@ def index_key(trial: Trial) -> str:
     return f"{chunker} {sorted(parameters.items())} {embed_model}"
 
 
-def _passages(trial: Trial, metrics: Sequence[str]) -> float:
-    hits = trial.parameters.get("top_k", 1)
-    return hits * PASSAGES_A_HIT.get(trial.query_engine_identifier, 1.0) if "context_precision" in metrics else 0.0
+def _passages(trial: Trial) -> float:
+    return trial.parameters.get("top_k", 1) * PASSAGES_A_HIT.get(trial.query_engine_identifier, 1.0)
 
 
 def _count_indexes(

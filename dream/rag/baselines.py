@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError
+from dream.metrics import DEFINITIONS
 from dream.rag.methods import answer_from
 from dream.records import CLOSED_BOOK, ORACLE, GoldenQuestion, Source, Trial
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 # Metrics that say something about answers to which nothing was retrieved.
 METRICS_OF = {
-    CLOSED_BOOK: ("answer_relevancy", "answer_correctness", "answer_similarity"),
-    ORACLE: ("faithfulness", "answer_relevancy", "answer_correctness", "answer_similarity"),
+    CLOSED_BOOK: tuple(name for name, metric in DEFINITIONS.items() if not metric.needs_contexts),
+    ORACLE: tuple(name for name, metric in DEFINITIONS.items() if metric.needs_answer),
 }
 CLOSED_BOOK_PROMPT = (
     "Answer the query from what you know. Answer briefly, and say so if you do not know.\nQuery: {query_str}\nAnswer: "

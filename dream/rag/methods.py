@@ -1,11 +1,11 @@
-"""RAG methods. One method = one function `(index, llm, **parameters) -> query engine`, registered by name.
+"""RAG methods. Each is one function `(index, llm, **parameters) -> query engine`, registered by name.
 
-To add one: write the function beside its siblings, with `@rag_method` naming its chunker and the defaults
-of all parameters. Parameters that the chunker takes shape the index; the others reach the function.
+To add one, write a function like those below, and let `@rag_method` name its chunker and the defaults of all
+parameters. Parameters of the chunker determine the index; the others are passed to the function.
 
 `context_tokens` is common to all methods: the best passages are kept while they fit into it together, so that
-arms differ in how they find text, not in how much of it the LLM reads. (The 2024 article compared arms that read
-3,072 and 768 tokens.)
+trials differ in how they retrieve text, not in how much of it the LLM reads. (The 2024 article compared methods that
+read 3,072 and 768 tokens.)
 """
 
 import inspect
@@ -37,7 +37,7 @@ class RagMethod:
     defaults: Mapping[str, Any]
 
     def split(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters of the chunker, and those of the query engine."""
+        """The parameters of the chunker, and those of the query engine."""
         of_chunker = set(inspect.signature(CHUNKERS[self.chunker]).parameters)
         chunking = {name: value for name, value in parameters.items() if name in of_chunker}
         return chunking, {name: value for name, value in parameters.items() if name not in of_chunker}
@@ -58,7 +58,7 @@ def rag_method(chunker: str, **defaults: Any) -> Callable[[Callable[..., Any]], 
 
 @rag_method("overlapping_chunks", chunk_size=512, chunk_overlap=64, top_k=3, context_tokens=CONTEXT_TOKENS)
 def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: int) -> "BaseQueryEngine":
-    """The basic method: the `top_k` chunks that are nearest to the question."""
+    """The simplest method: the LLM reads the `top_k` chunks that are nearest to the question."""
     from dream.rag.postprocessors import ContextBudget
 
     retriever = index.as_retriever(similarity_top_k=top_k)
@@ -69,7 +69,7 @@ def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, co
 def sentence_window(
     index: "VectorStoreIndex", llm: "LLM", *, window_size: int, top_k: int, context_tokens: int
 ) -> "BaseQueryEngine":
-    """Finds the `top_k` nearest sentences; the LLM reads `window_size` sentences on either side of each."""
+    """Retrieves the `top_k` nearest sentences; the LLM reads each with `window_size` sentences on either side."""
     from dream.rag.postprocessors import SentenceWindows
 
     retriever = index.as_retriever(similarity_top_k=top_k)
@@ -81,8 +81,8 @@ def sentence_window(
 def hierarchical_automerging(
     index: "VectorStoreIndex", llm: "LLM", *, top_k: int, merge_ratio: float, context_tokens: int
 ) -> "BaseQueryEngine":
-    """Finds the `top_k` nearest leaves; where more than `merge_ratio` of a parent's children are found, it
-    takes their place."""
+    """Retrieves the `top_k` nearest leaves; a parent replaces its children if more than `merge_ratio` of them were
+    retrieved."""
     from dream.rag.postprocessors import AutoMerging, ContextBudget
 
     leaves = index.as_retriever(similarity_top_k=top_k)
@@ -99,7 +99,7 @@ def query_engine_picker(
 
     Args:
         identifier: a name in `RAG_METHODS`.
-        parameters: replaces defaults; parameters of the chunker are accepted and have no effect here.
+        parameters: override the defaults; parameters of the chunker are accepted and have no effect here.
 
     Raises:
         ConfigurationError: for an unknown identifier or parameter, listing the valid ones.
@@ -128,7 +128,7 @@ def index_request(trial: Trial) -> tuple[str, dict[str, Any], str]:
 def answer_from(
     retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor | None" = None
 ) -> "BaseQueryEngine":
-    """The LLM answers from what the retriever finds, with the prompt that is the same for all methods."""
+    """A query engine whose LLM answers from what the retriever returns, with one prompt for all methods."""
     from llama_index.core.query_engine import RetrieverQueryEngine
     from llama_index.core.response_synthesizers import get_response_synthesizer
 

@@ -1,4 +1,4 @@
-"""Lists of choices become valid, named trials. An impossible combination is refused here, not on a worker."""
+"""Valid, named trials from lists of choices. An impossible combination is refused here, not on a worker."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from dream.settings import Settings
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The grid of trials to run: every RAG method x LLM x embedding model x parameter choice.
+    """The grid of trials to run: every combination of RAG method, LLM, embedding model and parameter values.
 
     Args:
         query_engines: RAG methods, names in `dream.rag.methods.RAG_METHODS`.
@@ -22,7 +22,7 @@ class SearchSpace:
         parameters: `{RAG method: {parameter: value or list of values}}`; a list makes one trial for each value.
             Parameters that are not named keep their defaults.
         exclude: combinations to leave out, e.g. `[{"query_engine_identifier": "sentence_window",
-            "llm_identifier": "gpt-4o"}]`; a trial goes if all named keys match.
+            "llm_identifier": "gpt-4o"}]`; a trial is left out if all named keys match.
 
     Example:
         >>> space = SearchSpace(["chunks_with_overlap"], ["offline/llm-small"], ["offline/embed-small"],
@@ -41,7 +41,7 @@ class SearchSpace:
         """All trials, in a stable order. With `settings`, model endpoints are checked too.
 
         Raises:
-            ConfigurationError: naming every mistake at once.
+            ConfigurationError: for invalid choices; the message lists every mistake.
         """
         problems = self._problems(settings)
         if problems:
@@ -102,8 +102,8 @@ class SearchSpace:
                 if name not in defaults:
                     problems.append(f"{query_engine} has no parameter {name!r}; valid: {', '.join(defaults)}")
             if set(chosen) <= set(defaults):
-                found = [_value_problems(query_engine, values) for values in self._parameter_sets(query_engine)]
-                problems += _names(itertools.chain.from_iterable(found))
+                by_values = [_value_problems(query_engine, values) for values in self._parameter_sets(query_engine)]
+                problems += _names(itertools.chain.from_iterable(by_values))
         return problems
 
     def _exclude_problems(self) -> list[str]:
@@ -129,7 +129,7 @@ def _names(values: Iterable[str]) -> list[str]:
 
 
 def _choices(value: Any, default: Any) -> list[Any]:
-    """A list is several choices, unless the parameter itself is a sequence and the list holds plain values."""
+    """The values of one parameter: a list has several, unless the parameter itself is a sequence of its items."""
     if isinstance(default, tuple):
         nested = isinstance(value, list) and all(isinstance(item, list | tuple) for item in value)
         return [tuple(item) for item in value] if nested else [tuple(value)]
@@ -142,7 +142,7 @@ def _matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
 
 
 def _value_problems(query_engine: str, values: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one set of parameter values; all sizes are in tokens."""
+    """The mistakes in one set of parameter values; all sizes are in tokens."""
     problems = []
     for name in ("chunk_size", "top_k", "window_size", "context_tokens"):
         if name in values and not _is_count(values[name]):

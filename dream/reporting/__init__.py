@@ -11,4 +11,5 @@ from dream.reporting.figures import (
     parallel_coordinates as parallel_coordinates,
     pareto as pareto,
 )
+from dream.reporting.notebook import show as show
 from dream.reporting.report import failure_html as failure_html, report_html as report_html

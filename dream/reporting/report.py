@@ -32,7 +32,15 @@ from dream.reporting.html_page import (
     Text,
     render,
 )
-from dream.reporting.sections import UNKNOWN, failures, parameters, what_it_cost, what_was_run, worst_questions
+from dream.reporting.sections import (
+    UNKNOWN,
+    failures,
+    metrics_explained,
+    parameters,
+    what_it_cost,
+    what_was_run,
+    worst_questions,
+)
 
 ABOUT_EFFECTS = (
     "A factor matters where two of its choices are shown to differ. The picture sets each choice against the average "
@@ -277,6 +285,7 @@ def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Se
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     _standings,
+    metrics_explained,
     _factors,
     _power,
     _noise,

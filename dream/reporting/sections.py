@@ -13,6 +13,7 @@ import pandas
 
 from dream.comparison.comparison import Comparison
 from dream.costs import add_usage, known_sum
+from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
 from dream.models.usage import CHECK_STAGE
 from dream.records import Answer, ExperimentResult, GoldenQuestion, Passage, Score, Source, TrialResult, UsageRow
@@ -87,6 +88,12 @@ def _passage_title(number: int, passage: Passage) -> str:
     source = Source(passage.file_name or "unknown file", passage.page_label)
     score = "" if passage.score is None else f", retrieval score {passage.score:.3f}"
     return f"context {number}: {source} ({passage.tokens} tokens{score})"
+
+
+def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
+    """What each metric of the experiment asks, how it is computed, and what a low value points at."""
+    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest.metrics)]
+    return Section("metrics", "How to read the metrics", [Table("The metrics, by ragas", EXPLANATION_COLUMNS, rows)])
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:

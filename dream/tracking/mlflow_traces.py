@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dream.manifest import Manifest
+from dream.metrics import DEFINITIONS
 from dream.records import Answer, GoldenQuestion, Score, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class QuestionTrace:
     def _feedback(self, score: Score) -> "Assessment":
         from mlflow.entities import AssessmentError, AssessmentSource, Feedback
 
-        by_embeddings = score.metric == "answer_similarity"
+        by_embeddings = not DEFINITIONS[score.metric].judged
         judge = self.of.manifest.judge_embed_model if by_embeddings else self.of.manifest.judge_llm
         return Feedback(
             name=score.metric,

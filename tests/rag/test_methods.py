@@ -1,4 +1,4 @@
-"""RAG methods and the passages they give to the LLM, over the real PDFs: no text twice, one budget, text alone."""
+"""RAG methods and the passages that they give to the LLM, on the real PDFs: no text twice, one budget, text only."""
 
 import random
 import re
@@ -27,14 +27,14 @@ METHODS = list(RAG_METHODS)
 
 @pytest.fixture(scope="session")
 def questions(sample_documents):
-    """Two sentences of each page, so that every part of the PDFs is asked for."""
+    """Two sentences of each page, so that every part of the PDFs is queried."""
     chance = random.Random(0)
-    found = []
+    sample = []
     for page in sample_documents:
         sentences = re.split(r"(?<=[.?!])\s+", page.text.replace("\n", " "))
         wanted = [sentence for sentence in sentences if 40 < len(sentence) < 160]
-        found += chance.sample(wanted, min(2, len(wanted)))
-    return found
+        sample += chance.sample(wanted, min(2, len(wanted)))
+    return sample
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def small_engine(method, text, question_engine_parameters, **chunking):
 def test_passages_repeat_nothing_and_keep_to_the_budget(method, engine, questions):
     query_engine = engine(method)
     for question in questions:
-        found = retrieved(query_engine, question)
-        texts = [passage.text for passage in found]
-        assert found
+        read = retrieved(query_engine, question)
+        texts = [passage.text for passage in read]
+        assert read
         assert not [a for i, a in enumerate(texts) for j, b in enumerate(texts) if i != j and a in b]
-        assert sum(passage.tokens for passage in found) <= CONTEXT_TOKENS
-        assert all(passage.tokens == count_tokens(passage.text) > 0 for passage in found)
-        assert all(passage.file_name.endswith(".pdf") and passage.page_label for passage in found)
-        scores = [passage.score for passage in found]
+        assert sum(passage.tokens for passage in read) <= CONTEXT_TOKENS
+        assert all(passage.tokens == count_tokens(passage.text) > 0 for passage in read)
+        assert all(passage.file_name.endswith(".pdf") and passage.page_label for passage in read)
+        scores = [passage.score for passage in read]
         assert scores == sorted(scores, reverse=True)
 
 
@@ -81,8 +81,8 @@ def test_a_smaller_budget_is_kept_too_unless_the_best_passage_alone_exceeds_it(
 ):
     query_engine = engine(method, context_tokens=context_tokens)
     for question in questions[::5]:
-        found = retrieved(query_engine, question)
-        assert len(found) == 1 or sum(passage.tokens for passage in found) <= context_tokens
+        read = retrieved(query_engine, question)
+        assert len(read) == 1 or sum(passage.tokens for passage in read) <= context_tokens
 
 
 def test_all_methods_let_the_llm_read_about_as_much(engine, questions):
@@ -94,14 +94,14 @@ def test_all_methods_let_the_llm_read_about_as_much(engine, questions):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_sentence_finds_itself(method, engine, questions):
-    """Retrieval works at all: a question that quotes the documents gets the place that it quotes."""
+def test_a_quoted_sentence_is_retrieved(method, engine, questions):
+    """Retrieval works at all: a question that quotes the documents retrieves the text that it quotes."""
     query_engine = engine(method)
-    found = 0
+    n_quoted = 0
     for question in questions:
         text = " ".join(" ".join(passage.text for passage in retrieved(query_engine, question)).split())
-        found += " ".join(question.split()) in text
-    assert found >= 0.9 * len(questions)
+        n_quoted += " ".join(question.split()) in text
+    assert n_quoted >= 0.9 * len(questions)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -172,8 +172,8 @@ NUMBERED = " ".join(
 def test_windows_that_touch_are_one_passage(window_size, expected, door):
     parameters = {"window_size": window_size, "top_k": 3}
     query_engine, _ = small_engine("sentence_window", NUMBERED, parameters)
-    found = retrieved(query_engine, "wombats")
-    spans = [[int(number) for number in re.findall(r"Sentence (\d+)", passage.text)] for passage in found]
+    read = retrieved(query_engine, "wombats")
+    spans = [[int(number) for number in re.findall(r"Sentence (\d+)", passage.text)] for passage in read]
     assert sorted((span[0], span[-1]) for span in spans) == expected
     assert all(span == list(range(span[0], span[-1] + 1)) for span in spans)
 
@@ -194,10 +194,8 @@ def test_the_same_text_in_two_files_is_read_once(method, door):
     documents = [*pages("a.txt", notice), *pages("b.txt", notice), *pages("c.txt", notice + "Then wait for a boat.")]
     rag = find_rag_method(method)
     index = build_index(documents, rag.chunker, rag.split(rag.defaults)[0], embed_model_picker("embed-small"))
-    found = retrieved(
-        query_engine_picker(method, index, llm_picker("llm-large")), "Where do we gather in case of fire?"
-    )
-    assert " ".join(passage.text for passage in found).count("east stairs") == 1
+    read = retrieved(query_engine_picker(method, index, llm_picker("llm-large")), "Where do we gather in case of fire?")
+    assert " ".join(passage.text for passage in read).count("east stairs") == 1
 
 
 def test_unknown_names_list_the_valid_ones(engine):

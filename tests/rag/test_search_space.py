@@ -1,4 +1,4 @@
-"""The search space: valid trials, every mistake at once, and an id that no change of configuration leaves alone."""
+"""The search space: valid trials, every mistake at once, and an id that changes with the configuration."""
 
 import pytest
 

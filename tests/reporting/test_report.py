@@ -42,7 +42,8 @@ from dream.storage.objects import open_storage
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
 GONE_AWAY = Failure(FailureKind.SERVICE, "ServiceError: gone away")
 NO_ANSWER = Failure(FailureKind.SERVICE, "ServiceError: no answer")
-IDS = ["recommendation", "standings", "factors", "power", "fairness", "pictures", "worst", "failures", "run", "cost"]
+IDS = ["recommendation", "standings", "metrics", "factors", "power", "fairness", "pictures"]
+IDS += ["worst", "failures", "run", "cost"]
 METER = UsageRow("openai", "llm-0", "answer", "", 100, 40, 63, 3, 2, 12_000, 345, 1, 1, 1.0)
 
 

@@ -1,0 +1,74 @@
+"""The definitions of the metrics are ragas' and the judge's, and are shown where a user meets a metric."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import dream
+from dream.errors import ConfigurationError
+from dream.evaluation.judge import Judge
+from dream.metrics import COMPUTED, DEFINITIONS, METRICS, check_metrics, explanation_rows, explanation_table
+from dream.rag.baselines import METRICS_OF
+from dream.records import CLOSED_BOOK, ORACLE
+
+README = Path(dream.__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def judge(home) -> Judge:
+    return Judge(METRICS, "offline/judge", "offline/embed-large", 1)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_takes_what_ragas_asks_for(name: str, judge: Judge):
+    assert set(inspect.signature(judge._metrics[name].ascore).parameters) == set(DEFINITIONS[name].arguments)
+    assert set(DEFINITIONS[name].embedded) <= set(DEFINITIONS[name].arguments)
+
+
+def test_the_weights_and_the_default_that_are_told_are_the_ones_in_use(judge: Judge):
+    correctness = judge._metrics["answer_correctness"]
+    assert (correctness.weights, correctness.beta) == ([0.75, 0.25], 1.0)
+    assert "0.75 x F1" in DEFINITIONS["answer_correctness"].meaning
+    from dream.evaluation import STRICTNESS
+
+    assert f"`strictness`, {STRICTNESS} by default" in DEFINITIONS["answer_relevancy"].meaning
+
+
+def test_calls_follow_the_passages_and_the_derived_questions():
+    assert {name: metric.calls(strictness=3, passages=4) for name, metric in DEFINITIONS.items()} == {
+        "faithfulness": 2,
+        "answer_relevancy": 3,
+        "context_precision": 4,
+        "context_recall": 1,
+        "answer_correctness": 3,
+        "answer_similarity": 0,
+    }
+    assert COMPUTED == ("answer_similarity",)
+
+
+def test_a_baseline_is_scored_where_nothing_retrieved_is_needed():
+    assert METRICS_OF[CLOSED_BOOK] == ("answer_relevancy", "answer_correctness", "answer_similarity")
+    assert METRICS_OF[ORACLE] == ("faithfulness", *METRICS_OF[CLOSED_BOOK])
+
+
+def test_every_metric_is_explained_in_full():
+    for row in explanation_rows():
+        assert all(row), row
+        assert not any("|" in text for text in row), "a bar would end the cell of a Markdown table"
+
+
+def test_the_readme_has_the_table():
+    assert explanation_table() in README.read_text(encoding="utf-8")
+
+
+def test_a_table_of_some_metrics():
+    table = explanation_table(["context_recall"]).splitlines()
+    assert len(table) == 3
+    assert table[2].startswith("| `context_recall` | Do the retrieved passages hold the whole ground truth? |")
+
+
+@pytest.mark.parametrize("metrics", [[], ["rouge"], ["faithfulness", "faithfulness"]])
+def test_unknown_repeated_or_no_metrics_are_refused(metrics: list[str]):
+    with pytest.raises(ConfigurationError, match="name each at most once, of: faithfulness"):
+        check_metrics(metrics)
