@@ -213,7 +213,7 @@ class RunLog:
     def _log_dataset(self, run_id: str) -> None:
         """The golden dataset as MLflow dataset input: source URI and digest, that is, lineage."""
         import mlflow.data
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
         golden = self._manifest["golden_dataset"]
         questions = [GoldenQuestion(**question) for question in golden["questions"]]
@@ -227,7 +227,7 @@ class RunLog:
                 digest=golden["digest"][:32],
             )
         context = InputTag("mlflow.data.context", "evaluation")
-        self._client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+        self._client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), [context])])
 
 
 def trial_params(trial: Trial) -> dict[str, Any]:
