@@ -1,4 +1,4 @@
-"""Does the judge agree with people? Its scores against human labels of the same answers.
+"""The judge's agreement with people: its scores against human labels of the same answers.
 
 Rank correlations of Spearman (1904) and Kendall (tau-b, 1938), and Cohen's kappa (1960) of "good enough" at thresholds.
 """
@@ -32,7 +32,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one metric agrees with the labels over `n` answers that have both.
+    """The agreement of one metric with the labels over `n` answers that have both a score and a label.
 
     Each measure is 1 for full agreement and 0 for none beyond chance; None where it is not defined, because all scores
     or all labels are the same. `kappa` is by threshold. `warning` says what is wrong with the judge, or is empty.
@@ -72,25 +72,28 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
 def agreement(
     experiment: ExperimentResult, labels: Sequence[Label], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[Agreement, ...]:
-    """How each metric of an experiment agrees with the labels, in the order of its metrics."""
-    found = []
+    """The agreement of each metric of an experiment with the labels, in the order of its metrics."""
+    agreements = []
     for metric in experiment.manifest["metrics"]:
         scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
-        pairs = [(scores[one.trial_id].get(one.question_id), one.value) for one in labels if one.trial_id in scores]
-        known = numpy.array([(score, label) for score, label in pairs if score is not None], float).reshape(-1, 2)
-        found.append(_agreement(metric, known[:, 0], known[:, 1], thresholds))
-    return tuple(found)
+        pairs = [
+            (score, label.value)
+            for label in labels
+            if (score := scores.get(label.trial_id, {}).get(label.question_id)) is not None
+        ]
+        scored, labelled = numpy.array(pairs, float).reshape(-1, 2).T
+        agreements.append(_agreement(metric, scored, labelled, thresholds))
+    return tuple(agreements)
 
 
-def agreement_text(found: Sequence[Agreement]) -> str:
-    """One line a metric, then its warning if there is one."""
+def agreement_text(agreements: Sequence[Agreement]) -> str:
+    """One line for each metric, followed by its warning if there is one."""
     lines = []
-    for one in found:
-        kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in one.kappa.items())
-        lines.append(
-            f"{one.metric}: {one.n} labels, Spearman {_shown(one.spearman)}, Kendall {_shown(one.kendall)}, {kappas}"
-        )
-        lines += [f"  WARNING: {one.warning}"] if one.warning else []
+    for each in agreements:
+        kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in each.kappa.items())
+        ranks = f"Spearman {_shown(each.spearman)}, Kendall {_shown(each.kendall)}"
+        lines.append(f"{each.metric}: {each.n} labels, {ranks}, {kappas}")
+        lines += [f"  WARNING: {each.warning}"] if each.warning else []
     return "\n".join(lines)
 
 
@@ -101,9 +104,11 @@ def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
         >>> cohens_kappa([True, True, False, False], [True, False, False, False])
         0.5
     """
-    a, b = numpy.asarray(first, bool), numpy.asarray(second, bool)
-    by_chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()) if len(a) else 1.0
-    return None if by_chance > 1 - 1e-12 else float(((a == b).mean() - by_chance) / (1 - by_chance))
+    if len({*first, *second}) < 2:
+        return None
+    from sklearn.metrics import cohen_kappa_score  # a second to import
+
+    return float(cohen_kappa_score(list(first), list(second)))
 
 
 def _checked(
