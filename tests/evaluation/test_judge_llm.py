@@ -48,8 +48,8 @@ def test_instructor_writes_the_first_request_of_each_kind_alone(judge, relay):
     for prompt, model in (("first", Verdict), ("second", Verdict), ("third", Statements), ("fourth", Statements)):
         run_async(counted.agenerate(prompt, model))
     assert [request["messages"][-1]["content"] for request in written] == ["first", "third"], (
-        "instructor's hook completion:kwargs gives other arguments than in 1.17: JudgeLLM in judge_llm.py finds no form "
-        "in them, so that each request costs three times the CPU; read what the hook gives now, and mend `_note`"
+        "instructor's hook completion:kwargs gives other arguments than in 1.17: JudgeLLM finds no form in "
+        "them, so that each request costs three times the CPU; read what the hook gives now, and mend `_note`"
     )
 
 

@@ -1,6 +1,7 @@
 """Auto-merging equals LlamaIndex's own, also where the caller is asynchronous; windows and budget on made-up nodes."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from llama_index.core import StorageContext
@@ -78,7 +79,7 @@ def test_a_text_inside_another_hit_is_dropped_and_of_equal_ones_the_second():
 
 def test_windows_that_touch_become_one_passage():
     nodes = [TextNode(id_=str(number), text=f"Sentence {number}.") for number in range(9)]
-    for before, after in zip(nodes, nodes[1:], strict=False):
+    for before, after in pairwise(nodes):
         before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)
         after.relationships[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=before.node_id)
     docstore = SimpleDocumentStore()
