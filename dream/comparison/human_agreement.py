@@ -77,22 +77,23 @@ def agreement(
     for metric in experiment.manifest.metrics:
         scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
         pairs = [
-            (scores[label.trial_id].get(label.question_id), label.value) for label in labels if label.trial_id in scores
+            (score, label.value)
+            for label in labels
+            if (score := scores.get(label.trial_id, {}).get(label.question_id)) is not None
         ]
-        scored = numpy.array([(score, label) for score, label in pairs if score is not None], float).reshape(-1, 2)
-        agreements.append(_agreement(metric, scored[:, 0], scored[:, 1], thresholds))
+        scored, labelled = numpy.array(pairs, float).reshape(-1, 2).T
+        agreements.append(_agreement(metric, scored, labelled, thresholds))
     return tuple(agreements)
 
 
 def agreement_text(agreements: Sequence[Agreement]) -> str:
-    """One line a metric, then its warning if there is one."""
+    """One line for each metric, followed by its warning if there is one."""
     lines = []
-    for one in agreements:
-        kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in one.kappa.items())
-        lines.append(
-            f"{one.metric}: {one.n} labels, Spearman {_shown(one.spearman)}, Kendall {_shown(one.kendall)}, {kappas}"
-        )
-        lines += [f"  WARNING: {one.warning}"] if one.warning else []
+    for each in agreements:
+        kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in each.kappa.items())
+        ranks = f"Spearman {_shown(each.spearman)}, Kendall {_shown(each.kendall)}"
+        lines.append(f"{each.metric}: {each.n} labels, {ranks}, {kappas}")
+        lines += [f"  WARNING: {each.warning}"] if each.warning else []
     return "\n".join(lines)
 
 
@@ -103,9 +104,11 @@ def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
         >>> cohens_kappa([True, True, False, False], [True, False, False, False])
         0.5
     """
-    a, b = numpy.asarray(first, bool), numpy.asarray(second, bool)
-    by_chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()) if len(a) else 1.0
-    return None if by_chance > 1 - 1e-12 else float(((a == b).mean() - by_chance) / (1 - by_chance))
+    if len({*first, *second}) < 2:
+        return None
+    from sklearn.metrics import cohen_kappa_score  # a second to import
+
+    return float(cohen_kappa_score(list(first), list(second)))
 
 
 def _checked(

@@ -6,8 +6,7 @@ Finished questions go to `dream.experiments.recorder` a block at a time, so that
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Unpack
@@ -18,6 +17,7 @@ from dream.evaluation.evaluate import evaluator
 from dream.experiments import store
 from dream.experiments.inbox import TrialInbox
 from dream.experiments.planning import plan_of
+from dream.experiments.ray_tune_internals import no_variables_for_trials
 from dream.experiments.recorder import Recorder, collecting
 from dream.experiments.resume import finished_part
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext, as_spec
@@ -254,27 +254,10 @@ def _fit(
             verbose=0,
         ),
     )
-    with _own_environment():
+    with no_variables_for_trials():
         grid = tuner.fit()
     return {
         Trial.from_config(outcome.config["trial"]).id: replace(Failure.of(outcome.error), kind=FailureKind.SERVICE)
         for outcome in (grid[i] for i in range(len(grid)))
         if outcome.error is not None and outcome.config is not None
     }
-
-
-@contextmanager
-def _own_environment() -> Iterator[None]:
-    """Keep this process's environment variables from trials, which Tune has no option for.
-
-    It sends AWS_SECRET_ACCESS_KEY along, where Ray's metadata, dashboard and logs show it. And for any variable at
-    all Ray starts a worker anew instead of taking one that waits.
-    """
-    from ray.tune.execution import class_cache
-
-    sent, always = class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS
-    class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = set(), {}
-    try:
-        yield
-    finally:
-        class_cache.ENV_VARS_TO_PROPAGATE, class_cache.DEFAULT_ENV_VARS = sent, always

@@ -12,7 +12,6 @@ import faiss
 import numpy
 import pyarrow
 from llama_index.core import StorageContext, VectorStoreIndex
-from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, RelatedNodeType, TextNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import (
@@ -21,6 +20,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
+from pydantic import PrivateAttr
 
 from dream.indexes.store import NOWHERE, SCHEMA, IndexData
 
@@ -115,12 +115,12 @@ class NodeTable(Mapping[str, BaseNode]):
         return numpy.flatnonzero(self._columns["embedded"].to_numpy(zero_copy_only=False))
 
     def _relationships(self, row: int) -> dict[NodeRelationship, RelatedNodeType]:
-        found: dict[NodeRelationship, RelatedNodeType] = {
+        links: dict[NodeRelationship, RelatedNodeType] = {
             kind: self._info(linked) for name, kind in _LINKS.items() if (linked := self._links[name][row]) != NOWHERE
         }
         if children := [self._info(child) for child in self._children(row)]:
-            found[NodeRelationship.CHILD] = children
-        return found
+            links[NodeRelationship.CHILD] = children
+        return links
 
     def _children(self, row: int) -> numpy.ndarray:
         order, parents = self._by_parent
@@ -148,7 +148,11 @@ async def _refuse_later(*_: Any, **__: Any) -> NoReturn:
 
 
 class TableDocstore(BaseDocumentStore):
-    """A LlamaIndex docstore to read from."""
+    """A LlamaIndex docstore to read from, by its abstract class.
+
+    LlamaIndex's KVDocumentStore needs less code, but turns each node into a dictionary and back when it is read, and
+    makes all nodes to count them.
+    """
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
@@ -159,10 +163,10 @@ class TableDocstore(BaseDocumentStore):
         return cast("dict[str, BaseNode]", self._nodes)
 
     def get_document(self, doc_id: str, raise_error: bool = True) -> BaseNode | None:
-        found = self._nodes.get(doc_id)
-        if found is None and raise_error:
-            raise ValueError(f"doc_id {doc_id} not found.")
-        return found
+        node = self._nodes.get(doc_id)
+        if node is None and raise_error:
+            raise ValueError(f"node {doc_id!r} is not in this index; ids are <digits of the file's digest>-<row>")
+        return node
 
     async def aget_document(self, doc_id: str, raise_error: bool = True) -> BaseNode | None:
         return self.get_document(doc_id, raise_error)
@@ -228,13 +232,13 @@ class SharedVectorStore(BasePydanticVectorStore):
         return [self._nodes.id_of(int(row)) for row in self._nodes.embedded_rows]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """The nearest nodes and how near they are, the best first."""
+        """The nearest nodes with their inner products, the nearest first."""
         if query.filters or query.node_ids or query.doc_ids or query.mode != VectorStoreQueryMode.DEFAULT:
             raise ValueError("this index searches all nodes by vectors alone: no filters, ids or other modes")
-        wanted = numpy.asarray([query.query_embedding], dtype=numpy.float32)
-        nearest = min(query.similarity_top_k, len(self._vectors))
-        products, places = faiss.knn(wanted, self._vectors, nearest, metric=faiss.METRIC_INNER_PRODUCT)
-        nodes = [self._nodes.node(int(row)) for row in self._nodes.embedded_rows[places[0]]]
+        question = numpy.asarray([query.query_embedding], dtype=numpy.float32)
+        count = min(query.similarity_top_k, len(self._vectors))
+        products, positions = faiss.knn(question, self._vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
+        nodes = [self._nodes.node(int(row)) for row in self._nodes.embedded_rows[positions[0]]]
         return VectorStoreQueryResult(nodes=nodes, similarities=products[0].tolist(), ids=[n.node_id for n in nodes])
 
     add = delete = _refuse

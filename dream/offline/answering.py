@@ -79,7 +79,7 @@ def _from_context(model: str, question_text: str, context: str) -> str | None:
 
 def _one_sentence(question: Sentence, sentences: Sequence[Sentence]) -> str | None:
     scores = [len(question.bag & s.bag) / (4 + len(s.bag)) ** 0.5 for s in sentences]
-    best = max(range(len(sentences)), key=lambda place: (scores[place], -place))
+    best = max(range(len(sentences)), key=lambda position: (scores[position], -position))
     if scores[best] <= 0:
         return None
     text = _trim(sentences[best].text)
@@ -95,21 +95,23 @@ def _rounded(figure: re.Match) -> str:
 def _few_sentences(question: Sentence, sentences: Sequence[Sentence]) -> str | None:
     rarity = _rarity(sentences)
     scores = [_score(question, sentence, rarity) for sentence in sentences]
-    order = sorted(range(len(sentences)), key=lambda place: (-scores[place], place))
+    order = sorted(range(len(sentences)), key=lambda position: (-scores[position], position))
     best = sentences[order[0]]
     if _weighted_share(question, best, rarity) * (1.0 + _kind_bonus(question, best)) < _ENOUGH:
         return None
     chosen = [order[0]]
     met = best.bag | best.numbers
-    for place in order[1:]:
-        if len(chosen) == _MOST_SENTENCES or scores[place] < _FAR_BEHIND * scores[order[0]]:
+    for position in order[1:]:
+        if len(chosen) == _MOST_SENTENCES or scores[position] < _FAR_BEHIND * scores[order[0]]:
             break
-        close = scores[place] >= _CLOSE_BEHIND * scores[order[0]]
-        gain = _weight(question.bag & sentences[place].bag - met, rarity) / _weight(question.bag, rarity)
-        if (close or gain >= _NEEDED_GAIN) and not _repeats(sentences[place], [sentences[other] for other in chosen]):
-            chosen.append(place)
-            met |= sentences[place].bag
-    return " ".join(_trim(sentences[place].text) for place in sorted(chosen))
+        close = scores[position] >= _CLOSE_BEHIND * scores[order[0]]
+        gain = _weight(question.bag & sentences[position].bag - met, rarity) / _weight(question.bag, rarity)
+        if (close or gain >= _NEEDED_GAIN) and not _repeats(
+            sentences[position], [sentences[other] for other in chosen]
+        ):
+            chosen.append(position)
+            met |= sentences[position].bag
+    return " ".join(_trim(sentences[position].text) for position in sorted(chosen))
 
 
 def _weight(roots: frozenset[str], rarity: dict[str, float]) -> float:
@@ -167,11 +169,9 @@ def _trim(text: str) -> str:
 
 
 def _coverage(question: Sentence, sentences: Sequence[Sentence]) -> float:
-    found = (
-        frozenset().union(*(sentence.bag | sentence.numbers for sentence in sentences)) if sentences else frozenset()
-    )
+    met = frozenset().union(*(sentence.bag | sentence.numbers for sentence in sentences)) if sentences else frozenset()
     wanted = question.bag | question.numbers
-    return len(wanted & found) / len(wanted) if wanted else 0.0
+    return len(wanted & met) / len(wanted) if wanted else 0.0
 
 
 def _passage(model: str, request: Request) -> str:

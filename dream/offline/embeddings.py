@@ -69,7 +69,7 @@ def _large_features(word: str, dimensions: int) -> tuple[np.ndarray, np.ndarray]
         return _hashed([("#" + value, 1.0)], dimensions)
     root = concept(word)
     edged = f"<{word}>"
-    grams = [edged[place : place + size] for size in (3, 4, 5) for place in range(len(edged) - size + 1)]
+    grams = [edged[position : position + size] for size in (3, 4, 5) for position in range(len(edged) - size + 1)]
     share = 0.45 / max(len(grams), 1) ** 0.5
     return _hashed([("=" + root, _rarity(root)), *((gram, share) for gram in grams)], dimensions)
 
@@ -88,5 +88,5 @@ def _hashed(features: list[tuple[str, float]], dimensions: int) -> tuple[np.ndar
 
 @lru_cache(maxsize=4)
 def _shared_direction(dimensions: int) -> np.ndarray:
-    signs = np.array([1.0 if crc32(f"shared {place}".encode()) & 1 else -1.0 for place in range(dimensions)])
+    signs = np.array([1.0 if crc32(f"shared {position}".encode()) & 1 else -1.0 for position in range(dimensions)])
     return signs / np.sqrt(dimensions)

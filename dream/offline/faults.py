@@ -1,4 +1,4 @@
-"""Switches that make the server slow, unfair or broken on purpose, in an order that a seed repeats."""
+"""Switches that make the server slow, rate-limited or faulty on purpose; a seed fixes the sequence of faults."""
 
 import random
 import time
@@ -40,11 +40,11 @@ def changed(switches: Switches, changes: dict[str, Any]) -> Switches:
     """
     names = [field.name for field in fields(Switches)]
     unknown = [name for name in changes if name not in names]
-    known = {name: value for name, value in changes.items() if name in names}
+    valid = {name: value for name, value in changes.items() if name in names}
     problems = [f"{name!r} is not a switch; valid: {', '.join(names)}" for name in unknown]
-    problems += [problem for name, value in known.items() if (problem := _problem(name, value))]
+    problems += [problem for name, value in valid.items() if (problem := _problem(name, value))]
     if not problems:
-        switches = replace(switches, **known)
+        switches = replace(switches, **valid)
         total = sum(getattr(switches, name) for name in SHARES)
         if total > 1 + 1e-9:
             problems.append(f"the shares sum to {total:g}; they must sum to at most 1")
@@ -96,7 +96,7 @@ class Faults:
         return None
 
     def latency_seconds(self, path: str) -> float:
-        """How long the next answer takes."""
+        """The waiting time of the next answer, drawn anew where a switch gives a range."""
         chosen = self.switches.embedding_latency_ms if path.endswith("/embeddings") else self.switches.chat_latency_ms
         if isinstance(chosen, list | tuple):
             chosen = self._random.uniform(*chosen)

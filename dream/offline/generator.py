@@ -1,6 +1,6 @@
 """Answers the schemas of ragas' TestsetGenerator: extraction, personas, scenarios, and questions with their answers.
 
-All answering functions have one shape: ragas' input, and whether the model is careful, which matters to judging only.
+All answering functions have one shape: ragas' input, and `careful`, which only judging uses.
 """
 
 import re
@@ -76,13 +76,13 @@ def rate_potential(data: dict, careful: bool) -> dict:
 
 def make_persona(data: dict, careful: bool) -> dict:
     """Persona: someone who would read a text with this summary."""
-    found = themes(data["text"], 4) or ["general matters"]
+    subjects = themes(data["text"], 4) or ["general matters"]
     words = analyse_sentence(data["text"]).bag
     fits = {role: sum(concept(key) in words for key in keys.split()) for keys, role in _ROLES.items()}
     best = max(fits, key=lambda role: fits[role])
     role = best if fits[best] else _OTHER_ROLES[choice(data["text"], len(_OTHER_ROLES))]
-    subject = found[choice(data["text"], len(found))]
-    focus = " and ".join(theme for theme in found[:3] if theme != subject) or subject
+    subject = subjects[choice(data["text"], len(subjects))]
+    focus = " and ".join(theme for theme in subjects[:3] if theme != subject) or subject
     description = f"Works with {subject} and wants to understand {focus}."
     return {"name": f"{subject[:1].upper()}{subject[1:]} {role}", "role_description": description}
 
@@ -106,13 +106,13 @@ def combine_concepts(data: dict, careful: bool) -> dict:
     for left, right in product(range(len(lists)), repeat=2):
         if left < right:
             pairs += [
-                (i + j, [one, other])
-                for i, one in enumerate(lists[left])
-                for j, other in enumerate(lists[right])
-                if one != other
+                (i + j, [first, second])
+                for i, first in enumerate(lists[left])
+                for j, second in enumerate(lists[right])
+                if first != second
             ]
     if not pairs and lists:
-        pairs = [(place, list(pair)) for place, pair in enumerate(zip(lists[0], lists[0][1:], strict=False))]
+        pairs = [(position, list(pair)) for position, pair in enumerate(zip(lists[0], lists[0][1:], strict=False))]
     ordered = [pair for _, pair in sorted(pairs, key=lambda item: item[0])]
     return {"combinations": _spread(ordered)[: data.get("max_combinations", 5)]}
 
@@ -146,12 +146,12 @@ def _facts(contexts: Sequence[str], wanted: list[str], key: str, count: int) -> 
     chosen: list[Sentence] = []
     order = list(range(len(contexts)))
     while len(chosen) < count and order:
-        place = order.pop(0)
-        ranked = [sentence for sentence in _ranked(contexts[place], wanted) if not _said(sentence, chosen)]
+        position = order.pop(0)
+        ranked = [sentence for sentence in _ranked(contexts[position], wanted) if not _said(sentence, chosen)]
         if ranked:
             chosen.append(ranked[choice(f"{key}|{len(chosen)}", min(_CANDIDATES, len(ranked)))])
             if not order and len(contexts) < count:
-                order.append(place)
+                order.append(position)
     return chosen or [analyse_sentence(" ".join(contexts[0].split()[:30]))]
 
 
@@ -179,7 +179,7 @@ def _askable(sentence: Sentence, terms: frozenset[str]) -> float:
 
 
 def _topic(sentence: Sentence, wanted: list[str]) -> str:
-    """What a pronoun stands for: the heading above it if that says something, else the first wanted term."""
+    """The noun that a pronoun stands for: the heading above it if that says something, else the first wanted term."""
     heading = sentence.heading
     if heading and not heading[0].isdigit() and not is_generic(heading):
         return heading

@@ -108,8 +108,8 @@ def parse(sentence: str) -> Clause | None:
         Clause(subject='the project', verb='moved', rest='to Kiel in 1998', kind='verb', base='move', do='did')
     """
     words = _main_part(sentence.strip().rstrip(".!?;: ")).split()
-    for place in range(1, min(len(words), 14)):
-        if clause := _clause_at(words, place):
+    for position in range(1, min(len(words), 14)):
+        if clause := _clause_at(words, position):
             return clause
     return None
 
@@ -128,23 +128,23 @@ def _main_part(sentence: str) -> str:
     return sentence
 
 
-def _clause_at(words: list[str], place: int) -> Clause | None:
-    word = words[place].lower().strip(",")
-    subject = " ".join(words[:place])
+def _clause_at(words: list[str], position: int) -> Clause | None:
+    word = words[position].lower().strip(",")
+    subject = " ".join(words[:position])
     if subject.endswith((",", ":", ";")) or len(subject) > 90 or _SUBORDINATORS & set(subject.lower().split()[1:]):
         return None
-    rest = " ".join(words[place + 1 :])
+    rest = " ".join(words[position + 1 :])
     subject = lower_first(subject)
     if word in BE:
         return Clause(subject, word, rest, "be", "be", word)
     if word in MODALS:
         return Clause(subject, word, rest, "modal", word, word)
-    if word in HAVE and _is_participle(words[place + 1 : place + 2]):
+    if word in HAVE and _is_participle(words[position + 1 : position + 2]):
         return Clause(subject, word, rest, "modal", word, word)
     if word in HAVE:
         return Clause(subject, word, rest, "have", "have", "did" if word == "had" else _do(subject, word))
-    base = infinitive(word) or _guessed_infinitive(words, place)
-    if base is None or not rest or not _is_finite(words, place, base):
+    base = infinitive(word) or _guessed_infinitive(words, position)
+    if base is None or not rest or not _is_finite(words, position, base):
         return None
     past = word.endswith("ed") or IRREGULAR.get(word) == base
     return Clause(subject, word, rest, "verb", base, "did" if past else _do(subject, word))
@@ -156,13 +156,13 @@ def _is_participle(following: list[str]) -> bool:
     return word == "been" or (base is not None and base != word and not word.endswith("s"))
 
 
-def _guessed_infinitive(words: list[str], place: int) -> str | None:
+def _guessed_infinitive(words: list[str], position: int) -> str | None:
     """Take an unknown word on -s for a verb when what follows can only be its object: "registers 3,400"."""
-    word = words[place].lower()
-    after = words[place + 1] if place + 1 < len(words) else ""
+    word = words[position].lower()
+    after = words[position + 1] if position + 1 < len(words) else ""
     if not word.isalpha() or len(word) < 5 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
         return None
-    if (after.lower() not in _DETERMINERS and not after[:1].isdigit()) or words[place - 1].lower().endswith("s"):
+    if (after.lower() not in _DETERMINERS and not after[:1].isdigit()) or words[position - 1].lower().endswith("s"):
         return None
     return (
         word[:-3] + "y" if word.endswith("ies") else word[:-2] if word.endswith(("shes", "ches", "xes")) else word[:-1]
@@ -173,18 +173,18 @@ def _do(subject: str, verb: str) -> str:
     return "do" if verb == "have" or not verb.endswith("s") else "does"
 
 
-def _is_finite(words: list[str], place: int, base: str) -> bool:
+def _is_finite(words: list[str], position: int, base: str) -> bool:
     """Rule out nouns and participles that look like verbs."""
-    word, before, after = words[place].lower(), words[place - 1].lower(), words[place + 1].lower()
+    word, before, after = words[position].lower(), words[position - 1].lower(), words[position + 1].lower()
     if before in _DETERMINERS or before in PREPOSITIONS or before in STOP_WORDS - PRONOUNS - _ADVERBS:
         return False
     if after in BE or after in MODALS or after in HAVE or (after == "of" and base != "consist"):
         return False
-    if word == base and not _is_plural(words[:place]):
+    if word == base and not _is_plural(words[:position]):
         return False
-    if not word.endswith("ed") and _is_verb_too(words[place + 1 : place + 3]):
+    if not word.endswith("ed") and _is_verb_too(words[position + 1 : position + 3]):
         return False
-    return not (word.endswith("ed") and after in PREPOSITIONS and _has_later_verb(words[place + 1 : place + 8]))
+    return not (word.endswith("ed") and after in PREPOSITIONS and _has_later_verb(words[position + 1 : position + 8]))
 
 
 def _is_plural(subject: list[str]) -> bool:

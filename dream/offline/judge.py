@@ -1,7 +1,7 @@
 """The judge: answers the schemas of ragas' metrics by comparing concepts, numbers and negation of the texts given.
 
 Any chat model may be the judge; `llm-small` judges more crudely (see `support`).
-All answering functions have one shape: ragas' input, and whether the judge is careful.
+All answering functions have one shape: ragas' input, and `careful` (see `support`).
 """
 
 import re
@@ -28,7 +28,7 @@ _OPENERS = re.compile(
 
 def statements(text: str) -> list[str]:
     """Break an answer into statements that stand alone: compounds cut, a leading pronoun replaced by what it means."""
-    found: list[str] = []
+    parts: list[str] = []
     subject = ""
     for sentence in _sentences(text):
         for part in _JOINTS.split(_OPENERS.sub("", sentence)):
@@ -37,8 +37,8 @@ def statements(text: str) -> list[str]:
             if clause and clause.subject.split()[0].lower() not in PRONOUNS:
                 subject = clause.subject
             if tokens(part):
-                found.append(part if part.endswith((".", "!", "?")) else part + ".")
-    return found
+                parts.append(part if part.endswith((".", "!", "?")) else part + ".")
+    return parts
 
 
 def _sentences(text: str) -> list[str]:
@@ -76,8 +76,8 @@ def _nli(statement: str, passage: tuple[Sentence, ...], careful: bool) -> dict:
 def answer_relevance(data: dict, careful: bool) -> dict:
     """AnswerRelevanceOutput: the question that the response answers, read off its fullest sentence."""
     response = data["response"]
-    found = statements(response)
-    fullest = max(found[:3], key=lambda text: len(analyse_sentence(text).bag), default="")
+    stated = statements(response)
+    fullest = max(stated[:3], key=lambda text: len(analyse_sentence(text).bag), default="")
     question = ask(fullest) if fullest else "What is the answer?"
     return {"question": question, "noncommittal": int(is_noncommittal(response))}
 

@@ -58,12 +58,12 @@ def _web_search(question: str) -> str:
 def _misspelled(question: str) -> str:
     """Swap two inner letters of one or two long lower-case words."""
     words = question.split()
-    long_ones = [place for place, word in enumerate(words) if len(word) > 5 and word.isalpha() and word.islower()]
+    long_ones = [position for position, word in enumerate(words) if len(word) > 5 and word.isalpha() and word.islower()]
     for turn in range(min(2, len(long_ones))):
-        place = long_ones.pop(choice(f"{question} {turn}", len(long_ones)))
-        word = words[place]
+        position = long_ones.pop(choice(f"{question} {turn}", len(long_ones)))
+        word = words[position]
         cut = 1 + choice(word, len(word) - 3)
-        words[place] = word[:cut] + word[cut + 1] + word[cut] + word[cut + 2 :]
+        words[position] = word[:cut] + word[cut + 1] + word[cut] + word[cut + 2 :]
     return " ".join(words)
 
 

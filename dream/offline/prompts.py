@@ -31,7 +31,7 @@ _DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: 
 
 @dataclass(frozen=True)
 class Request:
-    """What one chat request asks for. `kind` is answer, refine, passage, queries or choose."""
+    """One chat request, taken apart. `kind` is answer, refine, passage, queries or choose."""
 
     kind: str
     question: str

@@ -276,9 +276,9 @@ def _what_can(clause: Clause) -> str | None:
 def _split_prepositions(rest: str) -> tuple[str, str, str]:
     """Cut "every answer in a cache" into ("every answer", "in", "in a cache")."""
     words = rest.split()
-    for place, word in enumerate(words[1:], start=1):
+    for position, word in enumerate(words[1:], start=1):
         if word.lower() in PREPOSITIONS and word.lower() not in ("of", "that", "and", "or", "which", "who", "but"):
-            return " ".join(words[:place]).strip(" ,"), word, " ".join(words[place:])
+            return " ".join(words[:position]).strip(" ,"), word, " ".join(words[position:])
     return rest, "", ""
 
 

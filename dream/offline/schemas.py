@@ -57,8 +57,8 @@ def _schema_in_text(messages: list[dict]) -> str | None:
     for message in messages:
         text = message_text(message)
         for mark in _SCHEMA_MARKS:
-            _, found, after = text.partition(mark)
-            schema = _json_at(after) if found else None
+            _, mark_seen, after = text.partition(mark)
+            schema = _json_at(after) if mark_seen else None
             if isinstance(schema, dict) and schema.get("title"):
                 return schema["title"]
     return None
@@ -67,14 +67,14 @@ def _schema_in_text(messages: list[dict]) -> str | None:
 def _input(messages: list[dict]) -> tuple[Any, str]:
     """ragas' real input: the JSON after the last marker, in the newest message with one; never an example."""
     for message in reversed(messages):
-        before, found, after = message_text(message).rpartition(_INPUT_MARK)
-        if found:
+        before, mark_seen, after = message_text(message).rpartition(_INPUT_MARK)
+        if mark_seen:
             return _json_at(after), before.partition("\n")[0]
     return None, ""
 
 
 def _json_at(text: str) -> Any:
-    start = min((place for place in (text.find("{"), text.find("[")) if place >= 0), default=-1)
+    start = min((position for position in (text.find("{"), text.find("[")) if position >= 0), default=-1)
     if start < 0:
         return None
     try:

@@ -84,12 +84,12 @@ class OfflineModels:
             return _refused(error)
         return _json(self.faults.as_dict())
 
-    async def _serve(self, request: Request, work: Any) -> Response:
+    async def _serve(self, request: Request, respond: Any) -> Response:
         path, raw = request.url.path, await request.body()
         self.meter.arrived(path, raw)
         status: int | str = "left"
         try:
-            response = await self._answer(request, path, raw, work)
+            response = await self._answer(request, path, raw, respond)
             status = "cut" if isinstance(response, CutResponse) else response.status_code
             return response
         except ApiError as error:
@@ -98,7 +98,7 @@ class OfflineModels:
         finally:
             self.meter.left(status)
 
-    async def _answer(self, request: Request, path: str, raw: bytes, work: Any) -> Response:
+    async def _answer(self, request: Request, path: str, raw: bytes, respond: Any) -> Response:
         self._authorise(request)
         wait = self.faults.seconds_to_wait()
         if wait:
@@ -109,7 +109,7 @@ class OfflineModels:
         if fault == "hang":
             return await self._hang(request)
         body = _parsed(raw)
-        reply = None if fault == "error" else work(body, fault)
+        reply = None if fault == "error" else respond(body, fault)
         if latency:
             await asyncio.sleep(latency)
         if reply is None:
@@ -126,10 +126,10 @@ class OfflineModels:
             )
             raise ApiError(401, message, "invalid_api_key")
 
-    def _guarded(self, request: Request, work: Any) -> Response:
+    def _guarded(self, request: Request, respond: Any) -> Response:
         try:
             self._authorise(request)
-            return _json(work())
+            return _json(respond())
         except ApiError as error:
             return _refused(error)
 

@@ -1,4 +1,4 @@
-"""Does a passage support a statement? By shared concepts, equal numbers, agreeing negation and no antonym."""
+"""Decide whether a passage supports a statement: by shared concepts, equal numbers, equal negation, no antonym."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _WINDOW = 2
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """How far a passage supports a statement. `coverage`: the share of its concepts and numbers met in one place."""
+    """A verdict. `coverage` (0 to 1): the share of the statement's concepts and numbers that occur close together."""
 
     holds: bool
     coverage: float
@@ -43,8 +43,8 @@ def _crude(statement: Sentence, passage: Sequence[Sentence]) -> Support:
     return Support(coverage >= NEEDED_COVERAGE, coverage, f"{coverage:.0%} of its words occur in the text.")
 
 
-def _share(wanted: frozenset[str], found: frozenset[str]) -> float:
-    return len(wanted & found) / len(wanted) if wanted else 0.0
+def _share(wanted: frozenset[str], met: frozenset[str]) -> float:
+    return len(wanted & met) / len(wanted) if wanted else 0.0
 
 
 def _best_windows(statement: Sentence, passage: Sequence[Sentence], most: int = 3) -> list[Sequence[Sentence]]:
@@ -53,10 +53,10 @@ def _best_windows(statement: Sentence, passage: Sequence[Sentence], most: int = 
     hits = [
         len(wanted & sentence.bag) + (len(wanted & sentence.numbers) if sentence.numbers else 0) for sentence in passage
     ]
-    runs = [(hits[place], -1, place) for place in range(len(passage))]
-    runs += [(sum(hits[place : place + _WINDOW]), -_WINDOW, place) for place in range(len(passage) - 1)]
+    runs = [(hits[position], -1, position) for position in range(len(passage))]
+    runs += [(sum(hits[position : position + _WINDOW]), -_WINDOW, position) for position in range(len(passage) - 1)]
     best = sorted(runs, reverse=True)[:most]
-    return [passage[place : place - size] for _, size, place in best]
+    return [passage[position : position - size] for _, size, position in best]
 
 
 def _check(statement: Sentence, window: Sequence[Sentence]) -> Support:

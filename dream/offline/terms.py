@@ -1,4 +1,4 @@
-"""What a text is about: names, themes, headings, title and summary."""
+"""The subject of a text: names, themes, headings, title and summary."""
 
 import re
 from collections import Counter
@@ -23,12 +23,12 @@ def names(text: str, most: int) -> list[str]:
     for sentence in analyse(text):
         counted.update(_names_in(sentence.text))
     ranked = [name for name, _ in sorted(counted.items(), key=lambda item: -item[1])]
-    found = _distinct(ranked)[:most]
+    chosen = _distinct(ranked)[:most]
     wanted = min(most, 5)
-    if len(found) < wanted:
-        found += [theme for theme in themes(text, most) if theme.lower() not in {n.lower() for n in found}]
-        found = found[:wanted]
-    return found
+    if len(chosen) < wanted:
+        chosen += [theme for theme in themes(text, most) if theme.lower() not in {n.lower() for n in chosen}]
+        chosen = chosen[:wanted]
+    return chosen
 
 
 def _names_in(sentence: str) -> Iterable[str]:
@@ -98,7 +98,7 @@ def headlines(text: str, most: int) -> list[str]:
     if len(candidates) <= most:
         return candidates
     step = (len(candidates) - 1) / max(most - 1, 1)
-    return [candidates[round(place * step)] for place in range(most)]
+    return [candidates[round(position * step)] for position in range(most)]
 
 
 def _openings(text: str) -> list[str]:
@@ -108,13 +108,13 @@ def _openings(text: str) -> list[str]:
 
 
 def _findable(text: str, candidates: list[str]) -> list[str]:
-    found, reached = [], 0
+    kept, reached = [], 0
     for candidate in candidates:
-        place = text.find(candidate)
-        if place > reached and candidate not in found:
-            found.append(candidate)
-            reached = place
-    return found
+        position = text.find(candidate)
+        if position > reached and candidate not in kept:
+            kept.append(candidate)
+            reached = position
+    return kept
 
 
 def title(text: str) -> str:
@@ -125,7 +125,7 @@ def title(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def summary(text: str, most_names: int = 10) -> str:
-    """What the text is about, in one or two sentences: its names, then its themes.
+    """The subject of the text in one or two sentences: its names, then its themes.
 
     Names come first because texts of one collection share them, so that related summaries have similar embeddings.
     """

@@ -37,14 +37,14 @@ class Sentence:
 @lru_cache(maxsize=4096)
 def analyse(text: str) -> tuple[Sentence, ...]:
     """The sentences of a passage, headings and page furniture left out; each knows the heading above it."""
-    found = []
+    sentences = []
     heading = ""
     for kind, block in blocks(text):
         if kind == "heading":
             heading = block
         else:
-            found.extend(analyse_sentence(part, heading) for part in split_sentences(block))
-    return tuple(sentence for sentence in found if sentence.bag or sentence.numbers)
+            sentences.extend(analyse_sentence(part, heading) for part in split_sentences(block))
+    return tuple(sentence for sentence in sentences if sentence.bag or sentence.numbers)
 
 
 @lru_cache(maxsize=16384)
@@ -62,9 +62,9 @@ def is_content(word: str) -> bool:
 
 def _negated(words: list[str]) -> frozenset[str]:
     reached = set()
-    for place, word in enumerate(words):
+    for position, word in enumerate(words):
         if word in NEGATIONS:
-            following = [concept(other) for other in words[place + 1 :] if is_content(other)]
+            following = [concept(other) for other in words[position + 1 :] if is_content(other)]
             reached.update(following[:_NEGATION_REACH])
     return frozenset(reached)
 
@@ -72,29 +72,29 @@ def _negated(words: list[str]) -> frozenset[str]:
 def blocks(text: str) -> list[tuple[str, str]]:
     """Cut a passage into ("heading" | "text", block) pairs: wrapped lines joined, page furniture dropped."""
     text = _HYPHENATED.sub(r"\1\2", text.translate(_LIGATURES).replace("\r", ""))
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for paragraph in re.split(r"\n\s*\n", text):
-        found.extend(_paragraph_blocks([line.strip() for line in paragraph.split("\n")]))
-    return found
+        pairs.extend(_paragraph_blocks([line.strip() for line in paragraph.split("\n")]))
+    return pairs
 
 
 def _paragraph_blocks(lines: list[str]) -> list[tuple[str, str]]:
     lines = [_HOP.sub("", line) for line in lines]
     lines = [line for line in lines if line and not _METADATA.match(line) and not _PAGE_LINE.match(line)]
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     running: list[str] = []
-    for place, line in enumerate(lines):
-        following = lines[place + 1] if place + 1 < len(lines) else ""
+    for position, line in enumerate(lines):
+        following = lines[position + 1] if position + 1 < len(lines) else ""
         ends_open = bool(running) and not _ends_sentence(running[-1])
         if _is_heading(line, following, ends_open):
-            found.extend(_flush(running))
-            found.append(("heading", line.strip("#*= ").strip()))
+            pairs.extend(_flush(running))
+            pairs.append(("heading", line.strip("#*= ").strip()))
         elif _BULLET.match(line) or "|" in line:
-            found.extend(_flush(running))
+            pairs.extend(_flush(running))
             running = [_BULLET.sub("", line).strip("| ")]
         else:
             running.append(line)
-    return found + _flush(running)
+    return pairs + _flush(running)
 
 
 def _flush(running: list[str]) -> list[tuple[str, str]]:

@@ -171,14 +171,14 @@ def number(token: str) -> str | None:
 
 def numbers(words: list[str]) -> frozenset[str]:
     """All numbers among the tokens; a following "million" and the like is multiplied in."""
-    found = set()
-    for place, word in enumerate(words):
+    values = set()
+    for position, word in enumerate(words):
         value = number(word)
         if value is None:
             continue
-        scale = SCALES.get(words[place + 1]) if place + 1 < len(words) else None
-        found.add(_plain(float(value) * scale) if scale else value)
-    return frozenset(found)
+        scale = SCALES.get(words[position + 1]) if position + 1 < len(words) else None
+        values.add(_plain(float(value) * scale) if scale else value)
+    return frozenset(values)
 
 
 def _plain(value: float) -> str:
@@ -186,5 +186,5 @@ def _plain(value: float) -> str:
 
 
 def count_tokens(text: str) -> int:
-    """What the server bills: about 1.3 tokens a word, and at least one for five characters."""
+    """The tokens that the server bills: 1.3 a word, and at least one for five characters."""
     return max(int(len(text.split()) * 1.3 + 0.5), len(text) // 5)

@@ -1,9 +1,11 @@
 """From retrieved nodes to the passages that the LLM reads: no text twice, and no more than a token budget."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
+from llama_index.core import StorageContext
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.retrievers import AutoMergingRetriever
+from llama_index.core.retrievers import AutoMergingRetriever, BaseRetriever, VectorIndexRetriever
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
@@ -62,22 +64,47 @@ class SentenceWindows(BaseNodePostprocessor):
         return [*reversed(before), node, *self._walk(node, "next_node")]
 
     def _walk(self, node: BaseNode, direction: str) -> list[BaseNode]:
-        found: list[BaseNode] = []
-        while len(found) < self.window_size and (link := getattr(node, direction)) is not None:
+        neighbours: list[BaseNode] = []
+        while len(neighbours) < self.window_size and (link := getattr(node, direction)) is not None:
             node = self.docstore.get_node(link.node_id)
-            found.append(node)
-        return found
+            neighbours.append(node)
+        return neighbours
 
 
-class AutoMerging(AutoMergingRetriever):
-    """LlamaIndex's auto-merging, without its blocking call where the caller is asynchronous."""
+class AutoMerging(BaseRetriever):
+    """LlamaIndex's auto-merging, without its blocking call where the caller is asynchronous.
+
+    Where more than the share `simple_ratio_thresh` (0 to 1) of a parent's children are hits, the parent replaces them.
+    """
+
+    def __init__(
+        self, vector_retriever: BaseRetriever, storage_context: StorageContext, simple_ratio_thresh: float
+    ) -> None:
+        super().__init__()
+        self._leaves, self._storage_context = vector_retriever, storage_context
+        self._simple_ratio_thresh = simple_ratio_thresh
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._merge(query_bundle, self._leaves.retrieve(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        hits = await self._vector_retriever.aretrieve(query_bundle)
-        changed = True
-        while changed:
-            hits, changed = self._try_merging(hits)
-        return sorted(hits, key=lambda hit: hit.get_score(), reverse=True)
+        return self._merge(query_bundle, await self._leaves.aretrieve(query_bundle))
+
+    def _merge(self, query_bundle: QueryBundle, hits: list[NodeWithScore]) -> list[NodeWithScore]:
+        retrieved = cast(VectorIndexRetriever, _Retrieved(hits))
+        merging = AutoMergingRetriever(retrieved, self._storage_context, self._simple_ratio_thresh)
+        return merging.retrieve(query_bundle)
+
+
+class _Retrieved(BaseRetriever):
+    """Gives hits that were retrieved before."""
+
+    def __init__(self, hits: list[NodeWithScore]) -> None:
+        super().__init__()
+        self._hits = hits
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._hits
 
 
 def passages(nodes: Iterable[NodeWithScore]) -> tuple[Passage, ...]:
@@ -103,14 +130,14 @@ def _outermost(hits: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     ]
 
 
-def _runs(known: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
-    """Sentences, by their ids, grouped into runs that follow one another in their file."""
-    starts = [node for node in known.values() if node.prev_node is None or node.prev_node.node_id not in known]
+def _runs(sentences: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
+    """Sentences (by id) grouped into runs that follow one another in their file."""
+    starts = [node for node in sentences.values() if node.prev_node is None or node.prev_node.node_id not in sentences]
     runs = []
     for node in starts:
         run = [node]
-        while (link := run[-1].next_node) is not None and link.node_id in known:
-            run.append(known[link.node_id])
+        while (link := run[-1].next_node) is not None and link.node_id in sentences:
+            run.append(sentences[link.node_id])
         runs.append(run)
     return runs
 

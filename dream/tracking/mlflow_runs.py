@@ -216,7 +216,7 @@ class RunLog:
     def _log_dataset(self, run_id: str) -> None:
         """The golden dataset as MLflow dataset input: source URI and digest, that is, lineage."""
         import mlflow.data
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
         golden = self._manifest.golden_dataset
         with warnings.catch_warnings():  # MLflow finds its local source twice and says so each time
@@ -229,7 +229,7 @@ class RunLog:
                 digest=golden.digest[:32],
             )
         context = InputTag("mlflow.data.context", "evaluation")
-        self._client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+        self._client.log_inputs(run_id, [DatasetInput(Dataset(**dataset.to_dict()), [context])])
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def test_measures_equal_scipys_and_leave_out_answers_without_a_score(tmp_path: Path):
-    lines = [f"{question},{IDS[place]},{value}" for question, place, value in LABELS]
+    lines = [f"{question},{IDS[trial]},{value}" for question, trial, value in LABELS]
     correct, upside_down, same = agreement(OUTCOME, read_labels(write(tmp_path / "labels.csv", *lines), OUTCOME))
     scores, people = [0.9, 0.8, 0.1, 0.4, 0.2, 0.6], [1.0, 0.9, 0.0, 0.6, 0.1, 0.5]
     assert correct.n == 6
@@ -53,6 +53,8 @@ def test_kappa_of_a_published_table():
     assert cohens_kappa(first, second) == pytest.approx(0.4)
     assert cohens_kappa([True, True], [True, True]) is None
     assert cohens_kappa([], []) is None
+    assert cohens_kappa([True, True], [False, False]) == 0
+    assert cohens_kappa([True, False], [False, True]) == -1
 
 
 def test_a_trial_can_be_named(tmp_path: Path):

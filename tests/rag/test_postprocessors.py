@@ -1,0 +1,94 @@
+"""Auto-merging equals LlamaIndex's own, also where the caller is asynchronous; windows and budget on made-up nodes."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from llama_index.core import StorageContext
+from llama_index.core.retrievers import AutoMergingRetriever, BaseRetriever
+from llama_index.core.schema import NodeRelationship, NodeWithScore, QueryBundle, RelatedNodeInfo, TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
+
+from dream.rag.postprocessors import AutoMerging, ContextBudget, SentenceWindows
+from dream.tokens import count_tokens
+
+CHILDREN = {"p1": ("a", "b", "c"), "p2": ("d", "e", "f", "g"), "top": ("p1", "p2")}
+
+
+class Hits(BaseRetriever):
+    """Gives leaves with falling scores; refuses to block where it is asked to wait."""
+
+    def __init__(self, leaves: list[TextNode], only_async: bool = False) -> None:
+        super().__init__()
+        self._leaves, self._only_async = leaves, only_async
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        assert not self._only_async, "a blocking call in an asynchronous retrieval"
+        return [NodeWithScore(node=node, score=0.9 - number / 10) for number, node in enumerate(self._leaves)]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self._only_async = False
+        return self._retrieve(query_bundle)
+
+
+@pytest.fixture
+def tree() -> tuple[dict[str, TextNode], StorageContext]:
+    """Three levels: `top` over `p1` (3 leaves) and `p2` (4 leaves)."""
+    nodes = {name: TextNode(id_=name, text=f"text of {name}") for name in (*CHILDREN, *"abcdefg")}
+    for parent, children in CHILDREN.items():
+        nodes[parent].relationships[NodeRelationship.CHILD] = [RelatedNodeInfo(node_id=child) for child in children]
+        for child in children:
+            nodes[child].relationships[NodeRelationship.PARENT] = RelatedNodeInfo(node_id=parent)
+    docstore = SimpleDocumentStore()
+    docstore.add_documents(list(nodes.values()))
+    return nodes, StorageContext.from_defaults(docstore=docstore)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("leaves", ["a", "abd", "adefb", "abcdefg", "gfa", ""])
+def test_auto_merging_equals_llama_indexs(leaves, ratio, tree):
+    nodes, storage = tree
+    hits = [nodes[leaf] for leaf in leaves]
+    expected = AutoMergingRetriever(Hits(hits), storage, simple_ratio_thresh=ratio).retrieve("question")
+    merged = AutoMerging(Hits(hits), storage, simple_ratio_thresh=ratio).retrieve("question")
+    later = asyncio.run(AutoMerging(Hits(hits, only_async=True), storage, ratio).aretrieve("question"))
+    assert [(hit.node_id, hit.score) for hit in merged] == [(hit.node_id, hit.score) for hit in expected]
+    assert [(hit.node_id, hit.score) for hit in later] == [(hit.node_id, hit.score) for hit in expected]
+
+
+def test_a_parent_replaces_its_children_when_more_than_the_ratio_are_hits(tree):
+    nodes, storage = tree
+    hits = [nodes[leaf] for leaf in "abd"]  # two of three, one of four
+    merged = AutoMerging(Hits(hits), storage, simple_ratio_thresh=0.6).retrieve("question")
+    assert [hit.node_id for hit in merged] == ["p1", "d"]
+    assert merged[0].score == pytest.approx((0.9 + 0.8) / 2)
+
+
+def test_a_budget_keeps_the_best_that_fit_and_always_the_first():
+    hits = [NodeWithScore(node=TextNode(text=text), score=1) for text in ("one two three four", "five", "six seven")]
+    first = count_tokens("one two three four")
+    for tokens, expected in ((1, 1), (first, 1), (first + count_tokens("five"), 2), (100, 3)):
+        assert len(ContextBudget(context_tokens=tokens).postprocess_nodes(hits)) == expected
+
+
+def test_a_text_inside_another_hit_is_dropped_and_of_equal_ones_the_second():
+    texts = ("the bees", "when the bees swarm", "when the bees swarm")
+    hits = [NodeWithScore(node=TextNode(id_=str(number), text=text), score=1) for number, text in enumerate(texts)]
+    assert [hit.node_id for hit in ContextBudget(context_tokens=100).postprocess_nodes(hits)] == ["1"]
+
+
+def test_windows_that_touch_become_one_passage():
+    nodes = [TextNode(id_=str(number), text=f"Sentence {number}.") for number in range(9)]
+    for before, after in pairwise(nodes):
+        before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)
+        after.relationships[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=before.node_id)
+    docstore = SimpleDocumentStore()
+    docstore.add_documents(nodes)
+    windows = SentenceWindows(window_size=1, context_tokens=1000, docstore=docstore)
+    hits = [NodeWithScore(node=nodes[number], score=score) for number, score in ((7, 0.9), (1, 0.5), (3, 0.8))]
+    passages = windows.postprocess_nodes(hits)
+    assert [passage.text for passage in passages] == [
+        "Sentence 6. Sentence 7. Sentence 8.",
+        "Sentence 0. Sentence 1. Sentence 2. Sentence 3. Sentence 4.",
+    ]
+    assert [passage.score for passage in passages] == [0.9, 0.8]
