@@ -134,7 +134,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway_client.Door]:
+def gateway(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway_client.Door]:
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
@@ -151,7 +151,7 @@ def sample_documents() -> "tuple[Document, ...]":
 
 @pytest.fixture(scope="session")
 def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], VectorStoreIndex]":
-    """`sample_index(method)` is the index of a RAG method over the sample PDFs; `door` must be open."""
+    """`sample_index(method)` is the index of a RAG method over the sample PDFs; `gateway` must be open."""
 
     @cache
     def build(identifier: str) -> "VectorStoreIndex":

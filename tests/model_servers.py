@@ -184,9 +184,9 @@ class Relay:
         return Handler
 
 
-def forget_answers(door: Door) -> None:
+def forget_answers(gateway: Door) -> None:
     """Empty the gateway's cache and meter, so that everything is asked anew."""
-    door.call("configure", (), first_backoff_seconds=0.002, patience_seconds=0.3)
+    gateway.call("configure", (), first_backoff_seconds=0.002, patience_seconds=0.3)
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:

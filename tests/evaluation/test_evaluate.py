@@ -22,7 +22,7 @@ from dream.records import Evaluation, GoldenQuestion
 
 
 @pytest.fixture
-def engine(door):
+def engine(gateway):
     """A query engine over six sentences, with the LLM at the relay."""
     return make_engine()
 
@@ -52,9 +52,9 @@ def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, re
     assert sum(answer.completion_tokens for answer in others) == counted["tokens_out"]
 
 
-def test_the_meter_tells_answering_from_judging(engine, door):
+def test_the_meter_tells_answering_from_judging(engine, gateway):
     evaluate(engine, trial="t1", metrics=("context_recall", "answer_similarity"))
-    rows = {(row["model"], row["stage"]): row["calls"] for row in door.call("usage", "t1")}
+    rows = {(row["model"], row["stage"]): row["calls"] for row in gateway.call("usage", "t1")}
     # the offline LLM answers in the words of the ground truth, and a text is embedded once
     assert rows == {("llm-large", "answer"): 6, ("judge", "judge"): 6, ("embed-large", "judge"): 6}
 
@@ -161,7 +161,7 @@ def test_the_time_before_the_llm_is_asked_is_kept_apart_and_judging_is_timed(eng
     assert all(score.seconds > 0 for score in evaluation.scores)
 
 
-def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, door, relay, model_server):
+def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, gateway, relay, model_server):
     settings = endpoint_settings(model_server, relay, DREAM_BUDGET_CALLS="14")
     blocks = []
     model_server.reset()
@@ -214,7 +214,7 @@ def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_serv
     assert [(s.mean, s.n_scored, s.n_failed) for s in evaluation.summaries()] == [(None, 0, 6)] * 6
 
 
-def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(door, relay):
+def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(gateway, relay):
     released = threading.Event()
     relay.script = lambda seen: Reply(200, {}) if released.wait(30) else None
     evaluation = evaluate(make_engine(timeout=0.05), GOLDEN[:1])
@@ -250,7 +250,7 @@ def test_half_of_the_judgements_failing_gives_no_nan(engine, model_server):
         assert summary.n_scored + summary.n_failed == 6
 
 
-def test_nothing_retrieved_is_a_recorded_error(door, relay):
+def test_nothing_retrieved_is_a_recorded_error(gateway, relay):
     from llama_index.core.postprocessor import SimilarityPostprocessor
 
     query_engine = make_engine()

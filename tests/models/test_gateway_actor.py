@@ -110,12 +110,12 @@ def test_all_who_wait_learn_that_the_actor_is_gone(gateway):
     assert [str(error) for error in asyncio.run(ask())] == ["The actor died"] * 3
 
 
-def test_the_door_on_ray_sends_bundles_from_every_loop(on_ray, no_environment, model_server, relay):
+def test_the_gateway_on_ray_sends_bundles_from_every_loop(on_ray, no_environment, model_server, relay):
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
 
-    async def ask(door: gateway_client.Door, numbers: range) -> list[str]:
-        return [text_of(response) for response in await asyncio.gather(*(door.send(request(n)) for n in numbers))]
+    async def ask(gateway: gateway_client.Door, numbers: range) -> list[str]:
+        return [text_of(response) for response in await asyncio.gather(*(gateway.send(request(n)) for n in numbers))]
 
-    with gateway_client.opened(endpoint_settings(model_server, relay)) as door:
+    with gateway_client.opened(endpoint_settings(model_server, relay)) as gateway:
         for numbers in (range(30), range(30, 60)):
-            assert asyncio.run(ask(door, numbers)) == [f"answer to {number}" for number in numbers]
+            assert asyncio.run(ask(gateway, numbers)) == [f"answer to {number}" for number in numbers]
