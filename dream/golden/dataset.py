@@ -21,6 +21,7 @@ from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.provenance import versions
 from dream.records import GoldenDataset, GoldenQuestion, digest
+from dream.services import renew_session
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
 
@@ -221,7 +222,7 @@ def _run_tasks(
 
 def _generate(source: Storage, files: Sequence[str], n_questions: int, models: tuple[str, str], seed: int) -> Generated:
     """The Ray task: read some files from storage and make questions of them."""
-    gateway_client.forget_door()
+    renew_session()
     try:
         documents = merge_pages(load_documents(source, keys=files).documents)
         questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)

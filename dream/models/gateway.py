@@ -4,7 +4,7 @@ The official OpenAI clients get an httpx transport (`dream.models.http_transport
 `Gateway`. On a Ray cluster that is one named actor on the head node, so that the whole cluster shares one cache, one
 pace, one budget and one meter; without Ray it lives in the process. Model keys are known to the gateway alone.
 
-    client (any loop, any worker) --transport--> door --> Gateway --HTTP--> model endpoint
+    client (any loop, any worker) --transport--> GatewayClient --> Gateway --HTTP--> model endpoint
 
 A request is answered from the cache where its answer was paid for before; one that is under way is not sent twice.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 from dream.errors import ConfigurationError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
-from dream.models.endpoint_client import FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS, EndpointClient
+from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -33,6 +33,7 @@ from dream.models.openai_wire import (
     texts_of,
     vectors_of,
 )
+from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage.objects import Storage
@@ -42,11 +43,25 @@ REFUSALS = (401, 403)
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class GatewayOptions:
+    """Settings of a gateway. `cache` None keeps answers in memory alone; `spent_before` (calls, tokens, usd) counts
+    against the budget already. Shorter `first_backoff_seconds` and `patience_seconds` make tests fast."""
+
+    endpoints: Sequence[Endpoint] = ()
+    cache: Storage | None = None
+    budget: Budget = field(default_factory=Budget)
+    spent_before: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
+
+
 @dataclass
 class Gateway:
     """Answers model calls from the cache or their endpoint, each paid once, and counts everything.
 
-    An ordinary class: its async methods must be called on one event loop (`LocalDoor` and the Ray actor see to it).
+    An ordinary class: its async methods must be called on one event loop (`LocalService` and the Ray actor see to it).
     """
 
     _clients: dict[str, EndpointClient] = field(default_factory=dict)
@@ -59,25 +74,17 @@ class Gateway:
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def configure(
-        self,
-        endpoints: Sequence[Endpoint],
-        *,
-        cache: Storage | None = None,
-        budget: Budget | None = None,
-        spent_before: Mapping[str, float] | None = None,
-        prices: Mapping[str, Price] | None = None,
-        first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        """Take the endpoints and their keys (one without a key gets this process's own, if it has one), where answers
-        are kept, and what may be spent."""
-        self._pace = (first_backoff_seconds, patience_seconds)
-        self._cache = AnswerCache(cache)
-        self._meter = Meter(budget or Budget(), dict(spent_before or {}))
-        self._prices = dict(prices or {})
+    def configure(self, options: GatewayOptions) -> None:
+        """Replace the endpoints and their keys, the cache, the budget and the meter.
+
+        An endpoint without a key gets the one that this process's environment has for the same URL, if any.
+        """
+        self._pace = (options.first_backoff_seconds, options.patience_seconds)
+        self._cache = AnswerCache(options.cache)
+        self._meter = Meter(options.budget, dict(options.spent_before))
+        self._prices = dict(options.prices)
         own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
-        for endpoint in endpoints:
+        for endpoint in options.endpoints:
             twin = own.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(

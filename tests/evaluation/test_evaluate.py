@@ -16,8 +16,8 @@ from dream.evaluation.evaluate import MAX_CONCURRENT_ANSWERS
 from dream.event_loop import run_async
 from dream.metrics import COMPUTED, METRICS
 from dream.models import gateway_client
-from dream.models.endpoint_client import MAX_ATTEMPTS
 from dream.models.pickers import llm_picker
+from dream.models.retry_policy import MAX_ATTEMPTS
 from dream.records import Evaluation, GoldenQuestion
 
 
@@ -54,7 +54,7 @@ def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, re
 
 def test_the_meter_tells_answering_from_judging(engine, gateway):
     evaluate(engine, trial="t1", metrics=("context_recall", "answer_similarity"))
-    rows = {(row["model"], row["stage"]): row["calls"] for row in gateway.call("usage", "t1")}
+    rows = {(row["model"], row["stage"]): row["calls"] for row in gateway.usage("t1")}
     # the offline LLM answers in the words of the ground truth, and a text is embedded once
     assert rows == {("llm-large", "answer"): 6, ("judge", "judge"): 6, ("embed-large", "judge"): 6}
 
@@ -108,7 +108,7 @@ def test_it_works_after_the_gateway_was_closed(model_server, relay, no_environme
     try:
         assert [answer.error for answer in evaluate(query_engine).answers] == [None] * 6
     finally:
-        gateway_client.close_door()
+        gateway_client.close_gateway()
 
 
 def test_the_same_question_may_come_twice(engine):

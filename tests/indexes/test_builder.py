@@ -185,7 +185,7 @@ def test_an_experiment_begins_with_all_of_its_indexes(access, documents, relay, 
 
 def test_texts_are_embedded_for_all_and_questions_for_their_trial(access, documents, gateway):
     ask(documents, trial="t7").as_retriever().retrieve("Where is buoy 7?")
-    stages = {(row["stage"], row["trial"]) for row in gateway.call("usage")}
+    stages = {(row["stage"], row["trial"]) for row in gateway.usage()}
     assert stages == {("embed", ""), ("query", "t7")}
 
 

@@ -16,6 +16,7 @@ from dream.errors import StorageError
 from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.answer_cache import AnswerCache, Entry, contents, empty
+from dream.models.gateway import GatewayOptions
 from dream.models.http_transport import GatewayTransport
 from dream.models.openai_wire import ModelRequest, chat_problem, request_key
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
@@ -45,7 +46,7 @@ def test_a_second_gateway_pays_nothing(settings, model_server):
                     embed_model_picker("embed-small").get_text_embedding_batch(TEXTS),
                 )
             )
-            rows = {row["stage"]: row for row in gateway.call("usage")}
+            rows = {row["stage"]: row for row in gateway.usage()}
     assert answers[0] == answers[1]
     assert model_server.counters()["calls"] == 2
     assert all(row["cached"] == row["calls"] == 1 for row in rows.values())
@@ -81,7 +82,7 @@ def test_another_batching_of_texts_pays_only_for_new_ones(settings, relay):
         model = embed_model_picker("embed-small@relay")
         model.embed_batch_size = 5
         second = model.get_text_embedding_batch(TEXTS)
-        usage = gateway.call("usage")
+        usage = gateway.usage()
     assert second[:8] == first
     asked = [text for seen in relay.requests[2:] for text in seen.body["input"]]
     assert sorted(asked) == sorted(text for text in TEXTS[8:] if text != TEXTS[9])
@@ -99,7 +100,7 @@ def test_identical_requests_under_way_are_sent_once(settings, model_server):
     model_server.faults(chat_latency_ms=100, embedding_latency_ms=100)
     with gateway_client.opened(settings) as gateway:
         assert len(run_async(together())) == 40
-        rows = gateway.call("usage")
+        rows = gateway.usage()
     assert model_server.counters()["calls"] == 2
     assert [(row["calls"], row["cached"]) for row in rows] == [(20, 19), (20, 19)]
 
@@ -128,7 +129,7 @@ def test_only_a_repeat_number_asks_again(settings, relay):
         for number in (0, 0, 1):
             judge = judge_llm_picker("judge@relay", repeat=number)
             assert run_async(judge.agenerate("break it down", Statements)).statements == ["one"]
-        (row,) = gateway.call("usage")
+        (row,) = gateway.usage()
     assert (row["calls"], row["cached"], row["sent"]) == (3, 1, len(relay.requests)) == (3, 1, 2)
 
 
@@ -158,7 +159,7 @@ def test_failures_and_useless_answers_are_not_kept(settings, relay):
             llm_picker("llm-large@relay").complete("hello")
         relay.reset()
         assert llm_picker("llm-large@relay").complete("hello").text
-        assert sum(row["failed"] for row in gateway.call("usage")) == 1
+        assert sum(row["failed"] for row in gateway.usage()) == 1
     assert len(files_of(settings)) == 1
 
 
@@ -173,11 +174,11 @@ def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, re
     schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
     asked = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     with gateway_client.opened(settings) as gateway:
-        gateway.call("configure", settings.endpoints, first_backoff_seconds=0.002)
+        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002))
         answer = client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "a number"}], response_format=asked
         )
-        (row,) = gateway.call("usage")
+        (row,) = gateway.usage()
     assert json.loads(answer.choices[0].message.content) == {"number": 7}
     assert (row["calls"], row["retried"], row["failed"]) == (1, 2, 0)
 
@@ -250,11 +251,11 @@ def test_prices_and_sums():
 def test_an_unknown_price_is_unknown_and_offline_costs_nothing(settings, no_environment, tmp_path):
     with gateway_client.opened(settings) as gateway:
         llm_picker("llm-large@relay").complete("hello")
-        (row,) = gateway.call("usage")
+        (row,) = gateway.usage()
     assert row["usd"] is None
     prices = tmp_path / "prices.json"
     prices.write_text('{"llm-large@relay": {"input": 1000000, "output": 0}}')
     with gateway_client.opened(replace(settings, prices=str(prices))) as gateway:
         llm_picker("llm-large@relay").complete("hello again")
-        (row,) = gateway.call("usage")
+        (row,) = gateway.usage()
     assert row["usd"] == row["paid_prompt_tokens"] > 0

@@ -18,9 +18,11 @@ from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, 
 from dream.errors import ConfigurationError, ServiceError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
-from dream.models.endpoint_client import MAX_ATTEMPTS
+from dream.models.gateway import GatewayOptions
+from dream.models.gateway_client import GatewayClient
 from dream.models.http_transport import AsyncGatewayTransport, GatewayTransport
 from dream.models.pickers import embed_model_picker, llm_picker
+from dream.models.retry_policy import MAX_ATTEMPTS
 from dream.models.usage import CHECK_STAGE
 from dream.settings import Endpoint, Settings
 
@@ -35,9 +37,9 @@ PASSING_FAULTS = {
 }
 
 
-def usage(gateway: gateway_client.Door, **wanted: str) -> dict:
+def usage(gateway: GatewayClient, **wanted: str) -> dict:
     """The one row of the meter that has these values."""
-    rows = [row for row in gateway.call("usage") if all(row[name] == value for name, value in wanted.items())]
+    rows = [row for row in gateway.usage() if all(row[name] == value for name, value in wanted.items())]
     assert len(rows) == 1, rows
     return rows[0]
 
@@ -160,7 +162,7 @@ def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
     with gateway_client.opened(settings) as gateway:
-        gateway.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
+        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("any-model", stage=stage).complete("hello")
         row = usage(gateway, stage=stage)
@@ -175,7 +177,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     llm_picker("llm-large", trial="t2").complete("four five six seven")
     llm_picker("llm-large", stage="generate", trial="t2").complete("eight")
     embed_model_picker("embed-small", trial="t2").get_text_embedding_batch(["one", "two words"])
-    rows = gateway.call("usage")
+    rows = gateway.usage()
     assert [(row["model"], row["stage"], row["trial"], row["calls"]) for row in rows] == [
         ("llm-small", "answer", "t1", 1),
         ("llm-large", "answer", "t1", 1),
@@ -183,7 +185,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
         ("llm-large", "generate", "t2", 1),
         ("embed-small", "embed", "t2", 1),
     ]
-    assert gateway.call("usage", "t1") == rows[:2]
+    assert gateway.usage("t1") == rows[:2]
     for model, counted in model_server.counters()["by_model"].items():
         ours = [row for row in rows if row["model"] == model]
         assert round(sum(row["paid_prompt_tokens"] for row in ours)) == counted["tokens_in"] > 0
@@ -199,7 +201,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
 async def test_an_unknown_endpoint_names_the_variable_to_set(identifier, variable, no_environment):
     with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
         with pytest.raises(ConfigurationError, match=variable):
-            gateway.call("base_url", "openai" if identifier == "gpt-4o" else "nowhere")
+            gateway.base_url("openai" if identifier == "gpt-4o" else "nowhere")
         llm = llm_picker(identifier)
         for ask in (lambda: asyncio.to_thread(llm.complete, "hello"), lambda: llm.acomplete("hello")):
             with pytest.raises(openai.APIConnectionError) as caught:
@@ -231,7 +233,7 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
     broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
     with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
-        gateway.call("configure", [broken], first_backoff_seconds=0.002)
+        gateway.configure(GatewayOptions([broken], first_backoff_seconds=0.002))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("llm-large@lab").complete("hello")
     assert "header" in explain(caught.value)
@@ -280,9 +282,9 @@ def test_interrupting_the_wait_cancels_the_work():
 
 def test_closing_stops_the_offline_models(no_environment):
     with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
-        base_url = gateway.call("base_url", "offline")
+        base_url = gateway.base_url("offline")
         assert llm_picker("offline/llm-small").complete("hello").text
-        assert gateway.call("base_url", "offline") == base_url
+        assert gateway.base_url("offline") == base_url
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{base_url}/models")
 
@@ -300,9 +302,9 @@ def together(work: Callable[[], object]) -> set[object]:
 
 
 def test_threads_that_come_first_together_get_one_door(no_environment):
-    gateway_client.close_door()
-    assert len(together(gateway_client.door)) == 1
-    gateway_client.close_door()
+    gateway_client.close_gateway()
+    assert len(together(gateway_client.current_gateway)) == 1
+    gateway_client.close_gateway()
 
 
 def test_threads_that_come_first_together_get_one_loop():
@@ -319,13 +321,13 @@ def test_threads_that_come_first_together_get_one_loop():
 
 
 def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
-    gateway_client.close_door()
+    gateway_client.close_gateway()
 
-    async def first_caller() -> gateway_client.Door:
-        return gateway_client.door()
+    async def first_caller() -> GatewayClient:
+        return gateway_client.current_gateway()
 
-    assert run_async(first_caller()) is gateway_client.door()
-    gateway_client.close_door()
+    assert run_async(first_caller()) is gateway_client.current_gateway()
+    gateway_client.close_gateway()
 
 
 def test_the_door_opened_last_counts(model_server, relay, no_environment):

@@ -7,7 +7,9 @@ from model_servers import chat_reply, endpoint_settings
 
 from dream.errors import ConfigurationError
 from dream.models import gateway_client
+from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import GatewayActor, Sender
+from dream.models.gateway_client import GatewayClient
 from dream.models.openai_wire import ModelRequest, ModelResponse, parsed
 
 
@@ -42,7 +44,7 @@ def request(number: int, endpoint: str = "relay") -> ModelRequest:
 def gateway(no_environment, model_server, relay) -> GatewayActor:
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
     actor = GatewayActor()
-    asyncio.run(actor.call("configure", endpoint_settings(model_server, relay).endpoints))
+    asyncio.run(actor.call(Gateway.configure, GatewayOptions(endpoint_settings(model_server, relay).endpoints)))
     return actor
 
 
@@ -57,7 +59,7 @@ def test_each_gets_its_own_answer_and_few_calls_carry_them_all(gateway):
         sender = Sender(handle)
         asked = [sender.send(request(number)) for number in range(100)]
         found = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
-        await gateway.call("close")
+        await gateway.call(Gateway.close)
         return found
 
     *answers, refused = asyncio.run(ask())
@@ -73,7 +75,7 @@ def test_senders_do_not_get_each_others_answers(gateway):
     async def ask() -> list[ModelResponse]:
         senders = [Sender(handle), Sender(handle)]
         found = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
-        await gateway.call("close")
+        await gateway.call(Gateway.close)
         return found
 
     assert [text_of(response) for response in asyncio.run(ask())] == [f"answer to {number}" for number in range(20)]
@@ -92,7 +94,7 @@ def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
             await given_up
         found = text_of(await other)
         again = text_of(await sender.send(request(1)))  # paid by the one who gave up
-        await gateway.call("close")
+        await gateway.call(Gateway.close)
         return f"{found}, {again}"
 
     assert asyncio.run(ask()) == "answer to 2, answer to 1"
@@ -110,10 +112,10 @@ def test_all_who_wait_learn_that_the_actor_is_gone(gateway):
     assert [str(error) for error in asyncio.run(ask())] == ["The actor died"] * 3
 
 
-def test_the_gateway_on_ray_sends_bundles_from_every_loop(on_ray, no_environment, model_server, relay):
+def test_the_gateway_on_ray_sends_batches_from_every_loop(on_ray, no_environment, model_server, relay):
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
 
-    async def ask(gateway: gateway_client.Door, numbers: range) -> list[str]:
+    async def ask(gateway: GatewayClient, numbers: range) -> list[str]:
         return [text_of(response) for response in await asyncio.gather(*(gateway.send(request(n)) for n in numbers))]
 
     with gateway_client.opened(endpoint_settings(model_server, relay)) as gateway:

@@ -62,7 +62,7 @@ def test_the_closed_book_reads_the_question_alone(gateway, relay):
         assert answer.prompt_tokens
         assert sum(question.question in seen.text for seen in relay.requests) == 1
     assert not any(question.ground_truth in seen.text for question in GOLDEN for seen in relay.requests)
-    rows = {(row["model"], row["stage"]): row["calls"] for row in gateway.call("usage", trial.id)}
+    rows = {(row["model"], row["stage"]): row["calls"] for row in gateway.usage(trial.id)}
     assert rows["llm-large", "answer"] == 6
     assert rows["judge", "judge"] > 0
 
