@@ -13,7 +13,7 @@ from typing import Any
 
 from dream import ray_cluster
 from dream.errors import ConfigurationError, explain
-from dream.evaluation.evaluate import evaluator
+from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
 from dream.experiments.planning import plan_of
 from dream.experiments.recorder import Mailbox, Recorder, collecting
@@ -61,12 +61,14 @@ def experiment(
     evaluation = evaluator(
         query_engine,
         questions,
-        judge_llm=shared.judge_llm,
-        judge_embed_model=shared.judge_embed_model,
-        metrics=metrics_of(trial, shared.metrics),
-        trial=trial.id,
-        repeats=shared.repeats_of(trial),
-        needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+        EvaluationOptions(
+            shared.judge_llm,
+            shared.judge_embed_model,
+            metrics_of(trial, shared.metrics),
+            trial=trial.id,
+            repeats=shared.repeats_of(trial),
+            needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+        ),
         known=known,
         on_block=on_block,
     )

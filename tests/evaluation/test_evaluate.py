@@ -12,7 +12,8 @@ from model_servers import Reply, chat_reply, endpoint_settings
 from town import GOLDEN, evaluate, make_engine
 
 from dream.errors import BudgetError, ConfigurationError
-from dream.evaluation.evaluate import MAX_CONCURRENT_ANSWERS
+from dream.evaluation import evaluator
+from dream.evaluation.procedure import MAX_CONCURRENT_ANSWERS
 from dream.event_loop import run_async
 from dream.metrics import COMPUTED, METRICS
 from dream.models import gateway_client
@@ -274,6 +275,9 @@ def test_what_cannot_be_meant_is_refused_before_any_call(engine, model_server):
     for metrics in ([], ["faithfulness", "faithfulness"], ["bleu"]):
         with pytest.raises(ConfigurationError, match="name each at most once, of: faithfulness, answer_relevancy"):
             evaluate(engine, metrics=metrics)
+    for judges in ({}, {"judge_llm": "judge"}):
+        with pytest.raises(ConfigurationError, match="give both, or `options` instead"):
+            evaluator(engine, GOLDEN, **judges)
     for option in ({"max_concurrency": 0}, {"strictness": 0}):
         with pytest.raises(ConfigurationError, match="at least 1"):
             evaluate(engine, **option)
