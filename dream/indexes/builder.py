@@ -30,7 +30,7 @@ from dream.storage.objects import Storage
 BUILDS_AT_ONCE = 3
 TEXTS_A_STEP = 2048
 CHARACTERS_A_BATCH = 2_000_000
-# documents (packed) and kept indexes up to these sizes are the builder's own work
+# the steps of packed documents and of kept indexes up to these sizes run in the builder's own process
 FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
 LINES_WAIT_SECONDS = 0.5
 STAGE = "embed"
@@ -223,7 +223,7 @@ def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:
 
 
 def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int | None]:
-    """An index from storage, and how many vectors it has; twice None where there is none that is whole."""
+    """An index from storage, and the number of its vectors; (None, None) where it is missing or damaged."""
     data = load_index(storage, spec)
     return data, None if data is None else len(data.vectors)
 
@@ -235,7 +235,7 @@ def chunk_step(packed: bytes, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
 
 
 def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report, batch: int) -> tuple[Any, None]:
-    """The vectors of `TEXTS_A_STEP` texts of a batch, from the one with number `start` on."""
+    """The vectors of `TEXTS_A_STEP` texts of a batch, from number `start` on."""
     texts = texts_to_embed(nodes)[start : start + TEXTS_A_STEP]
     try:
         model = embed_model_picker(spec.embed_model, stage=STAGE)
@@ -248,7 +248,7 @@ def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report
 
 
 def finish_step(storage: Storage | None, spec: IndexSpec, n_tables: int, *large: Any) -> tuple[IndexData, str]:
-    """The whole index, put into storage if there is one, and a remark where that did not succeed."""
+    """The whole index, put into `storage` unless that is None, and a remark where it could not be kept."""
     data = join(large[:n_tables], large[n_tables:])
     if storage is not None:
         try:

@@ -25,7 +25,7 @@ Report = Callable[[str, Any, int], Any]
 
 
 class Machine(Enum):
-    """Which machines of the cluster may run a step."""
+    """The machines of the cluster that may run a step."""
 
     ANY = "any"
     OF_BUILDER = "of the builder"
