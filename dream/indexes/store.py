@@ -5,7 +5,7 @@ processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<k
 
     vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
     nodes.parquet    the nodes (`SCHEMA`), a row each
-    manifest.json    what the index depends on, and the digests of the two files; written last: without it there is no index
+    manifest.json    what the index depends on, and the digests of the two files; written last; no index without it
 """
 
 import tempfile
@@ -54,7 +54,7 @@ SCHEMA = pyarrow.schema(
 
 @dataclass(frozen=True)
 class IndexSpec:
-    """All that an index depends on. `endpoint` is the embedding model's address: equal names elsewhere may be other models."""
+    """All that an index depends on. `endpoint` is the address of the embedding model, whose name others may use too."""
 
     documents: str
     chunker: str

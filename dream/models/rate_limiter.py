@@ -104,7 +104,7 @@ class Limiter:
             self._cut(now)
 
     def _cut(self, now: float) -> None:
-        """Slow down: by 7 % where most requests were answered, else to the rate that was answered since the last cut."""
+        """Slow down: by 7 % where most requests were answered, else to the rate of answers since the last cut."""
         period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
         answered = self._successes / period
         if self._rate is not None and self._successes:
