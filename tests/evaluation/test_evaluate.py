@@ -1,4 +1,7 @@
-"""Questions become answers and scores: all of them, in order, concurrently, failures included."""
+"""Questions become answers and scores: all of them, in order, concurrently, failures included.
+
+Covers `asking`, `procedure` and `evaluations` too, the parts of `evaluator`.
+"""
 
 import asyncio
 import math

@@ -1,4 +1,7 @@
-"""Indexes are built once, kept in storage, and shared: in one process, without Ray."""
+"""Indexes are built once, kept in storage, and shared: in one process, without Ray.
+
+Covers `client`, `steps` and `store` too: they are what the builder is reached by, works with, and writes.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,7 @@
-"""The one door: every request arrives once, faults are retried and counted, keys stay behind it."""
+"""The gateway in this process: every request arrives once, faults are retried and counted, keys stay behind it.
+
+Covers `gateway_client` and `http_transport` too, which only carry requests to it, and `endpoint_client` behind it.
+"""
 
 import asyncio
 import os
@@ -301,7 +304,7 @@ def together(work: Callable[[], object]) -> set[object]:
         return set(threads.map(wait_and_work, range(8)))
 
 
-def test_threads_that_come_first_together_get_one_door(no_environment):
+def test_threads_that_come_first_together_get_one_gateway(no_environment):
     gateway_client.close_gateway()
     assert len(together(gateway_client.current_gateway)) == 1
     gateway_client.close_gateway()
@@ -320,7 +323,7 @@ def test_threads_that_come_first_together_get_one_loop():
     assert (done.stdout.strip(), done.stderr) == ("1", "")
 
 
-def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
+def test_a_gateway_can_be_opened_on_dreams_own_loop(no_environment):
     gateway_client.close_gateway()
 
     async def first_caller() -> GatewayClient:
@@ -330,7 +333,7 @@ def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
     gateway_client.close_gateway()
 
 
-def test_the_door_opened_last_counts(model_server, relay, no_environment):
+def test_the_gateway_opened_last_counts(model_server, relay, no_environment):
     settings = endpoint_settings(model_server, relay)
     llm = llm_picker("llm-large@relay")
     relay.script = lambda seen: chat_reply("scripted")

@@ -1,4 +1,4 @@
-"""The same door as one actor of a Ray cluster, reached through Ray Client."""
+"""The gateway as one actor of a Ray cluster, reached through Ray Client."""
 
 import asyncio
 from collections.abc import Iterator
