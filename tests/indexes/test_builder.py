@@ -100,10 +100,10 @@ def test_the_key_is_that_of_the_values_and_of_the_builders_version(monkeypatch):
 
 
 def test_documents_differ_by_text_name_page_and_order():
-    one, two = pages("a.txt", "first", "second")
-    assert documents_digest([one, two]) == documents_digest(pages("a.txt", "first", "second"))
-    others = [[two, one], [one], pages("b.txt", "first", "second"), pages("a.txt", "first", "2nd")]
-    assert len({documents_digest(documents) for documents in [[one, two], *others]}) == 5
+    first, second = pages("a.txt", "first", "second")
+    assert documents_digest([first, second]) == documents_digest(pages("a.txt", "first", "second"))
+    others = [[second, first], [first], pages("b.txt", "first", "second"), pages("a.txt", "first", "2nd")]
+    assert len({documents_digest(documents) for documents in [[first, second], *others]}) == 5
 
 
 def test_the_same_name_at_another_endpoint_is_another_model_but_offline_models_are_the_same_anywhere(
@@ -197,9 +197,9 @@ def _cut(storage: LocalStorage, key: str) -> None:
 
 
 def _turn_a_bit(storage: LocalStorage, key: str) -> None:
-    found = bytearray(storage.read_bytes(key))
-    found[len(found) // 2] ^= 1
-    storage.write_bytes(key, bytes(found))
+    content = bytearray(storage.read_bytes(key))
+    content[len(content) // 2] ^= 1
+    storage.write_bytes(key, bytes(content))
 
 
 def _remove(storage: LocalStorage, key: str) -> None:
@@ -223,8 +223,8 @@ def test_what_is_damaged_is_ignored_and_replaced(damage, name, gateway, home, do
             return ask(documents, "embed-small")
 
     whole = content(build())
-    (place,) = {item.key.rpartition("/")[0] for item in storage.list(FOLDER)}
-    damage(storage, f"{place}/{name}")
+    (folder,) = {item.key.rpartition("/")[0] for item in storage.list(FOLDER)}
+    damage(storage, f"{folder}/{name}")
     spec = spec_of(documents, "embed-small")
     assert load_index(storage, spec) is None
     assert content(build()) == whole

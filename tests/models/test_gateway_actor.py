@@ -58,9 +58,9 @@ def test_each_gets_its_own_answer_and_few_calls_carry_them_all(gateway):
     async def ask() -> list[object]:
         sender = Sender(handle)
         asked = [sender.send(request(number)) for number in range(100)]
-        found = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
+        outcomes = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
         await gateway.call(Gateway.close)
-        return found
+        return outcomes
 
     *answers, refused = asyncio.run(ask())
     assert [text_of(response) for response in answers] == [f"answer to {number}" for number in range(100)]
@@ -74,14 +74,14 @@ def test_senders_do_not_get_each_others_answers(gateway):
 
     async def ask() -> list[ModelResponse]:
         senders = [Sender(handle), Sender(handle)]
-        found = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
+        responses = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
         await gateway.call(Gateway.close)
-        return found
+        return responses
 
     assert [text_of(response) for response in asyncio.run(ask())] == [f"answer to {number}" for number in range(20)]
 
 
-def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
+def test_a_request_that_is_given_up_disturbs_no_other(gateway, relay):
     handle = Handle(gateway)
 
     async def ask() -> str:
@@ -92,10 +92,10 @@ def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
-        found = text_of(await other)
+        others_answer = text_of(await other)
         again = text_of(await sender.send(request(1)))  # paid by the one who gave up
         await gateway.call(Gateway.close)
-        return f"{found}, {again}"
+        return f"{others_answer}, {again}"
 
     assert asyncio.run(ask()) == "answer to 2, answer to 1"
     assert sum(seen.body["messages"][0]["content"] == "1" for seen in relay.requests) == 1
