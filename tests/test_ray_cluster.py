@@ -132,7 +132,7 @@ def test_the_parts_of_ray_that_check_a_token_are_where_they_were():
     from ray.core.generated.ray_client_pb2_grpc import RayletDriverStub
 
     request = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
-    assert request.type == 3
+    assert ray_client_pb2.ClusterInfoType.Name(request.type) == "PING"
     with grpc.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
         stub = RayletDriverStub(channel)
         assert callable(stub.ClusterInfo)
