@@ -127,6 +127,7 @@ async def test_the_endpoints_own_word_pauses():
     assert not waiting.done()
     now[0] = 0.03
     await limiter.acquire("another")  # looks at the clock again
+    await settle()
     assert waiting.done()
 
 
