@@ -13,7 +13,7 @@ _loop_lock = threading.Lock()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """DREAM's one event loop for this process, in a thread of its own: clients live on it for good."""
+    """DREAM's one event loop for this process, in a thread of its own; started by the first caller."""
     global _loop, _loop_thread
     with _loop_lock:
         if _loop is None or _loop_thread is None or not _loop_thread.is_alive():
@@ -23,19 +23,19 @@ def background_loop() -> asyncio.AbstractEventLoop:
     return _loop
 
 
-def run_async(work: Coroutine[Any, Any, T]) -> T:
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on DREAM's loop and wait: works in scripts, notebooks and Ray workers alike.
 
-    Interrupting the wait (Ctrl-C, a notebook's stop button) cancels the work.
+    Interrupting the wait (Ctrl-C, a notebook's stop button) cancels the coroutine.
 
     Raises:
         RuntimeError: when called from that loop itself, where waiting would block it for ever.
     """
     loop = background_loop()
     if threading.current_thread() is _loop_thread:
-        work.close()
+        coroutine.close()
         raise RuntimeError("run_async was called from DREAM's own event loop: await the coroutine instead")
-    waiting = asyncio.run_coroutine_threadsafe(work, loop)
+    waiting = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return waiting.result()
     finally:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from dream.errors import ServiceError, bullets
 from dream.libraries import prepare_libraries
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0
-# what Ray says of a process that was too slow to start, or ended while it was started
+# Parts of Ray's messages about a process that was too slow to start, or ended while it was started.
 NEVER_STARTED = ("Starting Ray client server failed", "ZombieProcess", "timed out during startup")
 
 
@@ -80,6 +81,11 @@ def connect(settings: Settings, meanwhile: str = "") -> Cluster:
     return Cluster(settings.ray_address or "local", _count_nodes(), int(ray.cluster_resources().get("CPU", 1)))
 
 
+def _never_started(error: BaseException) -> bool:
+    return any(sign in str(error) for sign in NEVER_STARTED)
+
+
+@retry(retry=retry_if_exception(_never_started), stop=stop_after_attempt(3), reraise=True)
 def _init(address: str | None) -> None:
     """Connect. Ray gives a node, and Ray Client a session, 30 s to start, which a busy machine may miss.
 
@@ -88,18 +94,12 @@ def _init(address: str | None) -> None:
     """
     import ray
 
-    for attempts_left in (2, 1, 0):
-        try:
-            ray.init(
-                address=address or "local",
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-            return
-        except Exception as error:
-            if not attempts_left or not any(sign in str(error) for sign in NEVER_STARTED):
-                raise
+    ray.init(
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
 
 
 def disconnect() -> None:
@@ -127,7 +127,7 @@ ON_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 
 
 def on_ray() -> bool:
-    """Whether this process is connected to Ray; imports nothing to find out."""
+    """True if this process is connected to Ray; imports nothing to find out. For `dream.services` alone."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 
@@ -144,14 +144,14 @@ def find_actor(name: str) -> Any | None:
         return None
 
 
-def inside(work: Callable[..., T], *arguments: Any) -> T:
-    """Do something in a process of the cluster: this one, or over Ray Client one on the head."""
+def inside(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function in a process of the cluster: this one, or over Ray Client one on the head."""
     import ray
     from ray.util.client import ray as ray_client
 
     if not ray_client.is_connected():
-        return work(*arguments)
-    task: Any = ray.remote(work).options(max_retries=0, **ON_HEAD)
+        return function(*arguments)
+    task: Any = ray.remote(function).options(max_retries=0, **ON_HEAD)
     with unwrapped():
         return ray.get(task.remote(*arguments))
 
@@ -168,9 +168,9 @@ def unwrapped() -> Iterator[None]:
 
 
 def check_cluster(settings: Settings) -> list[str]:
-    """What stands in the way of using `settings.ray_address`, found without Ray's own slow time-outs.
+    """The reasons why `settings.ray_address` cannot be used, without Ray's own slow time-outs.
 
-    An empty list means that nothing was found; a cluster whose dashboard is out of reach is not looked into.
+    The version is checked only where the cluster's dashboard can be reached.
     """
     address = settings.ray_address or ""
     if address in ("", "auto", "local"):
@@ -212,7 +212,7 @@ def _token_problems(host: str, port: int, settings: Settings) -> list[str]:
 
 
 def _version_problems(dashboard: str, settings: Settings) -> list[str]:
-    """What the dashboard says of the cluster's version; one that is away or does not know says nothing."""
+    """A message if the cluster's dashboard names another version of Ray; none if it cannot be reached."""
     import ray
 
     token = _token(settings)
@@ -236,7 +236,7 @@ def _worker_problems() -> list[str]:
 
     try:
         python, dream = ray.get(ray.remote(_versions).options(num_cpus=0).remote())
-    except Exception as error:  # noqa: BLE001 - whatever keeps a worker from importing DREAM is the finding
+    except Exception as error:  # noqa: BLE001 - whatever keeps a worker from importing DREAM is reported
         remedy = f"install dream-rag {_versions()[1]} in their image"
         return [f"the workers cannot run DREAM ({type(error).__name__}): {remedy}"]
     ours = _versions()
@@ -265,7 +265,7 @@ def _token(settings: Settings) -> str | None:
 
 
 def _use_token(settings: Settings) -> None:
-    """Where a token is known, make Ray send it: a driver that does not gets a time-out instead of an answer."""
+    """Make Ray send the token, if there is one: a driver that does not gets a time-out instead of an answer."""
     if _token(settings):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     if settings.ray_auth_token:

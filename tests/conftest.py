@@ -25,6 +25,8 @@ from dream.experiments.run import run_experiment
 from dream.golden.dataset import generate_golden_dataset
 from dream.indexes.chunkers import build_index
 from dream.models import gateway_client
+from dream.models.gateway import GatewayOptions
+from dream.models.gateway_client import GatewayClient
 from dream.models.pickers import embed_model_picker
 from dream.offline.faults import Switches
 from dream.rag.methods import find_rag_method
@@ -173,11 +175,11 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def door(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[gateway_client.Door]:
+def gateway(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[GatewayClient]:
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
-        opened.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=2))
         yield opened
 
 
@@ -190,7 +192,7 @@ def sample_documents() -> "tuple[Document, ...]":
 
 @pytest.fixture(scope="session")
 def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], VectorStoreIndex]":
-    """`sample_index(method)` is the index of a RAG method over the sample PDFs; `door` must be open."""
+    """`sample_index(method)` is the index of a RAG method over the sample PDFs; `gateway` must be open."""
 
     @cache
     def build(identifier: str) -> "VectorStoreIndex":

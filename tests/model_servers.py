@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from dream.models.gateway_client import Door
+from dream.models.gateway import GatewayOptions
+from dream.models.gateway_client import GatewayClient
 from dream.offline.process import OfflineServer
 from dream.settings import Settings
 
@@ -184,9 +185,9 @@ class Relay:
         return Handler
 
 
-def forget_answers(door: Door) -> None:
+def forget_answers(gateway: GatewayClient) -> None:
     """Empty the gateway's cache and meter, so that everything is asked anew."""
-    door.call("configure", (), first_backoff_seconds=0.002, patience_seconds=0.3)
+    gateway.configure(GatewayOptions((), first_backoff_seconds=0.002, patience_seconds=0.3))
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import grpc
 import pytest
 from model_servers import free_port
 from ray_cluster import RayCluster
@@ -123,3 +124,31 @@ def test_what_is_not_a_dashboard_does_not_stand_in_the_way(ray_cluster: RayClust
     with dashboard(answer) as url:
         settings = Settings.from_environment({**ray_cluster.environment(), "RAY_DASHBOARD_ADDRESS": url})
         assert cluster.check_cluster(settings) == []
+
+
+def test_the_parts_of_ray_that_check_a_token_are_where_they_were():
+    """They are private, so Ray is pinned to a minor version; where this fails, look at `_token_problems`."""
+    from ray.core.generated import ray_client_pb2
+    from ray.core.generated.ray_client_pb2_grpc import RayletDriverStub
+
+    request = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+    assert ray_client_pb2.ClusterInfoType.Name(request.type) == "PING"
+    with grpc.insecure_channel(f"127.0.0.1:{free_port()}") as channel:
+        stub = RayletDriverStub(channel)
+        assert callable(stub.ClusterInfo)
+
+
+def test_only_a_process_that_did_not_start_is_started_again(monkeypatch):
+    import ray
+
+    for message, attempts in (("Starting Ray client server failed", 3), ("the token is wrong", 1)):
+        made = []
+
+        def fail(message=message, made=made, **options):
+            made.append(options)
+            raise ConnectionError(message)
+
+        monkeypatch.setattr(ray, "init", fail)
+        with pytest.raises(ConnectionError, match=message):
+            cluster._init("ray://127.0.0.1:1")
+        assert len(made) == attempts

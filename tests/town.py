@@ -2,7 +2,7 @@
 
 from model_servers import pages
 
-from dream.evaluation import evaluator
+from dream.evaluation import EvaluationOptions, evaluator
 from dream.indexes import build_index
 from dream.models import embed_model_picker, llm_picker
 from dream.models.pickers import TIMEOUT_SECONDS
@@ -29,6 +29,6 @@ def make_engine(timeout=TIMEOUT_SECONDS):
     return query_engine_picker("sentence_window", index, llm, {"window_size": 0, "top_k": 2})
 
 
-def evaluate(engine, golden=GOLDEN, **options):
+def evaluate(engine, golden=GOLDEN, *, known=None, on_block=None, **options):
     chosen = {"judge_llm": "judge", "judge_embed_model": "embed-large", "metrics": ONE_CALL, **options}
-    return evaluator(engine, golden, **chosen)
+    return evaluator(engine, golden, EvaluationOptions(**chosen), known=known, on_block=on_block)

@@ -6,6 +6,7 @@
 from dream.evaluation.evaluate import (
     JUDGED_ONCE as JUDGED_ONCE,
     STRICTNESS as STRICTNESS,
+    EvaluationOptions as EvaluationOptions,
     Repeats as Repeats,
     by_question as by_question,
     evaluator as evaluator,

@@ -141,7 +141,7 @@ class Recorder:
     def _read_meter(self) -> None:
         """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
-            self._usage = add_usage(self.usage_before, gateway_client.door().call("usage"))
+            self._usage = add_usage(self.usage_before, gateway_client.current_gateway().usage())
         self._patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
 
     def _patiently(self, write: Callable[[], None]) -> None:

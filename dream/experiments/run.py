@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 from dream import ray_cluster
 from dream.errors import ConfigurationError
-from dream.evaluation.evaluate import evaluator
+from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
 from dream.experiments.inbox import TrialInbox
 from dream.experiments.planning import plan_of
@@ -65,13 +65,15 @@ def experiment(
     evaluation = evaluator(
         query_engine,
         questions,
-        judge_llm=context.judge_llm,
-        judge_embed_model=context.judge_embed_model,
-        metrics=metrics_of(trial, context.metrics),
-        strictness=context.strictness,
-        trial=trial.id,
-        repeats=context.repeats_of(trial),
-        needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+        EvaluationOptions(
+            context.judge_llm,
+            context.judge_embed_model,
+            metrics_of(trial, context.metrics),
+            context.strictness,
+            trial=trial.id,
+            repeats=context.repeats_of(trial),
+            needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+        ),
         known=known,
         on_block=on_block,
     )

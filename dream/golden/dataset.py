@@ -24,6 +24,7 @@ from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.provenance import versions
 from dream.records import Failure, GoldenDataset, GoldenQuestion, digest
+from dream.services import renew_session
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
 
@@ -254,7 +255,7 @@ def _generate(
     storage: Storage, files: tuple[str, ...], n_questions: int, models: tuple[str, str], seed: int
 ) -> GeneratedBatch:
     """The Ray task: read some files from storage and make questions of them."""
-    gateway_client.forget_door()
+    renew_session()
     try:
         documents = merge_pages(load_documents(storage, keys=files).documents)
         questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)

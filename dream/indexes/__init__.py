@@ -9,5 +9,5 @@ from dream.indexes.chunkers import (
     chunk as chunk,
     texts_to_embed as texts_to_embed,
 )
-from dream.indexes.client import get_index as get_index, index_spec as index_spec
+from dream.indexes.client import IndexRequest as IndexRequest, get_index as get_index, index_spec as index_spec
 from dream.indexes.store import documents_digest as documents_digest, is_stored as is_stored

@@ -48,7 +48,7 @@ def sentences(documents: Sequence["Document"]) -> tuple[list["BaseNode"], list["
     """Single sentences, each linked to the one before and after it, so that a window can be read around it."""
     from llama_index.core.node_parser import SentenceWindowNodeParser
 
-    # The parser's own windows copy every sentence seven times and overlap; query_engines reads them from the links.
+    # The parser's own windows copy every sentence seven times and overlap; `dream.rag` reads them from the links.
     parser = SentenceWindowNodeParser.from_defaults(sentence_splitter=_whole_sentences, window_size=1)
     nodes = parser.get_nodes_from_documents(documents)
     for node in nodes:
@@ -104,7 +104,7 @@ CHUNKERS: Mapping[str, "Chunker"] = {
 def build_index(
     documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any], embed_model: "BaseEmbedding"
 ) -> "VectorStoreIndex":
-    """Chunk, embed and index in this process, keeping nothing; `index_access.get_index` keeps and shares.
+    """Chunk, embed and index in this process, keeping nothing; `dream.indexes.get_index` keeps and shares.
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
@@ -150,24 +150,24 @@ def embed(
     """Unit vectors of texts, a row each, asked for in batches of the model's size, many at a time.
 
     Args:
-        on_batch: is told after each batch how many texts are done.
+        on_batch: called after each batch with the number of texts that have vectors.
     """
     return run_async(_embed(texts, embed_model, on_batch or (lambda done: None)))
 
 
 async def _embed(texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None]) -> numpy.ndarray:
-    room, done = asyncio.Semaphore(BATCHES_IN_FLIGHT), 0
+    permits, done = asyncio.Semaphore(BATCHES_IN_FLIGHT), 0
 
-    async def one(batch: list[str]) -> numpy.ndarray:
+    async def embed_batch(batch: list[str]) -> numpy.ndarray:
         nonlocal done
-        async with room:
+        async with permits:
             vectors = _unit(await embed_model.aget_text_embedding_batch(batch))
         done += len(batch)
         on_batch(done)
         return vectors
 
     size = embed_model.embed_batch_size
-    return numpy.concatenate(await together(one(list(texts[i : i + size])) for i in range(0, len(texts), size)))
+    return numpy.concatenate(await together(embed_batch(list(texts[i : i + size])) for i in range(0, len(texts), size)))
 
 
 def _unit(vectors: Sequence[Sequence[float]]) -> numpy.ndarray:
@@ -176,9 +176,9 @@ def _unit(vectors: Sequence[Sequence[float]]) -> numpy.ndarray:
     return (exact / numpy.where(lengths == 0, 1, lengths)).astype(numpy.float32)
 
 
-async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, in order; the first failure is raised, and the others are not gone on with."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order; the first failure is raised, and the others are cancelled."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
     except BaseException:

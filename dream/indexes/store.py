@@ -5,7 +5,7 @@ processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<k
 
     vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
     nodes.parquet    the nodes (`SCHEMA`), a row each
-    manifest.json    what the index is made of, and the digests of the two; written last: without it nothing counts
+    manifest.json    what the index depends on, and the digests of the two files; written last; no index without it
 """
 
 import tempfile
@@ -54,7 +54,7 @@ SCHEMA = pyarrow.schema(
 
 @dataclass(frozen=True)
 class IndexSpec:
-    """All that an index depends on. `endpoint` is where the embedding model is; equal names may be other models."""
+    """All that an index depends on. `endpoint` is the address of the embedding model, whose name others may use too."""
 
     documents: str
     chunker: str
@@ -64,7 +64,7 @@ class IndexSpec:
 
     @property
     def key(self) -> str:
-        """The index's name in storage: another one as soon as anything differs that it depends on."""
+        """The index's name in storage, which changes with everything that the index depends on."""
         return digest({**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")})[:32]
 
 
@@ -104,7 +104,7 @@ def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
     Raises:
         StorageError: when storage fails; what it holds then is no index.
     """
-    place = f"{FOLDER}/{spec.key}"
+    folder_key = f"{FOLDER}/{spec.key}"
     with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
         paths = {name: Path(folder, name) for name in (VECTORS, NODES)}
         numpy.save(paths[VECTORS], data.vectors, allow_pickle=False)
@@ -119,14 +119,14 @@ def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
             },
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        storage.delete(f"{place}/{MANIFEST}")
+        storage.delete(f"{folder_key}/{MANIFEST}")
         for name, path in paths.items():
-            storage.upload(path, f"{place}/{name}")
-        storage.write_json(f"{place}/{MANIFEST}", manifest)
+            storage.upload(path, f"{folder_key}/{name}")
+        storage.write_json(f"{folder_key}/{MANIFEST}", manifest)
 
 
 def is_stored(storage: Storage, spec: IndexSpec) -> bool:
-    """Whether storage holds a finished index of this key; whether it is whole is seen when it is loaded."""
+    """True if storage holds a finished index of this key; damage is seen only when it is loaded."""
     return storage.exists(f"{FOLDER}/{spec.key}/{MANIFEST}")
 
 
@@ -141,12 +141,12 @@ def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
 
 def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
     """The index of this key, or None where storage has none, a damaged one, or half of one, or cannot be read."""
-    place = f"{FOLDER}/{spec.key}"
+    folder_key = f"{FOLDER}/{spec.key}"
     try:
-        manifest = storage.read_json(f"{place}/{MANIFEST}")
+        manifest = storage.read_json(f"{folder_key}/{MANIFEST}")
         with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
             for name in (VECTORS, NODES):
-                storage.download(f"{place}/{name}", Path(folder, name))
+                storage.download(f"{folder_key}/{name}", Path(folder, name))
                 if local_files.digest(Path(folder, name)) != manifest["files"][name]["sha256"]:
                     return None
             return _read(Path(folder))

@@ -19,10 +19,12 @@ import uuid
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from dream.errors import StorageError
 from dream.storage.objects import Storage, StoredObject
@@ -38,10 +40,12 @@ RETRY_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A good answer: its body (or, for a text, its float32 vector), what it took, and the tokens it was paid for."""
+    """A good answer: its body (or, for a text, its float32 vector), and the seconds and tokens that it took."""
 
     content: bytes
     seconds: float = 0.0
@@ -76,12 +80,12 @@ class AnswerCache:
         return entry
 
     async def get_vectors(self, model: str, keys: Sequence[str]) -> dict[str, Entry]:
-        """The vectors that are known, by key."""
+        """The vectors that are in memory or storage, by key."""
         packs = await self._packs(model) if len(keys) and self._storage else {}
         for pack in dict.fromkeys(packs[key] for key in keys if key in packs and key not in self._memory):
             self._remember(await self._in_thread(self._read_pack, pack))
-        found = await asyncio.gather(*(self.get(model, key) for key in keys))
-        return {key: entry for key, entry in zip(keys, found, strict=True) if entry is not None}
+        entries = await asyncio.gather(*(self.get(model, key) for key in keys))
+        return {key: entry for key, entry in zip(keys, entries, strict=True) if entry is not None}
 
     async def put(self, model: str, key: str, entry: Entry) -> None:
         """Keep an answer; it is in memory at once, and in storage on return unless storage is away."""
@@ -99,7 +103,7 @@ class AnswerCache:
         await self._write(self._write_pack, pack, dict(entries))
 
     async def flush(self) -> int:
-        """Wait for what is not in storage yet, a while; the number of entries that did not get there."""
+        """Wait up to 20 s for entries that are not in storage yet; the number of those that did not get there."""
         if self._unwritten:
             await asyncio.wait(self._unwritten, timeout=10 * WRITE_PATIENCE_SECONDS)
         left = len(self._unwritten)
@@ -108,8 +112,8 @@ class AnswerCache:
         self._threads.shutdown(wait=False)
         return left
 
-    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _read(self, name: str, key: str) -> Entry | None:
         if self._storage is None:
@@ -130,14 +134,14 @@ class AnswerCache:
         self._storage.write_bytes(name, _entry_bytes(key, entry), durable=False)
 
     async def _packs(self, model: str) -> dict[str, str]:
-        """Which pack holds which text of a model, read once."""
+        """The pack of each text of a model, by the text's key; read once."""
         if model not in self._reading:
             self._reading[model] = asyncio.create_task(self._read_packs(model))
         await self._reading[model]
         return self._packed[model]
 
     async def _read_packs(self, model: str) -> None:
-        known = self._packed.setdefault(model, {})
+        pack_of = self._packed.setdefault(model, {})
         try:
             assert self._storage is not None
             listed = await self._in_thread(self._storage.list, f"{VECTORS}/{slug(model)}/")
@@ -148,7 +152,7 @@ class AnswerCache:
             return
         for name, content in zip(names, contents, strict=True):
             for key in content.decode(errors="replace").split():
-                known.setdefault(key, name.removesuffix(".keys"))
+                pack_of.setdefault(key, name.removesuffix(".keys"))
 
     def _read_pack(self, pack: str) -> dict[str, Entry]:
         """The vectors of a pack; one that is damaged is removed, and those of its texts are paid again."""
@@ -179,29 +183,32 @@ class AnswerCache:
         self._storage.write_bytes(f"{pack}.npz", content.getvalue(), durable=False)
         self._storage.write_bytes(f"{pack}.keys", "\n".join(entries).encode(), durable=False)
 
-    async def _write(self, work: Any, *arguments: Any) -> None:
+    async def _write(self, write: Callable[..., None], *arguments: Any) -> None:
         if self._storage is None:
             return
-        task = asyncio.create_task(self._until_written(work, *arguments))
+        task = asyncio.create_task(self._until_written(write, *arguments))
         self._unwritten.add(task)
         task.add_done_callback(self._unwritten.discard)
         await asyncio.wait({task}, timeout=WRITE_PATIENCE_SECONDS)
 
-    async def _until_written(self, work: Any, *arguments: Any) -> None:
-        while True:
-            try:
-                return await self._in_thread(work, *arguments)
-            except StorageError as error:
-                logger.warning("the cache cannot be written, trying on: %s", error)
-                await asyncio.sleep(RETRY_SECONDS)
+    async def _until_written(self, write: Callable[..., None], *arguments: Any) -> None:
+        until_written = AsyncRetrying(
+            retry=retry_if_exception_type(StorageError), wait=wait_fixed(RETRY_SECONDS), before_sleep=_warn_of_retry
+        )
+        await until_written(self._in_thread, write, *arguments)
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:
         for key, entry in entries.items():
-            known = self._memory.pop(key, None)
+            replaced = self._memory.pop(key, None)
             self._memory[key] = entry
-            self._memory_bytes += len(entry.content) - (len(known.content) if known else 0)
+            self._memory_bytes += len(entry.content) - (len(replaced.content) if replaced else 0)
         while self._storage is not None and self._memory_bytes > MEMORY_BYTES:
             self._memory_bytes -= len(self._memory.popitem(last=False)[1].content)
+
+
+def _warn_of_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("the cache cannot be written, retrying every %g s: %s", RETRY_SECONDS, error)
 
 
 def slug(model: str) -> str:
@@ -242,7 +249,7 @@ def _check(key: str, fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CachedModel:
-    """What the cache holds of one model."""
+    """The cache's entries of one model; `oldest` and `newest` in seconds since 1970."""
 
     model: str
     entries: int
@@ -252,7 +259,7 @@ class CachedModel:
 
 
 def contents(storage: Storage) -> list[CachedModel]:
-    """What is in the cache, a line a model; times in seconds since 1970."""
+    """The contents of the cache, model by model."""
     models: dict[str, list[StoredObject]] = {}
     for item in _objects(storage):
         models.setdefault(item.key.split("/")[1], []).append(item)

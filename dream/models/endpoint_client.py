@@ -1,9 +1,11 @@
-"""One model endpoint over HTTP: its pace, and another attempt where a fault may pass."""
+"""`EndpointClient`: sends requests to one model endpoint over HTTP, at its pace, and again where a fault may pass."""
 
 import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -20,22 +22,22 @@ from dream.models.openai_wire import (
     vectors_of,
 )
 from dream.models.rate_limiter import Limiter
+from dream.models.retry_policy import (
+    FIRST_BACKOFF_SECONDS,
+    TOO_MANY,
+    Outcome,
+    RequestState,
+    Retry,
+    decide,
+    retry_after_seconds,
+)
 from dream.models.usage import CHECK_STAGE
 from dream.settings import Endpoint
 
-MAX_ATTEMPTS = 6
-# an answer that is not the JSON that was asked for is asked for anew this often
-MAX_USELESS_ANSWERS = 4
-FIRST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 30.0
 # how long an endpoint may be out of reach, or refuse everything as too much, before a request is given up
 PATIENCE_SECONDS = 300.0
-# an endpoint that asks for a longer wait (a spent daily quota) is not waited for
-LONGEST_RETRY_AFTER_SECONDS = 120.0
-RETRIED_STATUS = frozenset({408, 409, 500, 502, 503, 504, 529})
-TOO_MANY = 429
-# nobody took the request at all, as opposed to an answer that was too late or was cut off
-AWAY = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+# nothing took the request at all, as opposed to an answer that was too late or was cut off
+UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class EndpointClient:
@@ -62,45 +64,39 @@ class EndpointClient:
     async def send(
         self, request: ModelRequest, body: Mapping[str, Any] | None, before_attempt: Callable[[int], None]
     ) -> tuple[ModelResponse, dict[str, Any] | None]:
-        """Send until there is a good answer or none is to be had.
+        """Send until there is a good answer, or `decide` gives up.
 
         Args:
             body: the parsed body of the request.
-            before_attempt: called with 1, 2, ... before each attempt; what it raises ends the request.
+            before_attempt: called with 1, 2, ... before each attempt; an exception that it raises ends the request.
 
         Returns:
             The last response, and its parsed body where it is a good answer.
         """
         started = time.monotonic()
-        attempt = faults = useless = 0
+        state = RequestState(is_check=request.stage == CHECK_STAGE)
         while True:
-            attempt += 1
-            await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0)
-            try:
-                before_attempt(attempt)
-                response, headers, is_away = await self._send_once(request)
-            finally:
-                self.limiter.release()
-            good = self._good(request, body, response)
-            if good is not None:
-                return response, good
-            patient = time.monotonic() - max(started, self.limiter.last_success) < self._patience
-            retry_after = _retry_after(headers)
-            if response.status == 200:
-                useless += 1
-                again = useless < MAX_USELESS_ANSWERS
-            elif response.status == TOO_MANY:
-                self.limiter.refused(retry_after)
-                again = patient and _may_pass(response, retry_after)
-            elif is_away:
-                again = patient and request.stage != CHECK_STAGE
-            else:
-                faults += 1
-                again = faults < MAX_ATTEMPTS and (response.status in RETRIED_STATUS or response.status == 0)
-                again &= request.stage != CHECK_STAGE or response.status != 0
-            if not again:
-                return response, None
-            await asyncio.sleep(self._pause(faults + useless or attempt, retry_after))
+            outcome = await self._attempt(request, body, partial(before_attempt, state.attempts + 1))
+            if outcome.response.status == TOO_MANY:
+                self.limiter.refused(retry_after_seconds(outcome.headers))
+            seconds_without_success = time.monotonic() - max(started, self.limiter.last_success)
+            state = replace(state, is_patient=seconds_without_success < self._patience)
+            decision = decide(outcome, state, self._first_backoff)
+            if not isinstance(decision, Retry):
+                return outcome.response, outcome.answer
+            state = decision.state
+            await asyncio.sleep(random.uniform(decision.least_seconds, decision.most_seconds))
+
+    async def _attempt(
+        self, request: ModelRequest, body: Mapping[str, Any] | None, before: Callable[[], None]
+    ) -> Outcome:
+        await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0)
+        try:
+            before()
+            outcome = await self._send_once(request)
+        finally:
+            self.limiter.release()
+        return replace(outcome, answer=_good_answer(request, body, outcome.response))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -108,20 +104,7 @@ class EndpointClient:
             await self._session.close()
             self._session = None
 
-    def _good(
-        self, request: ModelRequest, body: Mapping[str, Any] | None, response: ModelResponse
-    ) -> dict[str, Any] | None:
-        if response.status != 200:
-            return None
-        answer = parsed(response.body)
-        if request.path == CHAT_PATH and body is not None and not body.get("stream"):
-            return answer if chat_problem(body, answer) is None else None
-        if request.path == EMBEDDINGS_PATH and body is not None:
-            return answer if answer and vectors_of(answer, len(texts_of(body))) is not None else None
-        return answer if answer is not None else {}
-
-    async def _send_once(self, request: ModelRequest) -> tuple[ModelResponse, Mapping[str, str], bool]:
-        """The response, its headers, and whether the endpoint is away."""
+    async def _send_once(self, request: ModelRequest) -> Outcome:
         headers = {"content-type": "application/json"}
         if self.endpoint.api_key:
             headers["authorization"] = f"Bearer {self.endpoint.api_key}"
@@ -140,17 +123,18 @@ class EndpointClient:
         except (aiohttp.ClientError, OSError) as error:
             text = f"no answer in {seconds:g} s" if isinstance(error, aiohttp.SocketTimeoutError) else error
             reason = f"{type(error).__name__} at {self.endpoint.base_url}: {text}"
-            return ModelResponse(0, reason.encode(), "text/plain"), {}, isinstance(error, AWAY)
+            return Outcome(_no_response(reason), is_unreachable=isinstance(error, UNREACHABLE))
         except ValueError:  # it may quote the header that cannot be sent, which is the one with the key
             reason = f"{self.endpoint.base_url}: a header cannot be sent: look for line breaks in the key"
-            return ModelResponse(0, reason.encode(), "text/plain"), {}, False
+            return Outcome(_no_response(reason))
         if answer.status == 200:
             self.limiter.succeeded(answer.headers)
         content_type = answer.headers.get("content-type", "application/json")
-        return ModelResponse(answer.status, content, content_type, time.monotonic() - started), answer.headers, False
+        response = ModelResponse(answer.status, content, content_type, time.monotonic() - started)
+        return Outcome(response, answer.headers)
 
     def _http(self) -> aiohttp.ClientSession:
-        """One session for all: how many connections there are at once is the limiter's matter."""
+        """The session of all requests; the limiter bounds the number of connections."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context()),
@@ -159,24 +143,20 @@ class EndpointClient:
             )
         return self._session
 
-    def _pause(self, fault: int, retry_after: float | None) -> float:
-        """Seconds before the next attempt: what the endpoint asked for, else exponential; either way with jitter."""
-        longest = min(LONGEST_BACKOFF_SECONDS, self._first_backoff * 2 ** min(fault, 16))
-        if retry_after is not None:
-            return retry_after + random.uniform(0, self._first_backoff)
-        return random.uniform(longest / 2, longest)
+
+def _good_answer(
+    request: ModelRequest, body: Mapping[str, Any] | None, response: ModelResponse
+) -> dict[str, Any] | None:
+    """The parsed body of a response that is what the request asked for; None for any other response."""
+    if response.status != 200:
+        return None
+    answer = parsed(response.body)
+    if request.path == CHAT_PATH and body is not None and not body.get("stream"):
+        return answer if chat_problem(body, answer) is None else None
+    if request.path == EMBEDDINGS_PATH and body is not None:
+        return answer if answer and vectors_of(answer, len(texts_of(body))) is not None else None
+    return answer if answer is not None else {}
 
 
-def _may_pass(response: ModelResponse, retry_after: float | None) -> bool:
-    """Whether a 429 is about a minute's limit, and not OpenAI's for an empty account or a day's quota."""
-    return b"insufficient_quota" not in response.body and (retry_after or 0) <= LONGEST_RETRY_AFTER_SECONDS
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the endpoint asks to wait: exact ones where it gives them (OpenAI, Azure), else whole ones."""
-    for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            return float(headers[name]) / per_second
-        except (KeyError, ValueError):
-            continue
-    return None
+def _no_response(reason: str) -> ModelResponse:
+    return ModelResponse(0, reason.encode(), "text/plain")

@@ -1,26 +1,27 @@
-"""The one door for model calls: every request of LlamaIndex and ragas to a model goes through here.
+"""`Gateway`: every request of LlamaIndex and ragas to a model goes through it.
 
 The official OpenAI clients get an httpx transport (`dream.models.http_transport`) that hands each request to a
 `Gateway`. On a Ray cluster that is one named actor on the head node, so that the whole cluster shares one cache, one
 pace, one budget and one meter; without Ray it lives in the process. Model keys are known to the gateway alone.
 
-    client (any loop, any worker) --transport--> door --> Gateway --HTTP--> model endpoint
+    client (any loop, any worker) --transport--> GatewayClient --> Gateway --HTTP--> model endpoint
 
-A request is answered from the cache where its answer was paid for before; one that is under way is not sent twice.
+A request whose answer was paid for before is answered from the cache; a request that is under way is not sent again.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from dream.errors import ConfigurationError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
-from dream.models.endpoint_client import FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS, EndpointClient
+from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -33,6 +34,7 @@ from dream.models.openai_wire import (
     texts_of,
     vectors_of,
 )
+from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage.objects import Storage
@@ -42,11 +44,25 @@ REFUSALS = (401, 403)
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class GatewayOptions:
+    """Settings of a gateway. `cache` None keeps answers in memory alone; `spent_before` (calls, tokens, usd) counts
+    against the budget already. Shorter `first_backoff_seconds` and `patience_seconds` make tests fast."""
+
+    endpoints: Sequence[Endpoint] = ()
+    cache: Storage | None = None
+    budget: Budget = field(default_factory=Budget)
+    spent_before: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
+
+
 @dataclass
 class Gateway:
     """Answers model calls from the cache or their endpoint, each paid once, and counts everything.
 
-    An ordinary class: its async methods must be called on one event loop (`LocalDoor` and the Ray actor see to it).
+    Its async methods must be called on one event loop (`LocalService` and the Ray actor see to it).
     """
 
     _clients: dict[str, EndpointClient] = field(default_factory=dict)
@@ -59,25 +75,17 @@ class Gateway:
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def configure(
-        self,
-        endpoints: Sequence[Endpoint],
-        *,
-        cache: Storage | None = None,
-        budget: Budget | None = None,
-        spent_before: Mapping[str, float] | None = None,
-        prices: Mapping[str, Price] | None = None,
-        first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        """Take the endpoints and their keys (one without a key gets this process's own, if it has one), where answers
-        are kept, and what may be spent."""
-        self._pace = (first_backoff_seconds, patience_seconds)
-        self._cache = AnswerCache(cache)
-        self._meter = Meter(budget or Budget(), dict(spent_before or {}))
-        self._prices = dict(prices or {})
+    def configure(self, options: GatewayOptions) -> None:
+        """Replace the endpoints and their keys, the cache, the budget and the meter.
+
+        An endpoint without a key gets the one that this process's environment has for the same URL, if any.
+        """
+        self._pace = (options.first_backoff_seconds, options.patience_seconds)
+        self._cache = AnswerCache(options.cache)
+        self._meter = Meter(options.budget, dict(options.spent_before))
+        self._prices = dict(options.prices)
         own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
-        for endpoint in endpoints:
+        for endpoint in options.endpoints:
             twin = own.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
@@ -116,7 +124,7 @@ class Gateway:
         key = request_key(self._address(client), request, body)
         mine = key not in self._under_way
         if mine:
-            self._start({key}, self._known_or_paid(client, request, body, usage, key))
+            self._start({key}, self._cached_or_paid(client, request, body, usage, key))
         paid = await asyncio.shield(self._under_way[key])
         cached = paid.cached or not mine
         usage.cached += cached
@@ -124,7 +132,7 @@ class Gateway:
         self._count(usage, client, paid.entries.values(), paid=not cached)
         return replace(paid.response, cached=cached)
 
-    async def _known_or_paid(
+    async def _cached_or_paid(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
     ) -> "_Paid":
         model = self._model(client, body)
@@ -143,7 +151,7 @@ class Gateway:
         texts = dict(zip(keys, texts_of(body), strict=True))
         mine = {key: text for key, text in texts.items() if key not in self._under_way}
         if mine:
-            self._start(set(mine), self._known_or_paid_vectors(client, request, body, usage, mine))
+            self._start(set(mine), self._cached_or_paid_vectors(client, request, body, usage, mine))
         tasks = {key: self._under_way[key] for key in texts}
         entries: dict[str, Entry] = {}
         seconds, bought = 0.0, set()
@@ -164,7 +172,7 @@ class Gateway:
         answer = embeddings_answer(str(body.get("model", "")), vectors, body.get("encoding_format"), tokens)
         return ModelResponse(200, json.dumps(answer).encode(), seconds=seconds, cached=not bought)
 
-    async def _known_or_paid_vectors(
+    async def _cached_or_paid_vectors(
         self,
         client: EndpointClient,
         request: ModelRequest,
@@ -173,75 +181,75 @@ class Gateway:
         texts: Mapping[str, Any],
     ) -> "_Paid":
         model = self._model(client, body)
-        known = await self._cache.get_vectors(model, list(texts))
-        missing = {key: text for key, text in texts.items() if key not in known}
+        cached = await self._cache.get_vectors(model, list(texts))
+        missing = {key: text for key, text in texts.items() if key not in cached}
         if not missing:
-            seconds = max(entry.seconds for entry in known.values())
-            return _Paid(ModelResponse(200, b"", seconds=seconds), known, cached=True)
+            seconds = max(entry.seconds for entry in cached.values())
+            return _Paid(ModelResponse(200, b"", seconds=seconds), cached, cached=True)
         asked = {**body, "input": list(missing.values())}
         paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
         if not paid.entries or not (answer := parsed(paid.response.body)):
             return paid
         entries = _vector_entries(answer, missing, paid.response.seconds)
         await self._cache.put_vectors(model, entries)
-        return _Paid(paid.response, {**known, **entries}, bought=frozenset(entries))
+        return _Paid(paid.response, {**cached, **entries}, bought=frozenset(entries))
 
     async def _pay(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
     ) -> "_Paid":
         """Send a request to its endpoint, within the budget."""
-        place = (client.endpoint.name, str((body or {}).get("model", "")))
+        model = (client.endpoint.name, str((body or {}).get("model", "")))
         is_check = request.stage == CHECK_STAGE
 
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if place in self._refusals:
-                    raise ServiceError(self._refusals[place])
+                if model in self._refusals:
+                    raise ServiceError(self._refusals[model])
             usage.sent += 1
             usage.retried += attempt > 1
 
         response, answer = await client.send(request, body, before_attempt)
         usage.seconds += response.seconds
         if response.status in REFUSALS and not is_check:
-            self._refusals[place] = _refusal(client.endpoint, response)
-            raise ServiceError(self._refusals[place])
+            self._refusals[model] = _refusal(client.endpoint, response)
+            raise ServiceError(self._refusals[model])
         if answer is None:
             return _Paid(response, {})
         tokens = answer.get("usage") or {}
         counted = (tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0)
         return _Paid(response, {"": Entry(response.body, response.seconds, *counted)})
 
-    def _start(self, keys: set[str], work: Any) -> None:
-        """Work that goes on when the one who asked first has gone, and that others with the same request wait for."""
-        task: asyncio.Task[_Paid] = asyncio.create_task(work)
+    def _start(self, keys: set[str], payment: "Coroutine[Any, Any, _Paid]") -> None:
+        """Start a task that other callers with the same request wait for, and that outlives the first caller."""
+        task = asyncio.create_task(payment)
         self._under_way.update(dict.fromkeys(keys, task))
 
         def over(done: "asyncio.Task[_Paid]") -> None:
             for key in keys:
                 self._under_way.pop(key, None)
             if not done.cancelled():
-                done.exception()  # looked at, so that one that nobody waits for is not complained of
+                done.exception()  # retrieved, or asyncio complains where no caller waits for it
 
         task.add_done_callback(over)
 
-    def _count(self, usage: Usage, client: EndpointClient, entries: Any, *, paid: bool) -> None:
+    def _count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
         price = price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
         for entry in entries:
             usage.count_answer(price, entry.prompt_tokens, entry.completion_tokens, paid)
 
     async def usage(self, trial: str | None = None) -> list[UsageRow]:
-        """The meter: one row for each endpoint, model, stage and trial; `trial` keeps that trial's rows."""
+        """The meter's rows, one for each endpoint, model, stage and trial; with `trial`, those of that trial."""
         return self._meter.rows(trial)
 
     async def base_url(self, endpoint: str) -> str:
-        """Where an endpoint really is; starts the offline server if `endpoint` is that."""
+        """The URL of an endpoint; starts the offline server if `endpoint` is that."""
         return (await self._client(endpoint)).endpoint.base_url
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
-        known = self._clients.get(endpoint)
-        return known.endpoint.context_window if known else None
+        client = self._clients.get(endpoint)
+        return client.endpoint.context_window if client else None
 
     async def close(self) -> None:
         """Write what is not in the cache's storage yet, close connections, stop the offline server."""
@@ -260,9 +268,9 @@ class Gateway:
                 url = await self._start_offline_server()
                 self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace)
         if name not in self._clients:
-            known = ", ".join(sorted(self._clients)) or "none"
+            configured = ", ".join(sorted(self._clients)) or "none"
             remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"
-            raise ConfigurationError(f"no model endpoint {name!r} is configured; there are: {known}. Set {remedy}")
+            raise ConfigurationError(f"no model endpoint {name!r} is configured; there are: {configured}. Set {remedy}")
         return self._clients[name]
 
     async def _start_offline_server(self) -> str:
@@ -280,7 +288,10 @@ class Gateway:
 
 @dataclass(frozen=True)
 class _Paid:
-    """What a request came to: the response, and the good answers in it by their keys (none where it failed)."""
+    """The result of a request: the response, and the good answers in it by their keys (none where it failed).
+
+    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now.
+    """
 
     response: ModelResponse
     entries: Mapping[str, Entry]
@@ -289,7 +300,7 @@ class _Paid:
 
 
 def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds: float) -> dict[str, Entry]:
-    """A vector for each text, with the share of the tokens that its length stands for."""
+    """A vector for each text, with tokens in proportion to its length."""
     vectors = vectors_of(answer, len(texts)) or []
     tokens = (answer.get("usage") or {}).get("prompt_tokens") or 0
     whole = sum(len(text) for text in texts.values()) or 1
@@ -307,13 +318,8 @@ def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:
     )
 
 
+@cache
 def _offline_version() -> str:
-    """Stands for the offline models, whose port differs from time to time: the digest of what they are made of."""
-    global _offline_digest
-    if not _offline_digest:
-        files = sorted((Path(__file__).parents[1] / "offline").glob("*.py"))
-        _offline_digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
-    return f"{OFFLINE}-{_offline_digest}"
-
-
-_offline_digest = ""
+    """The offline models' address in keys: a digest of their source, as their port differs from start to start."""
+    files = sorted((Path(__file__).parents[1] / "offline").glob("*.py"))
+    return f"{OFFLINE}-{sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"

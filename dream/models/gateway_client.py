@@ -1,152 +1,130 @@
-"""How each process reaches the gateway, wherever that runs: in this process, or as one actor of the Ray cluster."""
+"""`GatewayClient`: how each process reaches the gateway, which is an object of this process or a Ray actor."""
 
 import asyncio
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from dream import ray_cluster
-from dream.errors import ServiceError
-from dream.event_loop import background_loop, run_async
-from dream.models.gateway import Gateway
+from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import GatewayActor, Sender
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.usage import read_prices
+from dream.records import UsageRow
+from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 
-ACTOR_NAME = "dream-gateway"
+GATEWAY = ServiceKind[Gateway]("model gateway", "dream-gateway", GatewayActor)
+_ACTOR_OPTIONS = {"get_if_exists": True, "max_concurrency": 10_000, **ray_cluster.ON_HEAD}
 
 
-class Door(Protocol):
-    """How the rest of DREAM reaches the gateway, wherever it runs. `call` is safe from any thread and loop."""
+class GatewayClient(ABC):
+    """The gateway as the rest of DREAM sees it. All methods are safe from any thread, `send` from any event loop."""
 
-    async def send(self, request: ModelRequest) -> ModelResponse: ...
+    def __init__(self, service: Service[Gateway]) -> None:
+        self._service = service
 
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any: ...
+    @abstractmethod
+    async def send(self, request: ModelRequest) -> ModelResponse:
+        """Answer one request; errors are those of `Gateway.send`."""
+
+    def send_and_wait(self, request: ModelRequest) -> ModelResponse:
+        """`send` for callers without an event loop."""
+        return self._service.call(Gateway.send, request)
+
+    def configure(self, options: GatewayOptions) -> None:
+        """Replace the endpoints, the cache, the budget and the meter."""
+        self._service.call(Gateway.configure, options)
+
+    def usage(self, trial: str | None = None) -> list[UsageRow]:
+        """The meter's rows, all or those of one trial."""
+        return self._service.call(Gateway.usage, trial)
+
+    def base_url(self, endpoint: str) -> str:
+        """The URL of an endpoint; starts the offline server if `endpoint` is that."""
+        return self._service.call(Gateway.base_url, endpoint)
+
+    def context_window(self, endpoint: str) -> int | None:
+        """The context window in tokens that the settings give for an endpoint; None where they give none."""
+        return self._service.call(Gateway.context_window, endpoint)
+
+    def close(self) -> None:
+        """Write what is not in the cache's storage yet, close connections, stop the offline server."""
+        self._service.call(Gateway.close)
 
 
-class LocalDoor:
+class LocalGateway(GatewayClient):
     """A gateway in this process, on DREAM's own event loop."""
 
-    def __init__(self) -> None:
-        self._gateway = Gateway()
+    def __init__(self, service: LocalService[Gateway]) -> None:
+        super().__init__(service)
+        self._local = service
 
     async def send(self, request: ModelRequest) -> ModelResponse:
-        sent = asyncio.run_coroutine_threadsafe(self._gateway.send(request), background_loop())
-        return await asyncio.wrap_future(sent)
-
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        result = getattr(self._gateway, method)(*arguments, **options)
-        return run_async(result) if asyncio.iscoroutine(result) else result
+        return await self._local.call_async(Gateway.send, request)
 
 
-class RayDoor:
-    """The gateway as a named Ray actor, shared by all workers of this job."""
+class RayGateway(GatewayClient):
+    """The gateway as a named Ray actor, shared by all workers of this job. Requests travel to it in batches."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, service: RayService[Gateway]) -> None:
+        super().__init__(service)
+        self._remote = service
         self._senders: WeakKeyDictionary[asyncio.AbstractEventLoop, Sender] = WeakKeyDictionary()
 
     async def send(self, request: ModelRequest) -> ModelResponse:
         loop = asyncio.get_running_loop()
         if loop not in self._senders:
-            self._senders[loop] = Sender(self._actor)
-        with _explained():
+            self._senders[loop] = Sender(self._remote.actor)
+        with self._remote.errors():
             return await self._senders[loop].send(request)
 
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        import ray
 
-        with _explained():
-            return ray.get(self._actor.call.remote(method, *arguments, **options))
+def current_gateway() -> GatewayClient:
+    """The gateway that is open, else the job's on Ray, else a new one from the settings of the environment."""
 
+    def find_or_start() -> GatewayClient:
+        service = host().find(GATEWAY)
+        return RayGateway(service) if service else _start(Settings.from_environment())
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Raise what the actor raised; where the actor is gone, say so."""
-    from ray.exceptions import RayActorError
-
-    try:
-        with ray_cluster.unwrapped():
-            yield
-    except RayActorError as error:
-        reason = " ".join(str(error).split())[:200]
-        remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
-        raise ServiceError(f"the model gateway is gone (Actor died: {reason}): {remedy}") from None
+    return session().get_or_open(GatewayClient, find_or_start)
 
 
-_door: Door | None = None
-_door_lock = threading.Lock()
+def open_gateway(settings: Settings, spent_before: Mapping[str, float] | None = None) -> GatewayClient:
+    """Start a gateway with these settings in place of the one that is open; on the Ray cluster if there is one.
 
-
-def open_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
-    """Start the gateway (on the Ray cluster if this process is connected to one) and give it the settings.
-
-    `spent_before` is what counts against the budget already.
+    Args:
+        spent_before: counts against the budget already (`usage.spent_of`).
     """
-    global _door
-    close_door()
-    with _door_lock:
-        _door = _new_door(settings, spent_before)
-    return _door
+    close_gateway()
+    return session().get_or_open(GatewayClient, lambda: _start(settings, spent_before))
 
 
-def door() -> Door:
-    """The gateway of this process: the one opened before, else the cluster's, else a new one from the environment."""
-    global _door
-    with _door_lock:
-        if _door is None:
-            actor = ray_cluster.find_actor(ACTOR_NAME)
-            _door = RayDoor(actor) if actor else _new_door(Settings.from_environment())
-        return _door
-
-
-def forget_door() -> None:
-    """Look for the gateway anew at the next call: a Ray worker that ran a task before holds the one of that time."""
-    global _door
-    with _door_lock:
-        _door = None
-
-
-def close_door() -> None:
-    """Stop the gateway that this process opened. The meter is lost; the next `door()` starts anew."""
-    global _door
-    with _door_lock:
-        closing, _door = _door, None
-    if closing is not None:
-        closing.call("close")
+def close_gateway() -> None:
+    """Stop the gateway that is open, if any. Its meter is lost; the next `current_gateway()` starts another."""
+    if (gateway := session().take_out(GatewayClient)) is not None:
+        gateway.close()
 
 
 @contextmanager
-def opened(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Iterator[Door]:
-    """The gateway for the length of a `with` block; the offline server stops with it."""
+def opened(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Iterator[GatewayClient]:
+    """`open_gateway` for the length of a `with` block; the offline server stops with it."""
     try:
-        yield open_door(settings, spent_before)
+        yield open_gateway(settings, spent_before)
     finally:
-        close_door()
+        close_gateway()
 
 
-def _new_door(settings: Settings, spent_before: Mapping[str, float] | None = None) -> Door:
+def _start(settings: Settings, spent_before: Mapping[str, float] | None = None) -> GatewayClient:
     prices = read_prices(settings.prices)
     cache = open_storage(settings.cache_uri, settings)
     cache.ensure()
-    new = _start_actor() if ray_cluster.on_ray() else LocalDoor()
-    new.call(
-        "configure",
-        settings.endpoints,
-        cache=cache,
-        budget=settings.budget,
-        spent_before=spent_before,
-        prices=prices,
-    )
-    return new
-
-
-def _start_actor() -> RayDoor:
-    import ray
-
-    options = {"name": ACTOR_NAME, "get_if_exists": True, "max_concurrency": 10_000, **ray_cluster.ON_HEAD}
-    return RayDoor(ray.remote(GatewayActor).options(**options).remote())
+    here = host()
+    if isinstance(here, OnRay):
+        gateway = RayGateway(here.start(GATEWAY, Gateway, **_ACTOR_OPTIONS))
+    else:
+        gateway = LocalGateway(LocalService(Gateway()))
+    gateway.configure(GatewayOptions(settings.endpoints, cache, settings.budget, spent_before or {}, prices))
+    return gateway

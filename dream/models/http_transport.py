@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 
 from dream.errors import DreamError
-from dream.models.gateway_client import door
+from dream.models.gateway_client import GatewayClient, current_gateway
 from dream.models.openai_wire import ModelRequest, ModelResponse
 
 STAGE_HEADER = "x-dream-stage"
@@ -28,13 +28,20 @@ call_times: ContextVar[CallTimes | None] = ContextVar("call_times", default=None
 
 
 class AsyncGatewayTransport(httpx.AsyncBaseTransport):
-    """Under an `openai.AsyncOpenAI(base_url="http://<endpoint name>")`: hands each request to the gateway."""
+    """Under an `openai.AsyncOpenAI(base_url="http://<endpoint name>")`: hands each request to the gateway.
+
+    Args:
+        gateway: by default the one that is open at the time of each request.
+    """
+
+    def __init__(self, gateway: GatewayClient | None = None) -> None:
+        self._gateway = gateway
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
         started = time.monotonic()
         try:
-            response = await door().send(_model_request(request, body))
+            response = await (self._gateway or current_gateway()).send(_model_request(request, body))
         except DreamError:
             raise
         except Exception as error:
@@ -46,11 +53,14 @@ class AsyncGatewayTransport(httpx.AsyncBaseTransport):
 
 
 class GatewayTransport(httpx.BaseTransport):
-    """The same under the synchronous `openai.OpenAI`."""
+    """`AsyncGatewayTransport` for the synchronous `openai.OpenAI`."""
+
+    def __init__(self, gateway: GatewayClient | None = None) -> None:
+        self._gateway = gateway
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         try:
-            response = door().call("send", _model_request(request, request.read()))
+            response = (self._gateway or current_gateway()).send_and_wait(_model_request(request, request.read()))
         except DreamError:
             raise
         except Exception as error:
@@ -81,5 +91,5 @@ def _http_response(response: ModelResponse, request: httpx.Request) -> httpx.Res
 
 
 def _lost(error: Exception, request: httpx.Request) -> httpx.ConnectError:
-    """A lost gateway actor looks like a lost connection to the client."""
+    """The error that tells the client of a lost gateway actor: a lost connection."""
     return httpx.ConnectError(f"the model gateway failed: {type(error).__name__}: {error}", request=request)

@@ -1,4 +1,4 @@
-"""What passes through the gateway: a request, its answer, and the identity of a request."""
+"""Requests and answers as they pass through the gateway, in OpenAI's form, and the identity of a request."""
 
 import base64
 import json
@@ -33,9 +33,9 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelResponse:
-    """What came back. `status` 0 means that no answer came; `body` then says why, in plain text.
+    """The answer to a request. `status` 0 means that no answer came; `body` then says why, in plain text.
 
-    `seconds` is what the endpoint took for it, when it was paid for; `cached` says that it was not paid this time.
+    `seconds` is the endpoint's time for it when it was paid for; `cached` means that it was not paid for this time.
     """
 
     status: int
@@ -110,7 +110,7 @@ def embeddings_answer(
 
 
 def chat_problem(body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> str | None:
-    """What makes a chat answer useless: it is none, or not the JSON that was asked for. None where it is good."""
+    """The reason why a chat answer is useless, such as JSON of another form than asked for; None where it is good."""
     try:
         choice = (answer or {})["choices"][0]
         message = choice["message"]
@@ -144,9 +144,9 @@ def _asked_schema(body: Mapping[str, Any]) -> str | None:
 @lru_cache(maxsize=256)
 def _schema_in(prompt: str) -> str:
     """The schema that instructor writes into a prompt behind the word "json_schema:"."""
-    place = prompt.find("{", prompt.find("json_schema:"))
+    start = prompt.find("{", prompt.find("json_schema:"))
     try:
-        return json.dumps(json.JSONDecoder().raw_decode(prompt, place)[0]) if place >= 0 else "{}"
+        return json.dumps(json.JSONDecoder().raw_decode(prompt, start)[0]) if start >= 0 else "{}"
     except ValueError:
         return "{}"
 

@@ -5,6 +5,9 @@ An identifier is one of
     gpt-4o-mini                              a model of the default endpoint (OPENAI_BASE_URL, else OpenAI)
     meta-llama/Llama-3.1-8B-Instruct@vllm    a model of the endpoint that DREAM_ENDPOINT_VLLM_BASE_URL names
     offline/llm-large                        one of DREAM's own small models
+
+`stage` and `trial` label a model's calls in the meter. `gateway` is where its calls go, by default the gateway that is
+open at the time of each call.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ import httpx
 from dream.errors import DreamError, ServiceError, bullets
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
-from dream.models.gateway_client import door
+from dream.models.gateway_client import GatewayClient, current_gateway
 from dream.models.http_transport import (
     REPEAT_HEADER,
     STAGE_HEADER,
@@ -55,9 +58,16 @@ def split_identifier(identifier: str) -> tuple[str, str]:
     return (endpoint.lower(), model) if at else (OPENAI, identifier)
 
 
-def llm_picker(identifier: str, *, temperature: float = 0.0, stage: str = "answer", trial: str = "") -> "OpenAILike":
+def llm_picker(
+    identifier: str,
+    *,
+    temperature: float = 0.0,
+    stage: str = "answer",
+    trial: str = "",
+    gateway: GatewayClient | None = None,
+) -> "OpenAILike":
     """A LlamaIndex LLM. Any model name works; the context window of an unknown one is 8,192 tokens
-    unless DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW says otherwise. `stage` and `trial` label its calls in the meter.
+    unless DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW gives another.
 
     Example:
         >>> llm_picker("offline/llm-small").model
@@ -66,12 +76,12 @@ def llm_picker(identifier: str, *, temperature: float = 0.0, stage: str = "answe
     from llama_index.llms.openai_like import OpenAILike
 
     endpoint, model = split_identifier(identifier)
-    http_client, async_http_client = _http_clients(stage, trial)
+    http_client, async_http_client = _http_clients(stage, trial, gateway)
     return OpenAILike(
         model=model,
         temperature=temperature,
         is_chat_model=True,
-        context_window=_context_window(endpoint, model),
+        context_window=_context_window(endpoint, model, gateway),
         max_retries=0,
         timeout=TIMEOUT_SECONDS,
         api_base=f"http://{endpoint}",
@@ -81,7 +91,9 @@ def llm_picker(identifier: str, *, temperature: float = 0.0, stage: str = "answe
     )
 
 
-def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = "") -> "OpenAIEmbedding":
+def embed_model_picker(
+    identifier: str, *, stage: str = "embed", trial: str = "", gateway: GatewayClient | None = None
+) -> "OpenAIEmbedding":
     """A LlamaIndex embedding model; any model name works.
 
     Example:
@@ -91,7 +103,7 @@ def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = ""
     from llama_index.embeddings.openai import OpenAIEmbedding
 
     endpoint, model = split_identifier(identifier)
-    http_client, async_http_client = _http_clients(stage, trial)
+    http_client, async_http_client = _http_clients(stage, trial, gateway)
     return OpenAIEmbedding(
         model_name=model,
         embed_batch_size=EMBED_BATCH_SIZE,
@@ -105,30 +117,34 @@ def embed_model_picker(identifier: str, *, stage: str = "embed", trial: str = ""
     )
 
 
-def judge_llm_picker(identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0) -> "InstructorLLM":
+def judge_llm_picker(
+    identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0, gateway: GatewayClient | None = None
+) -> "InstructorLLM":
     """The LLM in the form that ragas' metrics and testset generator take (structured answers).
 
-    With another `repeat` number the same prompts are asked anew instead of being answered from the cache.
+    The cache's answers hold for one `repeat` number; another number has the same prompts sent again.
     """
     prepare_libraries()
     from ragas.llms import llm_factory
 
     endpoint, model = split_identifier(identifier)
-    client = _openai_client(endpoint, stage, trial, repeat)
+    client = _openai_client(endpoint, stage, trial, gateway, repeat)
     return cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS))
 
 
-def judge_embed_model_picker(identifier: str, *, stage: str = "judge", trial: str = "") -> "OpenAIEmbeddings":
+def judge_embed_model_picker(
+    identifier: str, *, stage: str = "judge", trial: str = "", gateway: GatewayClient | None = None
+) -> "OpenAIEmbeddings":
     """The embedding model in the form that ragas takes."""
     prepare_libraries()
     from ragas.embeddings import OpenAIEmbeddings
 
     endpoint, model = split_identifier(identifier)
-    return OpenAIEmbeddings(client=_openai_client(endpoint, stage, trial), model=model)
+    return OpenAIEmbeddings(client=_openai_client(endpoint, stage, trial, gateway), model=model)
 
 
 def check_models(llms: Iterable[str], embed_models: Iterable[str]) -> None:
-    """Make one cheap call to each model, all at once, before anything else is spent.
+    """Make one cheap call to each model, to all of them at the same time.
 
     Raises:
         ServiceError: naming every model that does not answer, with what to do.
@@ -155,13 +171,13 @@ async def _problems(checks: Sequence[tuple[str, Awaitable[Any]]]) -> list[str]:
 
 
 async def _explain(identifier: str, error: BaseException) -> str:
-    """What a failed check means and what to do, without the client's long exception text."""
+    """The cause of a failed check and its remedy, without the client's long exception text."""
     import openai
 
     endpoint, model = split_identifier(identifier)
-    for known in (error, error.__cause__):
-        if isinstance(known, DreamError):
-            return str(known)
+    for cause in (error, error.__cause__):
+        if isinstance(cause, DreamError):
+            return str(cause)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
         return f"the endpoint {endpoint!r} refuses the key: check {variable}"
@@ -186,36 +202,40 @@ async def _offered(endpoint: str) -> str:
 
 def endpoint_urls(identifiers: Iterable[str]) -> dict[str, str]:
     """The base URL behind each identifier, for records of what was run."""
-    return {identifier: door().call("base_url", split_identifier(identifier)[0]) for identifier in identifiers}
+    return {identifier: current_gateway().base_url(split_identifier(identifier)[0]) for identifier in identifiers}
 
 
 def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[str]:
-    """Mistakes in identifiers that can be seen without any call: an endpoint that nobody configured."""
-    known = {OFFLINE, *(endpoint.name for endpoint in settings.endpoints)}
+    """A message for each identifier that names no model or an endpoint that is not configured. Makes no call."""
+    configured = {OFFLINE, *(endpoint.name for endpoint in settings.endpoints)}
     problems = []
     for identifier in dict.fromkeys(identifiers):
         endpoint, model = split_identifier(identifier)
         if not model:
             problems.append(f"{identifier!r} names no model: write model, model@endpoint or offline/model")
-        elif endpoint == OPENAI and endpoint not in known:
+        elif endpoint == OPENAI and endpoint not in configured:
             problems.append(f"{identifier!r} needs OPENAI_API_KEY or OPENAI_BASE_URL; neither is set")
-        elif endpoint not in known:
+        elif endpoint not in configured:
             problems.append(
-                f"{identifier!r}: no endpoint {endpoint!r}; known: {', '.join(sorted(known))}. "
+                f"{identifier!r}: no endpoint {endpoint!r}; known: {', '.join(sorted(configured))}. "
                 f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
             )
     return problems
 
 
-def _http_clients(stage: str, trial: str, repeat: int = 0) -> tuple[httpx.Client, httpx.AsyncClient]:
+def _http_clients(
+    stage: str, trial: str, gateway: GatewayClient | None, repeat: int = 0
+) -> tuple[httpx.Client, httpx.AsyncClient]:
     headers = {STAGE_HEADER: stage, TRIAL_HEADER: trial, REPEAT_HEADER: str(repeat)}
     return (
-        httpx.Client(transport=GatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
-        httpx.AsyncClient(transport=AsyncGatewayTransport(), headers=headers, timeout=TIMEOUT_SECONDS),
+        httpx.Client(transport=GatewayTransport(gateway), headers=headers, timeout=TIMEOUT_SECONDS),
+        httpx.AsyncClient(transport=AsyncGatewayTransport(gateway), headers=headers, timeout=TIMEOUT_SECONDS),
     )
 
 
-def _openai_client(endpoint: str, stage: str, trial: str, repeat: int = 0) -> "AsyncOpenAI":
+def _openai_client(
+    endpoint: str, stage: str, trial: str, gateway: GatewayClient | None = None, repeat: int = 0
+) -> "AsyncOpenAI":
     from openai import AsyncOpenAI
 
     return AsyncOpenAI(
@@ -223,14 +243,14 @@ def _openai_client(endpoint: str, stage: str, trial: str, repeat: int = 0) -> "A
         api_key=_KEY_WITH_GATEWAY,
         max_retries=0,
         timeout=TIMEOUT_SECONDS,
-        http_client=_http_clients(stage, trial, repeat)[1],
+        http_client=_http_clients(stage, trial, gateway, repeat)[1],
     )
 
 
-def _context_window(endpoint: str, model: str) -> int:
+def _context_window(endpoint: str, model: str, gateway: GatewayClient | None) -> int:
     from llama_index.llms.openai.utils import openai_modelname_to_contextsize
 
-    configured = door().call("context_window", endpoint)
+    configured = (gateway or current_gateway()).context_window(endpoint)
     if configured:
         return configured
     try:

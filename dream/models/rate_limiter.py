@@ -1,7 +1,7 @@
-"""How fast an endpoint may be asked: told in the settings, or learned from what it refuses.
+"""`Limiter`: the rate of requests to an endpoint, from the settings, or learned from the requests that it refuses.
 
 The rate is learned as TCP learns its own (Jacobson, 1988; Chiu and Jain, 1989): it is cut when the endpoint answers
-429, doubles each second while it is far below what was answered before, and grows a little from there.
+429, doubles each second while it is far below the fastest rate that was answered, and grows by 2 % a second from there.
 Requests wait in one queue a trial, and the queues take turns.
 """
 
@@ -14,18 +14,18 @@ from collections.abc import Callable, Mapping
 MAX_CONCURRENCY = 256
 CUT = 0.93
 GROWTH_A_SECOND = 0.02
-# what is left of the memory of a faster time with each cut
+# with each cut the fastest rate that was answered is forgotten by this factor
 MEMORY = 0.9
-# how long refusals count as one: all that was under way when the limit was passed comes back refused
+# refusals within this time count as a single one: all requests under way when the limit is passed come back refused
 LEAST_SECONDS_BETWEEN_CUTS = 1.0
 SLOWEST_A_SECOND = 0.2
 
 
 class Limiter:
-    """The pace of one endpoint, for the whole cluster: `acquire`, send, then `release` and say how it went.
+    """The pace of one endpoint, for the whole cluster: `acquire`, send, `release`, and call `succeeded` or `refused`.
 
     Args:
-        requests_per_minute, tokens_per_minute: None where they are not known.
+        requests_per_minute, tokens_per_minute: None where unknown.
         clock: seconds, for tests.
     """
 
@@ -36,11 +36,11 @@ class Limiter:
         tokens_per_minute: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._room = max_concurrency or MAX_CONCURRENCY
-        self._told = requests_per_minute / 60 if requests_per_minute else None
+        self._max_concurrency = max_concurrency or MAX_CONCURRENCY
+        self._rate_in_settings = requests_per_minute / 60 if requests_per_minute else None
         self._tokens_a_second = tokens_per_minute / 60 if tokens_per_minute else None
         self._clock = clock
-        self._rate = self._told
+        self._rate = self._rate_in_settings
         self._proven = float("inf")
         self._in_flight = 0
         self._queues: OrderedDict[str, deque[tuple[asyncio.Future[None], float]]] = OrderedDict()
@@ -60,10 +60,14 @@ class Limiter:
         return self._last_success
 
     async def acquire(self, trial: str = "", tokens: float = 0) -> None:
-        """Wait for the permission to send one request of about so many tokens."""
+        """Wait for the permission to send a request. The trials' queues take turns.
+
+        Args:
+            tokens: of the request, estimated.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(trial, deque()).append((turn, tokens))
-        self._let_go()
+        self._give_permissions()
         try:
             await turn
         except asyncio.CancelledError:
@@ -74,10 +78,10 @@ class Limiter:
     def release(self) -> None:
         """The request is over, however it went."""
         self._in_flight -= 1
-        self._let_go()
+        self._give_permissions()
 
     def succeeded(self, headers: Mapping[str, str] | None = None) -> None:
-        """An answer came: the rate may grow, and the endpoint's own word on its limits is taken."""
+        """Count an answer: the rate may grow, and the endpoint's headers about its limits are obeyed."""
         now = self._clock()
         since, self._last_success = now - self._last_success, now
         self._successes += 1
@@ -85,12 +89,12 @@ class Limiter:
         if self._rate is not None:
             growth = 1.0 if self._rate < self._proven / 2 else GROWTH_A_SECOND
             seconds = min(since, max(1.0, 1 / self._rate))  # time in which nobody asked says nothing
-            self._rate = min(self._told or float("inf"), self._rate * (1 + growth * seconds))
+            self._rate = min(self._rate_in_settings or float("inf"), self._rate * (1 + growth * seconds))
         if headers:
-            self._take_word(headers, now)
+            self._obey_headers(headers, now)
 
     def refused(self, retry_after: float | None) -> None:
-        """The endpoint said 429. One refusal among answers slows down; several in a row pause as it asks."""
+        """Count a 429. A single refusal among answers slows down; several in a row pause for `retry_after` seconds."""
         now = self._clock()
         self._refusals += 1
         self._refusals_in_a_row += 1
@@ -100,7 +104,7 @@ class Limiter:
             self._cut(now)
 
     def _cut(self, now: float) -> None:
-        """Slower: a little where most was answered, else down to what was answered since the last cut."""
+        """Slow down: by 7 % where most requests were answered, else to the rate of answers since the last cut."""
         period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
         answered = self._successes / period
         if self._rate is not None and self._successes:
@@ -112,17 +116,17 @@ class Limiter:
         self._last_cut = self._period_started = now
         self._successes = self._refusals = 0
 
-    def _take_word(self, headers: Mapping[str, str], now: float) -> None:
-        """What OpenAI and others say with each answer: how much is left of a minute's allowance."""
-        for what in ("requests", "tokens"):
-            left = headers.get(f"x-ratelimit-remaining-{what}", "")
-            wait = seconds_of(headers.get(f"x-ratelimit-reset-{what}", ""))
+    def _obey_headers(self, headers: Mapping[str, str], now: float) -> None:
+        """Pause where the headers of OpenAI and others say that nothing is left of a minute's allowance."""
+        for unit in ("requests", "tokens"):
+            left = headers.get(f"x-ratelimit-remaining-{unit}", "")
+            wait = seconds_of(headers.get(f"x-ratelimit-reset-{unit}", ""))
             if left.isdigit() and int(left) == 0 and wait is not None:
                 self._paused_until = max(self._paused_until, now + min(wait, 60.0))
 
-    def _let_go(self) -> None:
-        """Give permissions while there is room and time, one trial after the other."""
-        while self._queues and self._in_flight < self._room:
+    def _give_permissions(self) -> None:
+        """Give permissions while concurrency and rate allow it, one trial after the other."""
+        while self._queues and self._in_flight < self._max_concurrency:
             wait = max(self._paused_until, self._next_request, self._next_tokens) - self._clock()
             if wait > 0:
                 self._wake_in(wait)
@@ -148,7 +152,7 @@ class Limiter:
     def _wake_in(self, seconds: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_later(seconds, self._let_go)
+        self._alarm = asyncio.get_running_loop().call_later(seconds, self._give_permissions)
 
 
 def seconds_of(text: str) -> float | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dream.errors import ConfigurationError
 from dream.indexes.chunkers import CHUNKERS
+from dream.indexes.client import IndexRequest
 from dream.records import Trial
 
 if TYPE_CHECKING:
@@ -119,10 +120,10 @@ def find_rag_method(identifier: str) -> RagMethod:
     return RAG_METHODS[identifier]
 
 
-def index_request(trial: Trial) -> tuple[str, dict[str, Any], str]:
+def index_request(trial: Trial) -> IndexRequest:
     """The index that a trial needs, as `get_index` takes it."""
     method = find_rag_method(trial.query_engine_identifier)
-    return method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier
+    return IndexRequest(method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier)
 
 
 def answer_from(

@@ -1,4 +1,7 @@
-"""Questions become answers and scores: all of them, in order, concurrently, failures included."""
+"""Questions become answers and scores: all of them, in order, concurrently, failures included.
+
+Covers `asking`, `procedure` and `evaluations` too, the parts of `evaluator`.
+"""
 
 import asyncio
 import math
@@ -12,17 +15,20 @@ from model_servers import Reply, chat_reply, endpoint_settings
 from town import GOLDEN, evaluate, make_engine
 
 from dream.errors import BudgetError, ConfigurationError
-from dream.evaluation.evaluate import MAX_CONCURRENT_ANSWERS
+from dream.evaluation import evaluator
+from dream.evaluation.asking import ask, count_tokens_by_question
+from dream.evaluation.procedure import MAX_CONCURRENT_ANSWERS
 from dream.event_loop import run_async
 from dream.metrics import COMPUTED, METRICS
 from dream.models import gateway_client
-from dream.models.endpoint_client import MAX_ATTEMPTS
+from dream.models.http_transport import call_times
 from dream.models.pickers import llm_picker
+from dream.models.retry_policy import MAX_ATTEMPTS
 from dream.records import Evaluation, GoldenQuestion
 
 
 @pytest.fixture
-def engine(door):
+def engine(gateway):
     """A query engine over six sentences, with the LLM at the relay."""
     return make_engine()
 
@@ -52,45 +58,57 @@ def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, re
     assert sum(answer.completion_tokens for answer in others) == counted["tokens_out"]
 
 
-def test_the_meter_tells_answering_from_judging(engine, door):
+def test_the_meter_tells_answering_from_judging(engine, gateway):
     evaluate(engine, trial="t1", metrics=("context_recall", "answer_similarity"))
-    rows = {(row.model, row.stage): row.calls for row in door.call("usage", "t1")}
+    rows = {(row.model, row.stage): row.calls for row in gateway.usage("t1")}
     # the offline LLM answers in the words of the ground truth, and a text is embedded once
     assert rows == {("llm-large", "answer"): 6, ("judge", "judge"): 6, ("embed-large", "judge"): 6}
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_so_many_questions_are_in_work_at_a_time(most, engine, model_server):
+def test_so_many_questions_are_in_progress_at_a_time(most, engine, model_server):
     model_server.faults(chat_latency_ms=40, embedding_latency_ms=40)
     model_server.reset()
     evaluate(engine, max_concurrency=most)
     assert model_server.counters()["in_flight_most"] == most
 
 
-def test_fewer_are_being_answered_than_are_in_work(engine, model_server):
+def test_fewer_are_being_answered_than_are_in_progress(engine):
     being_answered, most = 0, 0
+    full = asyncio.Event()
 
     async def aquery(question):
         nonlocal being_answered, most
         being_answered += 1
         most = max(most, being_answered)
+        if being_answered == MAX_CONCURRENT_ANSWERS:
+            full.set()
         try:
+            await asyncio.wait_for(full.wait(), 60)
             return await engine.aquery(question)
         finally:
             being_answered -= 1
 
-    model_server.faults(chat_latency_ms=300)
     asked = [GoldenQuestion(f"q{n}", f"{GOLDEN[0].question} ({n})", GOLDEN[0].ground_truth) for n in range(40)]
     answers = evaluate(SimpleNamespace(aquery=aquery), asked, metrics=COMPUTED).answers
     assert len(answers) == 40 and not any(answer.error for answer in answers)
     assert most == MAX_CONCURRENT_ANSWERS
 
 
-def test_metrics_of_a_question_are_judged_at_once(engine, model_server):
-    model_server.faults(chat_latency_ms=1500)
-    model_server.reset()
-    evaluate(engine, GOLDEN[:1], metrics=METRICS)
-    assert model_server.counters()["in_flight_most"] >= 4
+def test_metrics_of_a_question_are_judged_at_once(engine, relay):
+    at_the_judge, four = [], threading.Event()
+
+    def wait_for_four(seen):
+        if "judge" in seen.text:
+            at_the_judge.append(seen)
+            if len(at_the_judge) == 4:
+                four.set()
+            assert four.wait(60)
+
+    relay.script = wait_for_four
+    evaluation = evaluate(engine, GOLDEN[:1], metrics=METRICS, judge_llm="judge@relay")
+    assert four.is_set()
+    assert not [score.error for score in evaluation.scores if score.error]
 
 
 async def test_it_works_where_an_event_loop_is_running(engine):
@@ -108,7 +126,7 @@ def test_it_works_after_the_gateway_was_closed(model_server, relay, no_environme
     try:
         assert [answer.error for answer in evaluate(query_engine).answers] == [None] * 6
     finally:
-        gateway_client.close_door()
+        gateway_client.close_gateway()
 
 
 def test_the_same_question_may_come_twice(engine):
@@ -141,27 +159,46 @@ def test_known_questions_are_not_asked_again_and_failed_ones_are(engine, relay):
     assert [answer.question_id for answer in again.answers] == [question.id for question in GOLDEN]
 
 
-def test_latency_is_the_endpoints_whether_cached_or_queued(engine, model_server):
-    model_server.faults(chat_latency_ms=300)
-    first = evaluate(engine, GOLDEN[:2])
+def test_latency_counts_the_endpoints_time_instead_of_the_time_waited():
+    """An engine that waits 100 s for calls that took the endpoint 2 and 3 s."""
+    from llama_index.core.instrumentation.events.synthesis import SynthesizeStartEvent
+    from llama_index_instrumentation import get_dispatcher
+
+    async def aquery(question):
+        times = call_times.get()
+        times.waited, times.of_endpoint = 100.0, 2.0
+        get_dispatcher().event(SynthesizeStartEvent(query=question))
+        times.of_endpoint += 3.0
+        return SimpleNamespace(response="42 lamps", source_nodes=[])
+
+    count_tokens_by_question()
+    answer = run_async(ask(SimpleNamespace(aquery=aquery), GOLDEN[0], needs_contexts=False))
+    assert (answer.retrieval_seconds, answer.latency_seconds) == (2.0, 5.0)
+
+
+def test_a_cached_answer_has_the_latency_of_the_one_that_was_paid(engine, relay, model_server):
+    model_server.faults(chat_latency_ms=150)
+    evaluate(engine, GOLDEN[:2])
     model_server.faults(chat_latency_ms=0)
+    relay.reset()
     cached = evaluate(engine, GOLDEN[:2])
-    for answer in (*first.answers, *cached.answers):
-        assert 0.3 <= answer.latency_seconds < 0.6
-        assert answer.retrieval_seconds < 0.3
+    assert relay.requests == []
+    for answer in cached.answers:
+        assert answer.latency_seconds >= 0.15
+        assert answer.retrieval_seconds < answer.latency_seconds
 
 
 def test_the_time_before_the_llm_is_asked_is_kept_apart_and_judging_is_timed(engine, model_server):
-    model_server.faults(embedding_latency_ms=300)
+    model_server.faults(embedding_latency_ms=150)
     before = time.time()
     evaluation = evaluate(engine, [GoldenQuestion("new", "Where do nine grey herons nest?", "In the reeds")])
     (answer,) = evaluation.answers
-    assert 0.3 <= answer.retrieval_seconds < answer.latency_seconds < 0.6
+    assert 0.15 <= answer.retrieval_seconds < answer.latency_seconds
     assert before <= answer.started_at <= time.time()
     assert all(score.seconds > 0 for score in evaluation.scores)
 
 
-def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, door, relay, model_server):
+def test_a_spent_budget_ends_the_evaluation_and_keeps_what_is_done(engine, gateway, relay, model_server):
     settings = endpoint_settings(model_server, relay, DREAM_BUDGET_CALLS="14")
     blocks = []
     model_server.reset()
@@ -214,7 +251,7 @@ def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_serv
     assert [(s.mean, s.n_scored, s.n_failed) for s in evaluation.summaries()] == [(None, 0, 6)] * 6
 
 
-def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(door, relay):
+def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(gateway, relay):
     released = threading.Event()
     relay.script = lambda seen: Reply(200, {}) if released.wait(30) else None
     evaluation = evaluate(make_engine(timeout=0.05), GOLDEN[:1])
@@ -250,7 +287,7 @@ def test_half_of_the_judgements_failing_gives_no_nan(engine, model_server):
         assert summary.n_scored + summary.n_failed == 6
 
 
-def test_nothing_retrieved_is_a_recorded_error(door, relay):
+def test_nothing_retrieved_is_a_recorded_error(gateway, relay):
     from llama_index.core.postprocessor import SimilarityPostprocessor
 
     query_engine = make_engine()
@@ -274,6 +311,9 @@ def test_what_cannot_be_meant_is_refused_before_any_call(engine, model_server):
     for metrics in ([], ["faithfulness", "faithfulness"], ["bleu"]):
         with pytest.raises(ConfigurationError, match="name each at most once, of: faithfulness, answer_relevancy"):
             evaluate(engine, metrics=metrics)
+    for judges in ({}, {"judge_llm": "judge"}):
+        with pytest.raises(ConfigurationError, match="give both, or `options` instead"):
+            evaluator(engine, GOLDEN, **judges)
     for option in ({"max_concurrency": 0}, {"strictness": 0}):
         with pytest.raises(ConfigurationError, match="at least 1"):
             evaluate(engine, **option)

@@ -36,11 +36,11 @@ def answer(text, *contexts):
 
 
 @pytest.fixture
-def score(door):
+def score(gateway):
     """`score(answer, ...)` gives `{metric: Score}` of the offline judge, seen by the relay."""
 
     def _score(judged, *metrics, question=QUESTION, strictness=1):
-        forget_answers(door)
+        forget_answers(gateway)
         judge = Judge(metrics or METRICS, "judge@relay", "embed-large@relay", strictness)
         return {score.metric: score for score in run_async(judge.score(question, judged))}
 
@@ -193,7 +193,7 @@ def test_embeddings_that_fail_leave_the_other_metrics(score, relay):
     assert failed == {"answer_relevancy", "answer_correctness", "answer_similarity"}
 
 
-def test_a_text_that_failed_to_embed_is_tried_again(door, relay):
+def test_a_text_that_failed_to_embed_is_tried_again(gateway, relay):
     judge = Judge(["answer_similarity"], "judge@relay", "embed-large@relay", 1)
     relay.script = lambda seen: Reply(400, {"error": {"message": "no"}}) if WRONG in seen.text else None
     (failed,) = run_async(judge.score(QUESTION, answer(WRONG)))

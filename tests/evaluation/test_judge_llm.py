@@ -22,9 +22,9 @@ class Statements(BaseModel):
 
 
 @pytest.fixture
-def judge(door, relay) -> JudgeLLM:
+def judge(gateway, relay) -> JudgeLLM:
     relay.script = lambda seen: chat_reply({"verdict": 1, "reason": "so", "statements": ["a"]})
-    forget_answers(door)
+    forget_answers(gateway)
     return JudgeLLM(judge_llm_picker("judge@relay"))
 
 

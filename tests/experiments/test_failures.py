@@ -66,7 +66,9 @@ def run(method: str) -> TrialResult:
 
 
 @pytest.fixture
-def recorded(door, methods, home: Settings, caplog: pytest.LogCaptureFixture) -> tuple[ExperimentResult, Settings, str]:
+def recorded(
+    gateway, methods, home: Settings, caplog: pytest.LogCaptureFixture
+) -> tuple[ExperimentResult, Settings, str]:
     """Both trials, recorded as a driver does it: stored, tracked and logged; and the log."""
     results = [run("fails_at_each_question"), run("fails_as_a_whole")]
     settings = replace(home, mlflow_tracking_uri=f"sqlite:///{home.home}/mlflow.db")
@@ -127,7 +129,7 @@ def test_each_question_has_its_failure_and_the_traceback_is_shown_once(recorded)
     assert "'VectorStoreIndex' object is not subscriptable" in whole.error
 
 
-def test_no_secret_is_stored_or_logged_or_tracked(door, home: Settings, caplog: pytest.LogCaptureFixture):
+def test_no_secret_is_stored_or_logged_or_tracked(gateway, home: Settings, caplog: pytest.LogCaptureFixture):
     """A server may quote the key in its message; the driver, which knows it, takes it out."""
     quoting = Failure(FailureKind.SERVICE, f"AuthenticationError: {KEY}", f"Traceback\n  raise Error({KEY!r})")
     trials = [Trial("chunks_with_overlap", "llm@x", f"embed-{size}@x") for size in ("small", "large")]

@@ -34,7 +34,7 @@ class MoodyJudge:
 
 
 @pytest.fixture
-def engine(door):
+def engine(gateway):
     return make_engine()
 
 

@@ -1,4 +1,7 @@
-"""Indexes are built once, kept in storage, and shared: in one process, without Ray."""
+"""Indexes are built once, kept in storage, and shared: in one process, without Ray.
+
+Covers `client`, `steps` and `store` too: they are what the builder is reached by, works with, and writes.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +47,7 @@ def lines():
 
 
 @pytest.fixture
-def access(door, home, lines):
+def access(gateway, home, lines):
     with index_client.opened(home, lines.append) as opened:
         yield opened
 
@@ -97,14 +100,14 @@ def test_the_key_is_that_of_the_values_and_of_the_builders_version(monkeypatch):
 
 
 def test_documents_differ_by_text_name_page_and_order():
-    one, two = pages("a.txt", "first", "second")
-    assert documents_digest([one, two]) == documents_digest(pages("a.txt", "first", "second"))
-    others = [[two, one], [one], pages("b.txt", "first", "second"), pages("a.txt", "first", "2nd")]
-    assert len({documents_digest(documents) for documents in [[one, two], *others]}) == 5
+    first, second = pages("a.txt", "first", "second")
+    assert documents_digest([first, second]) == documents_digest(pages("a.txt", "first", "second"))
+    others = [[second, first], [first], pages("b.txt", "first", "second"), pages("a.txt", "first", "2nd")]
+    assert len({documents_digest(documents) for documents in [[first, second], *others]}) == 5
 
 
 def test_the_same_name_at_another_endpoint_is_another_model_but_offline_models_are_the_same_anywhere(
-    door, model_server, relay
+    gateway, model_server, relay
 ):
     here, there = (index_spec("d", "sentences", {}, name).endpoint for name in ("embed-small", "embed-small@relay"))
     assert here != there
@@ -165,7 +168,7 @@ def test_many_askers_at_once_have_it_built_once(access, documents, relay, lines)
     assert lines[-1].startswith(f"  index 1 of 1: {len(indexes[0].vector_store.client):,} texts, built in ")
 
 
-def test_later_experiments_load_it(door, home, documents, relay, lines):
+def test_later_experiments_load_it(gateway, home, documents, relay, lines):
     for _ in range(2):
         with index_client.opened(home, lines.append):
             index = ask(documents)
@@ -183,9 +186,9 @@ def test_an_experiment_begins_with_all_of_its_indexes(access, documents, relay, 
     assert sum(" of 2: " in line and "built in" in line for line in lines) == 2
 
 
-def test_texts_are_embedded_for_all_and_questions_for_their_trial(access, documents, door):
+def test_texts_are_embedded_for_all_and_questions_for_their_trial(access, documents, gateway):
     ask(documents, trial="t7").as_retriever().retrieve("Where is buoy 7?")
-    stages = {(row.stage, row.trial) for row in door.call("usage")}
+    stages = {(row.stage, row.trial) for row in gateway.usage()}
     assert stages == {("embed", ""), ("query", "t7")}
 
 
@@ -194,9 +197,9 @@ def _cut(storage: LocalStorage, key: str) -> None:
 
 
 def _turn_a_bit(storage: LocalStorage, key: str) -> None:
-    found = bytearray(storage.read_bytes(key))
-    found[len(found) // 2] ^= 1
-    storage.write_bytes(key, bytes(found))
+    content = bytearray(storage.read_bytes(key))
+    content[len(content) // 2] ^= 1
+    storage.write_bytes(key, bytes(content))
 
 
 def _remove(storage: LocalStorage, key: str) -> None:
@@ -214,14 +217,14 @@ def _write_nonsense(storage: LocalStorage, key: str) -> None:
         *((_turn_a_bit, name) for name in (VECTORS, NODES)),
     ],
 )
-def test_what_is_damaged_is_ignored_and_replaced(damage, name, door, home, documents, storage):
+def test_what_is_damaged_is_ignored_and_replaced(damage, name, gateway, home, documents, storage):
     def build():
         with index_client.opened(home):
             return ask(documents, "embed-small")
 
     whole = content(build())
-    (place,) = {item.key.rpartition("/")[0] for item in storage.list(FOLDER)}
-    damage(storage, f"{place}/{name}")
+    (folder,) = {item.key.rpartition("/")[0] for item in storage.list(FOLDER)}
+    damage(storage, f"{folder}/{name}")
     spec = spec_of(documents, "embed-small")
     assert load_index(storage, spec) is None
     assert content(build()) == whole
@@ -233,7 +236,7 @@ def spec_of(documents, embed_model):
     return index_spec(documents_digest(documents), "overlapping_chunks", parameters, embed_model)
 
 
-def test_half_written_is_not_there(door, documents, storage, monkeypatch):
+def test_half_written_is_not_there(gateway, documents, storage, monkeypatch):
     """The writer is lost between the files and the manifest."""
 
     class Cut(LocalStorage):
@@ -278,7 +281,7 @@ def test_an_index_that_cannot_be_kept_is_used_all_the_same(access, documents, ho
     assert "but not kept: " in lines[-1]
 
 
-def test_without_a_builder_the_environments_cache_is_used(door, documents, relay, monkeypatch, tmp_path):
+def test_without_a_builder_the_environments_cache_is_used(gateway, documents, relay, monkeypatch, tmp_path):
     monkeypatch.setenv("DREAM_CACHE_URI", str(tmp_path / "kept"))
     index = ask(documents)
     spec = spec_of(documents, "embed-small@relay")

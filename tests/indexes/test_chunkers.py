@@ -40,7 +40,7 @@ def pdf_pages():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_node_starts_on_the_page_that_its_label_names(method, door, sample_index, pdf_pages):
+def test_a_node_starts_on_the_page_that_its_label_names(method, gateway, sample_index, pdf_pages):
     wrong = []
     for node in nodes_of(sample_index(method)):
         label, file_name = node.metadata["page_label"], node.metadata["file_name"]
@@ -53,7 +53,7 @@ def test_a_node_starts_on_the_page_that_its_label_names(method, door, sample_ind
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_text_is_lost(method, door, sample_index, sample_documents):
+def test_no_text_is_lost(method, gateway, sample_index, sample_documents):
     leaves = [node for node in nodes_of(sample_index(method)) if not node.child_nodes]
     by_file = defaultdict(list)
     for leaf in leaves:
@@ -69,7 +69,7 @@ def test_no_text_is_lost(method, door, sample_index, sample_documents):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_the_text_of_the_smallest_pieces_is_embedded(method, door, relay):
+def test_only_the_text_of_the_smallest_pieces_is_embedded(method, gateway, relay):
     text = " ".join(f"Mast {number} carries {number * 7} lamps and a bell." for number in range(300))
     rag_method = RAG_METHODS[method]
     chunking, _ = rag_method.split(rag_method.defaults)
@@ -85,14 +85,14 @@ def test_only_the_text_of_the_smallest_pieces_is_embedded(method, door, relay):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_llm_and_the_embedding_model_see_text_alone(method, door, sample_index):
+def test_the_llm_and_the_embedding_model_see_text_alone(method, gateway, sample_index):
     for node in nodes_of(sample_index(method)):
         assert node.get_content(MetadataMode.LLM) == node.get_content(MetadataMode.EMBED) == node.text
         assert set(node.metadata) == {"file_name", "page_label", "file_digest"}
         assert node.embedding is None
 
 
-def test_a_hierarchy_descends_and_keeps_parents_in_the_docstore(door, sample_index):
+def test_a_hierarchy_descends_and_keeps_parents_in_the_docstore(gateway, sample_index):
     index = sample_index("hierarchical_automerging")
     nodes = {node.node_id: node for node in nodes_of(index)}
     leaves = [node for node in nodes.values() if not node.child_nodes]
@@ -113,7 +113,7 @@ def test_a_hierarchy_descends_and_keeps_parents_in_the_docstore(door, sample_ind
             assert node.start_char_idx <= inner.start_char_idx < inner.end_char_idx <= node.end_char_idx
 
 
-def test_chunks_keep_to_their_size_and_overlap(door, sample_index):
+def test_chunks_keep_to_their_size_and_overlap(gateway, sample_index):
     by_file = defaultdict(list)
     for node in nodes_of(sample_index("chunks_with_overlap")):
         assert count_tokens(node.get_content()) <= 512
@@ -123,7 +123,7 @@ def test_chunks_keep_to_their_size_and_overlap(door, sample_index):
     assert sum(overlap > 0 for overlap in overlaps) > len(overlaps) / 2
 
 
-def test_sentences_are_linked_in_the_order_of_the_text(door, sample_index):
+def test_sentences_are_linked_in_the_order_of_the_text(gateway, sample_index):
     nodes = {node.node_id: node for node in nodes_of(sample_index("sentence_window"))}
     firsts = [node for node in nodes.values() if node.prev_node is None]
     assert len(firsts) == len({node.metadata["file_name"] for node in nodes.values()})
@@ -137,7 +137,7 @@ def test_sentences_are_linked_in_the_order_of_the_text(door, sample_index):
     assert followed == len(nodes) - len(firsts)
 
 
-def test_repeated_text_is_found_in_its_own_place(door):
+def test_repeated_text_is_found_in_its_own_place(gateway):
     again = "All staff in the hall wear gloves. "
     documents = pages("a.pdf", *(f"{again}This is the {number} page." for number in ("first", "second", "third")))
     index = build_index(documents, "sentences", {}, embed_model_picker("embed-small"))
@@ -145,7 +145,7 @@ def test_repeated_text_is_found_in_its_own_place(door):
     assert [node.metadata["page_label"] for node in repeated] == ["1", "2", "3"]
 
 
-def test_a_table_of_numbers_is_cut_and_what_is_too_short_goes_with_the_next(door):
+def test_a_table_of_numbers_is_cut_and_what_is_too_short_goes_with_the_next(gateway):
     table = "Rainfall at the seven stations of the coast: " + " ".join(str(number) for number in range(9000))
     documents = pages(
         "a.pdf", "1. 2.1. Scope ........ 4 The rain is measured at noon.", table, "The rain ended in May."
@@ -157,7 +157,7 @@ def test_a_table_of_numbers_is_cut_and_what_is_too_short_goes_with_the_next(door
     assert letters("".join(node.get_content() for node in nodes)) == letters("".join(page.text for page in documents))
 
 
-def test_vectors_have_length_one_and_belong_to_their_nodes(door, model_server):
+def test_vectors_have_length_one_and_belong_to_their_nodes(gateway, model_server):
     index = build_index(pages("a.txt", "Bees fly. Ice melts."), "sentences", {}, embed_model_picker("embed-small"))
     for stored, node_id in zip(index.vector_store.client, index.vector_store.embedded_ids, strict=True):
         text = index.docstore.get_node(node_id).get_content()
@@ -166,12 +166,12 @@ def test_vectors_have_length_one_and_belong_to_their_nodes(door, model_server):
 
 
 @pytest.mark.parametrize("sizes", [[128, 512], [512, 512]])
-def test_sizes_that_do_not_descend_are_refused(sizes, door):
+def test_sizes_that_do_not_descend_are_refused(sizes, gateway):
     with pytest.raises(ConfigurationError, match="must descend"):
         build_index(pages("a.txt", "text"), "hierarchy", {"chunk_sizes": sizes}, embed_model_picker("embed-small"))
 
 
-def test_documents_without_text_are_refused(door):
+def test_documents_without_text_are_refused(gateway):
     with pytest.raises(DataError, match="gave no text"):
         build_index(pages("a.txt", " \n "), "sentences", {}, embed_model_picker("embed-small"))
     with pytest.raises(DataError, match=r"0 document\(s\)"):

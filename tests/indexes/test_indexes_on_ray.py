@@ -16,7 +16,7 @@ from dream.errors import ServiceError
 from dream.experiments.run import run_experiment
 from dream.indexes import builder, client as index_client
 from dream.indexes.chunkers import build_index
-from dream.indexes.client import AccessOnRay, get_index
+from dream.indexes.client import RayIndexes, get_index
 from dream.models import gateway_client
 from dream.models.pickers import embed_model_picker
 from dream.rag.search_space import SearchSpace
@@ -47,7 +47,7 @@ def lines():
 @pytest.fixture
 def access(settings, lines):
     with gateway_client.opened(settings), index_client.opened(settings, lines.append) as opened:
-        assert isinstance(opened, AccessOnRay)
+        assert isinstance(opened, RayIndexes)
         yield opened
 
 
@@ -89,7 +89,7 @@ def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
     plain = build_index(documents, *CHUNKING, embed_model_picker(MODEL))
     assert numpy.allclose(plain.vector_store.client, asked[0][1])
     wait_for(lambda: any("texts, built in " in line for line in lines))
-    usage = gateway_client.door().call("usage")
+    usage = gateway_client.current_gateway().usage()
     assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row.stage, row.trial) for row in usage}
 
 

@@ -1,4 +1,7 @@
-"""The one door: every request arrives once, faults are retried and counted, keys stay behind it."""
+"""The gateway in this process: every request arrives once, faults are retried and counted, keys stay behind it.
+
+Covers `gateway_client` and `http_transport` too, which only carry requests to it, and `endpoint_client` behind it.
+"""
 
 import asyncio
 import os
@@ -18,10 +21,13 @@ from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, 
 from dream.errors import ConfigurationError, ServiceError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
-from dream.models.endpoint_client import MAX_ATTEMPTS
+from dream.models.gateway import GatewayOptions
+from dream.models.gateway_client import GatewayClient
 from dream.models.http_transport import AsyncGatewayTransport, GatewayTransport
 from dream.models.pickers import embed_model_picker, llm_picker
-from dream.models.usage import CHECK_STAGE, UsageRow
+from dream.models.retry_policy import MAX_ATTEMPTS
+from dream.models.usage import CHECK_STAGE
+from dream.records import UsageRow
 from dream.settings import Endpoint, Settings
 
 EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
@@ -35,14 +41,14 @@ PASSING_FAULTS = {
 }
 
 
-def usage(door: gateway_client.Door, **wanted: str) -> UsageRow:
+def usage(gateway: GatewayClient, **wanted: str) -> UsageRow:
     """The one row of the meter that has these values."""
-    rows = [row for row in door.call("usage") if all(getattr(row, name) == value for name, value in wanted.items())]
+    rows = [row for row in gateway.usage() if all(getattr(row, name) == value for name, value in wanted.items())]
     assert len(rows) == 1, rows
     return rows[0]
 
 
-def test_a_client_used_under_two_event_loops_sends_each_request_once(door, model_server):
+def test_a_client_used_under_two_event_loops_sends_each_request_once(gateway, model_server):
     llm, embed_model = llm_picker("llm-large"), embed_model_picker("embed-small")
 
     async def ask_five():
@@ -53,27 +59,27 @@ def test_a_client_used_under_two_event_loops_sends_each_request_once(door, model
 
     assert len([*asyncio.run(ask_five()), *asyncio.run(ask_five())]) == 20
     assert model_server.counters()["by_path"] == {CHAT: 5, EMBEDDINGS: 5}
-    row = usage(door, stage="answer")
+    row = usage(gateway, stage="answer")
     assert (row.calls, row.cached, row.retried, row.failed) == (10, 5, 0, 0)
 
 
-def test_threads_share_the_door(door, model_server):
+def test_threads_share_the_gateway(gateway, model_server):
     llm = llm_picker("llm-large")
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: llm.complete(f"Question {number}").text, range(24)))
     assert all(answers)
     assert model_server.chat_calls() == 24
-    assert usage(door, stage="answer").calls == 24
+    assert usage(gateway, stage="answer").calls == 24
 
 
-async def test_sync_and_async_clients_and_streams_give_the_same_text(door):
+async def test_sync_and_async_clients_and_streams_give_the_same_text(gateway):
     llm = llm_picker("llm-large")
     waited = (await llm.acomplete("Who are you?")).text
     assert llm.complete("Who are you?").text == waited
     assert "".join(part.delta or "" for part in llm.stream_complete("Who are you?")) == waited
 
 
-def test_embeddings_are_the_same_as_base64_and_as_numbers(door, relay):
+def test_embeddings_are_the_same_as_base64_and_as_numbers(gateway, relay):
     client = openai.OpenAI(
         base_url="http://relay", api_key="unused", http_client=httpx.Client(transport=GatewayTransport())
     )
@@ -83,7 +89,7 @@ def test_embeddings_are_the_same_as_base64_and_as_numbers(door, relay):
     assert numpy.allclose(packed.data[0].embedding, plain.data[0].embedding, atol=1e-6)
 
 
-def test_the_key_is_added_behind_the_door_and_labels_stay_before_it(door, relay):
+def test_the_key_is_added_behind_the_gateway_and_labels_stay_before_it(gateway, relay):
     llm = llm_picker("llm-large@relay", stage="answer", trial="t1")
     llm.complete("hello")
     (seen,) = relay.requests
@@ -93,10 +99,10 @@ def test_the_key_is_added_behind_the_door_and_labels_stay_before_it(door, relay)
 
 
 @pytest.mark.parametrize("name", PASSING_FAULTS)
-def test_a_passing_fault_is_retried_and_counted(name, door, relay):
+def test_a_passing_fault_is_retried_and_counted(name, gateway, relay):
     relay.first(PASSING_FAULTS[name], PASSING_FAULTS[name])
     assert llm_picker("llm-large@relay").complete("hello").text
-    row = usage(door, endpoint="relay")
+    row = usage(gateway, endpoint="relay")
     assert (len(relay.requests), row.calls, row.retried, row.failed) == (3, 1, 2, 0)
 
 
@@ -104,15 +110,15 @@ def test_a_passing_fault_is_retried_and_counted(name, door, relay):
     ("status", "error"),
     [(400, openai.BadRequestError), (404, openai.NotFoundError)],
 )
-def test_a_refusal_is_not_retried(status, error, door, relay):
+def test_a_refusal_is_not_retried(status, error, gateway, relay):
     relay.first(Reply(status, {"error": {"message": "no"}}))
     with pytest.raises(error):
         llm_picker("llm-large@relay").complete("hello")
-    row = usage(door, endpoint="relay")
+    row = usage(gateway, endpoint="relay")
     assert (len(relay.requests), row.calls, row.retried, row.failed) == (1, 1, 0, 1)
 
 
-def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, relay):
+def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(gateway, relay):
     relay.script = lambda seen: Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
     llm = llm_picker("llm-large@relay")
     messages = set()
@@ -125,31 +131,31 @@ def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(door, rel
     (message,) = messages
     assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
     assert KEY not in message
-    assert usage(door, endpoint="relay").failed == 5
+    assert usage(gateway, endpoint="relay").failed == 5
 
 
-def test_a_lasting_fault_is_given_up_after_six_attempts(door, model_server):
+def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
     model_server.faults(error_share=1)
     with pytest.raises(openai.InternalServerError):
         embed_model_picker("embed-small").get_text_embedding("text")
     assert model_server.counters()["calls"] == MAX_ATTEMPTS
-    row = usage(door, stage="embed")
+    row = usage(gateway, stage="embed")
     assert (row.calls, row.retried, row.failed) == (1, MAX_ATTEMPTS - 1, 1)
 
 
-def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(door, relay):
+def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(gateway, relay):
     relay.first(Reply(429, {"error": {"message": "daily quota"}}, {"retry-after": "3600"}))
     with pytest.raises(openai.RateLimitError):
         llm_picker("llm-large@relay").complete("hello")
     assert len(relay.requests) == 1
 
 
-def test_a_rate_limit_is_obeyed(door, model_server):
+def test_a_rate_limit_is_obeyed(gateway, model_server):
     model_server.faults(requests_per_minute=3000, burst=1)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda number: llm_picker("llm-large").complete(f"Q{number}").text, range(4)))
     refused = model_server.counters()["by_status"].get("429", 0)
-    row = usage(door, stage="answer")
+    row = usage(gateway, stage="answer")
     assert len(answers) == 4
     assert refused > 0
     assert (row.calls, row.retried, row.failed) == (4, refused, 0)
@@ -159,23 +165,23 @@ def test_a_rate_limit_is_obeyed(door, model_server):
 def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
-    with gateway_client.opened(settings) as door:
-        door.call("configure", settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3)
+    with gateway_client.opened(settings) as gateway:
+        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("any-model", stage=stage).complete("hello")
-        row = usage(door, stage=stage)
+        row = usage(gateway, stage=stage)
     assert nobody in explain(caught.value)
     assert (row.calls, row.failed) == (1, 1)
     assert (row.retried == 0) == (stage == CHECK_STAGE)
 
 
-def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_server(door, model_server):
+def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_server(gateway, model_server):
     llm_picker("llm-small", trial="t1").complete("one two three")
     llm_picker("llm-large", trial="t1").complete("four five six seven")
     llm_picker("llm-large", trial="t2").complete("four five six seven")
     llm_picker("llm-large", stage="generate", trial="t2").complete("eight")
     embed_model_picker("embed-small", trial="t2").get_text_embedding_batch(["one", "two words"])
-    rows = door.call("usage")
+    rows = gateway.usage()
     assert [(row.model, row.stage, row.trial, row.calls) for row in rows] == [
         ("llm-small", "answer", "t1", 1),
         ("llm-large", "answer", "t1", 1),
@@ -183,7 +189,7 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
         ("llm-large", "generate", "t2", 1),
         ("embed-small", "embed", "t2", 1),
     ]
-    assert door.call("usage", "t1") == rows[:2]
+    assert gateway.usage("t1") == rows[:2]
     for model, counted in model_server.counters()["by_model"].items():
         ours = [row for row in rows if row.model == model]
         assert round(sum(row.paid_prompt_tokens for row in ours)) == counted["tokens_in"] > 0
@@ -197,9 +203,9 @@ def test_usage_has_a_row_for_each_model_stage_and_trial_with_the_tokens_of_the_s
     ("identifier", "variable"), [("gpt-4o", "OPENAI_API_KEY"), ("m@nowhere", "DREAM_ENDPOINT_NOWHERE_BASE_URL")]
 )
 async def test_an_unknown_endpoint_names_the_variable_to_set(identifier, variable, no_environment):
-    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
         with pytest.raises(ConfigurationError, match=variable):
-            door.call("base_url", "openai" if identifier == "gpt-4o" else "nowhere")
+            gateway.base_url("openai" if identifier == "gpt-4o" else "nowhere")
         llm = llm_picker(identifier)
         for ask in (lambda: asyncio.to_thread(llm.complete, "hello"), lambda: llm.acomplete("hello")):
             with pytest.raises(openai.APIConnectionError) as caught:
@@ -230,8 +236,8 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
 
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
     broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
-    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
-        door.call("configure", [broken], first_backoff_seconds=0.002)
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
+        gateway.configure(GatewayOptions([broken], first_backoff_seconds=0.002))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("llm-large@lab").complete("hello")
     assert "header" in explain(caught.value)
@@ -279,10 +285,10 @@ def test_interrupting_the_wait_cancels_the_work():
 
 
 def test_closing_stops_the_offline_models(no_environment):
-    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as door:
-        base_url = door.call("base_url", "offline")
+    with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
+        base_url = gateway.base_url("offline")
         assert llm_picker("offline/llm-small").complete("hello").text
-        assert door.call("base_url", "offline") == base_url
+        assert gateway.base_url("offline") == base_url
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{base_url}/models")
 
@@ -299,10 +305,10 @@ def together(work: Callable[[], object]) -> set[object]:
         return set(threads.map(wait_and_work, range(8)))
 
 
-def test_threads_that_come_first_together_get_one_door(no_environment):
-    gateway_client.close_door()
-    assert len(together(gateway_client.door)) == 1
-    gateway_client.close_door()
+def test_threads_that_come_first_together_get_one_gateway(no_environment):
+    gateway_client.close_gateway()
+    assert len(together(gateway_client.current_gateway)) == 1
+    gateway_client.close_gateway()
 
 
 def test_threads_that_come_first_together_get_one_loop():
@@ -318,27 +324,27 @@ def test_threads_that_come_first_together_get_one_loop():
     assert (done.stdout.strip(), done.stderr) == ("1", "")
 
 
-def test_a_door_can_be_opened_on_dreams_own_loop(no_environment):
-    gateway_client.close_door()
+def test_a_gateway_can_be_opened_on_dreams_own_loop(no_environment):
+    gateway_client.close_gateway()
 
-    async def first_caller() -> gateway_client.Door:
-        return gateway_client.door()
+    async def first_caller() -> GatewayClient:
+        return gateway_client.current_gateway()
 
-    assert run_async(first_caller()) is gateway_client.door()
-    gateway_client.close_door()
+    assert run_async(first_caller()) is gateway_client.current_gateway()
+    gateway_client.close_gateway()
 
 
-def test_the_door_opened_last_counts(model_server, relay, no_environment):
+def test_the_gateway_opened_last_counts(model_server, relay, no_environment):
     settings = endpoint_settings(model_server, relay)
     llm = llm_picker("llm-large@relay")
     relay.script = lambda seen: chat_reply("scripted")
     for _ in range(2):
-        with gateway_client.opened(settings) as door:
-            assert llm.complete(f"hello {id(door)}").text == "scripted"
-            assert usage(door, endpoint="relay").calls == 1
+        with gateway_client.opened(settings) as gateway:
+            assert llm.complete(f"hello {id(gateway)}").text == "scripted"
+            assert usage(gateway, endpoint="relay").calls == 1
 
 
-async def test_an_unreachable_gateway_is_a_connection_error(door, relay):
+async def test_an_unreachable_gateway_is_a_connection_error(gateway, relay):
     relay.first(*[Reply(200, {"half": "an answer"}, cut=True)] * MAX_ATTEMPTS)
     client = openai.AsyncOpenAI(
         base_url="http://relay",

@@ -7,7 +7,9 @@ from model_servers import chat_reply, endpoint_settings
 
 from dream.errors import ConfigurationError
 from dream.models import gateway_client
+from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import GatewayActor, Sender
+from dream.models.gateway_client import GatewayClient
 from dream.models.openai_wire import ModelRequest, ModelResponse, parsed
 
 
@@ -42,7 +44,7 @@ def request(number: int, endpoint: str = "relay") -> ModelRequest:
 def gateway(no_environment, model_server, relay) -> GatewayActor:
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
     actor = GatewayActor()
-    asyncio.run(actor.call("configure", endpoint_settings(model_server, relay).endpoints))
+    asyncio.run(actor.call(Gateway.configure, GatewayOptions(endpoint_settings(model_server, relay).endpoints)))
     return actor
 
 
@@ -56,9 +58,9 @@ def test_each_gets_its_own_answer_and_few_calls_carry_them_all(gateway):
     async def ask() -> list[object]:
         sender = Sender(handle)
         asked = [sender.send(request(number)) for number in range(100)]
-        found = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
-        await gateway.call("close")
-        return found
+        outcomes = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
+        await gateway.call(Gateway.close)
+        return outcomes
 
     *answers, refused = asyncio.run(ask())
     assert [text_of(response) for response in answers] == [f"answer to {number}" for number in range(100)]
@@ -72,14 +74,14 @@ def test_senders_do_not_get_each_others_answers(gateway):
 
     async def ask() -> list[ModelResponse]:
         senders = [Sender(handle), Sender(handle)]
-        found = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
-        await gateway.call("close")
-        return found
+        responses = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
+        await gateway.call(Gateway.close)
+        return responses
 
     assert [text_of(response) for response in asyncio.run(ask())] == [f"answer to {number}" for number in range(20)]
 
 
-def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
+def test_a_request_that_is_given_up_disturbs_no_other(gateway, relay):
     handle = Handle(gateway)
 
     async def ask() -> str:
@@ -90,10 +92,10 @@ def test_one_who_gives_up_waiting_disturbs_nobody(gateway, relay):
         given_up.cancel()
         with pytest.raises(asyncio.CancelledError):
             await given_up
-        found = text_of(await other)
+        others_answer = text_of(await other)
         again = text_of(await sender.send(request(1)))  # paid by the one who gave up
-        await gateway.call("close")
-        return f"{found}, {again}"
+        await gateway.call(Gateway.close)
+        return f"{others_answer}, {again}"
 
     assert asyncio.run(ask()) == "answer to 2, answer to 1"
     assert sum(seen.body["messages"][0]["content"] == "1" for seen in relay.requests) == 1
@@ -110,12 +112,12 @@ def test_all_who_wait_learn_that_the_actor_is_gone(gateway):
     assert [str(error) for error in asyncio.run(ask())] == ["The actor died"] * 3
 
 
-def test_the_door_on_ray_sends_bundles_from_every_loop(on_ray, no_environment, model_server, relay):
+def test_the_gateway_on_ray_sends_batches_from_every_loop(on_ray, no_environment, model_server, relay):
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
 
-    async def ask(door: gateway_client.Door, numbers: range) -> list[str]:
-        return [text_of(response) for response in await asyncio.gather(*(door.send(request(n)) for n in numbers))]
+    async def ask(gateway: GatewayClient, numbers: range) -> list[str]:
+        return [text_of(response) for response in await asyncio.gather(*(gateway.send(request(n)) for n in numbers))]
 
-    with gateway_client.opened(endpoint_settings(model_server, relay)) as door:
+    with gateway_client.opened(endpoint_settings(model_server, relay)) as gateway:
         for numbers in (range(30), range(30, 60)):
-            assert asyncio.run(ask(door, numbers)) == [f"answer to {number}" for number in numbers]
+            assert asyncio.run(ask(gateway, numbers)) == [f"answer to {number}" for number in numbers]

@@ -54,7 +54,7 @@ def test_any_model_name_is_taken_and_known_windows_are_used(model_server, relay,
     }
 
 
-def test_requests_carry_the_model_and_no_randomness(door, relay):
+def test_requests_carry_the_model_and_no_randomness(gateway, relay):
     llm_picker("llm-large@relay").complete("hello")
     embed_model_picker("embed-small@relay").get_text_embedding("hello")
     chat, embedding = (seen.body for seen in relay.requests)
@@ -62,7 +62,7 @@ def test_requests_carry_the_model_and_no_randomness(door, relay):
     assert (embedding["model"], embedding["input"]) == ("embed-small", ["hello"])
 
 
-async def test_the_judge_may_write_long_answers(door, relay):
+async def test_the_judge_may_write_long_answers(gateway, relay):
     from pydantic import BaseModel
 
     class StatementGeneratorOutput(BaseModel):
@@ -75,7 +75,7 @@ async def test_the_judge_may_write_long_answers(door, relay):
     assert len(await judge_embed_model_picker("embed-small").aembed_text("hello")) == 256
 
 
-def test_models_that_answer_cost_one_cheap_call_each(door, model_server):
+def test_models_that_answer_cost_one_cheap_call_each(gateway, model_server):
     check_models(["llm-small", "llm-large", "llm-small"], ["embed-small", "embed-large"])
     counters = model_server.counters()
     assert {model: counted["calls"] for model, counted in counters["by_model"].items()} == {
@@ -130,5 +130,5 @@ def test_mistakes_in_identifiers_are_found_without_a_call(model_server, relay):
     assert model_server.counters()["calls"] == 0
 
 
-def test_records_say_where_the_models_were(door, model_server, relay):
+def test_records_say_where_the_models_were(gateway, model_server, relay):
     assert endpoint_urls(["llm-large", "x@relay"]) == {"llm-large": model_server.base_url, "x@relay": relay.base_url}

@@ -51,7 +51,7 @@ def test_the_oracle_is_not_asked_what_it_has_no_contexts_for():
     assert [one.query_engine_identifier for one in baseline_trials(TRIALS[:1], GOLDEN)] == [CLOSED_BOOK]
 
 
-def test_the_oracle_reads_exactly_the_reference_contexts_with_the_prompt_of_the_rag_methods(door, relay):
+def test_the_oracle_reads_exactly_the_reference_contexts_with_the_prompt_of_the_rag_methods(gateway, relay):
     evaluate(make_engine(), WITH_CONTEXTS[:1])
     retrieved = relay.requests[0].prompt
     relay.requests.clear()
@@ -64,7 +64,7 @@ def test_the_oracle_reads_exactly_the_reference_contexts_with_the_prompt_of_the_
     assert [passage.text for passage in evaluation.answers[0].contexts] == list(question.reference_contexts)
 
 
-def test_the_closed_book_reads_the_question_alone(door, relay):
+def test_the_closed_book_reads_the_question_alone(gateway, relay):
     trial, evaluation = run_baseline(CLOSED_BOOK)
     for question, answer in zip(WITH_CONTEXTS, evaluation.answers, strict=True):
         assert answer.error is None
@@ -72,25 +72,25 @@ def test_the_closed_book_reads_the_question_alone(door, relay):
         assert answer.prompt_tokens
         assert sum(question.question in seen.text for seen in relay.requests) == 1
     assert not any(question.ground_truth in seen.text for question in GOLDEN for seen in relay.requests)
-    rows = {(row.model, row.stage): row.calls for row in door.call("usage", trial.id)}
+    rows = {(row.model, row.stage): row.calls for row in gateway.usage(trial.id)}
     assert rows["llm-large", "answer"] == 6
     assert rows["judge", "judge"] > 0
 
 
-def test_only_metrics_that_make_sense_are_scored(door):
+def test_only_metrics_that_make_sense_are_scored(gateway):
     scored = {name: {score.metric for score in run_baseline(name)[1].scores} for name in (CLOSED_BOOK, ORACLE)}
     assert scored[CLOSED_BOOK] == {"answer_relevancy", "answer_correctness", "answer_similarity"}
     assert scored[ORACLE] == scored[CLOSED_BOOK] | {"faithfulness"}
     assert metrics_of(TRIALS[0], METRICS) == METRICS
 
 
-def test_a_baseline_that_fails_is_recorded_question_by_question(door, relay):
+def test_a_baseline_that_fails_is_recorded_question_by_question(gateway, relay):
     relay.script = lambda seen: Reply(400, {}) if "otters sleep?" in seen.text else None
     _, evaluation = run_baseline(ORACLE)
     assert [bool(answer.error) for answer in evaluation.answers] == [False, True, False, False, False, False]
 
 
-def test_the_offline_llm_knows_nothing_by_itself_and_the_oracle_is_right(door):
+def test_the_offline_llm_knows_nothing_by_itself_and_the_oracle_is_right(gateway):
     results = [TrialResult(*run_baseline(name, metrics=("answer_correctness",))) for name in (CLOSED_BOOK, ORACLE)]
     closed_book, oracle = (result.evaluation.summaries()[0].mean for result in results)
     assert closed_book < 0.5 < 0.95 < oracle

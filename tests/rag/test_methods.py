@@ -38,7 +38,7 @@ def questions(sample_documents):
 
 
 @pytest.fixture
-def engine(door, sample_index):
+def engine(gateway, sample_index):
     """`engine(method, **parameters)` over the sample PDFs."""
 
     def pick(method, **parameters):
@@ -148,7 +148,7 @@ SECTIONS = ("apples", "bridges", "candles", "dolphins")
 
 
 @pytest.mark.parametrize(("merge_ratio", "n_passages"), [(0.51, 2), (0.5, 2), (0.49, 1), (0.0, 1), (1.0, 2)])
-def test_leaves_merge_when_more_than_the_ratio_is_found(merge_ratio, n_passages, door):
+def test_leaves_merge_when_more_than_the_ratio_is_found(merge_ratio, n_passages, gateway):
     text = " ".join(
         " ".join(f"The {word} of row {row} came late." for row in range(number * 10, number * 10 + 10))
         for number, word in enumerate(SECTIONS)
@@ -169,7 +169,7 @@ NUMBERED = " ".join(
     ("window_size", "expected"),
     [(0, [(5, 5), (8, 8), (20, 20)]), (1, [(4, 9), (19, 21)]), (2, [(3, 10), (18, 22)]), (12, [(0, 29)])],
 )
-def test_windows_that_touch_are_one_passage(window_size, expected, door):
+def test_windows_that_touch_are_one_passage(window_size, expected, gateway):
     parameters = {"window_size": window_size, "top_k": 3}
     query_engine, _ = small_engine("sentence_window", NUMBERED, parameters)
     read = retrieved(query_engine, "wombats")
@@ -178,7 +178,7 @@ def test_windows_that_touch_are_one_passage(window_size, expected, door):
     assert all(span == list(range(span[0], span[-1] + 1)) for span in spans)
 
 
-def test_the_budget_counts_a_sentence_once_and_passes_over_what_does_not_fit(door):
+def test_the_budget_counts_a_sentence_once_and_passes_over_what_does_not_fit(gateway):
     window = count_tokens(". ".join(NUMBERED.split(". ")[4:7]) + ".")
     counts = []
     for context_tokens in (1, window, 2 * window, 3 * window):
@@ -189,7 +189,7 @@ def test_the_budget_counts_a_sentence_once_and_passes_over_what_does_not_fit(doo
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_text_in_two_files_is_read_once(method, door):
+def test_the_same_text_in_two_files_is_read_once(method, gateway):
     notice = "In case of fire, leave by the east stairs and gather at the pier. "
     documents = [*pages("a.txt", notice), *pages("b.txt", notice), *pages("c.txt", notice + "Then wait for a boat.")]
     rag = find_rag_method(method)
@@ -213,7 +213,7 @@ def test_parameters_of_the_chunker_and_of_the_engine_are_told_apart():
     assert set(RAG_METHODS["hierarchical_automerging"].split({"chunk_sizes": (1, 2), "top_k": 3})[0]) == {"chunk_sizes"}
 
 
-def test_a_new_method_is_one_decorated_function(door, sample_index):
+def test_a_new_method_is_one_decorated_function(gateway, sample_index):
     @rag_method("overlapping_chunks", chunk_size=512, chunk_overlap=64, top_k=1, context_tokens=CONTEXT_TOKENS)
     def single_chunk(index, llm, *, top_k, context_tokens):
         from dream.rag.postprocessors import ContextBudget

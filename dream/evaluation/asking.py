@@ -1,0 +1,106 @@
+"""`ask`: a query engine answers one question; its contexts, tokens and times are recorded.
+
+Tokens and the end of retrieval come from LlamaIndex's instrumentation, question by question.
+"""
+
+import contextvars
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dream.errors import end_of_all
+from dream.models.http_transport import CallTimes, call_times
+from dream.records import Answer, Failure, FailureKind, GoldenQuestion
+
+if TYPE_CHECKING:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+
+NOTHING_RETRIEVED = Failure(FailureKind.NOTHING_RETRIEVED, "nothing was retrieved")
+EMPTY_ANSWER = Failure(FailureKind.EMPTY_ANSWER, "the LLM gave an empty answer")
+# LlamaIndex puts this in the place of an LLM's empty answer.
+_EMPTY_RESPONSE = "Empty Response"
+
+_token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
+# Called when an LLM is about to be asked, that is, when retrieval is done.
+_on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("retrieved", default=None)
+
+
+async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
+    """Ask one question. A failure is recorded in the answer, as are an empty answer and, with `needs_contexts`, an
+    answer without any retrieved context.
+
+    Raises:
+        BudgetError, ServiceError: when the budget is spent or the key refused.
+    """
+    from dream.rag.postprocessors import passages
+
+    counts: list[Mapping[str, int]] = []
+    times = CallTimes()
+    _token_counts.set(counts)
+    call_times.set(times)
+    started, started_at = time.monotonic(), time.time()
+    retrieved: list[float] = []
+
+    def seconds() -> float:
+        """As it would be for a single user with no cache: what the endpoint took instead of what was waited for."""
+        return max(0.0, time.monotonic() - started - times.waited) + times.of_endpoint
+
+    _on_retrieved.set(lambda: retrieved.append(seconds()))
+    try:
+        response = await query_engine.aquery(question.question)
+    except Exception as error:  # noqa: BLE001 - a failed question is a value, and what failed is kept
+        if (end := end_of_all(error)) is not None:
+            raise end from None
+        took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
+        return Answer(question.id, None, (), took, None, None, Failure.of(error), until_llm, started_at)
+    finally:
+        call_times.set(None)
+    timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
+    contexts = passages(response.source_nodes)
+    text = _text(response)
+    if not text or (needs_contexts and not contexts):
+        failure = NOTHING_RETRIEVED if needs_contexts and not contexts else EMPTY_ANSWER
+        return Answer(question.id, None, contexts, failure=failure, **timing)
+    prompt_tokens, completion_tokens = _sum_tokens(counts)
+    return Answer(
+        question.id, text, contexts, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, **timing
+    )
+
+
+def _text(response: Any) -> str:
+    text = getattr(response, "response", None)
+    text = (text if isinstance(text, str) else str(response)).strip()
+    return "" if text == _EMPTY_RESPONSE else text
+
+
+def count_tokens_by_question() -> None:
+    """Install the handler of LlamaIndex's instrumentation that `ask` relies on, once."""
+    from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+    from llama_index.core.instrumentation.events import BaseEvent
+    from llama_index.core.instrumentation.events.llm import LLMChatEndEvent
+    from llama_index.core.instrumentation.events.synthesis import SynthesizeStartEvent
+    from llama_index_instrumentation import get_dispatcher
+
+    class TokenHandler(BaseEventHandler):
+        @classmethod
+        def class_name(cls) -> str:
+            return "DreamTokenHandler"
+
+        def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+            if isinstance(event, SynthesizeStartEvent) and (on_retrieved := _on_retrieved.get()) is not None:
+                on_retrieved()
+            counts = _token_counts.get()
+            raw = getattr(getattr(event, "response", None), "raw", None)
+            usage = getattr(raw, "usage", None)
+            if isinstance(event, LLMChatEndEvent) and counts is not None and usage is not None:
+                counts.append({"prompt": usage.prompt_tokens, "completion": usage.completion_tokens})
+
+    dispatcher = get_dispatcher()
+    if not any(handler.class_name() == TokenHandler.class_name() for handler in dispatcher.event_handlers):
+        dispatcher.add_event_handler(TokenHandler())
+
+
+def _sum_tokens(counts: Sequence[Mapping[str, int]]) -> tuple[int | None, int | None]:
+    if not counts:
+        return None, None
+    return sum(count["prompt"] for count in counts), sum(count["completion"] for count in counts)

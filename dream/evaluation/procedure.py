@@ -1,0 +1,94 @@
+"""`evaluate_questions`: asks and judges questions concurrently, and hands finished ones on in blocks."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dream.evaluation.asking import ask
+from dream.evaluation.evaluations import joined
+from dream.records import Answer, Evaluation, GoldenQuestion, Repeats, Score
+
+if TYPE_CHECKING:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+
+    from dream.evaluation.judge import Judge
+
+# Of the questions in progress so many are being answered, the others judged: more would measure the latency of a busy
+# process.
+MAX_CONCURRENT_ANSWERS = 16
+
+
+@dataclass
+class Blocks:
+    """Hands finished questions to `on_block`, `size` at a time."""
+
+    size: int
+    on_block: Callable[[Evaluation], None] | None
+    _waiting: list[Evaluation] = field(default_factory=list)
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Take the evaluation of one question."""
+        self._waiting.append(evaluation)
+        if len(self._waiting) >= self.size:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Hand on the questions that wait, even if they are fewer than `size`."""
+        block, self._waiting = self._waiting, []
+        if block and self.on_block is not None:
+            self.on_block(joined(block))
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """Asks and judges a question once, unless that is in `done`, and judges it again where that is due.
+
+    `judges` are one for each judgement, the first of them for all metrics.
+    """
+
+    query_engine: "BaseQueryEngine"
+    judges: Sequence["Judge"]
+    repeats: Repeats
+    needs_contexts: bool
+    done: Mapping[str, Evaluation]
+    _answer_permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
+
+    async def evaluate(self, question: GoldenQuestion) -> Evaluation:
+        """The question's answer, scores and repeated scores."""
+        evaluation = self.done.get(question.id) or await self._first(question)
+        numbers = self.repeats.missing(evaluation, [score.metric for score in evaluation.scores])
+        answer = evaluation.answers[0]
+        again = await asyncio.gather(*(self._again(question, answer, number) for number in numbers))
+        kept = [score for score in evaluation.repeats if score.repeat not in numbers]
+        return replace(evaluation, repeats=tuple(score for scores in (kept, *again) for score in scores))
+
+    async def _first(self, question: GoldenQuestion) -> Evaluation:
+        async with self._answer_permits:
+            answer = await ask(self.query_engine, question, self.needs_contexts)
+        return Evaluation((answer,), tuple(await self.judges[0].score(question, answer)))
+
+    async def _again(self, question: GoldenQuestion, answer: Answer, number: int) -> list[Score]:
+        return [replace(score, repeat=number) for score in await self.judges[number].score(question, answer)]
+
+
+async def evaluate_questions(
+    procedure: Procedure, questions: Sequence[GoldenQuestion], max_concurrency: int, blocks: Blocks
+) -> list[Evaluation]:
+    """One evaluation a question, in their order. Blocks are filled as questions are done, so that none waits for a
+    slower one. An exception cancels all other questions, after the finished ones were handed on."""
+    permits = asyncio.Semaphore(max_concurrency)
+
+    async def evaluate(question: GoldenQuestion) -> Evaluation:
+        async with permits:
+            evaluation = await procedure.evaluate(question)
+        blocks.add(evaluation)
+        return evaluation
+
+    tasks = [asyncio.create_task(evaluate(question)) for question in questions]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        blocks.hand_on()

@@ -1,0 +1,143 @@
+"""`Steps`: run the steps of building an index in this process, in the builder's actor, or as Ray tasks.
+
+A step returns a pair: its large result, which stays where it is, and a small one, which travels to the builder.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dream import ray_cluster
+from dream.services import renew_session
+
+if TYPE_CHECKING:
+    from dream.indexes.builder import IndexBuilder
+
+THREADS = 4
+
+Step = Callable[..., tuple[Any, Any]]
+# takes an index's key, a part of it, and how many of the part's texts have vectors
+Report = Callable[[str, Any, int], Any]
+
+
+class Machine(Enum):
+    """The machines of the cluster that may run a step."""
+
+    ANY = "any"
+    OF_BUILDER = "of the builder"
+
+
+class Steps(Protocol):
+    """Runs steps, and hands values to and from them."""
+
+    async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]: ...
+
+    def put(self, value: Any) -> Any:
+        """Convert a value to the form that steps take as an argument."""
+        ...
+
+    def share(self, large: Any) -> Any:
+        """Convert the large result of a step to the form that trials take."""
+        ...
+
+    def report(self, builder: "IndexBuilder") -> Report:
+        """Make the function by which steps report their progress to the builder."""
+        ...
+
+
+class LocalSteps:
+    """Steps as threads of this process.
+
+    The threads are its own: those of the event loop look up host names for the very calls that steps wait for.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "dream-index-step")
+
+    async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, step, *arguments)
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def share(self, large: Any) -> Any:
+        return large
+
+    def report(self, builder: "IndexBuilder") -> Report:
+        return builder.embedded
+
+
+class ActorSteps(LocalSteps):
+    """Steps as threads of the builder's actor, for small indexes, whose data trials get from Ray's object store."""
+
+    async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
+        return await super().run(_on_worker, step, *arguments)
+
+    def share(self, large: Any) -> Any:
+        import ray
+
+        return ray.put(large)
+
+
+class RaySteps:
+    """Steps as Ray tasks, at most as many at once as the cluster has CPUs.
+
+    They take no CPU from Ray's count, as trials that wait for them hold all CPUs.
+    """
+
+    def __init__(self) -> None:
+        import ray
+
+        self._permits = asyncio.Semaphore(max(2, int(ray.cluster_resources().get("CPU", 1))))
+        self._node_id = ray.get_runtime_context().get_node_id()
+
+    async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
+        async with self._permits:
+            options = {"name": f"dream-index-{step.__name__}", "scheduling_strategy": self._scheduling(machine)}
+            large, small = _worker_task().options(**options).remote(step, *arguments)
+            with ray_cluster.unwrapped():
+                return large, await small
+
+    def _scheduling(self, machine: Machine) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return NodeAffinitySchedulingStrategy(self._node_id, soft=False) if machine is Machine.OF_BUILDER else "SPREAD"
+
+    def put(self, value: Any) -> Any:
+        import ray
+
+        return ray.put(value)
+
+    def share(self, large: Any) -> Any:
+        return large  # a reference already
+
+    def report(self, builder: "IndexBuilder") -> Report:
+        import ray
+
+        return _ReportToActor(ray.get_runtime_context().current_actor)
+
+
+@lru_cache
+def _worker_task() -> Any:
+    import ray
+
+    return ray.remote(num_cpus=0, num_returns=2, max_retries=3)(_on_worker)
+
+
+def _on_worker(step: Step, *arguments: Any) -> tuple[Any, Any]:
+    renew_session()
+    return step(*arguments)
+
+
+@dataclass(frozen=True)
+class _ReportToActor:
+    actor: Any
+
+    def __call__(self, key: str, part: Any, n_texts: int) -> None:
+        from dream.indexes.builder import IndexBuilder
+
+        self.actor.call.remote(IndexBuilder.embedded, key, part, n_texts)
