@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dream.defaults import STRICTNESS
 from dream.errors import ConfigurationError, end_of_all, explain
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
@@ -27,9 +28,6 @@ MAX_CONCURRENT_QUESTIONS = 64
 # So many of these are being answered, the others judged: all at once would measure the latency of a busy process.
 MAX_CONCURRENT_ANSWERS = 16
 BLOCK_SIZE = 10
-# ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
-# answer paid three times, so DREAM asks once unless told otherwise.
-STRICTNESS = 1
 # What LlamaIndex puts in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
 
