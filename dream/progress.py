@@ -20,7 +20,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
-Fact = float | str
+Fact = float | str | None
 LINE_COLUMNS = 79
 LINE_SECONDS = 10.0
 
@@ -29,7 +29,7 @@ class Task:
     """Work of a known or unknown number of steps; entering and leaving a `with` block begins and finishes it.
 
     `facts` are shown beside the count, the latest value of each: `usd` as an amount of money, other numbers with three
-    digits, texts as they are.
+    digits, texts as they are, None as unknown.
     """
 
     def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int):
@@ -259,8 +259,9 @@ def _facts(task: Task) -> list[str]:
 
 
 def _fact(name: str, value: Fact) -> str:
-    if isinstance(value, str):
-        return f"{name} {value}"
+    label = "USD" if name == "usd" else name
+    if value is None or isinstance(value, str):
+        return f"{label} {value or 'unknown'}"
     return f"{value:,.2f} USD" if name == "usd" else f"{name} {value:.3f}"
 
 

@@ -61,8 +61,8 @@ def test_a_task_of_unknown_length_counts(clock):
     lines: list[str] = []
     with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:
         clock.now += 11
-        task.advance(1500)
-    assert lines == ["embedding: 1,500 texts", "embedding: 1,500 texts"]
+        task.advance(1500, usd=None)
+    assert lines == ["embedding: 1,500 texts, USD unknown"] * 2
 
 
 def test_a_line_that_is_too_long_goes_on_in_the_next(clock):

@@ -58,7 +58,7 @@ Strictness = Annotated[
     typer.Option(
         metavar="N",
         min=1,
-        help=f"how many questions answer_relevancy derives from each answer [default: {defaults.STRICTNESS}]",
+        help=f"number of questions that answer_relevancy derives from an answer [default: {defaults.STRICTNESS}]",
     ),
 ]
 JudgeRepeats = Annotated[
