@@ -7,8 +7,8 @@ A function that takes long has a parameter `show: Show` and calls `reporter_for(
             ...
             task.advance(answer_correctness=0.71, usd=0.12)
 
-`show` is `print` for what suits the place (bars in a terminal or a notebook, lines in a pipe or a job's log), any other
-function to be given lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
+`show` is `print` for bars in a terminal or a notebook and lines in a pipe or a job's log, any other function to receive
+lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
 """
 
 import sys
