@@ -204,7 +204,7 @@ class NotebookBars(Reporter):
     def finish(self, task: Task) -> None:
         with self._lock:
             if task in self._handles:
-                self._handles.pop(task).update(_bundle(task, None), raw=True)
+                self._handles.pop(task).update(_bundle(task, None, finished=True), raw=True)
                 del self._shown_at[task]
 
 
@@ -287,14 +287,15 @@ def _rich_progress(console: Any) -> Any:
     return Progress(TextColumn("{task.description}", markup=False), BarColumn(24), *texts, console=console)
 
 
-def _bundle(task: Task, seconds_left: float | None) -> dict[str, str]:
+def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
     """The state of a task as notebooks keep it: HTML, and text for where HTML is not shown."""
     from html import escape
 
     left = _time_left(seconds_left)
     details = " · ".join(escape(part) for part in (task.count, left, *_facts(task)) if part)
+    total = task.done if finished and task.total is None else task.total
     # Without a value, the element shows work of unknown length.
-    value = "" if task.total is None else f' value="{task.done}" max="{max(task.total, 1)}"'
-    bar = f'<progress style="width: 16em; vertical-align: middle"{value}></progress>'
+    value = "" if total is None else f' value="{task.done}" max="{max(total, 1)}"'
+    bar = f'<progress style="width: 12em; vertical-align: middle"{value}></progress>'
     html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
     return {"text/html": html, "text/plain": _text(task, seconds_left)}
