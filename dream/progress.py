@@ -7,8 +7,8 @@ A function that takes long has a parameter `show: Show` and calls `reporter_for(
             ...
             task.advance(answer_correctness=0.71, usd=0.12)
 
-`show` is `print` for what suits the place (bars in a terminal or a notebook, lines in a pipe or a job's log), any other
-function to be given lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
+`show` is `print` for bars in a terminal or a notebook and lines in a pipe or a job's log, any other function to receive
+lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
 """
 
 import sys
@@ -20,7 +20,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
-Fact = float | str
+Fact = float | str | None
 LINE_COLUMNS = 79
 LINE_SECONDS = 10.0
 
@@ -29,7 +29,7 @@ class Task:
     """Work of a known or unknown number of steps; entering and leaving a `with` block begins and finishes it.
 
     `facts` are shown beside the count, the latest value of each: `usd` as an amount of money, other numbers with three
-    digits, texts as they are.
+    digits, texts as they are, None as unknown.
     """
 
     def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int):
@@ -204,7 +204,7 @@ class NotebookBars(Reporter):
     def finish(self, task: Task) -> None:
         with self._lock:
             if task in self._handles:
-                self._handles.pop(task).update(_bundle(task, None), raw=True)
+                self._handles.pop(task).update(_bundle(task, None, finished=True), raw=True)
                 del self._shown_at[task]
 
 
@@ -259,8 +259,9 @@ def _facts(task: Task) -> list[str]:
 
 
 def _fact(name: str, value: Fact) -> str:
-    if isinstance(value, str):
-        return f"{name} {value}"
+    label = "USD" if name == "usd" else name
+    if value is None or isinstance(value, str):
+        return f"{label} {value or 'unknown'}"
     return f"{value:,.2f} USD" if name == "usd" else f"{name} {value:.3f}"
 
 
@@ -286,14 +287,15 @@ def _rich_progress(console: Any) -> Any:
     return Progress(TextColumn("{task.description}", markup=False), BarColumn(24), *texts, console=console)
 
 
-def _bundle(task: Task, seconds_left: float | None) -> dict[str, str]:
+def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
     """The state of a task as notebooks keep it: HTML, and text for where HTML is not shown."""
     from html import escape
 
     left = _time_left(seconds_left)
     details = " · ".join(escape(part) for part in (task.count, left, *_facts(task)) if part)
+    total = task.done if finished and task.total is None else task.total
     # Without a value, the element shows work of unknown length.
-    value = "" if task.total is None else f' value="{task.done}" max="{max(task.total, 1)}"'
-    bar = f'<progress style="width: 16em; vertical-align: middle"{value}></progress>'
+    value = "" if total is None else f' value="{task.done}" max="{max(total, 1)}"'
+    bar = f'<progress style="width: 12em; vertical-align: middle"{value}></progress>'
     html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
     return {"text/html": html, "text/plain": _text(task, seconds_left)}

@@ -61,8 +61,8 @@ def test_a_task_of_unknown_length_counts(clock):
     lines: list[str] = []
     with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:
         clock.now += 11
-        task.advance(1500)
-    assert lines == ["embedding: 1,500 texts", "embedding: 1,500 texts"]
+        task.advance(1500, usd=None)
+    assert lines == ["embedding: 1,500 texts, USD unknown"] * 2
 
 
 def test_a_line_that_is_too_long_goes_on_in_the_next(clock):
@@ -167,7 +167,8 @@ def test_a_notebook_keeps_the_final_state_without_times():
         "embedding: 200 texts",
         "scoring: 2 of 4 questions, answer_correctness 0.250, 1.50 USD",
     ]
-    assert '<progress style="width: 16em; vertical-align: middle" value="2" max="4">' in bars[1]["text/html"]
+    assert '<progress style="width: 12em; vertical-align: middle" value="2" max="4">' in bars[1]["text/html"]
+    assert 'value="200" max="200"' in bars[0]["text/html"]
     assert "left" not in bars[1]["text/html"].partition("</progress>")[2]
     lines = "".join(output.text for output in notebook.cells[0].outputs if output.output_type == "stream")
     assert lines.splitlines() == ["a line with [brackets] at 0.5", "a line with [brackets] at 0.25"]

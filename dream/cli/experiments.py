@@ -1,7 +1,7 @@
 """`dream plan`, `dream run` and `dream track`: experiments counted, run and logged."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,6 +53,7 @@ def plan(
         judge_repeats=judge_repeats,
         judge_repeat_questions=judge_repeat_questions,
         baselines=baselines,
+        **_given(strictness=strictness),
         settings=settings,
     )
     print(planned)
@@ -107,6 +108,7 @@ def run(
         judge_repeats=judge_repeats,
         judge_repeat_questions=judge_repeat_questions,
         baselines=baselines,
+        **_given(strictness=strictness),
         max_concurrent_trials=concurrent_trials,
         settings=settings,
     )
@@ -128,6 +130,11 @@ def track(experiment: Annotated[str, typer.Argument(metavar="NAME", help="the ex
     run_id = tracker.track(load_experiment(experiment, settings), settings)
     print(f"{experiment}: MLflow run {run_id} at {safe_uri(settings.mlflow_tracking_uri)}")
     return 0
+
+
+def _given(**arguments: int | None) -> dict[str, Any]:
+    """The arguments that are not None: an option that was not named leaves a resumed experiment as it was."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def search_space_of(

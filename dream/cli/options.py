@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from dream import defaults
 from dream.metrics import METRICS
 from dream.settings import Settings
 
@@ -19,7 +20,8 @@ def _metrics() -> list[str]:
 
 # What is run, the same for `dream plan` and `dream run`.
 Golden = Annotated[
-    str | None, typer.Option(metavar="NAME", help="a golden dataset's name, or a CSV file [default: golden]")
+    str | None,
+    typer.Option(metavar="NAME", help=f"a golden dataset's name, or a CSV file [default: {defaults.GOLDEN_DATASET}]"),
 ]
 Documents = Annotated[
     str | None,
@@ -53,7 +55,11 @@ Metrics = Annotated[
 ]
 Strictness = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="how many questions answer_relevancy derives from each answer [default: 1]"),
+    typer.Option(
+        metavar="N",
+        min=1,
+        help=f"number of questions that answer_relevancy derives from an answer [default: {defaults.STRICTNESS}]",
+    ),
 ]
 JudgeRepeats = Annotated[
     int,

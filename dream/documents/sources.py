@@ -11,8 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from dream.documents.file_types import EXTENSIONS, Reading, extension, wrong_content
 from dream.errors import DataError, StorageError
-from dream.storage import local_files
-from dream.storage.objects import check_key
+from dream.storage import check_key, local_files
 
 MAX_FILE_MB = 50
 DOWNLOAD_SECONDS = 30

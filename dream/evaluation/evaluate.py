@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dream.defaults import STRICTNESS
 from dream.errors import ConfigurationError
 from dream.evaluation.asking import count_tokens_by_question
 from dream.evaluation.evaluations import by_question as by_question, joined as joined
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENT_QUESTIONS = 64
 BLOCK_SIZE = 10
-# ragas asks the judge for the same question `strictness` times. At its temperature of 0.01 the repeats are one
-# answer paid three times, so DREAM asks once unless told otherwise.
-STRICTNESS = 1
 
 
 @dataclass(frozen=True)

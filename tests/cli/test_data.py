@@ -55,4 +55,4 @@ def test_golden_refuses_a_file_with_mistakes(dream, tmp_path):
 def test_golden_generates_questions(dream_in_lab, lab: Lab):
     done = dream_in_lab("golden", "--questions", "2", "--name", "two", "--seed", "1")
     assert (done.code, done.err) == (0, "")
-    assert (lab.home / "golden-datasets" / "two.csv").read_text(encoding="utf-8").startswith('"question_id"')
+    assert (lab.home / "golden-datasets" / "two.csv").read_text(encoding="utf-8").startswith('"id","question"')
