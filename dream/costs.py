@@ -50,7 +50,7 @@ class UsageRow:
 
     @property
     def labels(self) -> tuple[str, str, str, str]:
-        """What tells this row from others."""
+        """The endpoint, model, stage and trial, which no other row of a table shares."""
         return self.endpoint, self.model, self.stage, self.trial
 
     def plus(self, other: "UsageRow") -> "UsageRow":

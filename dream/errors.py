@@ -1,7 +1,7 @@
-"""Every exception that DREAM raises, on one page.
+"""Every exception that DREAM raises.
 
     DreamError
-    ├── ConfigurationError   what was asked for cannot be done: settings, search space, identifiers
+    ├── ConfigurationError   settings, a search space or identifiers are not valid
     ├── DataError            the documents or the golden dataset cannot be used
     ├── StorageError         an object or a bucket cannot be read or written
     ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
@@ -35,12 +35,12 @@ class ServiceError(DreamError, ConnectionError):
 
 
 class BudgetError(DreamError):
-    """A ceiling is reached: no further call is sent, what was done is kept, a later run can go on from there."""
+    """A ceiling is reached: no further call is sent, finished work is kept, and a later run can resume from there."""
 
 
 def end_of_all(error: BaseException) -> DreamError | None:
-    """What ends an evaluation, where that caused an error: every further question would meet it too. None for what is
-    one question's failure. Clients wrap what their transport raises, so causes are looked through.
+    """The fatal error in the cause chain (budget, service, configuration), which every later question would hit too;
+    None if only this question failed. Clients wrap the errors of their transport, so the whole chain is searched.
     """
     seen: list[BaseException] = []
     link: BaseException | None = error
@@ -53,7 +53,7 @@ def end_of_all(error: BaseException) -> DreamError | None:
 
 
 def bullets(headline: str, problems: Sequence[str]) -> str:
-    """Put all problems under one headline, so that a user mends them in one go.
+    """Put all problems under one headline, so that a user can fix them in one go.
 
     Example:
         >>> print(bullets("2 mistakes:", ["no key", "no model"]))
@@ -65,7 +65,7 @@ def bullets(headline: str, problems: Sequence[str]) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """One line that says what failed: the deepest cause with a message, without retry logs.
+    """The reason of an error in one line: the deepest cause with a message, without retry logs.
 
     Example:
         >>> explain(ValueError("no contexts"))

@@ -129,8 +129,10 @@ def _kind_of(error: BaseException, judging: bool) -> FailureKind:
 def _is_outage(error: BaseException) -> bool:
     """True for an error of the network or of a server, also for those of the OpenAI client and of httpx."""
     import httpx
+    import openai
 
-    if isinstance(error, ConnectionError | TimeoutError | StorageError | httpx.TransportError):
+    network = (ConnectionError, TimeoutError, StorageError, httpx.TransportError, openai.APIConnectionError)
+    if isinstance(error, network):
         return True
     status = getattr(error, "status_code", None)
     return isinstance(status, int) and status >= 400 and status not in _REFUSED

@@ -1,4 +1,4 @@
-"""The manifest: what an experiment was started with, kept before it runs and read by everything that shows it."""
+"""The manifest: the facts of an experiment at its start, kept before it runs and read by everything that shows it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,7 @@ class DocumentSet:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an experiment was started with.
+    """The facts of an experiment at its start.
 
     `endpoints` holds the base URL of each model identifier, `versions` those of the packages. `baselines` and
     `repeats` can be added by a later run. `plan` is None where the documents were too large to plan with.

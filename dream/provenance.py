@@ -1,4 +1,4 @@
-"""What was run: versions of everything whose change could change a result."""
+"""Provenance: versions of everything whose change could change a result."""
 
 import platform
 import subprocess
@@ -10,16 +10,16 @@ PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow",
 
 def versions() -> dict[str, str]:
     """Python's and the packages' versions, and the git commit of DREAM's checkout where there is one."""
-    found = {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
-    commit = _git_commit()
-    return {**found, "git_commit": commit} if commit else found
+    packages = {package: version(package) for package in PACKAGES}
+    commit = {"git_commit": commit} if (commit := _git_commit()) else {}
+    return {"python": platform.python_version(), **packages, **commit}
 
 
 def _git_commit() -> str | None:
     """The commit that DREAM's own files come from, with "-dirty" where they differ from it."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None

@@ -1,10 +1,15 @@
 """Records: ids change with every field, failures never become numbers, everything survives the trip to a worker."""
 
+import json
 import pickle
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from dream.costs import add_usage
+from dream.manifest import DocumentSet, Manifest
+from dream.ray_cluster import Cluster
 from dream.records import (
     Answer,
     Evaluation,
@@ -13,9 +18,15 @@ from dream.records import (
     GoldenDataset,
     GoldenQuestion,
     MetricSummary,
+    Passage,
+    Plan,
+    PlannedCalls,
+    Repeats,
     Score,
     Source,
     Trial,
+    TrialResult,
+    UsageRow,
     digest,
 )
 
@@ -84,3 +95,45 @@ def test_a_mean_counts_what_was_scored_and_names_what_failed():
         MetricSummary("context_recall", None, 0, 3),
     )
     assert Evaluation((), ()).summaries() == ()
+
+
+def test_records_come_back_from_json_as_they_were():
+    refused = Failure(FailureKind.REFUSED, "BadRequestError: too long", "Traceback ...")
+    passage = Passage("The well is deep.", "wells.pdf", "3", 0.5, 5)
+    answers = (Answer("1", "17 m", (passage,), 1.5, 100, 10, None, 0.5, 1e9), Answer("2", None, failure=refused))
+    scores = (Score("1", "faithfulness", 0.5, "one of two"), Score("2", "faithfulness", None, None, refused))
+    evaluation = Evaluation(answers, scores, (Score("1", "faithfulness", 1.0, repeat=1),))
+    row = UsageRow("x", "llm", "answer", TRIAL.id, 3, 1, 2, usd=None)
+    for result in (TrialResult(TRIAL, evaluation, 2.0, 10, (row,)), TrialResult(TRIAL, failure=refused)):
+        assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_manifest_comes_back_from_json_as_it_was():
+    questions = (GoldenQuestion("1", "How deep?", "17 m", ("It is deep.",), (Source("a; b.pdf", "3"),), "single_hop"),)
+    whole = Manifest(
+        "all",
+        GoldenDataset(questions, "s3://golden/golden.csv"),
+        ("faithfulness",),
+        trials=(TRIAL,),
+        baselines=(Trial("oracle", "llm", ""),),
+        judge_llm="judge",
+        judge_embed_model="embed",
+        strictness=3,
+        repeats=Repeats(2, ("1",)),
+        documents=DocumentSet("s3://documents", "d0c5"),
+        offline=True,
+        started=datetime(2026, 11, 27, 12, tzinfo=UTC),
+        cluster=Cluster("local", 1, 2),
+        endpoints={"llm": "http://models.example/v1"},
+        versions={"ragas": "0.4.3"},
+        plan=Plan(1, 1, 1, 0, 5, (PlannedCalls("llm", "answer", 1, 0, 10, 1, 0.5),), 0.5, 0.1, ("a note",)),
+    )
+    for manifest in (whole, Manifest("least", GoldenDataset(()), ("faithfulness",))):
+        assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+
+
+def test_usage_adds_up_and_an_unknown_price_stays_unknown():
+    one = UsageRow("x", "llm", "answer", "t1", 3, 1, 2, prompt_tokens=10, completion_tokens=1, usd=0.5, usd_full=0.75)
+    total, other = add_usage([one, replace(one, trial="t2")], [replace(one, calls=4, usd=None)])
+    assert (total.calls, total.tokens, total.usd, total.usd_full) == (7, 22, None, 1.5)
+    assert other == replace(one, trial="t2")

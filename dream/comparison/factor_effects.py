@@ -76,11 +76,11 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
         return Effects(notes=(f"The trials do not separate {', '.join(factors)}: run more of their combinations.",))
     parts = _Parts(table, seed)
     levels = _levels(parts, factors, maps)
-    found = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda one: -one.share)
+    effects = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda effect: -effect.share)
     crossed, notes = _interactions(parts, factors)
-    order = [one.factor for one in found]
+    order = [effect.factor for effect in effects]
     return Effects(
-        tuple(found), tuple(sorted(levels, key=lambda one: order.index(one.factor))), crossed, aliased + notes
+        tuple(effects), tuple(sorted(levels, key=lambda level: order.index(level.factor))), crossed, aliased + notes
     )
 
 
@@ -157,8 +157,8 @@ def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
 
 def _levels(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats]) -> list[LevelEffect]:
     names = [(factor, level) for factor in factors for level in _codes(factors[factor])[0]]
-    found = parts.intervals(numpy.vstack([maps[factor] for factor in factors]))
-    return [LevelEffect(factor, level, one) for (factor, level), one in zip(names, found, strict=True)]
+    intervals = parts.intervals(numpy.vstack([maps[factor] for factor in factors]))
+    return [LevelEffect(factor, level, effect) for (factor, level), effect in zip(names, intervals, strict=True)]
 
 
 def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> FactorEffect:
@@ -167,24 +167,24 @@ def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[s
     pairs = [
         (a, b) if estimates[a] >= estimates[b] else (b, a) for a, b in itertools.combinations(range(len(levels)), 2)
     ]
-    found = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
-    clearest = max(range(len(pairs)), key=lambda place: (found[place].low, found[place].mean))
+    differences = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
+    clearest = max(range(len(pairs)), key=lambda pair: (differences[pair].low, differences[pair].mean))
     better, worse = pairs[clearest]
     share = parts.share(estimates[[levels.index(choice) for choice in factors[name]]])
-    return FactorEffect(name, share, levels[better], levels[worse], found[clearest])
+    return FactorEffect(name, share, levels[better], levels[worse], differences[clearest])
 
 
 def _interactions(
     parts: _Parts, factors: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[InteractionEffect, ...], tuple[str, ...]]:
-    found, notes = [], []
+    interactions, notes = [], []
     for first, second in itertools.combinations(factors, 2):
-        one = _interaction(parts, factors, first, second)
-        if one is None:
+        interaction = _interaction(parts, factors, first, second)
+        if interaction is None:
             notes.append(f"Not every combination of {first} and {second} was run: their interaction is not known.")
         else:
-            found.append(one)
-    return tuple(sorted(found, key=lambda one: -one.share)), tuple(notes)
+            interactions.append(interaction)
+    return tuple(sorted(interactions, key=lambda effect: -effect.share)), tuple(notes)
 
 
 def _interaction(
@@ -197,11 +197,15 @@ def _interaction(
         return None
     (levels_a, codes_a), (levels_b, codes_b) = _codes(factors[first]), _codes(factors[second])
     maps = numpy.kron(codes_a, codes_b) @ solved[-1]
-    found = parts.intervals(maps)
-    clearest = max(range(len(found)), key=lambda cell: (max(found[cell].low, -found[cell].high), abs(found[cell].mean)))
+    effects = parts.intervals(maps)
+    clearest = max(range(len(effects)), key=lambda cell: _clearness(effects[cell]))
     cells = [
         levels_a.index(one) * len(levels_b) + levels_b.index(other)
         for one, other in zip(factors[first], factors[second], strict=True)
     ]
     pair = (levels_a[clearest // len(levels_b)], levels_b[clearest % len(levels_b)])
-    return InteractionEffect((first, second), parts.share((maps @ parts.means)[cells]), pair, found[clearest])
+    return InteractionEffect((first, second), parts.share((maps @ parts.means)[cells]), pair, effects[clearest])
+
+
+def _clearness(effect: Interval) -> tuple[float, float]:
+    return max(effect.low, -effect.high), abs(effect.mean)

@@ -64,7 +64,7 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is run besides the trials, and on how many questions."""
+        """One line each for repeats, baselines and questions without reference contexts."""
         lines, repeats = [], self.context.repeats
         if repeats.times > 1:
             n = len(repeats.question_ids)

@@ -87,22 +87,22 @@ def pareto(comparison: Comparison) -> "Figure":
     """Quality against running cost, latency as colour; trials on the Pareto front are large and carry their rank."""
     from plotly import graph_objects
 
-    known = [one for one in comparison.ranked if _cost(one, comparison) is not None]
-    front = [one for one in known if one.on_front]
-    others = [one for one in known if not one.on_front]
+    priced = [one for one in comparison.ranked if _cost(one, comparison) is not None]
+    front = [one for one in priced if one.on_front]
+    others = [one for one in priced if not one.on_front]
     traces = [
-        _cost_trace("beaten by another trial", others, comparison, _latency_marker(others, known, front=False)),
-        _cost_trace("on the front, with its rank", front, comparison, _latency_marker(front, known, front=True)),
+        _cost_trace("beaten by another trial", others, comparison, _latency_marker(others, priced, front=False)),
+        _cost_trace("on the front, with its rank", front, comparison, _latency_marker(front, priced, front=True)),
         _cost_trace(
             "recommended",
-            [one for one in known if one is comparison.recommended],
+            [one for one in priced if one is comparison.recommended],
             comparison,
             {"symbol": "circle-open", "size": 22, "color": CHOSEN, "line": {"width": 3, "color": CHOSEN}},
         ),
     ]
     traces[1].update(mode="markers+text", text=[f"{one.rank}" for one in front], textposition="top right")
     figure = graph_objects.Figure([trace for trace in traces if len(trace.x)])
-    costs = [_cost(one, comparison) or 0.0 for one in known]
+    costs = [_cost(one, comparison) or 0.0 for one in priced]
     if costs and min(costs) > 0 and max(costs) > 5 * min(costs):
         ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
         ticks = [tick for tick in ticks if min(costs) / 2 <= tick <= max(costs) * 2]
@@ -110,8 +110,8 @@ def pareto(comparison: Comparison) -> "Figure":
     unit = "USD for 1,000 questions" if comparison.cost_unit == "USD" else "tokens a question"
     figure.update_xaxes(title=f"running cost ({unit})", rangemode="tozero")
     figure.update_yaxes(title=f"mean {comparison.metric} (0 to 1)", tickformat=".2f")
-    sentence = f"{len(front)} of {len(known)} trials are on the Pareto front of quality, cost and latency"
-    unknown = len(comparison.ranked) - len(known)
+    sentence = f"{len(front)} of {len(priced)} trials are on the Pareto front of quality, cost and latency"
+    unknown = len(comparison.ranked) - len(priced)
     note = "on the front: no other trial is at least as good in all three and better in one"
     note += f"; {unknown} trial(s) without a known cost are left out" if unknown else ""
     return titled(figure, sentence, note, comparison, height=620)
@@ -151,16 +151,16 @@ def heat_map(comparison: Comparison) -> "Figure":
 
 
 def main_effects(comparison: Comparison) -> "Figure":
-    """How far each choice of each factor lifts the mean, with intervals; factors by their share of the variance."""
+    """The effect of each choice of each factor on the mean, with intervals; factors by their share of the variance."""
     from plotly import graph_objects
 
     effects = comparison.effects
     shown = [one for one in effects.levels if one.effect.excludes_zero]
     rest = [one for one in effects.levels if not one.effect.excludes_zero]
-    places = {id(one): place for place, one in enumerate(effects.levels, 1)}
+    rows = {id(level): row for row, level in enumerate(effects.levels, 1)}
     figure = graph_objects.Figure(
         [
-            _effect_trace(name, colour, symbol, levels, [places[id(one)] for one in levels])
+            _effect_trace(name, colour, symbol, levels, [rows[id(level)] for level in levels])
             for name, colour, symbol, levels in (
                 ("shown to differ from the average", TIED, "circle", shown),
                 ("cannot be told apart from the average", APART, "circle-open", rest),
@@ -208,14 +208,14 @@ def _interval_trace(name: str, colour: str, symbol: str, group: Sequence[Standin
     )
 
 
-def _effect_trace(name: str, colour: str, symbol: str, levels: Sequence[LevelEffect], places: Sequence[int]) -> Any:
+def _effect_trace(name: str, colour: str, symbol: str, levels: Sequence[LevelEffect], rows: Sequence[int]) -> Any:
     from plotly import graph_objects
 
     return graph_objects.Scatter(
         name=name,
         mode="markers",
         x=[one.effect.mean for one in levels],
-        y=list(places),
+        y=list(rows),
         error_x=error_bars([one.effect for one in levels], colour, 2.0),
         marker={"color": colour, "symbol": symbol, "size": 9},
     )
@@ -235,8 +235,8 @@ def _cost_trace(name: str, group: Sequence[Standing], comparison: Comparison, ma
     )
 
 
-def _latency_marker(group: Sequence[Standing], known: Sequence[Standing], front: bool) -> dict[str, Any]:
-    seconds = [one.cost.seconds or 0.0 for one in known]
+def _latency_marker(group: Sequence[Standing], priced: Sequence[Standing], front: bool) -> dict[str, Any]:
+    seconds = [one.cost.seconds or 0.0 for one in priced]
     marker: dict[str, Any] = {
         "symbol": "circle",
         "size": 13 if front else 7,
@@ -251,11 +251,11 @@ def _latency_marker(group: Sequence[Standing], known: Sequence[Standing], front:
     return marker
 
 
-def _cost(one: Standing, comparison: Comparison) -> float | None:
-    """What the picture counts: USD for 1,000 questions, or tokens a question."""
+def _cost(standing: Standing, comparison: Comparison) -> float | None:
+    """The cost in the unit of the figure: USD for 1,000 questions, or tokens a question."""
     if comparison.cost_unit == "tokens":
-        return one.cost.tokens
-    return None if one.cost.usd is None else 1000 * one.cost.usd
+        return standing.cost.tokens
+    return None if standing.cost.usd is None else 1000 * standing.cost.usd
 
 
 def _choice_axis(values: Sequence[str], title: str) -> dict[str, object]:

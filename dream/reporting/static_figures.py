@@ -129,12 +129,12 @@ def _parallel(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
     columns = [_scaled(one, numpy.asarray(one["values"], float)) for one in trace.dimensions]
     for row in numpy.argsort(colour):
         axes.plot([column[row] for column in columns], color=scale.to_rgba(colour[row]), linewidth=1.3, alpha=0.8)
-    for place, one in enumerate(trace.dimensions):
-        axes.axvline(place, color="#444444", linewidth=0.8)
+    for position, one in enumerate(trace.dimensions):
+        axes.axvline(position, color="#444444", linewidth=0.8)
         for at, text in _ticks(one):
             height = float(_scaled(one, numpy.array([at]))[0])
             box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-            axes.text(place + 0.03, height, text, fontsize=7.5, va="center", bbox=box, zorder=4)
+            axes.text(position + 0.03, height, text, fontsize=7.5, va="center", bbox=box, zorder=4)
     axes.set(xlim=(-0.1, len(columns) - 0.5), ylim=(0, 1), yticks=[])
     axes.set_xticks(range(len(columns)), [one["label"] for one in trace.dimensions], rotation=15, ha="left")
     axes.xaxis.tick_top()

@@ -1,9 +1,9 @@
 """A trace in MLflow for each question of a trial: what was retrieved, generated and judged, with timings and scores.
 
 Workers have no access to MLflow, by design, so LlamaIndex's and ragas' autologging cannot be used there: the driver
-writes the traces from a trial's result when it has finished. Durations are those that were measured: answering as it
-would be for a single user with no cache (`Answer.latency_seconds`), judging as it was waited for. What was not measured
-is a span without duration that says so.
+writes the traces from a trial's result when it has finished. Durations are measured: answering as it would be for a
+single user with no cache (`Answer.latency_seconds`), judging as long as it took. A span whose duration was not measured
+has none, and says so.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _PREVIEW = 1000
 
 
 def questions_traced(setting: str, n_trials: int, n_questions: int) -> int:
-    """How many questions of each trial get a trace, by the setting DREAM_MLFLOW_TRACES.
+    """The number of questions of each trial that get a trace, by the setting DREAM_MLFLOW_TRACES.
 
     Example:
         >>> questions_traced("auto", 12, 50), questions_traced("auto", 200, 50), questions_traced("all", 200, 50)
@@ -43,7 +43,7 @@ def questions_traced(setting: str, n_trials: int, n_questions: int) -> int:
 
 @dataclass(frozen=True)
 class TracedTrial:
-    """Where the traces of a trial belong, and what is the same for all of them."""
+    """A trial whose questions become traces, and the run in MLflow that they belong to."""
 
     tracking_uri: str
     mlflow_experiment: str
@@ -95,10 +95,10 @@ class QuestionTrace:
     @property
     def trace_id(self) -> str:
         """As MLflow writes it."""
-        return f"tr-{self._number('trace', 32)}"
+        return f"tr-{self._digits('trace', 32)}"
 
     def info(self) -> "TraceInfo":
-        """What MLflow's list of traces shows: question, answer, tokens, scores, and the run that it belongs to."""
+        """The entry in MLflow's list of traces: question, answer, tokens, scores, and the run that it belongs to."""
         from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
         trial = self.of.result.trial
@@ -139,9 +139,9 @@ class QuestionTrace:
             judge.inputs = {"answer": answer.text, "ground_truth": self.question.ground_truth}
             judge.outputs = {score.metric: score.value for score in self.scores}
             judge.attributes = {"judge_llm": self.of.manifest.judge_llm}
-            place = len(steps)
-            steps += [judge, *(replace(_judged(score, end), parent=place) for score in self.scores)]
-        return [self._span(place, step) for place, step in enumerate(steps)]
+            number = len(steps)
+            steps += [judge, *(replace(_judged(score, end), parent=number) for score in self.scores)]
+        return [self._span(number, step) for number, step in enumerate(steps)]
 
     @property
     def _started(self) -> float:
@@ -152,7 +152,7 @@ class QuestionTrace:
         answer, question = self.answer, self.question.question
         measured = answer.retrieval_seconds
         if measured is None and answer.error is not None and not answer.contexts:
-            return []  # it failed somewhere on the way, nobody knows where
+            return []  # it is not known where on the way it failed
         between = begin + (measured or 0.0)
         untimed = {} if measured is not None else {"duration": UNTIMED}
         retrieve = _Step("retrieve", "RETRIEVER", begin, between, attributes=dict(untimed))
@@ -194,7 +194,7 @@ class QuestionTrace:
             rationale=score.reason,
         )
 
-    def _span(self, place: int, step: "_Step") -> "Span":
+    def _span(self, number: int, step: "_Step") -> "Span":
         from mlflow.entities import Span
 
         given = {
@@ -208,8 +208,8 @@ class QuestionTrace:
         return Span.from_dict(
             {
                 "trace_id": self.trace_id,
-                "span_id": self._number(str(place), 16),
-                "parent_span_id": None if step.parent is None else self._number(str(step.parent), 16),
+                "span_id": self._digits(str(number), 16),
+                "parent_span_id": None if step.parent is None else self._digits(str(step.parent), 16),
                 "name": step.name,
                 "start_time_unix_nano": int(step.begin * 1e9),
                 "end_time_unix_nano": int(step.end * 1e9),
@@ -218,14 +218,14 @@ class QuestionTrace:
             }
         )
 
-    def _number(self, what: str, digits: int) -> str:
-        """Hexadecimal digits of which each (run, question, what) has its own."""
-        return hashlib.sha256(f"{self.of.run_id} {self.question.id} {what}".encode()).hexdigest()[:digits]
+    def _digits(self, part: str, n: int) -> str:
+        """`n` hexadecimal digits that are unique for each run, question and part of its trace."""
+        return hashlib.sha256(f"{self.of.run_id} {self.question.id} {part}".encode()).hexdigest()[:n]
 
 
 @dataclass
 class _Step:
-    """A span before it is MLflow's; `begin` and `end` in seconds since 1970, `parent` its place among the spans."""
+    """A span before it is MLflow's; `begin` and `end` in seconds since 1970, `parent` its number among the spans."""
 
     name: str
     kind: str

@@ -72,7 +72,7 @@ def _metered(results: Any) -> dict[str, float]:
     """What DREAM's own meter says of all trials, by the names it uses."""
     total: Counter[str] = Counter()
     for row in (row for result in results for row in result.usage):
-        total.update({name: value for name, value in row.items() if isinstance(value, int | float)})
+        total.update({name: value for name, value in row.to_json().items() if isinstance(value, int | float)})
     return dict(total)
 
 

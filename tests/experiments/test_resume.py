@@ -229,7 +229,7 @@ def assert_tracked_once(lab: Lab, name: str) -> None:
     client = MlflowClient(lab.mlflow.url)
     experiment = client.get_experiment_by_name("dream")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], f"tags.`dream.experiments.run` = '{name}'")
+    runs = client.search_runs([experiment.experiment_id], f"tags.`dream.experiment` = '{name}'")
     children = [run for run in runs if "dream.trial_id" in run.data.tags]
     assert sorted(run.info.status for run in runs) == ["FINISHED"] * 3
     assert len({run.data.tags["dream.trial_id"] for run in children}) == len(children) == 2

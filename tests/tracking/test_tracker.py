@@ -98,7 +98,7 @@ class Kept:
         self.place = self.client.get_experiment_by_name("dream").experiment_id
 
     def runs(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        return list(self.client.search_runs([self.place], f"tags.`dream.experiments.run` = '{self.name}'", view))
+        return list(self.client.search_runs([self.place], f"tags.`dream.experiment` = '{self.name}'", view))
 
     @property
     def parent(self) -> Run:
