@@ -224,7 +224,7 @@ def test_what_was_planned_is_what_was_called(sliced: Ran):
     actual = dict.fromkeys(planned, 0)
     for row in sliced.outcome.usage:
         if row.stage != "check":
-            actual[f"{row['model']}@x", row.stage] += row.calls
+            actual[f"{row.model}@x", row.stage] += row.calls
     assert planned["judge@x", "judge"] > 80
     assert {key: planned[key] for key in planned if abs(planned[key] - actual[key]) > max(0.1 * actual[key], 2)} == {}
 
