@@ -90,8 +90,10 @@ def _passage_title(number: int, passage: Passage) -> str:
     return f"context {number}: {source} ({passage.tokens} tokens{score})"
 
 
-def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """What each metric of the experiment asks, how it is computed, and what a low value points at."""
+def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """Each metric of the experiment: the question that it asks, how it is computed, what a low value points at."""
+    if comparison is None:
+        return None
     rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest.metrics)]
     return Section("metrics", "How to read the metrics", [Table("The metrics, by ragas", EXPLANATION_COLUMNS, rows)])
 

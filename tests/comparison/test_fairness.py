@@ -5,7 +5,7 @@ import pytest
 from dream.comparison.fairness import Fairness, check_fairness
 from dream.comparison.loss_split import split_loss
 from dream.errors import DataError
-from dream.evaluation.evaluate import NOTHING_RETRIEVED
+from dream.evaluation.asking import NOTHING_RETRIEVED
 from dream.manifest import Manifest
 from dream.records import (
     Answer,

@@ -293,7 +293,7 @@ def test_an_index_is_read_only(access, documents):
     index = ask(documents)
     with pytest.raises(NotImplementedError, match="build another"):
         index.insert(documents[0])
-    with pytest.raises(ValueError, match="not found"):
+    with pytest.raises(ValueError, match="is not in this index"):
         index.docstore.get_node("nobody-7")
     assert index.docstore.get_node("nobody", raise_error=False) is None
     assert threading.active_count() < 200
