@@ -155,7 +155,7 @@ def with_repeats_and_baselines(plain: ExperimentResult) -> ExperimentResult:
 def test_repeats_and_baselines_have_sections_of_their_own(outcome: ExperimentResult):
     page = report_html(with_repeats_and_baselines(outcome))
     ids = [one["id"] for one in Outline(page).all("section")]
-    assert ids == [*IDS[:4], "noise", "losses", *IDS[4:]]
+    assert ids == [*IDS[:5], "noise", "losses", *IDS[5:]]
     assert len(SECTIONS) == len(ids)
     text = plain_text(page)
     assert "How much of it is the judge" in text
