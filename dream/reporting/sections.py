@@ -102,8 +102,10 @@ def _source(file_name: str, page: str) -> str:
     return f"{file_name}, page {page}" if page else file_name
 
 
-def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """What each metric of the experiment asks, how it is computed, and what a low value points at."""
+def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """The metrics of the experiment: the question each asks, how it is computed, and what a low value points at."""
+    if comparison is None:
+        return None
     rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest["metrics"])]
     return Section("metrics", "How to read the metrics", [Table("The metrics, by ragas", EXPLANATION_COLUMNS, rows)])
 
