@@ -6,10 +6,9 @@ would change from run to run is left out of the outputs, so that a change in a c
 
 import argparse
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -21,7 +20,7 @@ NAMES = ("1_prepare_documents", "2_golden_dataset", "3_experiment", "4_compare")
 PARAMETERS = dict.fromkeys(("3_experiment", "4_compare"), 'experiment_name = "sample"')
 SECONDS_A_CELL = 3600
 _OUTSIDE = ("DREAM_", "OPENAI_", "S3_", "AWS_", "MLFLOW_", "RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_DASHBOARD_ADDRESS")
-_TEXTS = ("text/plain", "text/html", "text/markdown")
+_TEXTS = {"text", "text/plain", "text/html", "text/markdown"}
 
 
 def run(name: str, folder: Path, environment: Mapping[str, str], parameters: str = "") -> nbformat.NotebookNode:
@@ -46,9 +45,12 @@ def outside_settings_removed() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OUTSIDE)}
 
 
-def clean(notebook: nbformat.NotebookNode, home: str) -> None:
-    """Leave out of the outputs what is different each time, in place: numbers of execution, logs, progress, durations
-    and the folder `home`, which becomes `.dream`."""
+def clean(notebook: nbformat.NotebookNode, folders: Mapping[str, str]) -> None:
+    """Leave out of the outputs what is different each time, in place.
+
+    That is numbers of execution, logs (stderr), whatever a cell with the tag `progress` shows, and the `folders`, each
+    of which is replaced by its name.
+    """
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -57,10 +59,11 @@ def clean(notebook: nbformat.NotebookNode, home: str) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [] if "progress" in cell.metadata.get("tags", []) else _clean_outputs(cell.outputs, home)
+            shows_progress = "progress" in cell.metadata.get("tags", [])
+            cell.outputs = [] if shows_progress else _clean_outputs(cell.outputs, folders)
 
 
-def _clean_outputs(outputs: list[nbformat.NotebookNode], home: str) -> list[nbformat.NotebookNode]:
+def _clean_outputs(outputs: Sequence[nbformat.NotebookNode], folders: Mapping[str, str]) -> list[nbformat.NotebookNode]:
     kept: list[nbformat.NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and output.name == "stderr":
@@ -72,23 +75,11 @@ def _clean_outputs(outputs: list[nbformat.NotebookNode], home: str) -> list[nbfo
             output.execution_count = None
         kept.append(output)
     for output in kept:
-        if output.output_type == "stream":
-            output.text = clean_text(output.text, home)
-        else:
-            output.data.update({kind: clean_text(output.data[kind], home) for kind in _TEXTS if kind in output.data})
+        texts = output if output.output_type == "stream" else output.data
+        for kind in _TEXTS & set(texts):
+            for folder, name in folders.items():
+                texts[kind] = texts[kind].replace(folder, name)
     return kept
-
-
-def clean_text(text: str, home: str) -> str:
-    """A text without terminal codes, the workers' log lines, durations and the folder `home`.
-
-    Example:
-        >>> clean_text("read in 12.5 s from /tmp/x/documents", "/tmp/x")
-        'read in … s from .dream/documents'
-    """
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text).replace(home, ".dream")
-    text = re.sub(r"^\([\w.]+ (?:pid|ip)=.*\n?", "", text, flags=re.MULTILINE)
-    return re.sub(r"\b\d+(?:\.\d+)?(?= (?:s|seconds|min|minutes)\b)", "…", text)
 
 
 def main() -> None:
@@ -103,7 +94,7 @@ def main() -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             notebook = run(name, folder, environment, PARAMETERS.get(name, ""))
-            clean(notebook, home)
+            clean(notebook, {home: ".dream", str(folder): "notebooks"})
             nbformat.write(notebook, target / f"{name}.ipynb")
             print(f"{name}: {(target / f'{name}.ipynb').stat().st_size / 1000:,.0f} kB", flush=True)
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def show(figure: "Figure") -> None:
     """Display one of DREAM's figures as the output of a notebook's cell, interactive and as a picture.
 
-    JupyterLab shows the interactive figure. An exported page, a Git host or any viewer without plotly shows the
-    picture, which needs neither scripts nor a network.
+    JupyterLab shows the picture first and the interactive figure when the pointer enters it. An exported page, a Git
+    host or any viewer without plotly shows the picture, which needs neither scripts nor a network.
     """
     from IPython.display import display
 
