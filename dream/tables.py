@@ -5,10 +5,7 @@ from typing import Any
 
 import pandas
 
-from dream.costs import known_sum
-from dream.manifest import Manifest
-from dream.questions import GoldenQuestion
-from dream.records import Answer, ExperimentResult, Failure, TrialResult
+from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Manifest, TrialResult, known_sum
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dream.comparison.score_table import ScoreTable
-from dream.manifest import Manifest
 from dream.records import (
     Answer,
     Evaluation,
@@ -19,6 +18,7 @@ from dream.records import (
     FailureKind,
     GoldenDataset,
     GoldenQuestion,
+    Manifest,
     Score,
     Source,
     Trial,

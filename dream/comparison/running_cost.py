@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from dream.costs import known_sum
-from dream.records import TrialResult
+from dream.records import TrialResult, known_sum
 
 # Stages of model calls that every further question of a user would cost.
 RUNNING_STAGES = ("answer", "query")

@@ -7,13 +7,11 @@ are estimates. Nothing is sent to any model.
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from dream.costs import Plan, known_sum
 from dream.experiments import store
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, as_spec
 from dream.indexes.chunkers import chunk, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
-from dream.manifest import Manifest
 from dream.metrics import COMPUTED, DEFINITIONS
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
@@ -21,7 +19,7 @@ from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import index_request
 from dream.rag.search_space import SearchSpace
-from dream.records import ORACLE, GoldenQuestion, Repeats, Trial
+from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 from dream.tokens import count_tokens

@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dream.costs import add_usage
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.inbox import BlockFinished, Message
-from dream.manifest import Manifest
 from dream.models import gateway_client
 from dream.models.planned_usage import plan_against_actual
-from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, TrialResult, UsageRow
+from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
 from dream.settings import Settings
 from dream.storage.objects import Storage
 from dream.tables import tracebacks

@@ -23,14 +23,23 @@ from dream.experiments.resume import finished_part
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext, as_spec
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
-from dream.manifest import Manifest
 from dream.models import gateway_client
 from dream.models.pickers import check_models, llm_picker
 from dream.models.usage import spent_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
-from dream.records import CLOSED_BOOK, Evaluation, ExperimentResult, Failure, FailureKind, Plan, Trial, TrialResult
+from dream.records import (
+    CLOSED_BOOK,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    Manifest,
+    Plan,
+    Trial,
+    TrialResult,
+)
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 

@@ -11,13 +11,12 @@ from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import STRICTNESS
 from dream.golden.dataset import load_golden_dataset
-from dream.manifest import DocumentSet, Manifest
 from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.provenance import versions
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.search_space import SearchSpace, default_search_space
-from dream.records import CLOSED_BOOK, JUDGED_ONCE, GoldenDataset, GoldenQuestion, Repeats, Trial
+from dream.records import CLOSED_BOOK, JUDGED_ONCE, DocumentSet, GoldenDataset, GoldenQuestion, Manifest, Repeats, Trial
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 

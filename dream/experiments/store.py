@@ -1,6 +1,6 @@
 """Experiments in storage: one JSON file for the manifest, one for each trial, and a CSV for people.
 
-<experiment>/manifest.json        trials, judge, golden dataset, versions (`dream.manifest.Manifest`)
+<experiment>/manifest.json        trials, judge, golden dataset, versions (`dream.records.manifest.Manifest`)
 <experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/usage.json           the gateway's meter, over all runs
@@ -12,8 +12,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from dream.errors import DataError
-from dream.manifest import Manifest
-from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Score, Trial, TrialResult, UsageRow
+from dream.records import (
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    Manifest,
+    Score,
+    Trial,
+    TrialResult,
+    UsageRow,
+)
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
 from dream.tables import results_table

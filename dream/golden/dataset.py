@@ -19,11 +19,10 @@ from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.golden.generator import generate_questions
-from dream.manifest import DocumentSet
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.provenance import versions
-from dream.records import Failure, GoldenDataset, GoldenQuestion, digest
+from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest
 from dream.services import renew_session
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas
 
-from dream.costs import Plan, PlannedCalls, UsageRow, known_sum
 from dream.models.pickers import split_identifier
 from dream.models.rate_limiter import MAX_CONCURRENCY
 from dream.models.usage import CHECK_STAGE, price_of, read_prices
+from dream.records import Plan, PlannedCalls, UsageRow, known_sum
 from dream.settings import OFFLINE, Endpoint, Settings
 
 # Seconds a call at an endpoint of unknown speed.

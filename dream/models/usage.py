@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dream.costs import UsageRow, add_usage as add_usage, known_sum
 from dream.errors import BudgetError, ConfigurationError, bullets
+from dream.records import UsageRow, add_usage as add_usage, known_sum
 from dream.settings import OFFLINE, OPENAI, Budget
 
 CHECK_STAGE = "check"

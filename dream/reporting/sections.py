@@ -12,11 +12,21 @@ import numpy
 import pandas
 
 from dream.comparison.comparison import Comparison
-from dream.costs import add_usage, known_sum
 from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
 from dream.models.usage import CHECK_STAGE
-from dream.records import Answer, ExperimentResult, GoldenQuestion, Passage, Score, Source, TrialResult, UsageRow
+from dream.records import (
+    Answer,
+    ExperimentResult,
+    GoldenQuestion,
+    Passage,
+    Score,
+    Source,
+    TrialResult,
+    UsageRow,
+    add_usage,
+    known_sum,
+)
 from dream.reporting.html_page import Case, Facts, Fold, Note, Section, Table, Text
 from dream.settings import safe_uri
 

@@ -22,11 +22,9 @@ from dream.comparison.comparison import (
 )
 from dream.comparison.running_cost import running_cost
 from dream.comparison.score_table import FACTORS
-from dream.costs import add_usage, known_sum
 from dream.errors import explain
-from dream.manifest import Manifest
 from dream.models.planned_usage import plan_against_actual
-from dream.records import ExperimentResult, TrialResult, UsageRow
+from dream.records import ExperimentResult, Manifest, TrialResult, UsageRow, add_usage, known_sum
 from dream.reporting.figures import all_figures
 from dream.reporting.report import failure_html, report_html
 from dream.reporting.static_figures import save_static

@@ -18,8 +18,7 @@ from urllib.parse import quote
 from dream.comparison.comparison import OFFLINE
 from dream.golden.dataset import golden_table
 from dream.libraries import prepare_libraries
-from dream.manifest import Manifest
-from dream.records import ExperimentResult, FailureKind, Trial, TrialResult, digest
+from dream.records import ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
 from dream.settings import Settings
 from dream.tracking import mlflow_artifacts
 from dream.tracking.mlflow_traces import TracedTrial, questions_traced

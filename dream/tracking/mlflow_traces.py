@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dream.manifest import Manifest
 from dream.metrics import DEFINITIONS
-from dream.records import Answer, GoldenQuestion, Score, Trial, TrialResult
+from dream.records import Answer, GoldenQuestion, Manifest, Score, Trial, TrialResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Assessment, Span, TraceInfo

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from dream.errors import ServiceError
-from dream.manifest import Manifest
-from dream.records import ExperimentResult, TrialResult
+from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_runs import RunLog, mlflow_client
 from dream.tracking.mlflow_traces import questions_traced

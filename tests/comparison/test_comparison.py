@@ -10,7 +10,6 @@ from simulated import JUDGE_FAILED, experiment as simulated_experiment, grid, mi
 from dream import compare
 from dream.comparison.comparison import Comparison, leaderboard, leaderboard_text, paired_difference, verdict
 from dream.errors import ConfigurationError, DataError
-from dream.manifest import Manifest
 from dream.records import (
     Answer,
     Evaluation,
@@ -19,6 +18,7 @@ from dream.records import (
     FailureKind,
     GoldenDataset,
     GoldenQuestion,
+    Manifest,
     Score,
     Trial,
     TrialResult,

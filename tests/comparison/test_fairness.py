@@ -6,7 +6,6 @@ from dream.comparison.fairness import Fairness, check_fairness
 from dream.comparison.loss_split import split_loss
 from dream.errors import DataError
 from dream.evaluation.asking import NOTHING_RETRIEVED
-from dream.manifest import Manifest
 from dream.records import (
     Answer,
     Evaluation,
@@ -14,6 +13,7 @@ from dream.records import (
     Failure,
     FailureKind,
     GoldenDataset,
+    Manifest,
     Passage,
     Trial,
     TrialResult,

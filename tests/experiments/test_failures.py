@@ -15,9 +15,19 @@ from dream.experiments.recorder import Recorder
 from dream.experiments.run import experiment_or_failure
 from dream.experiments.spec import PreparedExperiment, TrialContext
 from dream.experiments.store import load_experiment, save_manifest
-from dream.manifest import DocumentSet, Manifest
 from dream.rag.methods import RAG_METHODS, rag_method
-from dream.records import Answer, Evaluation, ExperimentResult, Failure, FailureKind, GoldenDataset, Trial, TrialResult
+from dream.records import (
+    Answer,
+    DocumentSet,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    Manifest,
+    Trial,
+    TrialResult,
+)
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 from dream.tables import tracebacks

@@ -17,9 +17,8 @@ from dream.experiments import store
 from dream.experiments.resume import finished_part
 from dream.experiments.spec import PreparedExperiment, TrialContext
 from dream.experiments.store import latest_experiment, load_experiment
-from dream.manifest import FORMAT, Manifest
 from dream.models.planned_usage import plan_against_actual
-from dream.records import ExperimentResult, FailureKind, Source
+from dream.records import FORMAT, ExperimentResult, FailureKind, Manifest, Source
 from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage.objects import open_storage

@@ -20,8 +20,7 @@ from dream.golden.dataset import (
     load_golden_dataset,
     save_golden_dataset,
 )
-from dream.manifest import DocumentSet
-from dream.records import GoldenDataset, GoldenQuestion, Source
+from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
 from dream.storage.objects import open_storage
 

@@ -15,11 +15,11 @@ from simulated import experiment, grid, mixed
 from dream.cli.main import main
 from dream.comparison.comparison import compare
 from dream.experiments.store import save_manifest, save_result, save_usage
-from dream.manifest import DocumentSet
 from dream.ray_cluster import Cluster
 from dream.records import (
     CLOSED_BOOK,
     ORACLE,
+    DocumentSet,
     Evaluation,
     ExperimentResult,
     Failure,

@@ -15,16 +15,17 @@ from model_servers import free_port
 
 from dream.errors import ServiceError
 from dream.experiments.store import NOT_FINISHED
-from dream.manifest import DocumentSet, Manifest
 from dream.ray_cluster import Cluster
 from dream.records import (
     Answer,
+    DocumentSet,
     Evaluation,
     ExperimentResult,
     Failure,
     FailureKind,
     GoldenDataset,
     GoldenQuestion,
+    Manifest,
     Passage,
     Plan,
     PlannedCalls,

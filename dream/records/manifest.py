@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dream.costs import Plan
 from dream.errors import DataError
-from dream.questions import GoldenDataset, GoldenQuestion
 from dream.ray_cluster import Cluster
-from dream.records import JUDGED_ONCE, Repeats, Trial
+from dream.records.questions import GoldenDataset, GoldenQuestion
+from dream.records.results import JUDGED_ONCE, Repeats, Trial
+from dream.records.usage import Plan
 
 # Raise it when a manifest means something else than before. Version 0.1 wrote none.
 FORMAT = 2

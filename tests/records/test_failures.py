@@ -5,7 +5,7 @@ import openai
 import pytest
 
 from dream.errors import BudgetError, ConfigurationError, DataError, ServiceError, StorageError
-from dream.failures import MAX_TRACEBACK_CHARACTERS, Failure, FailureKind, failure_from_json
+from dream.records.failures import MAX_TRACEBACK_CHARACTERS, Failure, FailureKind, failure_from_json
 
 REQUEST = httpx.Request("POST", "http://models.example/v1/chat/completions")
 

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dream.costs import add_usage
-from dream.manifest import DocumentSet, Manifest
 from dream.ray_cluster import Cluster
 from dream.records import (
     Answer,
+    DocumentSet,
     Evaluation,
     Failure,
     FailureKind,
     GoldenDataset,
     GoldenQuestion,
+    Manifest,
     MetricSummary,
     Passage,
     Plan,
@@ -27,6 +27,7 @@ from dream.records import (
     Trial,
     TrialResult,
     UsageRow,
+    add_usage,
     digest,
 )
 

@@ -1,26 +1,20 @@
-"""The nouns of DREAM as frozen dataclasses; everything else is functions over them.
+"""Trials and their results: answers, scores, and whole experiments.
 
 A failure is a value here: where `failure` is set, the text or the number beside it is None, and no mean counts it.
-Records become JSON at the border, that is, in storage and in MLflow: `to_json` there, `from_json` back. Reading ignores
-fields that a later version may have added, and still understands what version 0.1 wrote.
+Reading ignores fields that a later version may have added, and still understands what version 0.1 wrote.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dream.costs import Plan as Plan, PlannedCalls as PlannedCalls, UsageRow as UsageRow
-from dream.failures import Failure as Failure, FailureKind as FailureKind, failure_from_json
 from dream.metrics import COMPUTED
-from dream.questions import (
-    GoldenDataset as GoldenDataset,
-    GoldenQuestion as GoldenQuestion,
-    Source as Source,
-    digest as digest,
-)
+from dream.records.failures import Failure, FailureKind, failure_from_json
+from dream.records.questions import digest
+from dream.records.usage import UsageRow
 
 if TYPE_CHECKING:
-    from dream.manifest import Manifest
+    from dream.records.manifest import Manifest
 
 # The query engines of baselines, which are run beside the trials of an experiment and never ranked.
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"

@@ -1,0 +1,41 @@
+"""The nouns of DREAM as frozen dataclasses: questions, trials, answers, scores, failures, usage, manifests.
+
+Everything else is functions over them. They become JSON at the border, in storage and in MLflow: `to_json` there,
+`from_json` back.
+"""
+
+from dream.records.failures import (
+    Failure as Failure,
+    FailureKind as FailureKind,
+    failure_from_json as failure_from_json,
+)
+from dream.records.manifest import DocumentSet as DocumentSet, Manifest as Manifest
+from dream.records.questions import (
+    GoldenDataset as GoldenDataset,
+    GoldenQuestion as GoldenQuestion,
+    Source as Source,
+    digest as digest,
+    source_columns as source_columns,
+    sources_of as sources_of,
+)
+from dream.records.results import (
+    CLOSED_BOOK as CLOSED_BOOK,
+    JUDGED_ONCE as JUDGED_ONCE,
+    ORACLE as ORACLE,
+    Answer as Answer,
+    Evaluation as Evaluation,
+    ExperimentResult as ExperimentResult,
+    MetricSummary as MetricSummary,
+    Passage as Passage,
+    Repeats as Repeats,
+    Score as Score,
+    Trial as Trial,
+    TrialResult as TrialResult,
+)
+from dream.records.usage import (
+    Plan as Plan,
+    PlannedCalls as PlannedCalls,
+    UsageRow as UsageRow,
+    add_usage as add_usage,
+    known_sum as known_sum,
+)
