@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from dream.errors import ServiceError, bullets
 from dream.libraries import prepare_libraries
+from dream.records import Cluster as Cluster
 from dream.settings import Settings
 
 T = TypeVar("T")
@@ -31,26 +31,6 @@ DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0
 # Parts of Ray's messages about a process that was too slow to start, or ended while it was started.
 NEVER_STARTED = ("Starting Ray client server failed", "ZombieProcess", "timed out during startup")
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The Ray cluster in use. `address` is "local" for one that DREAM started."""
-
-    address: str
-    nodes: int
-    cpus: int
-
-    @property
-    def trials_at_once(self) -> int:
-        """One for each CPU; on a single machine, which has room for it, one more, so that the endpoint is kept busy
-        while others begin and end.
-
-        Example:
-            >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
-            (3, 8)
-        """
-        return self.cpus + (self.nodes == 1)
 
 
 def connect(settings: Settings, meanwhile: str = "") -> Cluster:

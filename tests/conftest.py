@@ -49,19 +49,24 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
 }
-# Tests of these share servers that exist once: under pytest-xdist they all run in one worker, one after another.
-ONE_WORKER = {"ray", "mlflow"}
+# Under pytest-xdist, tests of Ray and MLflow run in two workers, each with servers of its own: whole experiments in one,
+# the rest in the other. All other tests of a file share a worker.
+HEAVY = {"ray", "mlflow"}
+EXPERIMENTS = {"experiments", "cli"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the services that they need, and keep the tests of a file in one worker."""
+    """Mark tests by the services that they need, and group those that share servers or expensive fixtures."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
         needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
         for name in needed:
             item.add_marker(name)
-        item.add_marker(pytest.mark.xdist_group("services" if needed & ONE_WORKER else item.path.stem))
+        group = item.path.stem
+        if needed & HEAVY:
+            group = "heavy-experiments" if item.path.parent.name in EXPERIMENTS else "heavy-others"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

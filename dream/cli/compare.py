@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dream import defaults
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.records import ExperimentResult
 from dream.settings import Settings
 from dream.storage import local_files
+
+if TYPE_CHECKING:
+    from dream.records import ExperimentResult
 
 REGRESSION_EXIT_CODE = 1
 
@@ -147,7 +149,7 @@ def _print_list(headline: str, lines: Sequence[str]) -> None:
         print("\n" + bullets(headline, lines))
 
 
-def _print_labels(path: str, experiment: ExperimentResult) -> None:
+def _print_labels(path: str, experiment: "ExperimentResult") -> None:
     from dream.comparison.human_agreement import agreement, agreement_text, read_labels
 
     print(
@@ -157,8 +159,8 @@ def _print_labels(path: str, experiment: ExperimentResult) -> None:
 
 
 def _regressions(
-    experiment: ExperimentResult,
-    baseline: ExperimentResult,
+    experiment: "ExperimentResult",
+    baseline: "ExperimentResult",
     margins: Mapping[str, float],
     failure_share: float,
     strict: bool,

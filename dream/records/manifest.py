@@ -6,13 +6,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dream.errors import DataError
-from dream.ray_cluster import Cluster
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.usage import Plan
 
 # Raise it when a manifest means something else than before. Version 0.1 wrote none.
 FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster of an experiment. `address` is "local" for one that DREAM started."""
+
+    address: str
+    nodes: int
+    cpus: int
+
+    @property
+    def trials_at_once(self) -> int:
+        """The number of trials that run at the same time: one for each CPU. A single machine runs one more, so that the
+        endpoint is kept busy while trials start and end.
+
+        Example:
+            >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
+            (3, 8)
+        """
+        return self.cpus + (self.nodes == 1)
 
 
 @dataclass(frozen=True)
