@@ -49,8 +49,8 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
 }
-# Under pytest-xdist, tests of Ray and MLflow run in two workers, each with servers of its own: whole experiments in one,
-# the rest in the other. All other tests of a file share a worker.
+# Under pytest-xdist, tests of Ray and MLflow run in two workers, each with servers of its own: whole experiments in
+# one, the rest in the other. All other tests of a file share a worker.
 HEAVY = {"ray", "mlflow"}
 EXPERIMENTS = {"experiments", "cli"}
 
