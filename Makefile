@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTIONS ?= 20
 
-.PHONY: help install demo test lint mlflow notebooks notebook-outputs validate rehearsal clean
+.PHONY: help install demo check test test-fast lint mlflow notebooks notebook-outputs validate rehearsal clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -33,13 +33,21 @@ demo: install  ## Run the main job offline: documents, golden questions, 12 tria
 	@echo "               make mlflow     the runs, on http://127.0.0.1:5000"
 	@echo "               make notebooks  the same, cell by cell, in JupyterLab"
 
-test: install  ## Check style and types, run all tests
+# Tests run in several processes. Files stay whole, and whole experiments share one process and one Ray cluster.
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
+SERVICES := ray or mlflow or s3 or browser or api_server
+check: install  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pytest
 
-lint: install  ## Mend style
+test: check  ## Check style and types, run all tests
+	$(PYTEST)
+
+test-fast: check  ## The same without the tests that need Ray, MLflow, S3, a browser or an API server
+	$(PYTEST) -m "not ($(SERVICES))"
+
+lint: install  ## Correct style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -11,7 +11,7 @@ import pytest
 import dream
 
 ROOT = Path(dream.__file__).parents[1]
-PAGES = ["README.md", "INSTALL.md", "CHANGELOG.md", "notebooks/sample_sources/README.md"]
+PAGES = ["README.md", "INSTALL.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/sample_sources/README.md"]
 
 
 def text_of(page: str) -> str:
@@ -26,9 +26,9 @@ def test_relative_links_lead_to_files(page: str):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_files_and_make_targets_that_are_named_exist(page: str):
-    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text_of(page), re.MULTILINE)) or page != "README.md"
-    named = {target for pair in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text_of(page), re.M) for target in pair}
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text_of(page), re.MULTILINE)) or page != "README.md"
+    named = {target for pair in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", text_of(page), re.M) for target in pair}
     assert named - {""} <= targets
     files = re.findall(r"`((?:dream|notebooks|tests)/[\w/.-]+)`", text_of(page))
     assert [name for name in files if not any((ROOT / f"{name}{end}").exists() for end in ("", ".ipynb"))] == []
