@@ -20,9 +20,10 @@ from model_servers import free_port
 
 START_SECONDS = 120
 STOP_SECONDS = 20
-# A process takes Ray's token from its environment once, so all clusters of a test run share one.
+# A process takes Ray's token from its environment once, so all clusters of a test run share one, also those of other
+# pytest-xdist workers, which inherit it.
 NODE_S3_KEY = "an-s3-key-that-must-not-be-found-8e2f"
-TOKEN = secrets.token_hex(32)
+TOKEN = os.environ.setdefault("TESTS_RAY_TOKEN", secrets.token_hex(32))
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN, RAY_USAGE_STATS_ENABLED="0")
 
 

@@ -216,7 +216,7 @@ def slug(model: str) -> str:
 
     Example:
         >>> slug("https://api.openai.com/v1 gpt-4o-mini")
-        'api.openai.com_v1_gpt-4o-mini-80fd65'
+        'api.openai.com_v1_gpt-4o-mini-b45324'
     """
     readable = re.sub(r"[^A-Za-z0-9.@-]+", "_", model.split("://")[-1]).strip("_.")[:80]
     return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
