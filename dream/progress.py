@@ -22,6 +22,8 @@ from typing import Any, Self
 
 Fact = float | str | None
 LINE_COLUMNS = 79
+NAME_COLUMNS = 20
+NO_BREAK = "\N{NO-BREAK SPACE}"
 LINE_SECONDS = 30.0
 
 
@@ -60,12 +62,17 @@ class Task:
         return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
 
     @property
+    def seconds(self) -> float:
+        """Since the task began."""
+        return self._reporter.clock() - self.started
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimated from the steps since the task began; None before the first step and for an unknown total."""
         new = self.done - self._done_before
         if self.total is None or new <= 0:
             return None
-        return (self._reporter.clock() - self.started) / new * max(0, self.total - self.done)
+        return self.seconds / new * max(0, self.total - self.done)
 
     def __enter__(self) -> Self:
         return self
@@ -135,17 +142,16 @@ class Lines(Reporter):
         now = self.clock()
         if task in self._due_at and now >= self._due_at[task] and task.done != task.total:
             self._due_at[task] = now + self._every
-            self.line(_text(task, task.seconds_left, self.clock() - task.started))
+            self.line(_text(task, _time_passed(task), _time_left(task.seconds_left)))
 
     def finish(self, task: Task) -> None:
         due_at = self._due_at.pop(task, None)
-        seconds = self.clock() - task.started
-        if due_at is not None and (task.final_line or seconds >= self._every):
-            self.line(_text(task, None, seconds))
+        if due_at is not None and (task.final_line or task.seconds >= self._every):
+            self.line(_text(task, _time_passed(task)))
 
 
 class TerminalBars(Reporter):
-    """Bars at the bottom of a terminal, with counts and time left, the facts below them; lines scroll above them."""
+    """Bars at the bottom of a terminal, with counts and times, the facts below them; lines scroll above them."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -164,25 +170,25 @@ class TerminalBars(Reporter):
                 self._progress = _rich_progress(self._console)
                 self._progress.start()
             self._bars[task] = self._progress.add_task(
-                task.name, total=task.total, completed=task.done, count=task.count, left="", facts=""
+                task.name, total=task.total, completed=task.done, count=task.count, time="", facts=""
             )
 
     def update(self, task: Task) -> None:
         with self._lock:
             if task in self._bars:
-                self._show(task, _time_left(task.seconds_left), task.total)
+                self._show(task, _time_left(task.seconds_left) or _time_passed(task), task.total)
 
     def finish(self, task: Task) -> None:
         with self._lock:
             if task in self._bars:
-                self._show(task, "", task.done if task.total is None else task.total)
+                self._show(task, _time_passed(task), task.done if task.total is None else task.total)
                 self._progress.stop_task(self._bars.pop(task))
             if self._progress is not None and not self._bars:
                 self._progress.stop()
                 self._progress = None
 
-    def _show(self, task: Task, left: str, total: int | None) -> None:
-        fields = {"count": task.count, "left": left, "facts": ", ".join(_facts(task))}
+    def _show(self, task: Task, time: str, total: int | None) -> None:
+        fields = {"count": task.count, "time": time, "facts": ", ".join(_facts(task))}
         self._progress.update(self._bars[task], completed=task.done, total=total, **fields)
 
 
@@ -263,11 +269,12 @@ def _is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _text(task: Task, seconds_left: float | None = None, seconds: float | None = None) -> str:
-    """The state of a task, `seconds` after its beginning, in lines of at most `LINE_COLUMNS`."""
-    passed = "" if seconds is None else f" in {_time(seconds)}"
-    parts = [f"{task.name}: {task.count}{passed}", _time_left(seconds_left), *_facts(task)]
-    return textwrap.fill(", ".join(filter(None, parts)), LINE_COLUMNS, subsequent_indent="  ", break_long_words=False)
+def _text(task: Task, passed: str = "", left: str = "") -> str:
+    """The state of a task in lines of at most `LINE_COLUMNS`, broken between facts."""
+    parts = [f"{task.name}: {task.count} {passed}".strip(), left, *_facts(task)]
+    text = ", ".join(part.replace(" ", NO_BREAK) for part in parts if part)
+    lines = textwrap.fill(text, LINE_COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return lines.replace(NO_BREAK, " ")
 
 
 def _facts(task: Task) -> list[str]:
@@ -279,6 +286,10 @@ def _fact(name: str, value: Fact) -> str:
     if value is None or isinstance(value, str):
         return f"{label} {value or 'unknown'}"
     return f"{value:,.2f} USD" if name == "usd" else f"{name} {value:.3f}"
+
+
+def _time_passed(task: Task) -> str:
+    return f"in {_time(task.seconds)}"
 
 
 def _time_left(seconds: float | None) -> str:
@@ -299,17 +310,22 @@ def _time(seconds: float) -> str:
 
 
 def _rich_progress(console: Any) -> Any:
+    from rich.padding import Padding
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Bars(Progress):
-        # Beside the bars, facts of several scores would be cut off at the terminal's width.
+        # Beside a bar, the facts would be cut off at the terminal's width.
         def get_renderables(self) -> Iterator[Any]:
-            yield self.make_tasks_table(self.tasks)
-            yield from (Text(f"  {facts}") for task in self.tasks if (facts := task.fields["facts"]))
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                if facts := task.fields["facts"]:
+                    yield Padding(Text(facts), (0, 0, 0, 2))
 
-    texts = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "left"))
-    return Bars(TextColumn("{task.description}", markup=False), BarColumn(24), *texts, console=console)
+    name = TextColumn("{task.description}", markup=False, table_column=Column(min_width=NAME_COLUMNS, no_wrap=True))
+    texts = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "time"))
+    return Bars(name, BarColumn(20), *texts, console=console)
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
@@ -323,4 +339,4 @@ def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> d
     value = "" if total is None else f' value="{task.done}" max="{max(total, 1)}"'
     bar = f'<progress style="width: 12em; vertical-align: middle"{value}></progress>'
     html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
-    return {"text/html": html, "text/plain": _text(task, seconds_left)}
+    return {"text/html": html, "text/plain": _text(task, left=left)}

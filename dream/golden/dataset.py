@@ -240,7 +240,7 @@ def _run_tasks(generation: Generation, storage: Storage, batches: Sequence[Seque
     return [generated[i] for i in sorted(generated)]
 
 
-def _next_done(tasks: Sequence[Any], progress: Task) -> Any:
+def _next_done(tasks: list[Any], progress: Task) -> Any:
     """A task that has ended. While none has, the progress is shown again from time to time."""
     import ray
 
