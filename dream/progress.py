@@ -130,6 +130,7 @@ class Lines(Reporter):
         self._show, self._every = show, every_seconds
         self._lock = threading.Lock()
         self._due_at: dict[Task, float] = {}
+        self._complete: set[Task] = set()
 
     def line(self, text: str) -> None:
         with self._lock:
@@ -140,12 +141,17 @@ class Lines(Reporter):
 
     def update(self, task: Task) -> None:
         now = self.clock()
-        if task in self._due_at and now >= self._due_at[task] and task.done != task.total:
+        if task in self._due_at and now >= self._due_at[task]:
             self._due_at[task] = now + self._every
-            self.line(_text(task, _time_passed(task), _time_left(task.seconds_left)))
+            # The step that completes a task is left to `finish`, which mostly follows at once.
+            if task.done != task.total or task in self._complete:
+                self.line(_text(task, _time_passed(task), _time_left(task.seconds_left)))
+            if task.done == task.total:
+                self._complete.add(task)
 
     def finish(self, task: Task) -> None:
         due_at = self._due_at.pop(task, None)
+        self._complete.discard(task)
         if due_at is not None and (task.final_line or task.seconds >= self._every):
             self.line(_text(task, _time_passed(task)))
 

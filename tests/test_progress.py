@@ -65,6 +65,17 @@ def test_a_task_that_stands_still_says_so_from_time_to_time(clock):
     assert lines == [f"scoring: 0 of 2 questions in {time}" for time in ("30 s", "1 min", "1 min")]
 
 
+def test_a_complete_task_that_goes_on_says_so_from_time_to_time(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 30, clock).task("scoring", 2, "questions", done=2) as task:
+        for usd in (1, 2, 3):
+            clock.now += 30
+            task.advance(0, usd=usd)
+    assert lines == [
+        f"scoring: 2 of 2 questions in {time} USD" for time in ("1 min, 2.00", "2 min, 3.00", "2 min, 3.00")
+    ]
+
+
 def test_a_total_that_becomes_known_gives_a_time_left(clock):
     lines: list[str] = []
     with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:

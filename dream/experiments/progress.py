@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TrialsProgress:
     """Counts what is done, and shows it from `start` on.
 
-    Questions of baselines count; their scores and they themselves as trials do not.
+    Baselines count with their questions, but neither as trials nor in the mean.
 
     Args:
         finished: results of trials that need no run, by trial id.

@@ -127,9 +127,11 @@ class IndexBuilder:
         return taken
 
     def embedded(self, key: str, part: Any, n_texts: int) -> None:
-        """Take a step's report: so many texts of its part have vectors. A restarted step counts from 0 again."""
-        if (progress := self._progress.get(key)) is not None:
-            progress.parts[part] = max(n_texts, progress.parts.get(part, 0))
+        """Take a step's report: so many texts of its part have vectors. A restarted step counts from 0 again, and
+        reports may come after the step's result."""
+        if key in self._progress and key not in self._ready:
+            parts = self._progress[key].parts
+            parts[part] = max(n_texts, parts.get(part, 0))
             self._tell_progress()
 
     async def kept_bytes(self, spec: IndexSpec) -> int | None:
@@ -151,11 +153,11 @@ class IndexBuilder:
 
     def _tell_progress(self) -> None:
         """Tell how many texts have vectors, once there are texts to embed."""
-        builds = list(self._progress.values())
-        if builds:
+        if self._progress:
+            builds = self._progress.values()
             all_chunked = self._numbers.keys() <= self._progress.keys() | self._ready
             texts = sum(build.total for build in builds) if all_chunked else None
-            embedded = sum(sum(list(build.parts.values())) for build in builds)
+            embedded = sum(sum(build.parts.values()) for build in builds)
             self._show(IndexesProgress(embedded, texts, len(self._ready), len(self._numbers)))
 
     async def _build(self, spec: IndexSpec) -> BuiltIndex | None:
@@ -189,6 +191,7 @@ class IndexBuilder:
         large = [nodes for nodes, _ in chunked] + [vectors for vectors, _ in embedded]
         finish = steps.run(finish_step, self._storage, spec, len(chunked), *large, machine=self._storage_machine)
         data, problem = await finish
+        self._progress[spec.key] = _Progress(total, {"all": total})
         self._tell_ready(spec.key, f"{total:,} texts, built in {time.monotonic() - started:.1f} s{problem}")
         return BuiltIndex(steps.share(data))
 

@@ -207,10 +207,8 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
     assert [closed_book.trial.name, oracle.trial.name] == ["closed_book + llm-small@x", "oracle + llm-small@x"]
     assert [len(one.evaluation.answers) for one in sliced.outcome.baselines] == [3, 2]
     assert "  1 of 3 questions have no reference contexts: the oracle is not asked them" in sliced.lines
-    n_questions = 2 * 3 + 3 + 2
-    assert any(
-        line.startswith(f"running trials: {n_questions} of {n_questions} questions in ") for line in sliced.lines
-    )
+    n = 2 * 3 + 3 + 2
+    assert any(line.startswith(f"running trials: {n} of {n} questions in ") for line in sliced.lines)
     for one in sliced.outcome.baselines:
         assert one.error is None
         assert {(row.trial, row.stage) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}
