@@ -15,31 +15,37 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
 Fact = float | str | None
 LINE_COLUMNS = 79
-LINE_SECONDS = 10.0
+NAME_COLUMNS = 20
+NO_BREAK = "\N{NO-BREAK SPACE}"
+LINE_SECONDS = 30.0
 
 
 class Task:
     """Work of a known or unknown number of steps; entering and leaving a `with` block begins and finishes it.
 
     `facts` are shown beside the count, the latest value of each: `usd` as an amount of money, other numbers with three
-    digits, texts as they are, None as unknown.
+    digits, texts as they are, None as unknown. `total` may be set anew before an `advance`.
     """
 
-    def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int):
+    def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int, final_line: bool):
         self.name, self.total, self.unit, self.done, self.facts = name, total, unit, done, dict[str, Fact]()
+        self.final_line = final_line
         self._reporter, self._done_before = reporter, done
         self.started = reporter.clock()
         self._lock = threading.Lock()
 
     def advance(self, steps: int = 1, **facts: Fact) -> None:
-        """Count steps as done, and show the latest facts; 0 steps for facts alone."""
+        """Count steps as done, and show the latest facts.
+
+        0 steps show the facts alone; called from time to time, they tell that work which takes long goes on.
+        """
         with self._lock:
             self.done += steps
             self.facts.update(facts)
@@ -56,12 +62,17 @@ class Task:
         return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
 
     @property
+    def seconds(self) -> float:
+        """Since the task began."""
+        return self._reporter.clock() - self.started
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimated from the steps since the task began; None before the first step and for an unknown total."""
         new = self.done - self._done_before
         if self.total is None or new <= 0:
             return None
-        return (self._reporter.clock() - self.started) / new * max(0, self.total - self.done)
+        return self.seconds / new * max(0, self.total - self.done)
 
     def __enter__(self) -> Self:
         return self
@@ -80,9 +91,16 @@ class Reporter:
     def line(self, text: str) -> None:
         """Show a line, above the bars if there are any."""
 
-    def task(self, name: str, total: int | None, unit: str, done: int = 0) -> Task:
-        """Begin a task of `total` steps (None: unknown), of which `done` were done before; `unit` is a plural."""
-        task = Task(self, name, total, unit, done)
+    def task(self, name: str, total: int | None, unit: str, done: int = 0, final_line: bool = False) -> Task:
+        """Begin a task.
+
+        Args:
+            total: its number of steps; None: unknown.
+            unit: what the steps are, a plural.
+            done: the number of steps that were done before.
+            final_line: where progress is shown as lines, show one at the end of a short task too.
+        """
+        task = Task(self, name, total, unit, done, final_line)
         self.begin(task)
         return task
 
@@ -97,7 +115,10 @@ class Reporter:
 
 
 class Lines(Reporter):
-    """Lines of text to a function: of a task one every `every_seconds`, and one at its end; none of a shorter task."""
+    """Lines of text to a function: of a task one every `every_seconds`, and one at its end.
+
+    A task shorter than that shows none, or with `final_line` the one at its end.
+    """
 
     def __init__(
         self,
@@ -109,6 +130,7 @@ class Lines(Reporter):
         self._show, self._every = show, every_seconds
         self._lock = threading.Lock()
         self._due_at: dict[Task, float] = {}
+        self._complete: set[Task] = set()
 
     def line(self, text: str) -> None:
         with self._lock:
@@ -119,18 +141,23 @@ class Lines(Reporter):
 
     def update(self, task: Task) -> None:
         now = self.clock()
-        if task in self._due_at and now >= self._due_at[task] and task.done != task.total:
+        if task in self._due_at and now >= self._due_at[task]:
             self._due_at[task] = now + self._every
-            self.line(_text(task, task.seconds_left))
+            # The step that completes a task is left to `finish`, which mostly follows at once.
+            if task.done != task.total or task in self._complete:
+                self.line(_text(task, _time_passed(task), _time_left(task.seconds_left)))
+            if task.done == task.total:
+                self._complete.add(task)
 
     def finish(self, task: Task) -> None:
         due_at = self._due_at.pop(task, None)
-        if due_at is not None and self.clock() >= task.started + self._every:
-            self.line(_text(task))
+        self._complete.discard(task)
+        if due_at is not None and (task.final_line or task.seconds >= self._every):
+            self.line(_text(task, _time_passed(task)))
 
 
 class TerminalBars(Reporter):
-    """Bars at the bottom of a terminal, with counts, time left and facts; lines scroll above them."""
+    """Bars at the bottom of a terminal, with counts and times, the facts below them; lines scroll above them."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -149,26 +176,26 @@ class TerminalBars(Reporter):
                 self._progress = _rich_progress(self._console)
                 self._progress.start()
             self._bars[task] = self._progress.add_task(
-                task.name, total=task.total, completed=task.done, count=task.count, left="", facts=""
+                task.name, total=task.total, completed=task.done, count=task.count, time="", facts=""
             )
 
     def update(self, task: Task) -> None:
         with self._lock:
             if task in self._bars:
-                self._show(task, _time_left(task.seconds_left))
+                self._show(task, _time_left(task.seconds_left) or _time_passed(task), task.total)
 
     def finish(self, task: Task) -> None:
         with self._lock:
             if task in self._bars:
-                self._show(task, "", total=task.done if task.total is None else task.total)
+                self._show(task, _time_passed(task), task.done if task.total is None else task.total)
                 self._progress.stop_task(self._bars.pop(task))
             if self._progress is not None and not self._bars:
                 self._progress.stop()
                 self._progress = None
 
-    def _show(self, task: Task, left: str, **changes: int) -> None:
-        fields = {"count": task.count, "left": left, "facts": ", ".join(_facts(task))}
-        self._progress.update(self._bars[task], completed=task.done, **fields, **changes)
+    def _show(self, task: Task, time: str, total: int | None) -> None:
+        fields = {"count": task.count, "time": time, "facts": ", ".join(_facts(task))}
+        self._progress.update(self._bars[task], completed=task.done, total=total, **fields)
 
 
 class NotebookBars(Reporter):
@@ -248,10 +275,12 @@ def _is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _text(task: Task, seconds_left: float | None = None) -> str:
-    """The state of a task in lines of at most `LINE_COLUMNS`."""
-    parts = [f"{task.name}: {task.count}", _time_left(seconds_left), *_facts(task)]
-    return textwrap.fill(", ".join(filter(None, parts)), LINE_COLUMNS, subsequent_indent="  ", break_long_words=False)
+def _text(task: Task, passed: str = "", left: str = "") -> str:
+    """The state of a task in lines of at most `LINE_COLUMNS`, broken between facts."""
+    parts = [f"{task.name}: {task.count} {passed}".strip(), left, *_facts(task)]
+    text = ", ".join(part.replace(" ", NO_BREAK) for part in parts if part)
+    lines = textwrap.fill(text, LINE_COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return lines.replace(NO_BREAK, " ")
 
 
 def _facts(task: Task) -> list[str]:
@@ -265,26 +294,44 @@ def _fact(name: str, value: Fact) -> str:
     return f"{value:,.2f} USD" if name == "usd" else f"{name} {value:.3f}"
 
 
+def _time_passed(task: Task) -> str:
+    return f"in {_time(task.seconds)}"
+
+
 def _time_left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{_time(seconds)} left"
+
+
+def _time(seconds: float) -> str:
     """A time in short.
 
     Example:
-        >>> _time_left(3700)
-        '1 h 2 min left'
+        >>> _time(3700)
+        '1 h 2 min'
     """
-    if seconds is None:
-        return ""
     minutes = round(seconds / 60)
     if seconds < 60:
-        return f"{seconds:.0f} s left"
-    return f"{minutes} min left" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min left"
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _rich_progress(console: Any) -> Any:
+    from rich.padding import Padding
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+    from rich.text import Text
 
-    texts = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "left", "facts"))
-    return Progress(TextColumn("{task.description}", markup=False), BarColumn(24), *texts, console=console)
+    class Bars(Progress):
+        # Beside a bar, the facts would be cut off at the terminal's width.
+        def get_renderables(self) -> Iterator[Any]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                if facts := task.fields["facts"]:
+                    yield Padding(Text(facts), (0, 0, 0, 2))
+
+    name = TextColumn("{task.description}", markup=False, table_column=Column(min_width=NAME_COLUMNS, no_wrap=True))
+    texts = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "time"))
+    return Bars(name, BarColumn(20), *texts, console=console)
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
@@ -298,4 +345,4 @@ def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> d
     value = "" if total is None else f' value="{task.done}" max="{max(total, 1)}"'
     bar = f'<progress style="width: 12em; vertical-align: middle"{value}></progress>'
     html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
-    return {"text/html": html, "text/plain": _text(task, seconds_left)}
+    return {"text/html": html, "text/plain": _text(task, left=left)}

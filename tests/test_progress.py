@@ -35,8 +35,8 @@ def test_a_long_task_shows_a_line_from_time_to_time_and_one_at_its_end(clock):
             clock.now += 6
             task.advance(answer_correctness=score, usd=score * 10)
     assert lines == [
-        "scoring: 2 of 4 questions, 12 s left, answer_correctness 0.750, 7.50 USD",
-        "scoring: 4 of 4 questions, answer_correctness 0.700, 7.00 USD",
+        "scoring: 2 of 4 questions in 12 s, 12 s left, answer_correctness 0.750,\n  7.50 USD",
+        "scoring: 4 of 4 questions in 24 s, answer_correctness 0.700, 7.00 USD",
     ]
 
 
@@ -46,6 +46,45 @@ def test_a_short_task_shows_no_line(clock):
         clock.now += 9
         task.advance(2)
     assert lines == []
+
+
+def test_a_short_task_shows_a_line_at_its_end_where_asked_for(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("scoring", 2, "questions", final_line=True) as task:
+        clock.now += 9
+        task.advance(2)
+    assert lines == ["scoring: 2 of 2 questions in 9 s"]
+
+
+def test_a_task_that_stands_still_says_so_from_time_to_time(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 30, clock).task("scoring", 2, "questions") as task:
+        for _ in range(60):
+            clock.now += 1
+            task.advance(0)
+    assert lines == [f"scoring: 0 of 2 questions in {time}" for time in ("30 s", "1 min", "1 min")]
+
+
+def test_a_complete_task_that_goes_on_says_so_from_time_to_time(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 30, clock).task("scoring", 2, "questions", done=2) as task:
+        for usd in (1, 2, 3):
+            clock.now += 30
+            task.advance(0, usd=usd)
+    assert lines == [
+        f"scoring: 2 of 2 questions in {time} USD" for time in ("1 min, 2.00", "2 min, 3.00", "2 min, 3.00")
+    ]
+
+
+def test_a_total_that_becomes_known_gives_a_time_left(clock):
+    lines: list[str] = []
+    with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:
+        clock.now += 10
+        task.advance(100)
+        clock.now += 10
+        task.total = 400
+        task.advance(100)
+    assert lines[:2] == ["embedding: 100 texts in 10 s", "embedding: 200 of 400 texts in 20 s, 20 s left"]
 
 
 def test_steps_done_before_do_not_count_for_the_time_left(clock):
@@ -62,7 +101,7 @@ def test_a_task_of_unknown_length_counts(clock):
     with Lines(lines.append, 10, clock).task("embedding", None, "texts") as task:
         clock.now += 11
         task.advance(1500, usd=None)
-    assert lines == ["embedding: 1,500 texts, USD unknown"] * 2
+    assert lines == ["embedding: 1,500 texts in 11 s, USD unknown"] * 2
 
 
 def test_a_line_that_is_too_long_goes_on_in_the_next(clock):
@@ -86,7 +125,7 @@ def test_an_error_finishes_the_task_as_it_is(clock):
 
     with pytest.raises(ValueError, match="bad"):
         read()
-    assert lines == ["reading: 1 of 3 files, 40 s left", "reading: 1 of 3 files"]
+    assert lines == ["reading: 1 of 3 files in 20 s, 40 s left", "reading: 1 of 3 files in 20 s"]
 
 
 def test_many_threads_may_advance_one_task(clock):
@@ -136,7 +175,7 @@ with reporter.task("embedding", None, "texts") as texts, reporter.task("scoring"
 
 def test_a_terminal_shows_bars_below_the_lines():
     terminal, program_side = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80"}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=program_side, stderr=program_side, env=environment
     )

@@ -1,4 +1,4 @@
-"""Keeps the results of trials as they arrive: in storage, in MLflow, and as lines of progress.
+"""Keeps the results of trials as they arrive, in storage and in MLflow, and shows their progress.
 
 Trials send messages to an inbox, a Ray actor; the process that started the experiment empties it. So whatever they have
 finished is safe when a worker, the driver or the budget ends.
@@ -7,16 +7,19 @@ finished is safe when a worker, the driver or the budget ends.
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.inbox import BlockFinished, Message
+from dream.experiments.progress import TrialsProgress
 from dream.models import gateway_client
 from dream.models.planned_usage import plan_against_actual
+from dream.progress import Show, reporter_for
 from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
 from dream.settings import Settings
 from dream.storage.objects import Storage
@@ -44,7 +47,7 @@ class Recorder:
     prepared: "PreparedExperiment"
     storage: Storage
     settings: Settings
-    show: Callable[[str], None]
+    show: Show
     finished: Mapping[str, TrialResult] = field(default_factory=dict)
     partial: Mapping[str, Evaluation] = field(default_factory=dict)
     usage_before: Sequence[UsageRow] = ()
@@ -53,18 +56,16 @@ class Recorder:
         self.name = self.manifest.name
         self._secrets = self.settings.secrets()
         self._results = dict(self.finished)
-        self._questions = {trial_id: len(part.answers) for trial_id, part in self.partial.items()}
-        self._planned = {trial.id: len(self.prepared.questions_of(trial)) for trial in self.prepared.everything}
-        self._questions |= {trial_id: self._planned[trial_id] for trial_id in self.finished}
         self._usage = add_usage(self.usage_before)
-        self._started = time.monotonic()
         self._tracker: Tracker | None = None
-        self._shown = sum(self._questions.values())
-        done = f", {self._shown} answers are there already" if self._shown else ""
+        self._reporter = reporter_for(self.show)
+        self.progress = TrialsProgress(self._reporter, self.prepared, self.finished, self.partial)
+        done = self.progress.questions_done
+        before = f", {done} answers are in storage already" if done else ""
         n_trials, n_questions = len(self.prepared.trials), len(self.prepared.questions)
-        self.show(f"{self.name}: {n_trials} trials x {n_questions} questions{done}")
+        self._reporter.line(f"{self.name}: {n_trials} trials x {n_questions} questions{before}")
         for line in self.prepared.notes:
-            self.show(f"  {line}")
+            self._reporter.line(f"  {line}")
 
     def take(self, messages: Sequence[Message]) -> None:
         """Keep what trials sent. MLflow starts with the first message; earlier, it would delay the trials."""
@@ -77,6 +78,7 @@ class Recorder:
                 self._trial(message.result)
         if any(isinstance(message, BlockFinished) for message in messages):
             self._read_meter()
+        self.progress.show(self._usage)
 
     def lost(self, failures: Mapping[str, Failure]) -> None:
         """Record trials that ended without reporting a result, for instance because their worker was killed."""
@@ -94,20 +96,16 @@ class Recorder:
         self._patiently(lambda: store.save_table(self.storage, outcome))
         if self.manifest.plan:
             table = plan_against_actual(self.manifest.plan, self._usage)
-            self.show(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
+            self._reporter.line(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
         self._tracking().finish(outcome)
         if outcome.stopped:
-            self.show(f"  {outcome.stopped}: dream run --resume {self.name}")
+            self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")
         return outcome
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
         block = block.redacted(self._secrets)
         self._patiently(lambda: store.save_block(self.storage, self.name, trial_id, block))
-        self._questions[trial_id] = min(self._questions.get(trial_id, 0) + len(block.answers), self._planned[trial_id])
-        total, done = sum(self._planned.values()), sum(self._questions.values())
-        if done * 10 // total > self._shown * 10 // total or done == total > self._shown:
-            self._shown = done
-            self.show(f"  {done} of {total} questions ({time.monotonic() - self._started:.0f} s)")
+        self.progress.add_block(trial_id, block)
 
     def _trial(self, result: TrialResult) -> None:
         if result.trial.id in self._results:
@@ -123,17 +121,18 @@ class Recorder:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
         if result.trial.is_baseline:
-            self.show(f"  baseline: {result.trial.name}: {state}")
+            self._reporter.line(f"  baseline: {result.trial.name}: {state}")
             return
         self._tracking().log_trial(result)
-        done = sum(trial.id in self._results for trial in self.prepared.trials)
-        self.show(f"  trial {done} of {len(self.prepared.trials)}: {result.trial.name}: {state}")
+        self.progress.end_trial(result.trial.id)
+        ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
+        self._reporter.line(f"  trial {ended}: {result.trial.name}: {state}")
 
     def _tracking(self) -> "Tracker":
         if self._tracker is None:
             from dream.tracking.tracker import Tracker  # it imports the statistics, which no worker needs
 
-            self._tracker = Tracker(self.settings, self.manifest, self.show)
+            self._tracker = Tracker(self.settings, self.manifest, self._reporter)
         return self._tracker
 
     def _read_meter(self) -> None:
@@ -144,18 +143,19 @@ class Recorder:
 
     def _patiently(self, write: Callable[[], None]) -> None:
         """Write, waiting for storage that cannot be reached; meanwhile messages wait in the inbox."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        told = False
-        while True:
-            try:
-                return write()
-            except StorageError as error:
-                if time.monotonic() > give_up:
-                    raise
-                if not told:
-                    self.show(f"  cannot write to storage, retrying for up to {PATIENCE_SECONDS:.0f} s: {error}")
-                told = True
-                time.sleep(RETRY_SECONDS)
+        retrying = Retrying(
+            retry=retry_if_exception_type(StorageError),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            wait=wait_fixed(RETRY_SECONDS),
+            before_sleep=self._say_that_storage_is_away,
+            reraise=True,
+        )
+        retrying(write)
+
+    def _say_that_storage_is_away(self, state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome:
+            error = state.outcome.exception()
+            self._reporter.line(f"  cannot write to storage, retrying for up to {PATIENCE_SECONDS:.0f} s: {error}")
 
 
 @contextlib.contextmanager
@@ -180,13 +180,14 @@ def collecting(inbox: Any, recorder: Recorder) -> Iterator[None]:
                 return
 
     collector = threading.Thread(target=collect_until_stopped, name="dream-collector", daemon=True)
-    collector.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        collector.join()
-    if problems:
-        raise problems[0]
-    while collect():
-        pass
+    with recorder.progress.start():
+        collector.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            collector.join()
+        if problems:
+            raise problems[0]
+        while collect():
+            pass

@@ -26,6 +26,7 @@ from dream.indexes.client import get_index
 from dream.models import gateway_client
 from dream.models.pickers import check_models, llm_picker
 from dream.models.usage import spent_of
+from dream.progress import Show
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
@@ -109,7 +110,7 @@ def run_experiment(
     resume: str | None = None,
     max_concurrent_trials: int | None = None,
     settings: Settings | None = None,
-    show: Callable[[str], None] | None = print,
+    show: Show = print,
     **options: Unpack[SpecOptions],
 ) -> ExperimentResult:
     """Run every trial of a search space on Ray, on the same questions with the same judge.
@@ -125,7 +126,7 @@ def run_experiment(
         max_concurrent_trials: by default one for each CPU of the cluster, on a single machine one more; each works on
             some dozens of questions at a time. More cost a process each, and help where models are slow and questions
             few.
-        show: takes a line of progress at a time; None for silence.
+        show: shows progress (see `dream.progress`).
 
     Returns:
         Every trial's result; a failed trial is in it with its failure. The same is in storage and in MLflow.
@@ -161,8 +162,7 @@ def run_experiment(
             _check_models(to_run, prepared.context)
         manifest = replace(manifest, plan=plan or manifest.plan)
         store.save_manifest(storage, name, manifest)
-        tell = show or (lambda line: None)
-        recorder = Recorder(manifest, prepared, storage, settings, tell, finished, partial, usage_before)
+        recorder = Recorder(manifest, prepared, storage, settings, show, finished, partial, usage_before)
         if to_run:
             documents = prepared.context.documents
             indexes.start(documents, [index_request(trial) for trial in to_run if not trial.is_baseline])

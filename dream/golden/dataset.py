@@ -6,7 +6,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,13 @@ import pandas
 from dream import ray_cluster
 from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
-from dream.errors import ConfigurationError, DataError, bullets
+from dream.errors import ConfigurationError, DataError, ServiceError, bullets
 from dream.golden.generator import generate_questions
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
+from dream.progress import Reporter, Show, Task, reporter_for
 from dream.provenance import versions
-from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest
+from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest, known_sum
 from dream.services import renew_session
 from dream.settings import Settings
 from dream.storage.objects import Storage, open_storage
@@ -31,6 +33,7 @@ COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file"
 REQUIRED_COLUMNS = ("question", "ground_truth")
 FILES_PER_TASK = 3
 ATTEMPTS = 3
+WAIT_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
@@ -54,7 +57,7 @@ class Generation:
     seed: int
     settings: Settings
     documents: DocumentSet
-    show: Callable[[str], None] = field(default=lambda line: None)
+    reporter: Reporter = field(default_factory=Reporter)
 
     @property
     def models(self) -> tuple[str, str]:
@@ -69,7 +72,7 @@ def generate_golden_dataset(
     documents_uri: str | None = None,
     seed: int = SEED,
     settings: Settings | None = None,
-    show: Callable[[str], None] | None = print,
+    show: Show = print,
 ) -> GoldenDataset:
     """Generate single-hop and multi-hop questions from all documents in storage, and save them.
 
@@ -79,7 +82,7 @@ def generate_golden_dataset(
         name: the dataset's name in `settings.golden_datasets_uri`; an existing one is replaced.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
         seed: of ragas' random choices, so that the same documents and answers give the same questions.
-        show: takes a line of progress at a time; None for silence.
+        show: shows progress (see `dream.progress`).
 
     Raises:
         DataError: when no usable document or no question at all is left, with the reasons.
@@ -92,15 +95,16 @@ def generate_golden_dataset(
     if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
         raise ConfigurationError(bullets("the generator cannot be used:", problems))
     storage = open_storage(documents_uri or settings.documents_uri, settings)
-    loaded = load_documents(storage)
+    reporter = reporter_for(show)
+    loaded = load_documents(storage, show=reporter)
     documents = DocumentSet(storage.uri(""), loaded.digest)
-    generation = Generation(name, n_questions, seed, settings, documents, show or (lambda line: None))
+    generation = Generation(name, n_questions, seed, settings, documents, reporter)
     for line in loaded.report:
         if line.status != "read":
-            generation.show(f"  {line}")
+            reporter.line(f"  {line}")
     files = sorted({document.metadata["file_name"] for document in loaded.documents})
     batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
-    generation.show(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
+    reporter.line(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
     with ray_cluster.connected(settings), gateway_client.opened(settings):
         check_models([settings.generator_llm], [settings.judge_embed_model])
         generated = _run_tasks(generation, storage, batches)
@@ -218,20 +222,38 @@ def _run_tasks(generation: Generation, storage: Storage, batches: Sequence[Seque
 
     waiting = {submit(i): (i, 1) for i in range(n_batches) if shares[i]}
     generated: dict[int, GeneratedBatch] = {}
-    while waiting:
-        (done,), _ = ray.wait(list(waiting), num_returns=1)
-        i, attempt = waiting.pop(done)
-        batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
-        if batch.failure and attempt < ATTEMPTS:
-            generation.show(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {batch.failure.reason}")
-            waiting[submit(i)] = (i, attempt + 1)
-            continue
-        if batch.failure:
-            line = f"{names}: 0 of {shares[i]} questions: {batch.failure.reason} ({ATTEMPTS} attempts)"
-            batch = replace(batch, shortfalls=(line,))
-        generated[i] = batch
-        generation.show(f"  {len(batch.questions)} of {shares[i]} questions from {names}")
+    with generation.reporter.task("generating questions", n, "questions") as progress:
+        while waiting:
+            done = _next_done(list(waiting), progress)
+            i, attempt = waiting.pop(done)
+            batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
+            if batch.failure and attempt < ATTEMPTS:
+                generation.reporter.line(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {batch.failure.reason}")
+                waiting[submit(i)] = (i, attempt + 1)
+                continue
+            if batch.failure:
+                line = f"{names}: 0 of {shares[i]} questions: {batch.failure.reason} ({ATTEMPTS} attempts)"
+                batch = replace(batch, shortfalls=(line,))
+            generated[i] = batch
+            generation.reporter.line(f"  {len(batch.questions)} of {shares[i]} questions from {names}")
+            progress.advance(len(batch.questions), usd=_usd_so_far())
     return [generated[i] for i in sorted(generated)]
+
+
+def _next_done(tasks: list[Any], progress: Task) -> Any:
+    """A task that has ended. While none has, the progress is shown again from time to time."""
+    import ray
+
+    while not (ended := ray.wait(tasks, num_returns=1, timeout=WAIT_SECONDS)[0]):
+        progress.advance(0)
+    return ended[0]
+
+
+def _usd_so_far() -> float | None:
+    """The USD paid through the open gateway; None where a price is unknown or the gateway does not answer."""
+    with suppress(ServiceError):
+        return known_sum(row.usd for row in gateway_client.current_gateway().usage())
+    return None
 
 
 def _outcome(task: Any, files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
@@ -279,7 +301,7 @@ def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDa
     if problems := list(_row_problems([question.to_row() for question in distinct])):
         raise DataError(_mistakes(f"what was generated for {name!r}", problems))
     for line in shortfalls:
-        generation.show(f"  fell short: {line}")
+        generation.reporter.line(f"  fell short: {line}")
     golden = save_golden_dataset(GoldenDataset(distinct), name, settings)
     failures = [
         {"files": list(batch.files), **batch.failure.to_json()} for batch in batches if batch.failure is not None
@@ -301,5 +323,5 @@ def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDa
     }
     storage = open_storage(settings.golden_datasets_uri, settings)
     storage.write_json(f"{name}.manifest.json", {**manifest, "digest": digest(manifest)})
-    generation.show(f"{name}: {len(golden.questions)} questions in {golden.uri}")
+    generation.reporter.line(f"{name}: {len(golden.questions)} questions in {golden.uri}")
     return golden

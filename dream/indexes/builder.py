@@ -21,6 +21,7 @@ import pyarrow
 
 from dream.errors import DreamError, ServiceError, StorageError, explain
 from dream.indexes.chunkers import chunk, embed, no_text, texts_to_embed, together
+from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, RaySteps, Report, Steps
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.models.pickers import embed_model_picker
@@ -32,7 +33,7 @@ TEXTS_A_STEP = 2048
 CHARACTERS_A_BATCH = 2_000_000
 # the steps of packed documents and of kept indexes up to these sizes run in the builder's own process
 FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
-LINES_WAIT_SECONDS = 0.5
+MESSAGES_WAIT_SECONDS = 0.5
 STAGE = "embed"
 
 
@@ -66,7 +67,7 @@ class IndexBuilder:
     Args:
         storage: keeps indexes; None keeps none.
         steps: run the steps of large indexes; `small_steps` those of small ones.
-        show: takes a line of progress at a time; by default lines wait until `lines` takes them.
+        show: takes the messages about progress; by default they wait until `messages` takes them.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class IndexBuilder:
         storage: Storage | None,
         steps: Steps,
         small_steps: Steps | None = None,
-        show: Callable[[str], Any] | None = None,
+        show: Callable[[Message], Any] | None = None,
     ) -> None:
         self._storage = storage
         self._steps, self._small_steps = steps, small_steps or steps
@@ -85,8 +86,9 @@ class IndexBuilder:
         self._documents: dict[str, _PackedDocuments] = {}
         self._numbers: dict[str, int] = {}
         self._progress: dict[str, _Progress] = {}
-        self._lines: list[str] = []
-        self._show = show or self._lines.append
+        self._ready: set[str] = set()
+        self._messages: list[Message] = []
+        self._show = show or self._messages.append
         self._build_permits = asyncio.Semaphore(BUILDS_AT_ONCE)
 
     async def get(self, spec: IndexSpec) -> BuiltIndex | None:
@@ -115,24 +117,22 @@ class IndexBuilder:
         """Drop an index whose data was lost with a machine, unless it is being built again already."""
         if key in self._builds and self._builds[key].done():
             del self._builds[key]
+            self._ready.discard(key)
 
-    async def lines(self) -> list[str]:
-        """The lines of progress since the last call; waits up to 0.5 s when there is none."""
-        if not self._lines:
-            await asyncio.sleep(LINES_WAIT_SECONDS)
-        taken, self._lines[:] = list(self._lines), []
+    async def messages(self) -> list[Message]:
+        """The messages about progress since the last call; waits up to 0.5 s when there is none."""
+        if not self._messages:
+            await asyncio.sleep(MESSAGES_WAIT_SECONDS)
+        taken, self._messages[:] = list(self._messages), []
         return taken
 
     def embedded(self, key: str, part: Any, n_texts: int) -> None:
-        """Take a step's report: so many texts of its part have vectors. A restarted step counts from 0 again."""
-        progress = self._progress.get(key)
-        if progress is None:
-            return
-        before = sum(progress.parts.values())
-        progress.parts[part] = max(n_texts, progress.parts.get(part, 0))
-        now = sum(progress.parts.values())
-        if now * 5 // progress.total > before * 5 // progress.total:
-            self._tell(key, f"{now:,} of {progress.total:,} texts")
+        """Take a step's report: so many texts of its part have vectors. A restarted step counts from 0 again, and
+        reports may come after the step's result."""
+        if key in self._progress and key not in self._ready:
+            parts = self._progress[key].parts
+            parts[part] = max(n_texts, parts.get(part, 0))
+            self._tell_progress()
 
     async def kept_bytes(self, spec: IndexSpec) -> int | None:
         """The size of an index in storage, whose documents are not needed; None where it is not in storage."""
@@ -146,17 +146,28 @@ class IndexBuilder:
         if done.cancelled() or done.exception() or done.result() is None:
             self._builds.pop(key, None)
 
-    def _tell(self, key: str, message: str) -> None:
-        number = self._numbers.setdefault(key, len(self._numbers) + 1)
-        self._show(f"  index {number} of {len(self._numbers)}: {message}")
+    def _tell_ready(self, key: str, message: str) -> None:
+        self._ready.add(key)
+        self._show(f"  index {self._numbers[key]} of {len(self._numbers)}: {message}")
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        """Tell how many texts have vectors, once there are texts to embed."""
+        if self._progress:
+            builds = self._progress.values()
+            all_chunked = self._numbers.keys() <= self._progress.keys() | self._ready
+            texts = sum(build.total for build in builds) if all_chunked else None
+            embedded = sum(sum(build.parts.values()) for build in builds)
+            self._show(IndexesProgress(embedded, texts, len(self._ready), len(self._numbers)))
 
     async def _build(self, spec: IndexSpec) -> BuiltIndex | None:
+        self._numbers.setdefault(spec.key, len(self._numbers) + 1)
         async with self._build_permits:
             if (size := await self.kept_bytes(spec)) is not None:
                 steps = self._small_steps if size <= SMALL_INDEX_BYTES else self._steps
                 data, n_texts = await steps.run(load_step, self._storage, spec, machine=self._storage_machine)
                 if n_texts is not None:
-                    self._tell(spec.key, f"{n_texts:,} texts, kept from before")
+                    self._tell_ready(spec.key, f"{n_texts:,} texts, kept from before")
                     return BuiltIndex(steps.share(data))
             if spec.documents not in self._documents:
                 return None
@@ -170,6 +181,7 @@ class IndexBuilder:
         if not total:
             raise no_text(documents.n_documents, spec.chunker, spec.parameters)
         self._progress[spec.key] = _Progress(total, {})
+        self._tell_progress()
         report = steps.report(self)
         embedded = await together(
             steps.run(embed_step, nodes, spec, start, report, i)
@@ -179,11 +191,12 @@ class IndexBuilder:
         large = [nodes for nodes, _ in chunked] + [vectors for vectors, _ in embedded]
         finish = steps.run(finish_step, self._storage, spec, len(chunked), *large, machine=self._storage_machine)
         data, problem = await finish
-        self._tell(spec.key, f"{total:,} texts, built in {time.monotonic() - started:.1f} s{problem}")
+        self._progress[spec.key] = _Progress(total, {"all": total})
+        self._tell_ready(spec.key, f"{total:,} texts, built in {time.monotonic() - started:.1f} s{problem}")
         return BuiltIndex(steps.share(data))
 
 
-def local_builder(storage: Storage, show: Callable[[str], Any] | None = None) -> IndexBuilder:
+def local_builder(storage: Storage, show: Callable[[Message], Any]) -> IndexBuilder:
     """A builder for this process, without Ray."""
     return IndexBuilder(storage, LocalSteps(), show=show)
 

@@ -6,7 +6,7 @@ trial --get_index--> IndexClient --> IndexBuilder, an object of this process or 
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 from dream.errors import DreamError
 from dream.indexes.builder import BuiltIndex, IndexBuilder, IndexBuilderActor, local_builder, pack, ray_builder
+from dream.indexes.progress import Message, ProgressOfIndexes
 from dream.indexes.store import FOLDER, IndexData, IndexSpec, documents_digest
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import embed_model_picker, split_identifier
+from dream.progress import Reporter, Show, reporter_for
 from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
 from dream.settings import OFFLINE, Settings
 from dream.storage.objects import Storage, open_storage
@@ -93,9 +95,9 @@ class IndexClient(ABC):
         self._service.call(IndexBuilder.expect, list(specs.values()))
         return len(specs)
 
-    def lines(self) -> list[str]:
-        """The builder's lines of progress since the last call; waits up to 0.5 s when there is none."""
-        return self._service.call(IndexBuilder.lines)
+    def messages(self) -> list[Message]:
+        """The builder's messages about progress since the last call; waits up to 0.5 s when there is none."""
+        return self._service.call(IndexBuilder.messages)
 
     def _built(self, spec: IndexSpec, documents: Sequence["Document"]) -> BuiltIndex:
         while (index := self._service.call(IndexBuilder.get, spec)) is None:
@@ -106,8 +108,8 @@ class IndexClient(ABC):
 class LocalIndexes(IndexClient):
     """A builder in this process, on DREAM's own event loop."""
 
-    def __init__(self, storage: Storage, show: Callable[[str], Any] | None = None) -> None:
-        super().__init__(LocalService(local_builder(storage, show)))
+    def __init__(self, storage: Storage, progress: ProgressOfIndexes) -> None:
+        super().__init__(LocalService(local_builder(storage, progress.show)))
 
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
         return self._built(spec, documents).data
@@ -139,29 +141,33 @@ def current_indexes() -> IndexClient:
     settings = Settings.from_environment()
 
     def open_local() -> LocalIndexes:
-        return LocalIndexes(open_storage(settings.cache_uri, settings))
+        return LocalIndexes(open_storage(settings.cache_uri, settings), ProgressOfIndexes(Reporter()))
 
     return session().get_or_open(LocalIndexes, open_local, settings.cache_uri)
 
 
 @contextmanager
-def opened(settings: Settings, show: Callable[[str], Any] | None = None) -> Iterator[IndexClient]:
+def opened(settings: Settings, show: Show = None) -> Iterator[IndexClient]:
     """A builder for the length of a `with` block, on the Ray cluster if there is one; one that is open is used.
 
     Args:
-        show: takes a line of progress at a time.
+        show: shows progress (see `dream.progress`).
     """
     if (opened_before := _existing()) is not None:
         yield opened_before
         return
     storage = open_storage(settings.cache_uri, settings)
     storage.ensure()
-    with _started(storage, show) as indexes:
-        session().get_or_open(IndexClient, lambda: indexes)
-        try:
-            yield indexes
-        finally:
-            session().take_out(IndexClient)
+    progress = ProgressOfIndexes(reporter_for(show))
+    try:
+        with _started(storage, progress) as indexes:
+            session().get_or_open(IndexClient, lambda: indexes)
+            try:
+                yield indexes
+            finally:
+                session().take_out(IndexClient)
+    finally:
+        progress.finish()
 
 
 def _existing() -> IndexClient | None:
@@ -171,13 +177,13 @@ def _existing() -> IndexClient | None:
     return RayIndexes(service) if service else None
 
 
-def _started(storage: Storage, show: Callable[[str], Any] | None) -> AbstractContextManager[IndexClient]:
+def _started(storage: Storage, progress: ProgressOfIndexes) -> AbstractContextManager[IndexClient]:
     here = host()
-    return _on_ray(here, storage, show) if isinstance(here, OnRay) else nullcontext(LocalIndexes(storage, show))
+    return _on_ray(here, storage, progress) if isinstance(here, OnRay) else nullcontext(LocalIndexes(storage, progress))
 
 
 @contextmanager
-def _on_ray(cluster: OnRay, storage: Storage, show: Callable[[str], Any] | None) -> Iterator[IndexClient]:
+def _on_ray(cluster: OnRay, storage: Storage, progress: ProgressOfIndexes) -> Iterator[IndexClient]:
     """The actor. A file lies in the cache meanwhile, by which the actor knows whether it sees this very folder."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -189,7 +195,7 @@ def _on_ray(cluster: OnRay, storage: Storage, show: Callable[[str], Any] | None)
     service = cluster.start(INDEXES, make, scheduling_strategy=same_machine, **_ACTOR_OPTIONS)
     indexes = RayIndexes(service)
     try:
-        with _showing(indexes, show) if show else nullcontext():
+        with _showing(indexes, progress):
             yield indexes
     finally:
         service.end()
@@ -198,19 +204,19 @@ def _on_ray(cluster: OnRay, storage: Storage, show: Callable[[str], Any] | None)
 
 
 @contextmanager
-def _showing(indexes: IndexClient, show: Callable[[str], Any]) -> Iterator[None]:
-    """Show the builder's lines from a thread; at the end those that are left."""
+def _showing(indexes: IndexClient, progress: ProgressOfIndexes) -> Iterator[None]:
+    """Show the builder's messages from a thread."""
     stop = threading.Event()
 
     def deliver() -> None:
         while not stop.is_set():
             try:
-                for line in indexes.lines():
-                    show(line)
+                for message in indexes.messages():
+                    progress.show(message)
             except Exception:  # noqa: BLE001 - the builder is away for a moment; trials that wait for it learn why
                 stop.wait(1)
 
-    thread = threading.Thread(target=deliver, name="dream-index-lines", daemon=True)
+    thread = threading.Thread(target=deliver, name="dream-index-progress", daemon=True)
     thread.start()
     try:
         yield

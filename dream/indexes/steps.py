@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
@@ -45,7 +45,7 @@ class Steps(Protocol):
         ...
 
     def report(self, builder: "IndexBuilder") -> Report:
-        """Make the function by which steps report their progress to the builder."""
+        """Make the function by which steps report their progress to the builder; called on the builder's event loop."""
         ...
 
 
@@ -68,7 +68,7 @@ class LocalSteps:
         return large
 
     def report(self, builder: "IndexBuilder") -> Report:
-        return builder.embedded
+        return partial(asyncio.get_running_loop().call_soon_threadsafe, builder.embedded)
 
 
 class ActorSteps(LocalSteps):

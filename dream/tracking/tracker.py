@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from dream.errors import ServiceError
+from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_runs import RunLog, mlflow_client
@@ -24,8 +25,9 @@ REST = 1.0
 class Tracker:
     """Logs one experiment while it runs. After the first failure it is silent until `finish`, which tries again."""
 
-    def __init__(self, settings: Settings, manifest: Manifest, show: Callable[[str], None]) -> None:
-        self._settings, self._manifest, self._show = settings, manifest, show
+    def __init__(self, settings: Settings, manifest: Manifest, show: Show) -> None:
+        self._settings, self._manifest = settings, manifest
+        self._reporter = reporter_for(show)
         self._up = True
         self._log: RunLog | None = None
         self._over = threading.Event()
@@ -45,12 +47,12 @@ class Tracker:
         self._jobs.put(None)
         self._worker.join(SILENT_SECONDS)
         if self._worker.is_alive():
-            self._show("  all trials are in storage; waiting for MLflow to take the last ones")
+            self._reporter.line("  all trials are in storage; waiting for MLflow to take the last ones")
             self._worker.join()
         self._up = True
         self._try(lambda: self._run_log().finish(experiment))
         if not self._up:
-            self._show(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
+            self._reporter.line(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -68,14 +70,16 @@ class Tracker:
             log()
         except Exception as error:  # noqa: BLE001 - MLflow must not stop an experiment; the user is told
             self._up = False
-            reason = _safe_text(error, self._settings)[:200]
-            self._show(f"  MLflow at {safe_uri(self._settings.mlflow_tracking_uri)} did not take the results: {reason}")
+            reason, uri = _safe_text(error, self._settings)[:200], safe_uri(self._settings.mlflow_tracking_uri)
+            self._reporter.line(f"  MLflow at {uri} did not take the results: {reason}")
 
     def _say_what_is_traced(self) -> None:
         n_trials, n = len(self._manifest.trials), len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
         if traced < n:
-            self._show(f"  MLflow gets traces of {traced} of {n} questions a trial (DREAM_MLFLOW_TRACES=all: of all)")
+            self._reporter.line(
+                f"  MLflow gets traces of {traced} of {n} questions a trial (DREAM_MLFLOW_TRACES=all: of all)"
+            )
 
 
 def track(experiment: ExperimentResult, settings: Settings | None = None) -> str:

@@ -1,6 +1,7 @@
 """Experiments on a real cluster through Ray Client: results, failures, lost workers, secrets."""
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -68,7 +69,8 @@ def test_storage_gives_back_what_was_returned(lab: Lab, small_experiment: Ran):
 def test_progress_is_shown_trial_by_trial(small_experiment: Ran):
     lines = small_experiment.lines
     assert lines[0] == "small: 2 trials x 3 questions"
-    assert any(line.startswith("  6 of 6 questions (") for line in lines)
+    (end,) = [line for line in lines if line.startswith("running trials: 6 of 6 questions in ")]
+    assert re.search(r", trials 2 of 2,\s+\w+ [01]\.\d{3} \(\d scored\),\s+USD unknown$", end)
     assert [line.split(":")[0] for line in lines if "trial " in line] == ["  trial 1 of 2", "  trial 2 of 2"]
     assert not any("MLflow" in line for line in lines)
 
@@ -205,7 +207,8 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
     assert [closed_book.trial.name, oracle.trial.name] == ["closed_book + llm-small@x", "oracle + llm-small@x"]
     assert [len(one.evaluation.answers) for one in sliced.outcome.baselines] == [3, 2]
     assert "  1 of 3 questions have no reference contexts: the oracle is not asked them" in sliced.lines
-    assert any(line.startswith("  11 of 11 questions (") for line in sliced.lines)  # 2 trials x 3, 3 and 2
+    n = 2 * 3 + 3 + 2
+    assert any(line.startswith(f"running trials: {n} of {n} questions in ") for line in sliced.lines)
     for one in sliced.outcome.baselines:
         assert one.error is None
         assert {(row.trial, row.stage) for row in one.usage} == {(one.trial.id, s) for s in ("answer", "judge")}

@@ -20,6 +20,7 @@ from dream.golden.dataset import (
     load_golden_dataset,
     save_golden_dataset,
 )
+from dream.progress import Lines
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
 from dream.storage.objects import open_storage
@@ -172,7 +173,7 @@ def test_exact_duplicates_of_tasks_are_dropped_and_told(home: Settings):
         GeneratedBatch(("b.pdf",), (same,), ("b.pdf: 1 of 2 questions",)),
     ]
     lines: list[str] = []
-    generation = Generation("twice", 4, 0, home, DocumentSet("documents", "digest"), lines.append)
+    generation = Generation("twice", 4, 0, home, DocumentSet("documents", "digest"), Lines(lines.append))
     golden = dataset._save(generation, batches)
     assert golden.questions == (same, other)
     assert "  fell short: 1 exact duplicate(s) dropped" in lines

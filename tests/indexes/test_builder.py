@@ -3,6 +3,7 @@
 Covers `client`, `steps` and `store` too: they are what the builder is reached by, works with, and writes.
 """
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,6 +29,7 @@ from dream.indexes.store import (
     save_index,
 )
 from dream.models.pickers import embed_model_picker
+from dream.progress import Lines
 from dream.rag.methods import RAG_METHODS
 from dream.settings import Settings
 from dream.storage.objects import LocalStorage, open_storage
@@ -166,6 +168,15 @@ def test_many_askers_at_once_have_it_built_once(access, documents, relay, lines)
     assert len({id(index.vector_store.client) for index in indexes}) == 1
     assert len(embedded_texts(relay)) == distinct(indexes[0])
     assert lines[-1].startswith(f"  index 1 of 1: {len(indexes[0].vector_store.client):,} texts, built in ")
+
+
+def test_the_texts_embedded_are_shown_while_an_index_is_built(gateway, home, documents):
+    lines = []
+    with index_client.opened(home, Lines(lines.append, every_seconds=0)):
+        n = len(ask(documents).vector_store.client)
+    assert re.match(rf"embedding documents: 0 of {n} texts in \d+ s, indexes 0 of 1$", lines[0])
+    assert any(line.startswith(f"  index 1 of 1: {n} texts, built in ") for line in lines)
+    assert re.match(rf"embedding documents: {n} of {n} texts in \d+ s, indexes 1 of 1$", lines[-1])
 
 
 def test_later_experiments_load_it(gateway, home, documents, relay, lines):
