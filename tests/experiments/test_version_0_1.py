@@ -18,7 +18,8 @@ from dream.experiments.resume import finished_part
 from dream.experiments.spec import PreparedExperiment, TrialContext
 from dream.experiments.store import latest_experiment, load_experiment
 from dream.models.planned_usage import plan_against_actual
-from dream.records import FORMAT, ExperimentResult, FailureKind, Manifest, Source
+from dream.records import ExperimentResult, FailureKind, Manifest, Source
+from dream.records.manifest import FORMAT
 from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage.objects import open_storage
