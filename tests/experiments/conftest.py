@@ -3,7 +3,7 @@
 import pytest
 
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage.opening import open_storage
 
 
 @pytest.fixture

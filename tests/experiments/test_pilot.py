@@ -15,7 +15,7 @@ from dream.experiments.pilot import planned_power
 from dream.golden.dataset import save_golden_dataset
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage.opening import open_storage
 
 QUESTIONS = tuple(
     GoldenQuestion(

@@ -56,7 +56,8 @@ def test_baselines_are_run_beside_the_trials_and_judged_once(documents: Settings
         ({"metrics": ["bleu"]}, ["bleu"]),
         ({"metrics": []}, ["faithfulness"]),
         ({"strictness": 0}, ["strictness=0"]),
-        ({"judge_repeats": 0, "judge_repeat_questions": -1}, ["judge_repeats=0", "judge_repeat_questions=-1"]),
+        ({"judge_repeats": 0}, ["judge_repeats=0"]),
+        ({"judge_repeat_questions": 0}, ["judge_repeat_questions=0"]),
         ({"judge_repeats": 2, "metrics": ["answer_similarity"]}, ["judge_repeats=2", "answer_similarity"]),
         ({"baselines": True, "metrics": ["context_recall"]}, ["context_recall", "answer_correctness"]),
     ],
@@ -176,14 +177,6 @@ def test_a_spec_is_given_whole_or_in_parts():
         as_spec(SPACE, {"metric": "faithfulness", "seed": 1})
 
 
-def test_a_slice_takes_turns_between_the_documents_and_keeps_the_order():
-    files = ["a", "a", "a", "b", "a", "c", "b"]
-    questions = [GoldenQuestion(f"q{n}", "?", "!", sources=(Source(name),)) for n, name in enumerate(files)]
-    assert slice_of(questions, 3) == ("q0", "q3", "q5")
-    assert slice_of(questions, 5) == ("q0", "q1", "q3", "q5", "q6")
-    assert slice_of(questions, 100) == tuple(question.id for question in questions)
-
-
 def test_every_trial_is_asked_all_questions_and_the_oracle_those_with_contexts(documents: Settings):
     some = GoldenDataset((replace(QUESTIONS[0], reference_contexts=()), *QUESTIONS[1:]))
     prepared = replace(SPEC, golden_dataset=some, baselines=True).prepare(documents)
@@ -191,3 +184,14 @@ def test_every_trial_is_asked_all_questions_and_the_oracle_those_with_contexts(d
     assert len(prepared.questions_of(prepared.trials[0])) == len(prepared.questions_of(closed_book)) == 6
     assert prepared.questions_of(oracle) == some.questions[1:]
     assert any(line.startswith("1 of 6 questions") for line in prepared.notes)
+
+
+def test_a_slice_takes_every_document_before_it_takes_one_twice():
+    files = [["x.pdf"]] * 5 + [["y.pdf"]] * 2 + [["z.pdf", "x.pdf"]]
+    questions = [
+        GoldenQuestion(str(row), "?", "!", sources=tuple(map(Source, names))) for row, names in enumerate(files)
+    ]
+    assert slice_of(questions, 3) == ("0", "5", "7")
+    assert slice_of(questions, 6) == ("0", "1", "2", "5", "6", "7")
+    assert slice_of(questions, 100) == tuple("01234567")
+    assert slice_of([GoldenQuestion(str(place), "?", "!") for place in range(4)], 2) == ("0", "1")
