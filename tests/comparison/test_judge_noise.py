@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy
 import pytest
+import simulated
 
+from dream.comparison.comparison import compare, verdict_of
 from dream.comparison.judge_noise import Judgement, judge_noise
 from dream.errors import DataError
 
@@ -62,3 +64,17 @@ def test_a_judge_that_never_wavers_makes_no_noise():
 def test_too_little_is_refused_with_what_it_needs(shape: tuple[int, int, int]):
     with pytest.raises(DataError, match="two questions, two trials and an answer judged twice"):
         judge_noise(rows(numpy.zeros(shape)), "m")
+
+
+def test_repeats_are_told_beside_the_differences():
+    random = numpy.random.default_rng(1)
+    experiment = simulated.experiment({"answer_correctness": random.uniform(0.3, 0.7, (12, 2))})
+    results = []
+    for result in experiment.results:
+        again = tuple(replace(score, repeat=1, value=score.value + 0.1) for score in result.evaluation.scores[:6])
+        results.append(replace(result, evaluation=replace(result.evaluation, repeats=again)))
+    found = compare(replace(experiment, results=tuple(results)))
+    (noise,) = found.noise
+    assert noise.judge == pytest.approx(0.005)
+    assert (noise.n_questions, noise.n_trials, noise.repeats) == (6, 2, 2)
+    assert f"the judge makes {noise.judge_share:.0%} of the variance of a paired difference" in verdict_of(found)

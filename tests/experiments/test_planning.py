@@ -1,23 +1,14 @@
-"""Plans: what repeats and baselines add, what is paid already, and what an earlier experiment says about power."""
+"""Plans: what repeats and baselines add, and what is paid already."""
 
 from dataclasses import replace
-from datetime import datetime
 
-import numpy
 import pytest
-import simulated
 
-from dream.cli.main import main
-from dream.comparison.power import plan_power
-from dream.errors import DataError
-from dream.experiments import store as experiment_store
-from dream.experiments.pilot import planned_power
 from dream.experiments.planning import Plan, plan
 from dream.experiments.spec import ExperimentSpec
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
-from dream.storage.objects import open_storage
 
 SPACE = SearchSpace(["chunks_with_overlap"], ["offline/llm-small", "offline/llm-large"], ["offline/embed-small"])
 QUESTIONS = tuple(
@@ -27,15 +18,6 @@ QUESTIONS = tuple(
     for place in range(8)
 )
 GOLDEN = GoldenDataset(QUESTIONS)
-
-
-@pytest.fixture
-def documents(home: Settings) -> Settings:
-    """A home with a small document."""
-    storage = open_storage(home.documents_uri, home)
-    storage.ensure()
-    storage.write_bytes("town.txt", b"Ida Brandt tunes the harbour organ. " * 30)
-    return home
 
 
 def calls(planned: Plan) -> dict[tuple[str, str], int]:
@@ -75,10 +57,6 @@ def test_a_spec_and_keyword_arguments_make_the_same_plan(documents: Settings):
     spec = ExperimentSpec(SPACE, GOLDEN, metrics=["context_recall"], baselines=False)
     by_keywords = plan(SPACE, golden_dataset=GOLDEN, metrics=["context_recall"], settings=documents)
     assert plan(spec, settings=documents) == by_keywords
-    with pytest.raises(TypeError, match="metrics beside an ExperimentSpec"):
-        plan(spec, metrics=["faithfulness"], settings=documents)
-    with pytest.raises(TypeError, match="no argument metric; an experiment has: search_space, golden_dataset"):
-        plan(SPACE, metric="faithfulness", settings=documents)  # pyright: ignore[reportCallIssue]
 
 
 def test_repeats_cost_usd_where_the_judge_does(documents: Settings):
@@ -93,64 +71,3 @@ def test_repeats_cost_usd_where_the_judge_does(documents: Settings):
 
 def openai_endpoint():
     return Settings.from_environment({"OPENAI_API_KEY": "a-key"}).endpoints
-
-
-def store(settings: Settings, experiment, started: str, golden: GoldenDataset = GOLDEN) -> None:
-    """An experiment as `run_experiment` leaves it, on these questions."""
-    storage = open_storage(settings.experiments_uri, settings)
-    storage.ensure()
-    manifest = replace(
-        experiment.manifest, started=datetime.fromisoformat(f"{started}T12:00:00+00:00"), golden_dataset=golden
-    )
-    experiment_store.save_manifest(storage, experiment.name, manifest)
-    for result in experiment.results:
-        experiment_store.save_result(storage, experiment.name, result)
-
-
-def pilot(name: str, seed: int = 0):
-    scores = numpy.random.default_rng(seed).uniform(0.2, 0.9, (8, 3))
-    return simulated.experiment({"answer_correctness": scores}, name=name)
-
-
-def test_the_latest_experiment_on_the_same_questions_is_the_pilot(home: Settings):
-    store(home, pilot("old"), "2026-01-01")
-    store(home, pilot("new", 1), "2026-02-01")
-    store(home, pilot("elsewhere", 2), "2026-03-01", GoldenDataset(QUESTIONS[:8][::-1]))
-    found = planned_power(GOLDEN, settings=home)
-    assert (found.pilot, found.metric) == ("new", "answer_correctness")
-    assert found.power == plan_power(found.power.spread, 8, found.power.level)
-    assert found.power.level < 0.05  # three pairs share it
-    assert "from the 3 trials and 8 questions of the pilot 'new'" in found.text
-    assert "Questions needed:" in found.text
-    assert planned_power(GOLDEN, "old", home).pilot == "old"
-
-
-def test_more_questions_show_smaller_differences(home: Settings):
-    store(home, pilot("small"), "2026-01-01")
-    many = GoldenDataset(tuple(GoldenQuestion(f"m{place}", "?", "!") for place in range(400)))
-    few, lots = planned_power(GOLDEN, "small", home).power, planned_power(many, "small", home).power
-    assert (few.n_questions, lots.n_questions) == (8, 400)
-    assert lots.smallest < (few.smallest or 1) / 5
-    assert lots.needed == few.needed
-
-
-def test_without_a_pilot_it_says_how_to_get_one(home: Settings):
-    assert "Run a pilot" in planned_power(GOLDEN, settings=home).text
-    with pytest.raises(DataError, match="no experiment 'nobody'"):
-        planned_power(GOLDEN, "nobody", home)
-
-
-def test_the_command_shows_all_of_it(
-    documents: Settings, no_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    from dream.golden.dataset import save_golden_dataset
-
-    monkeypatch.setenv("DREAM_HOME", str(documents.home))
-    golden = save_golden_dataset(GOLDEN, "golden", documents)
-    store(documents, pilot("before"), "2026-01-01", golden)
-    options = ["--llm", "offline/llm-small", "--embed-model", "offline/embed-small", "--judge-repeats", "2"]
-    assert main(["plan", *options, "--judge-repeat-questions", "3", "--baselines", "--pilot", "before"]) == 0
-    printed = capsys.readouterr().out
-    assert "answers to 3 of 8 questions are judged 2 times" in printed
-    assert "baselines: 2, for 1 LLM(s)" in printed
-    assert "of the pilot 'before', on answer_correctness: 8 questions show" in printed

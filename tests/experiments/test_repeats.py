@@ -7,10 +7,7 @@ from model_servers import Reply, Seen, chat_reply
 from town import GOLDEN, evaluate, make_engine
 
 from dream.comparison.judge_noise import noise_of
-from dream.errors import ConfigurationError
-from dream.experiments.spec import ExperimentSpec, slice_of
-from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Manifest, Repeats, Source, Trial, TrialResult
-from dream.storage.objects import open_storage
+from dream.records import ExperimentResult, GoldenDataset, Manifest, Repeats, Trial, TrialResult
 
 SLICE = Repeats(3, (GOLDEN[0].id, GOLDEN[2].id, GOLDEN[5].id))
 JUDGE = "judge@relay"
@@ -122,34 +119,3 @@ def test_without_repeats_the_reason_is_told(engine):
     assert found == ()
     assert "judge a slice again" in reasons[0]
     assert "asks no judge" in reasons[1]
-
-
-def test_a_slice_takes_every_document_before_it_takes_one_twice():
-    files = [["x.pdf"]] * 5 + [["y.pdf"]] * 2 + [["z.pdf", "x.pdf"]]
-    questions = [
-        GoldenQuestion(str(row), "?", "!", sources=tuple(map(Source, names))) for row, names in enumerate(files)
-    ]
-    assert slice_of(questions, 3) == ("0", "5", "7")
-    assert slice_of(questions, 6) == ("0", "1", "2", "5", "6", "7")
-    assert slice_of(questions, 100) == tuple("01234567")
-    assert slice_of([GoldenQuestion(str(place), "?", "!") for place in range(4)], 2) == ("0", "1")
-
-
-@pytest.mark.parametrize(
-    ("asked", "mistake"),
-    [
-        ({"judge_repeats": 0}, "judge_repeats=0"),
-        ({"judge_repeat_questions": 0}, "judge_repeat_questions=0"),
-        ({"judge_repeats": 2, "metrics": ["answer_similarity"]}, "ask no judge"),
-        ({"strictness": 0}, "strictness=0: give at least 1"),
-        ({"baselines": True, "metrics": ["context_recall"]}, "add one of: answer_relevancy, answer_correctness"),
-    ],
-)
-def test_what_cannot_be_judged_again_is_refused(asked, mistake, home, tmp_path):
-    csv = tmp_path / "own.csv"
-    csv.write_text("question,ground_truth\nWho tunes the organ?,Ida Brandt.\n")
-    storage = open_storage(home.documents_uri, home)
-    storage.ensure()
-    storage.write_bytes("town.txt", b"Ida Brandt tunes the harbour organ. " * 30)
-    with pytest.raises(ConfigurationError, match=mistake):
-        ExperimentSpec(golden_dataset=str(csv), **asked).prepare(home)

@@ -4,10 +4,6 @@ Covers `gateway_client` and `http_transport` too, which only carry requests to i
 """
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -244,46 +240,6 @@ def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environmen
     assert KEY not in f"{explain(caught.value)} {caught.value.__cause__!r}"
 
 
-async def test_run_async_works_inside_a_running_loop():
-    async def work() -> str:
-        await asyncio.sleep(0)
-        return threading.current_thread().name
-
-    assert run_async(work()) == "dream-loop"
-
-
-def test_run_async_refuses_its_own_loop():
-    async def inner() -> None: ...
-
-    async def outer() -> None:
-        run_async(inner())
-
-    with pytest.raises(RuntimeError, match="await the coroutine instead"):
-        run_async(outer())
-
-
-def test_interrupting_the_wait_cancels_the_work():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    cancelled = threading.Event()
-
-    async def press_the_stop_button() -> None:
-        while sys._current_frames()[threading.main_thread().ident].f_code.co_name != "wait":
-            await asyncio.sleep(0)
-        os.kill(os.getpid(), signal.SIGINT)
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_async(press_the_stop_button())
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert cancelled.wait(10)
-
-
 def test_closing_stops_the_offline_models(no_environment):
     with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
         base_url = gateway.base_url("offline")
@@ -309,19 +265,6 @@ def test_threads_that_come_first_together_get_one_gateway(no_environment):
     gateway_client.close_gateway()
     assert len(together(gateway_client.current_gateway)) == 1
     gateway_client.close_gateway()
-
-
-def test_threads_that_come_first_together_get_one_loop():
-    program = (
-        "import threading\n"
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from dream.event_loop import background_loop\n"
-        "barrier = threading.Barrier(8)\n"
-        "with ThreadPoolExecutor(8) as threads:\n"
-        "    print(len(set(threads.map(lambda _: (barrier.wait(), background_loop())[1], range(8)))))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (done.stdout.strip(), done.stderr) == ("1", "")
 
 
 def test_a_gateway_can_be_opened_on_dreams_own_loop(no_environment):

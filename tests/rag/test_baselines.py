@@ -1,29 +1,14 @@
-"""Closed-book and oracle: what they read, what is scored of them, and the split of the loss that they make possible."""
+"""Closed-book and oracle: what they read, and what is scored of them."""
 
 from dataclasses import replace
 
-import numpy
-import pytest
-import simulated
 from model_servers import Reply
 from town import GOLDEN, evaluate, make_engine
 
-from dream.comparison.comparison import compare, verdict_of
-from dream.comparison.loss_split import losses_of
 from dream.metrics import METRICS
 from dream.models.pickers import llm_picker
 from dream.rag.baselines import baseline_engine, baseline_trials, metrics_of, questions_of
-from dream.records import (
-    CLOSED_BOOK,
-    ORACLE,
-    Evaluation,
-    ExperimentResult,
-    Failure,
-    FailureKind,
-    Score,
-    Trial,
-    TrialResult,
-)
+from dream.records import CLOSED_BOOK, ORACLE, Trial, TrialResult
 
 WITH_CONTEXTS = [replace(question, reference_contexts=(question.ground_truth,)) for question in GOLDEN]
 TRIALS = [Trial("sentence_window", llm, embed) for llm in ("a", "b") for embed in ("e", "f")]
@@ -94,71 +79,3 @@ def test_the_offline_llm_knows_nothing_by_itself_and_the_oracle_is_right(gateway
     results = [TrialResult(*run_baseline(name, metrics=("answer_correctness",))) for name in (CLOSED_BOOK, ORACLE)]
     closed_book, oracle = (result.evaluation.summaries()[0].mean for result in results)
     assert closed_book < 0.5 < 0.95 < oracle
-
-
-def with_baselines(closed_book: float, oracle: float, retrieved: list[float]) -> ExperimentResult:
-    """Twelve questions, constant scores: a trial for each of `retrieved`, all with the same LLM."""
-    trials = [Trial("chunks_with_overlap", "a", f"e{place}") for place in range(len(retrieved))]
-    scores = numpy.tile(numpy.array(retrieved), (12, 1))
-    scores[0] -= 0.12  # so that trials and questions differ
-    experiment = simulated.experiment({"answer_correctness": scores}, trials)
-    baselines = []
-    for name, value in ((CLOSED_BOOK, closed_book), (ORACLE, oracle)):
-        rows = tuple(Score(f"q{i}", "answer_correctness", value) for i in range(12))
-        baselines.append(TrialResult(Trial(name, "a", ""), Evaluation((), rows)))
-    return replace(experiment, baselines=tuple(baselines))
-
-
-def test_losses_are_split_for_each_trial_and_told_for_the_recommended():
-    experiment = with_baselines(0.2, 0.9, [0.61, 0.41])
-    losses, reasons = losses_of(experiment, "answer_correctness")
-    assert reasons == ()
-    assert [round(losses[result.trial.id].generation.mean, 6) for result in experiment.results] == [0.1, 0.1]
-    assert [round(losses[result.trial.id].retrieval.mean, 6) for result in experiment.results] == [0.3, 0.5]
-    found = compare(experiment)
-    assert {one.trial.id for one in found.standings} == {result.trial.id for result in experiment.results}
-    assert found.losses == losses
-    text = verdict_of(found)
-    assert f"{losses[found.best.trial.id].text}" in text
-    assert "Retrieval makes 75% of the loss." in text
-
-
-def test_a_comparison_is_the_same_with_and_without_baselines():
-    experiment = with_baselines(0.95, 1.0, [0.61, 0.41])  # the closed-book answers are better than any trial's
-    with_them, without = compare(experiment), compare(replace(experiment, baselines=()))
-    assert with_them.standings == without.standings
-    assert with_them.effects == without.effects
-    assert with_them.recommendation == without.recommendation
-    assert (without.losses, without.noise) == ({}, ())
-
-
-def test_where_nothing_can_be_split_the_reason_is_told():
-    experiment = with_baselines(0.2, 0.9, [0.61, 0.41])
-    assert losses_of(replace(experiment, baselines=()), "answer_correctness")[1] == (
-        "the loss on answer_correctness is not split: 'simulated' has no baselines: dream run --resume simulated "
-        "--baselines",
-    )
-    failed = tuple(
-        TrialResult(one.trial, failure=Failure(FailureKind.SERVICE, "the key was revoked"))
-        for one in experiment.baselines
-    )
-    found = compare(replace(experiment, baselines=failed))
-    assert found.losses == {}
-    assert any("the baselines failed: the key was revoked" in note for note in found.notes)
-    without_oracle = replace(experiment, baselines=experiment.baselines[:1])
-    assert losses_of(without_oracle, "answer_correctness")[0] == {}
-    assert "oracle 0" in losses_of(without_oracle, "answer_correctness")[1][0]
-
-
-def test_repeats_are_told_beside_the_differences():
-    random = numpy.random.default_rng(1)
-    experiment = simulated.experiment({"answer_correctness": random.uniform(0.3, 0.7, (12, 2))})
-    results = []
-    for result in experiment.results:
-        again = tuple(replace(score, repeat=1, value=score.value + 0.1) for score in result.evaluation.scores[:6])
-        results.append(replace(result, evaluation=replace(result.evaluation, repeats=again)))
-    found = compare(replace(experiment, results=tuple(results)))
-    (noise,) = found.noise
-    assert noise.judge == pytest.approx(0.005)
-    assert (noise.n_questions, noise.n_trials, noise.repeats) == (6, 2, 2)
-    assert f"the judge makes {noise.judge_share:.0%} of the variance of a paired difference" in verdict_of(found)

@@ -1,34 +1,22 @@
-"""Records: ids change with every field, failures never become numbers, everything survives the trip to a worker."""
+"""Results: a trial's id changes with every field, failures never become numbers, JSON gives all of it back."""
 
 import json
 import pickle
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
-from dream.ray_cluster import Cluster
 from dream.records import (
     Answer,
-    DocumentSet,
     Evaluation,
     Failure,
     FailureKind,
-    GoldenDataset,
-    GoldenQuestion,
-    Manifest,
     MetricSummary,
     Passage,
-    Plan,
-    PlannedCalls,
-    Repeats,
     Score,
-    Source,
     Trial,
     TrialResult,
     UsageRow,
-    add_usage,
-    digest,
 )
 
 UNREADABLE = Failure(FailureKind.UNREADABLE_JUDGEMENT, "no statement")
@@ -63,23 +51,6 @@ def test_any_changed_field_changes_the_id(change):
     assert replace(TRIAL, **change).id != TRIAL.id
 
 
-def test_a_question_keeps_its_id_and_a_dataset_its_digest():
-    assert GoldenQuestion.make_id("q", "a") == GoldenQuestion.make_id("q", "a")
-    assert len({GoldenQuestion.make_id(*pair) for pair in (("q", "a"), ("q", "b"), ("qa", ""), ("", "qa"))}) == 4
-    questions = (GoldenQuestion("1", "q", "a"), GoldenQuestion("2", "r", "b"))
-    dataset = GoldenDataset(questions, "somewhere")
-    assert dataset.digest == GoldenDataset(questions, "elsewhere").digest
-    assert dataset.digest != GoldenDataset(questions[::-1]).digest
-    assert (
-        dataset.digest != GoldenDataset((replace(questions[0], sources=(Source("a.pdf", "2"),)), questions[1])).digest
-    )
-
-
-def test_digest_keeps_what_is_different_apart():
-    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
-    assert len({digest(value) for value in (1, "1", [1], {"1": 1}, None, "µ", "m", 1.5)}) == 8
-
-
 def test_a_mean_counts_what_was_scored_and_names_what_failed():
     scores = [
         Score("1", "faithfulness", 1.0),
@@ -107,34 +78,3 @@ def test_records_come_back_from_json_as_they_were():
     row = UsageRow("x", "llm", "answer", TRIAL.id, 3, 1, 2, usd=None)
     for result in (TrialResult(TRIAL, evaluation, 2.0, 10, (row,)), TrialResult(TRIAL, failure=refused)):
         assert TrialResult.from_json(json.loads(json.dumps(result.to_json()))) == result
-
-
-def test_a_manifest_comes_back_from_json_as_it_was():
-    questions = (GoldenQuestion("1", "How deep?", "17 m", ("It is deep.",), (Source("a; b.pdf", "3"),), "single_hop"),)
-    whole = Manifest(
-        "all",
-        GoldenDataset(questions, "s3://golden/golden.csv"),
-        ("faithfulness",),
-        trials=(TRIAL,),
-        baselines=(Trial("oracle", "llm", ""),),
-        judge_llm="judge",
-        judge_embed_model="embed",
-        strictness=3,
-        repeats=Repeats(2, ("1",)),
-        documents=DocumentSet("s3://documents", "d0c5"),
-        offline=True,
-        started=datetime(2026, 11, 27, 12, tzinfo=UTC),
-        cluster=Cluster("local", 1, 2),
-        endpoints={"llm": "http://models.example/v1"},
-        versions={"ragas": "0.4.3"},
-        plan=Plan(1, 1, 1, 0, 5, (PlannedCalls("llm", "answer", 1, 0, 10, 1, 0.5),), 0.5, 0.1, ("a note",)),
-    )
-    for manifest in (whole, Manifest("least", GoldenDataset(()), ("faithfulness",))):
-        assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
-
-
-def test_usage_adds_up_and_an_unknown_price_stays_unknown():
-    one = UsageRow("x", "llm", "answer", "t1", 3, 1, 2, prompt_tokens=10, completion_tokens=1, usd=0.5, usd_full=0.75)
-    total, other = add_usage([one, replace(one, trial="t2")], [replace(one, calls=4, usd=None)])
-    assert (total.calls, total.tokens, total.usd, total.usd_full) == (7, 22, None, 1.5)
-    assert other == replace(one, trial="t2")

@@ -1,0 +1,102 @@
+"""The table of scores: missing cells, means and their bounds by hand, weights, and questions of one document."""
+
+from dataclasses import replace
+
+import numpy
+import pytest
+from simulated import experiment
+
+from dream.comparison.score_table import checked_weights, score_table, scores_of
+from dream.errors import ConfigurationError, DataError
+from dream.records import Score, TrialResult
+
+NONE = numpy.nan
+VALUES = numpy.array([[0.2, 1.0], [0.4, NONE], [0.6, 0.5], [NONE, NONE]])
+
+
+def test_rows_are_questions_columns_are_trials_and_a_failed_score_is_missing():
+    outcome = experiment({"m": VALUES, "other": VALUES / 2})
+    table = score_table(outcome, "m")
+    assert table.question_ids == ("q0", "q1", "q2", "q3")
+    assert table.results == outcome.results
+    numpy.testing.assert_equal(table.values, VALUES)
+    assert scores_of(outcome.results[1], "other") == {"q0": 0.5, "q2": 0.25}
+    assert scores_of(TrialResult(outcome.results[0].trial), "m") == {}
+
+
+def test_means_count_scored_questions_alone_and_have_bounds():
+    table = score_table(experiment({"m": VALUES}), "m")
+    assert table.scored.tolist() == [3, 2]
+    assert table.means == pytest.approx([0.4, 0.75])
+    lowest, highest = table.bounds()
+    assert lowest == pytest.approx([1.2 / 4, 1.5 / 4])  # missing scores as 0
+    assert highest == pytest.approx([2.2 / 4, 3.5 / 4])  # and as 1
+
+
+def test_a_trial_without_any_score_has_no_mean():
+    table = score_table(experiment({"m": numpy.array([[0.5, NONE], [0.7, NONE]])}), "m")
+    numpy.testing.assert_allclose(table.means, [0.6, NONE])
+    assert [bound[1] for bound in table.bounds()] == [0, 1]
+
+
+def test_some_trials_of_a_table_keep_the_order_that_is_asked_for():
+    table = score_table(experiment({"m": numpy.array([[0.1, 0.2, 0.3]])}), "m").only([2, 0])
+    assert table.values.tolist() == [[0.3, 0.1]]
+    assert [result.trial.query_engine_identifier for result in table.results] == ["method_2", "method_0"]
+
+
+def test_a_weighted_mean_is_missing_where_one_of_its_metrics_is():
+    outcome = experiment({"a": VALUES, "b": numpy.ones((4, 2)), "c": numpy.full((4, 2), NONE)})
+    table = score_table(outcome, "not used", {"a": 3, "b": 1, "c": 0})
+    numpy.testing.assert_allclose(table.values, [[0.4, 1.0], [0.55, NONE], [0.7, 0.625], [NONE, NONE]])
+    assert table.metric == "0.75 a + 0.25 b"
+
+
+@pytest.mark.parametrize(
+    ("weights", "mistakes"),
+    [
+        ({"a": 0}, ["all weights are 0"]),
+        ({"a": numpy.inf}, ["all weights are 0, or endless"]),
+        ({}, ["all weights are 0"]),
+        ({"c": 1, "b": -1, "a": NONE}, ["'c' was not scored; valid: a, b", "b=-1: ", "a=nan: "]),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named_all_at_once(weights: dict[str, float], mistakes: list[str]):
+    with pytest.raises(ConfigurationError) as caught:
+        checked_weights(experiment({"a": VALUES, "b": VALUES}), weights)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == len(mistakes)
+    assert all(mistake in line for mistake, line in zip(mistakes, lines, strict=True))
+
+
+def test_a_metric_that_was_not_scored_is_refused_with_those_that_were():
+    with pytest.raises(ConfigurationError, match=r"metric='accuracy' .*valid: a, b"):
+        score_table(experiment({"a": VALUES, "b": VALUES}), "accuracy")
+
+
+def test_scores_on_other_questions_are_refused():
+    outcome = experiment({"m": VALUES})
+    first = outcome.results[0]
+    assert first.evaluation
+    scores = (*first.evaluation.scores, Score("elsewhere", "m", 1.0))
+    strange = replace(first, evaluation=replace(first.evaluation, scores=scores))
+    with pytest.raises(DataError, match=r"(?s)not in its golden dataset.*run these trials again.*elsewhere"):
+        score_table(replace(outcome, results=(strange, *outcome.results[1:])), "m")
+
+
+def test_questions_of_one_document_share_a_number_where_there_are_documents_enough():
+    values = numpy.full((10, 2), 0.5)
+    files = [f"{place // 2}.pdf" for place in range(10)]
+    five = score_table(experiment({"m": values}, files=files), "m")
+    assert five.clusters.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert "10 from 5 documents" in five.note
+    apart = score_table(experiment({"m": values}, files=files), "m", clustered=False)
+    assert (apart.clusters.tolist(), apart.note) == (list(range(10)), "")
+    four = score_table(experiment({"m": values}, files=[f"{place % 4}.pdf" for place in range(10)]), "m")
+    assert four.clusters.tolist() == list(range(10))
+    assert "4 document(s), too few" in four.note
+
+
+def test_each_question_without_a_known_document_is_a_document_of_its_own():
+    table = score_table(experiment({"m": VALUES}), "m")
+    assert (table.clusters.tolist(), table.note) == ([0, 1, 2, 3], "")

@@ -1,0 +1,83 @@
+"""One question asked: its tokens, its times, and the failures that raise no exception."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from model_servers import chat_reply
+from town import GOLDEN, evaluate, make_engine
+
+from dream.evaluation.asking import ask, count_tokens_by_question
+from dream.event_loop import run_async
+from dream.models.http_transport import call_times
+from dream.records import GoldenQuestion
+
+
+def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, relay, model_server):
+    relay.script = lambda seen: (
+        chat_reply("scripted") if "otters sleep?" in seen.text and "messages" in seen.text else None
+    )
+    answers = evaluate(engine).answers
+    assert (answers[1].prompt_tokens, answers[1].completion_tokens) == (7, 3)
+    others = [answers[0], *answers[2:]]
+    counted = model_server.counters()["by_model"]["llm-large"]
+    assert sum(answer.prompt_tokens for answer in others) == counted["tokens_in"]
+    assert sum(answer.completion_tokens for answer in others) == counted["tokens_out"]
+
+
+def test_latency_counts_the_endpoints_time_instead_of_the_time_waited():
+    """An engine that waits 100 s for calls that took the endpoint 2 and 3 s."""
+    from llama_index.core.instrumentation.events.synthesis import SynthesizeStartEvent
+    from llama_index_instrumentation import get_dispatcher
+
+    async def aquery(question):
+        times = call_times.get()
+        times.waited, times.of_endpoint = 100.0, 2.0
+        get_dispatcher().event(SynthesizeStartEvent(query=question))
+        times.of_endpoint += 3.0
+        return SimpleNamespace(response="42 lamps", source_nodes=[])
+
+    count_tokens_by_question()
+    answer = run_async(ask(SimpleNamespace(aquery=aquery), GOLDEN[0], needs_contexts=False))
+    assert (answer.retrieval_seconds, answer.latency_seconds) == (2.0, 5.0)
+
+
+def test_a_cached_answer_has_the_latency_of_the_one_that_was_paid(engine, relay, model_server):
+    model_server.faults(chat_latency_ms=150)
+    evaluate(engine, GOLDEN[:2])
+    model_server.faults(chat_latency_ms=0)
+    relay.reset()
+    cached = evaluate(engine, GOLDEN[:2])
+    assert relay.requests == []
+    for answer in cached.answers:
+        assert answer.latency_seconds >= 0.15
+        assert answer.retrieval_seconds < answer.latency_seconds
+
+
+def test_the_time_before_the_llm_is_asked_is_kept_apart_and_judging_is_timed(engine, model_server):
+    model_server.faults(embedding_latency_ms=150)
+    before = time.time()
+    evaluation = evaluate(engine, [GoldenQuestion("new", "Where do nine grey herons nest?", "In the reeds")])
+    (answer,) = evaluation.answers
+    assert 0.15 <= answer.retrieval_seconds < answer.latency_seconds
+    assert before <= answer.started_at <= time.time()
+    assert all(score.seconds > 0 for score in evaluation.scores)
+
+
+def test_nothing_retrieved_is_a_recorded_error(gateway, relay):
+    from llama_index.core.postprocessor import SimilarityPostprocessor
+
+    query_engine = make_engine()
+    query_engine._node_postprocessors.append(SimilarityPostprocessor(similarity_cutoff=2.0))
+    evaluation = evaluate(query_engine)
+    assert [answer.error for answer in evaluation.answers] == ["nothing was retrieved"] * 6
+    assert [score.error for score in evaluation.scores] == ["no answer to judge: nothing was retrieved"] * 6
+    assert relay.requests == []
+
+
+@pytest.mark.parametrize("content", ["", "  \n"])
+def test_an_empty_answer_is_a_recorded_error(content, engine, relay):
+    relay.script = lambda seen: chat_reply(content)
+    (answer,) = evaluate(engine, GOLDEN[:1]).answers
+    assert (answer.text, answer.error) == (None, "the LLM gave an empty answer")
+    assert answer.contexts

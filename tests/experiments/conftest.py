@@ -1,0 +1,15 @@
+"""Fixtures of whole experiments."""
+
+import pytest
+
+from dream.settings import Settings
+from dream.storage.opening import open_storage
+
+
+@pytest.fixture
+def documents(home: Settings) -> Settings:
+    """A home with a small document."""
+    storage = open_storage(home.documents_uri, home)
+    storage.ensure()
+    storage.write_bytes("town.txt", b"Ida Brandt tunes the harbour organ. " * 30)
+    return home

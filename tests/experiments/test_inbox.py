@@ -1,0 +1,59 @@
+"""The inbox: every message is collected once, in order, and finished questions are remembered for a new worker."""
+
+import asyncio
+
+import pytest
+
+from dream.experiments import inbox
+from dream.experiments.inbox import BlockFinished, TrialFinished, TrialInbox
+from dream.records import Answer, Evaluation, Score, Trial, TrialResult
+
+TRIAL = Trial("chunks_with_overlap", "llm", "embed")
+RESULT = TrialResult(TRIAL, seconds=1.0)
+
+
+def block(*question_ids: str) -> Evaluation:
+    answers = tuple(Answer(question_id, "text") for question_id in question_ids)
+    return Evaluation(answers, tuple(Score(question_id, "m", 1.0) for question_id in question_ids))
+
+
+async def test_messages_are_collected_once_and_in_order():
+    box = TrialInbox({})
+    await box.put_block(TRIAL.id, block("q1", "q2"))
+    await box.put_block("another", block("q1"))
+    await box.put_result(RESULT)
+    assert await box.collect() == [
+        BlockFinished(TRIAL.id, block("q1", "q2")),
+        BlockFinished("another", block("q1")),
+        TrialFinished(RESULT),
+    ]
+    await box.put_block(TRIAL.id, block("q3"))
+    assert await box.collect() == [BlockFinished(TRIAL.id, block("q3"))]
+
+
+async def test_without_messages_collecting_ends_with_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inbox, "POLL_SECONDS", 0.01)
+    assert await TrialInbox({}).collect() == []
+
+
+async def test_who_waits_is_woken_by_the_first_message(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inbox, "POLL_SECONDS", 600)
+    box = TrialInbox({})
+    waiting = asyncio.create_task(box.collect())
+    await asyncio.sleep(0)
+    await box.put_result(RESULT)
+    assert await asyncio.wait_for(waiting, 60) == [TrialFinished(RESULT)]
+
+
+async def test_a_new_worker_is_given_the_finished_questions_of_earlier_runs_and_of_this_one():
+    box = TrialInbox({TRIAL.id: block("q1")})
+    await box.put_block(TRIAL.id, block("q2", "q3"))
+    assert await box.finished(TRIAL.id) == block("q1", "q2", "q3")
+    assert await box.finished("another") == Evaluation((), ())
+
+
+async def test_the_finished_questions_of_a_trial_with_a_result_are_forgotten():
+    box = TrialInbox({TRIAL.id: block("q1"), "another": block("q9")})
+    await box.put_result(RESULT)
+    assert await box.finished(TRIAL.id) == Evaluation((), ())
+    assert await box.finished("another") == block("q9")

@@ -1,0 +1,124 @@
+"""Requests and answers of the OpenAI API: what is the same request, and what is not the answer that was asked for."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dream.models.openai_wire import (
+    ModelRequest,
+    chat_problem,
+    embeddings_answer,
+    parsed,
+    request_key,
+    text_keys,
+    vectors_of,
+)
+
+
+def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.0, "max_tokens": 5}
+    request = ModelRequest("e", "POST", "/chat/completions", b"")
+    keys = {request_key("http://a/v1", request, body)}
+    assert request_key("http://a/v1", request, dict(reversed(body.items()))) in keys
+    assert request_key("http://a/v1", replace(request, trial="t", stage="s", timeout_seconds=1), body) in keys
+    for change in ({"model": "n"}, {"temperature": 0.1}, {"max_tokens": 6}, {"messages": []}, {"seed": 1}):
+        keys.add(request_key("http://a/v1", request, {**body, **change}))
+    keys |= {request_key("http://b/v1", request, body), request_key("http://a/v1", replace(request, repeat=1), body)}
+    keys.add(request_key("http://a/v1", replace(request, path="/completions"), body))
+    assert len(keys) == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"number": 7}', None),
+        ('Here: ```json\n{"number": 7}\n```', None),
+        ('{"number": "seven"}', "its JSON does not match the schema"),
+        ('{"number": 7', "it is not the JSON that was asked for"),
+        ("", "it is not the JSON that was asked for"),
+    ],
+)
+def test_the_schema_is_read_off_an_instructor_prompt(content, problem):
+    schema = json.dumps({"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]})
+    system = f"As a genius expert, ... match the following json_schema:\n\n\n{schema}\n\nMake sure to return"
+    body = {"response_format": {"type": "json_object"}, "messages": [{"role": "system", "content": system}]}
+    answer = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    assert chat_problem(body, answer) == problem
+    assert chat_problem({"messages": []}, answer) is None
+
+
+def test_a_text_has_one_key_however_vectors_are_encoded_and_whatever_stands_beside_it():
+    request = ModelRequest("e", "POST", "/embeddings", b"")
+
+    def keys(given, address="http://a/v1", repeat=0, **more) -> list[str]:
+        return text_keys(address, replace(request, repeat=repeat), {"model": "m", "input": given, **more})
+
+    first, second = keys(["one", "two"])
+    assert keys(["two", "one"]) == [second, first]
+    assert keys("one", encoding_format="base64") == keys("one", encoding_format="float") == [first]
+    others = [*keys("one", dimensions=8), *keys("one", "http://b/v1"), *keys("one", repeat=1), *keys([111])]
+    assert len({first, second, *others}) == 6
+
+
+def test_vectors_are_read_in_the_order_of_the_texts_from_numbers_and_from_base64():
+    numbers = {"data": [{"index": 1, "embedding": [0.25]}, {"index": 0, "embedding": [1.0]}]}
+    packed = {"data": [{"index": 1, "embedding": "AACAPg=="}, {"index": 0, "embedding": "AACAPw=="}]}
+    # 1.0 is 0x3f800000 and 0.25 is 0x3e800000 as float32, low byte first
+    assert vectors_of(numbers, 2) == vectors_of(packed, 2) == [b"\x00\x00\x80\x3f", b"\x00\x00\x80\x3e"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [{"index": 0, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 2, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": ["1.0"]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AACA"}],  # three bytes of four
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "not base64"}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1}],
+        None,
+    ],
+)
+def test_an_answer_that_lacks_a_vector_has_none(rows: list | None):
+    assert vectors_of({"data": rows}, 2) is None
+    assert vectors_of({}, 2) is None
+
+
+@pytest.mark.parametrize("encoding", ["base64", "float", None])
+def test_an_embeddings_answer_gives_its_vectors_back(encoding: str | None):
+    vectors = [b"\x00\x00\x80\x3f", b"\x00\x00\x80\x3e"]
+    answer = json.loads(json.dumps(embeddings_answer("m", vectors, encoding, 7)))
+    assert vectors_of(answer, 2) == vectors
+    assert isinstance(answer["data"][0]["embedding"], str) == (encoding == "base64")
+    assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
+    assert "usage" not in embeddings_answer("m", vectors, encoding, None)
+
+
+def test_json_may_be_asked_for_as_the_arguments_of_a_tool_and_may_be_cut_off():
+    schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
+    body = {"tools": [{"type": "function", "function": {"name": "n", "parameters": schema}}], "tool_choice": "required"}
+
+    def answer(arguments: str, finish: str = "tool_calls") -> dict:
+        message = {"content": None, "tool_calls": [{"function": {"name": "n", "arguments": arguments}}]}
+        return {"choices": [{"message": message, "finish_reason": finish}]}
+
+    assert chat_problem(body, answer('{"number": 7}')) is None
+    assert chat_problem(body, answer('{"number": "7"}')) is not None
+    assert chat_problem(body, answer('{"number":')) is not None
+    assert chat_problem(body, answer('{"number":', "length")) is None  # it would be cut again
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"choices": []}, {"choices": [{}]}, {"choices": None}])
+def test_what_is_no_chat_completion_is_told(answer: dict | None):
+    assert chat_problem({"messages": []}, answer) is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "value"), [(b'{"a": 1}', {"a": 1}), (b"[1]", None), (b"", None), (b"\xff\xfe", None), (b'{"a"', None)]
+)
+def test_a_body_is_a_json_object_or_none(content: bytes, value: dict | None):
+    assert parsed(content) == value
