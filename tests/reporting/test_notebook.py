@@ -4,12 +4,12 @@ import base64
 import json
 from pathlib import Path
 
-import browser
 import nbformat
 import numpy
 import plotly.graph_objects
 import pytest
 import simulated
+from browser import Tab
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -37,9 +37,8 @@ def test_a_figure_is_there_in_three_forms_and_always_the_same(figures: dict[str,
         assert mime_bundle(figure) == bundle
 
 
-@pytest.mark.skipif(browser.CHROMIUM is None and not browser.MUST_BE_THERE, reason="no Chromium is installed")
 def test_an_exported_page_shows_every_picture_without_a_network(
-    figures: dict[str, plotly.graph_objects.Figure], tmp_path: Path
+    chromium: Tab, figures: dict[str, plotly.graph_objects.Figure], tmp_path: Path
 ):
     cells = [
         new_code_cell("show(figure)", outputs=[new_output("display_data", mime_bundle(figure))])
@@ -48,7 +47,6 @@ def test_an_exported_page_shows_every_picture_without_a_network(
     notebook = nbformat.from_dict(new_notebook(cells=cells))
     page = tmp_path / "page.html"
     page.write_text(HTMLExporter().from_notebook_node(notebook)[0], encoding="utf-8")
-    with browser.browser(tmp_path / "home") as tab:
-        tab.open(page, 1200, scripts=False)
-        widths = tab.value("[...document.querySelectorAll('img')].map(image => image.complete && image.naturalWidth)")
+    chromium.open(page, 1200, scripts=False)
+    widths = chromium.value("[...document.querySelectorAll('img')].map(image => image.complete && image.naturalWidth)")
     assert widths == [1000] * len(figures)
