@@ -1,10 +1,13 @@
-"""The structure of the package: wings import only wings below them, and `import dream` is light and quiet."""
+"""The structure of the package: wings import only wings below them, `import dream` is light and quiet, and each module
+has a test file of its name."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import dream
 
@@ -26,6 +29,23 @@ WINGS = (
     "cli",
 )
 MAY_START_OFFLINE_MODELS = {"models", "cli"}
+TESTS = Path(__file__).parent
+# The modules without a test file of their name: the file that tests each, and why it is another.
+TESTED_ELSEWHERE = {
+    "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
+    "golden/generator.py": ("golden/test_dataset.py", "it generates on the cluster, from where datasets are saved"),
+    "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
+    "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
+    "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
+    "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
+    "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
+    "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
+    "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
+    "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
+    "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
+    "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),
+}
 
 
 def wing_of(path: Path) -> str:
@@ -66,6 +86,51 @@ def test_a_wing_imports_only_wings_below_it():
         if above := imported_wings(path) - allowed:
             wrong[str(path.relative_to(PACKAGE))] = sorted(above)
     assert wrong == {}
+
+
+def modules_with_tests() -> set[str]:
+    """All modules with contents of their own, but those of `offline`, which are tested as the program that they are."""
+    paths = (path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" and wing_of(path) != "offline")
+    return {str(path.relative_to(PACKAGE)) for path in paths if not only_imports(path)}
+
+
+def only_imports(path: Path) -> bool:
+    _docstring, *rest = ast.parse(path.read_text(encoding="utf-8")).body
+    return all(isinstance(node, ast.Import | ast.ImportFrom) for node in rest)
+
+
+def own_test_file(module: str) -> Path:
+    return TESTS / Path(module).with_name(f"test_{Path(module).name}")
+
+
+def test_each_module_has_a_test_file_of_its_name_or_a_reason_why_not():
+    without = {module for module in modules_with_tests() if not own_test_file(module).exists()}
+    assert without - set(TESTED_ELSEWHERE) == set()
+    assert set(TESTED_ELSEWHERE) - without == set(), "these have a test file of their name now, or are gone"
+
+
+@pytest.mark.parametrize("module", TESTED_ELSEWHERE)
+def test_the_file_that_tests_a_module_imports_it_or_reaches_it_through_its_wing(module: str):
+    test_file, reason = TESTED_ELSEWHERE[module]
+    assert reason
+    reached, new = set(), imported_files(TESTS / test_file)
+    while new:
+        reached |= new
+        in_wing = {path for path in new if path.is_relative_to((PACKAGE / module).parent)}
+        new = {imported for path in in_wing for imported in imported_files(path)} - reached
+    assert PACKAGE / module in reached
+
+
+def imported_files(path: Path) -> set[Path]:
+    """The modules of the package that a file imports; of a wing, those that the wing's own names come from."""
+    files = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dream":
+            place = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            files |= {place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)}
+            if place != PACKAGE and path.name != "__init__.py" and (place / "__init__.py").exists():
+                files |= imported_files(place / "__init__.py")
+    return {file for file in files if file.exists()}
 
 
 def test_comparison_can_be_used_without_ray_ragas_or_llamaindex():
