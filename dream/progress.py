@@ -68,11 +68,12 @@ class Task:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the steps since the task began; None before the first step and for an unknown total."""
+        """Estimated from the steps since the task began; None before the first, after the last, and for an unknown
+        total."""
         new = self.done - self._done_before
-        if self.total is None or new <= 0:
+        if self.total is None or new <= 0 or self.done >= self.total:
             return None
-        return self.seconds / new * max(0, self.total - self.done)
+        return self.seconds / new * (self.total - self.done)
 
     def __enter__(self) -> Self:
         return self
