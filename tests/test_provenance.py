@@ -11,9 +11,11 @@ from dream import provenance
 
 
 def test_versions_are_those_that_are_installed():
-    found = provenance.versions()
-    assert found["python"] == platform.python_version()
-    assert {name: found[name] for name in provenance.PACKAGES} == {name: version(name) for name in provenance.PACKAGES}
+    installed = provenance.versions()
+    assert installed["python"] == platform.python_version()
+    assert {name: installed[name] for name in provenance.PACKAGES} == {
+        name: version(name) for name in provenance.PACKAGES
+    }
 
 
 def git(folder: Path, *arguments: str) -> str:
