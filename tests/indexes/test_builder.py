@@ -1,12 +1,11 @@
 """Indexes are built once, kept in storage, and shared: in one process, without Ray.
 
-Covers `client`, `steps` and `store` too: they are what the builder is reached by, works with, and writes.
+Covers `client` and `steps` too: they are what the builder is reached by and works with.
 """
 
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -78,12 +77,6 @@ def content(index):
         for node in index.docstore.docs.values()
     ]
     return nodes, index.vector_store.embedded_ids
-
-
-
-
-
-
 
 
 def test_the_same_name_at_another_endpoint_is_another_model_but_offline_models_are_the_same_anywhere(
