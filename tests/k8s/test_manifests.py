@@ -231,7 +231,8 @@ def test_ray_is_the_same_version_everywhere():
     dockerfile = (K8S / "image/Dockerfile").read_text()
     assert re.search(r"^ARG RAY_VERSION=(.+)$", dockerfile, re.MULTILINE)[1] == k8s_checks.ray_version()
     assert f"rayproject/ray-llm:{k8s_checks.ray_version()}-py311" in rendered("k8s/vllm")
-    assert "rayproject/ray:${RAY_VERSION}-py311" in dockerfile
+    assert re.search(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[1] == "311"
+    assert dockerfile.count("rayproject/ray:${RAY_VERSION}-py${PYTHON}") == 2
 
 
 def test_the_image_has_the_version_of_the_package():
