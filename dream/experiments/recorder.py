@@ -19,7 +19,7 @@ from dream.models import gateway_client
 from dream.models.planned_usage import plan_against_actual
 from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
 from dream.settings import Settings
-from dream.storage.objects import Storage
+from dream.storage import Storage
 from dream.tables import tracebacks
 
 if TYPE_CHECKING:

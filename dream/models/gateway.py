@@ -37,7 +37,7 @@ from dream.models.openai_wire import (
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
-from dream.storage.objects import Storage
+from dream.storage import Storage
 
 REFUSALS = (401, 403)
 

@@ -17,7 +17,7 @@ from dream.experiments.spec import ExperimentSpec
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 SPACE = SearchSpace(["chunks_with_overlap"], ["offline/llm-small", "offline/llm-large"], ["offline/embed-small"])
 QUESTIONS = tuple(

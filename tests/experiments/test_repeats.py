@@ -10,7 +10,7 @@ from dream.comparison.judge_noise import noise_of
 from dream.errors import ConfigurationError
 from dream.experiments.spec import ExperimentSpec, slice_of
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Manifest, Repeats, Source, Trial, TrialResult
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 SLICE = Repeats(3, (GOLDEN[0].id, GOLDEN[2].id, GOLDEN[5].id))
 JUDGE = "judge@relay"

@@ -21,7 +21,7 @@ from dream.models.planned_usage import plan_against_actual
 from dream.records import FORMAT, ExperimentResult, FailureKind, Manifest, Source
 from dream.reporting import report_html
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tables import question_table
 from dream.tracking import track
 

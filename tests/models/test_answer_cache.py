@@ -25,7 +25,7 @@ from dream.models.openai_wire import ModelRequest, chat_problem, request_key
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
 from dream.models.usage import Price, UsageRow, add_usage, price_of
 from dream.settings import Settings
-from dream.storage.objects import LocalStorage, open_storage
+from dream.storage import LocalStorage, open_storage
 
 TEXTS = [f"text number {number}" for number in range(12)]
 
