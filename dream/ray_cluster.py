@@ -35,7 +35,7 @@ NEVER_STARTED = ("Starting Ray client server failed", "ZombieProcess", "timed ou
 
 @dataclass(frozen=True)
 class Cluster:
-    """The Ray cluster in use. `address` is "local" for one that DREAM started."""
+    """The Ray cluster in use. `address` is "local" for a cluster that DREAM started."""
 
     address: str
     nodes: int
@@ -43,8 +43,8 @@ class Cluster:
 
     @property
     def trials_at_once(self) -> int:
-        """One for each CPU; on a single machine, which has room for it, one more, so that the endpoint is kept busy
-        while others begin and end.
+        """The number of trials that run at once: one for each CPU, plus one on a single machine, so that the endpoint
+        stays busy while trials begin and end.
 
         Example:
             >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once

@@ -84,9 +84,9 @@ class Gateway:
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._prices = dict(options.prices)
-        own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
+        configured = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
         for endpoint in options.endpoints:
-            twin = own.get(endpoint.name)
+            twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
                 replace(endpoint, api_key=key or endpoint.api_key), *self._pace
