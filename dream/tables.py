@@ -9,7 +9,7 @@ from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Man
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
-    """A row for each trial: factors, each metric's mean with the numbers of scored and failed questions, cost and error."""
+    """A row for each trial: factors, each metric's mean with its scored and failed counts, cost and error."""
     return pandas.DataFrame([trial_row(result) for result in experiment.results])
 
 

@@ -52,8 +52,8 @@ class Columns:
         """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 if all are equal.
 
         If fewer than three clusters differ from 0, three are assumed to differ, each by the largest difference, or by 1
-        if none differs: an event not seen in n questions may still occur in 3 of n ("If Nothing Goes Wrong, Is Everything All
-        Right?", Hanley and Lippman-Hand 1983).
+        if none differs: an event not seen in n questions may still occur in 3 of n ("If Nothing Goes Wrong, Is
+        Everything All Right?", Hanley and Lippman-Hand 1983).
         """
         clusters, size = self.n_clusters, numpy.abs(self.sums)
         with numpy.errstate(invalid="ignore", divide="ignore"):

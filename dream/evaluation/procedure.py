@@ -75,8 +75,8 @@ class Procedure:
 async def evaluate_questions(
     procedure: Procedure, questions: Sequence[GoldenQuestion], max_concurrency: int, blocks: Blocks
 ) -> list[Evaluation]:
-    """The evaluations in the order of the questions. Blocks are filled in order of completion, so that no question waits
-    for a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`."""
+    """The evaluations in the order of the questions. Blocks are filled in order of completion, so no question waits for
+    a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`."""
     permits = asyncio.Semaphore(max_concurrency)
 
     async def evaluate(question: GoldenQuestion) -> Evaluation:

@@ -1,7 +1,7 @@
 """Baselines: each LLM without any context (closed-book) and with the reference contexts (oracle).
 
-They are the lower and upper reference points for retrieval. Both are run beside the trials, on the same questions with the same
-judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
+They are the lower and upper reference points for retrieval. Both are run beside the trials, on the same
+questions with the same judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
 """
 
 from collections.abc import Sequence

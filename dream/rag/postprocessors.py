@@ -14,7 +14,7 @@ from dream.tokens import count_tokens
 
 
 class ContextBudget(BaseNodePostprocessor):
-    """Keeps the best passages that fit into `context_tokens` together; drops passages whose text is part of another passage.
+    """Keeps the best passages that fit into `context_tokens` together; drops passages contained in another passage.
 
     The best passage is always kept, even if it exceeds the budget by itself.
     """
