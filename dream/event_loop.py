@@ -13,7 +13,7 @@ _loop_lock = threading.Lock()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
-    """DREAM's one event loop for this process, in a thread of its own; started by the first caller."""
+    """DREAM's event loop for this process, in a separate thread; the first call starts it."""
     global _loop, _loop_thread
     with _loop_lock:
         if _loop is None or _loop_thread is None or not _loop_thread.is_alive():

@@ -60,7 +60,7 @@ class Metric:
         return "reference" in self.arguments
 
     def calls(self, strictness: int, passages: float) -> float:
-        """Calls of the judge LLM for one answer, with so many derived questions and retrieved passages."""
+        """Calls of the judge LLM for one answer, given the numbers of derived questions and retrieved passages."""
         return self.judge_calls + self.calls_a_derived_question * strictness + self.calls_a_passage * passages
 
 

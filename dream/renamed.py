@@ -1,4 +1,4 @@
-"""Imports that version 0.1 documented go on working: the module's new home is imported in its place."""
+"""Imports documented in version 0.1 still work: the module's new location is imported instead."""
 
 import sys
 import warnings

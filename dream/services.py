@@ -81,7 +81,7 @@ class LocalService(Service[S]):
     async def call_async(
         self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """`call` for callers on an event loop, which goes on meanwhile."""
+        """`call` for callers on an event loop, without blocking it."""
         running = asyncio.run_coroutine_threadsafe(method(self._service, *args, **kwargs), background_loop())
         return await asyncio.wrap_future(running)
 
@@ -139,7 +139,7 @@ class InProcess:
     """Services are objects of this process."""
 
     def find(self, kind: ServiceKind[S]) -> RayService[S] | None:
-        """Nothing: an object of this process is found in its session alone."""
+        """Return None: services of this process are kept in its `Session`."""
         return None
 
 

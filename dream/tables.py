@@ -9,12 +9,12 @@ from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Man
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
-    """One row a trial: factors, for each metric the mean and how many were scored and failed, cost and error."""
+    """A row for each trial: factors, each metric's mean with its scored and failed counts, cost and error."""
     return pandas.DataFrame([trial_row(result) for result in experiment.results])
 
 
 def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
-    """One row a question of a trial: question, answer, ground truth, scores, contexts, tokens and times.
+    """A row for each question of a trial: question, answer, ground truth, scores, contexts, tokens and times.
 
     `error` is the answer's; `<metric>_reason` and `<metric>_error` are the judge's reason, and why there is no score.
     """

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def count_tokens(text: str) -> int:
-    """Tokens of a text by tiktoken's cl100k_base, whatever the model: one ruler for all trials."""
+    """The number of tokens of a text by tiktoken's cl100k_base, the same tokenizer for every model and trial."""
     from llama_index.core.utils import get_tokenizer
 
     return len(get_tokenizer()(text))

@@ -33,7 +33,7 @@ from dream.rag.methods import find_rag_method
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 if TYPE_CHECKING:
     from browser import Tab

@@ -31,12 +31,12 @@ OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing ab
 class Comparison:
     """Everything that a report, a plot or a terminal shows of a comparison on one metric.
 
-    `standings`: the ranked trials, best first, then those that are not ranked. `cost_unit` is the unit of the Pareto
-    front and the plots: "USD", or "tokens" where prices are not known or all are 0. `power` is None with a single
-    ranked trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
-    sentences about the limits of the comparison. `noise` is the judge's part of the differences, for the metric (or
-    those that are weighted), where answers were judged several times. `losses` is by trial id, where baselines were
-    run.
+    `standings` holds the ranked trials, best first, then the unranked ones. `cost_unit` is the unit of the Pareto
+    front and the plots: "USD", or "tokens" where prices are unknown or all 0. `power` is None with a single ranked
+    trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
+    sentences about the limits of the comparison. `noise` is the judge's part of the differences for each compared
+    metric; it is empty unless answers were judged several times. `losses` is by trial id; it is empty without
+    baselines.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Comparison:
 
     @property
     def tie_set(self) -> tuple[Standing, ...]:
-        """The trials that cannot be told apart from the best, itself included."""
+        """The trials that are not shown to be worse than the best, and the best itself."""
         return tuple(standing for standing in self.standings if standing.in_set)
 
     @property
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def default_metric(experiment: ExperimentResult) -> str:
-    """The metric to rank by where none is named: answer correctness, or the first metric where that was not scored."""
+    """The default ranking metric: answer correctness if it was scored, otherwise the first metric of the experiment."""
     metrics = experiment.manifest.metrics
     return DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
 
@@ -99,28 +99,33 @@ def compare(
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
-        margin: the loss that would not matter (0 to 1): trials that measured further below the best are not
-            recommended, and the recommendation says so where the questions cannot tell as much. 1 allows any of
-            those that cannot be told apart from the best.
-        clustered: keep the questions of one source document together, so that intervals speak about new documents.
-        seed: of the resampling; the same seed gives the same intervals.
+        margin: the largest acceptable loss against the best mean (0 to 1). Trials with a larger measured loss are not
+            recommended; if the intervals allow a larger loss, the recommendation states this doubt. With 1, every
+            trial of the tie set may be recommended.
+        clustered: resample whole source documents, so that the intervals hold for new documents.
+        seed: the seed of the resampling; the same seed gives the same intervals.
 
     Raises:
         ConfigurationError: for a metric, weights or a failure share that cannot be used.
         DataError: if no trial can be ranked, with the reasons.
+
+    Example:
+        experiment = load_experiment("s3://experiments/first")
+        comparison = compare(experiment, "faithfulness", margin=0.02)
+        print(comparison.recommended.trial.name, [standing.rank for standing in comparison.tie_set])
     """
     if not 0 <= failure_share <= 1:
         raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
     if not 0 <= margin <= 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
-    standing, level = standings(table, failure_share, seed)
+    ordered, level = standings(table, failure_share, seed)
     columns = {result.trial.id: column for column, result in enumerate(table.results)}
-    table = table.only([columns[one.trial.id] for one in standing])
-    n_ranked = sum(one.rank is not None for one in standing)
+    table = table.only([columns[standing.trial.id] for standing in ordered])
+    n_ranked = sum(standing.rank is not None for standing in ordered)
     if not n_ranked:
-        raise DataError(_nothing_ranked(experiment, table.metric, standing))
-    power, n_clusters = _power(standing, level), len(set(table.clusters.tolist()))
+        raise DataError(_nothing_ranked(experiment, table.metric, ordered))
+    power, n_clusters = _power(ordered, level), len(set(table.clusters.tolist()))
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
@@ -130,61 +135,63 @@ def compare(
         n_questions=len(table.question_ids),
         n_clusters=n_clusters,
         offline=experiment.manifest.offline,
-        standings=standing,
-        recommendation=recommend(standing, table.metric, margin, power, n_clusters),
+        standings=ordered,
+        recommendation=recommend(ordered, table.metric, margin, power, n_clusters),
         effects=effects(table.only(list(range(n_ranked))), seed),
         power=power,
-        cost_unit=cost_unit(standing),
+        cost_unit=cost_unit(ordered),
         scores=table,
-        notes=(*_notes(table, standing), *no_noise, *no_loss[:3]),
+        notes=(*_notes(table, ordered), *no_noise, *no_loss[:3]),
         noise=noise,
         losses=losses,
     )
 
 
-def _power(standing: Sequence[Standing], level: float) -> Power | None:
+def _power(ordered: Sequence[Standing], level: float) -> Power | None:
     """Power for the typical pair, at the level that the correction for many trials leaves for one pair."""
-    differences = [one.difference for one in standing if one.difference and one.difference.error]
+    differences = [standing.difference for standing in ordered if standing.difference and standing.difference.error]
     spreads = [difference.error * difference.n**0.5 for difference in differences]
-    return plan_power(float(numpy.median(spreads)), standing[0].n_questions, level) if spreads else None
+    return plan_power(float(numpy.median(spreads)), ordered[0].n_questions, level) if spreads else None
 
 
-def _nothing_ranked(experiment: ExperimentResult, metric: str, standing: Sequence[Standing]) -> str:
-    reasons = "; ".join(list(dict.fromkeys(one.why_not_ranked for one in standing))[:3]) or "there are no trials"
-    if all(one.n_scored == 0 for one in standing):
+def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence[Standing]) -> str:
+    reasons = (
+        "; ".join(list(dict.fromkeys(standing.why_not_ranked for standing in ordered))[:3]) or "there are no trials"
+    )
+    if all(standing.n_scored == 0 for standing in ordered):
         return f"no trial of {experiment.name!r} has a score on {metric}; errors: {reasons}"
     remedy = "fix the failures and run again, or allow more with failure_share (--failure-share)"
     return f"no trial of {experiment.name!r} can be ranked on {metric}: {reasons}; {remedy}"
 
 
-def _notes(table: ScoreTable, standing: Sequence[Standing]) -> tuple[str, ...]:
-    ranked = [one for one in standing if one.rank is not None]
-    gaps = [one for one in ranked if one.n_scored < one.n_questions]
+def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
+    ranked = [standing for standing in ordered if standing.rank is not None]
+    gaps = [standing for standing in ranked if standing.n_scored < standing.n_questions]
     notes = [table.note] if table.note else []
     if len(table.question_ids) < 10:
         notes.append(f"{len(table.question_ids)} question(s) show very little; 50 are a beginning.")
     if len(ranked) == 1:
         notes.append("Only one trial could be ranked, so there is nothing to compare it with.")
     if gaps:
-        coverage = min(one.n_scored / one.n_questions for one in gaps)
+        coverage = min(standing.n_scored / standing.n_questions for standing in gaps)
         notes.append(
             f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the "
             "questions that both have."
         )
-    if len(standing) > len(ranked):
-        notes.append(f"{len(standing) - len(ranked)} trial(s) are not ranked; the table says why.")
+    if len(ordered) > len(ranked):
+        notes.append(f"{len(ordered) - len(ranked)} trial(s) are not ranked; the table says why.")
     return tuple(notes)
 
 
 def leaderboard(
     experiment: ExperimentResult, metric: str = DEFAULT_METRIC, failure_share: float = FAILURE_SHARE
 ) -> pandas.DataFrame:
-    """One row a trial, the highest mean of `metric` first; trials that are not ranked come last, with the reason.
+    """A row for each trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
     Columns: the three factors, every metric's mean, `scored` (questions scored of all, on `metric`),
     `difference` to the first row (mean over the questions that both have) and its 95 % interval `low`, `high`,
-    simultaneous over all pairs of trials, `told apart` (the interval excludes 0), `in set` (of those that cannot be
-    told apart from the best), `context tokens`, `latency s`, `tokens`, `USD a question`, `not ranked`, `error`.
+    simultaneous over all pairs of trials, `told apart` (the interval excludes 0), `in set` (true for the best trial and
+    those not shown to be worse), `context tokens`, `latency s`, `tokens`, `USD a question`, `not ranked`, `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -205,7 +212,8 @@ def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pand
 def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float, float]:
     """Mean of `first - second` over the questions in both, with its 95 % interval by paired bootstrap.
 
-    For a pair that was named beforehand. With fewer than two common questions the interval is all that is possible.
+    The interval holds for a pair that was chosen before seeing the scores. With fewer than two common questions it is
+    the whole range, -1 to 1.
 
     Example:
         >>> paired_difference({"a": 1.0, "b": 0.5}, {"a": 0.5, "b": 0.0})
@@ -239,7 +247,7 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
 
 
 def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
-    """The leaderboard for a terminal: one line a trial with its paired interval, then `verdict`."""
+    """The leaderboard for a terminal: a line for each trial with its paired interval, then `verdict`."""
     return comparison_text(compare(experiment, metric), table)
 
 
@@ -254,7 +262,7 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
 
 
 def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
-    """The verdict of a leaderboard, in sentences: the highest mean, those that may be as good, and which one to use."""
+    """The verdict in sentences: the highest mean, the trials that may be as good, and the recommended trial."""
     return verdict_of(compare(experiment, metric))
 
 
@@ -265,23 +273,23 @@ def verdict_of(comparison: Comparison) -> str:
     if len(together) > 1:
         lines.append(
             f"{len(together)} of {len(ranked)} trials cannot be told apart from the best on these questions, itself "
-            f"included: ranks {', '.join(str(one.rank) for one in together)}\n"
+            f"included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
             "(95 % intervals, corrected for having picked the best of many)."
         )
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
     so_far = " so far" if comparison.recommendation.doubt else ""
     lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
-    matters = [one.factor for one in comparison.effects.factors if one.matters]
+    matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
     if comparison.effects.factors:
         lines.append(f"Factors shown to matter: {', '.join(matters) or 'none'}.")
     if comparison.power:
         lines.append(comparison.power.text)
-    lines += [one.text for one in comparison.noise]
+    lines += [noise.text for noise in comparison.noise]
     lines += [
-        f"{in_code(one.trial)}: {comparison.losses[one.trial.id].text}"
-        for one in {one.trial.id: one for one in (comparison.best, comparison.recommended)}.values()
-        if one.trial.id in comparison.losses
+        f"{in_code(trial)}: {comparison.losses[trial.id].text}"
+        for trial in {best.trial.id: best.trial for best in (comparison.best, comparison.recommended)}.values()
+        if trial.id in comparison.losses
     ]
     lines += comparison.notes
     if comparison.offline:

@@ -1,4 +1,4 @@
-"""Fairness: warns where trials differ in what was not meant to vary, and where a factor has no effect at all."""
+"""Fairness: warnings about trials that differ in something not meant to vary, and about factors without any effect."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ _MEASURES = {
 class Reading:
     """The contexts that a trial's LLM was given: means per question with contexts, and the share of questions without.
 
-    `duplicates` is how many of a question's passages repeat the text of an earlier one.
+    `duplicates` is the mean number of passages per question that repeat the text of an earlier passage.
     """
 
     trial: Trial
@@ -38,7 +38,7 @@ class Fairness:
 
 
 def check_fairness(experiment: ExperimentResult, tolerance: float = TOLERANCE) -> Fairness:
-    """Measure what each trial's LLM read, and warn where the comparison is not the intended one.
+    """Measure what each trial's LLM read, and warn about differences that distort the comparison.
 
     Trials with the same budget (`context_tokens`) should read about as much; trials with the same RAG method and
     parameters should read as many passages whatever the models. `tolerance` is the accepted difference, 0.2 for 20 %.
@@ -70,7 +70,7 @@ def _reading(result: TrialResult) -> Reading:
 
 
 def _empty(answer: Answer) -> bool:
-    """Nothing retrieved; a question that failed for another reason says nothing about retrieval."""
+    """True if nothing was retrieved; questions that failed for another reason do not count."""
     failure = answer.failure
     return not answer.contexts and (failure is None or failure.kind == FailureKind.NOTHING_RETRIEVED)
 

@@ -35,7 +35,7 @@ class Agreement:
     """Agreement of one metric with the labels over `n` answers that have both.
 
     Each measure is 1 for full agreement and 0 for none beyond chance; None where it is not defined, because all scores
-    or all labels are the same. `kappa` is by threshold. `warning` says what is wrong with the judge, or is empty.
+    or all labels are the same. `kappa` is by threshold. `warning` names what is wrong with the judge, or is empty.
     """
 
     metric: str

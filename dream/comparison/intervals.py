@@ -4,7 +4,7 @@ A column holds one difference for each question (NaN where it is missing). Quest
 are drawn together, because they succeed and fail together. An interval is mean ± critical value x standard error:
 
 * the standard error is the cluster-robust one (Liang and Zeger 1986, "Longitudinal data analysis using generalized
-  linear models"); with one question a cluster it is the ordinary one;
+  linear models"); with one question per cluster it is the ordinary one;
 * the critical value comes from the bootstrap of the studentised mean (Efron and Tibshirani 1993, "An Introduction to
   the Bootstrap", chapter 12); for many columns at once, from their largest one, single-step max-T (Westfall and Young
   1993, "Resampling-Based Multiple Testing"; Romano and Wolf 2005, "Exact and Approximate Stepdown Methods"). It is
@@ -49,11 +49,11 @@ class Columns:
 
     @property
     def error(self) -> Floats:
-        """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 for one same difference.
+        """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 if all are equal.
 
-        Where fewer than three clusters differ from 0, it is as if three did, each like the largest, or by 1 where none
-        does: what was not seen in n questions may still be in 3 of n ("If Nothing Goes Wrong, Is Everything All
-        Right?", Hanley and Lippman-Hand 1983).
+        If fewer than three clusters differ from 0, three are assumed to differ, each by the largest difference, or by 1
+        if none differs: an event not seen in n questions may still occur in 3 of n ("If Nothing Goes Wrong, Is
+        Everything All Right?", Hanley and Lippman-Hand 1983).
         """
         clusters, size = self.n_clusters, numpy.abs(self.sums)
         with numpy.errstate(invalid="ignore", divide="ignore"):
@@ -85,7 +85,7 @@ class Critical:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference between `low` and `high`; without any information that is the whole range, never NaN."""
+    """A mean difference between `low` and `high`; without any information it is the whole range, never NaN."""
 
     mean: float
     low: float
@@ -112,7 +112,7 @@ def columns(values: Floats, clusters: NDArray[numpy.int64]) -> Columns:
 
 
 def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
-    """Number labels from 0 in order of appearance; an empty label is a cluster of its own.
+    """Number labels from 0 in order of appearance; each empty label gets a new number.
 
     Example:
         >>> cluster_numbers(["a.pdf", "b.pdf", "a.pdf", "", ""]).tolist()
@@ -187,8 +187,8 @@ def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed:
     """The interval of a single column that was named beforehand.
 
     Example:
-        >>> one = interval(numpy.array([0.1, 0.3, 0.2, 0.2, 0.0, 0.4]))
-        >>> round(one.mean, 3), one.low > 0, one.n
+        >>> difference = interval(numpy.array([0.1, 0.3, 0.2, 0.2, 0.0, 0.4]))
+        >>> round(difference.mean, 3), difference.low > 0, difference.n
         (0.2, True, 6)
     """
     clusters = numpy.arange(len(values)) if clusters is None else clusters
@@ -199,7 +199,7 @@ def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed:
 
 
 def _quantiles(sizes: Floats, confidence: float) -> Floats:
-    """The quantile over replicates (the second axis), at its upper confidence limit for so many replicates."""
+    """The quantile over replicates (the second axis), at its upper confidence limit for this number of replicates."""
     level = min(confidence + 1.645 * (confidence * (1 - confidence) / sizes.shape[1]) ** 0.5, 1.0)
     return numpy.quantile(sizes, level, axis=1, method="higher")
 
@@ -226,7 +226,7 @@ def _studentised(block: Columns, weights: Floats) -> Floats:
     if (counts == counts[:, :1]).all():
         counts = counts[:, :1]  # nothing is missing: one column of counts stands for all
     n = weights @ counts
-    single = (counts == 1).all()  # then counts need no sums of their own
+    single = (counts == 1).all()  # then counts need no separate sums
     drawn_sums = weights @ sums
     mean = drawn_sums / numpy.maximum(n, 1)
     crossed = drawn_sums if single else weights @ (sums * counts)

@@ -36,10 +36,10 @@ _PAIRS_AT_ONCE = 1000
 class Standing:
     """One trial in a comparison.
 
-    `rank` is 1 for the highest mean and None for a trial that is not ranked, where `why_not_ranked` says why.
+    `rank` is 1 for the highest mean and None for a trial that is not ranked, with the reason in `why_not_ranked`.
     `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are the means if all missing scores were 0,
     or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
-    named beforehand; both None for the best and for trials that are not ranked. `same_scores` says that every score
+    named beforehand; both None for the best and for trials that are not ranked. `same_scores` is true if every score
     equals the best's. `means` holds every metric.
     """
 
@@ -93,19 +93,19 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
     return (*mark_front(ranked), *unranked), level
 
 
-def mark_front(standing: Sequence[Standing]) -> list[Standing]:
+def mark_front(ordered: Sequence[Standing]) -> list[Standing]:
     """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
 
-    Cost is USD where it is known of all and not 0 for all, else tokens; a measure that is unknown for a trial is left
-    out of its comparison.
+    Cost is in USD if it is known for all trials and not 0 for all, otherwise in tokens. A measure that is unknown for a
+    trial is left out of that trial's comparison.
     """
-    goods = numpy.array([_goods(one, cost_unit(standing)) for one in standing], float)
-    return [replace(one, on_front=not _is_beaten(goods, row)) for row, one in enumerate(standing)]
+    goods = numpy.array([_goods(standing, cost_unit(ordered)) for standing in ordered], float)
+    return [replace(standing, on_front=not _is_beaten(goods, row)) for row, standing in enumerate(ordered)]
 
 
-def cost_unit(standing: Sequence[Standing]) -> str:
+def cost_unit(ordered: Sequence[Standing]) -> str:
     """ "USD" where the running cost of every ranked trial is known and not all are free, else "tokens"."""
-    costs = [one.cost.usd for one in standing if one.rank]
+    costs = [standing.cost.usd for standing in ordered if standing.rank]
     return "USD" if None not in costs and any(costs) else "tokens"
 
 
@@ -140,7 +140,7 @@ def _why(table: ScoreTable, column: int, failure_share: float) -> str:
 
 
 def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], list[Interval], float]:
-    """Each other trial minus the first: corrected intervals, those of a pair named beforehand, level of a pair."""
+    """Each other trial minus the first: corrected intervals, uncorrected intervals, and the error level of a pair."""
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     weights = resamples(len(block.sums), seed)
     value = critical(all_pairs(ranked.values, ranked.clusters), weights)

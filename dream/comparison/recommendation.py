@@ -1,9 +1,10 @@
-"""From the set of trials that cannot be told apart from the best to one of them, with the reason.
+"""The recommendation: one trial of the tie set, with the reason.
 
-Few questions leave many trials in that set, also some that measured far below the best. A margin, the loss that would
-not matter, keeps these from being recommended for their price alone: the observed loss is the best estimate there is,
-and too few questions to prove it is no reason to accept it. Where even the recommended trial may be further from the
-best than the margin, the recommendation says so, and how many questions would show it.
+The tie set holds the best trial and all trials that are not shown to be worse. With few questions it also holds trials
+that measured far below the best. The margin, the largest acceptable loss, keeps these from being recommended for their
+price alone: the measured loss is the best estimate of the true one, even if the questions are too few to prove it. If
+the recommended trial may lose more than the margin, the recommendation states this doubt and the number of questions
+that would settle it.
 """
 
 import math
@@ -21,8 +22,8 @@ class Recommendation:
     """The trial to use, and why.
 
     `quality` compares it with the best; `advantage` is what it gains over the best, empty where it is the best itself.
-    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` says that the questions cannot tell whether it is
-    within `margin` of the best, and how many could; it is empty where they can.
+    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` is a sentence for the case
+    that the loss against the best may exceed `margin`, with the number of questions needed; otherwise it is empty.
     """
 
     trial: Trial
@@ -44,30 +45,32 @@ class Recommendation:
 
 
 def recommend(
-    standing: Sequence[Standing],
+    standings: Sequence[Standing],
     metric: str,
     margin: float = MARGIN,
     power: Power | None = None,
     n_clusters: int | None = None,
 ) -> Recommendation:
-    """The cheapest, then fastest, of the trials that cannot be told apart from the best and measured within `margin`.
+    """Recommend the cheapest, then fastest, trial of the tie set whose measured loss is at most `margin`.
 
-    Cost is USD a question. Where it is not known of all, or equal, tokens of the answering LLM decide, then latency,
-    then the mean. `power` and `n_clusters`, the number of documents, are for the sentence about doubt.
+    Cost is in USD per question. If it is equal, or unknown for any candidate, the tokens of the answering LLM decide,
+    then the latency, then the mean. `power` and `n_clusters` (the number of documents) are used in the sentence about
+    doubt.
     """
-    candidates = [one for one in standing if one.in_set and _lag(one) <= margin + 1e-12]
+    candidates = [standing for standing in standings if standing.in_set and _lag(standing) <= margin + 1e-12]
     best = candidates[0]
     measures = _tie_breakers(candidates)
     chosen = min(
-        candidates, key=lambda one: (*(_rounded(measure[one.rank]) for measure in measures.values()), one.rank)
+        candidates,
+        key=lambda standing: (*(_rounded(measure[standing.rank]) for measure in measures.values()), standing.rank),
     )
     decided = next(
         (name for name, measure in measures.items() if _rounded(measure[chosen.rank]) < _rounded(measure[best.rank])),
         "quality",
     )
-    doubt = _doubt(chosen, standing, margin, power, n_clusters)
+    doubt = _doubt(chosen, standings, margin, power, n_clusters)
     if chosen is best:
-        quality, advantage = _why_the_best(candidates, standing, metric, margin), ""
+        quality, advantage = _why_the_best(candidates, standings, metric, margin), ""
     else:
         quality, advantage = _distance(chosen, metric, bool(doubt)), _gain(chosen, best, decided)
     return Recommendation(chosen.trial, quality, advantage, decided, margin, doubt)
@@ -86,10 +89,10 @@ def in_code(trial: Trial) -> str:
 
 
 def _doubt(
-    chosen: Standing, standing: Sequence[Standing], margin: float, power: Power | None, n_clusters: int | None
+    chosen: Standing, standings: Sequence[Standing], margin: float, power: Power | None, n_clusters: int | None
 ) -> str:
     """The doubt that the questions leave about the recommended trial, and its remedy; empty within the margin."""
-    may_lose = _may_lose(chosen, standing)
+    may_lose = _may_lose(chosen, standings)
     if may_lose <= margin or chosen.same_scores:
         return ""
     n, worst = chosen.n_questions, math.ceil(may_lose * 100 - 1e-9) / 100
@@ -103,11 +106,13 @@ def _doubt(
     )
 
 
-def _may_lose(chosen: Standing, standing: Sequence[Standing]) -> float:
+def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
     """The largest loss that the intervals allow: against the best, or, if it is the best, against those of the set."""
     if chosen.difference:
         return -chosen.difference.low
-    return max((one.difference.high for one in standing if one.in_set and one.difference), default=0.0)
+    return max(
+        (standing.difference.high for standing in standings if standing.in_set and standing.difference), default=0.0
+    )
 
 
 def _remedy(margin: float, power: Power | None, n_questions: int, n_clusters: int | None) -> str:
@@ -125,11 +130,11 @@ def _lag(standing: Standing) -> float:
 
 
 def _tie_breakers(candidates: Sequence[Standing]) -> dict[str, dict[int | None, float]]:
-    """Tie-breakers in order of precedence, by rank; one that is unknown for any candidate is skipped."""
+    """Tie-breakers in order of precedence, by rank; a measure that is unknown for any candidate is skipped."""
     measures = {
-        "USD": {one.rank: one.cost.usd for one in candidates},
-        "tokens": {one.rank: one.cost.tokens for one in candidates},
-        "latency": {one.rank: one.cost.seconds for one in candidates},
+        "USD": {standing.rank: standing.cost.usd for standing in candidates},
+        "tokens": {standing.rank: standing.cost.tokens for standing in candidates},
+        "latency": {standing.rank: standing.cost.seconds for standing in candidates},
     }
     return {name: values for name, values in measures.items() if None not in values.values()}  # pyright: ignore[reportReturnType]
 
@@ -168,9 +173,9 @@ def _times(before: float | None, after: float | None, word: str, nothing: str) -
     return f"{ratio:.1f} times {word}" if ratio >= 1.1 else f"{ratio - 1:.1%} {word}"
 
 
-def _why_the_best(candidates: Sequence[Standing], standing: Sequence[Standing], metric: str, margin: float) -> str:
-    best, n_tied = candidates[0], sum(one.in_set for one in standing)
-    ranked = sum(one.rank is not None for one in standing)
+def _why_the_best(candidates: Sequence[Standing], standings: Sequence[Standing], metric: str, margin: float) -> str:
+    best, n_tied = candidates[0], sum(standing.in_set for standing in standings)
+    ranked = sum(standing.rank is not None for standing in standings)
     head = f"highest mean on {metric} ({best.mean:.3f})"
     if ranked == 1:
         return f"{head}, and the only trial that could be ranked"

@@ -10,7 +10,7 @@ RUNNING_STAGES = ("answer", "query")
 
 @dataclass(frozen=True)
 class Cost:
-    """Running cost of one question, as if nothing had come from a cache; None where it is not known.
+    """Running cost of one question, as if nothing had come from a cache; None for an unknown value.
 
     `tokens` are those of the LLM that answers, prompt and completion; `seconds` is the mean latency of answers.
     """

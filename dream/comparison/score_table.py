@@ -15,15 +15,15 @@ FACTORS = {
     "llm_identifier": "LLM",
     "embed_model_identifier": "embedding model",
 }
-# Fewer documents than this say nothing about other documents; the questions are then treated as independent.
+# Fewer documents than this do not represent other documents; the questions are then treated as independent.
 FEWEST_CLUSTERS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """One metric: a row a question, a column a trial, NaN where a score is missing.
+    """The scores on one metric: a row for each question, a column for each trial, NaN for a missing score.
 
-    `clusters` numbers the source document of each question; without known documents each question is its own.
+    `clusters` numbers the source document of each question; a question without a known document is a cluster by itself.
     """
 
     metric: str
@@ -138,7 +138,7 @@ def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> 
 
 
 def _clusters(experiment: ExperimentResult) -> tuple[NDArray[numpy.int64], str]:
-    """Questions by source document; one made of several documents goes with the first that it names."""
+    """Questions by source document; a question from several documents counts for the first."""
     questions = experiment.manifest.questions
     clusters = cluster_numbers([question.document for question in questions])
     n_clusters = len(set(clusters.tolist()))

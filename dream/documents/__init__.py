@@ -1,4 +1,4 @@
-"""Documents: uploaded into storage, then read as one Document a page with its file name and page label.
+"""Documents: uploaded into storage, then read as one Document per page with its file name and page label.
 
 Files that cannot be read are reported with the reason.
 """

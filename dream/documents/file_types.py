@@ -1,4 +1,4 @@
-"""Types of files: what the name says, and what the content is."""
+"""File types, by name and by content."""
 
 import codecs
 import io
@@ -14,7 +14,7 @@ class Reading:
     """The text of one file.
 
     `pages` are (1-based page number, text) of those with text; `n_pages` counts all. `complete` is False where text
-    is missing or doubtful. `problem` and `remedy` say what is missing or was assumed, and what to do.
+    is missing or doubtful. `problem` names what is missing or was assumed, `remedy` the action to take.
     """
 
     pages: tuple[tuple[int, str], ...] = ()

@@ -1,6 +1,6 @@
 """Files in storage become LlamaIndex Documents with stable ids and page labels.
 
-A file that cannot be read does not stop the others: the report says why, and what to do.
+An unreadable file does not stop the others: its report holds the reason and the remedy.
 """
 
 from bisect import bisect_right
@@ -26,7 +26,7 @@ PAGE_BREAK = "\n\n"
 
 @dataclass(frozen=True)
 class FileReport:
-    """The outcome for one file. `partly`: some of its text is missing or doubtful, as `problem` says."""
+    """The outcome for one file. `partly`: some text is missing or doubtful; `problem` holds the reason."""
 
     file: str
     status: Literal["read", "partly", "skipped"]

@@ -1,6 +1,6 @@
 """The bytes of one file become pages of text. The only module that knows BeautifulSoup and docx2txt.
 
-A file that cannot be read is a `Reading` without pages, which says why and what to do.
+An unreadable file becomes a `Reading` without pages, with the reason and the remedy.
 """
 
 import io

@@ -33,7 +33,7 @@ def prepare_documents(
 ) -> tuple[UploadReport, ...]:
     """Put documents into storage: files, whole folders, and downloads from http(s) URLs; unchanged ones are not sent.
 
-    Files of one call that share a name are told apart by their digest; otherwise a new version replaces the old one.
+    Files with the same name in one call are distinguished by a digest; otherwise a new version replaces the old one.
 
     Args:
         max_file_mb: larger files (in millions of bytes) are refused.

@@ -18,10 +18,10 @@ def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluati
     )
     evaluations = []
     for question_id, answer in answers.items():
-        own = [scores.get((question_id, metric, 0)) for metric in metrics]
-        good = tuple(score for score in own if score is not None and score.failure is None)
+        judged = [scores.get((question_id, metric, 0)) for metric in metrics]
+        good = tuple(score for score in judged if score is not None and score.failure is None)
         again = [score for score in repeats.values() if score.question_id == question_id and score.failure is None]
-        if answer.failure is None and len(good) == len(own):
+        if answer.failure is None and len(good) == len(judged):
             evaluations.append(Evaluation((answer,), good, tuple(again)))
     return evaluations
 

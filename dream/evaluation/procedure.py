@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from dream.evaluation.judge import Judge
 
-# Of the questions in progress so many are being answered, the others judged: more would measure the latency of a busy
-# process.
+# The most questions that are answered at the same time, while others are judged: with more, the measured latency would
+# be that of a busy process.
 MAX_CONCURRENT_ANSWERS = 16
 
 
@@ -42,9 +42,9 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Procedure:
-    """Asks and judges a question once, unless that is in `done`, and judges it again where that is due.
+    """Answers and judges a question, unless `done` holds its evaluation, and adds the repeated judgements that are due.
 
-    `judges` are one for each judgement, the first of them for all metrics.
+    `judges` holds a judge for each repetition; the first scores all metrics.
     """
 
     query_engine: "BaseQueryEngine"
@@ -75,8 +75,8 @@ class Procedure:
 async def evaluate_questions(
     procedure: Procedure, questions: Sequence[GoldenQuestion], max_concurrency: int, blocks: Blocks
 ) -> list[Evaluation]:
-    """One evaluation a question, in their order. Blocks are filled as questions are done, so that none waits for a
-    slower one. An exception cancels all other questions, after the finished ones were handed on."""
+    """The evaluations in the order of the questions. Blocks are filled in order of completion, so no question waits for
+    a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`."""
     permits = asyncio.Semaphore(max_concurrency)
 
     async def evaluate(question: GoldenQuestion) -> Evaluation:

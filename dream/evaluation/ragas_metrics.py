@@ -1,9 +1,9 @@
 """ragas' metrics as the judge uses them; the only module that knows ragas' metrics. It calls ragas' public parts alone.
 
-Three habits of ragas 0.4.3 are mended. answer_similarity embeds with a blocking call that starts a thread and holds up
-every other question. answer_correctness takes an answer for a perfect one where the judge found or classified no
-statement. Independent requests are sent one after the other (context_precision: one for each context); here they are
-sent together beforehand, and the metric that then asks for them gets the answers at once.
+Three faults of ragas 0.4.3 are corrected. answer_similarity embeds with a blocking call, which delays all other
+questions. answer_correctness gives the full score if the judge finds or classifies no statement. Independent requests
+are sent one after the other (context_precision: one for each context); here they are sent together in advance, and the
+metric receives the answers without waiting.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from dream.experiments import store
 from dream.experiments.store import load_experiment
 from dream.records import ExperimentResult, GoldenDataset
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 HOW_TO_GET_ONE = (
     "Power: unknown, since there is no experiment on these questions to measure how much trials differ from question "

@@ -21,7 +21,7 @@ from dream.rag.methods import index_request
 from dream.rag.search_space import SearchSpace
 from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tokens import count_tokens
 
 # How many passages an LLM reads for each hit that a method asks for, on the sample documents: windows that touch and

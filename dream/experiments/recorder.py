@@ -22,7 +22,7 @@ from dream.models.planned_usage import plan_against_actual
 from dream.progress import Show, reporter_for
 from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
 from dream.settings import Settings
-from dream.storage.objects import Storage
+from dream.storage import Storage
 from dream.tables import tracebacks
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dream.experiments import store
 from dream.experiments.spec import PreparedExperiment
 from dream.rag.baselines import metrics_of
 from dream.records import Evaluation, TrialResult
-from dream.storage.objects import Storage
+from dream.storage import Storage
 
 
 def finished_part(

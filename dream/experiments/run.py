@@ -42,7 +42,7 @@ from dream.records import (
     TrialResult,
 )
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 # Documents with more text are not chunked a second time only to count what there is to embed.
 PLANNED_CHARACTERS = 5_000_000

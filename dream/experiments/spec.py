@@ -18,7 +18,7 @@ from dream.rag.baselines import baseline_trials, check_baseline_metrics, questio
 from dream.rag.search_space import SearchSpace, default_search_space
 from dream.records import CLOSED_BOOK, JUDGED_ONCE, DocumentSet, GoldenDataset, GoldenQuestion, Manifest, Repeats, Trial
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from dream.records import (
     UsageRow,
 )
 from dream.settings import Settings
-from dream.storage.objects import Storage, open_storage
+from dream.storage import Storage, open_storage
 from dream.tables import results_table
 
 NOT_FINISHED = Failure(FailureKind.NOT_FINISHED, "not finished: the experiment stopped before this trial")

@@ -27,7 +27,7 @@ from dream.provenance import versions
 from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest, known_sum
 from dream.services import renew_session
 from dream.settings import Settings
-from dream.storage.objects import Storage, open_storage
+from dream.storage import Storage, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
 REQUIRED_COLUMNS = ("question", "ground_truth")

@@ -26,7 +26,7 @@ LEAST_TOKENS = 100
 
 @dataclass(frozen=True)
 class Piece:
-    """An even part of a document, and where it begins."""
+    """One of the equal parts of a document, with its position."""
 
     text: str
     source: Source

@@ -26,7 +26,7 @@ from dream.indexes.steps import ActorSteps, LocalSteps, Machine, RaySteps, Repor
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.models.pickers import embed_model_picker
 from dream.services import ServiceActor
-from dream.storage.objects import Storage
+from dream.storage import Storage
 
 BUILDS_AT_ONCE = 3
 TEXTS_A_STEP = 2048

@@ -22,7 +22,7 @@ from dream.models.pickers import embed_model_picker, split_identifier
 from dream.progress import Reporter, Show, reporter_for
 from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
 from dream.settings import OFFLINE, Settings
-from dream.storage.objects import Storage, open_storage
+from dream.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex

@@ -22,8 +22,7 @@ from pyarrow import parquet
 
 from dream.errors import DreamError
 from dream.records import digest
-from dream.storage import local_files
-from dream.storage.objects import Storage
+from dream.storage import Storage, local_files
 
 if TYPE_CHECKING:
     from llama_index.core import Document

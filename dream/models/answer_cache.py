@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from dream.errors import StorageError
-from dream.storage.objects import Storage, StoredObject
+from dream.storage import Storage, StoredObject
 
 ANSWERS, VECTORS = "answers", "vectors"
 MEMORY_BYTES = 128 << 20

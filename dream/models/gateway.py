@@ -37,7 +37,7 @@ from dream.models.openai_wire import (
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
-from dream.storage.objects import Storage
+from dream.storage import Storage
 
 REFUSALS = (401, 403)
 
@@ -84,9 +84,9 @@ class Gateway:
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._prices = dict(options.prices)
-        own = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
+        configured = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
         for endpoint in options.endpoints:
-            twin = own.get(endpoint.name)
+            twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
                 replace(endpoint, api_key=key or endpoint.api_key), *self._pace

@@ -30,7 +30,7 @@ class _Outbox:
 
 
 class GatewayActor(ServiceActor[Gateway]):
-    """A gateway that takes requests in batches. Each process and event loop that sends has a name of its own."""
+    """A gateway that takes requests in batches. Each sending process and event loop has a distinct name."""
 
     def __init__(self, make: Callable[[], Gateway] = Gateway) -> None:
         prepare_libraries()

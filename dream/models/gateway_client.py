@@ -14,7 +14,7 @@ from dream.models.usage import read_prices
 from dream.records import UsageRow
 from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 GATEWAY = ServiceKind[Gateway]("model gateway", "dream-gateway", GatewayActor)
 _ACTOR_OPTIONS = {"get_if_exists": True, "max_concurrency": 10_000, **ray_cluster.ON_HEAD}

@@ -18,7 +18,7 @@ EMBEDDINGS_PATH = "/embeddings"
 class ModelRequest:
     """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions".
 
-    `repeat` tells requests apart that are the same on purpose, such as repeated judgements.
+    `repeat` distinguishes intentionally identical requests, such as repeated judgements.
     """
 
     endpoint: str
@@ -33,7 +33,7 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelResponse:
-    """The answer to a request. `status` 0 means that no answer came; `body` then says why, in plain text.
+    """The answer to a request. `status` 0 means that no answer came; `body` is then the reason in plain text.
 
     `seconds` is the endpoint's time for it when it was paid for; `cached` means that it was not paid for this time.
     """

@@ -122,7 +122,7 @@ def judge_llm_picker(
 ) -> "InstructorLLM":
     """The LLM in the form that ragas' metrics and testset generator take (structured answers).
 
-    The cache's answers hold for one `repeat` number; another number has the same prompts sent again.
+    Cached answers are kept for each `repeat` number: a new number sends the same prompts again.
     """
     prepare_libraries()
     from ragas.llms import llm_factory

@@ -1,4 +1,4 @@
-"""`decide`: whether a request is sent again after an attempt, and after which pause. Pure: it neither waits nor counts.
+"""`decide`: the retry policy for model requests. A pure function: it neither waits nor counts attempts.
 
 A fault may pass, so the request is sent again:
 

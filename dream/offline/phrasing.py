@@ -1,4 +1,4 @@
-"""Say a question as a persona would: in ragas' styles and lengths."""
+"""Phrase a question as a persona would: in ragas' styles and lengths."""
 
 import re
 from hashlib import blake2b

@@ -125,11 +125,11 @@ def is_generic(heading: str) -> bool:
 def key_words(sentence: str, most: int) -> list[str]:
     """The first content words as they are written, each once, with runs of capitalised words kept together."""
     runs = re.findall(r"[A-Z][\w-]+(?:\s+[A-Z][\w-]+)+|[\w][\w'’-]*", sentence)
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for run in runs:
         if is_content(run.lower()) and infinitive(run.lower()) is None:
-            found.setdefault(run.lower(), run)
-    return list(found.values())[:most]
+            words.setdefault(run.lower(), run)
+    return list(words.values())[:most]
 
 
 def _inverted(clause: Clause, rest: str) -> str:

@@ -1,7 +1,7 @@
 """Baselines: each LLM without any context (closed-book) and with the reference contexts (oracle).
 
-Retrieval can only be judged between these two. Both are run beside the trials, on the same questions with the same
-judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
+They are the lower and upper reference points for retrieval. Both are run beside the trials, on the same
+questions with the same judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.llms import LLM
 
-# Metrics that say something about answers to which nothing was retrieved.
+# Metrics that are meaningful for answers without retrieval.
 METRICS_OF = {
     CLOSED_BOOK: tuple(name for name, metric in DEFINITIONS.items() if not metric.needs_contexts),
     ORACLE: tuple(name for name, metric in DEFINITIONS.items() if metric.needs_answer),

@@ -48,7 +48,17 @@ RAG_METHODS: dict[str, RagMethod] = {}
 
 
 def rag_method(chunker: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function under its own name as a query engine identifier."""
+    """Register the decorated function as a RAG method under its name, a valid `query_engine_identifier`.
+
+    Args:
+        chunker: the chunker of the method's index, a name in `dream.indexes.CHUNKERS`.
+        defaults: the default of every parameter, of the chunker and of the function.
+
+    Example:
+        @rag_method("overlapping_chunks", chunk_size=256, chunk_overlap=32, top_k=5)
+        def short_chunks(index, llm, *, top_k):
+            return answer_from(index.as_retriever(similarity_top_k=top_k), llm)
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         RAG_METHODS[function.__name__] = RagMethod(function, chunker, defaults)

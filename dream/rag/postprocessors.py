@@ -14,9 +14,9 @@ from dream.tokens import count_tokens
 
 
 class ContextBudget(BaseNodePostprocessor):
-    """Keeps the best passages that fit into `context_tokens` together; drops those whose text is in another one.
+    """Keeps the best passages that fit into `context_tokens` together; drops passages contained in another passage.
 
-    The best passage is always kept, even where it alone is over the budget.
+    The best passage is always kept, even if it exceeds the budget by itself.
     """
 
     context_tokens: int

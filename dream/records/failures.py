@@ -14,7 +14,7 @@ HIDDEN = "***"
 
 
 class FailureKind(StrEnum):
-    """Why there is no answer or no score."""
+    """The reason for a missing answer or score."""
 
     BUDGET = "budget"
     SERVICE = "service"
@@ -28,8 +28,8 @@ class FailureKind(StrEnum):
 
     @property
     def by_system(self) -> bool:
-        """True where the RAG system itself failed on the question; False for an outage or a failed judgement, which
-        say nothing about the system."""
+        """True if the RAG system itself failed on the question; False for an outage or a failed judgement, which are no
+        evidence about the system."""
         return self in _BY_SYSTEM
 
 
@@ -50,11 +50,11 @@ class Failure:
     def of(cls, error: BaseException, *, judging: bool = False) -> "Failure":
         """The failure that an exception stands for.
 
-        It may quote a secret, as error messages of servers do: `redacted` takes it out where the secrets are known,
-        which is in the process that started the experiment and never in a worker.
+        The reason may quote a secret, since error messages of servers do. `redacted` removes it in the process that
+        started the experiment; workers do not know the secrets.
 
         Args:
-            judging: the exception was raised while an answer was judged, so it says nothing about the RAG system.
+            judging: the exception was raised while an answer was judged, so it is no evidence about the RAG system.
         """
         return cls(_kind_of(error, judging), explain(error), _traceback_of(error))
 
@@ -157,7 +157,7 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def _kind_of_reason(reason: str, judging: bool) -> FailureKind:
-    """The kind of a failure that version 0.1 wrote, whose reason is all there is to tell it from."""
+    """The kind of a failure written by version 0.1, derived from its reason, the only field it has."""
     if reason.startswith(_NO_ANSWER):
         return _kind_of_reason(reason.removeprefix(_NO_ANSWER), judging=False)
     kind = next((kind for kind, starts in _REASONS.items() if reason.startswith(starts)), None)

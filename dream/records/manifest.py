@@ -36,7 +36,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class DocumentSet:
-    """The documents of an experiment: their URI, and the digest that tells one set of documents from another."""
+    """The documents of an experiment: their URI, and a digest that identifies their contents."""
 
     uri: str = ""
     digest: str = ""

@@ -120,7 +120,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `failure` says why.
+    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `failure` holds the reason.
 
     `repeat` numbers the judgement: 0 is the first, the others repeat it to measure the judge's noise.
     `seconds` is how long the judgement took, None where it was not measured.
@@ -201,7 +201,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Repeats:
-    """The answers to these questions are judged so many times, the first included; all others once."""
+    """Answers to the questions in `question_ids` are judged `times` times in all; all other answers once."""
 
     times: int = 1
     question_ids: tuple[str, ...] = ()
@@ -282,8 +282,8 @@ class ExperimentResult:
     """A whole experiment: its manifest and every trial's result, in grid order.
 
     `usage` is the gateway's meter over all its runs; rows without a trial are of calls that trials share, such as those
-    for indexes. `baselines` are closed-book and oracle for each LLM, where they were asked for: what the trials' losses
-    are measured against, and no part of any ranking.
+    for indexes. `baselines` are closed-book and oracle for each LLM, if they were requested: the trials' losses are
+    measured against them, and they are never ranked.
     """
 
     name: str

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:
-    """A sum, None where a part of it is not known.
+    """The sum of the values, or None if any value is None.
 
     Example:
         >>> known_sum([1.5, 0.5]), known_sum([1.5, None]), known_sum([])
@@ -22,8 +22,8 @@ class UsageRow:
 
     `calls` were made, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
     `retried` of them attempts beyond the first; `failed` are calls without a usable answer. Tokens are the endpoint's
-    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid, `usd_full` is what it would have
-    been without a cache; None where the price is unknown.
+    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid; `usd_full` is the price
+    without a cache; both are None if the price is unknown.
     """
 
     endpoint: str
@@ -100,10 +100,10 @@ class PlannedCalls:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of an experiment before it is run. `minutes` is the least it takes at the limits that are known; `usd`
-    is None where a price is unknown.
+    """The size of an experiment before it is run. `minutes` is the shortest duration that the known rate limits
+    allow; `usd` is None if a price is unknown.
 
-    `notes` say what is run besides the trials: repeated judgements and baselines, whose calls are counted too.
+    `notes` name the work besides the trials, such as repeated judgements and baselines; its calls are counted too.
     """
 
     n_trials: int
@@ -127,12 +127,12 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """The inverse of `to_json`."""
-        known = {each.name for each in fields(cls)}
-        of_calls = {each.name for each in fields(PlannedCalls)}
+        names = {field.name for field in fields(cls)}
+        call_names = {field.name for field in fields(PlannedCalls)}
         calls = [
-            PlannedCalls(**{name: value for name, value in row.items() if name in of_calls}) for row in data["calls"]
+            PlannedCalls(**{name: value for name, value in row.items() if name in call_names}) for row in data["calls"]
         ]
-        given = {name: value for name, value in data.items() if name in known}
+        given = {name: value for name, value in data.items() if name in names}
         return cls(**{**given, "calls": tuple(calls), "notes": tuple(data.get("notes", ()))})
 
     def __str__(self) -> str:

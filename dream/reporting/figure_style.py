@@ -1,6 +1,6 @@
 """The common style of DREAM's figures: colours, titles in sentences, rows by rank, error bars.
 
-Colours are told apart by colour-blind readers too (Okabe and Ito's set, Cividis), and never carry a meaning alone.
+Colour-blind readers can distinguish the colours (Okabe and Ito's set, Cividis), and no meaning depends on colour alone.
 """
 
 import textwrap
@@ -23,7 +23,7 @@ WIDTH = 1000
 
 @dataclass(frozen=True)
 class Caption:
-    """The words of a figure: its experiment, one sentence that says what it shows, and notes in small print.
+    """The words of a figure: its experiment, its finding in one sentence, and notes in small print.
 
     A figure carries it in `layout.meta`, for pages that print it themselves.
     """
@@ -64,8 +64,8 @@ def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[
     return {
         "type": "data",
         "symmetric": False,
-        "array": [one.high - one.mean if one else 0.0 for one in intervals],
-        "arrayminus": [one.mean - one.low if one else 0.0 for one in intervals],
+        "array": [interval.high - interval.mean if interval else 0.0 for interval in intervals],
+        "arrayminus": [interval.mean - interval.low if interval else 0.0 for interval in intervals],
         "color": colour,
         "thickness": thickness,
         "width": 0,
@@ -86,7 +86,7 @@ def rank_axis(figure: "Figure", n: int, names: Sequence[str] | None) -> None:
 
 
 def titled(figure: "Figure", sentence: str, note: str, comparison: Comparison, height: int) -> "Figure":
-    """The figure under a title that says what it shows, with notes in small print below it."""
+    """The figure with its finding as the title and notes in small print below it."""
     offline = (OFFLINE_NOTE,) if comparison.offline else ()
     caption = Caption(comparison.name, sentence, (note, f"{comparison.n_questions} questions", *offline))
     n_lines = len(caption.headline) + len(caption.small_print)

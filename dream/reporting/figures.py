@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_correctness") -> "Figure":
-    """One line a trial through its factors and its metric means, coloured by `metric`; failed trials are left out."""
+    """A line for each trial through its factors and metric means, coloured by `metric`; failed trials are left out."""
     from plotly import graph_objects
 
     check_metric(experiment, metric)
@@ -62,10 +62,14 @@ def forest(comparison: Comparison) -> "Figure":
     """Each trial's difference to the best with its interval, the set of the best marked."""
     from plotly import graph_objects
 
-    tied = [one for one in comparison.tie_set if one is not comparison.recommended]
+    tied = [standing for standing in comparison.tie_set if standing is not comparison.recommended]
     groups = {
         "cannot be told apart from the best": (TIED, "circle", tied),
-        "shown to be worse": (APART, "circle-open", [one for one in comparison.ranked if not one.in_set]),
+        "shown to be worse": (
+            APART,
+            "circle-open",
+            [standing for standing in comparison.ranked if not standing.in_set],
+        ),
         "recommended": (CHOSEN, "star", [comparison.recommended]),
     }
     few = len(comparison.ranked) <= NAMES_UP_TO
@@ -77,7 +81,7 @@ def forest(comparison: Comparison) -> "Figure":
         f"on {comparison.metric}"
     )
     note = "lines: 95 % intervals of the paired difference, simultaneous over all pairs of trials"
-    names = [short_name(one) for one in comparison.ranked] if few else None
+    names = [short_name(standing) for standing in comparison.ranked] if few else None
     rank_axis(figure, len(comparison.ranked), names)
     figure.update_xaxes(title=f"difference to the best trial in {comparison.metric} (score points, 0 to 1)")
     return titled(figure, sentence, note, comparison, height=240 + 26 * len(comparison.ranked) if few else 900)
@@ -87,22 +91,22 @@ def pareto(comparison: Comparison) -> "Figure":
     """Quality against running cost, latency as colour; trials on the Pareto front are large and carry their rank."""
     from plotly import graph_objects
 
-    priced = [one for one in comparison.ranked if _cost(one, comparison) is not None]
-    front = [one for one in priced if one.on_front]
-    others = [one for one in priced if not one.on_front]
+    priced = [standing for standing in comparison.ranked if _cost(standing, comparison) is not None]
+    front = [standing for standing in priced if standing.on_front]
+    others = [standing for standing in priced if not standing.on_front]
     traces = [
         _cost_trace("beaten by another trial", others, comparison, _latency_marker(others, priced, front=False)),
         _cost_trace("on the front, with its rank", front, comparison, _latency_marker(front, priced, front=True)),
         _cost_trace(
             "recommended",
-            [one for one in priced if one is comparison.recommended],
+            [standing for standing in priced if standing is comparison.recommended],
             comparison,
             {"symbol": "circle-open", "size": 22, "color": CHOSEN, "line": {"width": 3, "color": CHOSEN}},
         ),
     ]
-    traces[1].update(mode="markers+text", text=[f"{one.rank}" for one in front], textposition="top right")
+    traces[1].update(mode="markers+text", text=[f"{standing.rank}" for standing in front], textposition="top right")
     figure = graph_objects.Figure([trace for trace in traces if len(trace.x)])
-    costs = [_cost(one, comparison) or 0.0 for one in priced]
+    costs = [_cost(standing, comparison) or 0.0 for standing in priced]
     if costs and min(costs) > 0 and max(costs) > 5 * min(costs):
         ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
         ticks = [tick for tick in ticks if min(costs) / 2 <= tick <= max(costs) * 2]
@@ -125,7 +129,7 @@ def heat_map(comparison: Comparison) -> "Figure":
     scored = numpy.maximum((~numpy.isnan(values)).sum(1), 1)
     order = numpy.argsort(-numpy.nansum(values, 1) / scored, kind="stable")
     ids = [comparison.scores.question_ids[row] for row in order]
-    names = [short_name(one) for one in comparison.standings]
+    names = [short_name(standing) for standing in comparison.standings]
     figure = graph_objects.Figure(
         graph_objects.Heatmap(
             z=values[order].T,
@@ -155,8 +159,8 @@ def main_effects(comparison: Comparison) -> "Figure":
     from plotly import graph_objects
 
     effects = comparison.effects
-    shown = [one for one in effects.levels if one.effect.excludes_zero]
-    rest = [one for one in effects.levels if not one.effect.excludes_zero]
+    shown = [level for level in effects.levels if level.effect.excludes_zero]
+    rest = [level for level in effects.levels if not level.effect.excludes_zero]
     rows = {id(level): row for row, level in enumerate(effects.levels, 1)}
     figure = graph_objects.Figure(
         [
@@ -169,12 +173,12 @@ def main_effects(comparison: Comparison) -> "Figure":
         ]
     )
     figure.add_vline(x=0, line_color=LINE, line_width=1)
-    rank_axis(figure, len(effects.levels), [f"{one.factor}: {one.level}" for one in effects.levels])
+    rank_axis(figure, len(effects.levels), [f"{level.factor}: {level.level}" for level in effects.levels])
     figure.update_yaxes(title="")
     figure.update_xaxes(title=f"difference to the mean of all trials in {comparison.metric} (score points, 0 to 1)")
-    matter = [one.factor for one in effects.factors if one.matters]
+    matter = [factor.factor for factor in effects.factors if factor.matters]
     sentence = f"which factor matters for {comparison.metric}: {', '.join(matter) or 'none is shown to'}"
-    shares = ", ".join(f"{one.factor} {one.share:.0%}" for one in effects.factors)
+    shares = ", ".join(f"{factor.factor} {factor.share:.0%}" for factor in effects.factors)
     note = f"share of the variance between trials: {shares}" if shares else " ".join(effects.notes)
     return titled(figure, sentence, note, comparison, height=260 + 26 * len(effects.levels))
 
@@ -195,15 +199,15 @@ def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[s
 def _interval_trace(name: str, colour: str, symbol: str, group: Sequence[Standing], few: bool) -> Any:
     from plotly import graph_objects
 
-    means = [one.difference.mean if one.difference else 0.0 for one in group]
+    means = [standing.difference.mean if standing.difference else 0.0 for standing in group]
     return graph_objects.Scatter(
         name=name,
         mode="markers",
         x=means,
-        y=[one.rank for one in group],
-        error_x=error_bars([one.difference for one in group], colour, 2.0 if few else 1.0),
+        y=[standing.rank for standing in group],
+        error_x=error_bars([standing.difference for standing in group], colour, 2.0 if few else 1.0),
         marker={"color": colour, "symbol": symbol, "size": 14 if symbol == "star" else 9 if few else 5},
-        hovertext=[f"rank {one.rank}: {one.trial.name}, mean {one.mean:.3f}" for one in group],
+        hovertext=[f"rank {standing.rank}: {standing.trial.name}, mean {standing.mean:.3f}" for standing in group],
         hoverinfo="text+x",
     )
 
@@ -214,9 +218,9 @@ def _effect_trace(name: str, colour: str, symbol: str, levels: Sequence[LevelEff
     return graph_objects.Scatter(
         name=name,
         mode="markers",
-        x=[one.effect.mean for one in levels],
+        x=[level.effect.mean for level in levels],
         y=list(rows),
-        error_x=error_bars([one.effect for one in levels], colour, 2.0),
+        error_x=error_bars([level.effect for level in levels], colour, 2.0),
         marker={"color": colour, "symbol": symbol, "size": 9},
     )
 
@@ -227,20 +231,20 @@ def _cost_trace(name: str, group: Sequence[Standing], comparison: Comparison, ma
     return graph_objects.Scatter(
         name=name,
         mode="markers",
-        x=[_cost(one, comparison) for one in group],
-        y=[one.mean for one in group],
+        x=[_cost(standing, comparison) for standing in group],
+        y=[standing.mean for standing in group],
         marker=marker,
-        hovertext=[f"rank {one.rank}: {one.trial.name}" for one in group],
+        hovertext=[f"rank {standing.rank}: {standing.trial.name}" for standing in group],
         hoverinfo="text+x+y",
     )
 
 
 def _latency_marker(group: Sequence[Standing], priced: Sequence[Standing], front: bool) -> dict[str, Any]:
-    seconds = [one.cost.seconds or 0.0 for one in priced]
+    seconds = [standing.cost.seconds or 0.0 for standing in priced]
     marker: dict[str, Any] = {
         "symbol": "circle",
         "size": 13 if front else 7,
-        "color": [one.cost.seconds or 0.0 for one in group],
+        "color": [standing.cost.seconds or 0.0 for standing in group],
         "colorscale": "Cividis",
         "cmin": min(seconds),
         "cmax": max(seconds),

@@ -74,7 +74,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Fold:
-    """A headline that opens to show a text as it is."""
+    """A headline that expands to the unformatted text."""
 
     headline: str
     text: str
@@ -145,7 +145,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page. `warning` is in a box of its own at the top, none where it is empty."""
+    """A whole page. `warning` is shown in a box at the top; an empty warning is left out."""
 
     title: str
     lead: str

@@ -1,7 +1,7 @@
-"""The report of an experiment: one page of HTML that says which RAG system to use, why, and how sure that is.
+"""The report of an experiment: one page of HTML that recommends a RAG system, with the reasons and the remaining doubt.
 
-`SECTIONS` is the page from top to bottom. A further section is a function of its own that takes the experiment and its
-comparison, returns a `html_page.Section`, or None where it has nothing to say, and is named in that list.
+`SECTIONS` is the page from top to bottom. To add a section, write a function that takes the experiment
+and its comparison and returns an `html_page.Section` (None to leave it out), and name it in that list.
 """
 
 from collections.abc import Callable
@@ -53,20 +53,20 @@ def report_html(experiment: ExperimentResult, comparison: Comparison | None = No
     """The report as one HTML file of about 5 MB, nearly all of it plotly's script, that loads nothing from elsewhere.
 
     Without a `comparison`, trials are compared by answer correctness, or by the first metric that was scored. Where
-    no trial can be ranked, the page says why and what failed.
+    no trial can be ranked, the page shows the reason and the failures.
     """
     if comparison is None:
         try:
             comparison = compare(experiment, default_metric(experiment))
         except DataError as error:
             return failure_html(experiment, str(error))
-    return render(_page(experiment, [one for make in SECTIONS if (one := make(experiment, comparison))]))
+    return render(_page(experiment, [section for make in SECTIONS if (section := make(experiment, comparison))]))
 
 
 def failure_html(experiment: ExperimentResult, problem: str) -> str:
     """The report of an experiment that cannot be compared: the problem, what failed, what was run and what it cost."""
     first = Section("recommendation", "Recommendation", [Note(f"None is possible: {problem}")])
-    return render(_page(experiment, [first, *(one for make in SECTIONS if (one := make(experiment, None)))]))
+    return render(_page(experiment, [first, *(section for make in SECTIONS if (section := make(experiment, None)))]))
 
 
 def _page(experiment: ExperimentResult, sections: list[Section]) -> Page:
@@ -92,7 +92,7 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
     factors = {title: str(trial.config()[factor]) for factor, title in FACTORS.items()}
     doubt = [Note(f"Not settled: {recommendation.doubt}")] if recommendation.doubt else []
     why = recommendation.why
-    matters = [one.factor for one in comparison.effects.factors if one.matters]
+    matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
     n_tied = len(comparison.tie_set)
     facts = {
         "why": f"{why[:1].upper()}{why[1:]}.",
@@ -119,10 +119,10 @@ def _running_cost(standing: Standing) -> dict[str, str]:
 def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    names = [one.trial.name for one in comparison.standings]
+    names = [standing.trial.name for standing in comparison.standings]
     distinct = len(set(names)) == len(names)
     others = [name for name in experiment.manifest.metrics if name != comparison.metric]
-    rows = [_standing_row(one, comparison, others, distinct) for one in comparison.standings]
+    rows = [_standing_row(standing, comparison, others, distinct) for standing in comparison.standings]
     columns = list(rows[0])
     words = {"#", "verdict", "parameters", *FACTORS.values()}
     table = Table(
@@ -130,7 +130,7 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         columns=columns,
         rows=[list(row.values()) for row in rows],
         numbers=frozenset(columns) - words,
-        marks=[_mark(one, comparison) for one in comparison.standings],
+        marks=[_mark(standing, comparison) for standing in comparison.standings],
     )
     text = (
         "The difference is to the trial with the highest mean, over the questions that both have a score on. The 95 % "
@@ -141,36 +141,36 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
     return Section("standings", "How the trials stand", [Text(text), table, *figures])
 
 
-def _standing_row(one: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:
-    factors = {title: str(one.trial.config()[factor]) for factor, title in FACTORS.items()}
+def _standing_row(standing: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:
+    factors = {title: str(standing.trial.config()[factor]) for factor, title in FACTORS.items()}
     return {
-        "#": str(one.rank or "–"),
+        "#": str(standing.rank or "–"),
         **factors,
-        **({} if distinct else {"parameters": parameters(one.trial.parameters)}),
-        comparison.metric: "–" if one.mean is None else f"{one.mean:.3f}",
-        "verdict": _verdict(one, comparison),
-        "difference": f"{one.difference.mean:+.3f}" if one.difference else "",
-        "95 % interval": _span(one.difference) if one.difference else "",
-        "scored": _scored(one),
-        "failed": str(one.n_questions - one.n_scored),
-        **_running_cost(one),
-        **{name: "–" if one.means.get(name) is None else f"{one.means[name]:.3f}" for name in others},
+        **({} if distinct else {"parameters": parameters(standing.trial.parameters)}),
+        comparison.metric: "–" if standing.mean is None else f"{standing.mean:.3f}",
+        "verdict": _verdict(standing, comparison),
+        "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",
+        "95 % interval": _span(standing.difference) if standing.difference else "",
+        "scored": _scored(standing),
+        "failed": str(standing.n_questions - standing.n_scored),
+        **_running_cost(standing),
+        **{name: "–" if standing.means.get(name) is None else f"{standing.means[name]:.3f}" for name in others},
     }
 
 
-def _verdict(one: Standing, comparison: Comparison) -> str:
-    if one.rank is None:
-        return f"not ranked: {one.why_not_ranked}"
-    recommended = "recommended, " if one is comparison.recommended else ""
-    if one is comparison.best:
+def _verdict(standing: Standing, comparison: Comparison) -> str:
+    if standing.rank is None:
+        return f"not ranked: {standing.why_not_ranked}"
+    recommended = "recommended, " if standing is comparison.recommended else ""
+    if standing is comparison.best:
         return f"{recommended}highest mean"
-    return f"{recommended}{'may be as good' if one.in_set else 'shown to be worse'}"
+    return f"{recommended}{'may be as good' if standing.in_set else 'shown to be worse'}"
 
 
-def _mark(one: Standing, comparison: Comparison) -> str:
-    if one is comparison.recommended:
+def _mark(standing: Standing, comparison: Comparison) -> str:
+    if standing is comparison.recommended:
         return CHOSEN_ROW
-    return FAILED_ROW if one.rank is None else TIED_ROW if one.in_set else PLAIN
+    return FAILED_ROW if standing.rank is None else TIED_ROW if standing.in_set else PLAIN
 
 
 def _scored(standing: Standing) -> str:
@@ -188,9 +188,9 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
     parts: list[Any] = []
     if effects.factors:
         rows = [
-            (one.factor, f"{one.share:.0%}", "yes" if one.matters else "not shown", one.better, one.worse,
-             f"{one.difference.mean:+.3f}", _span(one.difference))
-            for one in effects.factors
+            (effect.factor, f"{effect.share:.0%}", "yes" if effect.matters else "not shown", effect.better,
+             effect.worse, f"{effect.difference.mean:+.3f}", _span(effect.difference))
+            for effect in effects.factors
         ]  # fmt: skip
         columns = ("factor", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
         numbers = frozenset({"share of variance", "difference", "95 % interval"})
@@ -198,9 +198,9 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         parts += [Text(ABOUT_EFFECTS), Picture("main_effects", main_effects(comparison))]
     if effects.interactions:
         rows = [
-            (" and ".join(one.factors), f"{one.share:.0%}", "yes" if one.effect.excludes_zero else "not shown",
-             " with ".join(one.levels), f"{one.effect.mean:+.3f}", _span(one.effect))
-            for one in effects.interactions
+            (" and ".join(effect.factors), f"{effect.share:.0%}", "yes" if effect.effect.excludes_zero else "not shown",
+             " with ".join(effect.levels), f"{effect.effect.mean:+.3f}", _span(effect.effect))
+            for effect in effects.interactions
         ]  # fmt: skip
         columns = ("factors", "share of variance", "matters", "clearest in", "adds", "95 % interval")
         numbers = frozenset({"share of variance", "adds", "95 % interval"})
@@ -229,20 +229,22 @@ def _noise(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
     if comparison is None or not comparison.noise:
         return None
     rows = [
-        (one.metric, f"{one.question:.4f}", f"{one.answer:.4f}", f"{one.judge:.4f}", f"{one.judge_share:.0%}",
-         f"{one.n_questions} questions x {one.n_trials} trials x {one.repeats:.1f}")
-        for one in comparison.noise
+        (noise.metric, f"{noise.question:.4f}", f"{noise.answer:.4f}", f"{noise.judge:.4f}", f"{noise.judge_share:.0%}",
+         f"{noise.n_questions} questions x {noise.n_trials} trials x {noise.repeats:.1f}")
+        for noise in comparison.noise
     ]  # fmt: skip
     columns = ("metric", "question", "answer", "judge", "judge's share of a difference", "judged")
     table = Table("Variance of the scores, split in three", columns, rows, frozenset(columns[1:5]))
-    return Section("noise", "How much of it is the judge", [*(Text(one.text) for one in comparison.noise), table])
+    return Section("noise", "How much of it is the judge", [*(Text(noise.text) for noise in comparison.noise), table])
 
 
 def _losses(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None or not comparison.losses:
         return None
     shown = [
-        (one.trial, comparison.losses[one.trial.id]) for one in comparison.ranked if one.trial.id in comparison.losses
+        (standing.trial, comparison.losses[standing.trial.id])
+        for standing in comparison.ranked
+        if standing.trial.id in comparison.losses
     ]
     rows = [
         (trial.name, *(f"{part.mean:.3f} ({_span(part)})" for part in (loss.generation, loss.retrieval, loss.gain)),

@@ -1,7 +1,7 @@
 """Sections of the report with the evidence of a recommendation: single questions, failures, what was run, its cost.
 
 Each takes the experiment and its comparison, None where no trial could be ranked, and returns a section, or None where
-it has nothing to say.
+it has no content.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,8 +87,8 @@ def _judged(scores: Sequence[Score]) -> Table:
     """Each metric's score; a column for reasons and errors where there are any."""
     columns = ["metric", "score", "the judge's reason, or the error"]
     rows = [
-        [one.metric, "failed" if one.value is None else f"{one.value:.3f}", one.error or one.reason or ""]
-        for one in scores
+        [score.metric, "failed" if score.value is None else f"{score.value:.3f}", score.error or score.reason or ""]
+        for score in scores
     ]
     width = 3 if any(row[2] for row in rows) else 2
     return Table("How it was judged", columns[:width], [row[:width] for row in rows], _numbers("score"))

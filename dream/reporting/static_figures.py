@@ -120,23 +120,23 @@ def _between(value: float, limits: tuple[float, float]) -> bool:
 
 
 def _parallel(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
-    """Each dimension is scaled to 0..1 and gets an axis of its own, with its ticks written beside it."""
+    """Draw a vertical axis with ticks for each dimension, scaled to 0 to 1, and a line for each trial."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     colour = numpy.asarray(trace.line.color, float)
     scale = ScalarMappable(Normalize(colour.min(), colour.max()), "cividis")
-    columns = [_scaled(one, numpy.asarray(one["values"], float)) for one in trace.dimensions]
+    columns = [_scaled(dimension, numpy.asarray(dimension["values"], float)) for dimension in trace.dimensions]
     for row in numpy.argsort(colour):
         axes.plot([column[row] for column in columns], color=scale.to_rgba(colour[row]), linewidth=1.3, alpha=0.8)
-    for position, one in enumerate(trace.dimensions):
+    for position, dimension in enumerate(trace.dimensions):
         axes.axvline(position, color="#444444", linewidth=0.8)
-        for at, text in _ticks(one):
-            height = float(_scaled(one, numpy.array([at]))[0])
+        for at, text in _ticks(dimension):
+            height = float(_scaled(dimension, numpy.array([at]))[0])
             box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
             axes.text(position + 0.03, height, text, fontsize=7.5, va="center", bbox=box, zorder=4)
     axes.set(xlim=(-0.1, len(columns) - 0.5), ylim=(0, 1), yticks=[])
-    axes.set_xticks(range(len(columns)), [one["label"] for one in trace.dimensions], rotation=15, ha="left")
+    axes.set_xticks(range(len(columns)), [dimension["label"] for dimension in trace.dimensions], rotation=15, ha="left")
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

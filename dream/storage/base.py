@@ -1,6 +1,6 @@
 """The interface of every storage, and what all kinds have in common: texts, tables and JSON.
 
-A key is a relative path with "/", such as "papers/a.pdf"; one that leads out of the root is refused.
+A key is a relative path with "/", such as "papers/a.pdf"; a key that leads out of the root is refused.
 A write is atomic: a reader sees the old content or the new, never a part.
 """
 
@@ -137,12 +137,12 @@ class Storage(ABC):
         self.write_bytes(key, _json_bytes(value, indent=2))
 
     def read_json_lines(self, key: str) -> Values:
-        """The JSON values of an object with one value a line."""
+        """The JSON values of an object with one value per line."""
         lines = self.read_text(key).split("\n")
         return [self._parse(key, line, f", line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
 
     def write_json_lines(self, key: str, values: Iterable[Any]) -> None:
-        """Store JSON values, one a line."""
+        """Store JSON values, one per line."""
         self.write_bytes(key, b"".join(_json_bytes(value) for value in values))
 
     def _parse(self, key: str, text: str, position: str) -> Any:

@@ -1,4 +1,4 @@
-"""A bucket of an S3 server, through boto3; errors name the object and the server, and say what to do."""
+"""A bucket of an S3 server, through boto3; errors name the object, the server and the remedy."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Files on disk: atomic writes, and errors that name the path and say what to do."""
+"""Files on disk: atomic writes, and errors that name the path and the remedy."""
 
 import errno
 import hashlib

@@ -49,7 +49,7 @@ def trial_metrics(result: TrialResult) -> dict[str, float]:
     """A trial's numbers by the names that they have in MLflow; a slash makes a group of charts there.
 
     Without a slash: what trials are compared by, that is, each metric's mean, and latency, context and running cost.
-    `scored/<metric>` says how many questions a mean is over.
+    `scored/<metric>` is the number of questions in a mean.
     """
     row, cost = trial_row(result), running_cost(result)
     summaries = result.evaluation.summaries() if result.evaluation else ()
@@ -168,16 +168,16 @@ def _markdown(comparison: Comparison, links: Mapping[str, str], n_rows: int) -> 
     """The top of the leaderboard."""
     head = ("#", *FACTORS.values(), comparison.metric, "scored", "against the best")
     rows = []
-    for row, one in enumerate(comparison.standings[:n_rows]):
-        factors = [getattr(one.trial, factor) for factor in FACTORS]
-        apart = one.difference
-        against = "best" if row == 0 else one.why_not_ranked
+    for row, standing in enumerate(comparison.standings[:n_rows]):
+        factors = [getattr(standing.trial, factor) for factor in FACTORS]
+        apart = standing.difference
+        against = "best" if row == 0 else standing.why_not_ranked
         if apart is not None:
             against = f"{apart.mean:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
-        mean = "" if one.mean is None else f"{one.mean:.3f}"
-        scored = f"{one.n_scored} of {one.n_questions}"
-        number = str(one.rank or "-")
-        rows.append([_linked(number, links.get(one.trial.id)), *factors, mean, scored, against])
+        mean = "" if standing.mean is None else f"{standing.mean:.3f}"
+        scored = f"{standing.n_scored} of {standing.n_questions}"
+        number = str(standing.rank or "-")
+        rows.append([_linked(number, links.get(standing.trial.id)), *factors, mean, scored, against])
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
     left = len(comparison.standings) - len(rows)

@@ -241,8 +241,8 @@ class _Prepared:
 
 def trial_params(trial: Trial) -> dict[str, Any]:
     """A trial's factors, those of its RAG method behind `rag/`: MLflow's comparing page starts with the first three."""
-    own = {f"rag/{name}": value for name, value in trial.parameters.items()}
-    return {name: value for name, value in trial.config().items() if name not in trial.parameters} | own
+    parameters = {f"rag/{name}": value for name, value in trial.parameters.items()}
+    return {name: value for name, value in trial.config().items() if name not in trial.parameters} | parameters
 
 
 def status_of(result: TrialResult) -> str:

@@ -2,8 +2,8 @@
 
 Workers have no access to MLflow, by design, so LlamaIndex's and ragas' autologging cannot be used there: the driver
 writes the traces from a trial's result when it has finished. Durations are measured: answering as it would be for a
-single user with no cache (`Answer.latency_seconds`), judging as long as it took. A span whose duration was not measured
-has none, and says so.
+single user with no cache (`Answer.latency_seconds`), judging as long as it took. A span without a measured duration is
+marked as such.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dream.records import Answer, GoldenQuestion, Manifest, Score, Trial, TrialR
 if TYPE_CHECKING:
     from mlflow.entities import Assessment, Span, TraceInfo
 
-# By default no more than so many traces an experiment.
+# The most traces of an experiment by default.
 MAX_TRACES = 2000
 # Spans of so many traces travel in one request; so many requests at once create the traces themselves (SQLite has one
 # writer at a time: several would spend a third more CPU).

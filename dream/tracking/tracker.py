@@ -1,7 +1,7 @@
 """An experiment is logged to MLflow while it runs, and again with `track`: a parent run, a child for each trial.
 
-Logging twice changes nothing. MLflow being away never stops an experiment: results are in storage, and `track` logs
-them later. MLflow being slow does not hold it up: trials are logged in a thread of their own.
+Logging twice changes nothing. If MLflow is unreachable, the experiment continues: its results are in storage, and
+`track` logs them later. A slow MLflow does not delay the experiment, because trials are logged in a separate thread.
 """
 
 import queue
@@ -16,7 +16,7 @@ from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_runs import RunLog, mlflow_client
 from dream.tracking.mlflow_traces import questions_traced
 
-# how long the end of an experiment waits for MLflow without saying so
+# seconds that the end of an experiment waits for MLflow without a message
 SILENT_SECONDS = 3.0
 # while trials run, MLflow gets half a core: Tune hands out the next trial in the same process
 REST = 1.0
@@ -42,7 +42,7 @@ class Tracker:
         self._jobs.put(lambda: self._run_log().trial(result))
 
     def finish(self, experiment: ExperimentResult) -> None:
-        """Log what is still missing and close the parent run; say where the results are if that fails."""
+        """Log the missing trials and close the parent run; if that fails, show the location of the results."""
         self._over.set()
         self._jobs.put(None)
         self._worker.join(SILENT_SECONDS)

@@ -207,7 +207,7 @@ def golden_questions(n: int, folder: Path) -> Path:
 def _texts() -> list[str]:
     from dream.documents.loading import load_documents, merge_pages
     from dream.settings import Settings
-    from dream.storage.objects import open_storage
+    from dream.storage import open_storage
 
     loaded = load_documents(open_storage(str(DOCUMENTS), Settings.from_environment({})))
     return [document.text for document in merge_pages(loaded.documents)]

@@ -78,7 +78,7 @@ def measure(size: int) -> dict[str, Any]:
     from dream.indexes.nodes import table_of, vector_index
     from dream.indexes.store import IndexSpec, join, load_index, save_index
     from dream.settings import Settings
-    from dream.storage.objects import open_storage
+    from dream.storage import open_storage
 
     batches = [made_up(start, min(10_000, size - start)) for start in range(0, size, 10_000)]
     tables_s, tables = timed(list, (table_of(nodes, nodes) for nodes, _ in batches))

@@ -13,7 +13,7 @@ from dream.errors import ConfigurationError, DataError
 from dream.experiments.store import save_manifest, save_result
 from dream.records import ExperimentResult, GoldenDataset, Source
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 RANDOM = numpy.random.default_rng(0)
 BEFORE = numpy.clip(RANDOM.uniform(0.5, 0.9, (80, 1)) + RANDOM.normal(0, 0.02, (80, 3)), 0, 1)

@@ -29,7 +29,7 @@ from dream.records import (
     TrialResult,
 )
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tables import tracebacks
 
 THIS_FILE = str(Path(__file__))

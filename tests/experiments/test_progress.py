@@ -29,7 +29,7 @@ from dream.records import (
     UsageRow,
 )
 from dream.settings import Settings
-from dream.storage.objects import LocalStorage
+from dream.storage import LocalStorage
 
 QUESTIONS = GoldenDataset(tuple(GOLDEN[:3]))
 IDS = [question.id for question in QUESTIONS.questions]

@@ -24,7 +24,7 @@ from dream.metrics import METRICS
 from dream.offline.process import OfflineServer
 from dream.rag.search_space import SearchSpace
 from dream.records import FailureKind, GoldenDataset
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tracking.tracker import track
 
 pytestmark = pytest.mark.usefixtures("on_ray")

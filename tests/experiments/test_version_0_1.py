@@ -22,7 +22,7 @@ from dream.records import ExperimentResult, FailureKind, Manifest, Source
 from dream.records.manifest import FORMAT
 from dream.reporting import report_html
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 from dream.tables import question_table
 from dream.tracking import track
 

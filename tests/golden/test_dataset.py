@@ -23,7 +23,7 @@ from dream.golden.dataset import (
 from dream.progress import Lines
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 SAMPLES = REPOSITORY / "notebooks/sample_documents"
 AWKWARD = [

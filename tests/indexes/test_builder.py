@@ -31,7 +31,7 @@ from dream.models.pickers import embed_model_picker
 from dream.progress import Lines
 from dream.rag.methods import RAG_METHODS
 from dream.settings import Settings
-from dream.storage.objects import LocalStorage, open_storage
+from dream.storage import LocalStorage, open_storage
 
 TEXT = " ".join(f"Buoy {number} lies {number * 3} miles off the coast of Kell." for number in range(400))
 SPEC = IndexSpec("digest", "hierarchy", {"chunk_sizes": (512, 128)}, "embed-small@relay", "host:1/v1")

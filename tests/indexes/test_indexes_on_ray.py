@@ -174,7 +174,7 @@ def test_data_lost_with_a_machine_are_loaded_again(access, documents, relay, mon
 
 def test_a_folder_that_the_cluster_does_not_see_is_said(settings, documents, lines, monkeypatch, tmp_path):
     """As on a cluster of other machines: the file that marks the folder is not there."""
-    from dream.storage.objects import LocalStorage
+    from dream.storage import LocalStorage
 
     monkeypatch.setattr(LocalStorage, "write_bytes", lambda *_: None)
     with gateway_client.opened(settings), index_client.opened(settings, lines.append):

@@ -86,7 +86,7 @@ def test_each_user_may_do_what_it_needs_and_no_more(
 
 
 def test_dream_finds_its_buckets_with_its_own_keys(minio: S3Server, users: dict):
-    from dream.storage.objects import open_storage
+    from dream.storage import open_storage
 
     settings = minio.settings(AWS_ACCESS_KEY_ID=users["dream"][0], AWS_SECRET_ACCESS_KEY=users["dream"][1])
     for uri in (settings.documents_uri, settings.golden_datasets_uri, settings.experiments_uri):

@@ -20,7 +20,7 @@ from dream.models.gateway import GatewayOptions
 from dream.models.http_transport import GatewayTransport
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
 from dream.settings import Settings
-from dream.storage.objects import LocalStorage, open_storage
+from dream.storage import LocalStorage, open_storage
 
 TEXTS = [f"text number {number}" for number in range(12)]
 

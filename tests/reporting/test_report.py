@@ -35,7 +35,7 @@ from dream.records import (
 from dream.reporting.report import SECTIONS, failure_html, report_html
 from dream.reporting.sections import N_WORST
 from dream.settings import Settings
-from dream.storage.objects import open_storage
+from dream.storage import open_storage
 
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
 GONE_AWAY = Failure(FailureKind.SERVICE, "ServiceError: gone away")

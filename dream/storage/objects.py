@@ -1,7 +1,0 @@
-"""The names of `dream.storage` under an earlier module name, for imports that are still to be changed."""
-
-from dream.storage.base import Storage as Storage, StoredObject as StoredObject, check_key as check_key
-from dream.storage.local import LocalStorage as LocalStorage
-from dream.storage.memory import MemoryStorage as MemoryStorage
-from dream.storage.opening import open_storage as open_storage
-from dream.storage.s3 import S3Storage as S3Storage
