@@ -574,7 +574,7 @@ def _surplus_problems(found: Sequence[Object], every: Sequence[Pod], wanted: set
 
 
 def default_deny_problems(found: Sequence[Object]) -> list[str]:
-    """There is a policy that shuts every door, so that the others only open some."""
+    """There is a policy that denies all traffic, so that the others only allow some."""
     for policy in (one["spec"] for one in found if one["kind"] == "NetworkPolicy"):
         everybody = policy["podSelector"] == {} and {"Ingress", "Egress"} == set(policy["policyTypes"])
         if everybody and not policy.get("ingress") and not policy.get("egress"):

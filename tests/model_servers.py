@@ -109,6 +109,7 @@ def chat_reply(content: Any, finish: str = "stop") -> Reply:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256  # with the default of 5, a hundred clients at once wait for retransmissions
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that has given up waiting."""

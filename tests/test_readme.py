@@ -1,4 +1,4 @@
-"""The documentation is true: links lead somewhere, the API table is the front door, its program runs."""
+"""The documentation is true: links lead somewhere, the API table lists the names of `dream`, its program runs."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_files_and_make_targets_that_are_named_exist(page: str):
     assert [name for name in files if not any((ROOT / f"{name}{end}").exists() for end in ("", ".ipynb"))] == []
 
 
-def test_the_api_table_is_the_front_door():
+def test_the_api_table_lists_the_names_of_dream():
     table = text_of("README.md").split("## The API")[1].split("##")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(dream.__all__)
 

@@ -153,7 +153,7 @@ def test_the_offline_models_know_only_the_errors():
     assert wrong == ["dream.errors"]
 
 
-def test_the_front_door_has_at_most_fifteen_names_and_each_opens():
+def test_dream_exports_at_most_fifteen_names_and_each_loads():
     assert len(dream.__all__) <= 15
     for name in dream.__all__:
         assert callable(getattr(dream, name)), name

@@ -178,7 +178,7 @@ class TestBadDays:
         with ray_cluster.second_node() as node, faulty(lab, "node", chat_latency_ms=1000) as show:
             killer = threading.Thread(target=kill)
             killer.start()
-            # a third trial, as the head has room for two
+            # a third trial, as the head has a limit of two
             space = SearchSpace([*SPACE.query_engines, "sentence_window"], SPACE.llms, SPACE.embed_models)
             settings = lab.changed(DREAM_CACHE_URI=str(tmp_path), MLFLOW_TRACKING_URI="")
             outcome = run_experiment(space, name="node", golden_dataset=golden, settings=settings, show=show)
