@@ -75,5 +75,5 @@ def explain(error: BaseException) -> str:
     while (cause := seen[-1].__cause__) is not None and cause not in seen:
         seen.append(cause)
     deepest = next((link for link in reversed(seen) if str(link).strip()), error)
-    text = " ".join(str(deepest).split())
-    return f"{type(deepest).__name__}: {text[:500]}"
+    text = " ".join(str(deepest).split())[:500]
+    return f"{type(deepest).__name__}: {text}" if text else type(deepest).__name__

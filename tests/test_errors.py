@@ -74,3 +74,7 @@ def test_the_reason_is_the_deepest_cause_that_says_something_in_one_line():
 def test_all_problems_stand_under_one_headline():
     assert bullets("2 mistakes:", ["no key", "no model"]).splitlines() == ["2 mistakes:", "  - no key", "  - no model"]
     assert bullets("none:", []) == "none:"
+
+
+def test_an_error_without_a_message_is_named():
+    assert explain(TimeoutError()) == "TimeoutError"

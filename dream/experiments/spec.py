@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from dream import ray_cluster
-from dream.defaults import JUDGE_REPEAT_QUESTIONS
+from dream.defaults import GOLDEN_DATASET, JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import STRICTNESS
@@ -162,7 +162,7 @@ class ExperimentSpec:
         strictness = STRICTNESS if self.strictness is None else self.strictness
         if strictness < 1:
             raise ConfigurationError(f"strictness={strictness}: give at least 1; 3 derives three questions an answer")
-        golden = load_golden_dataset(self.golden_dataset or "golden", settings)
+        golden = load_golden_dataset(self.golden_dataset or GOLDEN_DATASET, settings)
         uri = self.documents_uri or settings.documents_uri
         loaded = load_documents(open_storage(uri, settings))
         judge = (settings.judge_llm, settings.judge_embed_model)

@@ -49,7 +49,7 @@ def parsed(content: bytes) -> dict[str, Any] | None:
     """The JSON object of a request's or an answer's body; None where it is none."""
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for JSON that is nested too deeply
         return None
     return value if isinstance(value, dict) else None
 
@@ -123,7 +123,7 @@ def chat_problem(body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> s
         return None  # the same request would be cut again; the client says so
     try:
         value = json.loads(json_text(message))
-    except ValueError:
+    except (ValueError, RecursionError):
         return "it is not the JSON that was asked for"
     return None if _validator(schema).is_valid(value) else "its JSON does not match the schema"
 

@@ -122,3 +122,9 @@ def test_what_is_no_chat_completion_is_told(answer: dict | None):
 )
 def test_a_body_is_a_json_object_or_none(content: bytes, value: dict | None):
     assert parsed(content) == value
+
+
+def test_json_that_is_nested_too_deeply_is_unreadable():
+    """Such as a model in a loop writes."""
+    nested = '{"a":' + "[" * 100_000
+    assert parsed(nested.encode()) is None
