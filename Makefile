@@ -33,19 +33,18 @@ demo: install  ## Run the main job offline: documents, golden questions, 12 tria
 	@echo "               make mlflow     the runs, on http://127.0.0.1:5000"
 	@echo "               make notebooks  the same, cell by cell, in JupyterLab"
 
-# Tests run in several processes. Files stay whole, and whole experiments share one process and one Ray cluster.
-PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadgroup
 SERVICES := ray or mlflow or s3 or browser or api_server
 check: install  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-test: check  ## Check style and types, run all tests
-	$(PYTEST)
+test-fast: check  ## Check style and types, run the tests that need no Ray, MLflow, S3, browser or API server
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup -m "not ($(SERVICES))"
 
-test-fast: check  ## The same without the tests that need Ray, MLflow, S3, a browser or an API server
-	$(PYTEST) -m "not ($(SERVICES))"
+# One after another: whole experiments fill the machine, and several Ray clusters on it would only wait for each other.
+test: test-fast  ## Check style and types, run all tests
+	$(BIN)/pytest -m "$(SERVICES)"
 
 lint: install  ## Correct style
 	$(BIN)/ruff check --fix .

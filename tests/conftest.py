@@ -49,10 +49,8 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
 }
-# Under pytest-xdist, tests of Ray and MLflow run in two workers, each with servers of its own: whole experiments in
-# one, the rest in the other. All other tests of a file share a worker.
+# Under pytest-xdist, tests that share one of these servers run in one worker; all others of a file share a worker.
 HEAVY = {"ray", "mlflow"}
-EXPERIMENTS = {"experiments", "cli"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,10 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
         for name in needed:
             item.add_marker(name)
-        group = item.path.stem
-        if needed & HEAVY:
-            group = "heavy-experiments" if item.path.parent.name in EXPERIMENTS else "heavy-others"
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
 
 
 @pytest.fixture
