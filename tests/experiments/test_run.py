@@ -72,7 +72,7 @@ def test_progress_is_shown_trial_by_trial(small_experiment: Ran):
     (end,) = [line for line in lines if line.startswith("running trials: 6 of 6 questions in ")]
     assert re.search(r", trials 2 of 2,\s+\w+ [01]\.\d{3} \(\d scored\),\s+USD unknown$", end)
     assert [line.split(":")[0] for line in lines if "trial " in line] == ["  trial 1 of 2", "  trial 2 of 2"]
-    assert not any("did not take the results" in line for line in lines)
+    assert not any("MLflow" in line for line in lines if "waiting for MLflow" not in line)  # it waits on a busy machine
 
 
 def test_the_gateways_meter_is_in_each_result(small_experiment: Ran):
@@ -169,7 +169,8 @@ def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tr
     assert [bool(error) for error in table["error"]] == [True, False]
     assert any("FAILED" in line for line in lines)
     assert any("did not take the results" in line for line in lines)
-    assert any(line.endswith("dream track half") for line in lines)
+    # the index that cannot be built is shown as unfinished when the experiment has ended
+    assert [line for line in lines if not line.startswith("embedding documents")][-1].endswith("dream track half")
     assert not any("a-password" in line for line in lines)
     assert_tracked(replace(settings, mlflow_tracking_uri=f"sqlite:///{tmp_path}/later.db"), outcome)
 
