@@ -2,7 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -10,6 +13,46 @@ T = TypeVar("T")
 _loop: asyncio.AbstractEventLoop | None = None
 _loop_thread: threading.Thread | None = None
 _loop_lock = threading.Lock()
+
+
+class Waits:
+    """The waits of some threads in `run_async`, so that another thread can end them together."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._futures: set[Future[Any]] = set()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Waits within the block, in this thread, belong to these."""
+        token = _waits.set(self)
+        try:
+            yield
+        finally:
+            _waits.reset(token)
+
+    def cancel(self) -> None:
+        """Cancel the coroutines that are waited for, and all that will be."""
+        self.cancelled = True
+        for future in list(self._futures):
+            future.cancel()
+
+    def result(self, future: "Future[T]") -> T:
+        """Wait for a future.
+
+        Raises:
+            CancelledError: when `cancel` was called.
+        """
+        self._futures.add(future)
+        try:
+            if self.cancelled:
+                raise CancelledError
+            return future.result()
+        finally:
+            self._futures.discard(future)
+
+
+_waits: ContextVar[Waits | None] = ContextVar("waits", default=None)
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -36,7 +79,8 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
         coroutine.close()
         raise RuntimeError("run_async was called from DREAM's own event loop: await the coroutine instead")
     waiting = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    waits = _waits.get()
     try:
-        return waiting.result()
+        return waiting.result() if waits is None else waits.result(waiting)
     finally:
         waiting.cancel()

@@ -82,6 +82,8 @@ class LocalService(Service[S]):
         self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """`call` for callers on an event loop, without blocking it."""
+        if asyncio.get_running_loop() is background_loop():
+            return await method(self._service, *args, **kwargs)
         running = asyncio.run_coroutine_threadsafe(method(self._service, *args, **kwargs), background_loop())
         return await asyncio.wrap_future(running)
 
@@ -160,14 +162,19 @@ class OnRay:
 
 
 def host() -> InProcess | OnRay:
-    """The place for services: the Ray cluster if this process is connected to one, else this process."""
-    return OnRay() if ray_cluster.on_ray() else InProcess()
+    """The host of services: the Ray cluster if this process is connected to one, else this process, also within
+    `in_this_process`."""
+    return OnRay() if ray_cluster.on_ray() and not _session.in_process else InProcess()
 
 
 class Session:
-    """The clients of services that are open in this process, by their class. Safe from any thread."""
+    """The clients of services that are open in this process, by their class. Safe from any thread.
+
+    With `in_process`, services are objects of this process even beside a connection to Ray.
+    """
 
     def __init__(self) -> None:
+        self.in_process = False
         self._clients: dict[tuple[type, str], Any] = {}
         self._lock = threading.RLock()
 
@@ -194,6 +201,16 @@ _session = Session()
 def session() -> Session:
     """The session of this process."""
     return _session
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Services that are opened within the block are objects of this process, even beside a connection to Ray."""
+    before, _session.in_process = _session.in_process, True
+    try:
+        yield
+    finally:
+        _session.in_process = before
 
 
 def renew_session() -> None:

@@ -108,6 +108,12 @@ def _storage_uri(name: str, text: str) -> str:
     return text
 
 
+def _engine(name: str, text: str) -> str:
+    if text not in ("auto", "in_process", "ray"):
+        raise ConfigurationError(f"{name}={text!r}: give auto, in_process or ray")
+    return text
+
+
 def _traces(name: str, text: str) -> str:
     if text not in ("auto", "all") and not text.isdecimal():
         raise ConfigurationError(
@@ -175,6 +181,8 @@ class Settings:
     # tracking: how many questions of a trial get a trace is auto, all or a number
     mlflow_tracking_uri: str = _variable("MLFLOW_TRACKING_URI", _text, "sqlite:///{home}/mlflow.db", secret=True)
     mlflow_traces: str = _variable("DREAM_MLFLOW_TRACES", _traces, "auto")
+    # auto, in_process or ray (`dream.engines`)
+    engine: str = _variable("DREAM_ENGINE", _engine, "auto")
     # cluster: the dashboard is by default at http://<the cluster's host>:8265
     ray_address: str | None = _variable("RAY_ADDRESS", _text)
     ray_auth_token: str | None = _variable("RAY_AUTH_TOKEN", _text, secret=True)

@@ -15,6 +15,7 @@ PACKAGE = Path(dream.__file__).parent
 # From the bottom to the top. What lies in dream/ itself, and the records, are below them all. `offline` is a program of
 # its own that the gateway starts; only the gateway and the command that serves it know it.
 WINGS = (
+    "engines",
     "storage",
     "documents",
     "models",

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from dream.defaults import STRICTNESS
 from dream.errors import ConfigurationError
 from dream.evaluation.asking import count_tokens_by_question
-from dream.evaluation.evaluations import by_question as by_question, joined as joined
 from dream.evaluation.procedure import Blocks, Procedure, evaluate_questions
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
 from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.records import JUDGED_ONCE as JUDGED_ONCE, Evaluation, GoldenQuestion, Repeats as Repeats
+from dream.records.evaluations import by_question as by_question, joined as joined
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine

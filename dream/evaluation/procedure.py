@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dream.evaluation.asking import ask
-from dream.evaluation.evaluations import joined
 from dream.records import Answer, Evaluation, GoldenQuestion, Repeats, Score
+from dream.records.evaluations import joined
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine

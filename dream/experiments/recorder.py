@@ -6,16 +6,15 @@ finished is safe when a worker, the driver or the budget ends.
 
 import contextlib
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from dream.engines import BlockFinished, Message
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
-from dream.experiments.inbox import BlockFinished, Message
 from dream.experiments.progress import TrialsProgress
 from dream.models import gateway_client
 from dream.models.planned_usage import plan_against_actual
@@ -156,38 +155,3 @@ class Recorder:
         if state.attempt_number == 1 and state.outcome:
             error = state.outcome.exception()
             self._reporter.line(f"  cannot write to storage, retrying for up to {PATIENCE_SECONDS:.0f} s: {error}")
-
-
-@contextlib.contextmanager
-def collecting(inbox: Any, recorder: Recorder) -> Iterator[None]:
-    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
-    import ray
-
-    stop = threading.Event()
-    problems: list[BaseException] = []
-
-    def collect() -> int:
-        messages = ray.get(inbox.collect.remote())
-        recorder.take(messages)
-        return len(messages)
-
-    def collect_until_stopped() -> None:
-        while not stop.is_set():
-            try:
-                collect()
-            except Exception as error:  # noqa: BLE001 - raised by the thread that waits
-                problems.append(error)
-                return
-
-    collector = threading.Thread(target=collect_until_stopped, name="dream-collector", daemon=True)
-    with recorder.progress.start():
-        collector.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            collector.join()
-        if problems:
-            raise problems[0]
-        while collect():
-            pass

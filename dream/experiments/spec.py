@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from dream import ray_cluster
 from dream.defaults import GOLDEN_DATASET, JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
+from dream.engines import Engine
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import STRICTNESS
 from dream.golden.dataset import load_golden_dataset
@@ -78,8 +78,8 @@ class PreparedExperiment:
                 )
         return tuple(lines)
 
-    def manifest(self, name: str, cluster: ray_cluster.Cluster) -> Manifest:
-        """The manifest of a new experiment. It asks the gateway for the URL of each endpoint."""
+    def manifest(self, name: str, engine: Engine) -> Manifest:
+        """The manifest of a new experiment on an engine. It asks the gateway for the URL of each endpoint."""
         context = self.context
         identifiers = {context.judge_llm, context.judge_embed_model}
         for trial in self.trials:
@@ -97,7 +97,8 @@ class PreparedExperiment:
             documents=self.documents,
             offline=any(identifier.startswith("offline/") for identifier in identifiers),
             started=datetime.now(UTC).replace(microsecond=0),
-            cluster=cluster,
+            engine=engine.name,
+            cluster=engine.cluster,
             endpoints=endpoint_urls(sorted(identifiers)),
             versions=versions(),
         )

@@ -46,6 +46,7 @@ class DocumentSet:
 class Manifest:
     """The facts of an experiment at its start.
 
+    `engine` is the one that it was started on ("ray" or "in_process"), `cluster` is None where that is no Ray cluster.
     `endpoints` holds the base URL of each model identifier, `versions` those of the packages. `baselines` and
     `repeats` can be added by a later run. `plan` is None where the documents were too large to plan with.
     """
@@ -62,6 +63,7 @@ class Manifest:
     documents: DocumentSet = DocumentSet()
     offline: bool = False
     started: datetime | None = None
+    engine: str = "ray"
     cluster: Cluster | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Manifest:
                 "digest": golden.digest,
                 "questions": [question.to_row() for question in golden.questions],
             },
+            "engine": self.engine,
             "cluster": asdict(self.cluster) if self.cluster else None,
             "versions": dict(self.versions),
             "plan": self.plan.to_json() if self.plan else None,
@@ -127,6 +130,7 @@ class Manifest:
             documents=DocumentSet(documents.get("uri", ""), documents.get("digest", "")),
             offline=bool(data.get("offline", False)),
             started=_moment(data.get("started")),
+            engine=data.get("engine", "ray"),
             cluster=Cluster(cluster["address"], cluster["nodes"], cluster["cpus"]) if cluster else None,
             endpoints=dict(data.get("endpoints", {})),
             versions=dict(data.get("versions", {})),

@@ -154,6 +154,7 @@ def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) ->
         "golden dataset": _located(golden.uri, golden.digest, f"{len(golden.questions)} questions"),
         "documents": _located(documents.uri, documents.digest),
         "endpoints": _listed({name: safe_uri(url) for name, url in manifest.endpoints.items()}),
+        "engine": manifest.engine,
         "cluster": _listed({name: safe_uri(str(value)) for name, value in cluster.items()}),
         "versions": _listed(manifest.versions),
     }

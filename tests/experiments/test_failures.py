@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from model_servers import KEY, pages
 from town import FACTS, GOLDEN
 
-from dream.experiments.inbox import BlockFinished, TrialFinished
+from dream.engines.inbox import BlockFinished, TrialFinished
 from dream.experiments.recorder import Recorder
 from dream.experiments.run import experiment_or_failure
 from dream.experiments.spec import PreparedExperiment, TrialContext

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from town import GOLDEN
 
+from dream.engines.inbox import BlockFinished, TrialFinished
 from dream.errors import StorageError
 from dream.experiments import recorder as recorder_module, store
-from dream.experiments.inbox import BlockFinished, TrialFinished
 from dream.experiments.progress import TrialsProgress
 from dream.experiments.recorder import Recorder
 from dream.experiments.spec import PreparedExperiment, TrialContext

@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dream.evaluation.evaluate import joined
 from dream.records import Evaluation, TrialResult
+from dream.records.evaluations import joined
 
 POLL_SECONDS = 0.5
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from dream.evaluation.evaluations import by_question, joined
 from dream.records import Answer, Evaluation, Failure, FailureKind, Score
+from dream.records.evaluations import by_question, joined
 
 GONE = Failure(FailureKind.SERVICE, "gone")
 METRICS = ("a", "b")

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from dream.experiments import inbox
-from dream.experiments.inbox import BlockFinished, TrialFinished, TrialInbox
+from dream.engines import inbox
+from dream.engines.inbox import BlockFinished, TrialFinished, TrialInbox
 from dream.records import Answer, Evaluation, Score, Trial, TrialResult
 
 TRIAL = Trial("chunks_with_overlap", "llm", "embed")

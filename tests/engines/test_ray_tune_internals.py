@@ -3,12 +3,12 @@
 import ray
 from ray.tune.execution import class_cache
 
-from dream.experiments.ray_tune_internals import no_variables_for_trials
+from dream.engines.ray_tune_internals import no_variables_for_trials
 
 REMEDY = (
     f"Ray {ray.__version__} hands variables to trials in another way than 2.60.0, so AWS_SECRET_ACCESS_KEY would show "
     "in Ray's metadata and logs. Read ray/tune/execution/class_cache.py and mend "
-    "dream/experiments/ray_tune_internals.py; use Tune's own option if there is one by now"
+    "dream/engines/ray_tune_internals.py; use Tune's own option if there is one by now"
 )
 
 

@@ -1,6 +1,6 @@
 """The one private part of Ray that DREAM changes. Ray is pinned to a patch version for it.
 
-tests/experiments/test_ray_tune_internals.py fails when Ray's part changes, and says what to do.
+tests/engines/test_ray_tune_internals.py fails when Ray's part changes, and says what to do.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,16 @@
+"""Engines run trials, tasks and services: in this process, or on a Ray cluster. No other package knows which.
+
+`choose_engine` decides, `opened` starts one; each has a module of its own.
+"""
+
+from dream.engines.choice import (
+    AUTO as AUTO,
+    ENGINES as ENGINES,
+    IN_PROCESS as IN_PROCESS,
+    RAY as RAY,
+    EngineChoice as EngineChoice,
+    choose_engine as choose_engine,
+)
+from dream.engines.engine import Engine as Engine, TrialRuns as TrialRuns
+from dream.engines.inbox import BlockFinished as BlockFinished, Message as Message, TrialFinished as TrialFinished
+from dream.engines.opening import opened as opened

@@ -1,0 +1,89 @@
+"""The engine that needs no cluster: trials share this process, its event loop and its caches.
+
+A trial mostly waits for model servers, so one process serves many. Each has a thread for what blocks (imports, loading
+its index); its questions are coroutines of DREAM's event loop.
+"""
+
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from dream.engines.choice import IN_PROCESS
+from dream.engines.engine import Engine, Receive, TrialRuns
+from dream.engines.inbox import BlockFinished, Message, TrialFinished
+from dream.event_loop import Waits
+from dream.records import Cluster, Evaluation, Failure, Trial
+
+T = TypeVar("T")
+
+TRIALS_AT_ONCE = 16
+# How long a stopped trial may take to end; its thread does not keep the process alive.
+END_SECONDS = 10.0
+
+
+class InProcessEngine(Engine):
+    """Runs trials in threads of this process."""
+
+    name = IN_PROCESS
+    cluster: Cluster | None = None
+
+    def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
+        waiting, messages, waits = deque(runs.trials), SimpleQueue[Message | None](), Waits()
+
+        def run_waiting() -> None:
+            try:
+                while waiting and not waits.cancelled:
+                    _run(waiting.popleft(), runs, messages.put)
+            finally:
+                messages.put(None)
+
+        n_threads = min(runs.at_once or TRIALS_AT_ONCE, len(runs.trials))
+        threads = [_thread(run_waiting, waits, f"dream-trial-{i}") for i in range(n_threads)]
+        try:
+            running = n_threads
+            while running:
+                taken = _take(messages)
+                running -= taken.count(None)
+                receive([message for message in taken if message is not None])
+        finally:
+            waits.cancel()
+            for thread in threads:
+                thread.join(END_SECONDS)
+        return {}
+
+    def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the processes that tasks ran in."""
+
+
+def _thread(function: Callable[[], None], waits: Waits, name: str) -> threading.Thread:
+    def enter() -> None:
+        with waits.entered():
+            function()
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(enter,), name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _run(trial: Trial, runs: TrialRuns, put: Callable[[Message], None]) -> None:
+    finished = runs.finished.get(trial.id, Evaluation((), ()))
+    result = runs.function(trial.config(), finished, lambda block: put(BlockFinished(trial.id, block)))
+    put(TrialFinished(result))
+
+
+def _take(messages: "SimpleQueue[Message | None]") -> list[Message | None]:
+    """All messages that wait, after waiting for up to half a second for the first."""
+    taken: list[Message | None] = []
+    try:
+        taken.append(messages.get(timeout=0.5))
+        while True:
+            taken.append(messages.get_nowait())
+    except Empty:
+        return taken

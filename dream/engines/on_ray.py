@@ -1,0 +1,130 @@
+"""The engine that fans out over a Ray cluster: trials by Ray Tune, tasks as Ray tasks."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from dream import ray_cluster
+from dream.engines.choice import RAY
+from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
+from dream.engines.inbox import TrialInbox
+from dream.engines.ray_tune_internals import no_variables_for_trials
+from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
+
+T = TypeVar("T")
+
+
+class RayEngine(Engine):
+    """Runs on the cluster that this process is connected to."""
+
+    name = RAY
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster: Cluster = cluster
+
+    def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
+        import ray
+
+        at_once = runs.at_once or self.cluster.trials_at_once
+        cpus_each = min(1.0, self.cluster.cpus / at_once)
+        inbox = ray.remote(TrialInbox).options(max_concurrency=1000, **ray_cluster.ON_HEAD).remote(dict(runs.finished))
+        configs = [trial.config() for trial in runs.trials]
+        with _collecting(inbox, receive):
+            return ray_cluster.inside(_fit, runs.name, configs, runs.function, inbox, at_once, cpus_each)
+
+    def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
+        import ray
+
+        same_order = {"env_vars": {"PYTHONHASHSEED": "0"}}
+        remote = ray.remote(task).options(num_cpus=1, max_retries=0, runtime_env=same_order)
+        return remote.remote(*arguments).future()
+
+
+@contextmanager
+def _collecting(inbox: Any, receive: Receive) -> Iterator[None]:
+    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
+    import ray
+
+    stop = threading.Event()
+    problems: list[BaseException] = []
+
+    def collect() -> int:
+        messages = ray.get(inbox.collect.remote())
+        receive(messages)
+        return len(messages)
+
+    def collect_until_stopped() -> None:
+        while not stop.is_set():
+            try:
+                collect()
+            except Exception as error:  # noqa: BLE001 - raised by the thread that waits
+                problems.append(error)
+                return
+
+    collector = threading.Thread(target=collect_until_stopped, name="dream-collector", daemon=True)
+    collector.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        collector.join()
+    if problems:
+        raise problems[0]
+    while collect():
+        pass
+
+
+def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Any) -> None:
+    """The function that Ray Tune calls on a worker. A failed trial is a result, not an exception."""
+    import ray
+    from ray import tune
+
+    trial = Trial.from_config(config["trial"])
+    finished: Evaluation = ray.get(inbox.finished.remote(trial.id))
+    done = len(finished.answers)
+
+    def on_block(block: Evaluation) -> None:
+        nonlocal done
+        done += len(block.answers)
+        inbox.put_block.remote(trial.id, block)
+        tune.report({"questions": done, **_means(block)})
+
+    result = function(config["trial"], finished, on_block)
+    ray.get(inbox.put_result.remote(result))
+    tune.report({"questions": done, "failed": result.failure is not None, **_means(result.evaluation)})
+
+
+def _means(evaluation: Evaluation | None) -> dict[str, float]:
+    summaries = evaluation.summaries() if evaluation else ()
+    return {summary.metric: summary.mean for summary in summaries if summary.mean is not None}
+
+
+def _fit(
+    name: str, configs: Sequence[Mapping[str, Any]], function: TrialFunction, inbox: Any, at_once: int, cpus: float
+) -> dict[str, Failure]:
+    """Let Ray Tune run the trials; the failures of those that ended without reporting a result, by trial id."""
+    from ray import tune
+
+    trainable = tune.with_parameters(_trainable, function=function, inbox=inbox)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cpus}),
+        param_space={"trial": tune.grid_search(list(configs))},
+        tune_config=tune.TuneConfig(max_concurrent_trials=at_once, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=f"{tempfile.gettempdir()}/dream-tune",
+            failure_config=tune.FailureConfig(max_failures=2),
+            verbose=0,
+        ),
+    )
+    with no_variables_for_trials():
+        grid = tuner.fit()
+    return {
+        Trial.from_config(outcome.config["trial"]).id: replace(Failure.of(outcome.error), kind=FailureKind.SERVICE)
+        for outcome in (grid[i] for i in range(len(grid)))
+        if outcome.error is not None and outcome.config is not None
+    }
