@@ -10,7 +10,7 @@ from dream.errors import end_of_all
 from dream.evaluation.judge_llm import JudgeLLM
 from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
 from dream.metrics import DEFINITIONS
-from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
+from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
 
 
@@ -33,11 +33,13 @@ class Judge:
         trial: str = "",
         repeat: int = 0,
     ) -> None:
-        self._embeddings = EmbeddedOnce(judge_embed_model_picker(embed_model, trial=trial))
-        llm_judge = JudgeLLM(judge_llm_picker(llm, trial=trial, repeat=repeat))
+        self._embeddings = EmbeddedOnce(
+            judge_embed_model_picker(embed_model, trial=trial), model_calls(embed_model, trial=trial)
+        )
+        llm_judge = _judge_llm(llm, trial, repeat)
         # requests that are alike need numbers of their own, or the cache would give all of them the first's answer
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
-        question_llms = [JudgeLLM(judge_llm_picker(llm, trial=trial, repeat=number)) for number in numbers]
+        question_llms = [_judge_llm(llm, trial, number) for number in numbers]
         self._metrics = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
@@ -69,3 +71,9 @@ class Judge:
             failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge found no statement to score")
             return Score(question_id, name, None, failure=failure, seconds=seconds)
         return Score(question_id, name, value, reason=result.reason, seconds=seconds)
+
+
+def _judge_llm(identifier: str, trial: str, repeat: int) -> JudgeLLM:
+    return JudgeLLM(
+        judge_llm_picker(identifier, trial=trial, repeat=repeat), model_calls(identifier, trial=trial, repeat=repeat)
+    )

@@ -1,32 +1,36 @@
 """The judge's LLM as ragas' metrics call it, in fewer layers: 0.5 ms of CPU a call, where instructor's way takes 1.5.
 
 instructor writes the first request of each kind, and what it wrote is the form for all others, in which only the
-prompt differs. The official OpenAI client sends the filled form as it is; pydantic reads the answer.
+prompt differs. The filled form goes to the gateway as it is; pydantic reads the answer.
 """
 
 from contextvars import ContextVar
 from typing import Any
 
-import httpx
 from pydantic import BaseModel, ValidationError
 from ragas.llms.base import InstructorBaseRagasLLM, InstructorLLM
 
 from dream.errors import DataError
+from dream.models.direct_calls import ModelCalls
 from dream.models.openai_wire import CHAT_PATH, json_text
 
 _first: ContextVar[tuple[type[BaseModel], str] | None] = ContextVar("first", default=None)
 
 
 class JudgeLLM(InstructorBaseRagasLLM):
-    """Asks an LLM for answers in the form of a pydantic model. `llm` is one with an asynchronous OpenAI client.
+    """Asks an LLM for answers in the form of a pydantic model.
+
+    Args:
+        llm: one with an asynchronous OpenAI client, for the first request of each kind.
+        calls: of the same model, with the same labels, for all others.
 
     Raises:
         DataError: when an answer is cut off, or is not the JSON that was asked for; the gateway has then asked for it
             several times.
     """
 
-    def __init__(self, llm: InstructorLLM) -> None:
-        self._llm = llm
+    def __init__(self, llm: InstructorLLM, calls: ModelCalls) -> None:
+        self._llm, self._calls = llm, calls
         self._forms: dict[type[BaseModel], dict[str, Any]] = {}
         llm.client.on("completion:kwargs", self._note)
 
@@ -36,8 +40,7 @@ class JudgeLLM(InstructorBaseRagasLLM):
             _first.set((response_model, prompt))
             return await self._llm.agenerate(prompt, response_model)
         body = {**form, "messages": [*form["messages"], _message(prompt)]}
-        response = await self._llm.client.client.post(CHAT_PATH, cast_to=httpx.Response, body=body)
-        return _read(response.json(), response_model)
+        return _read(await self._calls.post(CHAT_PATH, body), response_model)
 
     def generate(self, prompt: str, response_model: Any) -> Any:
         return self._llm.generate(prompt, response_model)

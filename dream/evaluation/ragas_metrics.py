@@ -35,6 +35,7 @@ from ragas.metrics.result import MetricResult
 from ragas.prompt.metrics.base_prompt import BasePrompt
 
 from dream.errors import DataError
+from dream.models.direct_calls import ModelCalls
 
 
 def ragas_metrics(
@@ -67,21 +68,22 @@ def ragas_metrics(
 class EmbeddedOnce(OpenAIEmbeddings):
     """Embeds each text once, however many metrics ask for it; texts given to `begin` share one request."""
 
-    def __init__(self, embeddings: OpenAIEmbeddings) -> None:
+    def __init__(self, embeddings: OpenAIEmbeddings, calls: ModelCalls) -> None:
         super().__init__(embeddings.client, embeddings.model)
+        self._calls = calls
         self._tasks: dict[str, asyncio.Task[list[float]]] = {}
 
     def begin(self, texts: Iterable[str]) -> None:
         """Embed these texts in one request; `aembed_text` then waits for it."""
         if new := [text for text in dict.fromkeys(texts) if text.strip() and not self._is_embedded(text)]:
-            request = asyncio.create_task(self.aembed_texts(new))
+            request = asyncio.create_task(self._calls.embed(new))
             for position, text in enumerate(new):
                 self._tasks[text] = asyncio.create_task(_vector_at(position, request))
                 self._tasks[text].add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def aembed_text(self, text: str, **kwargs: Any) -> list[float]:
         if not self._is_embedded(text):
-            self._tasks[text] = asyncio.create_task(super().aembed_text(text, **kwargs))
+            self._tasks[text] = asyncio.create_task(_vector_at(0, asyncio.create_task(self._calls.embed([text]))))
         return await self._tasks[text]
 
     def embed_text(self, text: str, **kwargs: Any) -> list[float]:

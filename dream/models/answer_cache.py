@@ -1,14 +1,18 @@
 """Model answers in storage, by the identity of their request: paid once, used by all trials and later experiments.
 
-<cache>/answers/<endpoint and model>/<2 digits>/<key>.json    one answer, or the vector of one text
-<cache>/vectors/<endpoint and model>/<id>.npz                 the vectors of one batch of texts ...
-<cache>/vectors/<endpoint and model>/<id>.keys                ... and which texts they are of, written last
+<cache>/answers/<endpoint and model>/<id>.jsonl               some answers, or vectors of single texts, one a line ...
+<cache>/answers/<endpoint and model>/<id>.keys                ... and the requests that they answer, written last
+<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, in the same way
+<cache>/answers/<endpoint and model>/<2 digits>/<key>.json    one answer, as version 0.1 wrote it
 
-An entry that is cut off or was changed is not an answer: it is ignored, and replaced when the answer comes again.
+Answers are written together, a moment after they came; the small objects of a run are joined when they are 4 MB, and
+at its end. An entry
+that is cut off or was changed is not an answer: it is ignored, and written again when the answer comes again.
 """
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -21,7 +25,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
@@ -34,8 +38,12 @@ MEMORY_BYTES = 128 << 20
 THREADS = 32
 # up to here each vector is an entry of its own; above, the texts of a request are stored together
 MOST_SINGLE_VECTORS = 4
-# an answer waits this long for its entry to be written; after that storage is slow or away, and it goes on meanwhile
-WRITE_PATIENCE_SECONDS = 2.0
+# Answers that come within this time are written together; a process that is killed loses no more than these.
+GATHER_SECONDS = 0.1
+# about the most bytes of answers in one object, which is read as a whole
+OBJECT_BYTES = 4 << 20
+# how long the end of a run waits for entries that are not in storage yet
+FLUSH_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -53,8 +61,21 @@ class Entry:
     completion_tokens: float = 0
 
 
+@dataclass
+class _ModelAnswers:
+    """The answers of one model: the objects that hold each key, and what this run has written or will write."""
+
+    places: dict[str, list[str]]
+    unwritten: dict[str, Entry] = field(default_factory=dict)
+    writer: "asyncio.Task[None] | None" = None
+    # the small objects of this run, with the keys and lines in each
+    written: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+
 class AnswerCache:
     """The cache of one gateway. Storage being away costs money, not answers: they are kept and written later.
+
+    What is in storage is listed once for each model; answers that another process adds later are not seen.
 
     Args:
         storage: where entries are kept; None keeps them in memory alone.
@@ -64,8 +85,9 @@ class AnswerCache:
         self._storage = storage
         self._memory: OrderedDict[str, Entry] = OrderedDict()
         self._memory_bytes = 0
-        self._packed: dict[str, dict[str, str]] = {}
-        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._listing: dict[tuple[str, str], asyncio.Task[dict[str, list[str]]]] = {}
+        self._answers: dict[str, _ModelAnswers] = {}
+        self._reading: dict[str, asyncio.Task[dict[str, Entry]]] = {}
         self._unwritten: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(THREADS, "dream-cache")
 
@@ -74,85 +96,169 @@ class AnswerCache:
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
-        entry = await self._read(f"{ANSWERS}/{slug(model)}/{key[:2]}/{key}.json", key)
-        if entry is not None:
-            self._remember({key: entry})
-        return entry
+        if self._storage is None:
+            return None
+        answers = await self._of_model(model)
+        if (entry := answers.unwritten.get(key)) is not None:
+            return entry
+        return await self._read(answers.places.get(key, ()), key)
 
     async def get_vectors(self, model: str, keys: Sequence[str]) -> dict[str, Entry]:
         """The vectors that are in memory or storage, by key."""
-        packs = await self._packs(model) if len(keys) and self._storage else {}
-        for pack in dict.fromkeys(packs[key] for key in keys if key in packs and key not in self._memory):
+        places = await self._places(VECTORS, model) if len(keys) and self._storage else {}
+        packs = [places[key] for key in keys if key in places and key not in self._memory]
+        for pack in dict.fromkeys(pack for packs_of_key in packs for pack in packs_of_key):
             self._remember(await self._in_thread(self._read_pack, pack))
         entries = await asyncio.gather(*(self.get(model, key) for key in keys))
         return {key: entry for key, entry in zip(keys, entries, strict=True) if entry is not None}
 
     async def put(self, model: str, key: str, entry: Entry) -> None:
-        """Keep an answer; it is in memory at once, and in storage on return unless storage is away."""
+        """Keep an answer; it is in memory at once, and in storage a moment later unless storage is away."""
         self._remember({key: entry})
-        await self._write(self._write_entry, f"{ANSWERS}/{slug(model)}/{key[:2]}/{key}.json", key, entry)
+        if self._storage is None:
+            return
+        answers = await self._of_model(model)
+        answers.unwritten[key] = entry
+        if answers.writer is None or answers.writer.done():
+            answers.writer = self._start(self._write_answers(model, answers))
 
     async def put_vectors(self, model: str, entries: Mapping[str, Entry]) -> None:
         """Keep the vectors of one request."""
         if len(entries) <= MOST_SINGLE_VECTORS:
-            await asyncio.gather(*(self.put(model, key, entry) for key, entry in entries.items()))
+            for key, entry in entries.items():
+                await self.put(model, key, entry)
             return
         self._remember(entries)
+        if self._storage is None:
+            return
         pack = f"{VECTORS}/{slug(model)}/{uuid.uuid4().hex}"
-        self._packed.setdefault(model, {}).update(dict.fromkeys(entries, pack))
-        await self._write(self._write_pack, pack, dict(entries))
+        for key in entries:
+            (await self._places(VECTORS, model)).setdefault(key, []).append(pack)
+        self._start(self._until_written(self._write_pack, pack, dict(entries)))
 
     async def flush(self) -> int:
-        """Wait up to 20 s for entries that are not in storage yet; the number of those that did not get there."""
+        """Wait up to 20 s for entries that are not in storage yet, and join the objects of this run.
+
+        Returns:
+            The number of writes that did not get there.
+        """
         if self._unwritten:
-            await asyncio.wait(self._unwritten, timeout=10 * WRITE_PATIENCE_SECONDS)
+            await asyncio.wait(self._unwritten, timeout=FLUSH_SECONDS)
         left = len(self._unwritten)
         for task in self._unwritten:
             task.cancel()
+        for model, answers in self._answers.items():
+            try:
+                await self._join(model, answers)
+            except StorageError as error:
+                logger.warning("answers are in storage in many small objects, not joined: %s", error)
+        self._answers.clear()
         self._threads.shutdown(wait=False)
         return left
+
+    def _start(self, writing: Any) -> "asyncio.Task[None]":
+        task = asyncio.create_task(writing)
+        self._unwritten.add(task)
+        task.add_done_callback(self._unwritten.discard)
+        return task
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    async def _read(self, name: str, key: str) -> Entry | None:
-        if self._storage is None:
-            return None
-        try:
-            return await self._in_thread(self._read_entry, name, key)
-        except StorageError as error:
-            logger.warning("the cache cannot be read, so answers may be paid again: %s", error)
-            return None
+    async def _of_model(self, model: str) -> _ModelAnswers:
+        if model not in self._answers:
+            places = await self._places(ANSWERS, model)
+            self._answers.setdefault(model, _ModelAnswers(places))
+        return self._answers[model]
 
-    def _read_entry(self, name: str, key: str) -> Entry | None:
-        assert self._storage is not None
-        content = self._storage.read_if_there(name)
-        return None if content is None else _entry(content, key)
+    async def _places(self, kind: str, model: str) -> dict[str, list[str]]:
+        """The objects in which each key of a model is, without their endings; listed once."""
+        task = self._listing.get((kind, model))
+        if task is None:
+            task = self._listing[kind, model] = asyncio.create_task(self._list(kind, model))
+        return await asyncio.shield(task)
 
-    def _write_entry(self, name: str, key: str, entry: Entry) -> None:
-        assert self._storage is not None
-        self._storage.write_bytes(name, _entry_bytes(key, entry), durable=False)
-
-    async def _packs(self, model: str) -> dict[str, str]:
-        """The pack of each text of a model, by the text's key; read once."""
-        if model not in self._reading:
-            self._reading[model] = asyncio.create_task(self._read_packs(model))
-        await self._reading[model]
-        return self._packed[model]
-
-    async def _read_packs(self, model: str) -> None:
-        pack_of = self._packed.setdefault(model, {})
+    async def _list(self, kind: str, model: str) -> dict[str, list[str]]:
+        places: dict[str, list[str]] = {}
         try:
             assert self._storage is not None
-            listed = await self._in_thread(self._storage.list, f"{VECTORS}/{slug(model)}/")
+            listed = await self._in_thread(self._storage.list, f"{kind}/{slug(model)}/")
             names = [item.key for item in listed if item.key.endswith(".keys")]
             contents = await asyncio.gather(*(self._in_thread(self._storage.read_bytes, name) for name in names))
         except StorageError as error:
-            logger.warning("the cache cannot be read, so vectors may be paid again: %s", error)
-            return
+            logger.warning("the cache cannot be read, so %s may be paid again: %s", kind, error)
+            return places
+        for item in listed:
+            if kind == ANSWERS and item.key.endswith(".json"):
+                places[item.key.rpartition("/")[2].removesuffix(".json")] = [item.key]
         for name, content in zip(names, contents, strict=True):
             for key in content.decode(errors="replace").split():
-                pack_of.setdefault(key, name.removesuffix(".keys"))
+                places.setdefault(key, []).append(name.removesuffix(".keys"))
+        return places
+
+    async def _read(self, places: Sequence[str], key: str) -> Entry | None:
+        """The entry of a key from one of the objects that should hold it; all entries of the object are remembered."""
+        for place in places:
+            if place not in self._reading:
+                self._reading[place] = asyncio.create_task(self._in_thread(self._read_answers, place))
+            task = self._reading[place]
+            try:
+                entries = await asyncio.shield(task)
+            except StorageError as error:
+                logger.warning("the cache cannot be read, so answers may be paid again: %s", error)
+                continue
+            finally:
+                self._reading.pop(place, None)
+            self._remember(entries)
+            if key in entries:
+                return entries[key]
+        return None
+
+    def _read_answers(self, place: str) -> dict[str, Entry]:
+        assert self._storage is not None
+        if place.endswith(".json"):
+            key = place.rpartition("/")[2].removesuffix(".json")
+            entry = _entry(self._storage.read_if_there(place) or b"", key)
+            return {} if entry is None else {key: entry}
+        return dict(_entries(self._storage.read_if_there(f"{place}.jsonl") or b""))
+
+    async def _write_answers(self, model: str, answers: _ModelAnswers) -> None:
+        """Write the answers of a model, those of each `GATHER_SECONDS` together, until none is left."""
+        while answers.unwritten:
+            await asyncio.sleep(GATHER_SECONDS)
+            entries = dict(answers.unwritten)
+            name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
+            answers.written[name] = await self._until_written(self._write_entries, name, entries)
+            for key, entry in entries.items():
+                answers.places.setdefault(key, []).append(name)
+                if answers.unwritten.get(key) is entry:
+                    del answers.unwritten[key]
+            if sum(len(line) for lines in answers.written.values() for line in lines.values()) > OBJECT_BYTES:
+                with contextlib.suppress(StorageError):  # tried again with the next
+                    await self._join(model, answers)
+
+    def _write_entries(self, name: str, entries: Mapping[str, Entry]) -> dict[str, bytes]:
+        lines = {key: _entry_line(key, entry) for key, entry in entries.items()}
+        self._write_lines(name, lines)
+        return lines
+
+    def _write_lines(self, name: str, lines: Mapping[str, bytes]) -> None:
+        assert self._storage is not None
+        self._storage.write_bytes(f"{name}.jsonl", b"".join(lines.values()), durable=False)
+        self._storage.write_bytes(f"{name}.keys", "\n".join(lines).encode(), durable=False)
+
+    async def _join(self, model: str, answers: _ModelAnswers) -> None:
+        """Write what is in the small objects of this run as one object, then delete them."""
+        small, answers.written = answers.written, {}
+        if len(small) < 2:
+            return
+        assert self._storage is not None
+        name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
+        lines = {key: line for lines in small.values() for key, line in lines.items()}
+        await self._in_thread(self._write_lines, name, lines)
+        answers.places.update({key: [name] for key in lines})
+        names = [f"{old}.{ending}" for ending in ("keys", "jsonl") for old in small]
+        await asyncio.gather(*(self._in_thread(self._storage.delete, old) for old in names))
 
     def _read_pack(self, pack: str) -> dict[str, Entry]:
         """The vectors of a pack; one that is damaged is removed, and those of its texts are paid again."""
@@ -183,19 +289,11 @@ class AnswerCache:
         self._storage.write_bytes(f"{pack}.npz", content.getvalue(), durable=False)
         self._storage.write_bytes(f"{pack}.keys", "\n".join(entries).encode(), durable=False)
 
-    async def _write(self, write: Callable[..., None], *arguments: Any) -> None:
-        if self._storage is None:
-            return
-        task = asyncio.create_task(self._until_written(write, *arguments))
-        self._unwritten.add(task)
-        task.add_done_callback(self._unwritten.discard)
-        await asyncio.wait({task}, timeout=WRITE_PATIENCE_SECONDS)
-
-    async def _until_written(self, write: Callable[..., None], *arguments: Any) -> None:
+    async def _until_written(self, write: Callable[..., T], *arguments: Any) -> T:
         until_written = AsyncRetrying(
             retry=retry_if_exception_type(StorageError), wait=wait_fixed(RETRY_SECONDS), before_sleep=_warn_of_retry
         )
-        await until_written(self._in_thread, write, *arguments)
+        return await until_written(self._in_thread, write, *arguments)
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:
         for key, entry in entries.items():
@@ -222,20 +320,32 @@ def slug(model: str) -> str:
     return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
 
 
-def _entry_bytes(key: str, entry: Entry) -> bytes:
+def _entry_line(key: str, entry: Entry) -> bytes:
     fields = {
         "content": base64.b64encode(entry.content).decode(),
         "seconds": entry.seconds,
         "prompt_tokens": entry.prompt_tokens,
         "completion_tokens": entry.completion_tokens,
     }
-    return json.dumps({"check": _check(key, fields), **fields}).encode()
+    return json.dumps({"key": key, "check": _check(key, fields), **fields}).encode() + b"\n"
+
+
+def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
+    """The good entries of an object of answers, by key."""
+    for line in content.splitlines():
+        try:
+            key = json.loads(line)["key"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if (entry := _entry(line, key)) is not None:
+            yield key, entry
 
 
 def _entry(content: bytes, key: str) -> Entry | None:
     """The entry, None where it is cut off, changed, or another's."""
     try:
         fields = json.loads(content)
+        fields.pop("key", None)
         if fields.pop("check") != _check(key, fields):
             return None
         return Entry(**{**fields, "content": base64.b64decode(fields["content"])})
@@ -249,7 +359,7 @@ def _check(key: str, fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CachedModel:
-    """The cache's entries of one model; `oldest` and `newest` in seconds since 1970."""
+    """The cache's answers and vectors of one model; `oldest` and `newest` in seconds since 1970."""
 
     model: str
     entries: int
@@ -266,13 +376,18 @@ def contents(storage: Storage) -> list[CachedModel]:
     return [
         CachedModel(
             model,
-            sum(not item.key.endswith(".keys") for item in items),
+            _n_entries(storage, items),
             sum(item.size for item in items),
             min(item.modified for item in items),
             max(item.modified for item in items),
         )
         for model, items in sorted(models.items())
     ]
+
+
+def _n_entries(storage: Storage, items: Sequence[StoredObject]) -> int:
+    single = sum(item.key.endswith(".json") for item in items)
+    return single + sum(len(storage.read_bytes(item.key).split()) for item in items if item.key.endswith(".keys"))
 
 
 def empty(storage: Storage, *, older_than_days: float = 0, model: str = "") -> int:

@@ -19,6 +19,7 @@ import httpx
 from dream.errors import DreamError, ServiceError, bullets
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
+from dream.models.direct_calls import ModelCalls
 from dream.models.gateway_client import GatewayClient, current_gateway
 from dream.models.http_transport import (
     REPEAT_HEADER,
@@ -141,6 +142,16 @@ def judge_embed_model_picker(
 
     endpoint, model = split_identifier(identifier)
     return OpenAIEmbeddings(client=_openai_client(endpoint, stage, trial, gateway), model=model)
+
+
+def model_calls(
+    identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0, gateway: GatewayClient | None = None
+) -> ModelCalls:
+    """A model for requests that are ready to be sent."""
+    endpoint, model = split_identifier(identifier)
+    return ModelCalls(
+        endpoint, model, stage=stage, trial=trial, repeat=repeat, timeout_seconds=TIMEOUT_SECONDS, gateway=gateway
+    )
 
 
 def check_models(llms: Iterable[str], embed_models: Iterable[str]) -> None:

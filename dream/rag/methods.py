@@ -141,7 +141,7 @@ def answer_from(
 ) -> "BaseQueryEngine":
     """A query engine whose LLM answers from what the retriever returns, with one prompt for all methods."""
     from llama_index.core.query_engine import RetrieverQueryEngine
-    from llama_index.core.response_synthesizers import get_response_synthesizer
 
-    synthesizer = get_response_synthesizer(llm=llm, response_mode="compact")  # pyright: ignore[reportArgumentType]
-    return RetrieverQueryEngine(retriever, synthesizer, [postprocessor] if postprocessor else [])
+    from dream.rag.synthesis import answer_synthesizer
+
+    return RetrieverQueryEngine(retriever, answer_synthesizer(llm), [postprocessor] if postprocessor else [])

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from dream.errors import DataError
 from dream.evaluation.judge_llm import JudgeLLM
 from dream.event_loop import run_async
-from dream.models.pickers import judge_llm_picker
+from dream.models.pickers import judge_llm_picker, model_calls
 
 
 class Verdict(BaseModel):
@@ -25,7 +25,7 @@ class Statements(BaseModel):
 def judge(gateway, relay) -> JudgeLLM:
     relay.script = lambda seen: chat_reply({"verdict": 1, "reason": "so", "statements": ["a"]})
     forget_answers(gateway)
-    return JudgeLLM(judge_llm_picker("judge@relay"))
+    return JudgeLLM(judge_llm_picker("judge@relay"), model_calls("judge@relay"))
 
 
 def test_a_filled_form_is_the_request_that_instructor_writes(judge, relay):
@@ -44,7 +44,7 @@ def test_instructor_writes_the_first_request_of_each_kind_alone(judge, relay):
     written = []
     llm = judge_llm_picker("judge@relay", repeat=2)
     llm.client.on("completion:kwargs", lambda **request: written.append(request))
-    counted = JudgeLLM(llm)
+    counted = JudgeLLM(llm, model_calls("judge@relay", repeat=2))
     for prompt, model in (("first", Verdict), ("second", Verdict), ("third", Statements), ("fourth", Statements)):
         run_async(counted.agenerate(prompt, model))
     assert [request["messages"][-1]["content"] for request in written] == ["first", "third"], (

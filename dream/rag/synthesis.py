@@ -1,0 +1,61 @@
+"""`answer_synthesizer`: LlamaIndex's compact response mode, in one step where the passages surely fit into one prompt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.llms import LLM
+from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL, DEFAULT_TEXT_QA_PROMPT_SEL
+from llama_index.core.response_synthesizers import BaseSynthesizer, CompactAndRefine
+from llama_index.core.types import RESPONSE_TEXT_TYPE
+
+# More than the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
+PROMPT_BYTES = 1000
+
+
+class _Compact(CompactAndRefine):
+    """LlamaIndex measures and splits what the LLM is to read twice a question, mostly to find that it fits into one
+    prompt. A text has at most as many tokens as bytes, so that this is often known without counting: the prompt is then
+    sent at once, the same as LlamaIndex's, with a fifth of the CPU."""
+
+    def __init__(self, llm: LLM) -> None:
+        super().__init__(
+            llm=llm, text_qa_template=DEFAULT_TEXT_QA_PROMPT_SEL, refine_template=DEFAULT_REFINE_PROMPT_SEL
+        )
+        self._answering, self._prompt = llm, DEFAULT_TEXT_QA_PROMPT_SEL
+        metadata = llm.metadata
+        self._bytes_for_text = metadata.context_window - max(metadata.num_output, 256) - PROMPT_BYTES
+
+    def get_response(
+        self,
+        query_str: str,
+        text_chunks: Sequence[str],
+        prev_response: RESPONSE_TEXT_TYPE | None = None,
+        **response_kwargs: Any,
+    ) -> RESPONSE_TEXT_TYPE:
+        if prev_response is None and (text := self._fitting(query_str, text_chunks)) is not None:
+            return self._answering.predict(self._prompt, query_str=query_str, context_str=text, **response_kwargs)
+        return super().get_response(query_str, text_chunks, prev_response, **response_kwargs)
+
+    async def aget_response(
+        self,
+        query_str: str,
+        text_chunks: Sequence[str],
+        prev_response: RESPONSE_TEXT_TYPE | None = None,
+        **response_kwargs: Any,
+    ) -> RESPONSE_TEXT_TYPE:
+        if prev_response is None and (text := self._fitting(query_str, text_chunks)) is not None:
+            return await self._answering.apredict(
+                self._prompt, query_str=query_str, context_str=text, **response_kwargs
+            )
+        return await super().aget_response(query_str, text_chunks, prev_response, **response_kwargs)
+
+    def _fitting(self, query: str, texts: Sequence[str]) -> str | None:
+        """The passages as LlamaIndex joins them; None where they may not fit."""
+        text = "\n\n".join(stripped for text in texts if (stripped := text.strip()))
+        size = len(text.encode(errors="replace")) + len(query.encode(errors="replace"))
+        return text if text and size <= self._bytes_for_text else None
+
+
+def answer_synthesizer(llm: LLM) -> BaseSynthesizer:
+    """The synthesizer of all RAG methods: one prompt with all passages, or several in turn where they do not fit."""
+    return _Compact(llm)
