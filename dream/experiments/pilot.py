@@ -1,15 +1,17 @@
 """The power of the planned number of questions, from an earlier experiment on the same documents: a pilot."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dream.comparison.comparison import compare, default_metric
-from dream.comparison.power import Power, plan_power
 from dream.errors import DreamError
 from dream.experiments import store
 from dream.experiments.store import load_experiment
 from dream.records import ExperimentResult, GoldenDataset
 from dream.settings import Settings
 from dream.storage import open_storage
+
+if TYPE_CHECKING:
+    from dream.comparison.power import Power
 
 HOW_TO_GET_ONE = (
     "Power: unknown, since there is no experiment on these questions to measure how much trials differ from question "
@@ -25,7 +27,7 @@ class PlannedPower:
     text: str
     pilot: str | None = None
     metric: str = ""
-    power: Power | None = None
+    power: "Power | None" = None
 
 
 def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Settings | None = None) -> PlannedPower:
@@ -59,6 +61,9 @@ def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
 
 
 def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
+    from dream.comparison.comparison import compare, default_metric  # scipy, which a run does not need
+    from dream.comparison.power import plan_power
+
     metric = default_metric(pilot)
     comparison = compare(pilot, metric)
     if comparison.power is None:

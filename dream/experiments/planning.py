@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from dream.experiments import store
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, as_spec
-from dream.indexes.chunkers import chunk, texts_to_embed
+from dream.indexes.chunkers import chunk_once, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
 from dream.metrics import COMPUTED, DEFINITIONS
@@ -135,7 +135,7 @@ def _count_indexes(
         chunker, parameters, embed_model = index_request(trial)
         split = f"{chunker} {sorted(parameters.items())}"
         if split not in texts:
-            texts[split] = texts_to_embed(chunk(documents, chunker, parameters))
+            texts[split] = texts_to_embed(chunk_once(documents, chunker, parameters))
         n_calls = -(-len(texts[split]) // EMBED_BATCH_SIZE)
         stored = is_stored(cache, index_spec(digest, chunker, parameters, embed_model))
         kept += stored

@@ -23,10 +23,10 @@ from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Ma
 from dream.settings import Settings
 from dream.storage import Storage
 from dream.tables import tracebacks
+from dream.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
-    from dream.tracking.tracker import Tracker
 
 # The experiment ends with an error when storage cannot be written for longer than this.
 PATIENCE_SECONDS = 600.0
@@ -56,7 +56,6 @@ class Recorder:
         self._secrets = self.settings.secrets()
         self._results = dict(self.finished)
         self._usage = add_usage(self.usage_before)
-        self._tracker: Tracker | None = None
         self._reporter = reporter_for(self.show)
         self.progress = TrialsProgress(self._reporter, self.prepared, self.finished, self.partial)
         done = self.progress.questions_done
@@ -65,11 +64,10 @@ class Recorder:
         self._reporter.line(f"{self.name}: {n_trials} trials x {n_questions} questions{before}")
         for line in self.prepared.notes:
             self._reporter.line(f"  {line}")
+        self._tracker = Tracker(self.settings, self.manifest, self._reporter)
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Keep what trials sent. MLflow starts with the first message; earlier, it would delay the trials."""
-        if messages:
-            self._tracking()
+        """Keep what trials sent."""
         for message in messages:
             if isinstance(message, BlockFinished):
                 self._block(message.trial_id, message.block)
@@ -96,7 +94,7 @@ class Recorder:
         if self.manifest.plan:
             table = plan_against_actual(self.manifest.plan, self._usage)
             self._reporter.line(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
-        self._tracking().finish(outcome)
+        self._tracker.finish(outcome)
         if outcome.stopped:
             self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")
         return outcome
@@ -122,17 +120,10 @@ class Recorder:
         if result.trial.is_baseline:
             self._reporter.line(f"  baseline: {result.trial.name}: {state}")
             return
-        self._tracking().log_trial(result)
+        self._tracker.log_trial(result)
         self.progress.end_trial(result.trial.id)
         ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
         self._reporter.line(f"  trial {ended}: {result.trial.name}: {state}")
-
-    def _tracking(self) -> "Tracker":
-        if self._tracker is None:
-            from dream.tracking.tracker import Tracker  # it imports the statistics, which no worker needs
-
-            self._tracker = Tracker(self.settings, self.manifest, self._reporter)
-        return self._tracker
 
     def _read_meter(self) -> None:
         """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""

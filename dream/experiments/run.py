@@ -4,11 +4,13 @@ Finished questions go to `dream.experiments.recorder` a block at a time, so that
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from typing import Any, Unpack
 
 from dream import engines, services
@@ -22,6 +24,7 @@ from dream.experiments.resume import finished_part
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext, as_spec
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
+from dream.libraries import prepare_libraries
 from dream.models import gateway_client
 from dream.models.pickers import check_models, llm_picker
 from dream.models.usage import spent_of
@@ -164,6 +167,8 @@ def run_experiment(
         index_client.opened(settings, reporter) as indexes,
     ):
         manifest = prepared.manifest_again(before) if before else prepared.manifest(name, running_on)
+        if to_run:
+            _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge")
         if not is_paid:
             _check_models(to_run, prepared.context)
         manifest = replace(manifest, plan=plan or manifest.plan)
@@ -177,6 +182,12 @@ def run_experiment(
             with recorder.progress.start():
                 recorder.lost(running_on.run_trials(runs, recorder.take))
         return recorder.finish()
+
+
+def _import_meanwhile(*modules: str) -> None:
+    """Import what trials need while this thread waits for models or for Ray: two seconds of CPU."""
+    prepare_libraries()
+    threading.Thread(target=lambda: [*map(import_module, modules)], name="dream-imports", daemon=True).start()
 
 
 def _run_trial(

@@ -20,7 +20,7 @@ import numpy
 import pyarrow
 
 from dream.errors import DreamError, ServiceError, StorageError, explain
-from dream.indexes.chunkers import chunk, embed, no_text, texts_to_embed, together
+from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, RaySteps, Report, Steps
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
@@ -243,7 +243,7 @@ def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int 
 
 def chunk_step(packed: bytes, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
     """The nodes of a batch of documents, and how many of them are to be embedded."""
-    nodes = chunk(pickle.loads(packed), spec.chunker, spec.parameters)
+    nodes = chunk_once(pickle.loads(packed), spec.chunker, spec.parameters)
     return nodes, int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
 
 

@@ -5,7 +5,10 @@ a build. `build_index` takes both at once, for documents at hand; `index_builder
 """
 
 import asyncio
+import json
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,7 +18,7 @@ import pyarrow
 from dream.documents.loading import merge_pages, page_of
 from dream.errors import ConfigurationError, DataError
 from dream.event_loop import run_async
-from dream.indexes.store import join
+from dream.indexes.store import documents_digest, join
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
@@ -31,6 +34,10 @@ LEAST_WORDS = 5
 MOST_TOKENS = 512
 # requests of one process that wait for an embedding model together; the gateway keeps to the endpoint's limits
 BATCHES_IN_FLIGHT = 16
+# chunked documents that are kept for the next who needs the same, of at most 2 million characters each
+TABLES_KEPT = 8
+_tables: "OrderedDict[tuple[str, str, str], pyarrow.Table]" = OrderedDict()
+_chunking = threading.Lock()
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -132,6 +139,19 @@ def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str
     _locate(nodes, {document.metadata["file_digest"]: document.text for document in whole})
     _label_pages(nodes, page_starts)
     return table_of(nodes, embedded)
+
+
+def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
+    """`chunk`, whose latest tables are kept in this process: the plan and the indexes of several embedding models need
+    the same. Threads take turns, as one alone keeps Python busy."""
+    key = documents_digest(documents), chunker, json.dumps(parameters, sort_keys=True, default=str)
+    with _chunking:
+        if key not in _tables:
+            _tables[key] = chunk(documents, chunker, parameters)
+            while len(_tables) > TABLES_KEPT:
+                _tables.popitem(last=False)
+        _tables.move_to_end(key)
+        return _tables[key]
 
 
 def texts_to_embed(nodes: pyarrow.Table) -> list[str]:

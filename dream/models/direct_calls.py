@@ -7,23 +7,13 @@ import base64
 import json
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import httpx
-import openai
+from typing import TYPE_CHECKING, Any
 
 from dream.models.gateway_client import GatewayClient, current_gateway
 from dream.models.openai_wire import EMBEDDINGS_PATH, ModelRequest
 
-# The client's own exceptions, so that a failure is the same whichever way its request went.
-_ERRORS: Mapping[int, type[openai.APIStatusError]] = {
-    400: openai.BadRequestError,
-    401: openai.AuthenticationError,
-    403: openai.PermissionDeniedError,
-    404: openai.NotFoundError,
-    422: openai.UnprocessableEntityError,
-    429: openai.RateLimitError,
-}
+if TYPE_CHECKING:
+    import openai
 
 
 class ModelCalls:
@@ -81,7 +71,11 @@ def _vector(encoded: str | Sequence[float]) -> list[float]:
     return array("f", base64.b64decode(encoded)).tolist() if isinstance(encoded, str) else list(encoded)
 
 
-def _error(url: str, status: int, content: bytes) -> openai.APIError:
+def _error(url: str, status: int, content: bytes) -> "openai.APIError":
+    """The client's own exceptions, so that a failure is the same whichever way its request went."""
+    import httpx
+    import openai
+
     request = httpx.Request("POST", url)
     if status == 0:
         error = openai.APIConnectionError(request=request)
@@ -92,5 +86,13 @@ def _error(url: str, status: int, content: bytes) -> openai.APIError:
         body: object = json.loads(content)
     except ValueError:
         body = content.decode(errors="replace")
-    kind = _ERRORS.get(status, openai.InternalServerError if status >= 500 else openai.APIStatusError)
+    kinds: dict[int, type[openai.APIStatusError]] = {
+        400: openai.BadRequestError,
+        401: openai.AuthenticationError,
+        403: openai.PermissionDeniedError,
+        404: openai.NotFoundError,
+        422: openai.UnprocessableEntityError,
+        429: openai.RateLimitError,
+    }
+    kind = kinds.get(status, openai.InternalServerError if status >= 500 else openai.APIStatusError)
     return kind(f"Error code: {status} - {body}", response=response, body=body)

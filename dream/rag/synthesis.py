@@ -1,4 +1,4 @@
-"""`answer_synthesizer`: LlamaIndex's compact response mode, in one step where the passages surely fit into one prompt."""
+"""`answer_synthesizer`: LlamaIndex's compact response mode, in one step where the passages fit into one prompt."""
 
 from collections.abc import Sequence
 from typing import Any

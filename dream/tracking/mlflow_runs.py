@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,9 @@ _COMPARED_AT_ONCE = 60
 
 
 class RunLog:
-    """The MLflow runs of one experiment. Every method can be called again without doing its work twice.
+    """The MLflow runs of one experiment. Every method can be called again without doing its work twice."""
 
-    Args:
-        rest: called now and then while traces are logged, with the seconds that it took so far.
-    """
-
-    def __init__(
-        self, settings: Settings, manifest: Manifest, rest: Callable[[float], object] = lambda took: None
-    ) -> None:
-        self._rest = rest
+    def __init__(self, settings: Settings, manifest: Manifest) -> None:
         self._client = mlflow_client(settings)
         self._settings = settings
         self._manifest = manifest
@@ -156,7 +149,7 @@ class RunLog:
             return
         self._delete_traces(run_id)  # those of a driver that was killed while it wrote them
         uri = self._settings.mlflow_tracking_uri
-        n = TracedTrial(uri, self._mlflow_experiment, run_id, result, self._manifest).log(wanted, self._rest)
+        n = TracedTrial(uri, self._mlflow_experiment, run_id, result, self._manifest).log(wanted)
         self._client.set_tag(run_id, TAG_TRACES, str(n))
 
     def _delete_traces(self, run_id: str) -> None:

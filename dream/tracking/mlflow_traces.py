@@ -9,7 +9,7 @@ marked as such.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -50,12 +50,8 @@ class TracedTrial:
     result: TrialResult
     manifest: Manifest
 
-    def log(self, n_questions: int, rest: Callable[[float], object] = lambda took: None) -> int:
-        """Log the traces of the first `n_questions` that were asked; returns how many.
-
-        Args:
-            rest: called between batches with the seconds that the last one took.
-        """
+    def log(self, n_questions: int) -> int:
+        """Log the traces of the first `n_questions` that were asked; returns how many."""
         from mlflow.tracing.client import TracingClient
 
         client = TracingClient(self.tracking_uri)
@@ -63,10 +59,9 @@ class TracedTrial:
         at_once = 1 if self.tracking_uri.startswith("sqlite:") else AT_ONCE
         with ThreadPoolExecutor(at_once, thread_name_prefix="dream-traces") as pool:
             for first in range(0, len(traces), BATCH):
-                started, batch = time.monotonic(), traces[first : first + BATCH]
+                batch = traces[first : first + BATCH]
                 list(pool.map(client.start_trace, [trace.info() for trace in batch]))
                 client.log_spans(self.mlflow_experiment, [span for trace in batch for span in trace.spans()])
-                rest(time.monotonic() - started)
         return len(traces)
 
     def _traces(self, n_questions: int) -> "list[QuestionTrace]":

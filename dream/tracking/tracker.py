@@ -1,84 +1,91 @@
 """An experiment is logged to MLflow while it runs, and again with `track`: a parent run, a child for each trial.
 
 Logging twice changes nothing. If MLflow is unreachable, the experiment continues: its results are in storage, and
-`track` logs them later. A slow MLflow does not delay the experiment, because trials are logged in a separate thread.
+`track` logs them later. A slow MLflow does not delay the experiment, because a separate process logs the trials.
 """
 
-import queue
+import pickle
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
-from dream.tracking.mlflow_runs import RunLog, mlflow_client
 from dream.tracking.mlflow_traces import questions_traced
+from dream.tracking.process import Begin, Reply, Request, safe_text, send
 
 # seconds that the end of an experiment waits for MLflow without a message
 SILENT_SECONDS = 3.0
-# while trials run, MLflow gets half a core: Tune hands out the next trial in the same process
-REST = 1.0
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from dream.tracking.process import main; main()"
 
 
 class Tracker:
-    """Logs one experiment while it runs. After the first failure it is silent until `finish`, which tries again."""
+    """Logs one experiment while it runs, in a process of its own."""
 
     def __init__(self, settings: Settings, manifest: Manifest, show: Show) -> None:
         self._settings, self._manifest = settings, manifest
         self._reporter = reporter_for(show)
-        self._up = True
-        self._log: RunLog | None = None
-        self._over = threading.Event()
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="dream-mlflow", daemon=True)
-        self._worker.start()
-        self._jobs.put(lambda: self._run_log().open())
+        self._is_up = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[2])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
+        )
+        self._relay = threading.Thread(target=self._show_replies, name="dream-mlflow", daemon=True)
+        self._relay.start()
+        self._send(Begin(settings, manifest))
         self._say_what_is_traced()
 
     def log_trial(self, result: TrialResult) -> None:
         """Log a finished trial, soon."""
-        self._jobs.put(lambda: self._run_log().trial(result))
+        self._send(result)
 
     def finish(self, experiment: ExperimentResult) -> None:
         """Log the missing trials and close the parent run; if that fails, show the location of the results."""
-        self._over.set()
-        self._jobs.put(None)
-        self._worker.join(SILENT_SECONDS)
-        if self._worker.is_alive():
+        self._send(experiment)
+        try:
+            assert self._process.stdin
+            self._process.stdin.close()
+        except OSError:
+            self._is_up = False
+        self._relay.join(SILENT_SECONDS)
+        if self._relay.is_alive():
             self._reporter.line("  all trials are in storage; waiting for MLflow to take the last ones")
-            self._worker.join()
-        self._up = True
-        self._try(lambda: self._run_log().finish(experiment))
-        if not self._up:
+            self._relay.join()
+        if code := self._process.wait():
+            self._is_up = False
+            self._reporter.line(f"  the process that writes to MLflow ended (exit code {code})")
+        if not self._is_up:
             self._reporter.line(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._up:
-                self._try(job)
-
-    def _run_log(self) -> RunLog:
-        """The log of this experiment, made when it is first used."""
-        if self._log is None:
-            self._log = RunLog(self._settings, self._manifest, lambda took: self._over.wait(REST * took))
-        return self._log
-
-    def _try(self, log: Callable[[], object]) -> None:
+    def _send(self, request: Request) -> None:
         try:
-            log()
-        except Exception as error:  # noqa: BLE001 - MLflow must not stop an experiment; the user is told
-            self._up = False
-            reason, uri = _safe_text(error, self._settings)[:200], safe_uri(self._settings.mlflow_tracking_uri)
-            self._reporter.line(f"  MLflow at {uri} did not take the results: {reason}")
+            assert self._process.stdin
+            send(request, self._process.stdin)
+        except OSError:
+            self._is_up = False  # the process is gone, which `finish` tells
+
+    def _show_replies(self) -> None:
+        assert self._process.stdout
+        while True:
+            try:
+                reply: Reply = pickle.load(self._process.stdout)
+            except (EOFError, pickle.UnpicklingError):
+                return
+            self._is_up = reply.is_up
+            if reply.line is not None:
+                self._reporter.line(reply.line)
 
     def _say_what_is_traced(self) -> None:
         n_trials, n = len(self._manifest.trials), len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
         if traced < n:
             self._reporter.line(
-                f"  MLflow gets traces of {traced} of {n} questions a trial (DREAM_MLFLOW_TRACES=all: of all)"
+                f"  MLflow gets traces of {traced} of {n} questions of each trial (DREAM_MLFLOW_TRACES=all: of all)"
             )
 
 
@@ -88,6 +95,8 @@ def track(experiment: ExperimentResult, settings: Settings | None = None) -> str
     Raises:
         ServiceError: if MLflow does not answer.
     """
+    from dream.tracking.mlflow_runs import RunLog
+
     settings = settings or Settings.from_environment()
     check_mlflow(settings)
     return RunLog(settings, experiment.manifest).finish(experiment)
@@ -95,18 +104,11 @@ def track(experiment: ExperimentResult, settings: Settings | None = None) -> str
 
 def check_mlflow(settings: Settings) -> None:
     """Raise a ServiceError if the tracking store cannot be used."""
+    from dream.tracking.mlflow_runs import mlflow_client
+
     try:
         mlflow_client(settings).search_experiments(max_results=1)
     except Exception as error:
         uri = safe_uri(settings.mlflow_tracking_uri)
         remedy = "start it, or correct MLFLOW_TRACKING_URI"
-        raise ServiceError(
-            f"MLflow at {uri} does not answer ({_safe_text(error, settings)[:500]}): {remedy}"
-        ) from error
-
-
-def _safe_text(error: Exception, settings: Settings) -> str:
-    """An error in one line, without the user and password of the URI, which MLflow puts into its messages."""
-    user_and_password, at, _ = urlsplit(settings.mlflow_tracking_uri).netloc.rpartition("@")
-    text = " ".join(str(error).split())
-    return text.replace(user_and_password + at, "") if at else text
+        raise ServiceError(f"MLflow at {uri} does not answer ({safe_text(error, settings)[:500]}): {remedy}") from error

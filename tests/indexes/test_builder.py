@@ -227,7 +227,7 @@ def test_half_written_is_not_there(gateway, documents, storage, monkeypatch):
 
     index = build_index(documents, "sentences", {}, embed_model_picker("embed-small"))
     spec = index_spec(documents_digest(documents), "sentences", {}, "embed-small")
-    data = builder.IndexData(index.vector_store.client, builder.chunk(documents, "sentences", {}))
+    data = builder.IndexData(index.vector_store.client, builder.chunk_once(documents, "sentences", {}))
     save_index(storage, spec, data)
     with pytest.raises(StorageError, match="gone"):
         save_index(Cut(storage.root), spec, data)

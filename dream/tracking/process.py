@@ -1,0 +1,107 @@
+"""The process that writes to MLflow while an experiment runs, so that MLflow costs the trials neither time nor memory.
+
+`Tracker` starts it and sends it pickled requests over its standard input; it answers with pickled lines to show. It
+ends with its input, so that it cannot outlive a driver that was killed.
+"""
+
+import contextlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dream.records import ExperimentResult, Manifest, TrialResult
+from dream.settings import Settings, safe_uri
+
+if TYPE_CHECKING:
+    from dream.tracking.mlflow_runs import RunLog
+
+# The trials come first on a machine with few CPUs.
+NICENESS = 10
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Log an experiment; the first request."""
+
+    settings: Settings
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A line to show; None when a request is done. `is_up` is False once MLflow has failed."""
+
+    line: str | None
+    is_up: bool = True
+
+
+Request = Begin | TrialResult | ExperimentResult
+
+
+class Log:
+    """Writes what it is sent. After the first failure it writes nothing until the whole experiment, which it tries."""
+
+    def __init__(self, reply: Callable[[Reply], None]) -> None:
+        self._reply, self._is_up = reply, True
+        self._begin: Begin | None = None
+        self._runs: RunLog | None = None
+
+    def take(self, request: Request) -> None:
+        """Do what a request asks for."""
+        if isinstance(request, Begin):
+            self._begin = request
+            self._try(lambda: self._run_log().open())
+        elif isinstance(request, TrialResult):
+            if self._is_up:
+                self._try(lambda: self._run_log().trial(request))
+        else:
+            self._is_up = True
+            self._try(lambda: self._run_log().finish(request))
+        self._reply(Reply(None, self._is_up))
+
+    def _run_log(self) -> "RunLog":
+        from dream.tracking.mlflow_runs import RunLog  # MLflow and the statistics, which the driver does not need
+
+        assert self._begin is not None
+        if self._runs is None:
+            self._runs = RunLog(self._begin.settings, self._begin.manifest)
+        return self._runs
+
+    def _try(self, log: Callable[[], object]) -> None:
+        assert self._begin is not None
+        try:
+            log()
+        except Exception as error:  # noqa: BLE001 - MLflow must not stop an experiment; the user is told
+            self._is_up = False
+            settings = self._begin.settings
+            reason, uri = safe_text(error, settings)[:200], safe_uri(settings.mlflow_tracking_uri)
+            self._reply(Reply(f"  MLflow at {uri} did not take the results: {reason}", False))
+
+
+def safe_text(error: Exception, settings: Settings) -> str:
+    """An error in one line, without the user and password of the URI, which MLflow puts into its messages."""
+    user_and_password, at, _ = urlsplit(settings.mlflow_tracking_uri).netloc.rpartition("@")
+    text = " ".join(str(error).split())
+    return text.replace(user_and_password + at, "") if at else text
+
+
+def main() -> None:
+    """Serve the requests of standard input until it ends. What libraries print goes to standard error."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    log = Log(lambda reply: send(reply, replies))
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            log.take(pickle.load(sys.stdin.buffer))
+
+
+def send(message: Any, stream: IO[bytes]) -> None:
+    """Write a message whole."""
+    stream.write(pickle.dumps(message))
+    stream.flush()
