@@ -12,3 +12,5 @@ OFFLINE_PORT = 8899
 # ragas asks the judge three times for the questions that answer_relevancy derives from an answer. At its temperature of
 # 0.01 they are one answer paid three times, so DREAM asks once unless told otherwise.
 STRICTNESS = 1
+# Questions of a trial that are answered or judged at the same time.
+MAX_CONCURRENT_QUESTIONS = 64

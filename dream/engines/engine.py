@@ -23,6 +23,7 @@ class TrialRuns:
     Args:
         name: the experiment's.
         function: runs one trial; a failure is a result, not an exception. It must survive pickling.
+        n_questions: the most questions that a trial is asked.
         finished: questions that need not be asked again, by trial id.
         at_once: the most trials at the same time; None leaves it to the engine.
     """
@@ -30,6 +31,7 @@ class TrialRuns:
     name: str
     trials: Sequence[Trial]
     function: TrialFunction
+    n_questions: int
     finished: Mapping[str, Evaluation]
     at_once: int | None = None
 

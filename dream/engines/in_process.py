@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from dream.defaults import MAX_CONCURRENT_QUESTIONS
 from dream.engines.choice import IN_PROCESS
 from dream.engines.engine import Engine, Receive, TrialRuns
 from dream.engines.inbox import BlockFinished, Message, TrialFinished
@@ -20,6 +21,9 @@ from dream.records import Cluster, Evaluation, Failure, Trial
 
 T = TypeVar("T")
 
+# So many questions in progress keep an endpoint busy; more would only make the last trials of an experiment, and with
+# them their place in MLflow, come together at the end.
+QUESTIONS_AT_ONCE = 400
 TRIALS_AT_ONCE = 16
 # How long a stopped trial may take to end; its thread does not keep the process alive.
 END_SECONDS = 10.0
@@ -41,7 +45,7 @@ class InProcessEngine(Engine):
             finally:
                 messages.put(None)
 
-        n_threads = min(runs.at_once or TRIALS_AT_ONCE, len(runs.trials))
+        n_threads = min(runs.at_once or _at_once(runs.n_questions), len(runs.trials))
         threads = [_thread(run_waiting, waits, f"dream-trial-{i}") for i in range(n_threads)]
         try:
             running = n_threads
@@ -60,6 +64,17 @@ class InProcessEngine(Engine):
 
     def close(self) -> None:
         """End the processes that tasks ran in."""
+
+
+def _at_once(n_questions: int) -> int:
+    """The number of trials that run at the same time.
+
+    Example:
+        >>> _at_once(10), _at_once(100), _at_once(1000)
+        (16, 7, 7)
+    """
+    of_one = min(n_questions, MAX_CONCURRENT_QUESTIONS)
+    return min(TRIALS_AT_ONCE, -(-QUESTIONS_AT_ONCE // max(of_one, 1)))
 
 
 def _thread(function: Callable[[], None], waits: Waits, name: str) -> threading.Thread:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dream.defaults import STRICTNESS
+from dream.defaults import MAX_CONCURRENT_QUESTIONS, STRICTNESS
 from dream.errors import ConfigurationError
 from dream.evaluation.asking import count_tokens_by_question
 from dream.evaluation.procedure import Blocks, Procedure, evaluate_questions
@@ -21,7 +21,7 @@ from dream.records.evaluations import by_question as by_question, joined as join
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
 
-MAX_CONCURRENT_QUESTIONS = 64
+
 BLOCK_SIZE = 10
 
 

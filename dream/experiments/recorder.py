@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from dream.engines import BlockFinished, Message
+from dream.engines import Message, TrialFinished
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.progress import TrialsProgress
@@ -67,20 +67,28 @@ class Recorder:
         self._tracker = Tracker(self.settings, self.manifest, self._reporter)
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Keep what trials sent."""
+        """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
+        if messages:
+            self._read_meter()
+        whole = {
+            message.result.trial.id
+            for message in messages
+            if isinstance(message, TrialFinished) and message.result.failure is None
+        }
         for message in messages:
-            if isinstance(message, BlockFinished):
+            if isinstance(message, TrialFinished):
+                self._trial(message.result)
+            elif message.trial_id not in whole:
                 self._block(message.trial_id, message.block)
             else:
-                self._trial(message.result)
-        if any(isinstance(message, BlockFinished) for message in messages):
-            self._read_meter()
+                self.progress.add_block(message.trial_id, message.block)
         self.progress.show(self._usage)
 
     def lost(self, failures: Mapping[str, Failure]) -> None:
         """Record trials that ended without reporting a result, for instance because their worker was killed."""
         for trial in self.prepared.everything:
             if trial.id not in self._results:
+                self._read_meter()
                 self._trial(TrialResult(trial, failure=failures.get(trial.id, WORKER_LOST)))
 
     def finish(self) -> ExperimentResult:
@@ -107,7 +115,6 @@ class Recorder:
     def _trial(self, result: TrialResult) -> None:
         if result.trial.id in self._results:
             return
-        self._read_meter()
         usage = tuple(row for row in self._usage if row.trial == result.trial.id)
         result = replace(result, usage=usage).redacted(self._secrets)
         self._results[result.trial.id] = result

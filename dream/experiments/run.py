@@ -178,7 +178,7 @@ def run_experiment(
             documents = prepared.context.documents
             indexes.start(documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
             function = partial(_run_trial, prepared.context)
-            runs = TrialRuns(name, to_run, function, partial_results, max_concurrent_trials)
+            runs = TrialRuns(name, to_run, function, len(prepared.questions), partial_results, max_concurrent_trials)
             with recorder.progress.start():
                 recorder.lost(running_on.run_trials(runs, recorder.take))
         return recorder.finish()

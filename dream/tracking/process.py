@@ -7,7 +7,9 @@ ends with its input, so that it cannot outlive a driver that was killed.
 import contextlib
 import os
 import pickle
+import queue
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -95,10 +97,20 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, requests), name="dream-requests", daemon=True).start()
     log = Log(lambda reply: send(reply, replies))
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):
+        while (request := requests.get()) is not None:
+            log.take(request)
+
+
+def _read(stream: IO[bytes], requests: "queue.SimpleQueue[Request | None]") -> None:
+    """Take requests as they come, so that the driver never waits for MLflow; None at the end."""
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):
         while True:
-            log.take(pickle.load(sys.stdin.buffer))
+            requests.put(pickle.load(stream))
+    requests.put(None)
 
 
 def send(message: Any, stream: IO[bytes]) -> None:
