@@ -16,7 +16,7 @@ _loop_lock = threading.Lock()
 
 
 class Waits:
-    """The waits of some threads in `run_async`, so that another thread can end them together."""
+    """The waits of some threads for DREAM's loop, so that another thread can end them together."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -66,21 +66,27 @@ def background_loop() -> asyncio.AbstractEventLoop:
     return _loop
 
 
-def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on DREAM's loop and wait: works in scripts, notebooks and Ray workers alike.
+def start_async(coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+    """Start a coroutine on DREAM's loop, from any thread."""
+    return asyncio.run_coroutine_threadsafe(coroutine, background_loop())
 
-    Interrupting the wait (Ctrl-C, a notebook's stop button) cancels the coroutine.
+
+def wait_for(future: "Future[T]") -> T:
+    """Wait for what runs on DREAM's loop. Interrupting the wait (Ctrl-C, a notebook's stop button) cancels it.
 
     Raises:
         RuntimeError: when called from that loop itself, where waiting would block it for ever.
     """
-    loop = background_loop()
-    if threading.current_thread() is _loop_thread:
-        coroutine.close()
-        raise RuntimeError("run_async was called from DREAM's own event loop: await the coroutine instead")
-    waiting = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    if threading.current_thread() is _loop_thread and not future.done():
+        future.cancel()
+        raise RuntimeError("DREAM's own event loop would wait for itself: await the coroutine instead")
     waits = _waits.get()
     try:
-        return waiting.result() if waits is None else waits.result(waiting)
+        return future.result() if waits is None else waits.result(future)
     finally:
-        waiting.cancel()
+        future.cancel()
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on DREAM's loop and wait: works in scripts, notebooks and Ray workers alike (see `wait_for`)."""
+    return wait_for(start_async(coroutine))

@@ -13,6 +13,7 @@ import inspect
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
@@ -21,7 +22,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from dream import ray_cluster
 from dream.errors import ServiceError
-from dream.event_loop import background_loop, run_async
+from dream.event_loop import background_loop, start_async, wait_for
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -68,24 +69,55 @@ class Service(ABC, Generic[S]):
     def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any: ...
 
 
-class LocalService(Service[S]):
+class AsyncService(Service[S]):
+    """A service whose calls do not block the event loop that makes them."""
+
+    @abstractmethod
+    def start(
+        self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> "Future[Any]":
+        """Start a call; the future has its outcome."""
+
+    def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        return wait_for(self.start(method, arguments, options))
+
+    async def call_async(
+        self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`call` for callers on an event loop."""
+        return await asyncio.wrap_future(self.start(method, args, kwargs))
+
+
+class LocalService(AsyncService[S]):
     """A service in this process. Its coroutines run on DREAM's own event loop."""
 
     def __init__(self, service: S) -> None:
         self._service = service
 
-    def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
-        result = method(self._service, *arguments, **options)
-        return run_async(result) if asyncio.iscoroutine(result) else result
+    def start(
+        self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> "Future[Any]":
+        try:
+            result = method(self._service, *arguments, **options)
+        except Exception as error:  # noqa: BLE001 - the outcome of the call
+            return _done(error=error)
+        return start_async(result) if asyncio.iscoroutine(result) else _done(result)
 
     async def call_async(
         self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """`call` for callers on an event loop, without blocking it."""
         if asyncio.get_running_loop() is background_loop():
             return await method(self._service, *args, **kwargs)
-        running = asyncio.run_coroutine_threadsafe(method(self._service, *args, **kwargs), background_loop())
-        return await asyncio.wrap_future(running)
+        return await super().call_async(method, *args, **kwargs)
+
+
+def _done(value: Any = None, error: Exception | None = None) -> "Future[Any]":
+    future: Future[Any] = Future()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+    return future
 
 
 class RayService(Service[S]):
@@ -137,19 +169,30 @@ class ServiceKind(Generic[S]):
     actor_class: type[ServiceActor[S]]
 
 
-class InProcess:
-    """Services are objects of this process."""
+class Host(ABC):
+    """Where services are."""
 
-    def find(self, kind: ServiceKind[S]) -> RayService[S] | None:
-        """Return None: services of this process are kept in its `Session`."""
+    @abstractmethod
+    def find(self, kind: ServiceKind[S]) -> Service[S] | None:
+        """The service that another process of this job has started; None where there is none."""
+
+
+class InProcess(Host):
+    """Services are objects of this process, which its `Session` holds."""
+
+    def find(self, kind: ServiceKind[S]) -> None:
         return None
 
+    def start(self, kind: ServiceKind[S], service: S) -> LocalService[S]:
+        """Make an object a service of this process, and of its child processes (`dream.engines.processes`)."""
+        started = _local_services[kind.actor_name] = LocalService(service)
+        return started
 
-class OnRay:
+
+class OnRay(Host):
     """Services are actors of the Ray cluster that this process is connected to."""
 
     def find(self, kind: ServiceKind[S]) -> RayService[S] | None:
-        """The service that a process of this job has started; None where there is none."""
         actor = ray_cluster.find_actor(kind.actor_name)
         return RayService(kind, actor) if actor else None
 
@@ -161,20 +204,28 @@ class OnRay:
         return RayService(kind, actor.remote(make))
 
 
-def host() -> InProcess | OnRay:
-    """The host of services: the Ray cluster if this process is connected to one, else this process, also within
-    `in_this_process`."""
-    return OnRay() if ray_cluster.on_ray() and not _session.in_process else InProcess()
+_local_services: dict[str, LocalService[Any]] = {}
+
+
+def local_service(actor_name: str) -> LocalService[Any]:
+    """The service of this process that was started last under the name of a kind."""
+    return _local_services[actor_name]
+
+
+def host() -> Host:
+    """The host of services: that of the session, else the Ray cluster that this process is connected to, else this
+    process."""
+    return _session.host or (OnRay() if ray_cluster.on_ray() else InProcess())
 
 
 class Session:
     """The clients of services that are open in this process, by their class. Safe from any thread.
 
-    With `in_process`, services are objects of this process even beside a connection to Ray.
+    `host` is where services are; None leaves it to the connection to Ray.
     """
 
-    def __init__(self) -> None:
-        self.in_process = False
+    def __init__(self, host: Host | None = None) -> None:
+        self.host = host
         self._clients: dict[tuple[type, str], Any] = {}
         self._lock = threading.RLock()
 
@@ -206,14 +257,14 @@ def session() -> Session:
 @contextmanager
 def in_this_process() -> Iterator[None]:
     """Services that are opened within the block are objects of this process, even beside a connection to Ray."""
-    before, _session.in_process = _session.in_process, True
+    before, _session.host = _session.host, InProcess()
     try:
         yield
     finally:
-        _session.in_process = before
+        _session.host = before
 
 
 def renew_session() -> None:
-    """Begin a new session, for a task in a Ray worker: services of an earlier task may have ended since."""
+    """Begin a new session with the same host, for a task in a worker: services of an earlier task may have ended."""
     global _session
-    _session = Session()
+    _session = Session(_session.host)

@@ -47,7 +47,12 @@ def choose_engine(engine: str | None, settings: Settings) -> EngineChoice:
         return EngineChoice(RAY, f"RAY_ADDRESS={settings.ray_address}")
     if ray_cluster.on_ray():
         return EngineChoice(RAY, "this process is connected to Ray")
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = cpu_count()
     if cpus >= CPUS_FOR_RAY:
         return EngineChoice(RAY, f"{cpus} CPUs")
     return EngineChoice(IN_PROCESS, f"no RAY_ADDRESS, {cpus} CPUs")
+
+
+def cpu_count() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

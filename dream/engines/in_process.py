@@ -13,9 +13,10 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from dream.defaults import MAX_CONCURRENT_QUESTIONS
-from dream.engines.choice import IN_PROCESS
+from dream.engines.choice import IN_PROCESS, cpu_count
 from dream.engines.engine import Engine, Receive, TrialRuns
 from dream.engines.inbox import BlockFinished, Message, TrialFinished
+from dream.engines.processes import ProcessPool
 from dream.event_loop import Waits
 from dream.records import Cluster, Evaluation, Failure, Trial
 
@@ -34,6 +35,9 @@ class InProcessEngine(Engine):
 
     name = IN_PROCESS
     cluster: Cluster | None = None
+
+    def __init__(self) -> None:
+        self._processes = ProcessPool(cpu_count())
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
         waiting, messages, waits = deque(runs.trials), SimpleQueue[Message | None](), Waits()
@@ -60,10 +64,11 @@ class InProcessEngine(Engine):
         return {}
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
-        raise NotImplementedError
+        return self._processes.submit(task, *arguments)
 
     def close(self) -> None:
         """End the processes that tasks ran in."""
+        self._processes.close()
 
 
 def _at_once(n_questions: int) -> int:

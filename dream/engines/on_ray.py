@@ -13,6 +13,7 @@ from dream.engines.choice import RAY
 from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
 from dream.engines.inbox import TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
+from dream.errors import ServiceError, explain
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
 
 T = TypeVar("T")
@@ -41,7 +42,30 @@ class RayEngine(Engine):
 
         same_order = {"env_vars": {"PYTHONHASHSEED": "0"}}
         remote = ray.remote(task).options(num_cpus=1, max_retries=0, runtime_env=same_order)
-        return remote.remote(*arguments).future()
+        return _unwrapped(remote.remote(*arguments).future())
+
+
+def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
+    """A future that raises what the task raised, without the page of text that Ray puts around it, and a ServiceError
+    for a lost worker."""
+    future: Future[T] = Future()
+
+    def settle(done: "Future[T]") -> None:
+        from ray.exceptions import RayError, RayTaskError
+
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        elif isinstance(error, RayTaskError):
+            future.set_exception(error.cause)
+        else:
+            lost = (
+                ServiceError(f"the worker of a task is gone: {explain(error)}") if isinstance(error, RayError) else None
+            )
+            future.set_exception(lost or error)
+
+    of_ray.add_done_callback(settle)
+    return future
 
 
 @contextmanager

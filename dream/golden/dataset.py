@@ -6,7 +6,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from typing import Any
 
 import pandas
 
-from dream import ray_cluster
+from dream import engines
 from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
+from dream.engines import Engine
 from dream.errors import ConfigurationError, DataError, ServiceError, bullets
 from dream.golden.generator import generate_questions
 from dream.models import gateway_client
@@ -71,6 +73,7 @@ def generate_golden_dataset(
     name: str = GOLDEN_DATASET,
     documents_uri: str | None = None,
     seed: int = SEED,
+    engine: str | None = None,
     settings: Settings | None = None,
     show: Show = print,
 ) -> GoldenDataset:
@@ -82,6 +85,7 @@ def generate_golden_dataset(
         name: the dataset's name in `settings.golden_datasets_uri`; an existing one is replaced.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
         seed: of ragas' random choices, so that the same documents and answers give the same questions.
+        engine: "in_process", "ray" or "auto" (`dream.engines.choose_engine`), by default that of the settings.
         show: shows progress (see `dream.progress`).
 
     Raises:
@@ -95,7 +99,8 @@ def generate_golden_dataset(
     if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
         raise ConfigurationError(bullets("the generator cannot be used:", problems))
     storage = open_storage(documents_uri or settings.documents_uri, settings)
-    reporter = reporter_for(show)
+    choice, reporter = engines.choose_engine(engine, settings), reporter_for(show)
+    reporter.line(str(choice))
     loaded = load_documents(storage, show=reporter)
     documents = DocumentSet(storage.uri(""), loaded.digest)
     generation = Generation(name, n_questions, seed, settings, documents, reporter)
@@ -105,9 +110,9 @@ def generate_golden_dataset(
     files = sorted({document.metadata["file_name"] for document in loaded.documents})
     batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
     reporter.line(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
-    with ray_cluster.connected(settings), gateway_client.opened(settings):
+    with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
         check_models([settings.generator_llm], [settings.judge_embed_model])
-        generated = _run_tasks(generation, storage, batches)
+        generated = _run_tasks(generation, storage, batches, running_on)
     return _save(generation, generated)
 
 
@@ -206,25 +211,23 @@ def _texts(text: str) -> list[str] | None:
     return texts if isinstance(texts, list) and all(isinstance(item, str) for item in texts) else None
 
 
-def _run_tasks(generation: Generation, storage: Storage, batches: Sequence[Sequence[str]]) -> list[GeneratedBatch]:
-    """One Ray task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
-    import ray
-
-    # ragas iterates over sets of texts, whose order Python draws anew in each process unless told otherwise
-    same_order = {"env_vars": {"PYTHONHASHSEED": "0"}}
-    task = ray.remote(_generate).options(num_cpus=1, max_retries=0, runtime_env=same_order)
+def _run_tasks(
+    generation: Generation, storage: Storage, batches: Sequence[Sequence[str]], engine: Engine
+) -> list[GeneratedBatch]:
+    """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
     n, n_batches = generation.n_questions, len(batches)
     shares = [n // n_batches + (i < n % n_batches) for i in range(n_batches)]
 
-    def submit(i: int) -> Any:
+    def submit(i: int) -> "Future[GeneratedBatch]":
         files = tuple(batches[i])
-        return task.remote(storage.in_memory(files), files, shares[i], generation.models, generation.seed + i)
+        arguments = (storage.in_memory(files), files, shares[i], generation.models, generation.seed + i)
+        return engine.submit(_generate, *arguments)
 
     waiting = {submit(i): (i, 1) for i in range(n_batches) if shares[i]}
     generated: dict[int, GeneratedBatch] = {}
     with generation.reporter.task("generating questions", n, "questions") as progress:
         while waiting:
-            done = _next_done(list(waiting), progress)
+            done = _next_done(waiting, progress)
             i, attempt = waiting.pop(done)
             batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
             if batch.failure and attempt < ATTEMPTS:
@@ -240,13 +243,11 @@ def _run_tasks(generation: Generation, storage: Storage, batches: Sequence[Seque
     return [generated[i] for i in sorted(generated)]
 
 
-def _next_done(tasks: list[Any], progress: Task) -> Any:
+def _next_done(tasks: "Collection[Future[GeneratedBatch]]", progress: Task) -> "Future[GeneratedBatch]":
     """A task that has ended. While none has, the progress is shown again from time to time."""
-    import ray
-
-    while not (ended := ray.wait(tasks, num_returns=1, timeout=WAIT_SECONDS)[0]):
+    while not (ended := wait(tasks, WAIT_SECONDS, FIRST_COMPLETED).done):
         progress.advance(0)
-    return ended[0]
+    return next(iter(ended))
 
 
 def _usd_so_far() -> float | None:
@@ -256,15 +257,12 @@ def _usd_so_far() -> float | None:
     return None
 
 
-def _outcome(task: Any, files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
+def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
     """The batch of a task that has ended, without secrets; a lost worker is a failure too."""
-    import ray
-    from ray.exceptions import RayError
-
     try:
-        batch: GeneratedBatch = ray.get(task)
-    except RayError as error:
-        batch = GeneratedBatch(files, failure=Failure.of(getattr(error, "cause", None) or error))
+        batch = task.result()
+    except Exception as error:  # noqa: BLE001 - whatever ended the task is recorded
+        batch = GeneratedBatch(files, failure=Failure.of(error))
     if batch.failure is None:
         return batch
     failure = batch.failure.redacted(settings.secrets())
@@ -275,7 +273,7 @@ def _outcome(task: Any, files: tuple[str, ...], settings: Settings) -> Generated
 def _generate(
     storage: Storage, files: tuple[str, ...], n_questions: int, models: tuple[str, str], seed: int
 ) -> GeneratedBatch:
-    """The Ray task: read some files from storage and make questions of them."""
+    """The task: read some files from storage and make questions of them."""
     renew_session()
     try:
         documents = merge_pages(load_documents(storage, keys=files).documents)

@@ -174,7 +174,7 @@ def _existing() -> IndexClient | None:
     if (indexes := session().get(IndexClient)) is not None:
         return indexes
     service = host().find(INDEXES)
-    return RayIndexes(service) if service else None
+    return RayIndexes(service) if isinstance(service, RayService) else None
 
 
 def _started(storage: Storage, progress: ProgressOfIndexes) -> AbstractContextManager[IndexClient]:

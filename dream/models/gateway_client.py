@@ -12,7 +12,7 @@ from dream.models.gateway_actor import GatewayActor, Sender
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.usage import read_prices
 from dream.records import UsageRow
-from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
+from dream.services import AsyncService, InProcess, OnRay, RayService, Service, ServiceKind, host, session
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -56,14 +56,14 @@ class GatewayClient(ABC):
 
 
 class LocalGateway(GatewayClient):
-    """A gateway in this process, on DREAM's own event loop."""
+    """A gateway in this process, on DREAM's own event loop, or in the parent of this process."""
 
-    def __init__(self, service: LocalService[Gateway]) -> None:
+    def __init__(self, service: AsyncService[Gateway]) -> None:
         super().__init__(service)
-        self._local = service
+        self._near = service
 
     async def send(self, request: ModelRequest) -> ModelResponse:
-        return await self._local.call_async(Gateway.send, request)
+        return await self._near.call_async(Gateway.send, request)
 
 
 class RayGateway(GatewayClient):
@@ -87,7 +87,9 @@ def current_gateway() -> GatewayClient:
 
     def find_or_start() -> GatewayClient:
         service = host().find(GATEWAY)
-        return RayGateway(service) if service else _start(Settings.from_environment())
+        if isinstance(service, RayService):
+            return RayGateway(service)
+        return LocalGateway(service) if isinstance(service, AsyncService) else _start(Settings.from_environment())
 
     return session().get_or_open(GatewayClient, find_or_start)
 
@@ -125,6 +127,6 @@ def _start(settings: Settings, spent_before: Mapping[str, float] | None = None) 
     if isinstance(here, OnRay):
         gateway = RayGateway(here.start(GATEWAY, Gateway, **_ACTOR_OPTIONS))
     else:
-        gateway = LocalGateway(LocalService(Gateway()))
+        gateway = LocalGateway(InProcess().start(GATEWAY, Gateway()))
     gateway.configure(GatewayOptions(settings.endpoints, cache, settings.budget, spent_before or {}, prices))
     return gateway
