@@ -147,7 +147,7 @@ class _Child:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as the process lives
         root = str(Path(__file__).resolve().parents[2])
         with theirs:
             self.process = subprocess.Popen(
