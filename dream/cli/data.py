@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dream import defaults
-from dream.cli.options import show_banner
+from dream.cli.options import EngineName, show_banner
 from dream.settings import Settings
 
 
@@ -35,6 +35,7 @@ def golden(
         str | None,
         typer.Option("--from", metavar="CSV", help="check and save your own; columns question and ground_truth"),
     ] = None,
+    engine: EngineName = None,
 ) -> int:
     """Generate golden questions, or check and save your own.
 
@@ -48,5 +49,5 @@ def golden(
         print(f"{name}: {len(dataset.questions)} questions in {dataset.uri}")
         return 0
     show_banner(settings)
-    generate_golden_dataset(questions, name=name, seed=seed, settings=settings)
+    generate_golden_dataset(questions, name=name, seed=seed, engine=engine, settings=settings)
     return 0

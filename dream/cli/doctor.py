@@ -8,7 +8,8 @@ from functools import partial
 from importlib.metadata import version
 from textwrap import indent
 
-from dream import ray_cluster
+from dream import engines
+from dream.engines import choose_engine
 from dream.errors import ConfigurationError, DreamError
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
@@ -31,14 +32,15 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Check Python, storage, MLflow, the Ray cluster and the models, one after another."""
+    """Check Python, storage, MLflow, the engine and the models, one after another."""
     yield Finding("Python", f"{sys.version.split()[0]}, ray {version('ray')}, dream-rag {version('dream-rag')}")
     for part, uri in _storage_uris(settings).items():
         yield _check(part, uri, lambda uri=uri: open_storage(uri, settings).ensure())
     yield _check("MLflow", safe_uri(settings.mlflow_tracking_uri), lambda: check_mlflow(settings))
-    address = settings.ray_address or "local, started for each command"
+    choice = choose_engine(None, settings)
     with ExitStack() as stack:
-        yield _check("Ray", address, lambda: stack.enter_context(ray_cluster.connected(settings)))
+        detail = f"{choice.engine}, {choice.reason}"
+        yield _check("engine", detail, lambda: stack.enter_context(engines.opened(choice, settings)))
         stack.enter_context(gateway_client.opened(settings))
         for part, llms, embed_models in _models(settings):
             check = partial(_check_models, llms, embed_models, settings)

@@ -86,8 +86,13 @@ def run(
     baselines: options.Baselines = False,
     concurrent_trials: Annotated[
         int | None,
-        typer.Option(metavar="N", help="trials at the same time [default: one for each CPU; on one machine, one more]"),
+        typer.Option(
+            metavar="N",
+            help="trials at the same time [default: in this process up to 16, by the number of questions; on Ray one "
+            "for each CPU, on one machine one more]",
+        ),
     ] = None,
+    engine: options.EngineName = None,
 ) -> int:
     """Run every trial of the search space on the golden questions.
 
@@ -110,6 +115,7 @@ def run(
         baselines=baselines,
         **_given(strictness=strictness),
         max_concurrent_trials=concurrent_trials,
+        engine=engine,
         settings=settings,
     )
     if experiment.stopped:

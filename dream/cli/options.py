@@ -81,6 +81,17 @@ Baselines = Annotated[
     ),
 ]
 
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="in_process (needs no cluster), ray (a local Ray, or the cluster of RAY_ADDRESS) or auto: ray with "
+        "RAY_ADDRESS or many CPUs, else in_process [default: DREAM_ENGINE, else auto]",
+        autocompletion=lambda: ["auto", "in_process", "ray"],
+    ),
+]
+
 
 def show_banner(settings: Settings) -> None:
     """Say so where offline models are in use."""

@@ -3,10 +3,12 @@
 Tokens and the end of retrieval come from LlamaIndex's instrumentation, question by question.
 """
 
+import asyncio
 import contextvars
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from dream.errors import end_of_all
 from dream.models.http_transport import CallTimes, call_times
@@ -25,17 +27,32 @@ _token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextv
 _on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("retrieved", default=None)
 
 
+# The most questions of all trials in this process that are being worked on, while others wait for models or are judged:
+# with more, the measured latency would be that of a busy process.
+MAX_CONCURRENT_ANSWERS = 16
+_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
+
+
+def _turn() -> asyncio.Semaphore:
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
+
+
 async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
-    """Ask one question. A failure is recorded in the answer, as are an empty answer and, with `needs_contexts`, an
-    answer without any retrieved context.
+    """Ask one question, when it is its turn. A failure is recorded in the answer, as are an empty answer and, with
+    `needs_contexts`, an answer without any retrieved context.
 
     Raises:
         BudgetError, ServiceError: when the budget is spent or the key refused.
     """
+    async with _turn():
+        return await _ask(query_engine, question, needs_contexts)
+
+
+async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
     from dream.rag.postprocessors import passages
 
     counts: list[Mapping[str, int]] = []
-    times = CallTimes()
+    times = CallTimes(_turn())
     _token_counts.set(counts)
     call_times.set(times)
     started, started_at = time.monotonic(), time.time()

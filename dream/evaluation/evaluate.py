@@ -33,7 +33,7 @@ class EvaluationOptions:
         judge_llm, judge_embed_model: model identifiers; use the same for all trials of an experiment.
         metrics: names in `METRICS`.
         strictness: number of questions that answer_relevancy derives from an answer.
-        max_concurrency: questions in progress at the same time, at most `MAX_CONCURRENT_ANSWERS` of them at the LLM.
+        max_concurrency: questions in progress at the same time.
         block_size: number of finished questions that are handed on together.
         trial: labels the judge's calls in the gateway's meter.
         repeat: number of the judgement; another number asks the judge anew instead of taking the cache's answer.

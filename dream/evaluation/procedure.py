@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
     from dream.evaluation.judge import Judge
 
-# The most questions that are answered at the same time, while others are judged: with more, the measured latency would
-# be that of a busy process.
-MAX_CONCURRENT_ANSWERS = 16
-
 
 @dataclass
 class Blocks:
@@ -52,7 +48,6 @@ class Procedure:
     repeats: Repeats
     needs_contexts: bool
     done: Mapping[str, Evaluation]
-    _answer_permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
 
     async def evaluate(self, question: GoldenQuestion) -> Evaluation:
         """The question's answer, scores and repeated scores."""
@@ -64,8 +59,7 @@ class Procedure:
         return replace(evaluation, repeats=tuple(score for scores in (kept, *again) for score in scores))
 
     async def _first(self, question: GoldenQuestion) -> Evaluation:
-        async with self._answer_permits:
-            answer = await ask(self.query_engine, question, self.needs_contexts)
+        answer = await ask(self.query_engine, question, self.needs_contexts)
         return Evaluation((answer,), tuple(await self.judges[0].score(question, answer)))
 
     async def _again(self, question: GoldenQuestion, answer: Answer, number: int) -> list[Score]:

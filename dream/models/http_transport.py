@@ -1,5 +1,6 @@
 """The httpx transports that put the official OpenAI clients in front of the gateway instead of a model endpoint."""
 
+import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,10 +18,37 @@ REPEAT_HEADER = "x-dream-repeat"
 
 @dataclass
 class CallTimes:
-    """Model calls made while this is the value of `call_times`, in seconds."""
+    """The waits for model calls of one question, in seconds: `waited` on the clock, `of_endpoint` as the endpoint took
+    for these calls when they were paid. Calls under way at the same time count as one, that of the slowest.
 
+    `turn` is a semaphore that the question holds while it works; it is released while the question waits, so that a few
+    turns serve many questions.
+    """
+
+    turn: asyncio.Semaphore | None = None
     waited: float = 0.0
     of_endpoint: float = 0.0
+    _under_way: int = 0
+    _since: float = 0.0
+    _slowest: float = 0.0
+
+    def pause(self) -> None:
+        """A call begins."""
+        if self._under_way == 0:
+            self._since, self._slowest = time.monotonic(), 0.0
+            if self.turn is not None:
+                self.turn.release()
+        self._under_way += 1
+
+    async def resume(self, seconds: float) -> None:
+        """A call is over, for which the endpoint took so many seconds; wait for a turn to go on."""
+        self._under_way -= 1
+        self._slowest = max(self._slowest, seconds)
+        if self._under_way == 0:
+            if self.turn is not None:
+                await self.turn.acquire()
+            self.waited += time.monotonic() - self._since
+            self.of_endpoint += self._slowest
 
 
 # Set it in a task to learn how much of its time is the endpoint's, and how much the queue's or the cache's.
@@ -39,16 +67,19 @@ class AsyncGatewayTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
-        started = time.monotonic()
+        times, seconds = call_times.get(), 0.0
+        if times is not None:
+            times.pause()
         try:
             response = await (self._gateway or current_gateway()).send(_model_request(request, body))
+            seconds = response.seconds
         except DreamError:
             raise
         except Exception as error:
             raise _lost(error, request) from error
-        if (times := call_times.get()) is not None:
-            times.waited += time.monotonic() - started
-            times.of_endpoint += response.seconds
+        finally:
+            if times is not None:
+                await times.resume(seconds)
         return _http_response(response, request)
 
 

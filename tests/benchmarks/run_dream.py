@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--original-sizes", action="store_true", help="with 12 trials: those of original_procedure")
     parser.add_argument("--chunk-size", type=int, help="with --trials 1: the size of the chunks, in tokens")
     parser.add_argument("--cpus", type=int, help="of the local Ray (default: the machine's)")
-    parser.add_argument("--engine", default="in_process")
+    parser.add_argument("--engine", default="in_process", help="in_process or ray (default: in_process)")
     options = parser.parse_args()
     started = time.monotonic()
     outcome = _run(options)
@@ -105,7 +105,14 @@ def _run(options: argparse.Namespace) -> Any:
         import ray
 
         ray.init(address="local", num_cpus=options.cpus, include_dashboard=False, log_to_driver=False)
-    return run_experiment(space, name=options.name, golden_dataset=str(options.questions), settings=settings, show=None, engine=options.engine)
+    return run_experiment(
+        space,
+        name=options.name,
+        golden_dataset=str(options.questions),
+        settings=settings,
+        show=None,
+        engine=options.engine,
+    )
 
 
 if __name__ == "__main__":

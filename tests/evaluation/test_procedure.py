@@ -7,7 +7,7 @@ import pytest
 from model_servers import Reply
 from town import GOLDEN, evaluate
 
-from dream.evaluation.procedure import MAX_CONCURRENT_ANSWERS
+from dream.evaluation.asking import MAX_CONCURRENT_ANSWERS
 from dream.event_loop import run_async
 from dream.metrics import COMPUTED
 from dream.records import Evaluation, GoldenQuestion
@@ -21,26 +21,26 @@ def test_so_many_questions_are_in_progress_at_a_time(most, engine, model_server)
     assert model_server.counters()["in_flight_most"] == most
 
 
-def test_fewer_are_being_answered_than_are_in_progress(engine):
-    being_answered, most = 0, 0
-    full = asyncio.Event()
+def test_few_are_worked_on_while_the_others_wait_for_models(engine, model_server):
+    at_work, most, full = 0, 0, asyncio.Event()
 
     async def aquery(question):
-        nonlocal being_answered, most
-        being_answered += 1
-        most = max(most, being_answered)
-        if being_answered == MAX_CONCURRENT_ANSWERS:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        if at_work == MAX_CONCURRENT_ANSWERS:
             full.set()
-        try:
-            await asyncio.wait_for(full.wait(), 60)
-            return await engine.aquery(question)
-        finally:
-            being_answered -= 1
+        await asyncio.wait_for(full.wait(), 60)
+        at_work -= 1
+        return await engine.aquery(question)
 
+    model_server.faults(chat_latency_ms=300)
+    model_server.reset()
     asked = [GoldenQuestion(f"q{n}", f"{GOLDEN[0].question} ({n})", GOLDEN[0].ground_truth) for n in range(40)]
     answers = evaluate(SimpleNamespace(aquery=aquery), asked, metrics=COMPUTED).answers
     assert len(answers) == 40 and not any(answer.error for answer in answers)
     assert most == MAX_CONCURRENT_ANSWERS
+    assert model_server.counters()["in_flight_most"] > MAX_CONCURRENT_ANSWERS
 
 
 def test_finished_questions_are_handed_on_in_blocks_each_once(engine, relay):
