@@ -39,8 +39,11 @@ class BudgetError(DreamError):
 
 
 def end_of_all(error: BaseException) -> DreamError | None:
-    """The fatal error in the cause chain (budget, service, configuration), which every later question would hit too;
-    None if only this question failed. Clients wrap the errors of their transport, so the whole chain is searched.
+    """The fatal error behind an exception: a budget, service or configuration error, which would fail every later
+    question too. None if only this question failed.
+
+    Clients wrap the errors of their transport, so the whole chain that a traceback shows is searched: the cause
+    (`raise ... from cause`), else the exception that was being handled, unless `raise ... from None` hides it.
     """
     seen: list[BaseException] = []
     link: BaseException | None = error
@@ -48,7 +51,7 @@ def end_of_all(error: BaseException) -> DreamError | None:
         if isinstance(link, BudgetError | ServiceError | ConfigurationError):
             return link
         seen.append(link)
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return None
 
 
