@@ -52,7 +52,7 @@ def _measures(answer: Answer) -> dict[str, Any]:
     return {
         "error": answer.error,
         "contexts": [passage.text for passage in answer.contexts],
-        "context_sources": [f"{passage.file_name}#page={passage.page_label}" for passage in answer.contexts],
+        "context_sources": [passage.location for passage in answer.contexts],
         "context_tokens": sum(passage.tokens for passage in answer.contexts),
         "latency_seconds": answer.latency_seconds,
         "retrieval_seconds": answer.retrieval_seconds,

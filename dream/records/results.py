@@ -75,13 +75,27 @@ class Trial:
 
 @dataclass(frozen=True)
 class Passage:
-    """One retrieved piece of text, as the LLM saw it. `score` is the retriever's, None if it gives none."""
+    """One retrieved piece of text, as the LLM saw it.
+
+    `page_label` is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the
+    retriever), None if it reports none. `tokens` is counted by `dream.tokens.count_tokens`.
+    """
 
     text: str
     file_name: str = ""
     page_label: str = ""
     score: float | None = None
     tokens: int = 0
+
+    @property
+    def location(self) -> str:
+        """The file, with its page as a URI fragment (RFC 8118) where the file has pages.
+
+        Example:
+            >>> Passage("17 m deep", "wells.pdf", "3").location, Passage("42 m high", "mast.md").location
+            ('wells.pdf#page=3', 'mast.md')
+        """
+        return f"{self.file_name}#page={self.page_label}" if self.page_label else self.file_name
 
 
 @dataclass(frozen=True)

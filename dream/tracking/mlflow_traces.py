@@ -246,7 +246,7 @@ def _judged(score: Score, begin: float) -> _Step:
 
 def _document(passage: Any) -> dict[str, Any]:
     """A passage in the form that MLflow's pages show as a document."""
-    metadata = {"doc_uri": f"{passage.file_name}#page={passage.page_label}", "tokens": passage.tokens}
+    metadata = {"doc_uri": passage.location, "tokens": passage.tokens}
     if passage.score is not None:
         metadata["score"] = passage.score
     return {"page_content": passage.text, "metadata": metadata, "id": None}
