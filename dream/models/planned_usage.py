@@ -59,7 +59,12 @@ class Counter:
 
 
 def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFrame:
-    """A row for each model and stage: calls as planned, calls and tokens as they were, cached answers, USD."""
+    """Planned and actual model calls, a row per model and stage.
+
+    Columns: `model`, `stage`, `planned calls`, `planned USD`, and, unless nothing was called, `calls`, `from cache`,
+    `sent` (HTTP requests), `tokens` and `USD` (paid). USD is missing (None or NaN) where a price is unknown; a stage
+    without planned or actual calls has 0. `calls_text` prints the table.
+    """
     planned = {(row.model, row.stage): row for row in plan.calls}
     actual: dict[tuple[str, str], list[UsageRow]] = {}
     for row in usage:
@@ -70,14 +75,30 @@ def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFra
     )
     counts = [name for name in ("calls", "from cache", "sent", "tokens") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
+    if "USD" in table:
+        table.loc[table["calls"] == 0, "USD"] = 0.0
     return table
+
+
+def calls_text(table: pandas.DataFrame) -> str:
+    """The table of `plan_against_actual` as text for a terminal: USD with four decimals, "unknown" where it is missing.
+
+    Example:
+        >>> print(calls_text(pandas.DataFrame({"model": ["llm"], "stage": ["answer"], "planned USD": [None]})))
+        model  stage planned USD
+          llm answer     unknown
+    """
+    shown = table.copy()
+    for column in shown.columns.intersection(["planned USD", "USD"]):
+        shown[column] = ["unknown" if pandas.isna(value) else f"{value:,.4f}" for value in shown[column]]
+    return shown.to_string(index=False)
 
 
 def _planned_and_actual(
     model: str, stage: str, planned: PlannedCalls | None, actual: Sequence[UsageRow] | None
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"model": model, "stage": stage}
-    row["planned calls"], row["planned USD"] = (planned.calls, planned.usd) if planned else (0, None)
+    row["planned calls"], row["planned USD"] = (planned.calls, planned.usd) if planned else (0, 0.0)
     if actual:
         row["calls"] = sum(usage.calls for usage in actual)
         row["from cache"] = sum(usage.cached for usage in actual)
