@@ -135,6 +135,46 @@ def test_other_formats_and_other_figures_are_refused(small, tmp_path: Path):
         save_static(graph_objects.Figure(graph_objects.Bar(x=[1], y=[1])), tmp_path / "bar.png")
 
 
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {"mode": "markers"},
+        {"mode": "markers", "text": "the same for all", "marker": {"size": 9}},
+        {
+            "mode": "markers+text",
+            "text": ["a", "b", "c"],
+            "marker": {"size": [4, 8, 12], "color": ["red", "blue", "#000"]},
+        },
+        {"mode": "lines", "name": "a line", "line": {"color": "#D55E00"}},
+        {"x": None, "marker": {"color": [0.1, 0.2, 0.3], "symbol": "square-open"}},
+        {"error_x": {"type": "data", "array": [1, 1, 1]}},
+    ],
+)
+def test_a_users_own_scatter_plot_has_a_static_form(trace: dict, tmp_path: Path):
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure(graph_objects.Scatter({"x": [1, 2, 3], "y": [2, 3, 1]} | trace))
+    assert save_static(figure, tmp_path / "own.png").stat().st_size > 1000
+    first = save_static(figure, tmp_path / "own.svg").read_bytes()
+    assert first == save_static(figure, tmp_path / "again.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("trace", "reason"),
+    [
+        ({"x": ["low", "high"], "y": [1, 2]}, "numeric scatter traces"),
+        ({"x": [1, 2], "y": None}, "numeric scatter traces"),
+        ({"x": [1, 2], "y": [1, 2], "mode": "markers", "marker": {"symbol": "hexagon"}}, "'hexagon'.*valid: circle"),
+    ],
+)
+def test_a_scatter_plot_without_a_static_form_is_refused_with_what_is_valid(trace: dict, reason: str, tmp_path: Path):
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure(graph_objects.Scatter(trace))
+    with pytest.raises(ConfigurationError, match=reason):
+        save_static(figure, tmp_path / "own.png")
+
+
 def test_one_trial_and_identical_trials_can_be_drawn(tmp_path: Path):
     for values in (numpy.full((5, 1), 0.5), numpy.full((5, 3), 0.5)):
         made = experiment({"score": values})
