@@ -58,7 +58,7 @@ def test_the_forest_marks_the_set_and_the_recommendation():
     traces = {trace.name: trace for trace in forest(found).data}
     worse = [one for one in found.ranked if not one.in_set]
     assert list(traces["recommended"].y) == [found.recommended.rank]
-    assert len(traces["cannot be told apart from the best"].y) == len(found.tie_set) - 1
+    assert len(traces["statistically indistinguishable from the best"].y) == len(found.tie_set) - 1
     assert list(traces["shown to be worse"].y) == [one.rank for one in worse]
     last = worse[-1].difference
     assert last and traces["shown to be worse"].x[-1] + traces["shown to be worse"].error_x.array[-1] == pytest.approx(
@@ -79,8 +79,8 @@ def test_the_heat_map_holds_every_score_with_hard_questions_on_the_right():
 
 def test_pareto_counts_usd_or_tokens_and_says_which():
     priced, unpriced = compare(outcome(12), "score"), compare(outcome(12, priced=False), "score")
-    assert "USD for 1,000 questions" in pareto(priced).layout.xaxis.title.text
-    assert "tokens a question" in pareto(unpriced).layout.xaxis.title.text
+    assert "USD per 1,000 questions" in pareto(priced).layout.xaxis.title.text
+    assert "tokens per question" in pareto(unpriced).layout.xaxis.title.text
     front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the front"))
     assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
 
@@ -88,7 +88,7 @@ def test_pareto_counts_usd_or_tokens_and_says_which():
 def test_main_effects_name_the_factor_that_matters():
     values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
     figure = main_effects(compare(experiment({"score": values}), "score"))
-    assert "which factor matters for score: RAG method" in figure.layout.title.text
+    assert "factors shown to matter for score: RAG method" in figure.layout.title.text
     assert len(figure.layout.yaxis.ticktext) == 3 + 2 + 2
 
 
@@ -108,7 +108,7 @@ def test_titles_are_sentences_axes_have_units_and_many_trials_have_ranks(small, 
 @pytest.mark.parametrize("name", NAMES)
 def test_offline_scores_are_marked_on_every_picture(name: str):
     made = outcome(4, offline=True)
-    assert "not how good an LLM is" in all_figures(compare(made, "score"), made)[name].layout.title.text.replace(
+    assert "say nothing about a real LLM" in all_figures(compare(made, "score"), made)[name].layout.title.text.replace(
         "<br><sub>", " "
     ).replace("</sub>", "")
 
