@@ -4,18 +4,18 @@
     ├── ConfigurationError   settings, a search space or identifiers are not valid
     ├── DataError            the documents or the golden dataset cannot be used
     ├── StorageError         an object or a bucket cannot be read or written
-    ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
-    └── BudgetError          a ceiling of USD, calls or tokens is reached
+    ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached, or refuses requests
+    └── BudgetError          a limit of USD, calls or tokens is reached
 
-Each message says what was wrong, with which value, what is valid, and what to do.
-Each is made from one string, so that it survives the trip from a Ray worker.
+Each message names the problem, the offending value, the valid values and the remedy. The message is the only argument,
+so that exceptions can be pickled on their way from Ray workers.
 """
 
 from collections.abc import Sequence
 
 
 class DreamError(Exception):
-    """Root of all errors that DREAM raises on purpose: `except DreamError` catches them all."""
+    """Base class of all exceptions that DREAM raises."""
 
 
 class ConfigurationError(DreamError, ValueError):
@@ -23,7 +23,7 @@ class ConfigurationError(DreamError, ValueError):
 
 
 class DataError(DreamError, ValueError):
-    """Documents or a golden dataset cannot be used as they are."""
+    """Documents, a golden dataset or results cannot be used as they are."""
 
 
 class StorageError(DreamError, OSError):
@@ -31,11 +31,11 @@ class StorageError(DreamError, OSError):
 
 
 class ServiceError(DreamError, ConnectionError):
-    """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses."""
+    """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses requests."""
 
 
 class BudgetError(DreamError):
-    """A ceiling is reached: no further call is sent, finished work is kept, and a later run can resume from there."""
+    """A limit of the budget is reached: no further call is sent, finished work is kept, and a later run can resume."""
 
 
 def end_of_all(error: BaseException) -> DreamError | None:
@@ -56,7 +56,7 @@ def end_of_all(error: BaseException) -> DreamError | None:
 
 
 def bullets(headline: str, problems: Sequence[str]) -> str:
-    """Put all problems under one headline, so that a user can fix them in one go.
+    """All problems as a list under a headline, so that a user can fix them together.
 
     Example:
         >>> print(bullets("2 mistakes:", ["no key", "no model"]))
@@ -68,7 +68,7 @@ def bullets(headline: str, problems: Sequence[str]) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """The reason of an error in one line: the deepest cause with a message, without retry logs.
+    """An exception in one line of at most 500 characters: type and message of the deepest cause that has a message.
 
     Example:
         >>> explain(ValueError("no contexts"))
