@@ -1,7 +1,7 @@
 """`Limiter`: the rate of requests to an endpoint, from the settings, or learned from the requests that it refuses.
 
 The rate is learned like TCP's congestion window (Jacobson 1988; Chiu and Jain 1989): it is cut when the endpoint
-answers 429, doubles every second while it is below half of the fastest proven rate, and grows by 2 % per second above that.
+answers 429, doubles every second while it is below half of the fastest proven rate, and grows by 2 % per second above.
 Requests wait in one queue per trial, and the queues are served round-robin.
 """
 
@@ -109,7 +109,7 @@ class Limiter:
             self._cut(now)
 
     def _cut(self, now: float) -> None:
-        """Cut the rate: by 7 % if at most 20 % of requests were refused, else to the rate of answers since the last cut."""
+        """Cut the rate: by 7 % if at most 20 % of requests were refused, else to the recent rate of answers."""
         period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
         answered = self._successes / period
         if self._rate is not None and self._successes:

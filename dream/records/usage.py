@@ -148,7 +148,7 @@ class Plan:
         return cls(**{**given, "calls": tuple(calls), "notes": tuple(data.get("notes", ()))})
 
     def __str__(self) -> str:
-        usd = "unknown, because a price is unknown (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
+        usd = "unknown, because a price is missing (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
         kept = f", {self.indexes_kept} of them already built" if self.indexes_kept else ""
         head = (
             f"{self.n_trials} trials x {self.n_questions} questions, {self.indexes} indexes{kept}, "
