@@ -150,7 +150,7 @@ class Bucket:
             _client_of_process.cache_clear()
             return f"no keys: set {_KEYS}"
         if isinstance(error, parsers.ResponseParserError):
-            return "the response is not from an S3 API: check S3_ENDPOINT_URL (a web console has another port than the API)"
+            return "the response is not from an S3 API: check S3_ENDPOINT_URL (the port of a web console differs)"
         if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
             advice = _SERVER if self.endpoint_url else "Check the network, or set S3_ENDPOINT_URL to your own server"
             return f"no connection ({error}). {advice}"
