@@ -105,14 +105,7 @@ def _run(options: argparse.Namespace) -> Any:
         import ray
 
         ray.init(address="local", num_cpus=options.cpus, include_dashboard=False, log_to_driver=False)
-    return run_experiment(
-        space,
-        name=options.name,
-        golden_dataset=str(options.questions),
-        settings=settings,
-        show=None,
-        engine=options.engine,
-    )
+    return run_experiment(space, name=options.name, golden_dataset=str(options.questions), settings=settings, show=None, engine=options.engine)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_pareto_counts_usd_or_tokens_and_says_which():
     priced, unpriced = compare(outcome(12), "score"), compare(outcome(12, priced=False), "score")
     assert "USD per 1,000 questions" in pareto(priced).layout.xaxis.title.text
     assert "tokens per question" in pareto(unpriced).layout.xaxis.title.text
-    front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the front"))
+    front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the Pareto front"))
     assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
 
 
