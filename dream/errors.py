@@ -4,18 +4,18 @@
     ├── ConfigurationError   settings, a search space or identifiers are not valid
     ├── DataError            the documents or the golden dataset cannot be used
     ├── StorageError         an object or a bucket cannot be read or written
-    ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached or refuses
-    └── BudgetError          a ceiling of USD, calls or tokens is reached
+    ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached, or refuses requests
+    └── BudgetError          a limit of USD, calls or tokens is reached
 
-Each message says what was wrong, with which value, what is valid, and what to do.
-Each is made from one string, so that it survives the trip from a Ray worker.
+Each message names the problem, the offending value, the valid values and the remedy. The message is the only argument,
+so that exceptions can be pickled on their way from Ray workers.
 """
 
 from collections.abc import Sequence
 
 
 class DreamError(Exception):
-    """Root of all errors that DREAM raises on purpose: `except DreamError` catches them all."""
+    """Base class of all exceptions that DREAM raises."""
 
 
 class ConfigurationError(DreamError, ValueError):
@@ -23,7 +23,7 @@ class ConfigurationError(DreamError, ValueError):
 
 
 class DataError(DreamError, ValueError):
-    """Documents or a golden dataset cannot be used as they are."""
+    """Documents, a golden dataset or results cannot be used as they are."""
 
 
 class StorageError(DreamError, OSError):
@@ -31,16 +31,19 @@ class StorageError(DreamError, OSError):
 
 
 class ServiceError(DreamError, ConnectionError):
-    """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses."""
+    """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses requests."""
 
 
 class BudgetError(DreamError):
-    """A ceiling is reached: no further call is sent, finished work is kept, and a later run can resume from there."""
+    """A limit of the budget is reached: no further call is sent, finished work is kept, and a later run can resume."""
 
 
 def end_of_all(error: BaseException) -> DreamError | None:
-    """The fatal error in the cause chain (budget, service, configuration), which every later question would hit too;
-    None if only this question failed. Clients wrap the errors of their transport, so the whole chain is searched.
+    """The fatal error behind an exception: a budget, service or configuration error, which would fail every later
+    question too. None if only this question failed.
+
+    Clients wrap the errors of their transport, so the whole chain that a traceback shows is searched: the cause
+    (`raise ... from cause`), else the exception that was being handled, unless `raise ... from None` hides it.
     """
     seen: list[BaseException] = []
     link: BaseException | None = error
@@ -48,12 +51,12 @@ def end_of_all(error: BaseException) -> DreamError | None:
         if isinstance(link, BudgetError | ServiceError | ConfigurationError):
             return link
         seen.append(link)
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return None
 
 
 def bullets(headline: str, problems: Sequence[str]) -> str:
-    """Put all problems under one headline, so that a user can fix them in one go.
+    """All problems as a list under a headline, so that a user can fix them together.
 
     Example:
         >>> print(bullets("2 mistakes:", ["no key", "no model"]))
@@ -65,7 +68,7 @@ def bullets(headline: str, problems: Sequence[str]) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """The reason of an error in one line: the deepest cause with a message, without retry logs.
+    """An exception in one line of at most 500 characters: type and message of the deepest cause that has a message.
 
     Example:
         >>> explain(ValueError("no contexts"))

@@ -1,7 +1,6 @@
-"""The metrics: what each asks, how it is computed, what a low value points at, and what it takes.
+"""The metrics of ragas 0.4.3: definition, interpretation, inputs and number of judge calls.
 
-They are ragas' own (0.4.3); `dream.evaluation.judge` computes them. A further metric is an entry in `DEFINITIONS` and
-a line in the judge.
+`dream.evaluation.judge` computes them. A further metric needs an entry in `DEFINITIONS` and a line in the judge.
 """
 
 from collections.abc import Sequence
@@ -12,18 +11,18 @@ from dream.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. Values are higher where the answer or the retrieval is better.
+    """One metric; higher values are better.
 
     Args:
-        question: the question that the metric asks about an answer.
-        meaning: how the value is computed.
-        low_value: what a low value points at.
-        arguments: what the metric's `ascore` takes, by ragas' names; `reference` is the ground truth.
-        embedded: those of the arguments that are embedded.
-        judge_calls: calls of the judge LLM for each answer,
-        calls_a_passage: and for each retrieved passage,
-        calls_a_derived_question: and for each of the `strictness` questions that are derived from the answer, which
-            are embedded too.
+        question: the question that the metric answers.
+        meaning: the computation of the value.
+        low_value: possible causes of a low value.
+        arguments: the arguments of the metric's `ascore`, by ragas' names; `reference` is the ground truth.
+        embedded: the arguments that are embedded.
+        judge_calls: calls of the judge LLM per answer.
+        calls_a_passage: further calls per retrieved passage.
+        calls_a_derived_question: further calls per question that is derived from the answer; there are `strictness`
+            of them, and they are embedded too.
         range: the possible values.
     """
 
@@ -40,27 +39,36 @@ class Metric:
 
     @property
     def judged(self) -> bool:
-        """True where the judge LLM is called; otherwise a repeated judgement gives the same value."""
+        """True if the metric calls the judge LLM; otherwise repeated judgements are equal."""
         return self.calls(strictness=1, passages=1) > 0
 
     @property
     def derives_questions(self) -> bool:
+        """True if the judge derives questions from the answer, which are then embedded."""
         return self.calls_a_derived_question > 0
 
     @property
     def needs_answer(self) -> bool:
+        """True if the value depends on the answer."""
         return "response" in self.arguments
 
     @property
     def needs_contexts(self) -> bool:
+        """True if the value depends on the retrieved contexts."""
         return "retrieved_contexts" in self.arguments
 
     @property
     def needs_reference(self) -> bool:
+        """True if the value depends on the ground truth."""
         return "reference" in self.arguments
 
     def calls(self, strictness: int, passages: float) -> float:
-        """Calls of the judge LLM for one answer, given the numbers of derived questions and retrieved passages."""
+        """The calls of the judge LLM per answer.
+
+        Args:
+            strictness: the number of derived questions.
+            passages: the (mean) number of retrieved passages.
+        """
         return self.judge_calls + self.calls_a_derived_question * strictness + self.calls_a_passage * passages
 
 
@@ -133,20 +141,20 @@ EXPLANATION_COLUMNS = ("metric", "asks", "computed as", "range", "a low value po
 
 
 def explanation_rows(metrics: Sequence[str] = METRICS) -> list[tuple[str, ...]]:
-    """A row of texts for each metric under `EXPLANATION_COLUMNS`."""
+    """A row of texts per metric, with the columns `EXPLANATION_COLUMNS`."""
     chosen = [DEFINITIONS[name] for name in metrics]
     return [(metric.name, metric.question, metric.meaning, metric.range, metric.low_value) for metric in chosen]
 
 
 def explanation_table(metrics: Sequence[str] = METRICS) -> str:
-    """The metrics explained, as a Markdown table."""
+    """`explanation_rows` as a Markdown table."""
     rows = [(f"`{name}`", *texts) for name, *texts in explanation_rows(metrics)]
     lines = [EXPLANATION_COLUMNS, ["---"] * len(EXPLANATION_COLUMNS), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def check_metrics(metrics: Sequence[str]) -> None:
-    """Raise a ConfigurationError if a metric is unknown, named twice, or none is named."""
+    """Raise a ConfigurationError for an unknown metric, a repeated metric, or an empty list."""
     unknown = sorted(set(metrics) - set(METRICS))
     if unknown or not metrics or len(set(metrics)) != len(metrics):
         raise ConfigurationError(f"metrics={list(metrics)}: name each at most once, of: {', '.join(METRICS)}")

@@ -1,14 +1,14 @@
-"""Progress of long work: bars in a terminal and in a notebook, plain lines elsewhere.
+"""Progress of long-running functions: bars in a terminal and in a notebook, plain lines elsewhere.
 
-A function that takes long has a parameter `show: Show` and calls `reporter_for(show)`:
+A long-running function has a parameter `show: Show` and calls `reporter_for(show)`:
 
     with reporter_for(show).task("reading documents", total=len(names), unit="files") as task:
         for name in names:
             ...
             task.advance(answer_correctness=0.71, usd=0.12)
 
-`show` is `print` for bars in a terminal or a notebook and lines in a pipe or a job's log, any other function to receive
-lines, None for silence, or a `Reporter`. Reporters may be used from several threads.
+`show` is `print` (bars in a terminal or a notebook, lines in a pipe or a job's log), any other function (which receives
+lines), None (silent), or a `Reporter`. Reporters are thread-safe.
 """
 
 import sys
@@ -28,10 +28,10 @@ LINE_SECONDS = 30.0
 
 
 class Task:
-    """Work of a known or unknown number of steps; entering and leaving a `with` block begins and finishes it.
+    """Work of a number of steps, `total`, which is None if unknown; the end of a `with` block finishes it.
 
-    `facts` are shown beside the count, the latest value of each: `usd` as an amount of money, other numbers with three
-    digits, texts as they are, None as unknown. `total` may be set anew before an `advance`.
+    `facts` are shown beside the count, with their latest values: `usd` as an amount of money, other numbers with three
+    decimals, texts unchanged, None as "unknown". `total` may be changed before an `advance`.
     """
 
     def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int, final_line: bool):
@@ -42,34 +42,33 @@ class Task:
         self._lock = threading.Lock()
 
     def advance(self, steps: int = 1, **facts: Fact) -> None:
-        """Count steps as done, and show the latest facts.
-
-        0 steps show the facts alone; called from time to time, they tell that work which takes long goes on.
-        """
+        """Count steps as done, and update the facts. `steps=0` updates only the facts."""
         with self._lock:
             self.done += steps
             self.facts.update(facts)
             self._reporter.update(self)
 
     def finish(self) -> None:
-        """Show the final state; with fewer steps than `total`, as unfinished."""
+        """Show the final state; a task with fewer steps than `total` is shown as unfinished."""
         with self._lock:
             self._reporter.finish(self)
 
     @property
     def count(self) -> str:
-        """Such as `3 of 12 files`; `3 files` where the total is unknown."""
+        """The count with its unit: `3 of 12 files`, or `3 files` if the total is unknown."""
         return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} {self.unit}"
 
     @property
     def seconds(self) -> float:
-        """Since the task began."""
+        """The seconds since the task began."""
         return self._reporter.clock() - self.started
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated from the steps since the task began; None before the first, after the last, and for an unknown
-        total."""
+        """The estimated seconds to the end, from the mean duration of the steps so far.
+
+        None before the first step, after the last, and for an unknown total.
+        """
         new = self.done - self._done_before
         if self.total is None or new <= 0 or self.done >= self.total:
             return None
@@ -85,21 +84,21 @@ class Task:
 
 
 class Reporter:
-    """Shows lines, and the progress of tasks; this base class shows nothing."""
+    """Shows lines and the progress of tasks. This base class shows nothing; subclasses override the methods."""
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def line(self, text: str) -> None:
-        """Show a line, above the bars if there are any."""
+        """Show a line of text, above any bars."""
 
     def task(self, name: str, total: int | None, unit: str, done: int = 0, final_line: bool = False) -> Task:
         """Begin a task.
 
         Args:
-            total: its number of steps; None: unknown.
-            unit: what the steps are, a plural.
-            done: the number of steps that were done before.
-            final_line: where progress is shown as lines, show one at the end of a short task too.
+            total: the number of steps; None if unknown.
+            unit: the name of the steps in the plural, such as "files".
+            done: the number of steps done before, for resumed work.
+            final_line: show a line at the end of a short task too, where progress is shown as lines.
         """
         task = Task(self, name, total, unit, done, final_line)
         self.begin(task)
@@ -116,9 +115,9 @@ class Reporter:
 
 
 class Lines(Reporter):
-    """Lines of text to a function: of a task one every `every_seconds`, and one at its end.
+    """Passes lines of text to a function: for each task a line every `every_seconds`, and one at its end.
 
-    A task shorter than that shows none, or with `final_line` the one at its end.
+    A task shorter than `every_seconds` has no lines, except the last one with `final_line`.
     """
 
     def __init__(
@@ -144,7 +143,7 @@ class Lines(Reporter):
         now = self.clock()
         if task in self._due_at and now >= self._due_at[task]:
             self._due_at[task] = now + self._every
-            # The step that completes a task is left to `finish`, which mostly follows at once.
+            # No line for the step that completes a task: `finish` usually follows at once and shows the final state.
             if task.done != task.total or task in self._complete:
                 self.line(_text(task, _time_passed(task), _time_left(task.seconds_left)))
             if task.done == task.total:
@@ -158,7 +157,7 @@ class Lines(Reporter):
 
 
 class TerminalBars(Reporter):
-    """Bars at the bottom of a terminal, with counts and times, the facts below them; lines scroll above them."""
+    """Bars at the bottom of a terminal, with counts and times, and the facts below; lines scroll above them."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -200,9 +199,9 @@ class TerminalBars(Reporter):
 
 
 class NotebookBars(Reporter):
-    """A bar for each task in the output of a notebook's cell; it needs no widgets, so that it shows in exports too.
+    """A bar per task in the output of a notebook cell, without widgets, so that exports show it too.
 
-    The final state holds no times, so that a notebook that is run again is the same.
+    The final state contains no times, so that the output is the same when the notebook runs again.
     """
 
     REFRESH_SECONDS = 0.2
@@ -240,15 +239,15 @@ Show = Reporter | Callable[[str], None] | None
 
 
 def reporter_for(show: Show) -> Reporter:
-    """The reporter behind a `show` argument: bars or lines for `print`, lines for a function, silence for None."""
+    """The reporter for a `show` argument: bars or lines for `print`, lines for a function, a silent one for None."""
     if show is None:
         return Reporter()
     if show is print:
-        return _reporter_of_this_place()
+        return _reporter_of_this_process()
     return Lines(show) if callable(show) else show
 
 
-def _reporter_of_this_place() -> Reporter:
+def _reporter_of_this_process() -> Reporter:
     if _is_notebook():
         return _notebook_bars()
     if sys.stdout is not None and sys.stdout.isatty():
@@ -256,7 +255,7 @@ def _reporter_of_this_place() -> Reporter:
     return Lines(_print_at_once)
 
 
-# One for the whole process: two sets of bars would overwrite each other.
+# A single instance per process: two sets of bars would overwrite each other.
 @cache
 def _terminal_bars() -> TerminalBars:
     return TerminalBars()
@@ -277,7 +276,7 @@ def _is_notebook() -> bool:
 
 
 def _text(task: Task, passed: str = "", left: str = "") -> str:
-    """The state of a task in lines of at most `LINE_COLUMNS`, broken between facts."""
+    """The state of a task in lines of at most `LINE_COLUMNS` characters, wrapped between facts."""
     parts = [f"{task.name}: {task.count} {passed}".strip(), left, *_facts(task)]
     text = ", ".join(part.replace(" ", NO_BREAK) for part in parts if part)
     lines = textwrap.fill(text, LINE_COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
@@ -304,7 +303,7 @@ def _time_left(seconds: float | None) -> str:
 
 
 def _time(seconds: float) -> str:
-    """A time in short.
+    """A duration in seconds, minutes or hours.
 
     Example:
         >>> _time(3700)
@@ -336,7 +335,7 @@ def _rich_progress(console: Any) -> Any:
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
-    """The state of a task as notebooks keep it: HTML, and text for where HTML is not shown."""
+    """The state of a task by MIME type: HTML, and text for viewers without HTML."""
     from html import escape
 
     left = _time_left(seconds_left)

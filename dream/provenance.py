@@ -1,4 +1,4 @@
-"""Provenance: versions of everything whose change could change a result."""
+"""Provenance: the versions of the software that can influence a result."""
 
 import platform
 import subprocess
@@ -9,14 +9,14 @@ PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow",
 
 
 def versions() -> dict[str, str]:
-    """Python's and the packages' versions, and the git commit of DREAM's checkout where there is one."""
+    """Versions of Python and of `PACKAGES` by name, and `git_commit` if DREAM runs from a git checkout."""
     packages = {package: version(package) for package in PACKAGES}
     commit = {"git_commit": commit} if (commit := _git_commit()) else {}
     return {"python": platform.python_version(), **packages, **commit}
 
 
 def _git_commit() -> str | None:
-    """The commit that DREAM's own files come from, with "-dirty" where they differ from it."""
+    """The commit of DREAM's checkout, with "-dirty" if files are modified; None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         process = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

@@ -1,4 +1,4 @@
-"""Imports documented in version 0.1 still work: the module's new location is imported instead."""
+"""Import hook for the module names of version 0.1, which import the new modules with a DeprecationWarning."""
 
 import sys
 import warnings
@@ -8,7 +8,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# A module documented in version 0.1, and the modules that have its contents now.
+# The modules documented in version 0.1, and the modules that have their contents now.
 RENAMED: dict[str, tuple[str, ...]] = {
     "dream.evaluator": ("dream.evaluation",),
     "dream.experiment": ("dream.experiments",),
@@ -40,10 +40,10 @@ class _Finder(MetaPathFinder, Loader):
         return alias
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run: `create_module` has filled the module."""
+        """Do nothing: `create_module` has filled the module."""
 
 
 def install() -> None:
-    """Let Python find the renamed modules."""
+    """Add the import hook to `sys.meta_path`, once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

@@ -1,4 +1,4 @@
-"""Results as tables and texts: a row for each trial, a row for each question, and the tracebacks of what failed."""
+"""Results as tables: a row per trial, or a row per question; and the tracebacks of failures as text."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +9,17 @@ from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Man
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
-    """A row for each trial: factors, each metric's mean with its scored and failed counts, cost and error."""
+    """A row per trial, with the columns of `trial_row`."""
     return pandas.DataFrame([trial_row(result) for result in experiment.results])
 
 
 def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
-    """A row for each question of a trial: question, answer, ground truth, scores, contexts, tokens and times.
+    """A row per question of a trial; empty if the trial failed as a whole.
 
-    `error` is the answer's; `<metric>_reason` and `<metric>_error` are the judge's reason, and why there is no score.
+    Columns: `question_id`, `question`, `answer`, `ground_truth`, the score on each metric, `error` (why there is no
+    answer), `contexts` and `context_sources` (lists, in the order of the prompt), `context_tokens`,
+    `latency_seconds`, `retrieval_seconds`, `prompt_tokens`, `completion_tokens`, and, where there are any,
+    `<metric>_reason` (the judge's explanation) and `<metric>_error` (why there is no score).
     """
     if result.evaluation is None:
         return pandas.DataFrame()
@@ -52,7 +55,7 @@ def _measures(answer: Answer) -> dict[str, Any]:
     return {
         "error": answer.error,
         "contexts": [passage.text for passage in answer.contexts],
-        "context_sources": [f"{passage.file_name}#page={passage.page_label}" for passage in answer.contexts],
+        "context_sources": [passage.location for passage in answer.contexts],
         "context_tokens": sum(passage.tokens for passage in answer.contexts),
         "latency_seconds": answer.latency_seconds,
         "retrieval_seconds": answer.retrieval_seconds,
@@ -62,7 +65,13 @@ def _measures(answer: Answer) -> dict[str, Any]:
 
 
 def trial_row(result: TrialResult) -> dict[str, Any]:
-    """One trial in numbers; a mean over nothing is None."""
+    """One trial as a flat dictionary; a mean over no values is None.
+
+    It has the trial's id, factors and parameters; for each metric the mean, `<metric>_n_scored` and
+    `<metric>_n_failed`; `n_questions` and `n_unanswered`; means per answered question of `context_tokens`, `passages`
+    and `latency_seconds`; totals of `model_calls`, `usd` (paid, None if a price is unknown) and `tokens`; `nodes` in
+    the index, `seconds` of the trial, and `error`.
+    """
     row: dict[str, Any] = {"trial_id": result.trial.id, **result.trial.config()}
     for summary in result.evaluation.summaries() if result.evaluation else ():
         row[summary.metric] = summary.mean
@@ -88,9 +97,10 @@ def _mean(values: list[float]) -> float | None:
 
 
 def tracebacks(result: TrialResult) -> str:
-    """Each traceback of a trial once, under the names of what failed with it; empty where nothing raised an exception.
+    """The distinct tracebacks of a trial, each under the names of the answers and scores that failed with it.
 
-    Equal tracebacks of different questions are one; the first reason stands for all of them.
+    Tracebacks through the same lines of code count as equal, and the message of the first is shown. Empty if no
+    exception was raised.
     """
     groups: dict[str, list[tuple[str, Failure]]] = {}
     for name, failure in _failures(result):
@@ -104,14 +114,14 @@ def _failures(result: TrialResult) -> Iterator[tuple[str, Failure]]:
         yield "the trial", result.failure
     if result.evaluation is None:
         return
-    yield from ((f"answer {one.question_id}", one.failure) for one in result.answers if one.failure)
+    yield from ((f"answer {answer.question_id}", answer.failure) for answer in result.answers if answer.failure)
     for score in (*result.evaluation.scores, *result.evaluation.repeats):
         if score.failure:
             yield f"{score.metric} of {score.question_id}", score.failure
 
 
 def _without_values(traceback: str) -> str:
-    """The places in the code, without the messages, which may quote the question."""
+    """The lines of a traceback that name files, without the messages, which may quote the question."""
     return "\n".join(line for line in traceback.splitlines() if line.lstrip().startswith('File "'))
 
 

@@ -36,7 +36,9 @@ def test_each_is_caught_as_its_builtin_and_survives_the_trip_from_a_worker(kind:
 
 def raised(error: BaseException, cause: BaseException | None = None, while_handling: BaseException | None = None):
     """The error as it is after `raise error from cause`, or after being raised in an `except` block."""
-    error.__cause__, error.__context__ = cause, while_handling
+    error.__context__ = while_handling
+    if cause is not None:
+        error.__cause__ = cause
     return error
 
 
@@ -48,6 +50,13 @@ def test_what_ends_all_is_found_below_the_errors_of_clients(kind: type[DreamErro
         end_of_all(raised(RuntimeError("a client's"), cause=raised(ConnectionError("its transport's"), fatal))) is fatal
     )
     assert end_of_all(raised(RuntimeError("a client's"), while_handling=fatal)) is fatal
+
+
+def test_an_error_raised_from_none_hides_the_one_that_was_handled():
+    hidden = raised(RuntimeError("one question"), while_handling=ServiceError("gone"))
+    hidden.__suppress_context__ = True  # as `raise ... from None` sets it
+    assert end_of_all(hidden) is None
+    assert end_of_all(raised(RuntimeError("a client's"), cause=hidden)) is None
 
 
 @pytest.mark.parametrize("error", [DataError("no text"), StorageError("away"), KeyError("x"), ConnectionError("cut")])

@@ -85,7 +85,7 @@ def test_each_question_has_its_texts_scores_contexts_and_reasons():
     assert (first["question"], first["answer"], first["ground_truth"]) == ("How deep?", "17 m", "17 m")
     assert (first["faithfulness"], first["context_recall"], first["faithfulness_reason"]) == (1.0, 0.5, "all of it")
     assert first["contexts"] == ["17 m deep", "42 m high"]
-    assert first["context_sources"][0] == "wells.pdf#page=3"
+    assert first["context_sources"] == ["wells.pdf#page=3", "mast.md"]  # a Markdown file has no pages
     assert (first["context_tokens"], first["prompt_tokens"], first["retrieval_seconds"]) == (12, 100, 0.25)
     assert second["faithfulness_error"] == "no statement"
     assert pandas.isna(second["faithfulness"]) and pandas.isna(second["prompt_tokens"])

@@ -1,4 +1,4 @@
-"""`dream compare`: the leaderboard, people's labels, and the check of a pipeline against a baseline."""
+"""`dream compare`: the leaderboard, the judge's agreement with human labels, and the regression check."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,16 +37,17 @@ def compare(
         float,
         typer.Option(
             metavar="LOSS",
-            help="the loss that would not matter: trials that measured further below the best are not recommended, "
-            "however few the questions; 1 allows any of those that cannot be told apart from the best",
+            help="the largest acceptable loss (0 to 1): trials whose mean is further below the best are not "
+            "recommended; 1 allows any trial that is statistically indistinguishable from the best",
         ),
     ] = defaults.MARGIN,
     html: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="write the whole report as one HTML file that needs no network"),
+        typer.Option(metavar="FILE", help="write the report as one HTML file that needs no network"),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="CSV", help="people's labels: question_id, trial_id, label (0 to 1)")
+        str | None,
+        typer.Option(metavar="CSV", help="human labels, with the columns question_id, trial_id and label (0 to 1)"),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="NAME", help="an earlier experiment on the same questions")
@@ -55,15 +56,15 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="METRIC:MARGIN",
-            help="exit with 1 if the best trial is shown to be worse than the baseline's best by more than the margin: "
-            "the whole 95 % interval of the paired difference lies below it; where the data cannot tell, exit with 0; "
-            "repeat for several metrics",
+            help="exit with 1 if the best trial is worse than the baseline's best by more than the margin, that is, if "
+            "the whole 95 % confidence interval of the paired difference is below -MARGIN; an inconclusive result "
+            "exits with 0; repeat the option for several metrics",
         ),
     ] = None,
 ) -> int:
-    """Print the leaderboard, which trial to use, and why.
+    """Print the leaderboard, and the recommended trial with the reason.
 
-    With a baseline, also whether the best trial is worse than that of an earlier experiment.
+    With a baseline, also compare the best trial with that of an earlier experiment.
     """
     from dream.comparison import comparison
     from dream.comparison.fairness import check_fairness
@@ -95,7 +96,11 @@ def compare(
 
 
 def checked_path(text: str | None) -> Path | None:
-    """The path of the report; refused before anything is read or computed if no file can be written there."""
+    """The path of the report, None for none; checked before anything is read or computed.
+
+    Raises:
+        ConfigurationError: if no file can be written to the path.
+    """
     if text is None:
         return None
     path = Path(text)
@@ -112,7 +117,7 @@ def _write(path: Path, html: str) -> None:
 
 
 def parse_weights(text: str | None) -> dict[str, float] | None:
-    """`a=0.7,b=0.3` as a dictionary; None for nothing.
+    """The value of `--weights` as a dictionary; None for None.
 
     Example:
         >>> parse_weights("answer_correctness=0.7,faithfulness=0.3")
@@ -122,7 +127,7 @@ def parse_weights(text: str | None) -> dict[str, float] | None:
 
 
 def parse_margins(texts: Sequence[str]) -> dict[str, float]:
-    """`["a:0.03"]` as a dictionary.
+    """The values of `--fail-on-regression` as a dictionary of margins by metric.
 
     Example:
         >>> parse_margins(["answer_correctness:0.03"])
@@ -165,7 +170,7 @@ def _regressions(
     failure_share: float,
     strict: bool,
 ) -> int:
-    """Print each metric's difference to the baseline; the exit code is 1 if `strict` and a regression is shown."""
+    """Print the differences to the baseline; returns the exit code, 1 if `strict` and a regression is shown."""
     from dream.comparison.regression import against_baseline
 
     checks = [against_baseline(experiment, baseline, name, margin, failure_share) for name, margin in margins.items()]

@@ -28,9 +28,11 @@ def prepare(
 
 
 def golden(
-    questions: Annotated[int, typer.Option(metavar="N", help="how many to generate")] = defaults.GOLDEN_QUESTIONS,
+    questions: Annotated[
+        int, typer.Option(metavar="N", help="number of questions to generate")
+    ] = defaults.GOLDEN_QUESTIONS,
     name: Annotated[str, typer.Option(metavar="NAME", help="the dataset's name in storage")] = defaults.GOLDEN_DATASET,
-    seed: Annotated[int, typer.Option(metavar="N", help="of the generator's random choices")] = defaults.SEED,
+    seed: Annotated[int, typer.Option(metavar="N", help="seed of the generator's random choices")] = defaults.SEED,
     csv: Annotated[
         str | None,
         typer.Option("--from", metavar="CSV", help="check and save your own; columns question and ground_truth"),
@@ -39,7 +41,7 @@ def golden(
 ) -> int:
     """Generate golden questions, or check and save your own.
 
-    They are generated from the documents in storage by the generator LLM of the settings.
+    The generator LLM of the settings writes them from the documents in storage.
     """
     from dream.golden import generate_golden_dataset, load_golden_dataset, save_golden_dataset
 

@@ -1,4 +1,4 @@
-"""The checks behind `dream doctor`: each part that an experiment needs, and what to do where one is not right."""
+"""The checks of `dream doctor`: every service that an experiment needs, with the remedy for each problem."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from dream.tracking.tracker import check_mlflow
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one part; `problem` is None where it is right."""
+    """The state of one part of the installation; `problem` is None if it works, otherwise the error and its remedy."""
 
     part: str
     detail: str
@@ -32,7 +32,10 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Check Python, storage, MLflow, the engine and the models, one after another."""
+    """Check Python, storage, MLflow, the engine and the models, one after another.
+
+    A missing bucket or folder is created. Each model receives one small request, which may cost money.
+    """
     yield Finding("Python", f"{sys.version.split()[0]}, ray {version('ray')}, dream-rag {version('dream-rag')}")
     for part, uri in _storage_uris(settings).items():
         yield _check(part, uri, lambda uri=uri: open_storage(uri, settings).ensure())

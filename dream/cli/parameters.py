@@ -1,4 +1,4 @@
-"""`--set`: texts such as `top_k=3,5` become the parameters of a search space."""
+"""The option `--set`: texts such as `top_k=3,5` become the parameters of a search space."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +18,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `--set` option. `method` is "" where the parameter is meant for every method that has it."""
+    """One `--set` option. `method` is "" if the values apply to every RAG method with this parameter."""
 
     text: str
     method: str
@@ -29,10 +29,10 @@ class Assignment:
 def parameters_of(
     texts: Sequence[str], query_engines: Sequence[str], defaults: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, list[Any]]]:
-    """The `parameters` of a `SearchSpace`; one that is set for a method wins over one that is set for all.
+    """The `parameters` of a `SearchSpace`; values for one method override those for all methods.
 
     Args:
-        texts: `[METHOD.]PARAMETER=VALUE,...` each; values are read by the type of the parameter's default.
+        texts: of the form `[METHOD.]PARAMETER=VALUE,...`; values are converted to the type of the parameter's default.
         query_engines: the RAG methods of the search space.
         defaults: `{RAG method: {parameter: default}}` of all methods.
 
@@ -67,14 +67,14 @@ def _assignment(text: str) -> Assignment:
 def _repeated(assignments: Sequence[Assignment]) -> list[str]:
     names = [".".join(filter(None, (assignment.method, assignment.parameter))) for assignment in assignments]
     return [
-        f"{name} is set {names.count(name)} times: write all values in one, such as {name}=3,5"
+        f"{name} is set {names.count(name)} times: write all values in one option, such as {name}=3,5"
         for name in dict.fromkeys(names)
         if name and names.count(name) > 1
     ]
 
 
 def _methods(assignment: Assignment, chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The methods that an assignment is for; `chosen` has the defaults of those in the search space."""
+    """The methods that an assignment applies to; `chosen` has the defaults of the methods in the search space."""
     if "=" not in assignment.text or not assignment.parameter or "" in assignment.values:
         raise ValueError("write PARAMETER=VALUE,... or METHOD.PARAMETER=VALUE,..., such as top_k=3,5")
     method = assignment.method
@@ -103,7 +103,7 @@ def _values(assignment: Assignment, default: Any) -> list[Any]:
 
 
 def _value(text: str, default: Any) -> Any:
-    """A value of the default's type; where the default is None, a number if the text is one, else the text."""
+    """The text as a value of the default's type; if the default is None, as a number if possible, else as text."""
     if isinstance(default, bool):
         if text.lower() not in _BOOLEANS:
             raise ValueError(text)

@@ -11,12 +11,12 @@ from dream.settings import Settings
 
 def cache(
     empty: Annotated[
-        bool, typer.Option("--empty", help="delete entries; answers that are needed again are paid for again")
+        bool, typer.Option("--empty", help="delete entries; answers that are needed later are paid for again")
     ] = False,
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
-    model: Annotated[str, typer.Option(metavar="TEXT", help="only models whose name contains this text")] = "",
+    model: Annotated[str, typer.Option(metavar="TEXT", help="restrict to models whose name contains this text")] = "",
 ) -> int:
-    """Show what the cache of model answers holds, or empty it."""
+    """Show the contents of the cache of model answers, or empty it."""
     from dream.models import answer_cache
     from dream.storage import open_storage
 
@@ -43,7 +43,7 @@ def _day(timestamp: float) -> str:
 def doctor() -> int:
     """Check Python, storage, MLflow, Ray and every model.
 
-    Each problem is shown with what to do about it; the exit code is 1 if there is one.
+    Each problem is shown with its remedy; the exit code is 1 if there is a problem.
     """
     from dream.cli.doctor import examine
 
@@ -59,7 +59,7 @@ def offline(
 ) -> int:
     """Serve the offline models over HTTP until Ctrl-C.
 
-    DREAM starts its own when it needs them; this is for trying them with other programs.
+    DREAM starts its own server when it needs one; this command is for other programs.
     """
     from dream.offline.__main__ import main as serve
 

@@ -1,6 +1,7 @@
-"""Trial results become a choice: paired differences, the set of the best, and a recommendation with its evidence.
+"""Comparison of the trials of an experiment: paired differences, the tie set, and a recommendation with its evidence.
 
-`compare` holds everything; `leaderboard`, `leaderboard_text` and `verdict` show it as a table and in words.
+`compare` computes a `Comparison`; `leaderboard_of`, `comparison_text` and `verdict_of` render one as a table or text.
+`leaderboard`, `leaderboard_text` and `verdict` do both for an experiment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +30,17 @@ OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing ab
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Everything that a report, a plot or a terminal shows of a comparison on one metric.
+    """All results of a comparison on one metric, as reports, plots and terminals show them.
 
-    `standings` holds the ranked trials, best first, then the unranked ones. `cost_unit` is the unit of the Pareto
-    front and the plots: "USD", or "tokens" where prices are unknown or all 0. `power` is None with a single ranked
-    trial. `scores` is the table of questions by trials, its columns in the order of `standings`. `notes` are
-    sentences about the limits of the comparison. `noise` is the judge's part of the differences for each compared
-    metric; it is empty unless answers were judged several times. `losses` is by trial id; it is empty without
-    baselines.
+    Attributes:
+        n_clusters: the number of source documents, or of questions where these are treated as independent.
+        standings: the ranked trials, best first, then the unranked ones.
+        cost_unit: the unit of the Pareto front and the plots: "USD", or "tokens" if prices are unknown or all 0.
+        power: None if fewer than two ranked trials have different scores.
+        scores: questions x trials, with the columns in the order of `standings`.
+        notes: sentences about the limits of the comparison.
+        noise: the judge's share of the variance, for each compared metric; empty unless answers were judged repeatedly.
+        losses: the loss split by trial id; empty without baselines.
     """
 
     name: str
@@ -67,7 +71,7 @@ class Comparison:
 
     @property
     def tie_set(self) -> tuple[Standing, ...]:
-        """The trials that are not shown to be worse than the best, and the best itself."""
+        """The best trial, and those that are statistically indistinguishable from it on these questions."""
         return tuple(standing for standing in self.standings if standing.in_set)
 
     @property
@@ -100,9 +104,10 @@ def compare(
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
         margin: the largest acceptable loss against the best mean (0 to 1). Trials with a larger measured loss are not
-            recommended; if the intervals allow a larger loss, the recommendation states this doubt. With 1, every
-            trial of the tie set may be recommended.
-        clustered: resample whole source documents, so that the intervals hold for new documents.
+            recommended; if the confidence interval includes a larger loss, the recommendation states this doubt. With
+            1, every trial of the tie set may be recommended.
+        clustered: resample whole source documents, so that the intervals hold for new documents; False resamples
+            questions.
         seed: the seed of the resampling; the same seed gives the same intervals.
 
     Raises:
@@ -148,7 +153,7 @@ def compare(
 
 
 def _power(ordered: Sequence[Standing], level: float) -> Power | None:
-    """Power for the typical pair, at the level that the correction for many trials leaves for one pair."""
+    """The power for the pair of median spread, at the error level that the multiplicity correction leaves per pair."""
     differences = [standing.difference for standing in ordered if standing.difference and standing.difference.error]
     spreads = [difference.error * difference.n**0.5 for difference in differences]
     return plan_power(float(numpy.median(spreads)), ordered[0].n_questions, level) if spreads else None
@@ -169,29 +174,30 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
     gaps = [standing for standing in ranked if standing.n_scored < standing.n_questions]
     notes = [table.note] if table.note else []
     if len(table.question_ids) < 10:
-        notes.append(f"{len(table.question_ids)} question(s) show very little; 50 are a beginning.")
+        notes.append(f"{len(table.question_ids)} question(s) are too few for a comparison; use at least 50.")
     if len(ranked) == 1:
         notes.append("Only one trial could be ranked, so there is nothing to compare it with.")
     if gaps:
         coverage = min(standing.n_scored / standing.n_questions for standing in gaps)
         notes.append(
-            f"{len(gaps)} ranked trial(s) miss scores (coverage down to {coverage:.0%}): pairs are formed on the "
-            "questions that both have."
+            f"{len(gaps)} ranked trial(s) have missing scores (coverage down to {coverage:.0%}): each pair is compared "
+            "on the questions that both trials have a score on."
         )
     if len(ordered) > len(ranked):
-        notes.append(f"{len(ordered) - len(ranked)} trial(s) are not ranked; the table says why.")
+        notes.append(f"{len(ordered) - len(ranked)} trial(s) are not ranked; the table shows the reasons.")
     return tuple(notes)
 
 
 def leaderboard(
     experiment: ExperimentResult, metric: str = DEFAULT_METRIC, failure_share: float = FAILURE_SHARE
 ) -> pandas.DataFrame:
-    """A row for each trial, the highest mean of `metric` first; unranked trials come last, with the reason.
+    """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
-    Columns: the three factors, every metric's mean, `scored` (questions scored of all, on `metric`),
-    `difference` to the first row (mean over the questions that both have) and its 95 % interval `low`, `high`,
-    simultaneous over all pairs of trials, `told apart` (the interval excludes 0), `in set` (true for the best trial and
-    those not shown to be worse), `context tokens`, `latency s`, `tokens`, `USD a question`, `not ranked`, `error`.
+    Columns: the three factors, the mean of every metric, `scored` (scored questions of all, on `metric`), `difference`
+    to the first row (mean over the questions that both trials have a score on) and its 95 % confidence interval `low`,
+    `high`, simultaneous over all pairs of trials, `distinguishable` (the interval excludes 0), `in set` (true for the
+    best trial and those not shown to be worse), `context tokens` and `latency s` (means per question), `tokens` (all
+    model calls of the trial), `USD per question`, `trial_id`, `not ranked` (the reason, or empty), `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -210,10 +216,16 @@ def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pand
 
 
 def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float, float]:
-    """Mean of `first - second` over the questions in both, with its 95 % interval by paired bootstrap.
+    """Mean difference `first - second` over the common questions, and its 95 % confidence interval by paired bootstrap.
 
-    The interval holds for a pair that was chosen before seeing the scores. With fewer than two common questions it is
-    the whole range, -1 to 1.
+    The interval is valid for a pair that was chosen before looking at the scores. With fewer than two common questions
+    it is the whole range, -1 to 1.
+
+    Args:
+        first, second: scores (0 to 1) by question id.
+
+    Returns:
+        The mean, and the lower and upper end of the interval.
 
     Example:
         >>> paired_difference({"a": 1.0, "b": 0.5}, {"a": 0.5, "b": 0.0})
@@ -234,12 +246,12 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
         "difference": difference.mean if difference else None,
         "low": difference.low if difference else None,
         "high": difference.high if difference else None,
-        "told apart": bool(difference and difference.excludes_zero),
+        "distinguishable": bool(difference and difference.excludes_zero),
         "in set": standing.in_set,
         "context tokens": row["context_tokens"],
         "latency s": row["latency_seconds"],
         "tokens": row["tokens"],
-        "USD a question": standing.cost.usd,
+        "USD per question": standing.cost.usd,
         "trial_id": row["trial_id"],
         "not ranked": standing.why_not_ranked,
         "error": row["error"] or "",
@@ -247,12 +259,12 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
 
 
 def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
-    """The leaderboard for a terminal: a line for each trial with its paired interval, then `verdict`."""
+    """The leaderboard for a terminal: a line per trial with its paired difference and interval, then `verdict`."""
     return comparison_text(compare(experiment, metric), table)
 
 
 def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
-    """A comparison for a terminal: its table, then its verdict."""
+    """A comparison for a terminal: a headline, the leaderboard `table` of `leaderboard_of`, then the verdict."""
     headline = (
         f"{comparison.name}: {len(comparison.standings)} trials, {comparison.n_questions} questions, "
         f"ranked by {comparison.metric}"
@@ -262,19 +274,19 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
 
 
 def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
-    """The verdict in sentences: the highest mean, the trials that may be as good, and the recommended trial."""
+    """The verdict in sentences: the highest mean, the size of the tie set, the recommended trial, and the limits."""
     return verdict_of(compare(experiment, metric))
 
 
 def verdict_of(comparison: Comparison) -> str:
-    """The verdict of a comparison, in sentences."""
+    """The verdict of a comparison in sentences, one per line."""
     together, ranked = comparison.tie_set, comparison.ranked
     lines = [f"Highest mean: {in_code(comparison.best.trial)}."]
     if len(together) > 1:
         lines.append(
-            f"{len(together)} of {len(ranked)} trials cannot be told apart from the best on these questions, itself "
-            f"included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
-            "(95 % intervals, corrected for having picked the best of many)."
+            f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
+            f"questions, itself included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
+            "(95 % confidence intervals, simultaneous over all pairs of trials)."
         )
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")

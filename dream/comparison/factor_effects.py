@@ -1,9 +1,9 @@
 """Main effects and interactions of the factors: RAG method, LLM, embedding model and shared parameters.
 
-The means of the trials are taken apart by analysis of variance with effects that sum to 0 (Fisher 1925, "Statistical
-Methods for Research Workers", chapter 7), by least squares, so that a grid with gaps can be used too. An effect is a
-weighted sum of trial means, so it has one value for each question, and its interval comes from the questions like that
-of any paired difference: simultaneous over all effects of a kind (`dream.comparison.intervals`).
+The trial means are decomposed by analysis of variance with sum-to-zero effects (Fisher 1925, "Statistical Methods for
+Research Workers", chapter 7), fitted by least squares, so that an incomplete grid can be used too. An effect is a
+weighted sum of trial means, so it has one value per question, and its confidence interval is computed like that of a
+paired difference: simultaneous over all effects of a kind (`dream.comparison.intervals`).
 """
 
 import itertools
@@ -19,7 +19,7 @@ from dream.records import Trial
 
 @dataclass(frozen=True)
 class LevelEffect:
-    """One choice of one factor: its effect on the mean, against the grid's mean."""
+    """The effect of one level of a factor on the mean score, relative to the mean of all trials."""
 
     factor: str
     level: str
@@ -28,9 +28,10 @@ class LevelEffect:
 
 @dataclass(frozen=True)
 class FactorEffect:
-    """One factor: its share of the variance between trials, and its widest difference, between two of its choices.
+    """One factor: its share of the variance between trials, and the difference between two of its levels.
 
-    `matters` says that some difference between its choices is shown; the widest is the one shown most clearly.
+    `share` is 0 to 1 in a complete grid; in a grid with gaps it can exceed 1. `better` and `worse` are the two levels
+    whose `difference` has the largest lower confidence limit; its interval is simultaneous over all pairs of levels.
     """
 
     factor: str
@@ -41,13 +42,17 @@ class FactorEffect:
 
     @property
     def matters(self) -> bool:
-        """True where choices of this factor are shown to differ."""
+        """True if two levels of this factor are shown to differ."""
         return self.difference.excludes_zero
 
 
 @dataclass(frozen=True)
 class InteractionEffect:
-    """Two factors: the effect of a pair of choices beyond the sum of both; the pair where it is shown most clearly."""
+    """The interaction of two factors: its share of the variance, and the largest effect of a pair of levels beyond the
+    sum of their main effects.
+
+    `levels` is the pair whose interval is furthest from 0.
+    """
 
     factors: tuple[str, str]
     share: float
@@ -57,7 +62,10 @@ class InteractionEffect:
 
 @dataclass(frozen=True)
 class Effects:
-    """Main effects and interactions, the largest share of variance first; `notes` say what is missing."""
+    """Main effects and interactions, the largest share of variance first.
+
+    `notes` name the effects that the trials cannot separate.
+    """
 
     factors: tuple[FactorEffect, ...] = ()
     levels: tuple[LevelEffect, ...] = ()
@@ -66,10 +74,13 @@ class Effects:
 
 
 def effects(table: ScoreTable, seed: int = 0) -> Effects:
-    """The effects of every factor with more than one choice among the trials of `table`, all of which need a score."""
+    """The effects of every factor with more than one level among the trials of `table`.
+
+    Every trial needs at least one score. `seed` is that of the bootstrap.
+    """
     factors = factor_values([result.trial for result in table.results])
     if not factors:
-        return Effects(notes=("No factor has more than one choice, so there are no effects.",))
+        return Effects(notes=("No factor has more than one level, so there are no effects.",))
     factors, aliased = _separable(factors)
     maps = _main_effects(factors)
     if maps is None:
@@ -85,7 +96,10 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
 
 
 def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
-    """For each factor that varies: its choice in each trial. Parameters count where every trial has them."""
+    """The level of each trial for each factor with more than one level.
+
+    A parameter is a factor only if every trial has it.
+    """
     configs = [trial.config() for trial in trials]
     shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
     values = {FACTORS.get(name, name): [str(config[name]) for config in configs] for name in shared}
@@ -93,7 +107,7 @@ def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
 
 
 def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    """The factors without parameters that change only together with others, such as a RAG method's own defaults."""
+    """The factors without those parameters that are confounded with others, such as a RAG method's own defaults."""
     kept = {name: choices for name, choices in factors.items() if name in FACTORS.values()}
     together = []
     for name, choices in factors.items():
@@ -101,12 +115,12 @@ def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tup
             kept[name] = choices
         elif name not in kept:
             together.append(name)
-    note = f"Only together with other factors, so part of their effects: {', '.join(together)}."
+    note = f"Confounded with other factors, so part of their effects: {', '.join(together)}."
     return kept or factors, (note,) if together and kept else ()
 
 
 class _Parts:
-    """Values of each trial on each question, to be added up with weights; a missing one counts as the trial's mean."""
+    """Scores of each trial on each question, ready for weighted sums; a missing score counts as the trial's mean."""
 
     def __init__(self, table: ScoreTable, seed: int) -> None:
         self.clusters, self.means = table.clusters, table.means
@@ -116,17 +130,17 @@ class _Parts:
         self.total = float(((self.means - self.means.mean()) ** 2).sum())
 
     def intervals(self, maps: Floats) -> list[Interval]:
-        """One simultaneous interval for each row of weights."""
+        """One simultaneous confidence interval for each row of trial weights."""
         block = columns(self.values @ maps.T, self.clusters)
         return intervals(block, critical([block], self.weights))
 
     def share(self, fitted: Floats) -> float:
-        """The share of the variance between trials that `fitted`, one value a trial, stands for."""
+        """The share of the variance between trials that `fitted`, one value per trial, explains (0 to 1)."""
         return float((fitted**2).sum()) / self.total if self.total > 1e-18 else 0.0
 
 
 def _codes(choices: Sequence[str]) -> tuple[list[str], Floats]:
-    """The levels, and the code of each level: coefficients of all but the last, which is minus their sum."""
+    """The levels, and their sum-to-zero codes: a row per level, a column per coefficient; the last row is all -1."""
     levels = list(dict.fromkeys(choices))
     return levels, numpy.vstack([numpy.eye(len(levels) - 1), -numpy.ones(len(levels) - 1)])
 
@@ -137,7 +151,7 @@ def _coded(choices: Sequence[str]) -> Floats:
 
 
 def _main_effects(factors: Mapping[str, Sequence[str]]) -> dict[str, Floats] | None:
-    """For each factor: a row of trial weights for each level. None if the trials do not separate the factors."""
+    """For each factor a levels x trials matrix of weights; None if the design is rank deficient."""
     blocks = [_coded(choices) for choices in factors.values()]
     solved = _solve(blocks)
     if solved is None:
@@ -146,7 +160,7 @@ def _main_effects(factors: Mapping[str, Sequence[str]]) -> dict[str, Floats] | N
 
 
 def _solve(blocks: Sequence[Floats]) -> list[Floats] | None:
-    """Least squares with an intercept: the trial weights of each block's coefficients."""
+    """Least squares with an intercept: a coefficients x trials matrix for each block; None if rank deficient."""
     design = numpy.hstack([numpy.ones((len(blocks[0]), 1)), *blocks])
     if numpy.linalg.matrix_rank(design) < design.shape[1]:
         return None
@@ -181,7 +195,9 @@ def _interactions(
     for first, second in itertools.combinations(factors, 2):
         interaction = _interaction(parts, factors, first, second)
         if interaction is None:
-            notes.append(f"Not every combination of {first} and {second} was run: their interaction is not known.")
+            notes.append(
+                f"Not every combination of {first} and {second} was run, so their interaction cannot be estimated."
+            )
         else:
             interactions.append(interaction)
     return tuple(sorted(interactions, key=lambda effect: -effect.share)), tuple(notes)

@@ -1,4 +1,4 @@
-"""Fairness: warnings about trials that differ in something not meant to vary, and about factors without any effect."""
+"""Fairness: warnings about confounders, such as context size, and about factors that change no answer."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +9,17 @@ from dream.records import Answer, ExperimentResult, FailureKind, Trial, TrialRes
 
 TOLERANCE = 0.2
 _MEASURES = {
-    "context_tokens": "context tokens a question",
-    "passages": "passages a question",
+    "context_tokens": "context tokens per question",
+    "passages": "passages per question",
 }
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The contexts that a trial's LLM was given: means per question with contexts, and the share of questions without.
+    """The contexts that a trial's LLM received.
 
-    `duplicates` is the mean number of passages per question that repeat the text of an earlier passage.
+    `context_tokens`, `passages` and `duplicates` (passages that repeat the text of an earlier one) are means per
+    question with contexts. `empty_share` is the share of questions for which nothing was retrieved (0 to 1).
     """
 
     trial: Trial
@@ -31,17 +32,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The readings in grid order, trials without any answer left out, and warnings in sentences."""
+    """The contexts of each trial in grid order, trials without any answer left out, and warnings in sentences."""
 
     readings: tuple[Reading, ...]
     warnings: tuple[str, ...]
 
 
 def check_fairness(experiment: ExperimentResult, tolerance: float = TOLERANCE) -> Fairness:
-    """Measure what each trial's LLM read, and warn about differences that distort the comparison.
+    """Measure the contexts of each trial, and warn about differences that distort the comparison.
 
-    Trials with the same budget (`context_tokens`) should read about as much; trials with the same RAG method and
-    parameters should read as many passages whatever the models. `tolerance` is the accepted difference, 0.2 for 20 %.
+    Trials with the same token budget (the parameter `context_tokens`) should have contexts of about the same size, and
+    trials with the same RAG method and parameters as many passages, whatever the models.
+
+    Args:
+        tolerance: the largest accepted relative difference within such a group; 0.2 is 20 %.
     """
     results = [result for result in experiment.results if result.answers]
     readings = [_reading(result) for result in results]
@@ -104,7 +108,7 @@ def _uneven(
         most = max(group, key=lambda reading: getattr(reading, measure))
         low, high = getattr(least, measure), getattr(most, measure)
         if high > (1 + tolerance) * low:
-            more = f"{high / low - 1:.0%} more" if low else "some against none"
+            more = f"{high / low - 1:.0%} more" if low else "against none"
             yield (
                 f"{name} differ in {_MEASURES[measure]}, which was not meant to vary: {high:.0f} in {most.trial.name} "
                 f"and {low:.0f} in {least.trial.name} ({more})"
@@ -112,11 +116,14 @@ def _uneven(
 
 
 def _wasted(readings: Sequence[Reading]) -> Iterator[str]:
-    """Passages that the LLM read twice, and questions for which it read nothing."""
+    """Warnings about repeated passages, and about questions for which nothing was retrieved."""
     twice = sorted((reading for reading in readings if reading.duplicates), key=lambda reading: -reading.duplicates)
     if twice:
         most = twice[0]
-        yield f"{len(twice)} trial(s) read passages twice, up to {most.duplicates:.1f} a question in {most.trial.name}"
+        yield (
+            f"{len(twice)} trial(s) have repeated passages, up to {most.duplicates:.1f} per question in "
+            f"{most.trial.name}"
+        )
     empty = sorted((reading for reading in readings if reading.empty_share), key=lambda reading: -reading.empty_share)
     if empty:
         most = empty[0]
@@ -127,7 +134,7 @@ def _wasted(readings: Sequence[Reading]) -> Iterator[str]:
 
 
 def _same_output(results: Sequence[TrialResult]) -> Iterator[str]:
-    """Trials with identical answers everywhere, and factors whose choices never change an answer."""
+    """Warnings about pairs of trials with identical answers, and about factors that never change an answer."""
     outputs = [_output(result) for result in results]
     pairs = itertools.combinations(range(len(results)), 2)
     same = [(first, second) for first, second in pairs if outputs[first] == outputs[second]]
@@ -137,7 +144,7 @@ def _same_output(results: Sequence[TrialResult]) -> Iterator[str]:
         yield f"identical answers to every question: {len(same) - 10} more pairs of trials"
     for factor, alike in _pairs_by_factor([result.trial for result in results]).items():
         if alike and set(alike) <= set(same):
-            yield f"{factor} has no effect: trials that differ in nothing else give identical answers to every question"
+            yield f"{factor} has no effect: trials that differ only in it give identical answers to every question"
 
 
 def _output(result: TrialResult) -> dict[str, str | None]:
@@ -145,7 +152,7 @@ def _output(result: TrialResult) -> dict[str, str | None]:
 
 
 def _pairs_by_factor(trials: Sequence[Trial]) -> dict[str, list[tuple[int, int]]]:
-    """For each factor that varies: the pairs of trials that differ in this factor alone."""
+    """For each factor with several levels: the pairs of trials that differ in this factor alone."""
     if not trials:
         return {}
     factors = factor_values(trials)

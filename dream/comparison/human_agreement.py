@@ -1,6 +1,6 @@
-"""Agreement of the judge with people: its scores against human labels of the same answers.
+"""Agreement of the judge with human labels of the same answers.
 
-Rank correlations of Spearman (1904) and Kendall (tau-b, 1938), and Cohen's kappa (1960) of "good enough" at thresholds.
+Rank correlations of Spearman (1904) and Kendall (tau-b, 1938), and Cohen's kappa (1960) of "at least the threshold".
 """
 
 import csv
@@ -23,7 +23,7 @@ THRESHOLDS = (0.5, 0.75)
 
 @dataclass(frozen=True)
 class Label:
-    """A person's judgement of one answer: 0 (useless) to 1 (perfect)."""
+    """A human label of one answer; `value` is 0 (useless) to 1 (perfect)."""
 
     question_id: str
     trial_id: str
@@ -32,10 +32,10 @@ class Label:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of one metric with the labels over `n` answers that have both.
+    """Agreement of one metric with the labels, over the `n` answers that have both a score and a label.
 
-    Each measure is 1 for full agreement and 0 for none beyond chance; None where it is not defined, because all scores
-    or all labels are the same. `kappa` is by threshold. `warning` names what is wrong with the judge, or is empty.
+    Each measure is -1 to 1: 1 is full agreement, 0 is chance. It is None if undefined, because all scores or all
+    labels are equal. `kappa` is by threshold. `warning` says why not to rely on the metric; empty without a reason.
     """
 
     metric: str
@@ -72,7 +72,11 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
 def agreement(
     experiment: ExperimentResult, labels: Sequence[Label], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[Agreement, ...]:
-    """The agreement of each metric of an experiment with the labels, in the order of its metrics."""
+    """The agreement of each metric with the labels, in the order of the experiment's metrics.
+
+    Args:
+        thresholds: scores from which an answer counts as good, for Cohen's kappa (0 to 1).
+    """
     agreements = []
     for metric in experiment.manifest.metrics:
         scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
@@ -87,7 +91,7 @@ def agreement(
 
 
 def agreement_text(agreements: Sequence[Agreement]) -> str:
-    """One line for each metric, followed by its warning if there is one."""
+    """A line per metric, followed by its warning if there is one."""
     lines = []
     for each in agreements:
         kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in each.kappa.items())
@@ -98,7 +102,7 @@ def agreement_text(agreements: Sequence[Agreement]) -> str:
 
 
 def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Agreement beyond chance of two yes/no judgements of the same things; None if all of them are the same.
+    """Cohen's kappa of two raters' yes/no judgements of the same items; None if all judgements are equal.
 
     Example:
         >>> cohens_kappa([True, True, False, False], [True, False, False, False])
@@ -123,12 +127,14 @@ def _checked(
         if question not in questions:
             problems.append(f"row {number}: question_id={question!r} is not in the golden dataset")
         if trial not in trials:
-            problems.append(f"row {number}: trial_id={trial!r} is no trial of {experiment.name!r}, or names several")
+            problems.append(
+                f"row {number}: trial_id={trial!r} is not a trial of {experiment.name!r}, or is the name of several"
+            )
         if value is None:
             problems.append(f"row {number}: label={text!r} is not a number from 0 to 1")
         key = (question, trials.get(trial, trial))
         if key in seen:
-            problems.append(f"row {number}: the same answer as row {seen[key]}; give one label an answer")
+            problems.append(f"row {number}: the same answer as row {seen[key]}; give one label per answer")
         seen.setdefault(key, number)
         if value is not None:
             labels.append(Label(*key, value))
@@ -168,11 +174,11 @@ def _warning(metric: str, n: int, spearman: float | None, kappa: dict[float, flo
     if n == 0:
         return f"no labelled answer has a score on {metric}"
     if spearman is None:
-        return f"all scores or all labels are the same on {n} answer(s): label answers of different quality"
+        return f"all scores or all labels of the {n} answer(s) are equal: label answers of different quality"
     worse = [f"kappa at {at:g} is {value:.2f}" for at, value in kappa.items() if value is not None and value < 0]
     worse = [f"Spearman is {spearman:.2f}", *worse] if spearman < 0 else worse
     if worse:
-        return f"the judge is worse than chance on these labels ({'; '.join(worse)}): do not choose by {metric}"
+        return f"the judge agrees with these labels less than chance ({'; '.join(worse)}): do not rank by {metric}"
     return ""
 
 

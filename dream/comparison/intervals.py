@@ -1,7 +1,7 @@
-"""The kernel of every comparison: means of paired differences, with intervals that allow for many looks at once.
+"""Confidence intervals of mean paired differences, simultaneous over many comparisons.
 
-A column holds one difference for each question (NaN where it is missing). Questions of one cluster (a source document)
-are drawn together, because they succeed and fail together. An interval is mean ± critical value x standard error:
+A column holds one difference per question (NaN if it is missing). Questions of one cluster (a source document) are
+resampled together, because their scores are correlated. An interval is mean ± critical value x standard error:
 
 * the standard error is the cluster-robust one (Liang and Zeger 1986, "Longitudinal data analysis using generalized
   linear models"); with one question per cluster it is the ordinary one;
@@ -31,7 +31,7 @@ _FEW_CLUSTERS = 10
 
 @dataclass(frozen=True)
 class Columns:
-    """Sums and counts of each cluster (rows) in each column, from which standard errors and resamples are computed."""
+    """Sums and counts of the values, clusters x columns: sufficient for means, standard errors and resamples."""
 
     sums: Floats
     counts: Floats
@@ -52,8 +52,8 @@ class Columns:
         """The cluster-robust standard error of each mean; NaN with fewer than two clusters, 0 if all are equal.
 
         If fewer than three clusters differ from 0, three are assumed to differ, each by the largest difference, or by 1
-        if none differs: an event not seen in n questions may still occur in 3 of n ("If Nothing Goes Wrong, Is
-        Everything All Right?", Hanley and Lippman-Hand 1983).
+        if none differs. This is the rule of three: an event not observed in n trials may still have a probability of
+        3/n (Hanley and Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?").
         """
         clusters, size = self.n_clusters, numpy.abs(self.sums)
         with numpy.errstate(invalid="ignore", divide="ignore"):
@@ -66,8 +66,11 @@ class Columns:
 
 @dataclass(frozen=True)
 class Critical:
-    """The half width of an interval in standard errors, for all columns or one each: `resampled` by the bootstrap, and
-    `normal`, the same quantile before studentising, which `factor` turns into Student's t for small samples."""
+    """The half width of an interval in standard errors: one value for all columns, or an array with one per column.
+
+    `resampled` is the bootstrap quantile of the studentised mean. `normal` is the quantile before studentising, which
+    `factor` converts to Student's t for small samples.
+    """
 
     resampled: float | Floats
     normal: float | Floats
@@ -85,7 +88,10 @@ class Critical:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean difference between `low` and `high`; without any information it is the whole range, never NaN."""
+    """A mean difference over `n` questions with its confidence limits; the whole range without any data, never NaN.
+
+    `error` is the standard error, None with fewer than two clusters.
+    """
 
     mean: float
     low: float
@@ -95,7 +101,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """True where the difference is shown not to be 0."""
+        """True if the difference is statistically significant."""
         return self.low > 0 or self.high < 0
 
 
@@ -125,7 +131,7 @@ def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
 
 @lru_cache(maxsize=4)
 def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
-    """The draws of each cluster in each bootstrap replicate: a row a replicate, always the same for a seed."""
+    """The number of draws of each cluster in each bootstrap replicate (replicates x clusters), fixed by the seed."""
     random = numpy.random.default_rng(seed)
     drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
     drawn.setflags(write=False)  # the cache returns the same array to every caller
@@ -133,10 +139,10 @@ def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> F
 
 
 def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CONFIDENCE) -> Critical:
-    """The critical value for all columns of all blocks together; columns without variation are ignored.
+    """The critical value for simultaneous intervals of all columns of all blocks; constant columns are ignored.
 
-    It is the upper confidence limit of the quantile over the replicates, so that their number never favours a winner.
-    With fewer than ten clusters there is too little to draw from, and Bonferroni's inequality is used instead.
+    It is the upper confidence limit of the quantile over the replicates, so that a small number of replicates never
+    makes an interval too narrow. With fewer than ten clusters, Bonferroni's inequality replaces the bootstrap.
     """
     largest, n_columns = numpy.zeros((2, len(weights))), 0
     for block in map(_varying, blocks):
@@ -147,12 +153,12 @@ def critical(blocks: Iterable[Columns], weights: Floats, confidence: float = CON
     if not largest.any() or weights.shape[1] < _FEW_CLUSTERS:
         return Critical(0.0, bonferroni)
     resampled, normal = _quantiles(largest, confidence)
-    single = float(stats.norm.isf((1 - confidence) / 2))  # many columns never need less than one
+    single = float(stats.norm.isf((1 - confidence) / 2))  # simultaneous intervals are never narrower than a single one
     return Critical(float(resampled), max(float(normal), single))
 
 
 def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENCE) -> Critical:
-    """The critical value of each column as if it were the only one, named beforehand."""
+    """The critical value of each column alone, without correction for the number of columns."""
     plain = numpy.full(block.sums.shape[1], stats.norm.isf((1 - confidence) / 2))
     resampled, normal = numpy.zeros_like(plain), plain.copy()
     varying = block.error > 0
@@ -162,10 +168,10 @@ def critical_each(block: Columns, weights: Floats, confidence: float = CONFIDENC
 
 
 def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1.0, 1.0)) -> list[Interval]:
-    """The interval of each column. Differences of scores between 0 and 1 lie between the `limits`, -1 and 1.
+    """The interval of each column, clipped to `limits`: differences of scores from 0 to 1 lie between -1 and 1.
 
-    A column of one same difference has no variance; it counts as shown when as many clusters would
-    agree in sign by chance (probability 2 ** (1 - clusters)) less often than the level allows.
+    A column of equal differences has no variance. It is significant if the sign test is: the probability that as many
+    clusters agree in sign by chance, 2 ** (1 - clusters), is below the error level. Otherwise its interval is `limits`.
     """
     mean, error, clusters = block.mean, block.error, block.n_clusters
     factor = value.factor(clusters)
@@ -178,13 +184,17 @@ def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1
     low, high = numpy.clip(middle - half, *limits), numpy.clip(middle + half, *limits)
     counts = block.counts.sum(0)
     return [
-        Interval(float(middle[i]), float(low[i]), float(high[i]), _known(error[i]), int(counts[i]))
+        Interval(float(middle[i]), float(low[i]), float(high[i]), _number_or_none(error[i]), int(counts[i]))
         for i in range(len(mean))
     ]
 
 
 def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed: int = 0) -> Interval:
-    """The interval of a single column that was named beforehand.
+    """The interval of a single column, chosen before looking at the scores.
+
+    Args:
+        values: one difference per question, NaN if missing.
+        clusters: the cluster number of each question, from 0; None: every question is its own cluster.
 
     Example:
         >>> difference = interval(numpy.array([0.1, 0.3, 0.2, 0.2, 0.0, 0.4]))
@@ -221,7 +231,7 @@ def _varying(block: Columns) -> Columns:
 
 
 def _studentised(block: Columns, weights: Floats) -> Floats:
-    """|mean of the replicate - mean| in standard errors of the replicate, and in those of the sample (2 x B x P)."""
+    """|replicate mean - mean| in standard errors of the replicate, and of the sample (2 x replicates x columns)."""
     sums, counts = block.sums, block.counts
     if (counts == counts[:, :1]).all():
         counts = counts[:, :1]  # nothing is missing: one column of counts stands for all
@@ -240,5 +250,5 @@ def _studentised(block: Columns, weights: Floats) -> Floats:
     )
 
 
-def _known(error: float) -> float | None:
+def _number_or_none(error: float) -> float | None:
     return None if numpy.isnan(error) else float(error)

@@ -1,8 +1,8 @@
-"""Judge noise: the variance of scores split into question, answer and judge.
+"""Judge noise: the variance of scores, split into the components question, answer and judge.
 
-Scores of the same answers, judged several times, follow: trial mean + question + answer (trial x question) + judge.
-The components are those of the two-way layout with repeats, by equating mean squares to their expectations (Searle,
-Casella and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats through their harmonic mean).
+Model for answers that are judged repeatedly: score = trial mean + question + answer (trial x question) + judge. The
+variance components of this two-way layout are estimated by equating mean squares to their expectations (Searle, Casella
+and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats by their harmonic mean).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from dream.records import ExperimentResult, TrialResult
 
 @dataclass(frozen=True)
 class Judgement:
-    """One score of one answer. `value` is None where the judge failed."""
+    """One judgement of one answer on one metric. `repeat` counts from 0; `value` is None if the judge failed."""
 
     question_id: str
     trial_id: str
@@ -32,8 +32,8 @@ class JudgeNoise:
     """Variance components of one metric, each at least 0, from `n_questions` x `n_trials` answers judged repeatedly.
 
     `question` is the variance between questions that all trials share, which pairing removes. `answer` is the variance
-    of the differences between trials from question to question. `judge` is the variance of one answer's score when it
-    is judged again.
+    of the interaction of trial and question. `judge` is the variance between repeated judgements of the same answer.
+    `repeats` is the harmonic mean of the number of judgements per answer.
     """
 
     metric: str
@@ -46,7 +46,7 @@ class JudgeNoise:
 
     @property
     def judge_share(self) -> float:
-        """The judge's share of the variance of a paired difference that is judged once (0 to 1)."""
+        """The judge's share of the variance of a paired difference when each answer is judged once (0 to 1)."""
         scatter = self.answer + self.judge
         return self.judge / scatter if scatter else 0.0
 
@@ -55,32 +55,36 @@ class JudgeNoise:
         return (2 * (self.answer + self.judge / repeats) / n_questions) ** 0.5
 
     def judge_error(self, n_questions: int, repeats: int = 1) -> float:
-        """The part of that error which judging again on the same answers would change."""
+        """The part of `error` that comes from the judge, that is, over repeated judgements of the same answers."""
         return (2 * self.judge / repeats / n_questions) ** 0.5
 
     @property
     def text(self) -> str:
-        """The split in one sentence."""
+        """The judge's share, and the gain of three judgements per answer, in one sentence."""
         gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
         return (
-            f"{self.metric}: the judge makes {self.judge_share:.0%} of the variance of a paired difference "
-            f"({self.n_questions} questions of {self.n_trials} trials, judged {self.repeats:.3g} times); judging three "
-            f"times would narrow intervals by {gain:.0%}."
+            f"{self.metric}: the judge accounts for {self.judge_share:.0%} of the variance of a paired difference "
+            f"({self.n_questions} questions x {self.n_trials} trials, judged {self.repeats:.3g} times); three "
+            f"judgements per answer would narrow intervals by {gain:.0%}."
         )
 
 
 def noise_of(
     experiment: ExperimentResult, metrics: Sequence[str] | None = None
 ) -> tuple[tuple[JudgeNoise, ...], tuple[str, ...]]:
-    """The judge's noise on each metric of an experiment, and for each metric without one the reason why.
+    """The judge's noise on each metric of an experiment with repeated judgements (`run_experiment(judge_repeats=3)`).
 
-    It takes an experiment with repeats: `run_experiment(judge_repeats=3)`. `metrics` are by default all it scored.
+    Args:
+        metrics: None for all metrics of the experiment.
+
+    Returns:
+        The variance components of each metric for which they can be estimated, and for each other one the reason.
     """
     noises, reasons = [], []
     judgements = [judgement for result in experiment.results for judgement in _judgements(result)]
     for metric in experiment.manifest.metrics if metrics is None else metrics:
         if metric in COMPUTED:
-            reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings and asks no judge")
+            reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings without a judge")
             continue
         try:
             noises.append(judge_noise(judgements, metric))
@@ -90,7 +94,7 @@ def noise_of(
 
 
 def _judgements(result: TrialResult) -> list[Judgement]:
-    """All judgements of the answers that were judged again, the first ones too."""
+    """All judgements of the answers that were judged repeatedly, the first included."""
     if result.evaluation is None:
         return []
     again = {(score.question_id, score.metric) for score in result.evaluation.repeats}
@@ -102,10 +106,10 @@ def _judgements(result: TrialResult) -> list[Judgement]:
 
 
 def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
-    """Split the variance of repeated judgements of one metric.
+    """Estimate the variance components of one metric from repeated judgements.
 
     Args:
-        judgements: of all metrics. Questions that some trial lacks are left out.
+        judgements: of any metrics; only questions with a judgement for every trial are used.
 
     Raises:
         DataError: without at least two questions and two trials, or without an answer judged twice.
@@ -124,7 +128,7 @@ def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
     if len(questions) < 2 or len(trials) < 2 or spare < 1:
         raise DataError(
             f"judge noise of {metric!r}: {len(questions)} question(s) judged for all of {len(trials)} trial(s), "
-            f"{spare} repeat(s): it needs two questions, two trials and an answer judged twice; judge a slice again"
+            f"{spare} repeat(s): it needs two questions, two trials and an answer judged twice (--judge-repeats)"
         )
     judge = sum(float(numpy.var(cell) * len(cell)) for row in values for cell in row) / spare
     harmonic = float(n_repeats.size / (1 / n_repeats).sum())
@@ -136,7 +140,7 @@ def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
 def _cells(
     judgements: Sequence[Judgement], metric: str
 ) -> tuple[dict[tuple[str, str], list[float]], list[str], list[str]]:
-    """The repeats of each answer, all trials, and the questions that every trial has."""
+    """The values by question and trial, the trial ids, and the ids of the questions judged for every trial."""
     cells: dict[tuple[str, str], list[float]] = {}
     for judgement in judgements:
         if judgement.metric == metric and judgement.value is not None:

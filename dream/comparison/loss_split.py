@@ -1,8 +1,8 @@
-"""Splits the loss, which is what is missing to a perfect score, into retrieval's part and generation's part.
+"""Loss split: how much of a trial's loss, 1 - score, is due to retrieval and how much to generation.
 
-The same questions are answered three times: from no context (closed-book), from the reference contexts (oracle), and
-from what was retrieved. What even the oracle's answer lacks is generation's loss; what the retrieved one lacks beyond
-that is retrieval's. Both add up to the whole loss, 1 - score.
+The same questions are answered three times: without contexts (closed-book), from the reference contexts (oracle), and
+from the retrieved contexts. The loss of the oracle, 1 - oracle, is due to generation; the additional loss of the trial,
+oracle - retrieved, to retrieval. Both add up to the loss of the trial.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from dream.records import CLOSED_BOOK, ORACLE, ExperimentResult
 
 @dataclass(frozen=True)
 class QuestionLoss:
-    """One question: the three scores (0 to 1), and the loss split in two.
+    """The three scores of one question (0 to 1), and its loss, split in two.
 
-    `retrieval` is below 0 where what was retrieved served better than the reference contexts.
+    `retrieval` is negative if the answer from the retrieved contexts is better than that from the reference contexts.
     """
 
     question_id: str
@@ -30,21 +30,21 @@ class QuestionLoss:
 
     @property
     def generation(self) -> float:
-        """The loss of the LLM although it had the right contexts."""
+        """The loss despite the right contexts: 1 - oracle."""
         return 1 - self.oracle
 
     @property
     def retrieval(self) -> float:
-        """The loss because other contexts were retrieved."""
+        """The loss because other contexts were retrieved: oracle - retrieved."""
         return self.oracle - self.retrieved
 
 
 @dataclass(frozen=True)
 class LossSplit:
-    """The split over all questions with three scores: means with 95 % intervals; `left_out` questions had fewer.
+    """The loss split of one trial: means with 95 % confidence intervals over all questions with three scores.
 
-    `gain` is what the retrieved contexts added to what the LLM knows without any. `questions` starts with those that
-    lost most.
+    `gain` is the score with the retrieved contexts minus the closed-book score. `questions` are ordered by score, the
+    lowest first. `left_out` is the number of questions with fewer than three scores.
     """
 
     generation: Interval
@@ -55,7 +55,7 @@ class LossSplit:
 
     @property
     def retrieval_share(self) -> float | None:
-        """Retrieval's share of the whole loss, 0 to 1; None where nothing was lost."""
+        """Retrieval's share of the loss (0 to 1); None if there is no loss."""
         whole = self.generation.mean + self.retrieval.mean
         return min(max(self.retrieval.mean / whole, 0.0), 1.0) if whole > 1e-12 else None
 
@@ -63,10 +63,12 @@ class LossSplit:
     def text(self) -> str:
         """The split in one or two sentences."""
         parts = (
-            f"lost to retrieval {_shown(self.retrieval)}, to generation {_shown(self.generation)}; the retrieved "
-            f"contexts added {_shown(self.gain)} to what the LLM knows without them."
+            f"lost to retrieval {_shown(self.retrieval)}, to generation {_shown(self.generation)}; gained by the "
+            f"retrieved contexts over closed-book answers {_shown(self.gain)}."
         )
-        share = "" if self.retrieval_share is None else f" Retrieval makes {self.retrieval_share:.0%} of the loss."
+        share = (
+            "" if self.retrieval_share is None else f" Retrieval accounts for {self.retrieval_share:.0%} of the loss."
+        )
         left_out = f" ({self.left_out} left out)" if self.left_out else ""
         return f"On {len(self.questions)} questions{left_out}: {parts}{share}"
 
@@ -74,9 +76,13 @@ class LossSplit:
 def losses_of(
     experiment: ExperimentResult, metric: str, weights: Mapping[str, float] | None = None
 ) -> tuple[dict[str, LossSplit], tuple[str, ...]]:
-    """The split of each trial's loss by trial id, and the reasons where there is none.
+    """The loss split of each trial of an experiment with baselines (`run_experiment(baselines=True)`).
 
-    It takes an experiment with baselines: `run_experiment(baselines=True)`. `metric` and `weights` as in `compare`.
+    Args:
+        metric, weights: as in `compare`.
+
+    Returns:
+        The splits by trial id, and the reasons why other trials have none.
     """
     everything = replace(experiment, results=(*experiment.results, *experiment.baselines))
     table = score_table(everything, metric, weights)
@@ -106,8 +112,8 @@ def _nothing_to_split(experiment: ExperimentResult, metric: str) -> str:
     elif errors:
         reason = f"the baselines failed: {errors[0]}"
     else:
-        reason = "answers without contexts have no score on it; take a metric such as answer_correctness"
-    return f"the loss on {metric} is not split: {reason}"
+        reason = "answers without contexts have no score on it; use a metric such as answer_correctness"
+    return f"no loss split on {metric}: {reason}"
 
 
 def _column(table: ScoreTable, column: int) -> dict[str, float]:
@@ -119,7 +125,10 @@ def _column(table: ScoreTable, column: int) -> dict[str, float]:
 def split_loss(
     closed_book: Mapping[str, float], oracle: Mapping[str, float], retrieved: Mapping[str, float]
 ) -> LossSplit:
-    """Split the loss of one trial on one metric, given the scores by question id of its three ways of answering.
+    """Split the loss of one trial on one metric.
+
+    Args:
+        closed_book, oracle, retrieved: scores (0 to 1) by question id; those of the trial itself are `retrieved`.
 
     Raises:
         DataError: if no question has all three scores.

@@ -1,9 +1,9 @@
-"""Statistical power: the smallest difference that a number of questions shows, and the questions a difference needs.
+"""Statistical power: the minimum detectable difference for a number of questions, and the sample size for a difference.
 
 The power of the paired t-test, from the noncentral t distribution (Cohen 1988, "Statistical Power Analysis for the
 Behavioral Sciences", chapter 2). `spread` is the standard deviation of the per-question differences of two trials,
-as a pilot or an earlier experiment has it. `level` is the two-sided error level; a comparison of many trials spends
-less than 0.05 on each pair.
+estimated from a pilot or an earlier experiment. `level` is the two-sided significance level per pair, below 0.05 if
+many trials are compared.
 """
 
 from collections.abc import Mapping
@@ -23,9 +23,10 @@ _MOST_QUESTIONS = 10_000_000
 
 @dataclass(frozen=True)
 class Power:
-    """The smallest difference that `n_questions` show with 80 % power, and the questions needed for each difference.
+    """The minimum detectable difference of `n_questions` at 80 % power, and the sample size for some differences.
 
-    `smallest` is None where even the largest possible difference, 1, would be missed; `needed` is by difference.
+    `smallest` is None if even the largest possible difference, 1, has less power. `needed` is the number of questions
+    by difference.
     """
 
     spread: float
@@ -36,14 +37,14 @@ class Power:
 
     @property
     def text(self) -> str:
-        """Both answers in two sentences."""
+        """The minimum detectable difference and the sample sizes in two sentences."""
         shows = "no difference" if self.smallest is None else f"a difference of {self.smallest:.3f} or more"
         needs = ", ".join(f"{n:,} for {difference:.2f}" for difference, n in self.needed.items())
-        return f"{self.n_questions} questions show {shows} (80 % power). Questions needed: {needs}."
+        return f"{self.n_questions} questions can detect {shows} (80 % power). Questions needed: {needs}."
 
 
 def plan_power(spread: float, n_questions: int, level: float = 0.05) -> Power:
-    """The power of an experiment of `n_questions`, for differences that vary by `spread` from question to question.
+    """The power of an experiment with `n_questions`, given the standard deviation of per-question differences.
 
     Example:
         >>> plan_power(spread=0.25, n_questions=200).needed
@@ -54,7 +55,7 @@ def plan_power(spread: float, n_questions: int, level: float = 0.05) -> Power:
 
 
 def spread_of(differences: Floats) -> float:
-    """The standard deviation of per-question differences, missing ones left out.
+    """The sample standard deviation of per-question differences, without missing values (NaN).
 
     Raises:
         ConfigurationError: with fewer than two differences.
@@ -67,10 +68,12 @@ def spread_of(differences: Floats) -> float:
 
 
 def power(difference: float, spread: float, n_questions: int, level: float = 0.05) -> float:
-    """The chance that a two-sided paired t-test of `n_questions` shows a true `difference`, in its right direction.
+    """The probability that a two-sided paired t-test detects a true `difference` in the right direction.
+
+    0 with fewer than two questions.
 
     Example:
-        >>> round(power(0.5, 1.0, 34), 3)  # the textbook's effect of half a standard deviation
+        >>> round(power(0.5, 1.0, 34), 3)  # Cohen's effect size d = 0.5
         0.808
     """
     _check(spread, n_questions, level)
@@ -86,7 +89,7 @@ def power(difference: float, spread: float, n_questions: int, level: float = 0.0
 
 
 def smallest_difference(spread: float, n_questions: int, level: float = 0.05, chance: float = POWER) -> float | None:
-    """The smallest true difference that is shown with this chance; None if even 1 is not.
+    """The smallest true difference that is detected with probability `chance`; None if not even 1 is.
 
     Example:
         >>> round(smallest_difference(spread=0.3, n_questions=50), 3)
@@ -101,7 +104,10 @@ def smallest_difference(spread: float, n_questions: int, level: float = 0.05, ch
 
 
 def questions_needed(difference: float, spread: float, level: float = 0.05, chance: float = POWER) -> int:
-    """The fewest questions that show a true `difference` with this chance.
+    """The smallest number of questions that detect a true `difference` with probability `chance`, at most 10 million.
+
+    Raises:
+        ConfigurationError: for a difference that is not above 0.
 
     Example:
         >>> questions_needed(0.5, 1.0)

@@ -1,11 +1,12 @@
-"""The standing of trials on one metric: order, paired differences to the best, and the set of the best.
+"""The ranking of trials on one metric, their paired differences to the best, and the tie set.
 
-A trial belongs to the set if its difference to the highest mean may be 0. The intervals are simultaneous over all
-pairs of trials, whichever pair chance puts on top; so with at least 95 % confidence none of them misses, the truly
-best trial is in the set, and among equal trials none is left out. (A set of the best by simultaneous comparisons:
-Gupta 1965, "On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence Intervals for Multiple
-Comparisons with the Best". All pairs at once: Tukey's range, with max-T in place of normal theory, see
-`dream.comparison.intervals`.)
+The tie set holds the best trial and every trial whose confidence interval of the difference to it includes 0. The
+intervals are simultaneous over all pairs of trials, so they stay valid although the best was selected by its score:
+with at least 95 % confidence the truly best trial is in the set, and no trial equal to it is left out.
+
+Subset selection: Gupta 1965, "On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence
+Intervals for Multiple Comparisons with the Best". All pairs: Tukey's range, with max-T instead of normal theory (see
+`dream.comparison.intervals`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +37,16 @@ _PAIRS_AT_ONCE = 1000
 class Standing:
     """One trial in a comparison.
 
-    `rank` is 1 for the highest mean and None for a trial that is not ranked, with the reason in `why_not_ranked`.
-    `mean` is over the `n_scored` of `n_questions`; `lowest` and `highest` are the means if all missing scores were 0,
-    or 1. `difference` is to the best, simultaneous over all pairs, `alone` the same as if the two had been
-    named beforehand; both None for the best and for trials that are not ranked. `same_scores` is true if every score
-    equals the best's. `means` holds every metric.
+    Attributes:
+        rank: 1 for the highest mean; None for a trial that is not ranked, with the reason in `why_not_ranked`.
+        mean: over the `n_scored` of `n_questions`; `lowest` and `highest` are the means if all missing scores were 0,
+            or 1.
+        means: the mean of every metric; None without a score.
+        difference: to the best trial, with an interval that is simultaneous over all pairs of trials; `alone` has the
+            interval without that correction. Both are None for the best trial and for unranked trials.
+        in_set: true for the trials of the tie set.
+        same_scores: true if every score equals the best trial's.
+        on_front: true for the trials on the Pareto front of quality, cost and latency.
     """
 
     trial: Trial
@@ -61,16 +67,21 @@ class Standing:
 
 
 def ranking(table: ScoreTable, failure_share: float) -> list[int]:
-    """Columns of the trials that can be ranked, the highest mean first; equal means keep the grid's order."""
+    """The columns of the trials that can be ranked, the highest mean first; equal means keep the order of the grid."""
     means, missing = table.means, 1 - table.scored / max(len(table.question_ids), 1)
     usable = [n for n in range(len(means)) if table.scored[n] and missing[n] <= failure_share + 1e-12]
     return sorted(usable, key=lambda column: -means[column])
 
 
 def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[tuple[Standing, ...], float]:
-    """Every trial's standing, the ranked in order, then the others, most scores first; and the level of a pair.
+    """The standing of every trial, and the error level per pair of trials.
 
-    The level is the error that the correction leaves for each pair of trials, 0.05 if there is only one pair.
+    Args:
+        failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
+
+    Returns:
+        The ranked trials, best first, then the others, most scores first; and the two-sided error level that the
+        multiplicity correction leaves for each pair, 0.05 if there is only one pair.
     """
     order = ranking(table, failure_share)
     others = sorted(set(range(len(table.results))) - set(order), key=lambda column: (-table.scored[column], column))
@@ -94,17 +105,16 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
 
 
 def mark_front(ordered: Sequence[Standing]) -> list[Standing]:
-    """Mark the Pareto front: no other trial is at least as good in quality, cost and latency, and better in one.
+    """Mark the Pareto front: the trials that no other trial dominates in quality, cost and latency.
 
-    Cost is in USD if it is known for all trials and not 0 for all, otherwise in tokens. A measure that is unknown for a
-    trial is left out of that trial's comparison.
+    Cost is in the unit of `cost_unit`. A measure that is unknown for one of two trials is left out of their comparison.
     """
     goods = numpy.array([_goods(standing, cost_unit(ordered)) for standing in ordered], float)
     return [replace(standing, on_front=not _is_beaten(goods, row)) for row, standing in enumerate(ordered)]
 
 
 def cost_unit(ordered: Sequence[Standing]) -> str:
-    """ "USD" where the running cost of every ranked trial is known and not all are free, else "tokens"."""
+    """ "USD" if the cost per question of every ranked trial is known and not all are 0, else "tokens"."""
     costs = [standing.cost.usd for standing in ordered if standing.rank]
     return "USD" if None not in costs and any(costs) else "tokens"
 
@@ -140,7 +150,7 @@ def _why(table: ScoreTable, column: int, failure_share: float) -> str:
 
 
 def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], list[Interval], float]:
-    """Each other trial minus the first: corrected intervals, uncorrected intervals, and the error level of a pair."""
+    """Each other trial minus the first: simultaneous intervals, single intervals, and the error level per pair."""
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     weights = resamples(len(block.sums), seed)
     value = critical(all_pairs(ranked.values, ranked.clusters), weights)
@@ -149,7 +159,7 @@ def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], li
 
 
 def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:
-    """The differences of every pair of trials, first minus second, in blocks that fit into memory."""
+    """The differences of every pair of trials, first minus second, in blocks of at most `_PAIRS_AT_ONCE` columns."""
     first, second = numpy.triu_indices(values.shape[1], 1)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         block = slice(start, start + _PAIRS_AT_ONCE)

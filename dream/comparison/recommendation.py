@@ -1,10 +1,10 @@
 """The recommendation: one trial of the tie set, with the reason.
 
 The tie set holds the best trial and all trials that are not shown to be worse. With few questions it also holds trials
-that measured far below the best. The margin, the largest acceptable loss, keeps these from being recommended for their
-price alone: the measured loss is the best estimate of the true one, even if the questions are too few to prove it. If
-the recommended trial may lose more than the margin, the recommendation states this doubt and the number of questions
-that would settle it.
+whose mean is far below the best. The margin, the largest acceptable loss, excludes these from being recommended for
+their price alone: the measured loss is the best estimate of the true loss, even if it is not significant. If the
+confidence interval of the recommended trial includes a loss above the margin, the recommendation states this doubt and
+the number of questions that would resolve it.
 """
 
 import math
@@ -21,9 +21,9 @@ from dream.records import Trial
 class Recommendation:
     """The trial to use, and why.
 
-    `quality` compares it with the best; `advantage` is what it gains over the best, empty where it is the best itself.
-    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` is a sentence for the case
-    that the loss against the best may exceed `margin`, with the number of questions needed; otherwise it is empty.
+    `quality` compares it with the best trial; `advantage` is its gain over the best, empty if it is the best itself.
+    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` says that the loss against the best may exceed
+    `margin`, and how many questions would resolve it; otherwise it is empty.
     """
 
     trial: Trial
@@ -40,7 +40,7 @@ class Recommendation:
 
     @property
     def reason(self) -> str:
-        """The trial and why, in one sentence."""
+        """The trial and the reason, in one sentence."""
         return f"{in_code(self.trial)}: {self.why}"
 
 
@@ -53,9 +53,12 @@ def recommend(
 ) -> Recommendation:
     """Recommend the cheapest, then fastest, trial of the tie set whose measured loss is at most `margin`.
 
-    Cost is in USD per question. If it is equal, or unknown for any candidate, the tokens of the answering LLM decide,
-    then the latency, then the mean. `power` and `n_clusters` (the number of documents) are used in the sentence about
-    doubt.
+    Cost is in USD per question. If it is equal, or unknown for any candidate, the tokens per question of the answering
+    LLM decide, then the latency, then the mean.
+
+    Args:
+        standings: of all trials, the best first.
+        power, n_clusters: the power of the experiment and its number of source documents, for the wording of the doubt.
     """
     candidates = [standing for standing in standings if standing.in_set and _lag(standing) <= margin + 1e-12]
     best = candidates[0]
@@ -91,23 +94,23 @@ def in_code(trial: Trial) -> str:
 def _doubt(
     chosen: Standing, standings: Sequence[Standing], margin: float, power: Power | None, n_clusters: int | None
 ) -> str:
-    """The doubt that the questions leave about the recommended trial, and its remedy; empty within the margin."""
+    """The doubt about the recommended trial and its remedy; empty if the possible loss is within the margin."""
     may_lose = _may_lose(chosen, standings)
     if may_lose <= margin or chosen.same_scores:
         return ""
     n, worst = chosen.n_questions, math.ceil(may_lose * 100 - 1e-9) / 100
     if chosen.difference:
-        lag = f"measured {max(_lag(chosen), 0.0):.3f} below the highest mean, and may be up to {worst:.2f} below it"
+        lag = f"has a mean {max(_lag(chosen), 0.0):.3f} below the highest, and may be up to {worst:.2f} worse"
     else:
-        lag = f"has the highest mean, and yet another may be up to {worst:.2f} better"
+        lag = f"has the highest mean, but another may be up to {worst:.2f} better"
     return (
-        f"{n} question{'s' * (n != 1)} cannot tell which trial is best: the recommended one {lag}, where {margin:.2f} "
-        f"would matter. {_remedy(margin, power, n, n_clusters)}"
+        f"{n} question{'s' * (n != 1)} cannot tell which trial is best: the recommended trial {lag}; the margin is "
+        f"{margin:.2f}. {_remedy(margin, power, n, n_clusters)}"
     )
 
 
 def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
-    """The largest loss that the intervals allow: against the best, or, if it is the best, against those of the set."""
+    """The largest loss within the intervals: against the best, or, for the best, against the rest of the tie set."""
     if chosen.difference:
         return -chosen.difference.low
     return max(
@@ -118,11 +121,11 @@ def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
 def _remedy(margin: float, power: Power | None, n_questions: int, n_clusters: int | None) -> str:
     n = questions_needed(margin, power.spread, power.level) if power and margin else 0
     if n <= n_questions:
-        return "Ask more questions; 50 are a beginning." if n_questions < 50 else "Ask more questions."
+        return "Use more questions, at least 50." if n_questions < 50 else "Use more questions."
     documents = ""
     if n_clusters and n_clusters < n_questions:
         documents = f" from about {math.ceil(n * n_clusters / n_questions):,} documents"
-    return f"About {n:,} questions{documents} would show a difference of {margin:.2f}."
+    return f"About {n:,} questions{documents} would detect a difference of {margin:.2f}."
 
 
 def _lag(standing: Standing) -> float:
@@ -149,21 +152,22 @@ def _distance(chosen: Standing, metric: str, doubtful: bool) -> str:
     if chosen.same_scores or difference is None:
         return f"the same {metric} as the best on every question"
     if doubtful:
-        return f"measured {max(_lag(chosen), 0.0):.3f} below the best on {metric}, and cannot be told apart from it"
+        lag = f"{max(_lag(chosen), 0.0):.3f}"
+        return f"mean {metric} {lag} below the best, statistically indistinguishable from it"
     margin = max(math.ceil(-difference.low * 100 - 1e-9) / 100, 0.01)
     return f"within {margin:.2f} of the best on {metric} (95 % interval)"
 
 
 def _gain(chosen: Standing, best: Standing, decided: str) -> str:
     unknown = chosen.cost.usd is None or best.cost.usd is None
-    prices = "prices are not known" if unknown else "the price is the same"
+    prices = "prices are unknown" if unknown else "the price is the same"
     if decided == "USD":
         return _times(best.cost.usd, chosen.cost.usd, "cheaper", "free of charge")
     if decided == "tokens":
         return f"{_times(best.cost.tokens, chosen.cost.tokens, 'fewer tokens', 'no tokens')} ({prices})"
     if decided == "latency":
         return f"{_times(best.cost.seconds, chosen.cost.seconds, 'faster', 'no delay')} ({prices})"
-    return "no trial of the set is cheaper or faster"
+    return "no trial of the tie set is cheaper or faster"
 
 
 def _times(before: float | None, after: float | None, word: str, nothing: str) -> str:
@@ -180,10 +184,8 @@ def _why_the_best(candidates: Sequence[Standing], standings: Sequence[Standing],
     if ranked == 1:
         return f"{head}, and the only trial that could be ranked"
     if n_tied == 1:
-        return f"{head}, shown to be better than each of the other {ranked - 1} (95 % intervals)"
+        return f"{head}, significantly better than each of the other {ranked - 1} (95 % confidence intervals)"
     if len(candidates) == 1:
-        return f"{head}; those that cannot be told apart from it measured more than {margin:.2f} below"
-    within = "" if len(candidates) == n_tied else f" and measured within {margin:.2f}"
-    return (
-        f"{head}, and none of the {len(candidates) - 1} that cannot be told apart from it{within} is known to cost less"
-    )
+        return f"{head}; the trials indistinguishable from it have means more than {margin:.2f} lower"
+    within = "" if len(candidates) == n_tied else f" within {margin:.2f}"
+    return f"{head}; none of the {len(candidates) - 1} trials indistinguishable from it{within} is known to cost less"

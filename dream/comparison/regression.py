@@ -1,9 +1,9 @@
-"""Regression: one experiment against an earlier one on the same questions, for a pipeline to stop on.
+"""Regression check: an experiment against an earlier one (the baseline) on the same questions, for CI pipelines.
 
-The difference is that of the two highest means, EXPERIMENT's minus BASELINE's, paired by question. Both were picked for
-being highest, so its 95 % interval is simultaneous over every pair of a trial of one and a trial of the other
-(`dream.comparison.intervals`). A regression is shown when the whole interval lies below minus the margin. It is ruled
-out when the whole interval lies above minus the margin. Otherwise the questions cannot tell.
+The difference is the highest mean of the experiment minus that of the baseline, paired by question. Both trials were
+selected for their means, so its 95 % confidence interval is simultaneous over all pairs of one trial of each experiment
+(`dream.comparison.intervals`). A regression is shown if the whole interval is below -margin, and ruled out if it is
+above. Otherwise the check is inconclusive.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,10 @@ _PAIRS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Regression:
-    """The best of an experiment against the best of a baseline on one metric; `difference` below 0 is worse."""
+    """The best trial of an experiment against the best of a baseline on one metric.
+
+    `difference` is experiment minus baseline: negative values are worse. `margin` is the accepted loss (0 to 1).
+    """
 
     metric: str
     margin: float
@@ -33,12 +36,12 @@ class Regression:
 
     @property
     def shown(self) -> bool:
-        """True where it is shown to be worse by more than the margin."""
+        """True if the trial is significantly worse by more than the margin."""
         return self.difference.high < -self.margin
 
     @property
     def ruled_out(self) -> bool:
-        """True where it is shown not to be worse by more than the margin."""
+        """True if a loss above the margin is ruled out."""
         return self.difference.low > -self.margin
 
     @property
@@ -51,7 +54,7 @@ class Regression:
             return f"{self.metric}: REGRESSION shown: {numbers}"
         if self.ruled_out:
             return f"{self.metric}: no regression: {numbers}"
-        return f"{self.metric}: the data cannot tell whether it is worse by more than the margin: {numbers}"
+        return f"{self.metric}: inconclusive, a loss above the margin is neither shown nor ruled out: {numbers}"
 
 
 def against_baseline(
@@ -65,7 +68,9 @@ def against_baseline(
     """Compare the best trial of an experiment with the best of a baseline, on the same questions.
 
     Args:
-        margin: a loss up to this size is accepted (0 to 1).
+        margin: the accepted loss, from 0 to below 1.
+        failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
+        seed: the seed of the bootstrap.
 
     Raises:
         ConfigurationError: if the two cannot be compared, naming every reason with its remedy.
@@ -86,7 +91,10 @@ def against_baseline(
 
 
 def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
-    """Raise a ConfigurationError if two experiments were not judged alike on the same questions, with the remedies."""
+    """Raise a ConfigurationError with all reasons and remedies if two experiments cannot be paired by question.
+
+    They need the same golden dataset, judge LLM, embedding model of the judge, and version of ragas.
+    """
     manifests = (first.manifest, second.manifest)
     problems = _question_problems(*(manifest.golden_dataset for manifest in manifests))
     judges = {
@@ -96,8 +104,8 @@ def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:
     for role, (here, there) in judges.items():
         if here != there:
             problems.append(
-                f"the {role} is {here!r} in one and {there!r} in the other: a change of judge looks "
-                f"like a change of quality; run one of them again with the other's {role}"
+                f"the {role} is {here!r} in one and {there!r} in the other: a different judge changes scores like a "
+                f"different quality; run one experiment again with the other's {role}"
             )
     ragas = [manifest.versions.get("ragas") for manifest in manifests]
     if ragas[0] != ragas[1]:

@@ -1,18 +1,18 @@
-"""The running cost of a trial for each question: USD, tokens and seconds. Building and judging are not counted."""
+"""The running cost of a trial per question: USD, tokens and seconds, without building the index and judging."""
 
 from dataclasses import dataclass
 
 from dream.records import TrialResult, known_sum
 
-# Stages of model calls that every further question of a user would cost.
+# The stages of model calls that a user's question needs in production.
 RUNNING_STAGES = ("answer", "query")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Running cost of one question, as if nothing had come from a cache; None for an unknown value.
+    """Running cost per question without a cache; None for an unknown value.
 
-    `tokens` are those of the LLM that answers, prompt and completion; `seconds` is the mean latency of answers.
+    `tokens` are the prompt and completion tokens of the answering LLM; `seconds` is the mean latency of an answer.
     """
 
     usd: float | None
@@ -21,7 +21,7 @@ class Cost:
 
 
 def running_cost(result: TrialResult) -> Cost:
-    """A trial's running cost per question, from the meter's rows and its answers.
+    """The running cost of a trial: its model calls of the stages `RUNNING_STAGES`, divided by its number of answers.
 
     Example:
         >>> from dream.records import Answer, Evaluation, Trial, UsageRow

@@ -1,4 +1,4 @@
-"""Scores as a table of questions by trials, with missing scores and the source document of each question."""
+"""Scores of an experiment as a questions x trials matrix, with the source document of each question."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ FACTORS = {
     "llm_identifier": "LLM",
     "embed_model_identifier": "embedding model",
 }
-# Fewer documents than this do not represent other documents; the questions are then treated as independent.
+# With fewer documents the questions are treated as independent: the cluster bootstrap would not be reliable.
 FEWEST_CLUSTERS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """The scores on one metric: a row for each question, a column for each trial, NaN for a missing score.
+    """The scores on one metric: `values` is questions x trials, NaN for a missing score.
 
-    `clusters` numbers the source document of each question; a question without a known document is a cluster by itself.
+    `clusters` is the number of each question's source document, from 0; a question without a source is its own
+    cluster. `note` is a sentence about the clusters.
     """
 
     metric: str
@@ -35,7 +36,7 @@ class ScoreTable:
 
     @property
     def scored(self) -> NDArray[numpy.int64]:
-        """The number of questions of each trial that have a score."""
+        """The number of scored questions of each trial."""
         return (~numpy.isnan(self.values)).sum(0)
 
     @property
@@ -49,13 +50,13 @@ class ScoreTable:
         return numpy.nan_to_num(self.values, nan=0.0).mean(0), numpy.nan_to_num(self.values, nan=1.0).mean(0)
 
     def only(self, columns: list[int]) -> "ScoreTable":
-        """The same table with some of the trials, in the order given."""
+        """The table restricted to the trials of these columns, in this order."""
         results = tuple(self.results[column] for column in columns)
         return ScoreTable(self.metric, self.question_ids, results, self.values[:, columns], self.clusters, self.note)
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
-    """A trial's scores on a metric by question id, without the failed ones."""
+    """A trial's scores on a metric by question id, without failed scores."""
     if result.evaluation is None:
         return {}
     scores = [score for score in result.evaluation.scores if score.metric == metric]
@@ -70,7 +71,9 @@ def score_table(
 ) -> ScoreTable:
     """The scores of an experiment on one metric, or on the weighted mean of several.
 
-    With `weights`, a question counts where all its weighted metrics have a score.
+    Args:
+        weights: see `compare`; the score of a question is missing unless all weighted metrics have one.
+        clustered: group questions by source document; False makes each question its own cluster.
 
     Raises:
         ConfigurationError: for a metric that was not scored, or weights that cannot be used.
@@ -109,7 +112,7 @@ def checked_weights(experiment: ExperimentResult, weights: Mapping[str, float]) 
     problems += [f"{name}={weight}: give a number of at least 0" for name, weight in weights.items() if not weight >= 0]
     total = sum(weights.values())
     if not problems and not 0 < total < numpy.inf:
-        problems = ["all weights are 0, or endless: give at least one metric a positive number"]
+        problems = ["all weights are 0, or infinite: give at least one metric a positive number"]
     if problems:
         raise ConfigurationError(bullets("weights cannot be used:", problems))
     return {name: weight / total for name, weight in weights.items() if weight > 0}
@@ -138,16 +141,19 @@ def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> 
 
 
 def _clusters(experiment: ExperimentResult) -> tuple[NDArray[numpy.int64], str]:
-    """Questions by source document; a question from several documents counts for the first."""
+    """The cluster number of each question, by its first source document, and a note about it."""
     questions = experiment.manifest.questions
     clusters = cluster_numbers([question.document for question in questions])
     n_clusters = len(set(clusters.tolist()))
     if n_clusters < FEWEST_CLUSTERS and n_clusters < len(questions):
         note = (
-            f"All questions come from {n_clusters} document(s), too few to speak about others: the intervals hold for "
-            "further questions on these documents."
+            f"All questions come from {n_clusters} document(s), too few to generalise: the intervals hold for further "
+            "questions on these documents."
         )
         return numpy.arange(len(questions)), note
     if n_clusters < len(questions):
-        return clusters, f"Questions of one document are kept together: {len(questions)} from {n_clusters} documents."
+        return (
+            clusters,
+            f"Questions are resampled by source document: {len(questions)} questions from {n_clusters} documents.",
+        )
     return clusters, ""

@@ -1,4 +1,4 @@
-"""Documents: uploaded into storage, then read as one Document per page with its file name and page label.
+"""Documents: uploaded to storage, and loaded as one LlamaIndex Document per page, with file name and page label.
 
 Files that cannot be read are reported with the reason.
 """

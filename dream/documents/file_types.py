@@ -1,4 +1,4 @@
-"""File types, by name and by content."""
+"""The supported file types, detected by name and by content."""
 
 import codecs
 import io
@@ -13,8 +13,8 @@ EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx")
 class Reading:
     """The text of one file.
 
-    `pages` are (1-based page number, text) of those with text; `n_pages` counts all. `complete` is False where text
-    is missing or doubtful. `problem` names what is missing or was assumed, `remedy` the action to take.
+    `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
+    False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -30,7 +30,7 @@ def extension(name: str) -> str:
 
 
 def wrong_content(name: str, content: bytes) -> Reading | None:
-    """The reason why the content does not match the extension; None if it does."""
+    """The problem if a file's content does not match its extension; None if it matches."""
     expected = extension(name)
     if expected == ".pdf" and b"%PDF-" in content[:1024]:
         return None
@@ -39,7 +39,7 @@ def wrong_content(name: str, content: bytes) -> Reading | None:
     if expected == actual or (text_expected and is_text):
         return None
     remedy = f"rename it to end in {actual}" if actual else f"save it as one of: {', '.join(EXTENSIONS)}"
-    return Reading(problem=f"its content is {kind}, not what {expected} says", remedy=remedy)
+    return Reading(problem=f"its content is {kind}, which does not match {expected}", remedy=remedy)
 
 
 _SIGNATURES = (
@@ -62,7 +62,7 @@ _BYTE_ORDER_MARKS = (
 
 
 def _kind(content: bytes) -> tuple[str, str]:
-    """The kind of file that the bytes look like, and its extension if DREAM can read it, else ""."""
+    """The file type by signature, for messages, and its extension if DREAM can read it, else ""."""
     start = content[:1024].lstrip().lower()
     if start.startswith(b"%pdf-"):
         return "a PDF", ".pdf"
@@ -86,5 +86,5 @@ def _zip_kind(content: bytes) -> tuple[str, str]:
 
 
 def byte_order_encoding(content: bytes) -> str | None:
-    """The encoding of the byte-order mark that a text starts with; None without one."""
+    """The encoding that a byte-order mark at the start declares; None without a byte-order mark."""
     return next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)

@@ -1,6 +1,6 @@
-"""Files in storage become LlamaIndex Documents with stable ids and page labels.
+"""Loading of files in storage as LlamaIndex Documents with stable ids and page labels.
 
-An unreadable file does not stop the others: its report holds the reason and the remedy.
+A file that cannot be read is reported with reason and remedy; the others are loaded.
 """
 
 from bisect import bisect_right
@@ -26,7 +26,7 @@ PAGE_BREAK = "\n\n"
 
 @dataclass(frozen=True)
 class FileReport:
-    """The outcome for one file. `partly`: some text is missing or doubtful; `problem` holds the reason."""
+    """The outcome for one file. With the status "partly", some text is missing or may be wrong (see `problem`)."""
 
     file: str
     status: Literal["read", "partly", "skipped"]
@@ -41,14 +41,14 @@ class FileReport:
 
 @dataclass(frozen=True)
 class LoadedDocuments:
-    """One Document for each page with text, ordered by file name, and a report on every file."""
+    """A Document per page with text, ordered by file name, and a report per file."""
 
     documents: "tuple[Document, ...]"
     report: tuple[FileReport, ...]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all text; it does not depend on the names and the order of the files."""
+        """SHA-256 of all text, independent of the names and order of the files."""
         return digest(sorted([document.id_, document.text] for document in self.documents))
 
     def __str__(self) -> str:
@@ -58,18 +58,19 @@ class LoadedDocuments:
 def load_documents(
     storage: Storage, *, keys: Iterable[str] | None = None, max_file_mb: float = MAX_FILE_MB, show: Show = None
 ) -> LoadedDocuments:
-    """Read all documents in storage, or those under `keys`; hidden files are left out.
+    """Load all documents in storage except hidden files, or those of `keys`.
 
     A document's id is `<first 16 digits of the file's SHA-256>-p<page number>`; its metadata (`file_name`,
     `page_label`, `file_digest`) is hidden from the embedding model and the LLM, which see only the text.
 
     Args:
-        max_file_mb: larger files (in millions of bytes) are not fetched.
-        show: shows progress (see `dream.progress`).
+        keys: the objects to load; None for all.
+        max_file_mb: the size limit in millions of bytes; larger files are skipped.
+        show: where progress is shown (see `dream.progress`).
 
     Raises:
-        DataError: when there is no file, or none that can be read.
-        StorageError: when storage fails, so that an outage is not mistaken for a bad file.
+        DataError: if there is no file, or no readable file.
+        StorageError: if storage fails; an outage is not reported as an unreadable file.
     """
     sizes = {item.key: item.size for item in storage.list()}
     names = [key for key in sizes if not is_hidden(key)] if keys is None else list(keys)
@@ -92,9 +93,10 @@ def load_documents(
 
 
 def merge_pages(documents: "Sequence[Document]") -> "list[Document]":
-    """The pages of each file joined by an empty line, so that chunks may cross page borders.
+    """Join the pages of each file by an empty line, so that chunks can span pages.
 
-    The id is the first 16 digits of the file's SHA-256. `page_of` gives the page of an offset in the text.
+    The id of a joined document is the first 16 digits of the file's SHA-256. `page_of` maps an offset in its text to a
+    page.
     """
     files_pages: dict[str, list[Document]] = {}
     for document in documents:
@@ -103,7 +105,7 @@ def merge_pages(documents: "Sequence[Document]") -> "list[Document]":
 
 
 def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
-    """The label of the page that holds the character at `offset` of a document made by `merge_pages`.
+    """The label of the page with the character at `offset` of a document of `merge_pages`; `page_label` of any other.
 
     Example:
         >>> page_of({"page_starts": [[0, "1"], [120, "3"]]}, 125)
@@ -118,7 +120,7 @@ def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
 def _read(
     storage: Storage, name: str, size: int, max_file_mb: float, first_names: dict[str, str]
 ) -> tuple[Reading, str]:
-    """A file and its digest; `first_names` has the name of the first readable file of each digest."""
+    """The text of a file, and its SHA-256; `first_names` maps the digests of files read so far to their names."""
     if refused := refusal(name, size, max_file_mb):
         return refused, ""
     try:

@@ -1,4 +1,4 @@
-"""PDFs become pages of text. The only module that knows pypdf."""
+"""Text of PDF files, by page. The only module that imports pypdf."""
 
 import io
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from dream.documents.file_types import Reading
 
-# Messages of pypdf that mean missing text; its others are about faults that it repaired.
+# Log messages of pypdf that indicate missing text; its other messages are about faults that it repaired.
 _LOSS = re.compile(
     r"not implemented|[Ii]mpossible|can not be read|not be read|may be missing|not defined|Ignoring page tree"
     r"|Invalid stream|Skipping broken|EOF marker|while decompressing|PdfReadError|PdfStreamError"
@@ -15,7 +15,7 @@ _LOSS = re.compile(
 
 
 def read_pdf(content: bytes, complaints: Sequence[str]) -> Reading:
-    """The text of each page; `complaints` collects what pypdf logs meanwhile."""
+    """The text of each page; `complaints` is the list to which pypdf's log messages are appended meanwhile."""
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(content))
@@ -39,7 +39,7 @@ def read_pdf(content: bytes, complaints: Sequence[str]) -> Reading:
 
 
 def _page_texts(reader: Any) -> tuple[dict[int, str], dict[int, str]]:
-    """The text of each readable page, and the error of each other, by page number."""
+    """The text of each readable page, and the error of each other page, by page number."""
     texts, failures = {}, {}
     for number, page in enumerate(reader.pages, start=1):
         try:
@@ -50,7 +50,7 @@ def _page_texts(reader: Any) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _doubts(content: bytes, reader: Any, complaints: Sequence[str]) -> Iterator[str]:
-    """Signs that text is missing from the whole file."""
+    """Indications that text of the file is missing."""
     if is_cut_off(content):
         yield "its end is missing; what could be recovered was read"
     stated, n_pages = _page_count(reader), len(reader.pages)
@@ -63,7 +63,7 @@ def _doubts(content: bytes, reader: Any, complaints: Sequence[str]) -> Iterator[
 
 
 def is_cut_off(pdf: bytes) -> bool:
-    """True for a PDF without its end mark."""
+    """True for a PDF without an end-of-file marker."""
     return b"%%EOF" not in pdf[-2048:]
 
 

@@ -1,6 +1,6 @@
-"""The bytes of one file become pages of text. The only module that knows BeautifulSoup and docx2txt.
+"""Text of files, by page. The only module that imports BeautifulSoup and docx2txt.
 
-An unreadable file becomes a `Reading` without pages, with the reason and the remedy.
+A file that cannot be read yields a `Reading` without pages, with reason and remedy.
 """
 
 import io
@@ -18,7 +18,7 @@ _SAVE_AGAIN = "save it again from its source"
 
 
 def read_file(name: str, content: bytes) -> Reading:
-    """Read a file by its extension, one of `EXTENSIONS`; a file that cannot be read is a `Reading` without pages."""
+    """The text of a file, whose extension must be in `EXTENSIONS`; no pages if it cannot be read."""
     if not content:
         return Reading(problem="it is empty (0 bytes)", remedy="upload the whole file again")
     if wrong := wrong_content(name, content):
@@ -35,7 +35,7 @@ def read_file(name: str, content: bytes) -> Reading:
 
 
 def _decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
-    """The text, and a note if its encoding was guessed."""
+    """The decoded text, and a note if the encoding was guessed, else ""."""
     for encoding in (byte_order_encoding(content), declared, "utf-8"):
         try:
             if encoding:
@@ -66,7 +66,7 @@ _BLOCKS = re.compile(
 
 
 def _read_html(content: bytes, complaints: Sequence[str]) -> Reading:
-    """The text of a page, one line for each block, as a browser shows it."""
+    """The visible text of an HTML page, with a line per block element."""
     from bs4 import BeautifulSoup
     from bs4.dammit import EncodingDetector
     from bs4.element import NavigableString
@@ -96,7 +96,7 @@ def _read_docx(content: bytes, complaints: Sequence[str]) -> Reading:
 
 
 def _without_broken_characters(reading: Reading) -> Reading:
-    """NUL and lone surrogates, which JSON and databases refuse, become U+FFFD; surrogates that form a pair are joined.
+    """Replace NUL and lone surrogates, which JSON and databases reject, by U+FFFD; join surrogate pairs.
 
     Example:
         >>> _without_broken_characters(Reading(((1, "a\\0b"),), 1)).problem
@@ -124,7 +124,7 @@ def _repaired(text: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[list[str]]:
-    """Collects the log messages of the libraries, and drops their warnings, which would go to the terminal."""
+    """Collect pypdf's log messages, and suppress warnings."""
     complaints: list[str] = []
 
     class Collector(logging.Handler):

@@ -1,4 +1,4 @@
-"""Files, the files of folders and downloads, on their way to storage."""
+"""Discovery of files to upload: single files, folders and downloads."""
 
 import re
 import uuid
@@ -28,7 +28,7 @@ _EXTENSION_OF_TYPE = {
 
 @dataclass(frozen=True)
 class File:
-    """A file on disk that can be read as a document; `name` is its path relative to the source."""
+    """A readable document on disk; `name` is its path relative to the source folder, or its file name."""
 
     source: str
     path: Path
@@ -37,7 +37,7 @@ class File:
 
 @dataclass(frozen=True)
 class Refused:
-    """A source that cannot be used, and why. `in_folder`: it was not named itself, only its folder."""
+    """A source that cannot be used, with the reason. `in_folder` is true for a file that was found in a folder."""
 
     source: str
     problem: str
@@ -65,14 +65,17 @@ def find_files(source: str, downloads: Path, max_file_mb: float) -> Iterator[Fil
 
 
 def is_hidden(key: str) -> bool:
-    """True for files that systems create for themselves: .DS_Store, .gitkeep, Thumbs.db."""
+    """True for hidden files and files of operating systems, such as .DS_Store, .gitkeep and Thumbs.db."""
     return any(part.startswith(".") or part in _NOT_DOCUMENTS for part in key.split("/"))
 
 
 def refusal(name: str, size: int, max_file_mb: float) -> Reading | None:
-    """The reason not to fetch a file, None if there is none; `size` in bytes, `max_file_mb` in millions of bytes."""
+    """The reason to refuse a file by its name or size, None if there is none.
+
+    `size` is in bytes, 0 if unknown; `max_file_mb` in millions of bytes.
+    """
     if extension(name) not in EXTENSIONS:
-        problem = f"{extension(name) or 'a name without extension'} is not read"
+        problem = f"{extension(name) or 'a file without extension'} is not supported"
         return Reading(problem=problem, remedy=f"save it as one of: {', '.join(EXTENSIONS)}")
     if size > max_file_mb * 1e6:
         problem = f"{size / 1e6:.1f} MB is over the limit of {max_file_mb:g} MB"
@@ -81,12 +84,12 @@ def refusal(name: str, size: int, max_file_mb: float) -> Reading | None:
 
 
 def printable(name: str) -> str:
-    """A file name with line breaks and unprintable characters escaped."""
+    """A file name with unprintable characters escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
 def report_line(status: str, file: str, problem: str, remedy: str = "") -> str:
-    """A line of a report on files.
+    """The line for a file in a report.
 
     Example:
         >>> report_line("skipped", "a.pdf", "it is empty (0 bytes)", "upload the whole file again")
@@ -146,7 +149,7 @@ def _without_secrets(url: str) -> str:
 
 
 def _download(url: str, path: Path, max_file_mb: float) -> str:
-    """Fetch a URL into a file; returns the document's name."""
+    """Download a URL to a file; returns the document's name."""
     import httpx
 
     client = httpx.Client(follow_redirects=True, timeout=DOWNLOAD_SECONDS, headers={"User-Agent": "dream-rag"})
@@ -166,8 +169,9 @@ def _download(url: str, path: Path, max_file_mb: float) -> str:
 
 
 def _file_name(url: str, response: Any) -> str:
-    """The name from the response's header, else the last part of the URL; without a readable extension, the one of the
-    content type.
+    """The document's name: from the Content-Disposition header, else from the path of the URL.
+
+    If neither has a supported extension, that of the content type is appended.
     """
     header = Message()
     header["Content-Disposition"] = response.headers.get("content-disposition", "")

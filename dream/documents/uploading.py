@@ -1,4 +1,4 @@
-"""Files, folders and downloads are put into storage, where every later step finds them."""
+"""Upload of files, folders and downloads to storage."""
 
 import tempfile
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from dream.storage import Storage, local_files
 
 @dataclass(frozen=True)
 class UploadReport:
-    """The outcome for one source. `file` is its key in storage, "" where it was not uploaded."""
+    """The outcome for one source. `file` is its key in storage, "" if it was not uploaded."""
 
     source: str
     status: Literal["uploaded", "replaced", "already there", "skipped", "failed"]
@@ -31,16 +31,18 @@ def prepare_documents(
     max_file_mb: float = MAX_FILE_MB,
     show: Show = None,
 ) -> tuple[UploadReport, ...]:
-    """Put documents into storage: files, whole folders, and downloads from http(s) URLs; unchanged ones are not sent.
+    """Upload documents to storage: files, whole folders, and downloads from http(s) URLs. Unchanged files are skipped.
 
-    Files with the same name in one call are distinguished by a digest; otherwise a new version replaces the old one.
+    An object of the same name from an earlier call is replaced. Different files of the same name within one call are
+    all kept: later ones get a digest in their names.
 
     Args:
-        max_file_mb: larger files (in millions of bytes) are refused.
-        show: shows progress (see `dream.progress`).
+        sources: paths or URLs.
+        max_file_mb: the size limit in millions of bytes; larger files are refused.
+        show: where progress is shown (see `dream.progress`).
 
     Raises:
-        StorageError: when storage fails; a source that fails is only reported.
+        StorageError: if storage fails; sources that cannot be read are only reported.
     """
     storage.ensure()
     sources = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -65,7 +67,7 @@ def _refused(refused: Refused) -> UploadReport:
 
 
 def _upload(file: File, storage: Storage, digests: dict[str, str]) -> UploadReport:
-    """Send a file; `digests` are those of the names that this call has used."""
+    """Upload a file; `digests` maps the names used by this call to the digests of their files."""
     file_digest = local_files.digest(file.path)
     key = file.name
     if digests.setdefault(key, file_digest) != file_digest:

@@ -17,7 +17,7 @@ from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.progress import TrialsProgress
 from dream.models import gateway_client
-from dream.models.planned_usage import plan_against_actual
+from dream.models.planned_usage import calls_text, plan_against_actual
 from dream.progress import Show, reporter_for
 from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
 from dream.settings import Settings
@@ -101,7 +101,7 @@ class Recorder:
         self._patiently(lambda: store.save_table(self.storage, outcome))
         if self.manifest.plan:
             table = plan_against_actual(self.manifest.plan, self._usage)
-            self._reporter.line(f"\nplanned and actual model calls:\n{table.to_string(index=False)}")
+            self._reporter.line(f"\nplanned and actual model calls:\n{calls_text(table)}")
         self._tracker.finish(outcome)
         if outcome.stopped:
             self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")

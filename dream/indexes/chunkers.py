@@ -19,10 +19,12 @@ from dream.documents.loading import merge_pages, page_of
 from dream.errors import ConfigurationError, DataError
 from dream.event_loop import run_async
 from dream.indexes.store import documents_digest, join
+from dream.tokens import tokenize
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
     from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.node_parser import SentenceSplitter
     from llama_index.core.schema import BaseNode, TextNode
 
     Chunker = Callable[..., tuple[list[BaseNode], list[BaseNode]]]
@@ -45,9 +47,7 @@ def overlapping_chunks(
     documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int
 ) -> tuple[list["BaseNode"], list["BaseNode"]]:
     """Chunks of whole sentences, at most `chunk_size` tokens, each repeating up to `chunk_overlap` tokens."""
-    from llama_index.core.node_parser import SentenceSplitter
-
-    nodes = SentenceSplitter(chunk_size=chunk_size, chunk_overlap=chunk_overlap).get_nodes_from_documents(documents)
+    nodes = _splitter(chunk_size, chunk_overlap).get_nodes_from_documents(documents)
     return nodes, nodes
 
 
@@ -70,7 +70,6 @@ def _whole_sentences(text: str) -> list[str]:
     The leader dots of a table of contents and numbered headings would each be a sentence otherwise, and a long
     table or listing without a full stop a single one that no embedding model takes.
     """
-    from llama_index.core.node_parser import SentenceSplitter
     from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 
     whole = [""]
@@ -79,7 +78,7 @@ def _whole_sentences(text: str) -> list[str]:
             whole[-1] += sentence
         else:
             whole.append(sentence)
-    cut = SentenceSplitter(chunk_size=MOST_TOKENS, chunk_overlap=0).split_text
+    cut = _splitter(MOST_TOKENS, 0).split_text
     return [piece for sentence in whole for piece in (cut(sentence) if len(sentence) > MOST_TOKENS else [sentence])]
 
 
@@ -91,14 +90,22 @@ def hierarchy(
     Only leaves are embedded, and of these not the scraps of fewer than `LEAST_WORDS` words: they are near to
     every question, and read with their parents all the same.
     """
-    from llama_index.core.node_parser import HierarchicalNodeParser, get_leaf_nodes
+    from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, get_leaf_nodes
 
     if list(chunk_sizes) != sorted(set(chunk_sizes), reverse=True):
         raise ConfigurationError(f"chunk_sizes={list(chunk_sizes)} must descend, e.g. [1024, 512, 128]")
-    parser = HierarchicalNodeParser.from_defaults(chunk_sizes=list(chunk_sizes), chunk_overlap=0)
+    splitters: dict[str, NodeParser] = {f"chunk_size_{size}": _splitter(size, 0) for size in chunk_sizes}
+    parser = HierarchicalNodeParser.from_defaults(node_parser_ids=list(splitters), node_parser_map=splitters)
     nodes = parser.get_nodes_from_documents(documents)
     leaves = get_leaf_nodes(nodes)
     return nodes, [leaf for leaf in leaves if len(_WORD.findall(leaf.get_content())) >= LEAST_WORDS] or leaves
+
+
+def _splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
+    """LlamaIndex's splitter at sentence ends, with sizes in DREAM's tokens whatever the global tokenizer is."""
+    from llama_index.core.node_parser import SentenceSplitter
+
+    return SentenceSplitter(chunk_size=chunk_size, chunk_overlap=chunk_overlap, tokenizer=tokenize)
 
 
 CHUNKERS: Mapping[str, "Chunker"] = {

@@ -1,13 +1,13 @@
-"""Model answers in storage, by the identity of their request: paid once, used by all trials and later experiments.
+"""Cache of model answers in storage, keyed by request: paid for once, used by all trials and later experiments.
 
-<cache>/answers/<endpoint and model>/<id>.jsonl               some answers, or vectors of single texts, one a line ...
-<cache>/answers/<endpoint and model>/<id>.keys                ... and the requests that they answer, written last
-<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, in the same way
+<cache>/answers/<endpoint and model>/<id>.jsonl               answers, or vectors of single texts, one per line
+<cache>/answers/<endpoint and model>/<id>.keys                the keys of their requests, written last
+<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, and their keys
 <cache>/answers/<endpoint and model>/<2 digits>/<key>.json    one answer, as version 0.1 wrote it
 
-Answers are written together, a moment after they came; the small objects of a run are joined when they are 4 MB, and
-at its end. An entry
-that is cut off or was changed is not an answer: it is ignored, and written again when the answer comes again.
+Answers that arrive within `GATHER_SECONDS` are written as one object; the objects of a run are merged when they exceed
+4 MB, and at its end. Each entry has a checksum: a truncated or modified entry is ignored, and written again with the
+next answer to its request.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ from dream.storage import Storage, StoredObject
 ANSWERS, VECTORS = "answers", "vectors"
 MEMORY_BYTES = 128 << 20
 THREADS = 32
-# up to here each vector is an entry of its own; above, the texts of a request are stored together
+# the vectors of a request with more texts are stored as one batch
 MOST_SINGLE_VECTORS = 4
-# Answers that come within this time are written together; a process that is killed loses no more than these.
+# Answers that arrive within this time are written together; a killed process loses at most these.
 GATHER_SECONDS = 0.1
-# about the most bytes of answers in one object, which is read as a whole
+# the approximate size limit of an object of answers, which is read as a whole
 OBJECT_BYTES = 4 << 20
-# how long the end of a run waits for entries that are not in storage yet
+# the longest wait for unwritten entries at the end of a run
 FLUSH_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """A good answer: its body (or, for a text, its float32 vector), and the seconds and tokens that it took."""
+    """A usable answer: its body (for a text to embed, its float32 vector), response time and tokens."""
 
     content: bytes
     seconds: float = 0.0
@@ -63,9 +63,9 @@ class Entry:
 
 @dataclass
 class _ModelAnswers:
-    """The answers of one model: the objects that hold each key, and what this run has written or will write."""
+    """The answers of one model: the objects that contain each key, and the entries of this run."""
 
-    places: dict[str, list[str]]
+    objects: dict[str, list[str]]
     unwritten: dict[str, Entry] = field(default_factory=dict)
     writer: "asyncio.Task[None] | None" = None
     # the small objects of this run, with the keys and lines in each
@@ -73,12 +73,13 @@ class _ModelAnswers:
 
 
 class AnswerCache:
-    """The cache of one gateway. Storage being away costs money, not answers: they are kept and written later.
+    """The answer cache of one gateway.
 
-    What is in storage is listed once for each model; answers that another process adds later are not seen.
+    If storage fails, answers stay available in memory, and writing is retried. Storage is listed once per model:
+    answers that another process adds later are not seen.
 
     Args:
-        storage: where entries are kept; None keeps them in memory alone.
+        storage: None keeps entries only in memory.
     """
 
     def __init__(self, storage: Storage | None) -> None:
@@ -92,7 +93,7 @@ class AnswerCache:
         self._threads = ThreadPoolExecutor(THREADS, "dream-cache")
 
     async def get(self, model: str, key: str) -> Entry | None:
-        """The answer to a request of a model, None where it has not been paid for."""
+        """The cached answer to a request, None if there is none."""
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
@@ -101,19 +102,19 @@ class AnswerCache:
         answers = await self._of_model(model)
         if (entry := answers.unwritten.get(key)) is not None:
             return entry
-        return await self._read(answers.places.get(key, ()), key)
+        return await self._read(answers.objects.get(key, ()), key)
 
     async def get_vectors(self, model: str, keys: Sequence[str]) -> dict[str, Entry]:
-        """The vectors that are in memory or storage, by key."""
-        places = await self._places(VECTORS, model) if len(keys) and self._storage else {}
-        packs = [places[key] for key in keys if key in places and key not in self._memory]
+        """The cached vectors by key, without missing ones."""
+        objects = await self._objects_of(VECTORS, model) if len(keys) and self._storage else {}
+        packs = [objects[key] for key in keys if key in objects and key not in self._memory]
         for pack in dict.fromkeys(pack for packs_of_key in packs for pack in packs_of_key):
             self._remember(await self._in_thread(self._read_pack, pack))
         entries = await asyncio.gather(*(self.get(model, key) for key in keys))
         return {key: entry for key, entry in zip(keys, entries, strict=True) if entry is not None}
 
     async def put(self, model: str, key: str, entry: Entry) -> None:
-        """Keep an answer; it is in memory at once, and in storage a moment later unless storage is away."""
+        """Add an answer: to memory at once, to storage in the background."""
         self._remember({key: entry})
         if self._storage is None:
             return
@@ -123,7 +124,7 @@ class AnswerCache:
             answers.writer = self._start(self._write_answers(model, answers))
 
     async def put_vectors(self, model: str, entries: Mapping[str, Entry]) -> None:
-        """Keep the vectors of one request."""
+        """Add the vectors of one request."""
         if len(entries) <= MOST_SINGLE_VECTORS:
             for key, entry in entries.items():
                 await self.put(model, key, entry)
@@ -133,14 +134,14 @@ class AnswerCache:
             return
         pack = f"{VECTORS}/{slug(model)}/{uuid.uuid4().hex}"
         for key in entries:
-            (await self._places(VECTORS, model)).setdefault(key, []).append(pack)
+            (await self._objects_of(VECTORS, model)).setdefault(key, []).append(pack)
         self._start(self._until_written(self._write_pack, pack, dict(entries)))
 
     async def flush(self) -> int:
-        """Wait up to 20 s for entries that are not in storage yet, and join the objects of this run.
+        """Wait up to `FLUSH_SECONDS` for unwritten entries, merge the objects of this run, and close the cache.
 
         Returns:
-            The number of writes that did not get there.
+            The number of writes that did not finish in time.
         """
         if self._unwritten:
             await asyncio.wait(self._unwritten, timeout=FLUSH_SECONDS)
@@ -151,7 +152,7 @@ class AnswerCache:
             try:
                 await self._join(model, answers)
             except StorageError as error:
-                logger.warning("answers are in storage in many small objects, not joined: %s", error)
+                logger.warning("the cache keeps many small objects, which could not be merged: %s", error)
         self._answers.clear()
         self._threads.shutdown(wait=False)
         return left
@@ -167,19 +168,19 @@ class AnswerCache:
 
     async def _of_model(self, model: str) -> _ModelAnswers:
         if model not in self._answers:
-            places = await self._places(ANSWERS, model)
-            self._answers.setdefault(model, _ModelAnswers(places))
+            objects = await self._objects_of(ANSWERS, model)
+            self._answers.setdefault(model, _ModelAnswers(objects))
         return self._answers[model]
 
-    async def _places(self, kind: str, model: str) -> dict[str, list[str]]:
-        """The objects in which each key of a model is, without their endings; listed once."""
+    async def _objects_of(self, kind: str, model: str) -> dict[str, list[str]]:
+        """The objects that contain each key of a model, without their file extensions; listed once."""
         task = self._listing.get((kind, model))
         if task is None:
             task = self._listing[kind, model] = asyncio.create_task(self._list(kind, model))
         return await asyncio.shield(task)
 
     async def _list(self, kind: str, model: str) -> dict[str, list[str]]:
-        places: dict[str, list[str]] = {}
+        objects: dict[str, list[str]] = {}
         try:
             assert self._storage is not None
             listed = await self._in_thread(self._storage.list, f"{kind}/{slug(model)}/")
@@ -187,50 +188,50 @@ class AnswerCache:
             contents = await asyncio.gather(*(self._in_thread(self._storage.read_bytes, name) for name in names))
         except StorageError as error:
             logger.warning("the cache cannot be read, so %s may be paid again: %s", kind, error)
-            return places
+            return objects
         for item in listed:
             if kind == ANSWERS and item.key.endswith(".json"):
-                places[item.key.rpartition("/")[2].removesuffix(".json")] = [item.key]
+                objects[item.key.rpartition("/")[2].removesuffix(".json")] = [item.key]
         for name, content in zip(names, contents, strict=True):
             for key in content.decode(errors="replace").split():
-                places.setdefault(key, []).append(name.removesuffix(".keys"))
-        return places
+                objects.setdefault(key, []).append(name.removesuffix(".keys"))
+        return objects
 
-    async def _read(self, places: Sequence[str], key: str) -> Entry | None:
-        """The entry of a key from one of the objects that should hold it; all entries of the object are remembered."""
-        for place in places:
-            if place not in self._reading:
-                self._reading[place] = asyncio.create_task(self._in_thread(self._read_answers, place))
-            task = self._reading[place]
+    async def _read(self, objects: Sequence[str], key: str) -> Entry | None:
+        """The entry of a key from the objects that contain it; all entries of a read object are kept in memory."""
+        for name in objects:
+            if name not in self._reading:
+                self._reading[name] = asyncio.create_task(self._in_thread(self._read_answers, name))
+            task = self._reading[name]
             try:
                 entries = await asyncio.shield(task)
             except StorageError as error:
                 logger.warning("the cache cannot be read, so answers may be paid again: %s", error)
                 continue
             finally:
-                self._reading.pop(place, None)
+                self._reading.pop(name, None)
             self._remember(entries)
             if key in entries:
                 return entries[key]
         return None
 
-    def _read_answers(self, place: str) -> dict[str, Entry]:
+    def _read_answers(self, name: str) -> dict[str, Entry]:
         assert self._storage is not None
-        if place.endswith(".json"):
-            key = place.rpartition("/")[2].removesuffix(".json")
-            entry = _entry(self._storage.read_if_there(place) or b"", key)
+        if name.endswith(".json"):
+            key = name.rpartition("/")[2].removesuffix(".json")
+            entry = _entry(self._storage.read_if_there(name) or b"", key)
             return {} if entry is None else {key: entry}
-        return dict(_entries(self._storage.read_if_there(f"{place}.jsonl") or b""))
+        return dict(_entries(self._storage.read_if_there(f"{name}.jsonl") or b""))
 
     async def _write_answers(self, model: str, answers: _ModelAnswers) -> None:
-        """Write the answers of a model, those of each `GATHER_SECONDS` together, until none is left."""
+        """Write the unwritten answers of a model, one object per `GATHER_SECONDS`, until none is left."""
         while answers.unwritten:
             await asyncio.sleep(GATHER_SECONDS)
             entries = dict(answers.unwritten)
             name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
             answers.written[name] = await self._until_written(self._write_entries, name, entries)
             for key, entry in entries.items():
-                answers.places.setdefault(key, []).append(name)
+                answers.objects.setdefault(key, []).append(name)
                 if answers.unwritten.get(key) is entry:
                     del answers.unwritten[key]
             if sum(len(line) for lines in answers.written.values() for line in lines.values()) > OBJECT_BYTES:
@@ -248,7 +249,7 @@ class AnswerCache:
         self._storage.write_bytes(f"{name}.keys", "\n".join(lines).encode(), durable=False)
 
     async def _join(self, model: str, answers: _ModelAnswers) -> None:
-        """Write what is in the small objects of this run as one object, then delete them."""
+        """Merge the small objects of this run into one, then delete them."""
         small, answers.written = answers.written, {}
         if len(small) < 2:
             return
@@ -256,12 +257,12 @@ class AnswerCache:
         name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
         lines = {key: line for lines in small.values() for key, line in lines.items()}
         await self._in_thread(self._write_lines, name, lines)
-        answers.places.update({key: [name] for key in lines})
+        answers.objects.update({key: [name] for key in lines})
         names = [f"{old}.{ending}" for ending in ("keys", "jsonl") for old in small]
         await asyncio.gather(*(self._in_thread(self._storage.delete, old) for old in names))
 
     def _read_pack(self, pack: str) -> dict[str, Entry]:
-        """The vectors of a pack; one that is damaged is removed, and those of its texts are paid again."""
+        """The vectors of a batch; a damaged batch is deleted, so that its texts are embedded again."""
         import numpy
 
         assert self._storage is not None
@@ -310,7 +311,7 @@ def _warn_of_retry(state: RetryCallState) -> None:
 
 
 def slug(model: str) -> str:
-    """An endpoint's address and a model as a folder's name.
+    """A folder name for an endpoint's address and a model.
 
     Example:
         >>> slug("https://api.openai.com/v1 gpt-4o-mini")
@@ -331,7 +332,7 @@ def _entry_line(key: str, entry: Entry) -> bytes:
 
 
 def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
-    """The good entries of an object of answers, by key."""
+    """The valid entries of an object of answers, with their keys."""
     for line in content.splitlines():
         try:
             key = json.loads(line)["key"]
@@ -342,7 +343,7 @@ def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
 
 
 def _entry(content: bytes, key: str) -> Entry | None:
-    """The entry, None where it is cut off, changed, or another's."""
+    """The entry, None if it is truncated, modified, or belongs to another key."""
     try:
         fields = json.loads(content)
         fields.pop("key", None)
@@ -359,7 +360,7 @@ def _check(key: str, fields: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class CachedModel:
-    """The cache's answers and vectors of one model; `oldest` and `newest` in seconds since 1970."""
+    """The cache entries of one model: number, size in bytes, and times in seconds since 1970."""
 
     model: str
     entries: int
@@ -369,7 +370,7 @@ class CachedModel:
 
 
 def contents(storage: Storage) -> list[CachedModel]:
-    """The contents of the cache, model by model."""
+    """The contents of the cache by model."""
     models: dict[str, list[StoredObject]] = {}
     for item in _objects(storage):
         models.setdefault(item.key.split("/")[1], []).append(item)
@@ -391,11 +392,11 @@ def _n_entries(storage: Storage, items: Sequence[StoredObject]) -> int:
 
 
 def empty(storage: Storage, *, older_than_days: float = 0, model: str = "") -> int:
-    """Delete entries; the number of bytes that became free.
+    """Delete cache entries; returns the number of freed bytes.
 
     Args:
-        older_than_days: younger ones stay; 0 for all.
-        model: a part of the names that `contents` gives; "" for all.
+        older_than_days: keep younger entries; 0 deletes all.
+        model: a substring of `CachedModel.model`; "" selects all models.
     """
     before = time.time() - older_than_days * 86_400
     freed = 0

@@ -1,4 +1,4 @@
-"""Requests and answers as they pass through the gateway, in OpenAI's form, and the identity of a request."""
+"""Requests and responses of the gateway in the format of OpenAI's API, and the cache keys of requests."""
 
 import base64
 import json
@@ -33,9 +33,10 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class ModelResponse:
-    """The answer to a request. `status` 0 means that no answer came; `body` is then the reason in plain text.
+    """The response to a request. `status` is 0 without an HTTP response; `body` is then the reason in plain text.
 
-    `seconds` is the endpoint's time for it when it was paid for; `cached` means that it was not paid for this time.
+    `seconds` is the endpoint's response time, for a cached answer that of the original request. `cached` is true for
+    an answer from the cache.
     """
 
     status: int
@@ -46,21 +47,21 @@ class ModelResponse:
 
 
 def parsed(content: bytes) -> dict[str, Any] | None:
-    """The JSON object of a request's or an answer's body; None where it is none."""
+    """The JSON object in a request or response body; None if it is not a JSON object."""
     try:
         value = json.loads(content)
-    except (ValueError, RecursionError):  # the latter for JSON that is nested too deeply
+    except (ValueError, RecursionError):  # RecursionError: JSON that is nested too deeply
         return None
     return value if isinstance(value, dict) else None
 
 
 def request_key(address: str, request: ModelRequest, body: Mapping[str, Any]) -> str:
-    """The identity of a request: where it goes, everything it says, and its repeat number."""
+    """The cache key of a request: a digest of the endpoint's address, path, body and repeat number."""
     return digest([address, request.path, body, request.repeat])
 
 
 def text_keys(address: str, request: ModelRequest, body: Mapping[str, Any]) -> list[str]:
-    """The identity of each text of an embeddings request; how vectors are encoded on the way does not matter."""
+    """The cache key of each text of an embeddings request, independent of `encoding_format`."""
     rest = {name: value for name, value in body.items() if name not in ("input", "encoding_format")}
     return [digest([address, request.path, rest, text, request.repeat]) for text in texts_of(body)]
 
@@ -78,7 +79,7 @@ def texts_of(body: Mapping[str, Any]) -> list[Any]:
 
 
 def vectors_of(answer: Mapping[str, Any], n_texts: int) -> list[bytes] | None:
-    """The vectors of an embeddings answer as float32 bytes, in the order of the texts; None where one is missing."""
+    """The vectors of an embeddings answer as float32 bytes, in the order of the texts; None if one is missing."""
     try:
         rows = sorted(answer["data"], key=lambda row: row["index"])
         if [row["index"] for row in rows] != list(range(n_texts)):
@@ -98,7 +99,13 @@ def _float32(vector: str | Sequence[float]) -> bytes:
 def embeddings_answer(
     model: str, vectors: Sequence[bytes], encoding: str | None, prompt_tokens: int | None
 ) -> dict[str, Any]:
-    """An embeddings answer in OpenAI's form. `encoding` is that of the request: "base64", else numbers."""
+    """An embeddings answer in OpenAI's format.
+
+    Args:
+        vectors: float32 bytes.
+        encoding: the request's `encoding_format`; "base64", anything else for numbers.
+        prompt_tokens: None leaves out `usage`.
+    """
     encoded = [
         base64.b64encode(vector).decode() if encoding == "base64" else array("f", vector).tolist() for vector in vectors
     ]
@@ -110,26 +117,26 @@ def embeddings_answer(
 
 
 def chat_problem(body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> str | None:
-    """The reason why a chat answer is useless, such as JSON of another form than asked for; None where it is good."""
+    """The reason why a chat answer is unusable, such as JSON that does not match the schema; None if it is usable."""
     try:
         choice = (answer or {})["choices"][0]
         message = choice["message"]
     except (KeyError, IndexError, TypeError):
-        return "it is no chat completion"
+        return "it is not a chat completion"
     schema = _asked_schema(body)
     if schema is None:
         return None
     if choice.get("finish_reason") == "length":
-        return None  # the same request would be cut again; the client says so
+        return None  # a retry would be cut off again; the client reports it
     try:
         value = json.loads(json_text(message))
     except (ValueError, RecursionError):
-        return "it is not the JSON that was asked for"
+        return "it is not the requested JSON"
     return None if _validator(schema).is_valid(value) else "its JSON does not match the schema"
 
 
 def _asked_schema(body: Mapping[str, Any]) -> str | None:
-    """The JSON schema that the answer must match, as text; "{}" for any JSON, None where no JSON is asked for."""
+    """The JSON schema that the answer must match, as text; "{}" for any JSON, None if no JSON is requested."""
     asked = body.get("response_format") or {}
     if body.get("tools") and body.get("tool_choice"):
         return json.dumps(body["tools"][0]["function"].get("parameters") or {}) if len(body["tools"]) == 1 else "{}"
@@ -143,7 +150,7 @@ def _asked_schema(body: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=256)
 def _schema_in(prompt: str) -> str:
-    """The schema that instructor writes into a prompt behind the word "json_schema:"."""
+    """The schema that the library instructor writes into a prompt after "json_schema:"."""
     start = prompt.find("{", prompt.find("json_schema:"))
     try:
         return json.dumps(json.JSONDecoder().raw_decode(prompt, start)[0]) if start >= 0 else "{}"
@@ -158,7 +165,7 @@ def _validator(schema: str) -> Any:
     try:
         return Draft202012Validator(json.loads(schema))
     except ValueError:
-        return Draft202012Validator({})  # no schema that can be checked: any JSON will do
+        return Draft202012Validator({})  # an invalid schema: accept any JSON
 
 
 def json_text(message: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Planned model calls by model and stage, with tokens, USD and minutes; and the plan beside the actual numbers."""
+"""Planned model calls by model and stage, with tokens, USD and minutes; and a table of planned and actual calls."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from dream.models.usage import CHECK_STAGE, price_of, read_prices
 from dream.records import Plan, PlannedCalls, UsageRow, known_sum
 from dream.settings import OFFLINE, Endpoint, Settings
 
-# Seconds a call at an endpoint of unknown speed.
+# The assumed duration of a call in seconds.
 CALL_SECONDS = 1.0
 
 
 class Counter:
-    """Adds calls up by model and stage."""
+    """Sums planned calls by model and stage."""
 
     def __init__(self, settings: Settings) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
@@ -24,18 +24,20 @@ class Counter:
         self._rows: dict[tuple[str, str], list[int]] = {}
 
     def add(self, model: str, stage: str, calls: int, cached: int, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add calls of a model identifier; `cached` of them are already paid for, the tokens are those of all calls."""
         row = self._rows.setdefault((model, stage), [0, 0, 0, 0])
         for column, number in enumerate((calls, cached, prompt_tokens, completion_tokens)):
             row[column] += number
 
     def rows(self) -> tuple[PlannedCalls, ...]:
+        """The sums with their price, in the order of the first call."""
         return tuple(
             PlannedCalls(model, stage, row[0], row[1], row[2], row[3], self._usd(model, row))
             for (model, stage), row in self._rows.items()
         )
 
     def minutes(self) -> float:
-        """The slowest endpoint's time: its calls at its rate, or at the concurrency that it is given."""
+        """A lower bound of the duration: the slowest endpoint's calls at its rate limit, or at its concurrency."""
         by_endpoint: dict[str, int] = {}
         for (model, _), row in self._rows.items():
             name = split_identifier(model)[0]
@@ -59,7 +61,12 @@ class Counter:
 
 
 def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFrame:
-    """A row for each model and stage: calls as planned, calls and tokens as they were, cached answers, USD."""
+    """Planned and actual model calls, a row per model and stage.
+
+    Columns: `model`, `stage`, `planned calls`, `planned USD`, and, unless nothing was called, `calls`, `from cache`,
+    `sent` (HTTP requests), `tokens` and `USD` (paid). USD is missing (None or NaN) where a price is unknown; a stage
+    without planned or actual calls has 0. `calls_text` prints the table.
+    """
     planned = {(row.model, row.stage): row for row in plan.calls}
     actual: dict[tuple[str, str], list[UsageRow]] = {}
     for row in usage:
@@ -70,14 +77,30 @@ def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFra
     )
     counts = [name for name in ("calls", "from cache", "sent", "tokens") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
+    if "USD" in table:
+        table.loc[table["calls"] == 0, "USD"] = 0.0
     return table
+
+
+def calls_text(table: pandas.DataFrame) -> str:
+    """The table of `plan_against_actual` as text for a terminal: USD with four decimals, "unknown" where it is missing.
+
+    Example:
+        >>> print(calls_text(pandas.DataFrame({"model": ["llm"], "stage": ["answer"], "planned USD": [None]})))
+        model  stage planned USD
+          llm answer     unknown
+    """
+    shown = table.copy()
+    for column in shown.columns.intersection(["planned USD", "USD"]):
+        shown[column] = ["unknown" if pandas.isna(value) else f"{value:,.4f}" for value in shown[column]]
+    return shown.to_string(index=False)
 
 
 def _planned_and_actual(
     model: str, stage: str, planned: PlannedCalls | None, actual: Sequence[UsageRow] | None
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"model": model, "stage": stage}
-    row["planned calls"], row["planned USD"] = (planned.calls, planned.usd) if planned else (0, None)
+    row["planned calls"], row["planned USD"] = (planned.calls, planned.usd) if planned else (0, 0.0)
     if actual:
         row["calls"] = sum(usage.calls for usage in actual)
         row["from cache"] = sum(usage.cached for usage in actual)
@@ -88,7 +111,7 @@ def _planned_and_actual(
 
 
 def _identifier(row: UsageRow) -> str:
-    """The name of a metered model in the settings."""
+    """The model identifier of a metered model, as in the settings."""
     if row.endpoint == OFFLINE:
         return f"{OFFLINE}/{row.model}"
     return row.model if split_identifier(row.model)[0] == row.endpoint else f"{row.model}@{row.endpoint}"

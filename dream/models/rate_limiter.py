@@ -1,8 +1,8 @@
 """`Limiter`: the rate of requests to an endpoint, from the settings, or learned from the requests that it refuses.
 
-The rate is learned as TCP learns its own (Jacobson, 1988; Chiu and Jain, 1989): it is cut when the endpoint answers
-429, doubles each second while it is far below the fastest rate that was answered, and grows by 2 % a second from there.
-Requests wait in one queue a trial, and the queues take turns.
+The rate is learned like TCP's congestion window (Jacobson 1988; Chiu and Jain 1989): it is cut when the endpoint
+answers 429, doubles every second while it is below half of the fastest proven rate, and grows by 2 % per second above.
+Requests wait in one queue per trial, and the queues are served round-robin.
 """
 
 import asyncio
@@ -14,19 +14,23 @@ from collections.abc import Callable, Mapping
 MAX_CONCURRENCY = 256
 CUT = 0.93
 GROWTH_A_SECOND = 0.02
-# with each cut the fastest rate that was answered is forgotten by this factor
+# each cut multiplies the fastest proven rate by this factor, so that old evidence fades
 MEMORY = 0.9
-# refusals within this time count as a single one: all requests under way when the limit is passed come back refused
+# refusals within this time cause a single cut: all requests in flight when the limit is exceeded are refused
 LEAST_SECONDS_BETWEEN_CUTS = 1.0
 SLOWEST_A_SECOND = 0.2
 
 
 class Limiter:
-    """The pace of one endpoint, for the whole cluster: `acquire`, send, `release`, and call `succeeded` or `refused`.
+    """The concurrency and rate of requests to one endpoint, for the whole cluster.
+
+    For each request: await `acquire`, send it, call `succeeded` for status 200 or `refused` for 429, then `release`.
 
     Args:
-        requests_per_minute, tokens_per_minute: None where unknown.
-        clock: seconds, for tests.
+        max_concurrency: requests in flight; None for `MAX_CONCURRENCY`.
+        requests_per_minute: the upper limit of the rate; None if unknown.
+        tokens_per_minute: None if unknown.
+        clock: the time in seconds; another clock is for tests.
     """
 
     def __init__(
@@ -51,19 +55,20 @@ class Limiter:
 
     @property
     def requests_per_minute(self) -> float | None:
-        """The rate in use; None while no limit is known."""
+        """The current rate; None before any limit is known."""
         return self._rate * 60 if self._rate else None
 
     @property
     def last_success(self) -> float:
-        """When the endpoint last gave an answer, by the clock."""
+        """The time of the endpoint's last answer on the clock; at first the time of construction."""
         return self._last_success
 
     async def acquire(self, trial: str = "", tokens: float = 0) -> None:
-        """Wait for the permission to send a request. The trials' queues take turns.
+        """Wait until a request may be sent.
 
         Args:
-            tokens: of the request, estimated.
+            trial: the queue of the request.
+            tokens: an estimate of its tokens.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(trial, deque()).append((turn, tokens))
@@ -76,25 +81,25 @@ class Limiter:
             raise
 
     def release(self) -> None:
-        """The request is over, however it went."""
+        """End a request that was acquired, whatever its outcome."""
         self._in_flight -= 1
         self._give_permissions()
 
     def succeeded(self, headers: Mapping[str, str] | None = None) -> None:
-        """Count an answer: the rate may grow, and the endpoint's headers about its limits are obeyed."""
+        """Record an answer: raise the rate, and obey the rate limit headers of the endpoint."""
         now = self._clock()
         since, self._last_success = now - self._last_success, now
         self._successes += 1
         self._refusals_in_a_row = 0
         if self._rate is not None:
             growth = 1.0 if self._rate < self._proven / 2 else GROWTH_A_SECOND
-            seconds = min(since, max(1.0, 1 / self._rate))  # time in which nobody asked says nothing
+            seconds = min(since, max(1.0, 1 / self._rate))  # idle time is no evidence for a higher rate
             self._rate = min(self._rate_in_settings or float("inf"), self._rate * (1 + growth * seconds))
         if headers:
             self._obey_headers(headers, now)
 
     def refused(self, retry_after: float | None) -> None:
-        """Count a 429. A single refusal among answers slows down; several in a row pause for `retry_after` seconds."""
+        """Record a 429. A single one cuts the rate; several in a row also pause for `retry_after` seconds."""
         now = self._clock()
         self._refusals += 1
         self._refusals_in_a_row += 1
@@ -104,7 +109,7 @@ class Limiter:
             self._cut(now)
 
     def _cut(self, now: float) -> None:
-        """Slow down: by 7 % where most requests were answered, else to the rate of answers since the last cut."""
+        """Cut the rate: by 7 % if at most 20 % of requests were refused, else to the recent rate of answers."""
         period = max(now - self._period_started, LEAST_SECONDS_BETWEEN_CUTS)
         answered = self._successes / period
         if self._rate is not None and self._successes:
@@ -117,7 +122,7 @@ class Limiter:
         self._successes = self._refusals = 0
 
     def _obey_headers(self, headers: Mapping[str, str], now: float) -> None:
-        """Pause where the headers of OpenAI and others say that nothing is left of a minute's allowance."""
+        """Pause if the `x-ratelimit-*` headers say that no requests or tokens remain."""
         for unit in ("requests", "tokens"):
             left = headers.get(f"x-ratelimit-remaining-{unit}", "")
             wait = seconds_of(headers.get(f"x-ratelimit-reset-{unit}", ""))
@@ -125,7 +130,7 @@ class Limiter:
                 self._paused_until = max(self._paused_until, now + min(wait, 60.0))
 
     def _give_permissions(self) -> None:
-        """Give permissions while concurrency and rate allow it, one trial after the other."""
+        """Let requests pass while concurrency and rate allow it, from the queues of the trials in turn."""
         while self._queues and self._in_flight < self._max_concurrency:
             wait = max(self._paused_until, self._next_request, self._next_tokens) - self._clock()
             if wait > 0:
@@ -156,7 +161,7 @@ class Limiter:
 
 
 def seconds_of(text: str) -> float | None:
-    """A duration in OpenAI's way of writing it.
+    """The seconds of a duration as OpenAI's headers write it; None for any other text.
 
     Example:
         >>> seconds_of("1m30s"), seconds_of("250ms"), seconds_of("2"), seconds_of("soon")

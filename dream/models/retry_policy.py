@@ -1,11 +1,12 @@
-"""`decide`: the retry policy for model requests. A pure function: it neither waits nor counts attempts.
+"""`decide`: the retry policy for model requests, a pure function of the last outcome and the state of the request.
 
-A fault may pass, so the request is sent again:
+Outcomes that are retried:
 
-    status 200, but not the JSON that was asked for      up to 4 attempts
-    status 429, rate limit                               as long as the endpoint answered somebody in the last 300 s
-    nothing took the connection                          the same, but a check of a model is given up at once
-    no or half an answer, or a status of `RETRIED_STATUS`  up to 6 attempts; a check that got no answer is given up
+    status 200 without the requested JSON                up to 4 attempts
+    status 429 (rate limit)                              while the endpoint answered any request in the last 300 s
+    no connection                                        the same; a model check is not retried
+    no or partial response                               up to 6 attempts; a model check is not retried
+    status in `RETRIED_STATUS`                           up to 6 attempts
     any other status                                     never
 """
 
@@ -19,7 +20,7 @@ MAX_ATTEMPTS = 6
 MAX_USELESS_ANSWERS = 4
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
-# an endpoint that asks for a longer wait (a spent daily quota) is not waited for
+# a request is given up if the endpoint asks for a longer wait, such as for an exhausted daily quota
 LONGEST_RETRY_AFTER_SECONDS = 120.0
 RETRIED_STATUS = frozenset({408, 409, 500, 502, 503, 504, 529})
 TOO_MANY = 429
@@ -29,8 +30,8 @@ TOO_MANY = 429
 class Outcome:
     """The outcome of one attempt.
 
-    `response.status` is 0 where there was no HTTP answer; `answer` is the parsed body of a good one, else None;
-    `is_unreachable` means that nothing took the connection, as opposed to an answer that was late or cut off.
+    `response.status` is 0 without an HTTP response; `answer` is the parsed body of a usable one, else None.
+    `is_unreachable` means that no connection was made, as opposed to a late or partial response.
     """
 
     response: ModelResponse
@@ -41,9 +42,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RequestState:
-    """Attempts of a request so far, the last included.
+    """The attempts of a request so far.
 
-    `is_patient`: the endpoint answered any request, or this one was begun, less than the patience ago.
+    `is_check` marks a model check. `is_patient` is true if the endpoint answered any request, or this request started,
+    within the patience of the client. `faults` and `useless_answers` are attempts by their outcome.
     """
 
     is_check: bool = False
@@ -55,14 +57,14 @@ class RequestState:
 
 @dataclass(frozen=True)
 class Done:
-    """The answer is good."""
+    """The answer is usable."""
 
     answer: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Send again after a random pause between these bounds; `state` belongs to the next decision."""
+    """Send again after a random pause between these bounds; `state` is the argument of the next decision."""
 
     least_seconds: float
     most_seconds: float
@@ -71,13 +73,13 @@ class Retry:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """No good answer is to be had; the last response says why."""
+    """No further attempt; the last response has the reason."""
 
 
 def decide(
     outcome: Outcome, state: RequestState, first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
 ) -> Done | Retry | GiveUp:
-    """Decide after an attempt. `state` is the one before it, with `is_patient` as it is now."""
+    """The decision after an attempt. `state` is the state before it, with the current `is_patient`."""
     if outcome.answer is not None:
         return Done(outcome.answer)
     status, retry_after = outcome.response.status, retry_after_seconds(outcome.headers)
@@ -99,7 +101,7 @@ def decide(
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The pause that the endpoint asks for: milliseconds where it gives them (OpenAI, Azure), else whole seconds."""
+    """The pause in the header `retry-after-ms` (OpenAI, Azure) or `retry-after`; None without a number."""
     for name, per_second in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
             return float(headers[name]) / per_second
@@ -109,12 +111,12 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def _is_rate_limit(response: ModelResponse, retry_after: float | None) -> bool:
-    """True for a limit that resets within minutes; false for an empty OpenAI account and for a day's quota."""
+    """True for a limit that resets within minutes; False for an exhausted account or daily quota."""
     return b"insufficient_quota" not in response.body and (retry_after or 0) <= LONGEST_RETRY_AFTER_SECONDS
 
 
 def _pause(state: RequestState, retry_after: float | None, first_backoff_seconds: float) -> tuple[float, float]:
-    """Bounds in seconds: from what the endpoint asked for, else half to whole of an exponential backoff."""
+    """Bounds of the pause in seconds: from the endpoint's `retry-after`, else of an exponential backoff with jitter."""
     if retry_after is not None:
         return retry_after, retry_after + first_backoff_seconds
     number = state.faults + state.useless_answers or state.attempts

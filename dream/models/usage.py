@@ -1,10 +1,11 @@
-"""Counts model calls and what was paid for them, and stops at the budget. The only module that knows prices.
+"""Metering of model calls and their price, and the check of the budget. The only module that knows prices.
 
-Prices are those of the library genai-prices, overridden by a file that DREAM_PRICES names:
+Prices are those of the library genai-prices, overridden by a JSON file that DREAM_PRICES names, in USD per million
+tokens:
 
     {"gpt-4o-mini": {"input": 0.15, "output": 0.60}, "llama-3@vllm": {"input": 0, "output": 0}}
 
-in USD for a million tokens. Offline models cost nothing. An unknown price is None, never 0.
+Offline models cost nothing. An unknown price is None, never 0.
 """
 
 import json
@@ -23,8 +24,7 @@ CHECK_STAGE = "check"
 
 @dataclass
 class Usage:
-    """The model calls of one endpoint, model, stage and trial while they are counted; `UsageRow` says what each number
-    means."""
+    """The counters of one endpoint, model, stage and trial: a mutable `UsageRow`, which describes the fields."""
 
     endpoint: str
     model: str
@@ -44,11 +44,11 @@ class Usage:
     usd_full: float | None = 0.0
 
     def row(self) -> UsageRow:
-        """The numbers so far."""
+        """The current values as a record."""
         return UsageRow(**asdict(self))
 
     def count_answer(self, price: "Price | None", prompt_tokens: float, completion_tokens: float, paid: bool) -> None:
-        """Add the tokens of a good answer, and what they cost."""
+        """Add the tokens of a usable answer and their price; `paid` is False for an answer from the cache."""
         usd = price.usd(prompt_tokens, completion_tokens) if price else None
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
@@ -61,17 +61,22 @@ class Usage:
 
 @dataclass(frozen=True)
 class Price:
-    """USD for a million tokens."""
+    """USD per million tokens of a prompt (`input`) and of a completion (`output`)."""
 
     input: float
     output: float
 
     def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """The price of these tokens in USD."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
 
 
 def price_of(endpoint: str, model: str, base_url: str, own: Mapping[str, Price]) -> Price | None:
-    """The price of a model, None where it is unknown.
+    """The price of a model; None if unknown.
+
+    Args:
+        base_url: of the endpoint; it identifies the provider in genai-prices.
+        own: the user's prices by `model@endpoint`, or by `model` for models of OpenAI; they come first.
 
     Example:
         >>> price_of("openai", "gpt-4o-mini", "https://api.openai.com/v1", {})
@@ -89,7 +94,7 @@ def _listed_price(model: str, base_url: str) -> Price | None:
 
     million = 1_000_000
     try:
-        # for short prompts, which are the rule here: some prices depend on the length of a prompt
+        # the price of short prompts: some models cost more per token for long ones
         input_price = calc_price(Tokens(input_tokens=1000), model, provider_api_url=base_url).total_price
         output_price = calc_price(Tokens(output_tokens=1000), model, provider_api_url=base_url).total_price
     except LookupError:
@@ -98,10 +103,10 @@ def _listed_price(model: str, base_url: str) -> Price | None:
 
 
 def read_prices(path: str | None) -> dict[str, Price]:
-    """The prices of the user's own file; none where no file is named.
+    """The prices in the user's file, by model; empty if `path` is None.
 
     Raises:
-        ConfigurationError: for a file that cannot be read, naming every mistake in it.
+        ConfigurationError: for a file that cannot be read, with every invalid entry.
     """
     if path is None:
         return {}
@@ -112,8 +117,8 @@ def read_prices(path: str | None) -> dict[str, Price]:
     rows = given.items() if isinstance(given, dict) else [("the file", given)]
     wrong = [f"{name}: {row!r}" for name, row in rows if not _is_price(row)]
     if wrong:
-        example = '{"my-model@vllm": {"input": 0.15, "output": 0.6}} in USD for a million tokens'
-        raise ConfigurationError(bullets(f"DREAM_PRICES={path!r}: write {example}; these are not:", wrong))
+        example = '{"my-model@vllm": {"input": 0.15, "output": 0.6}} in USD per million tokens'
+        raise ConfigurationError(bullets(f"DREAM_PRICES={path!r}: write {example}; invalid entries:", wrong))
     return {name: Price(float(row["input"]), float(row["output"])) for name, row in rows}
 
 
@@ -127,9 +132,9 @@ def _is_price(row: Any) -> bool:
 
 @dataclass
 class Meter:
-    """All usage of one gateway, and the budget that it may use up.
+    """All usage of one gateway, and its budget.
 
-    `spent_before` is what earlier runs of the same experiment spent: ceilings hold for all of them together.
+    `spent_before` is the `spent_of` earlier runs of the same experiment: the budget limits all runs together.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -137,7 +142,7 @@ class Meter:
     _rows: dict[tuple[str, str, str, str], Usage] = field(default_factory=dict)
 
     def row(self, endpoint: str, model: str, stage: str, trial: str) -> Usage:
-        """The row with these labels, made where there is none."""
+        """The counters with these labels, created on first use."""
         key = (endpoint, model, stage, trial)
         return self._rows.setdefault(key, Usage(*key))
 
@@ -146,7 +151,7 @@ class Meter:
         return [usage.row() for usage in self._rows.values() if trial is None or usage.trial == trial]
 
     def check_budget(self) -> None:
-        """Raise a BudgetError once a ceiling is reached; calls that only check a model are free of it."""
+        """Raise a BudgetError if a limit is reached; calls of the stage `CHECK_STAGE` do not count."""
         if self.budget == Budget():
             return
         spent = spent_of(self.rows())
@@ -155,13 +160,13 @@ class Meter:
             total = spent[name] + self.spent_before.get(name, 0)
             if ceiling is not None and total >= ceiling:
                 raise BudgetError(
-                    f"stopped at budget: {total:,.4g} of {ceiling:,.4g} {unit} are spent. Nothing that was done is "
-                    f"lost: raise DREAM_BUDGET_{name.upper()} and resume to go on from there"
+                    f"stopped at budget: {total:,.4g} of {ceiling:,.4g} {unit} are spent. Finished work is kept: raise "
+                    f"DREAM_BUDGET_{name.upper()} and resume"
                 )
 
 
 def spent_of(rows: Iterable[UsageRow]) -> dict[str, float]:
-    """Calls that reached an endpoint, tokens that were paid, and USD (of the models with a known price)."""
+    """`calls` (HTTP requests), `tokens` (paid) and `usd` (of the models with a known price), without `CHECK_STAGE`."""
     counted = [row for row in rows if row.stage != CHECK_STAGE]
     return {
         "calls": sum(row.sent for row in counted),

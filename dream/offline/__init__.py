@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server of small deterministic models, for running DREAM with no key and for tests.
+"""An OpenAI-compatible server of small deterministic models, for tests and for DREAM without an API key.
 
-Its models analyse text; they know nothing. Their scores say nothing about a real LLM.
+The models are rule-based text analysis without any knowledge. Their scores say nothing about a real LLM.
 """

@@ -15,11 +15,11 @@ from dream.offline.faults import Switches, changed
 from dream.offline.server import OfflineModels
 
 _BACKLOG = 4096
-_KEEP_ALIVE_S = 120  # longer than clients keep idle connections, so that none is closed under a request
+_KEEP_ALIVE_S = 120  # longer than clients keep idle connections, so that none is closed during a request
 
 
 class _Server(uvicorn.Server):
-    """Announces itself once it accepts connections."""
+    """A server that prints its base URL as JSON when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, base_url: str):
         super().__init__(config)
@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serve until stopped by a signal, or by the end of stdin with --exit-with-stdin."""
+    """Serve until a signal, or, with --exit-with-stdin, until the end of stdin."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     given = {field.name: options[field.name] for field in fields(Switches) if options[field.name] is not None}
@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dream.offline", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free port (default)")
-    parser.add_argument("--api-key", help="demand this key; without it every key is accepted")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 for a free port (default)")
+    parser.add_argument("--api-key", help="require this API key (default: accept any key)")
     parser.add_argument(
-        "--exit-with-stdin", action="store_true", help="stop when stdin ends, so with the parent process"
+        "--exit-with-stdin", action="store_true", help="stop at the end of stdin, that is, with the parent process"
     )
     for field in fields(Switches):
         flag = "--" + field.name.replace("_", "-")
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _value(text: str) -> Any:
-    """Read a switch as JSON: 200, 0.1, true, [100,300]."""
+    """The value of a switch in JSON: 200, 0.1, true, [100,300]."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -80,7 +80,7 @@ def _value(text: str) -> Any:
 
 
 def _allow_many_connections() -> None:
-    """Lift the limit of open files as far as this user may: each waiting request holds a socket."""
+    """Raise the limit of open files to its hard limit: each waiting request holds a socket."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

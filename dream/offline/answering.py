@@ -1,8 +1,8 @@
-"""The two answering models. They see the prompt only, and answer by choosing sentences of its context.
+"""The two answering models. They answer by selecting sentences of the context in the prompt.
 
-`llm-small` takes the one best sentence, and in one answer of six it rounds the figures, as weak models do: so that
-faithfulness has something to find. `llm-large` weighs rare words, looks at headings and at the kind of answer asked
-for, joins up to three sentences, and says so when the context has no answer.
+`llm-small` selects the single best sentence, and rounds the figures in one of six answers, like a weak model that
+hallucinates, so that faithfulness varies. `llm-large` weights rare words, considers headings and the expected type of
+the answer, joins up to three sentences, and says so if the context has no answer.
 """
 
 import re
@@ -44,7 +44,7 @@ _CAUSE = re.compile(r"\b(because|since|due to|so that|in order to|therefore|as a
 
 
 def answer(model: str, messages: list[dict]) -> str:
-    """Reply to a plain-text chat request."""
+    """The reply of a model to a plain-text chat request."""
     request = read_request(messages)
     reply = {"queries": _queries, "choose": _choose, "passage": _passage, "refine": _refine, "answer": _answer}
     return reply[request.kind](model, request)
@@ -57,7 +57,7 @@ def _answer(model: str, request: Request) -> str:
 
 
 def _refine(model: str, request: Request) -> str:
-    """Keep the earlier answer unless the new context meets the question clearly better."""
+    """Keep the earlier answer unless the answer from the new context covers the question clearly better."""
     question = analyse_sentence(request.question)
     better = _from_context(model, request.question, request.context or "")
     existing = request.existing or NO_ANSWER
@@ -87,7 +87,7 @@ def _one_sentence(question: Sentence, sentences: Sequence[Sentence]) -> str | No
 
 
 def _rounded(figure: re.Match) -> str:
-    """One significant digit is left: 1,284 becomes 1,000, 38 becomes 40."""
+    """Round to one significant digit: 1,284 becomes 1,000, 38 becomes 40."""
     value = float(figure[0].replace(",", ""))
     return f"{float(f'{value:.0e}'):,.0f}" if value >= 1 else figure[0]
 
@@ -125,7 +125,7 @@ def _rarity(sentences: Sequence[Sentence]) -> dict[str, float]:
 
 
 def _weighted_share(question: Sentence, sentence: Sentence, rarity: dict[str, float]) -> float:
-    """Share of the question that one sentence and its heading meet; words the whole context lacks count as rare."""
+    """The weighted share of the question's words in a sentence and its heading; unknown words count as rare."""
     rare = max(rarity.values(), default=1.0)
     wanted = {root: rarity.get(root, 0.6 * rare) for root in question.bag}
     total = sum(wanted.values()) + len(question.numbers) * rare
@@ -175,13 +175,13 @@ def _coverage(question: Sentence, sentences: Sequence[Sentence]) -> float:
 
 
 def _passage(model: str, request: Request) -> str:
-    """A hypothetical passage (HyDE): it knows no facts, so it says the question's own words as a statement."""
+    """A hypothetical passage (HyDE), which repeats the words of the question as a statement."""
     bare = _QUESTION_WORDS.sub("", request.question.strip().rstrip("?"))
     return f"This passage is about {bare}. It explains {bare} and gives the details."
 
 
 def _queries(model: str, request: Request) -> str:
-    """Other wordings of one search query, a line each."""
+    """Rephrased search queries, one per line."""
     words = [word for word in tokens(request.question) if analyse_sentence(word).bag or word.isdigit()]
     wordings = [" ".join(words), "What is known about " + " ".join(words) + "?", " ".join(reversed(words)),
                 "Details of " + " ".join(words[:4])]  # fmt: skip

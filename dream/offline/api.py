@@ -1,4 +1,4 @@
-"""Requests become responses in OpenAI's shapes: no HTTP here, and nothing that depends on time or chance."""
+"""Responses to requests in OpenAI's format, as pure functions: no HTTP, and independent of time and chance."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ _MOST_CHOICES = 16
 
 
 class ApiError(Exception):
-    """A refusal in OpenAI's shape."""
+    """An error response in OpenAI's format."""
 
     def __init__(self, status: int, message: str, code: str, param: str | None = None):
         super().__init__(message)
@@ -40,7 +40,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A response body and what it costs. `texts` is the number of texts embedded."""
+    """A response body and its tokens. `texts` is the number of embedded texts."""
 
     body: dict[str, Any]
     model: str
@@ -55,7 +55,7 @@ def list_models() -> dict[str, Any]:
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """GET /v1/models/{id}; beyond OpenAI's fields it says the context window or the dimensions."""
+    """GET /v1/models/{id}, with the additional fields `context_window` and `dimensions`."""
     _check_model(name, MODELS)
     described: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "dream-offline"}
     if name in EMBEDDING_MODELS:
@@ -64,7 +64,7 @@ def describe_model(name: str) -> dict[str, Any]:
 
 
 def chat_completion(body: dict[str, Any], fault: str | None = None) -> Reply:
-    """POST /v1/chat/completions. `fault` malformed, wrong_schema or truncated spoils the answer."""
+    """POST /v1/chat/completions. `fault` is "malformed", "wrong_schema", "truncated" or None."""
     model = _check_model(body.get("model"), tuple(CONTEXT_WINDOWS))
     messages = _check_messages(body.get("messages"))
     choices = _check_count(body.get("n"))
@@ -161,7 +161,7 @@ def _spoil(content: str, fault: str | None, structured: bool) -> tuple[str, str]
 
 
 def _cut(content: str, most_tokens: int | None, finish: str) -> tuple[str, str]:
-    """Obey `max_tokens`: cut the text where it would be exceeded."""
+    """Truncate the text to `max_tokens`."""
     if not most_tokens or count_tokens(content) <= most_tokens:
         return content, finish
     low, high = 0, len(content)

@@ -1,8 +1,8 @@
-"""Two embedding models made of hashed features: the same text gives the same vector in every process.
+"""Two embedding models by feature hashing: the same text has the same vector in every process.
 
-`embed-small` hashes words as they are written into 256 dimensions. `embed-large` hashes concepts (stems, synonyms)
-and the character n-grams of words into 1,024, so that it also meets paraphrases and spelling variants.
-Both add one shared direction to every vector, as trained models do: unrelated texts are not at 0.
+`embed-small` hashes words into 256 dimensions. `embed-large` hashes concepts (stems, synonyms) and the character
+n-grams of words into 1,024 dimensions, so that it also matches paraphrases and spelling variants. Both add a common
+direction to all vectors, like trained models, so that the similarity of unrelated texts is above 0.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ INPUT_LIMIT_TOKENS = 8192
 
 @dataclass(frozen=True)
 class EmbeddingModel:
-    """`shared` is the weight of the direction that all vectors have in common; 0 is none."""
+    """An embedding model. `shared` is the weight of the common direction of all vectors; 0 for none."""
 
     name: str
     dimensions: int
@@ -33,7 +33,7 @@ EMBEDDING_MODELS = {
 
 
 def embed(name: str, texts: Sequence[str]) -> np.ndarray:
-    """One row of length 1 a text, float32, in the order of `texts`."""
+    """Unit vectors as float32, a row per text, in the order of `texts`."""
     return np.stack([_embed_one(name, text) for text in texts])
 
 
@@ -75,7 +75,7 @@ def _large_features(word: str, dimensions: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _rarity(root: str) -> float:
-    """Longer words are rarer and say more; a stand-in for inverse document frequency."""
+    """A weight that grows with the length of a word; an approximation of inverse document frequency."""
     return 0.7 + 0.06 * min(len(root), 8)
 
 

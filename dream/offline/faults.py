@@ -1,4 +1,4 @@
-"""Switches that make the server slow, rate-limited or faulty on purpose; a seed fixes the sequence of faults."""
+"""Fault injection: switches for latency, rate limits and errors; a seed fixes the sequence of faults."""
 
 import random
 import time
@@ -10,11 +10,11 @@ SHARES = ("error_share", "hang_share", "cut_share", "malformed_share", "wrong_sc
 
 @dataclass(frozen=True)
 class Switches:
-    """All switches; the defaults make a fast and faultless server.
+    """All switches; by default the server is fast and has no faults.
 
-    Latencies are milliseconds: one number, or [least, most] for a uniform random wait. Shares are between 0 and 1 and
-    sum to at most 1: each request draws one fault or none. `requests_per_minute` 0 is no limit; `burst` requests
-    may come at once; `retry_after` False leaves the Retry-After header out of 429 answers.
+    Latencies are in milliseconds: a number, or [least, most] for a uniform distribution. Shares are probabilities (0 to
+    1) that sum to at most 1: each request has at most one fault. `requests_per_minute` 0 is no limit; `burst` is the
+    size of the token bucket; `retry_after` False leaves the Retry-After header out of 429 responses.
     """
 
     chat_latency_ms: float | list[float] = 0.0
@@ -33,10 +33,10 @@ class Switches:
 
 
 def changed(switches: Switches, changes: dict[str, Any]) -> Switches:
-    """Apply changes by name.
+    """The switches with changes by name.
 
     Raises:
-        ValueError: naming every unknown switch and every bad value.
+        ValueError: for unknown switches and invalid values; the message names all of them.
     """
     names = [field.name for field in fields(Switches)]
     unknown = [name for name in changes if name not in names]
@@ -72,7 +72,7 @@ def _is_number(value: Any) -> bool:
 
 
 class Faults:
-    """Draws what happens to each request. Changing the switches starts the sequence again from the seed."""
+    """Draws the fault of each request. `set` restarts the random sequence from the seed."""
 
     def __init__(self, switches: Switches):
         self.set(switches)
@@ -96,14 +96,14 @@ class Faults:
         return None
 
     def latency_seconds(self, path: str) -> float:
-        """The waiting time of the next answer, drawn anew where a switch gives a range."""
+        """The latency of the next response in seconds, drawn from the range if the switch has one."""
         chosen = self.switches.embedding_latency_ms if path.endswith("/embeddings") else self.switches.chat_latency_ms
         if isinstance(chosen, list | tuple):
             chosen = self._random.uniform(*chosen)
         return chosen / 1000
 
     def seconds_to_wait(self) -> float:
-        """Take one request from the rate limit: 0 when it may pass, else the seconds until one may."""
+        """Count a request against the rate limit: 0 if it may pass, else the seconds until the next one may."""
         rate = self.switches.requests_per_minute / 60
         if not rate:
             return 0.0

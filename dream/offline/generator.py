@@ -1,6 +1,6 @@
-"""Answers the schemas of ragas' TestsetGenerator: extraction, personas, scenarios, and questions with their answers.
+"""Replies to the prompts of ragas' TestsetGenerator: extraction, personas, scenarios, questions with answers.
 
-All answering functions have one shape: ragas' input, and `careful`, which only judging uses.
+All functions have the same signature: ragas' input `data`, and `careful`, which only judging uses.
 """
 
 import re
@@ -118,7 +118,7 @@ def combine_concepts(data: dict, careful: bool) -> dict:
 
 
 def _spread(pairs: list[list[str]]) -> list[list[str]]:
-    """Pairs of concepts not used before come first."""
+    """Reorder the pairs: those whose concepts are not used yet come first."""
     fresh, used, met = [], [], set()
     for pair in pairs:
         (used if met & set(pair) else fresh).append(pair)
@@ -233,5 +233,5 @@ TESTSET_SCHEMAS: dict[str, Callable[[dict, bool], dict]] = {
     "GeneratedQueryAnswer": write_question,
 }
 
-# ragas uses one schema for several tasks; a word of the instruction tells them apart
+# ragas uses one schema for several tasks; a word of the instruction distinguishes them
 STRING_TASKS: dict[str, Callable[[dict, bool], dict]] = {"title": extract_title, "summarize": make_summary}

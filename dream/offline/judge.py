@@ -27,7 +27,7 @@ _OPENERS = re.compile(
 
 
 def statements(text: str) -> list[str]:
-    """Break an answer into statements that stand alone: compounds cut, a leading pronoun replaced by what it means."""
+    """Split an answer into self-contained statements: compounds are cut, leading pronouns are resolved."""
     parts: list[str] = []
     subject = ""
     for sentence in _sentences(text):

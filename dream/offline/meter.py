@@ -1,4 +1,4 @@
-"""Counts what the server did, for tests and for cost reports."""
+"""Counters of the server, for tests and cost reports."""
 
 from collections import Counter, defaultdict
 from hashlib import blake2b

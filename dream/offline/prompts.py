@@ -1,4 +1,4 @@
-"""Read what a chat request asks for: question, context and earlier answer, in LlamaIndex's words or similar ones."""
+"""Parsing of chat prompts: question, context and earlier answer, in the format of LlamaIndex or similar ones."""
 
 import re
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: 
 
 @dataclass(frozen=True)
 class Request:
-    """One chat request, taken apart. `kind` is answer, refine, passage, queries or choose."""
+    """A parsed chat request. `kind` is "answer", "refine", "passage", "queries" or "choose"."""
 
     kind: str
     question: str
@@ -42,7 +42,7 @@ class Request:
 
 
 def read_request(messages: list[dict]) -> Request:
-    """Find the parts of the last user message; with no known frame the whole message is the question."""
+    """Parse the last user message; in an unknown format the whole message is the question."""
     prompt = last_user_text(messages)
     context = _first(_CONTEXT, prompt, "context")
     question = _first(_QUESTION, _without(prompt, context), "question") or prompt.strip()
@@ -59,7 +59,7 @@ def read_request(messages: list[dict]) -> Request:
 
 
 def last_user_text(messages: list[dict]) -> str:
-    """The text of the last user message; system messages frame a task, they do not ask."""
+    """The text of the last user message, or of the last message if there is none."""
     for message in reversed(messages):
         if message.get("role") == "user":
             return message_text(message)

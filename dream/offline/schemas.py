@@ -1,4 +1,4 @@
-"""Find out which JSON answer a chat request wants, and from which input. Knows how ragas and instructor ask."""
+"""The JSON schema that a chat request asks for, and its input, in the prompt formats of ragas and instructor."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Task:
 
 
 def read_task(body: dict) -> Task | None:
-    """The structured task of a chat request, or None when plain text is wanted."""
+    """The structured task of a chat request; None if it asks for plain text."""
     messages = body["messages"]
     name, tool = _declared(body)
     if name is None:

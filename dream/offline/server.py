@@ -1,4 +1,4 @@
-"""The HTTP side: routes, authorisation, rate limit, waiting and faults around the pure functions of `api`."""
+"""The HTTP server: routes, authorisation, rate limit, latency and faults around the functions of `api`."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ _URL_CODES = {404: "unknown_url", 405: "method_not_allowed"}
 
 
 class CutResponse(Response):
-    """Promises the whole body, sends half, and leaves the server to close the socket."""
+    """A response that is cut off: its headers announce the whole body, but only half is sent."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -28,7 +28,7 @@ class CutResponse(Response):
 
 
 class OfflineModels:
-    """One server's state: its switches and counters. `application()` is the ASGI app."""
+    """The state of a server: its switches and counters. `application()` returns the ASGI app."""
 
     def __init__(self, switches: Switches | None = None, api_key: str | None = None):
         self.faults = Faults(switches or Switches())
@@ -113,7 +113,7 @@ class OfflineModels:
         if latency:
             await asyncio.sleep(latency)
         if reply is None:
-            raise ApiError(500, "The server had an error on purpose (switch error_share).", "internal_error")
+            raise ApiError(500, "Injected server error (switch error_share).", "internal_error")
         self.meter.used(reply.model, reply.tokens_in, reply.tokens_out, reply.texts)
         if body.get("stream") and path.endswith("/completions"):
             return StreamingResponse(_events(reply, body), media_type="text/event-stream")
@@ -135,7 +135,7 @@ class OfflineModels:
 
     def _too_many(self, wait: float) -> Response:
         limit = self.faults.switches.requests_per_minute
-        error = ApiError(429, f"Rate limit of {limit} requests a minute reached.", "rate_limit_exceeded")
+        error = ApiError(429, f"Rate limit of {limit} requests per minute reached.", "rate_limit_exceeded")
         response = _refused(error)
         if self.faults.switches.retry_after:
             response.headers["retry-after"] = str(ceil(wait))
@@ -143,7 +143,7 @@ class OfflineModels:
         return response
 
     async def _hang(self, request: Request) -> Response:
-        """Say nothing until the client gives up; after `hang_seconds` close the connection."""
+        """Send nothing until the client disconnects, or `hang_seconds` have passed."""
         try:
             async with asyncio.timeout(self.faults.switches.hang_seconds):
                 while not await request.is_disconnected():

@@ -1,4 +1,4 @@
-"""Decide whether a passage supports a statement: by shared concepts, equal numbers, equal negation, no antonym."""
+"""Entailment by rules: a passage supports a statement with shared concepts, equal numbers and no contradiction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _WINDOW = 2
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """A verdict. `coverage` (0 to 1): the share of the statement's concepts and numbers that occur close together."""
+    """A verdict. `coverage` is the share of the statement's concepts and numbers that occur close together (0 to 1)."""
 
     holds: bool
     coverage: float
@@ -26,8 +26,8 @@ def support(statement: Sentence, passage: Sequence[Sentence], careful: bool = Tr
 
     Args:
         statement: one analysed sentence.
-        passage: analysed sentences, in order; the statement must be met within two neighbouring ones.
-        careful: False is the cruder judge: concepts anywhere in the passage, no look at numbers or negation.
+        passage: analysed sentences, in order; two adjacent ones must support the statement.
+        careful: False only checks for concepts anywhere in the passage, ignoring numbers and negation.
     """
     if not passage:
         return Support(False, 0.0, "There is no text to check it against.")

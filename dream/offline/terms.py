@@ -82,7 +82,7 @@ def _is_verb_form(word: str) -> bool:
 
 
 def _distinct(phrases: Iterable[str]) -> list[str]:
-    """Keep the first of phrases that hold one another."""
+    """The phrases without those that contain, or are contained in, an earlier one."""
     kept: list[str] = []
     for phrase in phrases:
         lowered = phrase.lower()

@@ -1,4 +1,4 @@
-"""Text as it comes out of PDFs becomes analysed sentences."""
+"""Analysis of text, also extracted from PDFs, into sentences."""
 
 import re
 from dataclasses import dataclass

@@ -43,7 +43,7 @@ NUMBER_WORDS = {
 
 SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
-# Each row means the same for the offline models; the first word stands for the row.
+# The words of a row are synonyms for the offline models; the first one represents the group.
 _SYNONYMS = """
 begin start commence launch initiate|end finish conclude terminate|big large huge vast|small little tiny|
 buy purchase acquire|cost price expense fee|help assist support aid|show demonstrate reveal indicate|
@@ -92,7 +92,7 @@ IRREGULAR = {form: base for form, _, base in (pair.partition(":") for pair in _I
 
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
-    """Cut endings so that forms of one word meet; crude on purpose.
+    """The stem of a lower-case word, by a simple list of suffixes.
 
     Example:
         >>> stem("retries"), stem("retried"), stem("embeddings"), stem("embedded")
@@ -153,7 +153,7 @@ def tokens(text: str) -> list[str]:
 
 
 def number(token: str) -> str | None:
-    """The value of a numeric token or number word in one spelling, or None.
+    """The value of a numeric token or number word as a canonical decimal text; None for other words.
 
     Example:
         >>> number("1,200"), number("12.50"), number("three"), number("three-fold")
@@ -170,7 +170,7 @@ def number(token: str) -> str | None:
 
 
 def numbers(words: list[str]) -> frozenset[str]:
-    """All numbers among the tokens; a following "million" and the like is multiplied in."""
+    """All numbers among the tokens, multiplied by a following "million" or similar word."""
     values = set()
     for position, word in enumerate(words):
         value = number(word)
@@ -186,5 +186,5 @@ def _plain(value: float) -> str:
 
 
 def count_tokens(text: str) -> int:
-    """The tokens that the server bills: 1.3 a word, and at least one for five characters."""
+    """The token count that the server reports: 1.3 per word, and at least one per five characters."""
     return max(int(len(text.split()) * 1.3 + 0.5), len(text) // 5)

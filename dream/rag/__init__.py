@@ -1,6 +1,6 @@
-"""RAG methods, the baselines without retrieval, and the search space that combines methods with models into trials.
+"""RAG methods, baselines without retrieval, and the search space, the grid of methods, models and parameters.
 
-A method is one function with `@rag_method` in `methods`; `query_engine_picker` makes its query engine.
+A method is a function with the decorator `@rag_method` in `methods`; `query_engine_picker` creates its query engine.
 """
 
 from dream.rag.baselines import (

@@ -1,7 +1,7 @@
-"""Baselines: each LLM without any context (closed-book) and with the reference contexts (oracle).
+"""Baselines: each LLM without contexts (closed-book) and with the reference contexts (oracle).
 
-They are the lower and upper reference points for retrieval. Both are run beside the trials, on the same
-questions with the same judge, and are never ranked. `dream.comparison.loss_split` splits a trial's loss with them.
+They are the lower and upper reference points for retrieval. They run beside the trials, on the same questions and with
+the same judge, and are never ranked. `dream.comparison.loss_split` uses them to split a trial's loss.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ CLOSED_BOOK_PROMPT = (
 
 
 def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]) -> tuple[Trial, ...]:
-    """Closed-book and oracle for each LLM of the trials; no oracle where no question has reference contexts.
+    """A closed-book and an oracle trial per LLM; no oracle if no question has reference contexts.
 
     Example:
         >>> trials = [Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small")]
@@ -40,13 +40,13 @@ def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]
 
 
 def questions_of(trial: Trial, questions: Sequence[GoldenQuestion]) -> tuple[GoldenQuestion, ...]:
-    """The questions that a trial is asked: all, but for the oracle only those with reference contexts."""
+    """The questions of a trial: all of them, for the oracle only those with reference contexts."""
     needs_contexts = trial.query_engine_identifier == ORACLE
     return tuple(question for question in questions if question.reference_contexts or not needs_contexts)
 
 
 def metrics_of(trial: Trial, metrics: Sequence[str]) -> tuple[str, ...]:
-    """The metrics that make sense for a trial: all, but for a baseline none of retrieved contexts."""
+    """The metrics of a trial: all of them, for a baseline only those that are defined without retrieval."""
     sensible = METRICS_OF.get(trial.query_engine_identifier, metrics)
     return tuple(name for name in metrics if name in sensible)
 
@@ -56,12 +56,12 @@ def check_baseline_metrics(metrics: Sequence[str]) -> None:
     valid = METRICS_OF[CLOSED_BOOK]
     if not set(metrics) & set(valid):
         raise ConfigurationError(
-            f"baselines with metrics={list(metrics)}: nothing is retrieved for them; add one of: {', '.join(valid)}"
+            f"baselines with metrics={list(metrics)}: all need retrieved contexts; add one of: {', '.join(valid)}"
         )
 
 
 def baseline_engine(trial: Trial, llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine":
-    """The query engine of a baseline. The oracle's reads the reference contexts of the question it is asked."""
+    """The query engine of a baseline; the oracle looks up reference contexts by the text of the question."""
     return _closed_book(llm) if trial.query_engine_identifier == CLOSED_BOOK else _oracle(llm, questions)
 
 
@@ -99,7 +99,7 @@ def _oracle(llm: "LLM", questions: Sequence[GoldenQuestion]) -> "BaseQueryEngine
 
 
 def _reference_nodes(question: GoldenQuestion) -> list[Any]:
-    """The reference contexts as nodes, with the source of each where the dataset names as many as contexts."""
+    """The reference contexts as nodes, with their sources if the dataset names one per context."""
     from llama_index.core.schema import NodeWithScore, TextNode
 
     contexts, sources = question.reference_contexts, question.sources

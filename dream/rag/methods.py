@@ -1,11 +1,11 @@
-"""RAG methods. Each is one function `(index, llm, **parameters) -> query engine`, registered by name.
+"""RAG methods: functions `(index, llm, **parameters) -> query engine`, registered by name.
 
-To add one, write a function like those below, and let `@rag_method` name its chunker and the defaults of all
-parameters. Parameters of the chunker determine the index; the others are passed to the function.
+To add a method, write a function like those below; the arguments of `@rag_method` are its chunker and the defaults of
+all parameters. Parameters of the chunker determine the index; the others are passed to the function.
 
-`context_tokens` is common to all methods: the best passages are kept while they fit into it together, so that
-trials differ in how they retrieve text, not in how much of it the LLM reads. (The 2024 article compared methods that
-read 3,072 and 768 tokens.)
+All methods have the parameter `context_tokens`, a budget: the best passages are kept while their sum is within it, so
+that trials differ in how they retrieve text, not in the size of the context. (The 2024 article compared methods with
+contexts of 3,072 and 768 tokens.)
 """
 
 import inspect
@@ -31,14 +31,14 @@ CONTEXT_TOKENS = 1536
 
 @dataclass(frozen=True)
 class RagMethod:
-    """A registered RAG method: its function, the chunker of its index, and the default of every parameter."""
+    """A registered RAG method: its function, the name of its chunker, and the defaults of all parameters."""
 
     function: Callable[..., "BaseQueryEngine"]
     chunker: str
     defaults: Mapping[str, Any]
 
     def split(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The parameters of the chunker, and those of the query engine."""
+        """Split parameters into those of the chunker and those of the query engine."""
         of_chunker = set(inspect.signature(CHUNKERS[self.chunker]).parameters)
         chunking = {name: value for name, value in parameters.items() if name in of_chunker}
         return chunking, {name: value for name, value in parameters.items() if name not in of_chunker}
@@ -48,11 +48,11 @@ RAG_METHODS: dict[str, RagMethod] = {}
 
 
 def rag_method(chunker: str, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a RAG method under its name, a valid `query_engine_identifier`.
+    """Register the decorated function as a RAG method; its name becomes a valid `query_engine_identifier`.
 
     Args:
         chunker: the chunker of the method's index, a name in `dream.indexes.CHUNKERS`.
-        defaults: the default of every parameter, of the chunker and of the function.
+        defaults: the defaults of all parameters of the chunker and of the function.
 
     Example:
         @rag_method("overlapping_chunks", chunk_size=256, chunk_overlap=32, top_k=5)
@@ -69,7 +69,7 @@ def rag_method(chunker: str, **defaults: Any) -> Callable[[Callable[..., Any]], 
 
 @rag_method("overlapping_chunks", chunk_size=512, chunk_overlap=64, top_k=3, context_tokens=CONTEXT_TOKENS)
 def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: int) -> "BaseQueryEngine":
-    """The simplest method: the LLM reads the `top_k` chunks that are nearest to the question."""
+    """Basic retrieval: the context is the `top_k` chunks that are most similar to the question."""
     from dream.rag.postprocessors import ContextBudget
 
     retriever = index.as_retriever(similarity_top_k=top_k)
@@ -80,7 +80,7 @@ def chunks_with_overlap(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, co
 def sentence_window(
     index: "VectorStoreIndex", llm: "LLM", *, window_size: int, top_k: int, context_tokens: int
 ) -> "BaseQueryEngine":
-    """Retrieves the `top_k` nearest sentences; the LLM reads each with `window_size` sentences on either side."""
+    """Retrieve the `top_k` most similar sentences; the context has each with `window_size` sentences on either side."""
     from dream.rag.postprocessors import SentenceWindows
 
     retriever = index.as_retriever(similarity_top_k=top_k)
@@ -92,8 +92,8 @@ def sentence_window(
 def hierarchical_automerging(
     index: "VectorStoreIndex", llm: "LLM", *, top_k: int, merge_ratio: float, context_tokens: int
 ) -> "BaseQueryEngine":
-    """Retrieves the `top_k` nearest leaves; a parent replaces its children if more than `merge_ratio` of them were
-    retrieved."""
+    """Retrieve the `top_k` most similar leaf chunks; a parent chunk replaces its children if more than the share
+    `merge_ratio` of them (0 to 1) was retrieved."""
     from dream.rag.postprocessors import AutoMerging, ContextBudget
 
     leaves = index.as_retriever(similarity_top_k=top_k)
@@ -106,11 +106,11 @@ def hierarchical_automerging(
 def query_engine_picker(
     identifier: str, index: "VectorStoreIndex", llm: "LLM", parameters: Mapping[str, Any] | None = None
 ) -> "BaseQueryEngine":
-    """The query engine of a RAG method over an index that was built with the method's chunker.
+    """The query engine of a RAG method over an index, which must be built with the method's chunker.
 
     Args:
         identifier: a name in `RAG_METHODS`.
-        parameters: override the defaults; parameters of the chunker are accepted and have no effect here.
+        parameters: override the defaults; parameters of the chunker are accepted and ignored.
 
     Raises:
         ConfigurationError: for an unknown identifier or parameter, listing the valid ones.
@@ -124,14 +124,14 @@ def query_engine_picker(
 
 
 def find_rag_method(identifier: str) -> RagMethod:
-    """The registered method, or a ConfigurationError that lists the valid identifiers."""
+    """The registered method; a ConfigurationError with the valid identifiers if there is none."""
     if identifier not in RAG_METHODS:
         raise ConfigurationError(f"unknown query engine {identifier!r}; valid: {', '.join(RAG_METHODS)}")
     return RAG_METHODS[identifier]
 
 
 def index_request(trial: Trial) -> IndexRequest:
-    """The index that a trial needs, as `get_index` takes it."""
+    """The index that a trial needs, as an argument of `dream.indexes.get_index`."""
     method = find_rag_method(trial.query_engine_identifier)
     return IndexRequest(method.chunker, method.split(trial.parameters)[0], trial.embed_model_identifier)
 
@@ -139,7 +139,7 @@ def index_request(trial: Trial) -> IndexRequest:
 def answer_from(
     retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor | None" = None
 ) -> "BaseQueryEngine":
-    """A query engine whose LLM answers from what the retriever returns, with one prompt for all methods."""
+    """A query engine that answers from the passages of a retriever, with the same prompt for all methods."""
     from llama_index.core.query_engine import RetrieverQueryEngine
 
     from dream.rag.synthesis import answer_synthesizer

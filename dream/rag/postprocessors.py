@@ -1,4 +1,4 @@
-"""From retrieved nodes to the passages that the LLM reads: no text twice, and no more than a token budget."""
+"""Postprocessing of retrieved nodes to the passages in the prompt: no duplicates, within a token budget."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
@@ -14,9 +14,10 @@ from dream.tokens import count_tokens
 
 
 class ContextBudget(BaseNodePostprocessor):
-    """Keeps the best passages that fit into `context_tokens` together; drops passages contained in another passage.
+    """Keeps passages, best first, up to a total of `context_tokens`; a passage that exceeds the rest is skipped.
 
-    The best passage is always kept, even if it exceeds the budget by itself.
+    Passages that are contained in another passage are dropped. The best passage is always kept, even if it exceeds the
+    budget by itself.
     """
 
     context_tokens: int
@@ -35,10 +36,10 @@ class ContextBudget(BaseNodePostprocessor):
 
 
 class SentenceWindows(BaseNodePostprocessor):
-    """Replaces sentences by the windows around them; windows that touch become one passage.
+    """Replaces sentences by the windows around them; overlapping and adjacent windows are merged into one passage.
 
-    Hits are taken from the best on, each with `window_size` sentences on either side; one whose window would
-    exceed `context_tokens` is passed over, except the first.
+    Sentences are processed in order of score, each with `window_size` sentences on either side. A sentence whose window
+    would exceed `context_tokens` in total is skipped, except the first.
     """
 
     window_size: int
@@ -72,9 +73,9 @@ class SentenceWindows(BaseNodePostprocessor):
 
 
 class AutoMerging(BaseRetriever):
-    """LlamaIndex's auto-merging, without its blocking call where the caller is asynchronous.
+    """LlamaIndex's auto-merging retriever, with an asynchronous method that does not block the event loop.
 
-    Where more than the share `simple_ratio_thresh` (0 to 1) of a parent's children are hits, the parent replaces them.
+    A parent replaces its children if more than the share `simple_ratio_thresh` (0 to 1) of them was retrieved.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class AutoMerging(BaseRetriever):
 
 
 class _Retrieved(BaseRetriever):
-    """Gives hits that were retrieved before."""
+    """A retriever that returns the given hits."""
 
     def __init__(self, hits: list[NodeWithScore]) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class _Retrieved(BaseRetriever):
 
 
 def passages(nodes: Iterable[NodeWithScore]) -> tuple[Passage, ...]:
-    """The retrieved nodes of an answer as records, in the order the LLM saw them."""
+    """The retrieved nodes of an answer as records, in the order of the prompt."""
     return tuple(_passage(hit) for hit in nodes)
 
 
@@ -121,7 +122,7 @@ def _passage(hit: NodeWithScore) -> Passage:
 
 
 def _outermost(hits: Sequence[NodeWithScore]) -> list[NodeWithScore]:
-    """The hits without those whose text lies wholly inside another hit's; of equal ones the first stays."""
+    """The hits without those whose text is contained in another hit's; of equal texts the first is kept."""
     texts = [hit.node.get_content(MetadataMode.LLM) for hit in hits]
     return [
         hit
@@ -131,7 +132,7 @@ def _outermost(hits: Sequence[NodeWithScore]) -> list[NodeWithScore]:
 
 
 def _runs(sentences: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
-    """Sentences (by id) grouped into runs that follow one another in their file."""
+    """Sentences (by node id) grouped into runs of consecutive sentences."""
     starts = [node for node in sentences.values() if node.prev_node is None or node.prev_node.node_id not in sentences]
     runs = []
     for node in starts:

@@ -1,4 +1,4 @@
-"""Valid, named trials from lists of choices. An impossible combination is refused here, not on a worker."""
+"""The search space: a grid of trials, validated before anything runs."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +19,10 @@ class SearchSpace:
     Args:
         query_engines: RAG methods, names in `dream.rag.methods.RAG_METHODS`.
         llms, embed_models: model identifiers (see `dream.models.pickers`).
-        parameters: `{RAG method: {parameter: value or list of values}}`; a list makes one trial for each value.
-            Parameters that are not named keep their defaults.
+        parameters: `{RAG method: {parameter: value or list of values}}`; a list makes one trial per value. Other
+            parameters have their defaults.
         exclude: combinations to leave out, e.g. `[{"query_engine_identifier": "sentence_window",
-            "llm_identifier": "gpt-4o"}]`; a trial is left out if all named keys match.
+            "llm_identifier": "gpt-4o"}]`; a trial is left out if all keys of one entry match.
 
     Example:
         >>> space = SearchSpace(["chunks_with_overlap"], ["offline/llm-small"], ["offline/embed-small"],
@@ -38,7 +38,7 @@ class SearchSpace:
     exclude: Sequence[Mapping[str, Any]] = ()
 
     def trials(self, settings: Settings | None = None) -> tuple[Trial, ...]:
-        """All trials, in a stable order. With `settings`, model endpoints are checked too.
+        """All trials, in a stable order. With `settings`, the model identifiers are checked against the endpoints too.
 
         Raises:
             ConfigurationError: for invalid choices; the message lists every mistake.
@@ -119,7 +119,7 @@ class SearchSpace:
 
 
 def default_search_space(settings: Settings) -> SearchSpace:
-    """Every RAG method with the LLMs and embedding models of the settings: 3 x 2 x 2 trials by default."""
+    """All RAG methods with the LLMs and embedding models of the settings: 3 x 2 x 2 trials by default."""
     return SearchSpace(tuple(RAG_METHODS), settings.llms, settings.embed_models)
 
 
@@ -129,7 +129,7 @@ def _names(values: Iterable[str]) -> list[str]:
 
 
 def _choices(value: Any, default: Any) -> list[Any]:
-    """The values of one parameter: a list has several, unless the parameter itself is a sequence of its items."""
+    """The values of one parameter: the items of a list, unless the parameter itself is a sequence (a tuple default)."""
     if isinstance(default, tuple):
         nested = isinstance(value, list) and all(isinstance(item, list | tuple) for item in value)
         return [tuple(item) for item in value] if nested else [tuple(value)]
@@ -142,7 +142,7 @@ def _matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
 
 
 def _value_problems(query_engine: str, values: Mapping[str, Any]) -> list[str]:
-    """The mistakes in one set of parameter values; all sizes are in tokens."""
+    """The mistakes in one combination of parameter values; all sizes are in tokens."""
     problems = []
     for name in ("chunk_size", "top_k", "window_size", "context_tokens"):
         if name in values and not _is_count(values[name]):

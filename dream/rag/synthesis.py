@@ -1,25 +1,34 @@
-"""`answer_synthesizer`: LlamaIndex's compact response mode, in one step where the passages fit into one prompt."""
+"""`answer_synthesizer`: LlamaIndex's compact response mode, with less CPU where the passages fit into one prompt."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import LLM
 from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL, DEFAULT_TEXT_QA_PROMPT_SEL
 from llama_index.core.response_synthesizers import BaseSynthesizer, CompactAndRefine
 from llama_index.core.types import RESPONSE_TEXT_TYPE
+
+from dream.tokens import tokenize
 
 # More than the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
 PROMPT_BYTES = 1000
 
 
 class _Compact(CompactAndRefine):
-    """LlamaIndex measures and splits what the LLM is to read twice a question, mostly to find that it fits into one
-    prompt. A text has at most as many tokens as bytes, so that this is often known without counting: the prompt is then
-    sent at once, the same as LlamaIndex's, with a fifth of the CPU."""
+    """LlamaIndex's `CompactAndRefine`, without counting tokens where a bound suffices.
+
+    LlamaIndex counts and splits the passages twice per question, mostly to find that they fit into one prompt. A text
+    has at most as many tokens as UTF-8 bytes, so a text of few bytes fits for certain. Its prompt, identical to
+    LlamaIndex's, is then sent at once, with a fifth of the CPU. Otherwise LlamaIndex's own code runs.
+    """
 
     def __init__(self, llm: LLM) -> None:
         super().__init__(
-            llm=llm, text_qa_template=DEFAULT_TEXT_QA_PROMPT_SEL, refine_template=DEFAULT_REFINE_PROMPT_SEL
+            llm=llm,
+            prompt_helper=PromptHelper.from_llm_metadata(llm.metadata, tokenizer=tokenize),
+            text_qa_template=DEFAULT_TEXT_QA_PROMPT_SEL,
+            refine_template=DEFAULT_REFINE_PROMPT_SEL,
         )
         self._answering, self._prompt = llm, DEFAULT_TEXT_QA_PROMPT_SEL
         metadata = llm.metadata
@@ -50,12 +59,13 @@ class _Compact(CompactAndRefine):
         return await super().aget_response(query_str, text_chunks, prev_response, **response_kwargs)
 
     def _fitting(self, query: str, texts: Sequence[str]) -> str | None:
-        """The passages as LlamaIndex joins them; None where they may not fit."""
+        """The passages joined as LlamaIndex joins them; None if they are empty or may exceed the context window."""
         text = "\n\n".join(stripped for text in texts if (stripped := text.strip()))
         size = len(text.encode(errors="replace")) + len(query.encode(errors="replace"))
         return text if text and size <= self._bytes_for_text else None
 
 
 def answer_synthesizer(llm: LLM) -> BaseSynthesizer:
-    """The synthesizer of all RAG methods: one prompt with all passages, or several in turn where they do not fit."""
+    """The response synthesizer of all RAG methods: one prompt with all passages, or "refine" prompts in turn where they
+    exceed the LLM's context window."""
     return _Compact(llm)

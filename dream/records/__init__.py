@@ -1,7 +1,6 @@
-"""The nouns of DREAM as frozen dataclasses: questions, trials, answers, scores, failures, usage, manifests.
+"""The records of DREAM, frozen dataclasses: questions, trials, answers, scores, failures, usage, manifests.
 
-Everything else is functions over them. They become JSON at the border, in storage and in MLflow: `to_json` there,
-`from_json` back.
+`to_json` and `from_json` convert them to and from JSON, for storage and MLflow.
 """
 
 from dream.records.failures import (

@@ -1,4 +1,4 @@
-"""Parts of an `Evaluation`: taken apart by question, and joined again."""
+"""An `Evaluation` split by question, and joined again."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,10 +6,10 @@ from dream.records.results import Evaluation
 
 
 def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluation]:
-    """One evaluation for each question that was answered and scored on all metrics without a failure.
+    """An evaluation for each question that has an answer and a score on all `metrics`, without failures.
 
-    Repeated judgements go with their question; those that failed are left out.
-    Where a question or a score comes twice, the later counts.
+    It includes the repeated judgements of the question that did not fail. If a question or a score occurs twice, the
+    later record is used.
     """
     answers = {answer.question_id: answer for answer in evaluation.answers}
     scores, repeats = (
@@ -27,7 +27,7 @@ def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluati
 
 
 def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
-    """Several evaluations as one, in their order."""
+    """The evaluations concatenated, in their order."""
     parts = list(evaluations)
     return Evaluation(
         tuple(answer for part in parts for answer in part.answers),

@@ -1,4 +1,4 @@
-"""Failures as records: the kind for programs, a one-line reason for people, the traceback for fixing the code."""
+"""Failures as records: a kind for programs, a one-line reason for users, a traceback for developers."""
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from dream.errors import BudgetError, ConfigurationError, StorageError, end_of_all, explain
 
-# A longer traceback keeps its beginning and its end.
+# Longer tracebacks are shortened in the middle.
 MAX_TRACEBACK_CHARACTERS = 20_000
 HIDDEN = "***"
 
@@ -28,8 +28,8 @@ class FailureKind(StrEnum):
 
     @property
     def by_system(self) -> bool:
-        """True if the RAG system itself failed on the question; False for an outage or a failed judgement, which are no
-        evidence about the system."""
+        """True if the RAG system failed on the question; False for an outage, a budget or a failed judgement, which say
+        nothing about the system."""
         return self in _BY_SYSTEM
 
 
@@ -40,7 +40,10 @@ _BY_SYSTEM = frozenset(
 
 @dataclass(frozen=True)
 class Failure:
-    """Something that failed. `reason` is one line; `traceback` is empty where no exception was raised."""
+    """The failure of a trial, an answer or a score.
+
+    `reason` is one line; `traceback` is empty if no exception was raised.
+    """
 
     kind: FailureKind
     reason: str
@@ -48,10 +51,10 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, *, judging: bool = False) -> "Failure":
-        """The failure that an exception stands for.
+        """The failure that records an exception.
 
-        The reason may quote a secret, since error messages of servers do. `redacted` removes it in the process that
-        started the experiment; workers do not know the secrets.
+        The reason may contain a secret, because some servers quote credentials in their error messages. `redacted`
+        removes secrets in the process that started the experiment; workers do not know them.
 
         Args:
             judging: the exception was raised while an answer was judged, so it is no evidence about the RAG system.
@@ -59,11 +62,11 @@ class Failure:
         return cls(_kind_of(error, judging), explain(error), _traceback_of(error))
 
     def before_judging(self) -> "Failure":
-        """The failure of a score whose answer failed in this way. The traceback stays with the answer."""
+        """The failure of a score whose answer has this failure. The traceback stays with the answer."""
         return Failure(self.kind, f"{_NO_ANSWER}{self.reason}")
 
     def redacted(self, secrets: Iterable[str]) -> "Failure":
-        """The same without any of the secrets."""
+        """A copy in which `***` replaces each secret."""
         reason, text = self.reason, self.traceback
         for secret in secrets:
             reason, text = reason.replace(secret, HIDDEN), text.replace(secret, HIDDEN)
@@ -74,7 +77,13 @@ class Failure:
 
 
 def failure_from_json(data: Mapping[str, Any], *, judging: bool = False) -> Failure | None:
-    """The failure of an answer, a score or a trial that is read from JSON; version 0.1 kept its reason alone."""
+    """The failure of an answer, a score or a trial read from JSON, None if it has none.
+
+    Version 0.1 wrote only the reason; the kind is derived from it.
+
+    Args:
+        judging: the record is a score.
+    """
     if (kept := data.get("failure")) is not None:
         return Failure(FailureKind(kept["kind"]), kept["reason"], kept.get("traceback", ""))
     reason = data.get("error")
@@ -127,7 +136,7 @@ def _kind_of(error: BaseException, judging: bool) -> FailureKind:
 
 
 def _is_outage(error: BaseException) -> bool:
-    """True for an error of the network or of a server, also for those of the OpenAI client and of httpx."""
+    """True for an error of the network, of storage or of a server, also as an exception of openai or httpx."""
     import httpx
     import openai
 
@@ -139,7 +148,7 @@ def _is_outage(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and those that caused it."""
+    """The exception, its cause, the cause of that, and so on."""
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:

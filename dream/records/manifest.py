@@ -1,4 +1,4 @@
-"""The manifest: the facts of an experiment at its start, kept before it runs and read by everything that shows it."""
+"""The manifest of an experiment: its configuration and environment, saved before it runs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,13 +10,13 @@ from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.usage import Plan
 
-# Raise it when a manifest means something else than before. Version 0.1 wrote none.
+# The format of manifests; increment it when the meaning of a field changes. Version 0.1 wrote no format.
 FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The Ray cluster of an experiment. `address` is "local" for one that DREAM started."""
+    """The Ray cluster of an experiment. `address` is "local" for a cluster that DREAM started."""
 
     address: str
     nodes: int
@@ -24,8 +24,8 @@ class Cluster:
 
     @property
     def trials_at_once(self) -> int:
-        """The number of trials that run at the same time: one for each CPU. A single machine runs one more, so that the
-        endpoint is kept busy while trials start and end.
+        """The number of concurrent trials: one per CPU, and one more on a single machine, so that the endpoints stay
+        busy while trials start and end.
 
         Example:
             >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
@@ -44,11 +44,18 @@ class DocumentSet:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The facts of an experiment at its start.
+    """The configuration and environment of an experiment at its start.
 
-    `engine` is the one that it was started on ("ray" or "in_process"), `cluster` is None where that is no Ray cluster.
-    `endpoints` holds the base URL of each model identifier, `versions` those of the packages. `baselines` and
-    `repeats` can be added by a later run. `plan` is None where the documents were too large to plan with.
+    Attributes:
+        baselines, repeats: can be added by a later run of the same experiment.
+        strictness: the number of questions that answer_relevancy derives from each answer.
+        offline: true if all models are offline models.
+        started: with time zone; None if unknown.
+        engine: the engine that it was started on, "ray" or "in_process".
+        cluster: None for the engine "in_process".
+        endpoints: the base URL of the endpoint by model identifier.
+        versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
+        plan: None if the documents were too large to plan with.
     """
 
     name: str
@@ -103,7 +110,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Manifest":
-        """The inverse of `to_json`; it also reads what version 0.1 wrote, and ignores fields that it does not know.
+        """The inverse of `to_json`. Manifests of version 0.1 can be read too; unknown fields are ignored.
 
         Raises:
             DataError: for a format of a later version.

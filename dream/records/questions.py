@@ -1,4 +1,4 @@
-"""Golden questions: what every trial is asked, the answer that counts as right, and where it was found."""
+"""Golden questions: question, ground truth, reference contexts and their sources in the documents."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ _SEPARATOR = "; "
 
 
 def digest(value: Any) -> str:
-    """A stable SHA-256 of any JSON value: key order and white space do not matter.
+    """The SHA-256 (64 hexadecimal digits) of a JSON value, independent of the order of keys.
 
     Example:
         >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
@@ -23,7 +23,7 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A passage's place in the documents. `page` counts from 1 and is empty where a file has no pages.
+    """The file and page of a passage. `page` counts from 1 and is empty for a file without pages.
 
     Example:
         >>> print(Source("handbook.pdf", "7"), "|", Source("notes.md"))
@@ -39,11 +39,13 @@ class Source:
 
 @dataclass(frozen=True)
 class GoldenQuestion:
-    """One question of the golden dataset with the answer that counts as right.
+    """One question of the golden dataset, with its ground truth: the answer that is considered correct.
 
-    `id` is stable for the same question and ground truth; results are paired by it. `sources` holds the source of
-    each reference context, in the same order, where the dataset names them all. `reference_contexts`, `sources` and
-    `synthesizer` are empty where the user's own dataset does not have them.
+    Attributes:
+        id: the same for the same question and ground truth; trials are compared in pairs by it.
+        reference_contexts: the passages that contain the ground truth; empty if the dataset has none.
+        sources: the source of each reference context, in the same order, if the dataset names all of them.
+        synthesizer: the ragas synthesizer that generated the question; empty for a question by a user.
     """
 
     id: str
@@ -60,7 +62,7 @@ class GoldenQuestion:
 
     @property
     def document(self) -> str:
-        """The file of the first source, by which questions are grouped; empty where none is known."""
+        """The file of the first source, which is the cluster of the question in comparisons; empty if unknown."""
         return self.sources[0].file if self.sources else ""
 
     def to_row(self) -> dict[str, Any]:
@@ -78,8 +80,7 @@ class GoldenQuestion:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "GoldenQuestion":
-        """The inverse of `to_row`, also of rows that version 0.1 wrote. All but question and ground truth may be
-        missing."""
+        """The inverse of `to_row`, also for rows of version 0.1. Only `question` and `ground_truth` are required."""
         return cls(
             row.get("id") or cls.make_id(row["question"], row["ground_truth"]),
             row["question"],
@@ -92,21 +93,21 @@ class GoldenQuestion:
 
 @dataclass(frozen=True)
 class GoldenDataset:
-    """The questions that all trials are asked, and the URI that they were read from."""
+    """The questions of an experiment, and the URI that they were read from (empty for questions in memory)."""
 
     questions: tuple[GoldenQuestion, ...]
     uri: str = ""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all questions; two datasets with the same digest are the same."""
+        """SHA-256 of all questions with their fields, in order."""
         return digest([question.to_row() for question in self.questions])
 
 
 def source_columns(sources: Sequence[Source]) -> tuple[str, str]:
-    """The files and the pages of sources as two texts for people, from which `sources_of` makes the same sources.
+    """The files and the pages of sources as two readable texts; `sources_of` is the inverse.
 
-    Several are joined by "; ", or written as a JSON list where a name could be mistaken for several.
+    Several names are joined by "; ", or written as a JSON list if a name contains the separator.
 
     Example:
         >>> source_columns([Source("a.pdf", "3"), Source("b.pdf", "7")])
@@ -119,7 +120,7 @@ def source_columns(sources: Sequence[Source]) -> tuple[str, str]:
 
 
 def sources_of(source_file: str, source_page: str) -> tuple[Source, ...]:
-    """The sources that two texts of a table name; where one names fewer, the rest is empty."""
+    """The sources in two columns of a table; if one column has fewer entries, the missing ones are empty."""
     pairs = zip_longest(_parts(source_file), _parts(source_page), fillvalue="")
     return tuple(Source(file, page) for file, page in pairs)
 

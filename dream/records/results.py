@@ -1,7 +1,7 @@
 """Trials and their results: answers, scores, and whole experiments.
 
-A failure is a value here: where `failure` is set, the text or the number beside it is None, and no mean counts it.
-Reading ignores fields that a later version may have added, and still understands what version 0.1 wrote.
+A failure is recorded, not replaced by a value: if `failure` is set, the text or score is None and is in no mean.
+`from_json` ignores unknown fields and reads records of version 0.1.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ from dream.records.usage import UsageRow
 if TYPE_CHECKING:
     from dream.records.manifest import Manifest
 
-# The query engines of baselines, which are run beside the trials of an experiment and never ranked.
+# The query engine identifiers of baselines, which run beside the trials of an experiment and are never ranked.
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"
 _IDENTIFIERS = ("query_engine_identifier", "llm_identifier", "embed_model_identifier")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One combination of RAG method, LLM and embedding model, with all parameters written out.
+    """One combination of RAG method, LLM, embedding model and parameters.
 
     `parameters` holds the RAG method's own parameters (chunk sizes, top_k, ...), defaults included. A baseline has
     neither parameters nor an embedding model (its identifier is empty).
@@ -46,22 +46,22 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """12 hexadecimal digits from the whole configuration; any changed field changes it."""
+        """The first 12 hexadecimal digits of the SHA-256 of the whole configuration."""
         return digest(asdict(self))[:12]
 
     @property
     def name(self) -> str:
-        """Readable name. Two trials of one experiment can share it only if they differ in parameters."""
+        """RAG method, LLM and embedding model, joined by " + "; trials with other parameters have the same name."""
         identifiers = (self.query_engine_identifier, self.llm_identifier, self.embed_model_identifier)
         return " + ".join(identifier for identifier in identifiers if identifier)
 
     @property
     def is_baseline(self) -> bool:
-        """True for a trial that answers without retrieving anything."""
+        """True for a closed-book or oracle trial, which retrieves nothing."""
         return self.query_engine_identifier in (CLOSED_BOOK, ORACLE)
 
     def config(self) -> dict[str, Any]:
-        """The trial as the flat dictionary that `experiment(config)` takes and MLflow logs."""
+        """Identifiers and parameters as one flat dictionary, as `experiment(config)` takes it and MLflow logs it."""
         return {**{name: getattr(self, name) for name in _IDENTIFIERS}, **self.parameters}
 
     def to_json(self) -> dict[str, Any]:
@@ -70,12 +70,16 @@ class Trial:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
         """The inverse of `to_json`."""
-        return cls(**_known(cls, data))
+        return cls(**_fields_in(cls, data))
 
 
 @dataclass(frozen=True)
 class Passage:
-    """One retrieved piece of text, as the LLM saw it. `score` is the retriever's, None if it gives none."""
+    """One retrieved piece of text, as the LLM saw it.
+
+    `page_label` is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the
+    retriever), None if it reports none. `tokens` is counted by `dream.tokens.count_tokens`.
+    """
 
     text: str
     file_name: str = ""
@@ -83,14 +87,28 @@ class Passage:
     score: float | None = None
     tokens: int = 0
 
+    @property
+    def location(self) -> str:
+        """The file, with its page as a URI fragment (RFC 8118) where the file has pages.
+
+        Example:
+            >>> Passage("17 m deep", "wells.pdf", "3").location, Passage("42 m high", "mast.md").location
+            ('wells.pdf#page=3', 'mast.md')
+        """
+        return f"{self.file_name}#page={self.page_label}" if self.page_label else self.file_name
+
 
 @dataclass(frozen=True)
 class Answer:
     """A query engine's answer to one question.
 
-    `text` is None exactly when `failure` is set. Tokens are None where the model did not report them.
-    `retrieval_seconds` is the part of the latency before the LLM was asked, `started_at` (seconds since 1970) when
-    the question was asked; None where they were not measured.
+    Attributes:
+        text: None if and only if `failure` is set.
+        contexts: the retrieved passages, in the order of the prompt.
+        latency_seconds: from question to answer, as for a single user and without a cache.
+        prompt_tokens, completion_tokens: as the endpoint reports them; None if it does not.
+        retrieval_seconds: the part of the latency before the LLM call; None if it was not measured.
+        started_at: the time of the question in seconds since 1970; None if unknown.
     """
 
     question_id: str
@@ -105,14 +123,14 @@ class Answer:
 
     @property
     def error(self) -> str | None:
-        """The reason of the failure in one line, None where there is none."""
+        """The reason of the failure in one line, None without a failure."""
         return self.failure.reason if self.failure else None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Answer":
         """The inverse of `to_json`."""
-        contexts = tuple(Passage(**_known(Passage, passage)) for passage in data["contexts"])
-        return cls(**{**_known(cls, data), "contexts": contexts, "failure": failure_from_json(data)})
+        contexts = tuple(Passage(**_fields_in(Passage, passage)) for passage in data["contexts"])
+        return cls(**{**_fields_in(cls, data), "contexts": contexts, "failure": failure_from_json(data)})
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "failure": self.failure and self.failure.to_json()}
@@ -120,10 +138,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one answer, 0 (worst) to 1 (best); None exactly when `failure` holds the reason.
+    """The score of one answer on one metric.
 
-    `repeat` numbers the judgement: 0 is the first, the others repeat it to measure the judge's noise.
-    `seconds` is how long the judgement took, None where it was not measured.
+    Attributes:
+        value: in the range of the metric, mostly 0 (worst) to 1 (best); None if and only if `failure` is set.
+        reason: the judge's explanation, if it gives one.
+        repeat: the number of the judgement; 0 is the first, further ones measure the judge's noise.
+        seconds: the duration of the judgement; None if it was not measured.
     """
 
     question_id: str
@@ -136,13 +157,13 @@ class Score:
 
     @property
     def error(self) -> str | None:
-        """The reason of the failure in one line, None where there is none."""
+        """The reason of the failure in one line, None without a failure."""
         return self.failure.reason if self.failure else None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Score":
         """The inverse of `to_json`."""
-        return cls(**{**_known(cls, data), "failure": failure_from_json(data, judging=True)})
+        return cls(**{**_fields_in(cls, data), "failure": failure_from_json(data, judging=True)})
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "failure": self.failure and self.failure.to_json()}
@@ -150,7 +171,7 @@ class Score:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """A mean that never travels without its counts. `mean` is None when nothing was scored."""
+    """The mean of a metric with the number of scored and failed answers. `mean` is None if nothing was scored."""
 
     metric: str
     mean: float | None
@@ -162,7 +183,7 @@ class MetricSummary:
 class Evaluation:
     """The answers and scores of a trial, in the order of the golden dataset.
 
-    `repeats` are further judgements of some of the answers, with their numbers; no mean counts them.
+    `repeats` are repeated judgements of some answers (`Score.repeat` > 0); they are in no mean.
     """
 
     answers: tuple[Answer, ...]
@@ -170,7 +191,7 @@ class Evaluation:
     repeats: tuple[Score, ...] = ()
 
     def summaries(self) -> tuple[MetricSummary, ...]:
-        """Mean, number scored and number failed for each metric, in the order of the first score."""
+        """The summary of each metric, in the order of the scores."""
         return tuple(self._summary(metric) for metric in dict.fromkeys(score.metric for score in self.scores))
 
     def _summary(self, metric: str) -> MetricSummary:
@@ -180,7 +201,7 @@ class Evaluation:
         return MetricSummary(metric, mean, len(scored), len(values) - len(scored))
 
     def redacted(self, secrets: Sequence[str]) -> "Evaluation":
-        """The same without any of the secrets in its failures."""
+        """A copy in which `***` replaces each secret in the failures."""
         answers = tuple(_redacted(answer, secrets) for answer in self.answers)
         scores, repeats = (tuple(_redacted(score, secrets) for score in part) for part in (self.scores, self.repeats))
         return Evaluation(answers, scores, repeats)
@@ -201,19 +222,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Answers to the questions in `question_ids` are judged `times` times in all; all other answers once."""
+    """Repeated judgements: answers to the questions in `question_ids` are judged `times` times, all others once."""
 
     times: int = 1
     question_ids: tuple[str, ...] = ()
 
     def missing(self, question: Evaluation, metrics: Sequence[str]) -> list[int]:
-        """Numbers of the judgements that a single question still lacks on these metrics."""
+        """The repeat numbers of the judgements that an evaluation of a single question lacks on these metrics."""
         judged = set(metrics) - set(COMPUTED)
         answer = next(iter(question.answers), None)
         if answer is None or answer.failure or answer.question_id not in self.question_ids:
             return []
-        there = {(score.repeat, score.metric) for score in question.repeats if score.failure is None}
-        return [number for number in range(1, self.times) if not judged <= {name for at, name in there if at == number}]
+        scored = {(score.repeat, score.metric) for score in question.repeats if score.failure is None}
+        return [repeat for repeat in range(1, self.times) if not {(repeat, metric) for metric in judged} <= scored]
 
 
 JUDGED_ONCE = Repeats()
@@ -221,9 +242,13 @@ JUDGED_ONCE = Repeats()
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Everything known of one trial. `failure` is set when the trial as a whole failed.
+    """The result of one trial.
 
-    `usage` counts the model calls of the trial by model and stage, as the gateway metered them.
+    Attributes:
+        evaluation: None if the trial failed as a whole; `failure` then has the reason.
+        seconds: the duration of the trial.
+        n_nodes: the number of nodes in its index; None if unknown.
+        usage: the trial's metered model calls, by model and stage.
     """
 
     trial: Trial
@@ -235,21 +260,21 @@ class TrialResult:
 
     @property
     def error(self) -> str | None:
-        """The reason of the failure in one line, None where there is none."""
+        """The reason of the failure in one line, None without a failure."""
         return self.failure.reason if self.failure else None
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """All answers; none where the trial failed as a whole."""
+        """All answers; empty if the trial failed as a whole."""
         return self.evaluation.answers if self.evaluation else ()
 
     @property
     def stopped_at_budget(self) -> bool:
-        """True where a budget ended the trial, so that it can be resumed with a larger one."""
+        """True if the budget ended the trial; it can be resumed with a larger budget."""
         return self.failure is not None and self.failure.kind == FailureKind.BUDGET
 
     def redacted(self, secrets: Sequence[str]) -> "TrialResult":
-        """The same without any of the secrets in its failures."""
+        """A copy in which `***` replaces each secret in the failures."""
         evaluation = self.evaluation and self.evaluation.redacted(secrets)
         return _redacted(replace(self, evaluation=evaluation), secrets)
 
@@ -279,11 +304,12 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """A whole experiment: its manifest and every trial's result, in grid order.
+    """A whole experiment: its manifest and the results of all trials, in the order of the grid.
 
-    `usage` is the gateway's meter over all its runs; rows without a trial are of calls that trials share, such as those
-    for indexes. `baselines` are closed-book and oracle for each LLM, if they were requested: the trials' losses are
-    measured against them, and they are never ranked.
+    Attributes:
+        usage: the metered model calls of all runs of the experiment; rows without a trial are calls that trials share,
+            such as those for indexes.
+        baselines: the closed-book and oracle results for each LLM, if requested; they are never ranked.
     """
 
     name: str
@@ -294,7 +320,7 @@ class ExperimentResult:
 
     @property
     def stopped(self) -> str | None:
-        """The reason why the experiment ended early, such as its budget; None where it did not."""
+        """The reason why the budget ended the experiment early; None if it did not."""
         return next((result.error for result in (*self.results, *self.baselines) if result.stopped_at_budget), None)
 
 
@@ -305,6 +331,6 @@ def _redacted(record: _Failing, secrets: Iterable[str]) -> _Failing:
     return replace(record, failure=record.failure.redacted(secrets)) if record.failure else record
 
 
-def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a record's fields in `data`, without anything else that is in it."""
+def _fields_in(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `data` that are fields of the record type."""
     return {each.name: data[each.name] for each in fields(record) if each.name in data}

@@ -1,4 +1,4 @@
-"""Model calls as they were counted, and as they were planned."""
+"""Model calls: metered (`UsageRow`) and planned (`PlannedCalls`, `Plan`)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,12 +18,17 @@ def known_sum(values: Iterable[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class UsageRow:
-    """The model calls of one endpoint, model, stage and trial; `trial` is empty for calls that trials share.
+    """The metered model calls of one endpoint, model, stage and trial.
 
-    `calls` were made, `cached` of them answered without asking the endpoint; `sent` are the requests that went out,
-    `retried` of them attempts beyond the first; `failed` are calls without a usable answer. Tokens are the endpoint's
-    own numbers and count cached answers too; `paid_` tokens do not. `usd` was paid; `usd_full` is the price
-    without a cache; both are None if the price is unknown.
+    Attributes:
+        trial: the trial's id; empty for calls that trials share, such as those for an index.
+        calls: all calls; `cached` of them were answered from the cache, `failed` of them got no usable answer.
+        sent: HTTP requests to the endpoint; `retried` of them were attempts after the first.
+        prompt_tokens, completion_tokens: as the endpoint reports them, cached answers included.
+        paid_prompt_tokens, paid_completion_tokens: the same without cached answers.
+        seconds: the sum of the endpoint's response times.
+        usd: the price that was paid; None if unknown.
+        usd_full: the price without a cache; None if unknown.
     """
 
     endpoint: str
@@ -50,11 +55,11 @@ class UsageRow:
 
     @property
     def labels(self) -> tuple[str, str, str, str]:
-        """The endpoint, model, stage and trial, which no other row of a table shares."""
+        """Endpoint, model, stage and trial: the key of a row, unique in a table."""
         return self.endpoint, self.model, self.stage, self.trial
 
     def plus(self, other: "UsageRow") -> "UsageRow":
-        """The sum with another row, under this one's labels."""
+        """The sum of both rows, with the labels of this one; unknown USD stays unknown."""
         return replace(self, **{name: known_sum((getattr(self, name), getattr(other, name))) for name in _COUNTED})
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +67,7 @@ class UsageRow:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "UsageRow":
-        """The inverse of `to_json`. A price that was not kept is unknown."""
+        """The inverse of `to_json`. A missing price is unknown (None); other missing numbers are 0."""
         given = {"usd": None, "usd_full": None, **data}
         return cls(**{name: given[name] for name in _FIELDS if name in given})
 
@@ -72,7 +77,7 @@ _COUNTED = _FIELDS[4:]
 
 
 def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
-    """The rows of several tables; those with the same labels are added up."""
+    """The rows of several tables, with rows of the same labels summed, in the order of first appearance."""
     rows: dict[tuple[str, str, str, str], UsageRow] = {}
     for row in (row for table in tables for row in table):
         rows[row.labels] = rows[row.labels].plus(row) if row.labels in rows else row
@@ -81,8 +86,11 @@ def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
 
 @dataclass(frozen=True)
 class PlannedCalls:
-    """Model calls of one model and stage. `cached` of the `calls` are paid for already, by this very experiment's
-    index or by an earlier experiment with the same trial; `usd` counts the others, None where a price is unknown."""
+    """The planned model calls of one model and stage.
+
+    `cached` of the `calls` are already paid for, by an existing index or by an earlier experiment with the same trial.
+    `usd` is the price of the other calls, None if unknown. Tokens are estimates for all calls.
+    """
 
     model: str
     stage: str
@@ -100,10 +108,14 @@ class PlannedCalls:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of an experiment before it is run. `minutes` is the shortest duration that the known rate limits
-    allow; `usd` is None if a price is unknown.
+    """The size of an experiment before it is run.
 
-    `notes` name the work besides the trials, such as repeated judgements and baselines; its calls are counted too.
+    Attributes:
+        indexes: the indexes that the trials need; `indexes_kept` of them already exist in storage.
+        texts_to_embed: the texts of the indexes that must be built.
+        usd: the price of all calls that are not paid for; None if a price is unknown.
+        minutes: a lower bound of the duration, from the known rate limits.
+        notes: the work besides the trials, such as repeated judgements and baselines, whose calls are included.
     """
 
     n_trials: int
@@ -118,7 +130,7 @@ class Plan:
 
     @property
     def is_paid(self) -> bool:
-        """True where every call is paid for already."""
+        """True if every call is already paid for."""
         return all(row.cached == row.calls for row in self.calls)
 
     def to_json(self) -> dict[str, Any]:
@@ -136,8 +148,8 @@ class Plan:
         return cls(**{**given, "calls": tuple(calls), "notes": tuple(data.get("notes", ()))})
 
     def __str__(self) -> str:
-        usd = "unknown, since a price is not known (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
-        kept = f", {self.indexes_kept} kept from before" if self.indexes_kept else ""
+        usd = "unknown, because a price is missing (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
+        kept = f", {self.indexes_kept} of them already built" if self.indexes_kept else ""
         head = (
             f"{self.n_trials} trials x {self.n_questions} questions, {self.indexes} indexes{kept}, "
             f"{self.texts_to_embed:,} texts to embed"
@@ -148,6 +160,7 @@ class Plan:
 
 
 def _as_text(calls: Sequence[PlannedCalls]) -> str:
+    """The calls as a table for a terminal."""
     import pandas
 
     rows = [

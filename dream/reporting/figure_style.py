@@ -1,6 +1,6 @@
-"""The common style of DREAM's figures: colours, titles in sentences, rows by rank, error bars.
+"""The common style of DREAM's figures: colours, captions, rows by rank, error bars.
 
-Colour-blind readers can distinguish the colours (Okabe and Ito's set, Cividis), and no meaning depends on colour alone.
+The colours are safe for colour-blind readers (Okabe and Ito's palette, Cividis); no meaning depends on colour alone.
 """
 
 import textwrap
@@ -14,18 +14,18 @@ from dream.comparison.ranking import Standing
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-OFFLINE_NOTE = "offline models: the numbers show how DREAM works, not how good an LLM is"
+OFFLINE_NOTE = "offline models: the numbers demonstrate DREAM and say nothing about a real LLM"
 TIED, APART, CHOSEN, LINE = "#0072B2", "#8C8C8C", "#D55E00", "#444444"
-# More trials than this are drawn by their rank; their names are in the leaderboard, and appear under the pointer.
+# With more trials, rows show ranks instead of names; the names are in the leaderboard and in the hover text.
 NAMES_UP_TO = 40
 WIDTH = 1000
 
 
 @dataclass(frozen=True)
 class Caption:
-    """The words of a figure: its experiment, its finding in one sentence, and notes in small print.
+    """The caption of a figure: the experiment's name, the finding in one sentence, and notes in small print.
 
-    A figure carries it in `layout.meta`, for pages that print it themselves.
+    It is kept in the figure's `layout.meta`, for pages that print it as text.
     """
 
     experiment: str
@@ -34,7 +34,7 @@ class Caption:
 
     @classmethod
     def of(cls, figure: "Figure") -> "Caption":
-        """The caption of one of DREAM's figures; of any other, its title as the sentence."""
+        """The caption of one of DREAM's figures; for any other figure, its title is the sentence."""
         layout: Any = figure.layout
         if layout.meta is None:
             return cls("", layout.title.text or "")
@@ -42,25 +42,26 @@ class Caption:
 
     @property
     def headline(self) -> list[str]:
-        """The experiment and the sentence in lines that fit a figure."""
+        """The experiment and the sentence, wrapped to the width of a figure."""
         return textwrap.wrap(f"{self.experiment}: {self.sentence}" if self.experiment else self.sentence, 100)
 
     @property
     def small_print(self) -> list[str]:
-        """The notes in lines that fit a figure."""
+        """The notes, wrapped to the width of a figure."""
         return textwrap.wrap("; ".join(self.notes), 130)
 
     @property
     def html(self) -> str:
-        """The title as plotly writes it."""
+        """The caption as the HTML of a plotly title."""
         return "<br>".join([*self.headline, *(f"<sub>{line}</sub>" for line in self.small_print)])
 
     def layout(self) -> dict[str, Any]:
-        """The parts of a figure's layout that hold it."""
+        """The entries of a figure's layout for this caption: the title, and `meta` for `of`."""
         return {"meta": asdict(self), "title_text": self.html}
 
 
 def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[str, Any]:
+    """Asymmetric error bars from means to confidence limits, in plotly's form; no bar for an interval of None."""
     return {
         "type": "data",
         "symmetric": False,
@@ -73,20 +74,20 @@ def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[
 
 
 def short_name(standing: Standing) -> str:
-    """A trial's name with its rank, models without the endpoint's `offline/`."""
+    """A trial's name and rank; offline models without the prefix `offline/`."""
     name = standing.trial.name.replace("offline/", "")
     return f"{name}  {standing.rank}" if standing.rank else f"{name}  (not ranked)"
 
 
 def rank_axis(figure: "Figure", n: int, names: Sequence[str] | None) -> None:
-    """Rows from the top; each with its name, or, where there are too many, some with their rank."""
+    """Set up the y axis for `n` rows, rank 1 at the top; labelled with names, or with ranks if `names` is None."""
     figure.update_yaxes(range=[n + 0.7, 0.3], title="" if names else "rank of the trial", showgrid=bool(names))
     if names:
         figure.update_yaxes(tickvals=list(range(1, n + 1)), ticktext=list(names))
 
 
 def titled(figure: "Figure", sentence: str, note: str, comparison: Comparison, height: int) -> "Figure":
-    """The figure with its finding as the title and notes in small print below it."""
+    """Give the figure its caption, size, margins and legend; `height` is in pixels."""
     offline = (OFFLINE_NOTE,) if comparison.offline else ()
     caption = Caption(comparison.name, sentence, (note, f"{comparison.n_questions} questions", *offline))
     n_lines = len(caption.headline) + len(caption.small_print)

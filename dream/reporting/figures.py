@@ -1,4 +1,4 @@
-"""Pictures of an experiment, as plotly figures; `static_figures.save_static` writes any of them as PNG or SVG."""
+"""Figures of an experiment, by plotly; `static_figures.save_static` writes any of them as PNG or SVG."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 
 def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_correctness") -> "Figure":
-    """A line for each trial through its factors and metric means, coloured by `metric`; failed trials are left out."""
+    """A line per trial through its factors and metric means, coloured by `metric`; unscored trials are left out.
+
+    Raises:
+        ConfigurationError: for a metric that the experiment did not score.
+        DataError: if no trial has a score on `metric`.
+    """
     from plotly import graph_objects
 
     check_metric(experiment, metric)
@@ -59,12 +64,12 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
 
 
 def forest(comparison: Comparison) -> "Figure":
-    """Each trial's difference to the best with its interval, the set of the best marked."""
+    """Forest plot: the difference of each ranked trial to the best with its 95 % confidence interval."""
     from plotly import graph_objects
 
     tied = [standing for standing in comparison.tie_set if standing is not comparison.recommended]
     groups = {
-        "cannot be told apart from the best": (TIED, "circle", tied),
+        "statistically indistinguishable from the best": (TIED, "circle", tied),
         "shown to be worse": (
             APART,
             "circle-open",
@@ -77,10 +82,10 @@ def forest(comparison: Comparison) -> "Figure":
     figure = graph_objects.Figure(traces)
     figure.add_vline(x=0, line_color=LINE, line_width=1)
     sentence = (
-        f"{len(comparison.tie_set)} of {len(comparison.ranked)} trials cannot be told apart from the best "
-        f"on {comparison.metric}"
+        f"{len(comparison.tie_set)} of {len(comparison.ranked)} trials are statistically indistinguishable "
+        f"from the best on {comparison.metric}"
     )
-    note = "lines: 95 % intervals of the paired difference, simultaneous over all pairs of trials"
+    note = "lines: 95 % confidence intervals of the paired difference, simultaneous over all pairs of trials"
     names = [short_name(standing) for standing in comparison.ranked] if few else None
     rank_axis(figure, len(comparison.ranked), names)
     figure.update_xaxes(title=f"difference to the best trial in {comparison.metric} (score points, 0 to 1)")
@@ -88,15 +93,18 @@ def forest(comparison: Comparison) -> "Figure":
 
 
 def pareto(comparison: Comparison) -> "Figure":
-    """Quality against running cost, latency as colour; trials on the Pareto front are large and carry their rank."""
+    """Mean score against cost per question, coloured by latency; trials on the Pareto front show their rank.
+
+    The cost is in `comparison.cost_unit`; trials without a known cost are left out.
+    """
     from plotly import graph_objects
 
     priced = [standing for standing in comparison.ranked if _cost(standing, comparison) is not None]
     front = [standing for standing in priced if standing.on_front]
     others = [standing for standing in priced if not standing.on_front]
     traces = [
-        _cost_trace("beaten by another trial", others, comparison, _latency_marker(others, priced, front=False)),
-        _cost_trace("on the front, with its rank", front, comparison, _latency_marker(front, priced, front=True)),
+        _cost_trace("dominated by another trial", others, comparison, _latency_marker(others, priced, front=False)),
+        _cost_trace("on the Pareto front, with rank", front, comparison, _latency_marker(front, priced, front=True)),
         _cost_trace(
             "recommended",
             [standing for standing in priced if standing is comparison.recommended],
@@ -111,7 +119,7 @@ def pareto(comparison: Comparison) -> "Figure":
         ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
         ticks = [tick for tick in ticks if min(costs) / 2 <= tick <= max(costs) * 2]
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
-    unit = "USD for 1,000 questions" if comparison.cost_unit == "USD" else "tokens a question"
+    unit = "USD per 1,000 questions" if comparison.cost_unit == "USD" else "tokens per question"
     figure.update_xaxes(title=f"running cost ({unit})", rangemode="tozero")
     figure.update_yaxes(title=f"mean {comparison.metric} (0 to 1)", tickformat=".2f")
     sentence = f"{len(front)} of {len(priced)} trials are on the Pareto front of quality, cost and latency"
@@ -122,7 +130,7 @@ def pareto(comparison: Comparison) -> "Figure":
 
 
 def heat_map(comparison: Comparison) -> "Figure":
-    """Every score: trials by rank, questions from easy to hard; a missing score is a gap."""
+    """All scores, trials (by rank) x questions (by mean score, the easiest on the left); a missing score is white."""
     from plotly import graph_objects
 
     values = comparison.scores.values
@@ -149,13 +157,13 @@ def heat_map(comparison: Comparison) -> "Figure":
     figure.update_xaxes(title="questions, the hardest on the right", showgrid=False)
     figure.update_yaxes(showgrid=False)
     gaps = int(numpy.isnan(values).sum())
-    sentence = f"which of {len(ids)} questions each of {len(names)} trials answers well"
+    sentence = f"scores of {len(names)} trials on {len(ids)} questions"
     note = f"one cell is one score, 0 to 1; white: {gaps} missing" if gaps else "one cell is one score, 0 to 1"
     return titled(figure, sentence, note, comparison, height=240 + 26 * len(names) if few else 800)
 
 
 def main_effects(comparison: Comparison) -> "Figure":
-    """The effect of each choice of each factor on the mean, with intervals; factors by their share of the variance."""
+    """The main effect of each level of each factor with its 95 % confidence interval, factors by share of variance."""
     from plotly import graph_objects
 
     effects = comparison.effects
@@ -167,7 +175,7 @@ def main_effects(comparison: Comparison) -> "Figure":
             _effect_trace(name, colour, symbol, levels, [rows[id(level)] for level in levels])
             for name, colour, symbol, levels in (
                 ("shown to differ from the average", TIED, "circle", shown),
-                ("cannot be told apart from the average", APART, "circle-open", rest),
+                ("statistically indistinguishable from the average", APART, "circle-open", rest),
             )
             if levels
         ]
@@ -177,14 +185,14 @@ def main_effects(comparison: Comparison) -> "Figure":
     figure.update_yaxes(title="")
     figure.update_xaxes(title=f"difference to the mean of all trials in {comparison.metric} (score points, 0 to 1)")
     matter = [factor.factor for factor in effects.factors if factor.matters]
-    sentence = f"which factor matters for {comparison.metric}: {', '.join(matter) or 'none is shown to'}"
+    sentence = f"factors shown to matter for {comparison.metric}: {', '.join(matter) or 'none'}"
     shares = ", ".join(f"{factor.factor} {factor.share:.0%}" for factor in effects.factors)
     note = f"share of the variance between trials: {shares}" if shares else " ".join(effects.notes)
     return titled(figure, sentence, note, comparison, height=260 + 26 * len(effects.levels))
 
 
 def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[str, Figure]":
-    """Every picture by the name of its file."""
+    """All figures by file name; `parallel_coordinates` only if the comparison is on a single metric."""
     figures = {
         "forest": forest(comparison),
         "pareto": pareto(comparison),
@@ -251,12 +259,12 @@ def _latency_marker(group: Sequence[Standing], priced: Sequence[Standing], front
         "line": {"color": "#000000" if front else APART, "width": 1.5 if front else 0.5},
     }
     if front:
-        marker |= {"showscale": True, "colorbar": {"title": {"text": "seconds an answer", "side": "right"}}}
+        marker |= {"showscale": True, "colorbar": {"title": {"text": "seconds per answer", "side": "right"}}}
     return marker
 
 
 def _cost(standing: Standing, comparison: Comparison) -> float | None:
-    """The cost in the unit of the figure: USD for 1,000 questions, or tokens a question."""
+    """The cost in the unit of the figure: USD per 1,000 questions, or tokens per question."""
     if comparison.cost_unit == "tokens":
         return standing.cost.tokens
     return None if standing.cost.usd is None else 1000 * standing.cost.usd

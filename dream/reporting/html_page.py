@@ -1,7 +1,7 @@
-"""A page of HTML in one file: sections made of a few kinds of parts, with everything that they hold escaped.
+"""An HTML page in one file: sections of a few kinds of parts, whose contents are escaped.
 
-Nothing is loaded from a network, and a policy in the page forbids it. Pictures are drawn by plotly's script, of which
-there is one copy (4.9 MB); where scripts do not run, as in a viewer that forbids them, a static drawing is there.
+The page loads nothing from a network; its content security policy forbids it. One copy of plotly's script (4.9 MB)
+draws the figures; where scripts are disabled, static SVG drawings are shown instead.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Note:
-    """A paragraph that must not be overlooked."""
+    """A highlighted paragraph."""
 
     text: str
     kind: ClassVar[str] = "note"
@@ -37,7 +37,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Choice:
-    """The recommended trial in large type: its label and its parts."""
+    """The recommended trial in large type: a label, and its factors by title."""
 
     label: str
     parts: Mapping[str, str]
@@ -46,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Bullets:
-    """Sentences as a list."""
+    """A bulleted list of sentences."""
 
     items: Sequence[str]
     kind: ClassVar[str] = "bullets"
@@ -54,7 +54,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names with their values."""
+    """A list of names with their values."""
 
     pairs: Mapping[str, str]
     kind: ClassVar[str] = "facts"
@@ -62,7 +62,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under `columns`; those named in `numbers` are set flush right. `marks` has a mark for each row."""
+    """A table of texts. Columns named in `numbers` are right-aligned. `marks` is empty, or has a mark per row: `PLAIN`,
+    `CHOSEN_ROW`, `TIED_ROW` or `FAILED_ROW`."""
 
     caption: str
     columns: Sequence[str]
@@ -74,7 +75,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Fold:
-    """A headline that expands to the unformatted text."""
+    """A headline that expands to preformatted text."""
 
     headline: str
     text: str
@@ -82,7 +83,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Case:
-    """One question with its answer and its judgement."""
+    """One question with its answer, retrieved contexts and judgements."""
 
     title: str
     facts: Mapping[str, str]
@@ -93,7 +94,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Picture:
-    """One of DREAM's figures; its title becomes the caption, without the experiment's name, which the page has."""
+    """One of DREAM's figures; its title becomes the caption, without the experiment's name, which the page shows."""
 
     name: str
     figure: "Figure"
@@ -108,23 +109,24 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """The height without the title, in pixels."""
         layout: Any = self._bare().layout
         return int(layout.height)
 
     @property
     def json(self) -> str:
-        """The figure as JSON that cannot end the script element it stands in."""
+        """The figure as JSON, escaped for a script element."""
         return str(self._bare().to_json()).replace("<", "\\u003c")
 
     @property
     def svg(self) -> str:
-        """The same as a static drawing."""
+        """The figure as a static SVG element."""
         with tempfile.TemporaryDirectory() as folder:
             drawn = save_static(self.figure, Path(folder) / "figure.svg").read_text(encoding="utf-8")
         return drawn[drawn.index("<svg") :]
 
     def _bare(self) -> "Figure":
-        """The figure without its title and as wide as its box."""
+        """The figure without its title, as wide as its container."""
         from plotly.graph_objects import Figure
 
         figure: Any = Figure(self.figure)
@@ -136,7 +138,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A headline with parts under it; `id` is what links lead to."""
+    """A headline with parts below it; `id` is the anchor for links."""
 
     id: str
     title: str

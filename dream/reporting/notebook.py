@@ -1,4 +1,4 @@
-"""Figures in notebooks, visible wherever the notebook is shown."""
+"""Figures in notebooks, also visible where the notebook is shown without plotly."""
 
 import base64
 import json
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def show(figure: "Figure") -> None:
-    """Display one of DREAM's figures as the output of a notebook's cell, interactive and as a picture.
+    """Display one of DREAM's figures as the output of a notebook cell, both interactive and as a PNG.
 
-    JupyterLab shows the picture first and the interactive figure when the pointer enters it. An exported page, a Git
-    host or any viewer without plotly shows the picture, which needs neither scripts nor a network.
+    JupyterLab shows the PNG first, and the interactive figure when the pointer enters it. Exported pages, Git hosts and
+    viewers without plotly show the PNG, which needs neither scripts nor a network.
     """
     from IPython.display import display
 
@@ -24,7 +24,7 @@ def show(figure: "Figure") -> None:
 
 
 def mime_bundle(figure: "Figure") -> dict[str, Any]:
-    """The figure by MIME type: plotly's JSON, the same drawn as PNG (base64), and its title as text."""
+    """The figure by MIME type: as plotly's JSON, as PNG (base64), and its title as text."""
     title = figure.layout.title.text or "figure"  # pyright: ignore[reportAttributeAccessIssue]
     with tempfile.TemporaryDirectory() as folder:
         picture = save_static(figure, Path(folder, "figure.png")).read_bytes()

@@ -1,7 +1,7 @@
-"""The report of an experiment: one page of HTML that recommends a RAG system, with the reasons and the remaining doubt.
+"""The report of an experiment: one HTML page that recommends a RAG system, with the evidence and the remaining doubt.
 
-`SECTIONS` is the page from top to bottom. To add a section, write a function that takes the experiment
-and its comparison and returns an `html_page.Section` (None to leave it out), and name it in that list.
+`SECTIONS` lists the sections from top to bottom. To add a section, write a function that takes the experiment
+and its comparison and returns an `html_page.Section` (None to leave it out), and append it to that list.
 """
 
 from collections.abc import Callable
@@ -43,16 +43,16 @@ from dream.reporting.sections import (
 )
 
 ABOUT_EFFECTS = (
-    "A factor matters where two of its choices are shown to differ. The picture sets each choice against the average "
-    "of all trials instead, which takes more questions to show."
+    "A factor matters if two of its levels are shown to differ. The figure compares each level with the average of all "
+    "trials instead, a smaller difference, which takes more questions to detect."
 )
 SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
 
 
 def report_html(experiment: ExperimentResult, comparison: Comparison | None = None) -> str:
-    """The report as one HTML file of about 5 MB, nearly all of it plotly's script, that loads nothing from elsewhere.
+    """The report as one HTML file of about 5 MB, mostly plotly's script, that loads nothing from a network.
 
-    Without a `comparison`, trials are compared by answer correctness, or by the first metric that was scored. Where
+    Without a `comparison`, trials are compared by answer correctness if it was scored, else by the first metric. If
     no trial can be ranked, the page shows the reason and the failures.
     """
     if comparison is None:
@@ -97,7 +97,8 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
     facts = {
         "why": f"{why[:1].upper()}{why[1:]}.",
         f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
-        "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials cannot be told apart from the best",
+        "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials are statistically indistinguishable "
+        "from the best, itself included",
         "factors shown to matter": ", ".join(matters) or "none",
         **_running_cost(chosen),
         "parameters": parameters(trial.parameters),
@@ -110,9 +111,9 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
 def _running_cost(standing: Standing) -> dict[str, str]:
     cost = standing.cost
     return {
-        "USD for 1,000 questions": UNKNOWN if cost.usd is None else f"{1000 * cost.usd:,.2f}",
-        "tokens a question": UNKNOWN if cost.tokens is None else f"{cost.tokens:,.0f}",
-        "seconds an answer": UNKNOWN if cost.seconds is None else f"{cost.seconds:.2f}",
+        "USD per 1,000 questions": UNKNOWN if cost.usd is None else f"{1000 * cost.usd:,.2f}",
+        "tokens per question": UNKNOWN if cost.tokens is None else f"{cost.tokens:,.0f}",
+        "seconds per answer": UNKNOWN if cost.seconds is None else f"{cost.seconds:.2f}",
     }
 
 
@@ -134,11 +135,11 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
     )
     text = (
         "The difference is to the trial with the highest mean, over the questions that both have a score on. The 95 % "
-        "intervals hold for all pairs of trials at once, so they are fair to whichever trial chance put on top. Failed "
-        "questions are counted, and are in no mean."
+        "confidence intervals are simultaneous over all pairs of trials, so they stay valid although the best trial "
+        "was selected by its score. Failed questions are counted, and are in no mean."
     )
     figures = (Picture("forest", forest(comparison)), Picture("pareto", pareto(comparison)))
-    return Section("standings", "How the trials stand", [Text(text), table, *figures])
+    return Section("standings", "Ranking of the trials", [Text(text), table, *figures])
 
 
 def _standing_row(standing: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:
@@ -194,7 +195,7 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         ]  # fmt: skip
         columns = ("factor", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
         numbers = frozenset({"share of variance", "difference", "95 % interval"})
-        parts = [Table("Each factor, and its choices that differ most clearly", columns, rows, numbers)]
+        parts = [Table("Each factor, and its two levels with the clearest difference", columns, rows, numbers)]
         parts += [Text(ABOUT_EFFECTS), Picture("main_effects", main_effects(comparison))]
     if effects.interactions:
         rows = [
@@ -202,9 +203,9 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
              " with ".join(effect.levels), f"{effect.effect.mean:+.3f}", _span(effect.effect))
             for effect in effects.interactions
         ]  # fmt: skip
-        columns = ("factors", "share of variance", "matters", "clearest in", "adds", "95 % interval")
-        numbers = frozenset({"share of variance", "adds", "95 % interval"})
-        parts.append(Table("What two choices add beyond the sum of both", columns, rows, numbers))
+        columns = ("factors", "share of variance", "matters", "clearest in", "effect", "95 % interval")
+        numbers = frozenset({"share of variance", "effect", "95 % interval"})
+        parts.append(Table("Interactions: effects of two levels beyond the sum of both", columns, rows, numbers))
     notes = [Bullets(effects.notes)] if effects.notes else []
     return Section("factors", "Which factor matters", [*parts, *notes])
 
@@ -212,15 +213,15 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
 def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
     if comparison is None:
         return None
-    title, power = "How much the questions can show", comparison.power
+    title, power = "Statistical power", comparison.power
     if power is None:
-        return Section("power", title, [Text("Not known: it takes two ranked trials with different scores to say.")])
+        return Section("power", title, [Text("Unknown: this needs two ranked trials with different scores.")])
     smallest = "none" if power.smallest is None else f"{power.smallest:.3f}"
     rows = [(f"{difference:.2f}", f"{n:,}") for difference, n in power.needed.items()]
-    table = Table("Questions needed", ("to show a difference of", "questions"), rows, frozenset({"questions"}))
+    table = Table("Questions needed", ("to detect a difference of", "questions"), rows, frozenset({"questions"}))
     facts = {
         "questions asked": f"{power.n_questions:,}",
-        "smallest difference they show": f"{smallest} (with 80 % power, at the level left by comparing all pairs)",
+        "minimum detectable difference": f"{smallest} (80 % power, at the error level per pair of trials)",
     }
     return Section("power", title, [Facts(facts), table])
 
@@ -233,9 +234,9 @@ def _noise(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
          f"{noise.n_questions} questions x {noise.n_trials} trials x {noise.repeats:.1f}")
         for noise in comparison.noise
     ]  # fmt: skip
-    columns = ("metric", "question", "answer", "judge", "judge's share of a difference", "judged")
-    table = Table("Variance of the scores, split in three", columns, rows, frozenset(columns[1:5]))
-    return Section("noise", "How much of it is the judge", [*(Text(noise.text) for noise in comparison.noise), table])
+    columns = ("metric", "question", "answer", "judge", "judge's share of a paired difference", "judged")
+    table = Table("Variance components of the scores", columns, rows, frozenset(columns[1:5]))
+    return Section("noise", "Judge noise", [*(Text(noise.text) for noise in comparison.noise), table])
 
 
 def _losses(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
@@ -255,22 +256,25 @@ def _losses(experiment: ExperimentResult, comparison: Comparison | None) -> Sect
         "trial",
         "lost to generation",
         "lost to retrieval",
-        "gained over no context",
+        "gained over closed book",
         "retrieval's share",
         "questions",
     )
-    table = Table(f"What is missing to a perfect {comparison.metric}", columns, rows, frozenset(columns[1:]))
+    table = Table(f"Loss against a perfect {comparison.metric}", columns, rows, frozenset(columns[1:]))
     text = (
-        "The same questions were answered from no context, from the reference contexts, and from what was retrieved. "
-        "What the answer from the reference contexts lacks is lost to generation, what the retrieved one lacks beyond "
-        "that to retrieval (95 % intervals)."
+        "The same questions were answered without contexts (closed book), from the reference contexts (oracle), and "
+        "from the retrieved contexts. The loss of the oracle is due to generation; the additional loss of the trial is "
+        "due to retrieval (95 % confidence intervals)."
     )
-    return Section("losses", "Where the loss is", [Text(text), table])
+    return Section("losses", "Loss by retrieval and generation", [Text(text), table])
 
 
 def _fairness(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
     warnings = check_fairness(experiment).warnings
-    fine = Text("Yes: trials read about as much as each other, nothing twice, and every factor changes answers.")
+    fine = Text(
+        "Yes: the contexts of all trials have about the same size, without repeated passages, and every factor changes "
+        "answers."
+    )
     return Section("fairness", "Is the comparison fair?", [Bullets(warnings) if warnings else fine])
 
 

@@ -1,7 +1,7 @@
-"""Sections of the report with the evidence of a recommendation: single questions, failures, what was run, its cost.
+"""Sections of the report with the evidence: the worst questions, metrics, failures, configuration and cost.
 
-Each takes the experiment and its comparison, None where no trial could be ranked, and returns a section, or None where
-it has no content.
+Each function takes the experiment and its comparison (None if no trial could be ranked), and returns a section, or None
+if it has no content.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ _MOST_FAILURES = 100
 
 
 def worst_questions(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """The questions that the recommended trial answered worst, each with its contexts and judgements."""
+    """The `N_WORST` questions with the lowest scores of the recommended trial, with contexts and judgements."""
     if comparison is None:
         return None
     column = comparison.standings.index(comparison.recommended)
@@ -84,7 +84,7 @@ def _case(
 
 
 def _judged(scores: Sequence[Score]) -> Table:
-    """Each metric's score; a column for reasons and errors where there are any."""
+    """The score of each metric, with a column for reasons and errors if there are any."""
     columns = ["metric", "score", "the judge's reason, or the error"]
     rows = [
         [score.metric, "failed" if score.value is None else f"{score.value:.3f}", score.error or score.reason or ""]
@@ -101,7 +101,7 @@ def _passage_title(number: int, passage: Passage) -> str:
 
 
 def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """Each metric of the experiment: the question that it asks, how it is computed, what a low value points at."""
+    """The metrics of the experiment: the question that each asks, its computation, and the meaning of a low value."""
     if comparison is None:
         return None
     rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest.metrics)]
@@ -109,21 +109,21 @@ def metrics_explained(experiment: ExperimentResult, comparison: Comparison | Non
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """Everything that failed, equal errors of a trial counted together."""
+    """All failures; equal errors of one trial are counted in one row."""
     counts: dict[tuple[str, str, str], int] = {}
     for result in experiment.results:
         for part, error in _errors(result):
             key = (result.trial.name, part, error)
             counts[key] = counts.get(key, 0) + 1
-    title = "What failed"
+    title = "Failures"
     if not counts:
-        return Section("failures", title, [Text("Nothing: every question was answered, and every answer was scored.")])
+        return Section("failures", title, [Text("None: every question was answered, and every answer was scored.")])
     rows = [(*key, f"{n:,}") for key, n in sorted(counts.items(), key=lambda item: -item[1])]
     shown = rows[:_MOST_FAILURES]
     text = f"{sum(counts.values()):,} failures. Each is left out of its mean, and counted beside it."
     if len(shown) < len(rows):
         text += f" The {len(shown)} most frequent of {len(rows):,} kinds are shown."
-    table = Table("Failures by trial and error", ("trial", "what", "error", "times"), shown, _numbers("times"))
+    table = Table("Failures by trial and error", ("trial", "part", "error", "count"), shown, _numbers("count"))
     stopped = [Note(f"The experiment is not finished: {experiment.stopped}")] if experiment.stopped else []
     return Section("failures", title, [*stopped, Text(text), table])
 
@@ -139,7 +139,7 @@ def _errors(result: TrialResult) -> Iterable[tuple[str, str]]:
 
 
 def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """The manifest: everything that is needed to run the same again."""
+    """The manifest: everything that is needed to reproduce the experiment."""
     manifest = experiment.manifest
     golden, documents = manifest.golden_dataset, manifest.documents
     cluster = asdict(manifest.cluster) if manifest.cluster else {}
@@ -194,13 +194,13 @@ def _listed(pairs: Mapping[str, Any]) -> str:
 
 
 def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """The meter by model and stage, and the plan beside it."""
+    """The metered model calls by model and stage, and the plan beside them."""
     usage = experiment.usage or tuple(row for result in experiment.results for row in result.usage)
     if not usage:
-        return Section("cost", "What it cost", [Note("Not known: no model call of this experiment was metered.")])
+        return Section("cost", "What it cost", [Note("Unknown: no model call of this experiment was metered.")])
     rows = sorted(add_usage(replace(row, trial="") for row in usage), key=_by_stage)
     usd = known_sum(row.usd for row in rows)
-    paid = "Paid: USD unknown, since the price of a model is not known (DREAM_PRICES)." if usd is None else (
+    paid = "Paid: USD unknown, because the price of a model is unknown (DREAM_PRICES)." if usd is None else (
         f"Paid: USD {_usd(usd)}."
     )  # fmt: skip
     checks = any(row.stage == CHECK_STAGE for row in rows)
@@ -246,7 +246,7 @@ def _count(value: Any) -> str:
 
 
 def _usd(value: Any) -> str:
-    """USD with as many digits as a small sum needs; what is not known stays unknown.
+    """USD with two decimals from 1 USD, else with three significant digits; "unknown" for None and NaN.
 
     Example:
         >>> _usd(12.3456), _usd(0.00123), _usd(None)

@@ -1,6 +1,6 @@
 """Plotly figures as PNG or SVG, without a browser and without a network: matplotlib draws the same data again.
 
-It knows the parts of DREAM's own figures: points with error bars, lines, heat maps, parallel coordinates.
+It draws what DREAM's own figures contain: points with error bars and labels, lines, heat maps, parallel coordinates.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from dream.errors import ConfigurationError
-from dream.reporting.figure_style import Caption
+from dream.comparison.intervals import Floats
+from dream.errors import ConfigurationError, explain
+from dream.reporting.figure_style import TIED, Caption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,18 +20,37 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".svg")
 _DOTS_PER_INCH = 100
-_MARKERS = {"circle": "o", "circle-open": "o", "star": "*"}
+_MARKERS = {"circle": "o", "star": "*", "square": "s", "diamond": "D", "cross": "P", "x": "X"}
+_MARKER_PIXELS = 6  # plotly's default
 
 
 def save_static(figure: "Figure", path: str | Path) -> Path:
-    """Write one of DREAM's figures as PNG or SVG, by the path's suffix; the same figure gives the same bytes.
+    """Write a figure as PNG or SVG, by the path's suffix; the same figure gives the same bytes.
+
+    The size is `layout.width` x `layout.height` in pixels, 1000 x 500 where the figure does not say.
+
+    Args:
+        figure: one of DREAM's figures, or another that consists of numeric scatter and heatmap traces.
 
     Raises:
-        ConfigurationError: for another suffix, or a kind of trace that DREAM's own figures do not have.
+        ConfigurationError: for another suffix, or a figure with parts that have no static form.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ConfigurationError(f"{path.name}: a static picture ends in {' or '.join(FORMATS)}")
+    try:
+        _save(figure, path)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(
+            f"{path.name}: this figure has no static form ({explain(error)}); valid: DREAM's own figures, and figures "
+            "of numeric scatter traces (markers, lines, text, error bars in x) and numeric heatmap traces"
+        ) from error
+    return path
+
+
+def _save(figure: "Figure", path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
@@ -47,7 +67,6 @@ def save_static(figure: "Figure", path: str | Path) -> Path:
             _plane(canvas, axes, traces, layout)
         _title(canvas, Caption.of(figure))
         canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
-    return path
 
 
 def _plane(canvas: "Canvas", axes: "Axes", traces: Sequence[Any], layout: Any) -> None:
@@ -70,23 +89,43 @@ def _plane(canvas: "Canvas", axes: "Axes", traces: Sequence[Any], layout: Any) -
 
 
 def _scatter(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
-    marker, x, y = trace.marker, numpy.asarray(trace.x, float), numpy.asarray(trace.y, float)
-    hollow = (marker.symbol or "circle").endswith("-open")
+    y = numpy.asarray(trace.y, float)
+    x = numpy.arange(len(y), dtype=float) if trace.x is None else numpy.asarray(trace.x, float)
     if trace.error_x.array is not None:
-        spans = [trace.error_x.arrayminus, trace.error_x.array]
+        below = trace.error_x.array if trace.error_x.arrayminus is None else trace.error_x.arrayminus
+        spans = [below, trace.error_x.array]
         axes.errorbar(x, y, xerr=spans, fmt="none", ecolor=trace.error_x.color, elinewidth=trace.error_x.thickness)
-    style: dict[str, Any] = {"marker": _MARKERS[marker.symbol or "circle"], "s": (marker.size * 0.75) ** 2, "zorder": 3}
-    style |= {"label": trace.name, "linewidths": marker.line.width or 1.0}
-    if isinstance(marker.color, str):
-        face = "none" if hollow and marker.line.width else "white" if hollow else marker.color
-        axes.scatter(x, y, edgecolors=marker.color, facecolors=face, **style)
-    else:
-        limits = {"vmin": marker.cmin, "vmax": marker.cmax, "cmap": "cividis", "edgecolors": marker.line.color}
-        points = axes.scatter(x, y, c=numpy.asarray(marker.color, float), **limits, **style)
-        if marker.showscale:
-            canvas.colorbar(points, ax=axes, label=marker.colorbar.title.text)
-    for point, text in enumerate(trace.text if trace.text is not None else ()):
+    parts = (trace.mode or ("lines+markers" if len(y) < 20 else "lines")).split("+")  # plotly's default
+    if "lines" in parts:
+        label = None if "markers" in parts else trace.name
+        axes.plot(x, y, color=trace.line.color, linewidth=trace.line.width or 2.0, label=label)
+    if "markers" in parts:
+        _markers(canvas, axes, trace, x, y)
+    texts = () if trace.text is None else [trace.text] * len(y) if isinstance(trace.text, str) else trace.text
+    for point, text in enumerate(texts):
         axes.annotate(text, (x[point], y[point]), (6, 5), textcoords="offset points", fontsize=8.5)
+
+
+def _markers(canvas: "Canvas", axes: "Axes", trace: Any, x: Floats, y: Floats) -> None:
+    marker, symbol = trace.marker, trace.marker.symbol or "circle"
+    shape, hollow = _MARKERS.get(symbol.removesuffix("-open")), symbol.endswith("-open")
+    if shape is None:
+        raise ConfigurationError(
+            f"the marker symbol {symbol!r} has no static form; valid: {', '.join(_MARKERS)}, each also with -open"
+        )
+    size = numpy.asarray(_MARKER_PIXELS if marker.size is None else marker.size, float)
+    style: dict[str, Any] = {"marker": shape, "s": (size * 0.75) ** 2, "zorder": 3}
+    style |= {"label": trace.name, "linewidths": marker.line.width or 1.0}
+    colour = marker.color
+    if colour is None or isinstance(colour, str) or all(isinstance(each, str) for each in colour):
+        colour = TIED if colour is None else colour
+        face = "none" if hollow and marker.line.width else "white" if hollow else colour
+        axes.scatter(x, y, edgecolors=colour, facecolors=face, **style)
+        return
+    limits = {"vmin": marker.cmin, "vmax": marker.cmax, "cmap": "cividis", "edgecolors": marker.line.color}
+    points = axes.scatter(x, y, c=numpy.asarray(colour, float), **limits, **style)
+    if marker.showscale:
+        canvas.colorbar(points, ax=axes, label=marker.colorbar.title.text)
 
 
 def _heat_map(canvas: "Canvas", axes: "Axes", trace: Any) -> None:

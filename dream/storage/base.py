@@ -1,7 +1,7 @@
-"""The interface of every storage, and what all kinds have in common: texts, tables and JSON.
+"""The interface of storage, and its methods for texts, tables and JSON.
 
-A key is a relative path with "/", such as "papers/a.pdf"; a key that leads out of the root is refused.
-A write is atomic: a reader sees the old content or the new, never a part.
+A key is a relative path with "/", such as "papers/a.pdf"; a key that leads out of the root is refused. Writes are
+atomic: a reader sees the old content or the new, never a part of it.
 """
 
 import csv
@@ -29,13 +29,17 @@ class StoredObject:
     modified: float = field(default=0.0, compare=False)
 
 
-# Inside the class, `list` is its method.
+# Within the class `Storage`, the name `list` is its method.
 Listing = list[StoredObject]
 Values = list[Any]
 
 
 def check_key(key: str) -> str:
-    """The key itself; StorageError if it leads out of the root or cannot be stored everywhere."""
+    """Return a valid key unchanged.
+
+    Raises:
+        StorageError: for a key that leads out of the root, or that some storage cannot hold.
+    """
     parts = key.split("/")
     invalid = [part for part in parts if part in ("", ".", "..") or part.startswith(local_files.PARTIAL)]
     if invalid or "\\" in key or "\0" in key or key.encode(errors="ignore").decode() != key:
@@ -44,63 +48,63 @@ def check_key(key: str) -> str:
 
 
 class Storage(ABC):
-    """Objects under one root. It can be pickled to Ray workers; what cannot be done raises `StorageError`."""
+    """Objects under one root. Instances can be pickled; every operation that fails raises `StorageError`."""
 
     @abstractmethod
     def uri(self, key: str = "") -> str:
-        """The URI of an object, or of the root for no key."""
+        """The URI of an object, or of the root for an empty key."""
 
     @abstractmethod
     def ensure(self) -> None:
-        """Create the bucket or the folder if it is missing."""
+        """Create the bucket or folder if it does not exist."""
 
     @abstractmethod
     def list(self, prefix: str = "") -> Listing:
-        """All objects whose keys start with `prefix`, sorted by key; a folder that does not exist has none."""
+        """All objects whose keys start with `prefix`, sorted by key; empty for a folder that does not exist."""
 
     @abstractmethod
     def exists(self, key: str) -> bool:
-        """True if there is an object of this key."""
+        """True if an object has this key."""
 
     @abstractmethod
     def read_bytes(self, key: str) -> bytes:
-        """The content of an object; StorageError if there is none."""
+        """The content of an object; a StorageError if it does not exist."""
 
     @abstractmethod
     def read_if_there(self, key: str) -> bytes | None:
-        """The content of an object, None if there is none."""
+        """The content of an object, None if it does not exist."""
 
     @abstractmethod
     def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
-        """Store an object. One that is not `durable` survives any process, but may be lost with the machine."""
+        """Store an object. With `durable=False` it survives the process, but may be lost if the machine crashes."""
 
     @abstractmethod
     def upload(self, path: str | Path, key: str) -> bool:
-        """Store a file of any size; False when an object with the same SHA-256 digest is already there."""
+        """Store a file of any size; returns False if the object exists already with the same SHA-256."""
 
     @abstractmethod
     def download(self, key: str, path: str | Path) -> None:
-        """Copy an object of any size to a file, which appears once it is complete."""
+        """Copy an object of any size to a file, atomically."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Delete an object; a missing object is not an error."""
 
     def in_memory(self, keys: Iterable[str]) -> "Storage":
-        """Storage that a worker on another machine can read: a copy of these objects, or S3 itself."""
+        """Storage that workers on other machines can read: a copy of these objects in memory, or S3 itself."""
         from dream.storage.memory import MemoryStorage
 
         return MemoryStorage(self.uri(), {key: self.read_bytes(key) for key in keys})
 
     def read_text(self, key: str) -> str:
-        """A UTF-8 text with its line ends unchanged."""
+        """A UTF-8 text with unchanged line endings."""
         try:
             return self.read_bytes(key).decode()
         except UnicodeDecodeError as error:
             raise StorageError(f"{self.uri(key)} is not UTF-8 ({error}): save it as UTF-8 and try again") from error
 
     def write_text(self, key: str, text: str) -> None:
-        """Store a text as UTF-8 with its line ends unchanged."""
+        """Store a text as UTF-8 with unchanged line endings."""
         try:
             content = text.encode()
         except UnicodeEncodeError as error:
@@ -108,7 +112,7 @@ class Storage(ABC):
         self.write_bytes(key, content)
 
     def read_csv(self, key: str) -> "pandas.DataFrame":
-        """A table of texts, unconverted: "007", "NA" and "" stay as they are; a missing value becomes ""."""
+        """A CSV file as a table of texts: no value is converted, "007", "NA" and "" stay unchanged."""
         import pandas
 
         text = self.read_text(key).removeprefix("\ufeff")
@@ -125,24 +129,24 @@ class Storage(ABC):
         return pandas.DataFrame(rows[1:], columns=pandas.Index(header), dtype=object)
 
     def write_csv(self, key: str, table: "pandas.DataFrame") -> None:
-        """Store a table without its index; texts are quoted, so that line ends, quotes and leading zeros survive."""
+        """Store a table as CSV without its index; texts are quoted, so that line breaks and leading zeros survive."""
         self.write_text(key, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
 
     def read_json(self, key: str) -> Any:
-        """A JSON value; StorageError if the object is not JSON."""
+        """A JSON value; a StorageError if the object is not JSON."""
         return self._parse(key, self.read_text(key), "")
 
     def write_json(self, key: str, value: Any) -> None:
-        """Store a JSON value, indented for people to read."""
+        """Store a JSON value, indented."""
         self.write_bytes(key, _json_bytes(value, indent=2))
 
     def read_json_lines(self, key: str) -> Values:
-        """The JSON values of an object with one value per line."""
+        """The values of an object in JSON Lines format."""
         lines = self.read_text(key).split("\n")
         return [self._parse(key, line, f", line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
 
     def write_json_lines(self, key: str, values: Iterable[Any]) -> None:
-        """Store JSON values, one per line."""
+        """Store values in JSON Lines format."""
         self.write_bytes(key, b"".join(_json_bytes(value) for value in values))
 
     def _parse(self, key: str, text: str, position: str) -> Any:
@@ -154,5 +158,5 @@ class Storage(ABC):
 
 def _json_bytes(value: Any, indent: int | None = None) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    # A lone surrogate is no UTF-8; its backslash form is JSON for the same character.
+    # A lone surrogate cannot be encoded as UTF-8; its backslash escape is valid JSON for the same character.
     return text.encode(errors="backslashreplace") + b"\n"

@@ -1,4 +1,4 @@
-"""A bucket of an S3 server, through boto3; errors name the object, the server and the remedy."""
+"""A bucket of an S3 server, by boto3; errors name the object, the server and the remedy."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ CHUNK_BYTES = 1 << 20
 
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _SERVER = (
-    "Is the server up? To start your own: "
+    "Check that the server runs. To start your own: "
     "MINIO_ROOT_USER=<key id> MINIO_ROOT_PASSWORD=<secret> minio server ./data --address :9000; "
     f"then set S3_ENDPOINT_URL=http://127.0.0.1:9000, {_KEYS} to the same. "
     "Without S3_ENDPOINT_URL, DREAM keeps everything in a local folder"
@@ -27,7 +27,7 @@ _ADVICE = {
     "InvalidAccessKeyId": f"the server does not know the access key: set {_KEYS} to a pair of this server",
     "SignatureDoesNotMatch": f"the secret does not belong to the access key: check {_KEYS} for a missing character",
     "AccessDenied": "the access key has no permission for this: allow it to read and write the bucket, or use another",
-    "ExpiredToken": "the session has expired: log in again",
+    "ExpiredToken": "the session has expired: sign in again",
     "RequestTimeTooSkewed": "this machine's clock and the server's differ too much: set the clock",
     "BucketAlreadyExists": "the name belongs to another account: choose another bucket",
     "InvalidBucketName": "the server refuses the bucket's name: choose another",
@@ -39,7 +39,10 @@ _WRONG_REGION = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "Il
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket and how to reach it. Without keys, boto3's credential chain finds them."""
+    """A bucket with its server and credentials. Without keys, boto3's credential chain is used.
+
+    `endpoint_url` None is AWS S3.
+    """
 
     name: str
     endpoint_url: str | None = None
@@ -48,7 +51,7 @@ class Bucket:
     secret_access_key: str | None = field(default=None, repr=False)
 
     def ensure(self) -> None:
-        """Create the bucket if it is missing."""
+        """Create the bucket if it does not exist."""
         with self._explained(""):
             if self._response(self._client.list_objects_v2, MaxKeys=1) is None:
                 self._create()
@@ -61,13 +64,13 @@ class Bucket:
                     yield item["Key"], item["Size"], item["LastModified"].timestamp()
 
     def head(self, key: str) -> tuple[int, Mapping[str, str]] | None:
-        """Size in bytes and metadata of an object, None if there is none."""
+        """Size in bytes and metadata of an object, None if it does not exist."""
         with self._explained(key):
             response = self._response(self._client.head_object, Key=key)
         return response and (response["ContentLength"], response["Metadata"])
 
     def content(self, key: str) -> bytes | None:
-        """The content of an object, None if there is none."""
+        """The content of an object, None if it does not exist."""
         with self._explained(key):
             response = self._response(self._client.get_object, Key=key)
             return response and response["Body"].read()
@@ -83,12 +86,12 @@ class Bucket:
             self._client.put_object(**self._location(key), Body=content, Metadata=metadata)
 
     def put_file(self, key: str, source: IO[bytes], metadata: Mapping[str, str]) -> None:
-        """Store an object of any size; a large one is sent in parts and appears once all have arrived."""
+        """Store a file of any size; a large one by multipart upload, which is atomic."""
         with self._explained(key):
             self._client.upload_fileobj(source, **self._location(key), ExtraArgs={"Metadata": metadata})
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Delete an object; a missing object is not an error."""
         with self._explained(key):
             self._client.delete_object(**self._location(key))
 
@@ -110,7 +113,7 @@ class Bucket:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
                 return None
             if "Key" in arguments:
-                # The response to HEAD has no body, so no reason; a listing fails for the same reason and states it.
+                # A HEAD response has no body and so no reason; a listing fails for the same reason and states it.
                 self._client.list_objects_v2(Bucket=self.name, MaxKeys=1)
             raise
 
@@ -147,9 +150,7 @@ class Bucket:
             _client_of_process.cache_clear()
             return f"no keys: set {_KEYS}"
         if isinstance(error, parsers.ResponseParserError):
-            return (
-                "the response is not S3's: check S3_ENDPOINT_URL (a server's web console has another port than its API)"
-            )
+            return "the response is not from an S3 API: check S3_ENDPOINT_URL (the port of a web console differs)"
         if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
             advice = _SERVER if self.endpoint_url else "Check the network, or set S3_ENDPOINT_URL to your own server"
             return f"no connection ({error}). {advice}"
@@ -181,7 +182,7 @@ def _client_of_process(
             read_timeout=READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=32,
-            # Not all servers other than AWS support checksums in trailers and bucket names in host names.
+            # Some servers other than AWS do not support trailing checksums and bucket names in host names.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if endpoint_url else "auto"},

@@ -9,7 +9,7 @@ from dream.storage.base import Listing, Storage, StoredObject, check_key
 
 @dataclass(frozen=True)
 class LocalStorage(Storage):
-    """A folder. Symbolic links to files are followed, those to folders are not."""
+    """The files in a folder and its subfolders. Symbolic links to files are followed, links to folders are not."""
 
     root: str
 

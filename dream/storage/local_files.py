@@ -12,7 +12,7 @@ from typing import IO
 
 from dream.errors import StorageError
 
-# A killed writer leaves a file with this prefix behind; listings leave it out.
+# The prefix of incomplete files, which a killed writer leaves behind; listings skip them.
 PARTIAL = ".dream-partial-"
 CHUNK_BYTES = 1 << 20
 
@@ -33,9 +33,9 @@ _ADVICE = {
 
 
 def write(path: Path, content: Iterable[bytes], *, durable: bool = True) -> None:
-    """Write beside the target, then rename, so that the target is never half written.
+    """Write a file atomically: to a temporary file in the same folder, which is then renamed.
 
-    With `durable` the content is flushed to the disk before the call returns, and survives a crash of the machine.
+    With `durable` the content is flushed to the disk, so that it survives a crash of the machine.
     """
     partial = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     with explained(path):
@@ -62,18 +62,18 @@ def size(file: IO[bytes]) -> int:
 
 
 def digest(path: str | Path) -> str:
-    """The SHA-256 of a file's content."""
+    """The SHA-256 of a file's content in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float]]:
-    """Relative path with "/", size in bytes and modification time of each file under a folder.
+    """The files under a folder: path relative to `root` with "/", size in bytes, modification time (since 1970).
 
-    A missing folder has none. Symbolic links to files are followed, those to folders are not.
+    A missing folder has no files. Symbolic links to files are followed, links to folders are not.
 
     Args:
-        below: a path relative to the root, to list that subfolder alone.
+        below: a path relative to the root, to list only that subfolder.
     """
 
     def raise_unless_missing(error: OSError) -> None:
@@ -97,7 +97,7 @@ def _stat_of_regular(path: Path) -> os.stat_result | None:
 
 @contextmanager
 def explained(path: str | Path) -> Iterator[None]:
-    """Turn file system errors into `StorageError`s; `path` is named where the error names none."""
+    """Convert `OSError`s to `StorageError`s with a remedy; `path` is named if the error names no file."""
     try:
         yield
     except StorageError:

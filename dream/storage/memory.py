@@ -1,4 +1,4 @@
-"""Copies of objects in memory, for workers that cannot read the driver's folder."""
+"""Objects in memory, for workers that cannot read the driver's folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from dream.storage.base import Listing, Storage, StoredObject, check_key
 
 @dataclass(frozen=True)
 class MemoryStorage(Storage):
-    """Read-only copies of objects that travel with a task. `origin` is the URI that they come from."""
+    """Read-only copies of objects, which are pickled with a task. `origin` is the URI of the copied storage."""
 
     origin: str
     contents: Mapping[str, bytes] = field(repr=False)
@@ -21,7 +21,7 @@ class MemoryStorage(Storage):
         return f"{self.origin}/{key}" if key else self.origin
 
     def ensure(self) -> None:
-        """Nothing to create."""
+        """Do nothing: there is nothing to create."""
 
     def list(self, prefix: str = "") -> Listing:
         return [StoredObject(key, len(self.contents[key])) for key in sorted(self.contents) if key.startswith(prefix)]
@@ -31,7 +31,9 @@ class MemoryStorage(Storage):
 
     def read_bytes(self, key: str) -> bytes:
         if not self.exists(key):
-            raise StorageError(f"{self.uri(key)} was not sent along; there are: {', '.join(sorted(self.contents))}")
+            raise StorageError(
+                f"{self.uri(key)} was not copied for this task; available: {', '.join(sorted(self.contents))}"
+            )
         return self.contents[key]
 
     def download(self, key: str, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Storage by its URI."""
+"""Storage for a URI."""
 
 import re
 from pathlib import Path
@@ -15,10 +15,10 @@ _BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-
 
 
 def open_storage(uri: str, settings: Settings) -> Storage:
-    """The storage at `s3://bucket/prefix`, at a folder's path, or at `file:///folder`. Opens no connection.
+    """The storage at `s3://bucket/prefix`, `file:///folder` or a folder's path. Opens no connection.
 
     Raises:
-        ConfigurationError: for a URI of another kind, or an impossible bucket name.
+        ConfigurationError: for a URI with another scheme, or an invalid bucket name.
 
     Example:
         >>> open_storage("s3://documents/papers/", Settings.from_environment({})).uri("a.pdf")
@@ -35,7 +35,7 @@ def open_storage(uri: str, settings: Settings) -> Storage:
         raise ConfigurationError(f"{uri!r} is not supported: write s3://bucket/prefix, file:///folder or a folder")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        rule = "3 to 63 small letters, digits, hyphens and dots, with a letter or a digit at both ends"
-        raise ConfigurationError(f"{uri!r}: {bucket!r} cannot be the name of a bucket: give {rule}")
+        rule = "3 to 63 lower-case letters, digits, hyphens and dots, with a letter or a digit at both ends"
+        raise ConfigurationError(f"{uri!r}: {bucket!r} is not a valid bucket name: use {rule}")
     keys = (settings.s3_access_key_id, settings.s3_secret_access_key)
     return S3Storage(Bucket(bucket, settings.s3_endpoint_url, settings.s3_region, *keys), prefix.strip("/"))

@@ -25,7 +25,7 @@ class S3Storage(Storage):
 
     def list(self, prefix: str = "") -> Listing:
         root = f"{self.prefix}/" if self.prefix else ""
-        # Web consoles make empty objects whose key ends in "/", to show folders.
+        # Web consoles create empty objects whose keys end in "/" as folders.
         objects = [
             StoredObject(key[len(root) :], size, modified)
             for key, size, modified in self.bucket.list(root + prefix)

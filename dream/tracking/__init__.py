@@ -1,6 +1,6 @@
-"""Experiments become MLflow runs: parameters, metrics, tables, pictures and traces.
+"""Logging of experiments to MLflow: runs with parameters, metrics, tables, figures and traces.
 
-The only package that knows MLflow; nothing is logged twice.
+The only package that imports MLflow. Logging is idempotent.
 """
 
 from dream.tracking.tracker import Tracker as Tracker, check_mlflow as check_mlflow, track as track

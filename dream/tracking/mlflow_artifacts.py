@@ -1,7 +1,7 @@
-"""The content of an experiment's MLflow pages: numbers, tables, pictures and a note in Markdown.
+"""The content of an experiment's MLflow runs: metrics, tables, figures and a description in Markdown.
 
-Everything here is plain values and files; `dream.tracking.mlflow_runs` sends them to MLflow. An unknown value, such as
-a price, is left out and never 0.
+The functions return plain values and file contents, which `dream.tracking.mlflow_runs` sends to MLflow. An unknown
+value, such as a price, is left out, never 0.
 """
 
 import tempfile
@@ -30,7 +30,7 @@ from dream.reporting.report import failure_html, report_html
 from dream.reporting.static_figures import save_static
 from dream.tables import question_table, results_table, tracebacks, trial_row
 
-# So many rows of the leaderboard are in the note, if they fit into a tag of MLflow's; the table has all.
+# The description shows this many rows of the leaderboard, if they fit into an MLflow tag; leaderboard.json has all.
 NOTE_ROWS = 10
 NOTE_LENGTH = 8000
 _COUNTS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
@@ -38,24 +38,24 @@ _USAGE_COLUMNS = ("endpoint", "model", "stage", *_COUNTS)
 
 
 def try_to_compare(experiment: ExperimentResult) -> tuple[Comparison | None, str]:
-    """The comparison, or why there is none: evidence is logged in either case."""
+    """The comparison and "", or None and the reason why there is none."""
     try:
         return compare(experiment, default_metric(experiment)), ""
-    except Exception as error:  # noqa: BLE001 - whatever it is, the trials' results must not be lost for it
+    except Exception as error:  # noqa: BLE001 - results must be logged even if the comparison fails
         return None, explain(error)
 
 
 def trial_metrics(result: TrialResult) -> dict[str, float]:
-    """A trial's numbers by the names that they have in MLflow; a slash makes a group of charts there.
+    """The MLflow metrics of a trial, without unknown values; MLflow groups charts by the part before a slash.
 
-    Without a slash: what trials are compared by, that is, each metric's mean, and latency, context and running cost.
-    `scored/<metric>` is the number of questions in a mean.
+    The values that trials are compared by have no slash: the mean of each metric, latency, context tokens and running
+    cost per question. `scored/<metric>` is the number of questions in a mean.
     """
     row, cost = trial_row(result), running_cost(result)
     summaries = result.evaluation.summaries() if result.evaluation else ()
     asked = {"questions/asked": row["n_questions"], "questions/unanswered": row["n_unanswered"]}
     asked["questions/judgements_failed"] = sum(summary.n_failed for summary in summaries) if summaries else None
-    # the first one is what MLflow's comparing page draws
+    # MLflow's compare page draws the first metric
     means = {summary.metric: summary.mean for summary in summaries}
     numbers = {
         **{name: means[name] for name in sorted(means, key=lambda name: name != DEFAULT_METRIC)},
@@ -74,7 +74,7 @@ def trial_metrics(result: TrialResult) -> dict[str, float]:
 
 
 def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | None) -> dict[str, float]:
-    """The numbers of a whole experiment."""
+    """The MLflow metrics of a whole experiment, without unknown values."""
     numbers: dict[str, float | None] = {
         "trials": len(experiment.results),
         "trials_failed": sum(result.failure is not None for result in experiment.results),
@@ -88,7 +88,7 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
 
 
 def trial_files(result: TrialResult, manifest: Manifest) -> dict[str, str | bytes]:
-    """The files of a trial's run, by path: a row a question, and the tracebacks of what failed."""
+    """The artifacts of a trial's run by path: the table of questions, and the tracebacks of failures if any."""
     files: dict[str, str | bytes] = {}
     if result.evaluation is not None:
         files["questions.json"] = mlflow_table(question_table(result, manifest))
@@ -98,7 +98,7 @@ def trial_files(result: TrialResult, manifest: Manifest) -> dict[str, str | byte
 
 
 def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:
-    """The files beside an experiment, by path; those that end in .json are tables in MLflow's form."""
+    """The artifacts of the parent run by path; those that end in .json are tables in MLflow's format."""
     tables = {"results.json": results_table(experiment)}
     if experiment.baselines:
         tables["baselines.json"] = pandas.DataFrame([trial_row(result) for result in experiment.baselines])
@@ -115,24 +115,27 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
         else:
             files["report.html"] = report_html(experiment, comparison)
             files |= _pictures(comparison, experiment)
-    except Exception as error:  # noqa: BLE001 - what cannot be drawn must not cost the tables
+    except Exception as error:  # noqa: BLE001 - tables must be logged even if a figure fails
         files["plots/error.txt"] = explain(error)
     return files
 
 
 def usage_table(usage: Iterable[UsageRow]) -> pandas.DataFrame:
-    """Model calls by endpoint, model and stage, over all trials; `usd` is empty where a price is not known."""
+    """Model calls by endpoint, model and stage, summed over all trials; `usd` is missing if a price is unknown."""
     rows = add_usage(replace(row, trial="") for row in usage)
     return pandas.DataFrame([{name: getattr(row, name) for name in _USAGE_COLUMNS} for row in rows])
 
 
 def mlflow_table(table: pandas.DataFrame) -> str:
-    """A table as the JSON that MLflow's pages show as a table."""
+    """A table as JSON in the format that MLflow's UI renders."""
     return str(table.to_json(orient="split", index=False, date_format="iso", default_handler=str))
 
 
 def note(experiment: ExperimentResult, comparison: Comparison | None, why_not: str, links: Mapping[str, str]) -> str:
-    """The description of the parent run, in Markdown. `links` leads from trial ids, and from "compare", to pages."""
+    """The description of the parent run in Markdown, at most `NOTE_LENGTH` characters.
+
+    `links` has the URLs of runs by trial id, and of MLflow's compare page by "compare".
+    """
     for rows in (NOTE_ROWS, NOTE_ROWS // 2, 0):
         text = _note(experiment, comparison, why_not, links, rows)
         if len(text) <= NOTE_LENGTH:
@@ -165,7 +168,7 @@ def _note(
 
 
 def _markdown(comparison: Comparison, links: Mapping[str, str], n_rows: int) -> str:
-    """The top of the leaderboard."""
+    """The first rows of the leaderboard as a Markdown table."""
     head = ("#", *FACTORS.values(), comparison.metric, "scored", "against the best")
     rows = []
     for row, standing in enumerate(comparison.standings[:n_rows]):
@@ -197,7 +200,7 @@ def _pictures(comparison: Comparison, experiment: ExperimentResult) -> dict[str,
 
 
 def _totals(usage: Sequence[UsageRow]) -> dict[str, float | None]:
-    """Model calls, their tokens, and what was paid for them; nothing where nothing was metered."""
+    """Total model calls, tokens and paid USD; empty if no call was metered."""
     if not usage:
         return {}
     return {

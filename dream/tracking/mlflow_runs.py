@@ -1,7 +1,7 @@
-"""The runs of one experiment in MLflow: a parent, a child for each trial, their tables, and traces of the questions.
+"""The MLflow runs of one experiment: a parent run, a child run per trial, their tables, and traces of the questions.
 
-Runs are found again by their tags. A digest of the logged results tells whether a run is up to date: if so, nothing is
-written; if not, as after a resumed experiment, a child is replaced and the parent's tables are overwritten.
+Existing runs are identified by their tags. A digest of the logged results shows if a run is up to date; then nothing is
+written. Otherwise, as after a resumed experiment, a child run is replaced, and the parent's tables are overwritten.
 """
 
 import json
@@ -33,14 +33,14 @@ TAG_TRIAL = "dream.trial_id"
 TAG_RUN = "dream.run"
 TAG_DIGEST = "dream.result_digest"
 TAG_TRACES = "dream.traces"
-# Raise it when what is logged changes: `dream track` then brings runs that were logged before up to date.
+# The format of runs; increment it when the logged content changes, so that `dream track` updates older runs.
 FORMAT = 2
-# Runs that a link to MLflow's comparing page can name without being too long for browsers.
+# The maximum number of runs in a link to MLflow's compare page, because browsers limit the length of URLs.
 _COMPARED_AT_ONCE = 60
 
 
 class RunLog:
-    """The MLflow runs of one experiment. Every method can be called again without doing its work twice."""
+    """The MLflow runs of one experiment. All methods are idempotent."""
 
     def __init__(self, settings: Settings, manifest: Manifest) -> None:
         self._client = mlflow_client(settings)
@@ -51,15 +51,15 @@ class RunLog:
         self._prepared: dict[str, tuple[TrialResult, _Prepared]] = {}
 
     def open(self) -> None:
-        """Make the parent run, or set it to running again where the experiment was logged before."""
+        """Create the parent run, or set an existing one to RUNNING."""
         parent = self._client.get_run(self._parent_id())
         if parent.info.status != "RUNNING":
             self._client.update_run(parent.info.run_id, status="RUNNING")
 
     def trial(self, result: TrialResult) -> str:
-        """The child run of a trial, with the traces of its questions; returns the run's id.
+        """Log a trial as a child run with the traces of its questions; returns the run's id.
 
-        A child of another result, or one that was never finished, is deleted; one of the same result stays as it is.
+        A child run with the same result is kept; one with another result, or an unfinished one, is deleted.
         """
         prepared, run = self._prepare(result), None
         result, mark = prepared.result, prepared.mark
@@ -73,7 +73,7 @@ class RunLog:
         return run_id
 
     def finish(self, experiment: ExperimentResult) -> str:
-        """Log all trials, the tables, pictures and description of the parent run, and close it; returns its id."""
+        """Log all trials, and the tables, figures and description of the parent run, and end it; returns its id."""
         prepared = [self._prepare(result) for result in experiment.results]
         baselines = [self._prepare(result) for result in experiment.baselines]
         children = {result.trial.id: self.trial(result) for result in experiment.results}
@@ -91,7 +91,7 @@ class RunLog:
         return run_id
 
     def _prepare(self, result: TrialResult) -> "_Prepared":
-        """A result as it is logged, prepared once; `finish` gets those that `trial` had."""
+        """The result without secrets, and its digest; cached, because `finish` needs the results of `trial` again."""
         given, prepared = self._prepared.get(result.trial.id, (None, None))
         if prepared is None or given is not result:
             redacted = result.redacted(self._settings.secrets())
@@ -100,7 +100,7 @@ class RunLog:
         return prepared
 
     def _parent_id(self) -> str:
-        """The parent run, made with its parameters, tags and dataset if it is not there yet."""
+        """The id of the parent run, which is created with parameters, tags and dataset if it does not exist."""
         if self._parent is None:
             name = self._manifest.name
             runs = self._find(f"tags.`{TAG_EXPERIMENT}` = '{name}' and tags.`{TAG_RUN}` = 'experiment'")
@@ -119,7 +119,7 @@ class RunLog:
         return self._find(f"tags.`{TAG_TRIAL}` = '{trial_id}' and tags.`mlflow.parentRunId` = '{self._parent_id()}'")
 
     def _new_child(self, result: TrialResult, mark: str) -> str:
-        """A whole child run. It has its digest last: one whose logging was cut off is replaced the next time."""
+        """Create a child run. Its digest is written last, so that an incomplete run is replaced the next time."""
         tags = {**_tags(self._manifest), TAG_RUN: "trial", TAG_TRIAL: result.trial.id}
         tags |= {"mlflow.parentRunId": self._parent_id()}
         if result.failure:
@@ -141,13 +141,13 @@ class RunLog:
         self._client.delete_run(run.info.run_id)
 
     def _traces(self, run_id: str, result: TrialResult, logged: int) -> None:
-        """Log the traces of a child that has fewer than the settings ask for."""
+        """Log the traces of a child run if it has fewer than the settings request."""
         n_trials, n_questions = len(self._manifest.trials), len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n_questions)
         wanted = min(traced, len(result.answers))
         if wanted <= logged:
             return
-        self._delete_traces(run_id)  # those of a driver that was killed while it wrote them
+        self._delete_traces(run_id)  # traces of a driver that was killed while it wrote them
         uri = self._settings.mlflow_tracking_uri
         n = TracedTrial(uri, self._mlflow_experiment, run_id, result, self._manifest).log(wanted)
         self._client.set_tag(run_id, TAG_TRACES, str(n))
@@ -170,7 +170,7 @@ class RunLog:
         self._write(run_id, mlflow_artifacts.evidence_files(experiment, comparison, why_not))
 
     def _links(self, children: Mapping[str, str]) -> dict[str, str]:
-        """Pages of MLflow, as links inside of it: each trial's run, and the comparison of them all."""
+        """Relative URLs of pages in MLflow: the run of each trial, and the comparison of all runs ("compare")."""
         page = f"#/experiments/{self._mlflow_experiment}/runs"
         links = {trial_id: f"{page}/{run_id}" for trial_id, run_id in children.items()}
         if 1 < len(children) <= _COMPARED_AT_ONCE:
@@ -180,7 +180,7 @@ class RunLog:
         return links
 
     def _write(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
-        """Write files whole, so that none ever holds rows twice, and name the tables to MLflow's pages."""
+        """Upload whole files, so that no table has rows twice, and register the tables for MLflow's UI."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 path = Path(folder) / name
@@ -206,7 +206,7 @@ class RunLog:
         )
 
     def _log_dataset(self, run_id: str) -> None:
-        """The golden dataset as MLflow dataset input: source URI and digest, that is, lineage."""
+        """Log the golden dataset as a dataset input (source URI and digest)."""
         import mlflow.data
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -226,27 +226,30 @@ class RunLog:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A result without secrets, and the digest by which its run is found to be up to date."""
+    """A result without secrets, and its digest."""
 
     result: TrialResult
     mark: str
 
 
 def trial_params(trial: Trial) -> dict[str, Any]:
-    """A trial's factors, those of its RAG method behind `rag/`: MLflow's comparing page starts with the first three."""
+    """The MLflow parameters of a trial: its identifiers, then its parameters as `rag/<name>`.
+
+    MLflow's compare page shows the first three.
+    """
     parameters = {f"rag/{name}": value for name, value in trial.parameters.items()}
     return {name: value for name, value in trial.config().items() if name not in trial.parameters} | parameters
 
 
 def status_of(result: TrialResult) -> str:
-    """A trial's state in MLflow: KILLED where it was ended from outside, such as by the budget."""
+    """The MLflow status of a trial: FINISHED, FAILED, or KILLED if it was stopped, such as by the budget."""
     if not result.failure:
         return "FINISHED"
     return "KILLED" if _was_stopped(result) else "FAILED"
 
 
 def experiment_status(experiment: ExperimentResult) -> str:
-    """The parent's state: KILLED where trials were stopped, FAILED where none has a result, else FINISHED."""
+    """The MLflow status of the parent run: KILLED if a trial was stopped, FAILED if all failed, else FINISHED."""
     if any(map(_was_stopped, (*experiment.results, *experiment.baselines))):
         return "KILLED"
     return "FAILED" if all(result.failure for result in experiment.results) else "FINISHED"
@@ -257,7 +260,7 @@ def _was_stopped(result: TrialResult) -> bool:
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":
-    """MLflow's client, silent, with the folder of a local database made."""
+    """MLflow's client, without log output; the folder of a local database is created."""
     prepare_libraries()
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""A trace in MLflow for each question of a trial: what was retrieved, generated and judged, with timings and scores.
+"""An MLflow trace per question of a trial: retrieval, generation and judgements, with durations and scores.
 
-Workers have no access to MLflow, by design, so LlamaIndex's and ragas' autologging cannot be used there: the driver
-writes the traces from a trial's result when it has finished. Durations are measured: answering as it would be for a
-single user with no cache (`Answer.latency_seconds`), judging as long as it took. A span without a measured duration is
-marked as such.
+Workers have no access to MLflow, by design, so the autologging of LlamaIndex and ragas cannot be used: the driver
+writes the traces from the result of a finished trial. The duration of answering is that for a single user without a
+cache (`Answer.latency_seconds`), the duration of judging the measured one. A span without a measured duration is marked
+`UNTIMED`.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from dream.records import Answer, GoldenQuestion, Manifest, Score, Trial, TrialR
 if TYPE_CHECKING:
     from mlflow.entities import Assessment, Span, TraceInfo
 
-# The most traces of an experiment by default.
+# The maximum number of traces of an experiment by default.
 MAX_TRACES = 2000
-# Spans of so many traces travel in one request; so many requests at once create the traces themselves (SQLite has one
-# writer at a time: several would spend a third more CPU).
+# The number of traces whose spans are sent in one request, and of concurrent requests that create traces (one for
+# SQLite, which has a single writer: several would take a third more CPU time).
 BATCH, AT_ONCE = 20, 4
 UNTIMED = "not measured"
 _PREVIEW = 1000
@@ -42,7 +42,7 @@ def questions_traced(setting: str, n_trials: int, n_questions: int) -> int:
 
 @dataclass(frozen=True)
 class TracedTrial:
-    """A trial whose questions become traces, and the run in MLflow that they belong to."""
+    """A trial whose questions are traced, and the MLflow run that the traces belong to."""
 
     tracking_uri: str
     mlflow_experiment: str
@@ -51,7 +51,7 @@ class TracedTrial:
     manifest: Manifest
 
     def log(self, n_questions: int) -> int:
-        """Log the traces of the first `n_questions` that were asked; returns how many."""
+        """Log the traces of the first `n_questions` questions; returns the number of traces."""
         from mlflow.tracing.client import TracingClient
 
         client = TracingClient(self.tracking_uri)
@@ -78,7 +78,7 @@ class TracedTrial:
 
 @dataclass(frozen=True)
 class QuestionTrace:
-    """One question of a trial. Its id follows from run and question, so that the same trace is never there twice."""
+    """The trace of one question. Its id is a digest of run and question, so that no trace is logged twice."""
 
     of: TracedTrial
     question: GoldenQuestion
@@ -88,11 +88,11 @@ class QuestionTrace:
 
     @property
     def trace_id(self) -> str:
-        """As MLflow writes it."""
+        """The id in MLflow's format, `tr-` and 32 hexadecimal digits."""
         return f"tr-{self._digits('trace', 32)}"
 
     def info(self) -> "TraceInfo":
-        """The entry in MLflow's list of traces: question, answer, tokens, scores, and the run that it belongs to."""
+        """The metadata of the trace: question, answer, tokens, scores, and the run."""
         from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
         trial = self.of.result.trial
@@ -120,7 +120,7 @@ class QuestionTrace:
         )
 
     def spans(self) -> "list[Span]":
-        """Question to answer, with retrieval and generation in it, then the judge with a span for each metric."""
+        """The root span, with the spans of retrieval and generation, and of the judge with a span per metric."""
         trial, answer = self.of.result.trial, self.answer
         begin, end = self._started, self._started + answer.latency_seconds
         judged = max((score.seconds or 0.0 for score in self.scores), default=0.0)
@@ -139,14 +139,14 @@ class QuestionTrace:
 
     @property
     def _started(self) -> float:
-        """When the question was asked; of results that do not know it, when the trace was made."""
+        """The time of the question in seconds since 1970; the current time if unknown."""
         return self.answer.started_at or self.now
 
     def _answering(self, trial: Trial, begin: float, end: float) -> "list[_Step]":
         answer, question = self.answer, self.question.question
         measured = answer.retrieval_seconds
         if measured is None and answer.error is not None and not answer.contexts:
-            return []  # it is not known where on the way it failed
+            return []  # it is unknown whether retrieval or generation failed
         between = begin + (measured or 0.0)
         untimed = {} if measured is not None else {"duration": UNTIMED}
         retrieve = _Step("retrieve", "RETRIEVER", begin, between, attributes=dict(untimed))
@@ -158,7 +158,7 @@ class QuestionTrace:
         generate.attributes = {"mlflow.llm.model": trial.llm_identifier, **untimed}
         if tokens := self._tokens():
             generate.attributes["mlflow.chat.tokenUsage"] = tokens
-        # an LLM that answers without passages, as a baseline, retrieves nothing
+        # a closed-book answer has no retrieval
         return [retrieve, generate] if answer.contexts or answer.error else [generate]
 
     def _tokens(self) -> dict[str, int] | None:
@@ -219,7 +219,10 @@ class QuestionTrace:
 
 @dataclass
 class _Step:
-    """A span before it is MLflow's; `begin` and `end` in seconds since 1970, `parent` its number among the spans."""
+    """A span to be converted to MLflow's class.
+
+    `begin` and `end` are in seconds since 1970; `parent` is the index of the parent span.
+    """
 
     name: str
     kind: str
@@ -240,8 +243,8 @@ def _judged(score: Score, begin: float) -> _Step:
 
 
 def _document(passage: Any) -> dict[str, Any]:
-    """A passage in the form that MLflow's pages show as a document."""
-    metadata = {"doc_uri": f"{passage.file_name}#page={passage.page_label}", "tokens": passage.tokens}
+    """A passage in the format that MLflow's UI shows as a retrieved document."""
+    metadata = {"doc_uri": passage.location, "tokens": passage.tokens}
     if passage.score is not None:
         metadata["score"] = passage.score
     return {"page_content": passage.text, "metadata": metadata, "id": None}

@@ -81,7 +81,7 @@ class Log:
             self._is_up = False
             settings = self._begin.settings
             reason, uri = safe_text(error, settings)[:200], safe_uri(settings.mlflow_tracking_uri)
-            self._reply(Reply(f"  MLflow at {uri} did not take the results: {reason}", False))
+            self._reply(Reply(f"  MLflow at {uri} did not accept the results: {reason}", False))
 
 
 def safe_text(error: Exception, settings: Settings) -> str:

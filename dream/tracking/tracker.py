@@ -1,4 +1,4 @@
-"""An experiment is logged to MLflow while it runs, and again with `track`: a parent run, a child for each trial.
+"""Logging of an experiment to MLflow while it runs (`Tracker`), or afterwards (`track`).
 
 Logging twice changes nothing. If MLflow is unreachable, the experiment continues: its results are in storage, and
 `track` logs them later. A slow MLflow does not delay the experiment, because a separate process logs the trials.
@@ -17,7 +17,7 @@ from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.process import Begin, Reply, Request, safe_text, send
 
-# seconds that the end of an experiment waits for MLflow without a message
+# the seconds that the end of an experiment waits for MLflow before it shows a message
 SILENT_SECONDS = 3.0
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from dream.tracking.process import main; main()"
 
@@ -54,7 +54,7 @@ class Tracker:
             self._is_up = False
         self._relay.join(SILENT_SECONDS)
         if self._relay.is_alive():
-            self._reporter.line("  all trials are in storage; waiting for MLflow to take the last ones")
+            self._reporter.line("  all trials are in storage; waiting for MLflow to accept the last ones")
             self._relay.join()
         if code := self._process.wait():
             self._is_up = False
@@ -85,12 +85,12 @@ class Tracker:
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
         if traced < n:
             self._reporter.line(
-                f"  MLflow gets traces of {traced} of {n} questions of each trial (DREAM_MLFLOW_TRACES=all: of all)"
+                f"  MLflow gets traces of {traced} of {n} questions per trial (DREAM_MLFLOW_TRACES=all for all)"
             )
 
 
 def track(experiment: ExperimentResult, settings: Settings | None = None) -> str:
-    """Log a finished experiment to MLflow, or what is missing of it; returns the parent run's id.
+    """Log an experiment to MLflow, or the missing and changed parts of it; returns the parent run's id.
 
     Raises:
         ServiceError: if MLflow does not answer.

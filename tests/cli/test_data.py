@@ -17,7 +17,7 @@ def test_prepare_uploads_and_reports_what_can_be_read(dream, tmp_path):
         "",
         f"Readable documents in {tmp_path}/home/documents:",
         "read     a.txt, 1 page",
-        "skipped  b.pdf: its content is plain text, not what .pdf says; rename it to end in .txt",
+        "skipped  b.pdf: its content is plain text, which does not match .pdf; rename it to end in .txt",
     ]
     assert "already there a.txt" in dream("prepare", str(tmp_path / "mine")).out
 

@@ -61,7 +61,7 @@ def test_every_part_is_checked_even_after_a_problem(problems):
     ("part", "problem"),
     [
         ("documents", "is a file, not a folder; choose a folder"),
-        ("golden datasets", "Is the server up?"),
+        ("golden datasets", "Check that the server runs."),
         ("MLflow", "MLflow"),
         ("Ray", "nothing answers"),
         ("models", "llm-small@x"),

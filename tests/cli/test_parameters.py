@@ -66,4 +66,4 @@ def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigurationError) as caught:
         parameters_of(["top_k=3", "top_k=5", "ratio=half", "nothing"], BOTH, DEFAULTS)
     assert str(caught.value).startswith("3 mistake(s) in --set:")
-    assert "top_k is set 2 times: write all values in one, such as top_k=3,5" in str(caught.value)
+    assert "top_k is set 2 times: write all values in one option, such as top_k=3,5" in str(caught.value)

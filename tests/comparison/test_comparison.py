@@ -74,7 +74,7 @@ def test_highest_mean_first_failed_scores_counted_and_failed_trials_last():
     assert table["answer_correctness"].iloc[1] == pytest.approx(0.2)  # over the three scored, not over four
     # pairs on q0, q1, q3: -0.8, -0.6, -0.7
     assert table["difference"].iloc[1] == pytest.approx(-0.7)
-    assert list(table["told apart"]) == [False, True, False]
+    assert list(table["distinguishable"]) == [False, True, False]
     assert list(table["in set"]) == [True, False, False]
     assert table["error"].iloc[2] == "ServiceError: gone"
     strict = leaderboard(outcome)
@@ -86,8 +86,8 @@ def test_the_text_names_ties_and_says_that_scores_are_offline():
     outcome = experiment(trial_result("one", same), trial_result("two", same), offline=True)
     table = leaderboard(outcome)
     text = leaderboard_text(table, outcome)
-    assert "2 of 2 trials cannot be told apart" in text
-    assert "4 question(s) show very little" in text
+    assert "2 of 2 trials are statistically indistinguishable from the best" in text
+    assert "4 question(s) are too few" in text
     assert "say nothing about a real LLM" in text
     assert text.endswith(verdict(table, outcome))
 
@@ -119,7 +119,7 @@ def test_the_questions_of_one_document_stay_together():
     widths = [one.standings[1].difference for one in (together, apart)]
     assert widths[0] and widths[1] and widths[0].high - widths[0].low > 2 * (widths[1].high - widths[1].low)
     assert together.n_clusters == 12
-    assert "120 from 12 documents" in together.notes[0]
+    assert "120 questions from 12 documents" in together.notes[0]
     few = compare(simulated_experiment(scores, files=[f"{place // 60}.pdf" for place in range(120)]), "m")
     assert few.n_clusters == 120 and "2 document(s), too few" in few.notes[0]
 

@@ -68,7 +68,9 @@ def test_a_grid_with_a_gap_is_solved_by_least_squares():
     reference = numpy.linalg.lstsq(numpy.column_stack([numpy.ones(5), b, y, z]), values.mean(0), rcond=None)[0]
     method = next(one for one in found.factors if one.factor == "RAG method")
     assert method.difference.mean == pytest.approx(reference[1])
-    assert found.notes == ("Not every combination of RAG method and LLM was run: their interaction is not known.",)
+    assert found.notes == (
+        "Not every combination of RAG method and LLM was run, so their interaction cannot be estimated.",
+    )
 
 
 def test_missing_scores_leave_the_effect_of_the_trial_means():
@@ -106,4 +108,4 @@ def test_a_parameter_that_changes_only_with_the_method_is_no_factor_of_its_own()
     )
     found = effects(ScoreTable("score", table.question_ids, results, values, table.clusters))
     assert [one.factor for one in found.factors] == [one.factor for one in effects(table).factors]
-    assert found.notes == ("Only together with other factors, so part of their effects: top_k.",)
+    assert found.notes == ("Confounded with other factors, so part of their effects: top_k.",)

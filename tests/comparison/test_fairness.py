@@ -45,7 +45,7 @@ def test_what_a_trial_read_is_counted_over_the_questions_that_read_something():
     (reading,) = found.readings
     assert (reading.n_answers, reading.context_tokens, reading.passages, reading.duplicates) == (3, 150, 2, 0.5)
     assert reading.empty_share == pytest.approx(1 / 3)
-    assert any("read passages twice" in warning for warning in found.warnings)
+    assert any("have repeated passages" in warning for warning in found.warnings)
     assert any("nothing for some questions, up to 33%" in warning for warning in found.warnings)
 
 
@@ -74,7 +74,7 @@ def test_a_difference_up_to_a_fifth_is_accepted():
 def test_trials_of_one_method_should_read_as_many_passages():
     three = [[passage("one", 70), passage("two", 70), passage("three", 60)]] * 2
     found = checked(result("a", "x", TWO, ["1", "2"]), result("a", "y", three, ["3", "4"]))
-    assert "passages a question" in found.warnings[0] and "50% more" in found.warnings[0]
+    assert "passages per question" in found.warnings[0] and "50% more" in found.warnings[0]
 
 
 def test_identical_output_and_a_factor_without_effect_are_told():
@@ -86,7 +86,7 @@ def test_identical_output_and_a_factor_without_effect_are_told():
     )
     assert "identical answers to every question: a + x + embed and a + y + embed" in found.warnings
     assert [one for one in found.warnings if "has no effect" in one] == [
-        "LLM has no effect: trials that differ in nothing else give identical answers to every question"
+        "LLM has no effect: trials that differ only in it give identical answers to every question"
     ]
 
 
@@ -108,7 +108,7 @@ def test_the_loss_is_split_into_retrieval_and_generation():
     assert [one.question_id for one in split.questions] == ["d", "a", "c", "b"]
     assert split.questions[2].retrieval == pytest.approx(-0.1)
     assert split.left_out == 1
-    assert "Retrieval makes 60% of the loss" in split.text
+    assert "Retrieval accounts for 60% of the loss" in split.text
 
 
 def test_nothing_lost_has_no_shares_and_nothing_in_common_is_refused():

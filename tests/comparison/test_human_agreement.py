@@ -40,10 +40,10 @@ def test_measures_equal_scipys_and_leave_out_answers_without_a_score(tmp_path: P
     # at 0.5: judge yes, yes, no, no, no, yes; people yes, yes, no, yes, no, yes: 5 of 6; by chance 1/2
     assert correct.kappa[0.5] == pytest.approx((5 / 6 - 0.5) / 0.5)
     assert correct.warning == ""
-    assert "worse than chance" in upside_down.warning and upside_down.spearman == pytest.approx(-correct.spearman)
-    assert same.spearman is None and "are the same" in same.warning
+    assert "less than chance" in upside_down.warning and upside_down.spearman == pytest.approx(-correct.spearman)
+    assert same.spearman is None and "are equal" in same.warning
     text = agreement_text([correct, upside_down, same])
-    assert "WARNING: the judge is worse than chance" in text and "undefined" in text
+    assert "WARNING: the judge agrees with these labels less than chance" in text and "undefined" in text
 
 
 def test_kappa_of_a_published_table():

@@ -77,4 +77,4 @@ def test_repeats_are_told_beside_the_differences():
     (noise,) = found.noise
     assert noise.judge == pytest.approx(0.005)
     assert (noise.n_questions, noise.n_trials, noise.repeats) == (6, 2, 2)
-    assert f"the judge makes {noise.judge_share:.0%} of the variance of a paired difference" in verdict_of(found)
+    assert f"the judge accounts for {noise.judge_share:.0%} of the variance of a paired difference" in verdict_of(found)

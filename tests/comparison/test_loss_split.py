@@ -46,7 +46,7 @@ def test_losses_are_split_for_each_trial_and_told_for_the_recommended():
     assert found.losses == losses
     text = verdict_of(found)
     assert f"{losses[found.best.trial.id].text}" in text
-    assert "Retrieval makes 75% of the loss." in text
+    assert "Retrieval accounts for 75% of the loss." in text
 
 
 def test_a_comparison_is_the_same_with_and_without_baselines():
@@ -61,8 +61,7 @@ def test_a_comparison_is_the_same_with_and_without_baselines():
 def test_where_nothing_can_be_split_the_reason_is_told():
     experiment = with_baselines(0.2, 0.9, [0.61, 0.41])
     assert losses_of(replace(experiment, baselines=()), "answer_correctness")[1] == (
-        "the loss on answer_correctness is not split: 'simulated' has no baselines: dream run --resume simulated "
-        "--baselines",
+        "no loss split on answer_correctness: 'simulated' has no baselines: dream run --resume simulated --baselines",
     )
     failed = tuple(
         TrialResult(one.trial, failure=Failure(FailureKind.SERVICE, "the key was revoked"))
@@ -99,7 +98,7 @@ def test_the_two_parts_of_the_loss_add_up_by_hand():
 def test_retrievals_share_stays_between_0_and_1_and_is_none_without_a_loss(oracle, retrieved, share):
     split = split_loss({"a": 0.0, "b": 0.0}, {"a": oracle, "b": oracle}, {"a": retrieved, "b": retrieved})
     assert split.retrieval_share == share
-    assert ("Retrieval makes" in split.text) == (share is not None)
+    assert ("Retrieval accounts for" in split.text) == (share is not None)
 
 
 def test_without_a_question_with_all_three_scores_nothing_is_split():

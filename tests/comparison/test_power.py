@@ -36,7 +36,7 @@ def test_both_questions_are_inverse_to_each_other():
 def test_a_plan_says_both_in_words():
     plan = plan_power(0.25, 100)
     assert list(plan.needed) == [0.02, 0.05, 0.10]
-    assert plan.text.startswith("100 questions show a difference of 0.071 or more (80 % power)")
+    assert plan.text.startswith("100 questions can detect a difference of 0.071 or more (80 % power)")
 
 
 def test_a_stricter_level_needs_more_questions():
@@ -45,7 +45,7 @@ def test_a_stricter_level_needs_more_questions():
 
 def test_the_edges_are_clear():
     assert plan_power(0.3, 1).smallest is None
-    assert "show no difference" in plan_power(0.3, 1).text
+    assert "can detect no difference" in plan_power(0.3, 1).text
     assert smallest_difference(0.0, 10) == 0
     assert power(1.0, 1e-9, 1000) == 1.0
     assert spread_of(numpy.array([0.1, numpy.nan, 0.3])) == pytest.approx(0.1414, abs=1e-4)

@@ -44,7 +44,7 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart_is_recommended():
 def test_a_dearer_trial_is_recommended_only_where_it_is_shown_to_be_better():
     alone = compared(GOOD, BAD, usd=[1.0, 0.001])
     assert alone.recommended is alone.best
-    assert "shown to be better than each of the other 1" in alone.recommendation.reason
+    assert "significantly better than each of the other 1" in alone.recommendation.reason
 
 
 FEW_GOOD = numpy.array([0.9] * 12)
@@ -55,7 +55,7 @@ def test_a_measured_loss_above_the_margin_is_not_taken_for_a_lower_price():
     found = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1])
     assert len(found.tie_set) == 2
     assert found.recommended is found.best
-    assert "measured more than 0.05 below" in found.recommendation.reason
+    assert "means more than 0.05 lower" in found.recommendation.reason
     anything = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1], margin=1)
     assert anything.recommended is anything.standings[1]
     with pytest.raises(ConfigurationError, match="margin=2"):
@@ -82,15 +82,19 @@ def test_where_the_questions_cannot_tell_the_recommendation_says_so_and_how_many
     found = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1])
     assert found.recommendation.doubt == ""  # the other is at most a hair better
     cheap = compared(FEW_GOOD, FEW_BAD, usd=[0.2, 0.1], margin=0.25).recommendation
-    assert cheap.doubt.startswith("12 questions cannot tell which trial is best: the recommended one measured 0.242")
+    assert cheap.doubt.startswith(
+        "12 questions cannot tell which trial is best: the recommended trial has a mean 0.242"
+    )
     low = found.standings[1].difference
-    assert low and f"may be up to {math.ceil(-low.low * 100) / 100:.2f} below it, where 0.25 would" in cheap.doubt
-    assert cheap.reason.endswith("cannot be told apart from it, 2.0 times cheaper")
+    assert low and f"may be up to {math.ceil(-low.low * 100) / 100:.2f} worse; the margin is 0.25" in cheap.doubt
+    assert cheap.reason.endswith("statistically indistinguishable from it, 2.0 times cheaper")
     noise = numpy.random.default_rng(1).normal(0, 0.3, 12)
     luck = compared(GOOD[:12], numpy.clip(GOOD[:12] + noise, 0, 1), usd=[0.1, 0.1])
     assert luck.power and luck.recommended is luck.best
-    assert "the recommended one has the highest mean, and yet another may be up to" in luck.recommendation.doubt
-    assert f"About {luck.power.needed[0.05]:,} questions would show a difference of 0.05." in luck.recommendation.doubt
+    assert "the recommended trial has the highest mean, but another may be up to" in luck.recommendation.doubt
+    assert (
+        f"About {luck.power.needed[0.05]:,} questions would detect a difference of 0.05." in luck.recommendation.doubt
+    )
 
 
 def test_enough_questions_leave_no_doubt_and_those_of_few_documents_ask_for_documents():
@@ -110,7 +114,7 @@ def test_without_prices_tokens_decide_and_the_reason_says_so():
     assert found.best.trial.query_engine_identifier == "method_1"
     assert found.recommendation.trial.query_engine_identifier == "method_0"
     assert found.recommendation.decided_by == "tokens"
-    assert "fewer tokens (prices are not known)" in found.recommendation.reason
+    assert "fewer tokens (prices are unknown)" in found.recommendation.reason
     assert found.cost_unit == "tokens"
 
 
@@ -130,7 +134,7 @@ def test_one_trial_and_one_question_give_clear_results():
     assert len(single.tie_set) == 2
     assert single.standings[1].difference and single.standings[1].difference.low == -1
     assert single.recommended is single.best and "another may be up to 1.00 better" in single.recommendation.doubt
-    assert "Ask more questions; 50 are a beginning." in single.recommendation.doubt
+    assert "Use more questions, at least 50." in single.recommendation.doubt
 
 
 def test_identical_trials_are_recommended_by_cost_with_the_plain_reason():
@@ -153,9 +157,9 @@ def standing(rank: int, mean: float, low: float, cost: Cost, in_set: bool = True
         (Cost(0.2, 100, 1.0), Cost(0.1, 900, 9.0), 2, "USD", "2.0 times cheaper"),
         (Cost(0.2, 100, 1.0), Cost(0.0, 900, 9.0), 2, "USD", "free of charge"),
         (Cost(0.102, 100, 1.0), Cost(0.1, 100, 1.0), 2, "USD", "2.0% cheaper"),
-        (Cost(None, 300, 1.0), Cost(0.1, 100, 9.0), 2, "tokens", "3.0 times fewer tokens (prices are not known)"),
+        (Cost(None, 300, 1.0), Cost(0.1, 100, 9.0), 2, "tokens", "3.0 times fewer tokens (prices are unknown)"),
         (Cost(0.1, 100, 3.0), Cost(0.1, 100, 2.0), 2, "latency", "1.5 times faster (the price is the same)"),
-        (Cost(None, None, 3.0), Cost(None, None, 2.0), 2, "latency", "1.5 times faster (prices are not known)"),
+        (Cost(None, None, 3.0), Cost(None, None, 2.0), 2, "latency", "1.5 times faster (prices are unknown)"),
         (Cost(0.1, 100, 2.0), Cost(0.1, 100, 2.0), 1, "quality", ""),
         (Cost(0.1, 100, 2.0), Cost(0.09999999, 100, 2.0), 1, "quality", ""),  # equal to five digits
         (Cost(None, None, None), Cost(None, None, None), 1, "quality", ""),
@@ -181,4 +185,4 @@ def test_a_cheap_trial_outside_the_set_or_the_margin_is_not_a_candidate():
     assert recommendation.doubt == ""
     wider = recommend(trials, "m", margin=0.06)
     assert wider.trial.llm_identifier == "llm-3"
-    assert "may be up to 0.09 below" in wider.doubt
+    assert "may be up to 0.09 worse" in wider.doubt

@@ -45,7 +45,7 @@ def test_equal_is_ruled_out_and_in_between_cannot_be_told():
     equal = against_baseline(after("equal"), baseline(), "answer_correctness", 0.03)
     assert equal.ruled_out and "no regression" in equal.text
     between = against_baseline(after("slightly"), baseline(), "answer_correctness", 0.03)
-    assert not between.shown and not between.ruled_out and "the data cannot tell" in between.text
+    assert not between.shown and not between.ruled_out and "inconclusive" in between.text
 
 
 def test_luck_of_the_picked_best_is_no_regression():
@@ -109,7 +109,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "code", "words"),
-    [("worse", 1, "REGRESSION"), ("slightly", 0, "cannot tell"), ("equal", 0, "no regression")],
+    [("worse", 1, "REGRESSION"), ("slightly", 0, "inconclusive"), ("equal", 0, "no regression")],
 )
 def test_the_exit_code_is_1_only_for_a_regression_that_is_shown(stored, capsys, name: str, code: int, words: str):
     options = ["--baseline", "baseline", "--fail-on-regression", "answer_correctness:0.03"]

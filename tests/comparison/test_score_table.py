@@ -56,7 +56,7 @@ def test_a_weighted_mean_is_missing_where_one_of_its_metrics_is():
     ("weights", "mistakes"),
     [
         ({"a": 0}, ["all weights are 0"]),
-        ({"a": numpy.inf}, ["all weights are 0, or endless"]),
+        ({"a": numpy.inf}, ["all weights are 0, or infinite"]),
         ({}, ["all weights are 0"]),
         ({"c": 1, "b": -1, "a": NONE}, ["'c' was not scored; valid: a, b", "b=-1: ", "a=nan: "]),
     ],
@@ -89,7 +89,7 @@ def test_questions_of_one_document_share_a_number_where_there_are_documents_enou
     files = [f"{place // 2}.pdf" for place in range(10)]
     five = score_table(experiment({"m": values}, files=files), "m")
     assert five.clusters.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert "10 from 5 documents" in five.note
+    assert "10 questions from 5 documents" in five.note
     apart = score_table(experiment({"m": values}, files=files), "m", clustered=False)
     assert (apart.clusters.tolist(), apart.note) == (list(range(10)), "")
     four = score_table(experiment({"m": values}, files=[f"{place % 4}.pdf" for place in range(10)]), "m")

@@ -21,14 +21,14 @@ def test_content_that_fits_its_name_is_accepted(name, content):
         (
             "a.pdf",
             png(),
-            "its content is a PNG image, not what .pdf says",
+            "its content is a PNG image, which does not match .pdf",
             "save it as one of: .pdf, .txt",
         ),
-        ("a.txt", GOOD, "its content is a PDF, not what .txt says", "rename it to end in .pdf"),
+        ("a.txt", GOOD, "its content is a PDF, which does not match .txt", "rename it to end in .pdf"),
         (
             "a.docx",
             xlsx(),
-            "its content is a ZIP archive or another Office document, not what .docx says",
+            "its content is a ZIP archive or another Office document, which does not match .docx",
             "save it as",
         ),
         ("a.md", b"\x00\x01" * 99, "its content is binary data (or UTF-16 text without a byte-order mark)", "save it"),

@@ -68,8 +68,8 @@ def test_urls_become_files_with_sensible_names(storage, site):
     [
         ("/missing.pdf", "HTTP 404 Not Found"),
         ("/broken", "HTTP 503"),
-        ("/login.pdf", "login.pdf: its content is an HTML page, not what .pdf says"),
-        ("/picture", "a name without extension is not read"),
+        ("/login.pdf", "login.pdf: its content is an HTML page, which does not match .pdf"),
+        ("/picture", "a file without extension is not supported"),
         ("/round", "TooManyRedirects"),
         ("/big.pdf", "over the limit of 2 MB"),
         ("/endless.pdf", "over the limit of 2 MB"),

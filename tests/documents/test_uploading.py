@@ -19,7 +19,7 @@ def test_a_folder_goes_up_once(storage, tmp_path):
         ("uploaded", "sub/ü.txt"),
         ("skipped", ""),
     ]
-    assert "table.xlsx: .xlsx is not read; save it as one of: .pdf" in str(first[2])
+    assert "table.xlsx: .xlsx is not supported; save it as one of: .pdf" in str(first[2])
     assert [line.status for line in prepare_documents([str(folder)], storage)] == ["already there"] * 2 + ["skipped"]
     (folder / "a b.pdf").write_bytes(pdf(["new"]))
     assert prepare_documents([folder / "a b.pdf"], storage)[0].status == "replaced"
@@ -50,7 +50,7 @@ def test_sources_that_fail_are_reported_and_the_rest_goes_on(storage, tmp_path):
     for problem in (
         "no such file or folder",
         "contains no files",
-        ".csv is not read",
+        ".csv is not supported",
         "100.0 MB is over the limit of 50 MB",
     ):
         assert problem in said

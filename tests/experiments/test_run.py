@@ -168,7 +168,7 @@ def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tr
     table = open_storage(settings.experiments_uri, settings).read_csv("half/results.csv")
     assert [bool(error) for error in table["error"]] == [True, False]
     assert any("FAILED" in line for line in lines)
-    assert any("did not take the results" in line for line in lines)
+    assert any("did not accept the results" in line for line in lines)
     # the index that cannot be built is shown as unfinished when the experiment has ended
     assert [line for line in lines if not line.startswith("embedding documents")][-1].endswith("dream track half")
     assert not any("a-password" in line for line in lines)

@@ -35,8 +35,8 @@ def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
         ('{"number": 7}', None),
         ('Here: ```json\n{"number": 7}\n```', None),
         ('{"number": "seven"}', "its JSON does not match the schema"),
-        ('{"number": 7', "it is not the JSON that was asked for"),
-        ("", "it is not the JSON that was asked for"),
+        ('{"number": 7', "it is not the requested JSON"),
+        ("", "it is not the requested JSON"),
     ],
 )
 def test_the_schema_is_read_off_an_instructor_prompt(content, problem):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from dream.models.planned_usage import Counter, plan_against_actual
+from dream.models.planned_usage import Counter, calls_text, plan_against_actual
 from dream.models.usage import CHECK_STAGE
 from dream.records import Plan, PlannedCalls, UsageRow
 from dream.settings import Settings
@@ -75,4 +75,16 @@ def test_the_plan_stands_beside_what_was_called():
     assert list(table.loc[("offline/embed", "embed"), ["planned calls", "calls", "tokens"]]) == [4, 0, 0]
     unplanned = table.loc[("judge@lab", "judge")]
     assert (unplanned["planned calls"], unplanned["calls"]) == (0, 3)
-    assert pandas.isna(unplanned["planned USD"]) and pandas.isna(unplanned["USD"])  # unknown, not 0
+    assert unplanned["planned USD"] == 0.0 and pandas.isna(unplanned["USD"])  # the price is unknown, so not 0
+    assert table.loc[("offline/embed", "embed"), "USD"] == 0.0  # nothing was called
+
+
+def test_an_unknown_price_is_printed_as_unknown():
+    planned = PlannedCalls("llm@lab", "answer", 30, prompt_tokens=900, usd=None)
+    usage = [UsageRow("lab", "llm", "answer", "t1", calls=10, sent=10, usd=None)]
+    plan = Plan(2, 15, 1, 0, 100, (planned, PlannedCalls("llm", "judge", 4, usd=1234.5)), None, 1.0)
+    text = calls_text(plan_against_actual(plan, usage))
+    lines = [line.split() for line in text.splitlines()[1:]]
+    assert lines[0][:4] == ["llm@lab", "answer", "30", "unknown"] and lines[0][-1] == "unknown"
+    assert lines[1][:4] == ["llm", "judge", "4", "1,234.5000"] and lines[1][-1] == "0.0000"
+    assert not {"None", "NaN", "nan"} & set(text.split()) | ({"None", "NaN"} & set(str(plan).split()))

@@ -47,7 +47,7 @@ def test_a_plan_says_what_it_costs_and_what_is_paid_already():
     planned = Plan(4, 300, 2, 1, 12_345, calls, 2.5, 20.0, ("baselines: 2, for 1 LLM(s)",))
     text = str(planned)
     assert text.startswith(
-        "4 trials x 300 questions, 2 indexes, 1 kept from before, 12,345 texts to embed\nbaselines: 2"
+        "4 trials x 300 questions, 2 indexes, 1 of them already built, 12,345 texts to embed\nbaselines: 2"
     )
     (row,) = [line.split() for line in text.splitlines() if line.strip().startswith("gpt")]
     assert row == ["gpt", "answer", "1,200", "0", "1,020,000", "2.5000"]

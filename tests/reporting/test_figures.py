@@ -58,7 +58,7 @@ def test_the_forest_marks_the_set_and_the_recommendation():
     traces = {trace.name: trace for trace in forest(found).data}
     worse = [one for one in found.ranked if not one.in_set]
     assert list(traces["recommended"].y) == [found.recommended.rank]
-    assert len(traces["cannot be told apart from the best"].y) == len(found.tie_set) - 1
+    assert len(traces["statistically indistinguishable from the best"].y) == len(found.tie_set) - 1
     assert list(traces["shown to be worse"].y) == [one.rank for one in worse]
     last = worse[-1].difference
     assert last and traces["shown to be worse"].x[-1] + traces["shown to be worse"].error_x.array[-1] == pytest.approx(
@@ -79,16 +79,16 @@ def test_the_heat_map_holds_every_score_with_hard_questions_on_the_right():
 
 def test_pareto_counts_usd_or_tokens_and_says_which():
     priced, unpriced = compare(outcome(12), "score"), compare(outcome(12, priced=False), "score")
-    assert "USD for 1,000 questions" in pareto(priced).layout.xaxis.title.text
-    assert "tokens a question" in pareto(unpriced).layout.xaxis.title.text
-    front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the front"))
+    assert "USD per 1,000 questions" in pareto(priced).layout.xaxis.title.text
+    assert "tokens per question" in pareto(unpriced).layout.xaxis.title.text
+    front = next(trace for trace in pareto(priced).data if trace.name.startswith("on the Pareto front"))
     assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
 
 
 def test_main_effects_name_the_factor_that_matters():
     values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
     figure = main_effects(compare(experiment({"score": values}), "score"))
-    assert "which factor matters for score: RAG method" in figure.layout.title.text
+    assert "factors shown to matter for score: RAG method" in figure.layout.title.text
     assert len(figure.layout.yaxis.ticktext) == 3 + 2 + 2
 
 
@@ -108,7 +108,7 @@ def test_titles_are_sentences_axes_have_units_and_many_trials_have_ranks(small, 
 @pytest.mark.parametrize("name", NAMES)
 def test_offline_scores_are_marked_on_every_picture(name: str):
     made = outcome(4, offline=True)
-    assert "not how good an LLM is" in all_figures(compare(made, "score"), made)[name].layout.title.text.replace(
+    assert "say nothing about a real LLM" in all_figures(compare(made, "score"), made)[name].layout.title.text.replace(
         "<br><sub>", " "
     ).replace("</sub>", "")
 
@@ -133,6 +133,46 @@ def test_other_formats_and_other_figures_are_refused(small, tmp_path: Path):
         save_static(small[1]["forest"], tmp_path / "forest.pdf")
     with pytest.raises(ConfigurationError, match="'bar' trace has no static form"):
         save_static(graph_objects.Figure(graph_objects.Bar(x=[1], y=[1])), tmp_path / "bar.png")
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {"mode": "markers"},
+        {"mode": "markers", "text": "the same for all", "marker": {"size": 9}},
+        {
+            "mode": "markers+text",
+            "text": ["a", "b", "c"],
+            "marker": {"size": [4, 8, 12], "color": ["red", "blue", "#000"]},
+        },
+        {"mode": "lines", "name": "a line", "line": {"color": "#D55E00"}},
+        {"x": None, "marker": {"color": [0.1, 0.2, 0.3], "symbol": "square-open"}},
+        {"error_x": {"type": "data", "array": [1, 1, 1]}},
+    ],
+)
+def test_a_users_own_scatter_plot_has_a_static_form(trace: dict, tmp_path: Path):
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure(graph_objects.Scatter({"x": [1, 2, 3], "y": [2, 3, 1]} | trace))
+    assert save_static(figure, tmp_path / "own.png").stat().st_size > 1000
+    first = save_static(figure, tmp_path / "own.svg").read_bytes()
+    assert first == save_static(figure, tmp_path / "again.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("trace", "reason"),
+    [
+        ({"x": ["low", "high"], "y": [1, 2]}, "numeric scatter traces"),
+        ({"x": [1, 2], "y": None}, "numeric scatter traces"),
+        ({"x": [1, 2], "y": [1, 2], "mode": "markers", "marker": {"symbol": "hexagon"}}, "'hexagon'.*valid: circle"),
+    ],
+)
+def test_a_scatter_plot_without_a_static_form_is_refused_with_what_is_valid(trace: dict, reason: str, tmp_path: Path):
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure(graph_objects.Scatter(trace))
+    with pytest.raises(ConfigurationError, match=reason):
+        save_static(figure, tmp_path / "own.png")
 
 
 def test_one_trial_and_identical_trials_can_be_drawn(tmp_path: Path):

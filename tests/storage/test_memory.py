@@ -19,7 +19,7 @@ def test_what_workers_get_can_be_read_and_no_more(storage, tmp_path):
     assert (tmp_path / "b").read_text() == "b.txt"
     if isinstance(sent, MemoryStorage):
         assert not sent.exists("c.txt")
-        with pytest.raises(StorageError, match="was not sent along"):
+        with pytest.raises(StorageError, match="was not copied for this task"):
             sent.read_bytes("c.txt")
         with pytest.raises(StorageError, match="copy in memory"):
             sent.write_text("d", "")

@@ -39,7 +39,7 @@ def test_a_uri_that_is_none_says_what_is_valid(uri):
     "name", ["", "ab", "a" * 64, "Upper", "under_score", "-a-", "a..b", "10.0.0.1", "a b", "bücket"]
 )
 def test_an_impossible_bucket_name_says_the_rule(name):
-    with pytest.raises(ConfigurationError, match="3 to 63 small letters"):
+    with pytest.raises(ConfigurationError, match="3 to 63 lower-case letters"):
         open_storage(f"s3://{name}/x", NOWHERE)
 
 

@@ -372,7 +372,7 @@ def test_the_number_of_traces_is_the_users(settings: Settings, mlflow_server: Ml
     none = run_through(replace(settings, mlflow_traces="0"), outcome, outcome.results)
     kept = Kept(mlflow_server, "few")
     child = kept.child(TRIALS[0])
-    assert none == ["  MLflow gets traces of 0 of 3 questions a trial (DREAM_MLFLOW_TRACES=all: of all)"]
+    assert none == ["  MLflow gets traces of 0 of 3 questions per trial (DREAM_MLFLOW_TRACES=all for all)"]
     assert kept.traces(child) == []
     track(outcome, replace(settings, mlflow_traces="2"))
     assert sorted(trace.info.tags["dream.question_id"] for trace in kept.traces(child)) == ["q0", "q1"]
@@ -429,7 +429,7 @@ def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch:
     settings = replace(home, mlflow_tracking_uri=f"http://dream:a-password@127.0.0.1:{free_port()}")
     outcome = experiment("alone", [finished(TRIALS[0]), finished(TRIALS[1])])
     lines = run_through(settings, outcome, outcome.results)
-    assert sum("did not take the results" in line for line in lines) == 2  # while it ran, and at the end
+    assert sum("did not accept the results" in line for line in lines) == 2  # while it ran, and at the end
     assert lines[-1].endswith("dream track alone")
     assert "a-password" not in " ".join(lines)
     for use in (lambda: track(outcome, settings), lambda: check_mlflow(settings)):
@@ -452,5 +452,5 @@ def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, m
             tracker.log_trial(result)
         assert time.monotonic() - started < 2  # what a single unanswered request takes
         tracker.finish(outcome)
-    assert lines[0] == "  all trials are in storage; waiting for MLflow to take the last ones"
+    assert lines[0] == "  all trials are in storage; waiting for MLflow to accept the last ones"
     assert lines[-1].endswith("dream track mute")
