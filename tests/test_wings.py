@@ -33,11 +33,15 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
+    "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
+    "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
+    "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "golden/generator.py": ("golden/test_dataset.py", "it generates on the cluster, from where datasets are saved"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
+    "models/direct_calls.py": ("evaluation/test_judge_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
@@ -45,6 +49,7 @@ TESTED_ELSEWHERE = {
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
+    "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
     "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),
 }
 

@@ -7,6 +7,7 @@ same order every time (PYTHONHASHSEED=0), as ragas' testset generator draws from
 """
 
 import itertools
+import json
 import os
 import pickle
 import queue
@@ -20,19 +21,20 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dream import services
-from dream.errors import ServiceError
+from dream.errors import ServiceError, end_of_all, explain
 from dream.libraries import prepare_libraries
 from dream.services import AsyncService, Host, ServiceKind
 
 S = TypeVar("S")
 T = TypeVar("T")
 
+# The child imports from where this process does, whatever its working folder holds.
 _PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]); from dream.engines.processes import serve; serve(int(sys.argv[2]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from dream.engines.processes import serve; serve(int(sys.argv[2]))"
 )
 END_SECONDS = 5.0
 
@@ -82,12 +84,22 @@ class _Channel:
         return pickle.loads(self._connection.recv_bytes())
 
     def send_outcome(self, number: int, value: Any, error: BaseException | None) -> None:
-        """Send an outcome; one that cannot be pickled becomes an error that says so."""
+        """Send an outcome; a value that cannot be pickled becomes an error that says so."""
         try:
-            self.send(_Outcome(number, value, error))
+            self.send(_Outcome(number, value, None if error is None else _portable(error)))
         except (pickle.PicklingError, TypeError, AttributeError) as problem:
-            reason = f"{type(error or value).__name__} cannot be sent to another process: {problem}"
+            reason = f"a {type(value).__name__} cannot be sent to another process: {problem}"
             self.send(_Outcome(number, error=ServiceError(reason)))
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error itself if it survives pickling, which many of other libraries do not; else the fatal error behind it,
+    or its reason."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - whatever its class does
+        return end_of_all(error) or RuntimeError(explain(error))
+    return error
 
 
 class ProcessPool:
@@ -148,10 +160,9 @@ class _Child:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as the process lives
-        root = str(Path(__file__).resolve().parents[2])
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, root, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1"},
                 stdout=subprocess.DEVNULL,
