@@ -1,6 +1,8 @@
 """Answers are paid once: across processes, batches and storages, and never when they are damaged or failed."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from dataclasses import replace
@@ -189,6 +191,69 @@ def test_storage_that_is_away_costs_no_answer_and_is_written_later(tmp_path, mon
         return meanwhile, in_storage, await AnswerCache(LocalStorage(str(tmp_path))).get("m", "k")
 
     assert run_async(use()) == (Entry(b"answer", 1.0), None, Entry(b"answer", 1.0))
+
+
+def test_answers_of_a_run_are_joined_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(answer_cache, "GATHER_SECONDS", 0.01)
+    storage = LocalStorage(str(tmp_path))
+    keys = [f"key-{number}" for number in range(12)]
+
+    async def use() -> tuple:
+        cache = AnswerCache(storage)
+        for key in keys:
+            await cache.put("m", key, Entry(key.encode(), 1.0, 2, 3))
+            if key in keys[::4]:
+                await asyncio.sleep(0.1)
+        many = len(storage.list("answers/"))
+        await cache.flush()
+        again = AnswerCache(storage)
+        return many, [await again.get("m", key) for key in [*keys, "another"]]
+
+    many, read = run_async(use())
+    assert many > 2
+    assert [item.key.rpartition(".")[2] for item in storage.list("answers/")] == ["jsonl", "keys"]
+    assert read == [*(Entry(key.encode(), 1.0, 2, 3) for key in keys), None]
+    (model,) = contents(storage)
+    assert model.entries == len(keys)
+
+
+def test_objects_of_a_long_run_are_joined_as_it_goes_and_stay_readable(tmp_path, monkeypatch):
+    monkeypatch.setattr(answer_cache, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(answer_cache, "OBJECT_BYTES", 2_000)
+    monkeypatch.setattr(answer_cache, "MEMORY_BYTES", 500)
+    storage = LocalStorage(str(tmp_path))
+    keys = [f"key-{number}" for number in range(40)]
+
+    async def use() -> tuple:
+        cache = AnswerCache(storage)
+        for key in keys:
+            await cache.put("m", key, Entry(key.encode() * 20))
+            await asyncio.sleep(0.015)
+        read = [await cache.get("m", key) for key in keys]
+        before = len(storage.list("answers/"))
+        await cache.flush()
+        return before, read
+
+    before, read = run_async(use())
+    assert read == [Entry(key.encode() * 20) for key in keys]
+    assert before < len(keys)
+
+
+def test_answers_that_version_0_1_wrote_are_read(tmp_path):
+    """Each in a file of its own, with the check over its key and fields."""
+    fields = {
+        "content": base64.b64encode(b"answer").decode(),
+        "seconds": 1.5,
+        "prompt_tokens": 7,
+        "completion_tokens": 2,
+    }
+    text = f"abcd {json.dumps(fields, sort_keys=True)}"
+    entry = {"check": hashlib.sha256(text.encode()).hexdigest()[:16], **fields}
+    storage = LocalStorage(str(tmp_path))
+    storage.write_bytes(f"answers/{answer_cache.slug('m')}/ab/abcd.json", json.dumps(entry).encode())
+    assert run_async(AnswerCache(storage).get("m", "abcd")) == Entry(b"answer", 1.5, 7, 2)
+    (model,) = contents(storage)
+    assert model.entries == 1
 
 
 def test_emptying_by_age_and_model(settings):
