@@ -164,7 +164,7 @@ def run_experiment(
     with (
         engines.opened(choice, settings, meanwhile="ray.tune") as running_on,
         gateway_client.opened(settings, spent_of(usage_before)),
-        index_client.opened(settings, reporter) as indexes,
+        index_client.opened(settings, reporter, running_on.submit) as indexes,
     ):
         manifest = prepared.manifest_again(before) if before else prepared.manifest(name, running_on)
         if to_run:

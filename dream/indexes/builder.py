@@ -22,7 +22,7 @@ import pyarrow
 from dream.errors import DreamError, ServiceError, StorageError, explain
 from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
-from dream.indexes.steps import ActorSteps, LocalSteps, Machine, RaySteps, Report, Steps
+from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.models.pickers import embed_model_picker
 from dream.services import ServiceActor
@@ -33,6 +33,8 @@ TEXTS_A_STEP = 2048
 CHARACTERS_A_BATCH = 2_000_000
 # the steps of packed documents and of kept indexes up to these sizes run in the builder's own process
 FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
+# from this size on, documents are chunked in other processes where there is no cluster: half a minute of CPU or more
+MANY_DOCUMENTS_BYTES = 5_000_000
 MESSAGES_WAIT_SECONDS = 0.5
 STAGE = "embed"
 
@@ -49,6 +51,7 @@ class _PackedDocuments:
     """Documents in batches, as `steps` take them."""
 
     steps: Steps
+    chunk_steps: Steps
     batches: list[Any]
     n_documents: int
 
@@ -67,6 +70,7 @@ class IndexBuilder:
     Args:
         storage: keeps indexes; None keeps none.
         steps: run the steps of large indexes; `small_steps` those of small ones.
+        chunk_steps: chunk documents from `MANY_DOCUMENTS_BYTES` on; by default `steps`.
         show: takes the messages about progress; by default they wait until `messages` takes them.
     """
 
@@ -76,9 +80,10 @@ class IndexBuilder:
         steps: Steps,
         small_steps: Steps | None = None,
         show: Callable[[Message], Any] | None = None,
+        chunk_steps: Steps | None = None,
     ) -> None:
         self._storage = storage
-        self._steps, self._small_steps = steps, small_steps or steps
+        self._steps, self._small_steps, self._chunk_steps = steps, small_steps or steps, chunk_steps or steps
         # A folder is seen on its own machine alone; S3 everywhere (`in_memory` then gives back the storage itself).
         is_folder = storage is not None and storage.in_memory(()) is not storage
         self._storage_machine = Machine.OF_BUILDER if is_folder else Machine.ANY
@@ -101,9 +106,11 @@ class IndexBuilder:
     async def take_documents(self, digest: str, batches: Sequence[bytes], n_documents: int) -> None:
         """Keep documents, packed by `pack`, for the indexes that will be made of them."""
         if digest not in self._documents:
-            is_small = sum(map(len, batches)) <= FEW_DOCUMENTS_BYTES
-            steps = self._small_steps if is_small else self._steps
-            self._documents[digest] = _PackedDocuments(steps, [steps.put(batch) for batch in batches], n_documents)
+            size = sum(map(len, batches))
+            steps = self._small_steps if size <= FEW_DOCUMENTS_BYTES else self._steps
+            chunk_steps = self._chunk_steps if size >= MANY_DOCUMENTS_BYTES else steps
+            packed = [chunk_steps.put(batch) for batch in batches]
+            self._documents[digest] = _PackedDocuments(steps, chunk_steps, packed, n_documents)
 
     async def expect(self, specs: Sequence[IndexSpec]) -> None:
         """Number the indexes of an experiment, and begin to build them in this order before trials ask."""
@@ -176,7 +183,7 @@ class IndexBuilder:
     async def _make(self, spec: IndexSpec, documents: _PackedDocuments) -> BuiltIndex:
         started = time.monotonic()
         steps = documents.steps
-        chunked = await together(steps.run(chunk_step, batch, spec) for batch in documents.batches)
+        chunked = await together(documents.chunk_steps.run(chunk_step, batch, spec) for batch in documents.batches)
         total = sum(n_texts for _, n_texts in chunked)
         if not total:
             raise no_text(documents.n_documents, spec.chunker, spec.parameters)
@@ -196,9 +203,12 @@ class IndexBuilder:
         return BuiltIndex(steps.share(data))
 
 
-def local_builder(storage: Storage, show: Callable[[Message], Any]) -> IndexBuilder:
-    """A builder for this process, without Ray."""
-    return IndexBuilder(storage, LocalSteps(), show=show)
+def local_builder(
+    storage: Storage, show: Callable[[Message], Any], submit: Callable[..., Any] | None = None
+) -> IndexBuilder:
+    """A builder for this process, without Ray. With `submit`, other processes chunk many documents."""
+    chunk_steps = None if submit is None else ProcessSteps(submit)
+    return IndexBuilder(storage, LocalSteps(), show=show, chunk_steps=chunk_steps)
 
 
 def ray_builder(storage: Storage, mark: str) -> IndexBuilder:

@@ -6,7 +6,8 @@ trial --get_index--> IndexClient --> IndexBuilder, an object of this process or 
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 INDEXES = ServiceKind[IndexBuilder]("index builder", "dream-indexes", IndexBuilderActor)
 _ACTOR_OPTIONS = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": -1, "max_task_retries": -1}
+Submit = Callable[..., Future[Any]]
 QUERY_STAGE = "query"
 LOSSES_ALLOWED = 3
 
@@ -108,8 +110,8 @@ class IndexClient(ABC):
 class LocalIndexes(IndexClient):
     """A builder in this process, on DREAM's own event loop."""
 
-    def __init__(self, storage: Storage, progress: ProgressOfIndexes) -> None:
-        super().__init__(LocalService(local_builder(storage, progress.show)))
+    def __init__(self, storage: Storage, progress: ProgressOfIndexes, submit: Submit | None = None) -> None:
+        super().__init__(LocalService(local_builder(storage, progress.show, submit)))
 
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
         return self._built(spec, documents).data
@@ -147,11 +149,12 @@ def current_indexes() -> IndexClient:
 
 
 @contextmanager
-def opened(settings: Settings, show: Show = None) -> Iterator[IndexClient]:
+def opened(settings: Settings, show: Show = None, submit: Submit | None = None) -> Iterator[IndexClient]:
     """A builder for the length of a `with` block, on the Ray cluster if there is one; one that is open is used.
 
     Args:
         show: shows progress (see `dream.progress`).
+        submit: runs tasks in other processes, where there is no cluster (`dream.engines.Engine.submit`).
     """
     if (opened_before := _existing()) is not None:
         yield opened_before
@@ -160,7 +163,7 @@ def opened(settings: Settings, show: Show = None) -> Iterator[IndexClient]:
     storage.ensure()
     progress = ProgressOfIndexes(reporter_for(show))
     try:
-        with _started(storage, progress) as indexes:
+        with _started(storage, progress, submit) as indexes:
             session().get_or_open(IndexClient, lambda: indexes)
             try:
                 yield indexes
@@ -177,9 +180,13 @@ def _existing() -> IndexClient | None:
     return RayIndexes(service) if isinstance(service, RayService) else None
 
 
-def _started(storage: Storage, progress: ProgressOfIndexes) -> AbstractContextManager[IndexClient]:
+def _started(
+    storage: Storage, progress: ProgressOfIndexes, submit: Submit | None
+) -> AbstractContextManager[IndexClient]:
     here = host()
-    return _on_ray(here, storage, progress) if isinstance(here, OnRay) else nullcontext(LocalIndexes(storage, progress))
+    if isinstance(here, OnRay):
+        return _on_ray(here, storage, progress)
+    return nullcontext(LocalIndexes(storage, progress, submit))
 
 
 @contextmanager

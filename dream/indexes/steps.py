@@ -5,7 +5,7 @@ A step returns a pair: its large result, which stays where it is, and a small on
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, partial
@@ -69,6 +69,21 @@ class LocalSteps:
 
     def report(self, builder: "IndexBuilder") -> Report:
         return partial(asyncio.get_running_loop().call_soon_threadsafe, builder.embedded)
+
+
+class ProcessSteps(LocalSteps):
+    """Steps as tasks of other processes, for work that would keep Python busy.
+
+    Args:
+        submit: runs a task (`dream.engines.Engine.submit`); steps and their results must survive pickling.
+    """
+
+    def __init__(self, submit: Callable[..., "Future[tuple[Any, Any]]"]) -> None:
+        super().__init__()
+        self._submit = submit
+
+    async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
+        return await asyncio.wrap_future(self._submit(step, *arguments))
 
 
 class ActorSteps(LocalSteps):

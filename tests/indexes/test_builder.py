@@ -12,6 +12,7 @@ import numpy
 import pytest
 from model_servers import Reply, pages
 
+from dream.engines.processes import ProcessPool
 from dream.errors import DataError, ServiceError, StorageError
 from dream.indexes import builder, client as index_client
 from dream.indexes.chunkers import build_index
@@ -109,6 +110,26 @@ def test_small_steps_give_the_same_index(access, documents, monkeypatch):
         in_steps = get_index(documents, *request, "embed-small")
         assert len(in_steps.vector_store.client) > 5
         assert described(in_steps) == described(plain)
+
+
+def test_many_documents_are_chunked_in_other_processes_into_the_same_index(gateway, home, documents, monkeypatch):
+    monkeypatch.setattr(builder, "MANY_DOCUMENTS_BYTES", 1)
+    monkeypatch.setattr(builder, "CHARACTERS_A_BATCH", 1000)
+    pool, submitted = ProcessPool(2), []
+
+    def submit(step, *arguments):
+        submitted.append(step)
+        return pool.submit(step, *arguments)
+
+    try:
+        with index_client.opened(home, submit=submit):
+            for method in RAG_METHODS.values():
+                request = (method.chunker, method.split(method.defaults)[0])
+                plain = build_index(documents, *request, embed_model_picker("embed-small"))
+                assert described(get_index(documents, *request, "embed-small")) == described(plain)
+    finally:
+        pool.close()
+    assert submitted == [builder.chunk_step] * 3 * len(RAG_METHODS)  # three files, each a batch
 
 
 def described(index):
