@@ -28,7 +28,7 @@ def measure_trials(sizes: Sizes) -> str:
         for workers in WORKERS:
             with provider(latency, sizes.answers) as at:
                 progress(f"growth: {trials} trials, {workers} worker(s)")
-                run = dream(at, golden, sizes.fresh_home(), "--trials", trials, "--cpus", workers)
+                run = dream(at, golden, sizes.fresh_home(), "--trials", trials, "--engine", "ray", "--cpus", workers)
             rows.append(
                 {
                     "trials": trials,
@@ -58,7 +58,7 @@ def measure_chunks(sizes: Sizes) -> str:
         documents = _documents(sizes.folder / f"documents-{chunks}", chunks)
         with provider(latency, sizes.answers) as at:
             progress(f"growth: {chunks} chunks")
-            options = ["--trials", 1, "--chunk-size", CHUNK_TOKENS, "--documents", documents]
+            options = ["--engine", "ray", "--trials", 1, "--chunk-size", CHUNK_TOKENS, "--documents", documents]
             run = dream(at, golden, sizes.fresh_home(), *options)
         answers = run.output["answer_seconds"]
         rows.append(

@@ -4,11 +4,12 @@ python -m tests.benchmarks.run_all --quick     some minutes: shows that all work
 python -m tests.benchmarks.run_all --full      hours: writes tests/benchmarks/results.md
 """
 
-from tests.benchmarks import against_the_original, growth, overhead, rate_limit, second_run
+from tests.benchmarks import against_the_original, commands, growth, overhead, rate_limit, second_run
 from tests.benchmarks.common import run_sections
 
 SECTIONS = {
     against_the_original.TITLE: against_the_original.measure,
+    commands.TITLE: commands.measure,
     rate_limit.TITLE: rate_limit.measure,
     second_run.TITLE: second_run.measure,
     overhead.TITLE: overhead.measure,
