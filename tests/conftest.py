@@ -59,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
         needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
+        needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
         item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))

@@ -52,7 +52,7 @@ def problems(_models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_part_is_checked_even_after_a_problem(problems):
-    parts = ["Python", "documents", "golden datasets", "experiments", "cache", "MLflow", "Ray", "models", "judge"]
+    parts = ["Python", "documents", "golden datasets", "experiments", "cache", "MLflow", "engine", "models", "judge"]
     assert list(problems) == [*parts, "generator"]
     assert [part for part, problem in problems.items() if problem is None] == ["Python", "experiments", "cache"]
 
@@ -63,7 +63,7 @@ def test_every_part_is_checked_even_after_a_problem(problems):
         ("documents", "is a file, not a folder; choose a folder"),
         ("golden datasets", "Check that the server runs."),
         ("MLflow", "MLflow"),
-        ("Ray", "nothing answers"),
+        ("engine", "nothing answers"),
         ("models", "llm-small@x"),
         ("judge", "nowhere"),
         ("generator", "writer@down"),

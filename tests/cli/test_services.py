@@ -32,7 +32,7 @@ def test_doctor_finds_a_working_lab_healthy(dream_in_lab, lab):
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert {line[:5] for line in lines} == {"ok   "}
-    parts = ["Python", "documents", "golden datasets", "experiments", "cache", "MLflow", "Ray", "models", "judge"]
+    parts = ["Python", "documents", "golden datasets", "experiments", "cache", "MLflow", "engine", "models", "judge"]
     assert [line[5:22].strip() for line in lines] == [*parts, "generator"]
 
 

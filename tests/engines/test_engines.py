@@ -15,7 +15,7 @@ TRIALS = tuple(Trial("chunks_with_overlap", f"llm-{n}", "embed") for n in range(
 SECONDS = 120
 
 
-@pytest.fixture(params=["in_process", "ray"])
+@pytest.fixture(params=["in_process", pytest.param("ray", marks=pytest.mark.ray)])
 def engine(request: pytest.FixtureRequest, no_environment: None) -> Iterator[Engine]:
     if request.param == "ray":
         request.getfixturevalue("on_ray")

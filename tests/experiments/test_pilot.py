@@ -84,4 +84,4 @@ def test_the_command_shows_all_of_it(
     printed = capsys.readouterr().out
     assert "answers to 3 of 8 questions are judged 2 times" in printed
     assert "baselines: 2, for 1 LLM(s)" in printed
-    assert "of the pilot 'before', on answer_correctness: 8 questions show" in printed
+    assert "of the pilot 'before', on answer_correctness: 8 questions can detect" in printed

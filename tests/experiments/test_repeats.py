@@ -117,5 +117,5 @@ def test_without_repeats_the_reason_is_told(engine):
     results = [TrialResult(Trial("chunks_with_overlap", "one", "e"), evaluate(engine))]
     found, reasons = noise_of(judged_on(["context_recall", "answer_similarity"], results))
     assert found == ()
-    assert "judge a slice again" in reasons[0]
-    assert "asks no judge" in reasons[1]
+    assert "an answer judged twice (--judge-repeats)" in reasons[0]
+    assert "without a judge" in reasons[1]

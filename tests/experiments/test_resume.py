@@ -49,7 +49,7 @@ def faultless(small_experiment: Ran) -> ExperimentResult:
     return small_experiment.outcome
 
 
-@pytest.fixture(params=["in_process", "ray"])
+@pytest.fixture(params=["in_process", pytest.param("ray", marks=pytest.mark.ray)])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each test runs on both engines; Ray is reached through one connection for all of them."""
     if request.param == "ray":
