@@ -2,6 +2,8 @@
 
 import platform
 import subprocess
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,10 +11,21 @@ PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow",
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of `PACKAGES` by name, and `git_commit` if DREAM runs from a git checkout."""
+    """Versions of Python and of `PACKAGES` by name, `source`, a digest of DREAM's own source, and `git_commit` if DREAM
+    runs from a git checkout."""
     packages = {package: version(package) for package in PACKAGES}
     commit = {"git_commit": commit} if (commit := _git_commit()) else {}
-    return {"python": platform.python_version(), **packages, **commit}
+    return {"python": platform.python_version(), **packages, "source": _source_digest(), **commit}
+
+
+@cache
+def _source_digest() -> str:
+    """12 hexadecimal digits over the names and contents of all modules of DREAM."""
+    package = Path(__file__).parent
+    content = sha256()
+    for path in sorted(package.rglob("*.py")):
+        content.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return content.hexdigest()[:12]
 
 
 def _git_commit() -> str | None:

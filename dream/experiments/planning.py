@@ -134,14 +134,14 @@ def _count_indexes(
     for trial in {index_key(trial): trial for trial in trials}.values():
         chunker, parameters, embed_model = index_request(trial)
         split = f"{chunker} {sorted(parameters.items())}"
+        if is_stored(cache, index_spec(digest, chunker, parameters, embed_model)):
+            kept += 1  # it asks for nothing at all
+            continue
         if split not in texts:
             texts[split] = texts_to_embed(chunk_once(documents, chunker, parameters))
+        to_embed += len(texts[split])
         n_calls = -(-len(texts[split]) // EMBED_BATCH_SIZE)
-        stored = is_stored(cache, index_spec(digest, chunker, parameters, embed_model))
-        kept += stored
-        if not stored:  # a kept index asks for nothing at all
-            to_embed += len(texts[split])
-            counter.add(embed_model, "embed", n_calls, 0, sum(map(count_tokens, texts[split])), 0)
+        counter.add(embed_model, "embed", n_calls, 0, sum(map(count_tokens, texts[split])), 0)
     return kept, to_embed
 
 
@@ -151,7 +151,7 @@ def _finished_before(prepared: PreparedExperiment, settings: Settings, but: str)
     storage = open_storage(settings.experiments_uri, settings)
     finished: dict[str, Repeats] = {}
     for name, manifest in store.load_manifests(storage).items():
-        if name == but or not _is_alike(manifest, prepared) or not store.load_usage(storage, name):
+        if name == but or not is_alike(manifest, prepared) or not store.load_usage(storage, name):
             continue
         results = store.load_results(storage, name, (*manifest.trials, *manifest.baselines))
         for trial_id in (result.trial.id for result in results if result.failure is None):
@@ -160,7 +160,7 @@ def _finished_before(prepared: PreparedExperiment, settings: Settings, but: str)
     return finished
 
 
-def _is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
+def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
     """True if an experiment asked all that these trials ask."""
     context = prepared.context
     same_strictness = "answer_relevancy" not in context.metrics or manifest.strictness == context.strictness

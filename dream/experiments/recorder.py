@@ -23,7 +23,7 @@ from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Ma
 from dream.settings import Settings
 from dream.storage import Storage
 from dream.tables import tracebacks
-from dream.tracking.tracker import Tracker
+from dream.tracking.tracker import Tracker, TrackingProcess
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
@@ -39,8 +39,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Recorder:
-    """Records an experiment in the driver. `finished` holds the results of trials that need no run, `partial` the
-    finished questions of others, both by trial id. No secret of the settings reaches storage, MLflow or the log."""
+    """Records an experiment in the driver. No secret of the settings reaches storage, MLflow or the log.
+
+    Args:
+        finished: results of trials that need no run; `partial` finished questions of others, both by trial id.
+        usage_before: the usage of earlier runs.
+        tracking: writes to MLflow, by default a new process.
+    """
 
     manifest: Manifest
     prepared: "PreparedExperiment"
@@ -50,6 +55,7 @@ class Recorder:
     finished: Mapping[str, TrialResult] = field(default_factory=dict)
     partial: Mapping[str, Evaluation] = field(default_factory=dict)
     usage_before: Sequence[UsageRow] = ()
+    tracking: TrackingProcess | None = None
 
     def __post_init__(self) -> None:
         self.name = self.manifest.name
@@ -64,7 +70,7 @@ class Recorder:
         self._reporter.line(f"{self.name}: {n_trials} trials x {n_questions} questions{before}")
         for line in self.prepared.notes:
             self._reporter.line(f"  {line}")
-        self._tracker = Tracker(self.settings, self.manifest, self._reporter)
+        self._tracker = Tracker(self.settings, self.manifest, self._reporter, self.tracking)
 
     def take(self, messages: Sequence[Message]) -> None:
         """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
@@ -124,6 +130,7 @@ class Recorder:
         if text := tracebacks(result):
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
+        state = f"taken over from {result.taken_from}" if result.taken_from else state
         if result.trial.is_baseline:
             self._reporter.line(f"  baseline: {result.trial.name}: {state}")
             return

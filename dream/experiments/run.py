@@ -7,20 +7,21 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import Any, Unpack
 
 from dream import engines, services
-from dream.engines import EngineChoice, TrialRuns, choose_engine
+from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose_engine
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
 from dream.experiments.planning import plan_of
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
+from dream.experiments.reuse import results_taken_over
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext, as_spec
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
@@ -28,7 +29,7 @@ from dream.libraries import prepare_libraries
 from dream.models import gateway_client
 from dream.models.pickers import check_models, llm_picker
 from dream.models.usage import spent_of
-from dream.progress import Show, reporter_for
+from dream.progress import Reporter, Show, reporter_for
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
@@ -41,9 +42,12 @@ from dream.records import (
     Plan,
     Trial,
     TrialResult,
+    UsageRow,
+    add_usage,
 )
 from dream.settings import Settings
-from dream.storage import open_storage
+from dream.storage import Storage, open_storage
+from dream.tracking.tracker import TrackingProcess
 
 # Documents with more text are not chunked a second time only to count what there is to embed.
 PLANNED_CHARACTERS = 5_000_000
@@ -150,38 +154,86 @@ def run_experiment(
             f"resume={name!r} (dream run --resume {name})"
         )
     choice, reporter = choose_engine(engine, settings), reporter_for(show)
-    before = store.load_manifest(storage, name) if exists else None
+    with TrackingProcess() as tracking:
+        due = _due(name, spec, store.load_manifest(storage, name) if exists else None, storage, settings)
+        if due.is_paid:
+            choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
+        reporter.line(str(choice))
+        with (
+            engines.opened(choice, settings, meanwhile="ray.tune") as running_on,
+            gateway_client.opened(settings, spent_of(due.usage)),
+            index_client.opened(settings, reporter, running_on.submit) as indexes,
+        ):
+            recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
+            if due.to_run:
+                documents = due.prepared.context.documents
+                indexes.start(documents, [index_request(trial) for trial in due.to_run if not trial.is_baseline])
+                with recorder.progress.start():
+                    recorder.lost(running_on.run_trials(due.trial_runs(max_concurrent_trials), recorder.take))
+            return recorder.finish()
+
+
+@dataclass(frozen=True)
+class _Due:
+    """An experiment, and what of it is still to be done.
+
+    `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
+    other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
+    earlier runs and of what was taken over.
+    """
+
+    name: str
+    prepared: PreparedExperiment
+    before: Manifest | None
+    plan: Plan | None
+    finished: Mapping[str, TrialResult]
+    taken: Mapping[str, TrialResult]
+    partial: Mapping[str, Evaluation]
+    usage: tuple[UsageRow, ...]
+
+    @property
+    def to_run(self) -> list[Trial]:
+        """The trials and baselines without a whole result."""
+        return [trial for trial in self.prepared.everything if trial.id not in {**self.finished, **self.taken}]
+
+    @property
+    def is_paid(self) -> bool:
+        """True if the cache has, as far as is known, the answer to every call that is left."""
+        return not self.to_run or bool(self.plan and self.plan.is_paid)
+
+    def trial_runs(self, at_once: int | None) -> TrialRuns:
+        """The trials in the form that engines take."""
+        function = partial(_run_trial, self.prepared.context)
+        return TrialRuns(self.name, self.to_run, function, len(self.prepared.questions), self.partial, at_once)
+
+
+def _due(name: str, spec: ExperimentSpec, before: Manifest | None, storage: Storage, settings: Settings) -> _Due:
+    """Prepare an experiment, new or resumed, and plan what is left of it; nothing is asked."""
     prepared = spec.prepare_again(before, settings) if before else spec.prepare(settings)
     finished, partial_results = finished_part(storage, name, prepared) if before else ({}, {})
-    usage_before = store.load_usage(storage, name) if before else ()
-    to_run = [trial for trial in prepared.everything if trial.id not in finished]
+    usage = store.load_usage(storage, name) if before else ()
     with services.in_this_process(), gateway_client.opened(settings):
         plan = _new_plan(prepared, before, settings)
-    is_paid = not to_run or bool(plan and plan.is_paid)
-    if is_paid:
-        choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
-    reporter.line(str(choice))
-    with (
-        engines.opened(choice, settings, meanwhile="ray.tune") as running_on,
-        gateway_client.opened(settings, spent_of(usage_before)),
-        index_client.opened(settings, reporter, running_on.submit) as indexes,
-    ):
-        manifest = prepared.manifest_again(before) if before else prepared.manifest(name, running_on)
-        if to_run:
-            _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge")
-        if not is_paid:
-            _check_models(to_run, prepared.context)
-        manifest = replace(manifest, plan=plan or manifest.plan)
-        store.save_manifest(storage, name, manifest)
-        recorder = Recorder(manifest, prepared, storage, settings, reporter, finished, partial_results, usage_before)
-        if to_run:
-            documents = prepared.context.documents
-            indexes.start(documents, [index_request(trial) for trial in to_run if not trial.is_baseline])
-            function = partial(_run_trial, prepared.context)
-            runs = TrialRuns(name, to_run, function, len(prepared.questions), partial_results, max_concurrent_trials)
-            with recorder.progress.start():
-                recorder.lost(running_on.run_trials(runs, recorder.take))
-        return recorder.finish()
+        taken = {} if before else results_taken_over(prepared, settings)
+    usage = add_usage(usage, *(result.usage for result in taken.values()))
+    return _Due(name, prepared, before, plan, finished, taken, partial_results, usage)
+
+
+def _recorder(
+    due: _Due, engine: Engine, storage: Storage, settings: Settings, reporter: Reporter, tracking: TrackingProcess
+) -> Recorder:
+    """The recorder of an experiment whose models answer; manifest and results that were taken over are in storage."""
+    prepared, before = due.prepared, due.before
+    manifest = prepared.manifest_again(before) if before else prepared.manifest(due.name, engine)
+    if due.to_run:
+        _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge")
+    if not due.is_paid:
+        _check_models(due.to_run, prepared.context)
+    manifest = replace(manifest, plan=due.plan or manifest.plan)
+    store.save_manifest(storage, due.name, manifest)
+    recorder = Recorder(manifest, prepared, storage, settings, reporter, due.finished, due.partial, due.usage, tracking)
+    recorder.take([TrialFinished(result) for result in due.taken.values()])
+    return recorder
 
 
 def _import_meanwhile(*modules: str) -> None:

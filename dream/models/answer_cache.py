@@ -104,6 +104,10 @@ class AnswerCache:
             return entry
         return await self._read(answers.objects.get(key, ()), key)
 
+    async def has_any(self, model: str) -> bool:
+        """True if there is any answer of a model."""
+        return self._storage is not None and bool(await self._objects_of(ANSWERS, model))
+
     async def get_vectors(self, model: str, keys: Sequence[str]) -> dict[str, Entry]:
         """The cached vectors by key, without missing ones."""
         objects = await self._objects_of(VECTORS, model) if len(keys) and self._storage else {}

@@ -246,6 +246,12 @@ class Gateway:
         """The URL of an endpoint; starts the offline server if `endpoint` is that."""
         return (await self._client(endpoint)).endpoint.base_url
 
+    async def has_answers(self, endpoint: str, model: str) -> bool:
+        """True if the cache has any answer of a model at an endpoint; starts no offline server."""
+        client = self._clients.get(endpoint)
+        address = _offline_version() if endpoint == OFFLINE else client.endpoint.base_url if client else ""
+        return await self._cache.has_any(f"{address} {model}")
+
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
         client = self._clients.get(endpoint)

@@ -50,6 +50,10 @@ class GatewayClient(ABC):
         """The context window in tokens that the settings give for an endpoint; None where they give none."""
         return self._service.call(Gateway.context_window, endpoint)
 
+    def has_answers(self, endpoint: str, model: str) -> bool:
+        """True if the cache has any answer of a model at an endpoint."""
+        return self._service.call(Gateway.has_answers, endpoint, model)
+
     def close(self) -> None:
         """Write what is not in the cache's storage yet, close connections, stop the offline server."""
         self._service.call(Gateway.close)

@@ -249,6 +249,7 @@ class TrialResult:
         seconds: the duration of the trial.
         n_nodes: the number of nodes in its index; None if unknown.
         usage: the trial's metered model calls, by model and stage.
+        taken_from: the name of the earlier experiment that the result was taken over from; empty for a trial that ran.
     """
 
     trial: Trial
@@ -257,6 +258,7 @@ class TrialResult:
     n_nodes: int | None = None
     usage: tuple[UsageRow, ...] = ()
     failure: Failure | None = None
+    taken_from: str = ""
 
     @property
     def error(self) -> str | None:
@@ -288,6 +290,7 @@ class TrialResult:
             "failure": self.failure and self.failure.to_json(),
             "seconds": self.seconds,
             "n_nodes": self.n_nodes,
+            **({"taken_from": self.taken_from} if self.taken_from else {}),
             "usage": [row.to_json() for row in self.usage],
             "summary": [asdict(summary) for summary in summaries],
             **(self.evaluation.to_json() if self.evaluation else nothing),
@@ -299,7 +302,8 @@ class TrialResult:
         evaluation = Evaluation.from_json(data) if data["answers"] is not None else None
         usage = tuple(map(UsageRow.from_json, data["usage"]))
         trial = Trial.from_json(data["trial"])
-        return cls(trial, evaluation, data["seconds"], data["n_nodes"], usage, failure_from_json(data))
+        failure, taken_from = failure_from_json(data), data.get("taken_from", "")
+        return cls(trial, evaluation, data["seconds"], data["n_nodes"], usage, failure, taken_from)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ TAG_TRIAL = "dream.trial_id"
 TAG_RUN = "dream.run"
 TAG_DIGEST = "dream.result_digest"
 TAG_TRACES = "dream.traces"
+TAG_TAKEN_FROM = "dream.taken_from"
 # The format of runs; increment it when the logged content changes, so that `dream track` updates older runs.
 FORMAT = 2
 # The maximum number of runs in a link to MLflow's compare page, because browsers limit the length of URLs.
@@ -125,6 +126,8 @@ class RunLog:
         if result.failure:
             tags["dream.error"] = result.failure.reason[:5000]
             tags["dream.failure"] = result.failure.kind.value
+        if result.taken_from:
+            tags[TAG_TAKEN_FROM] = result.taken_from
         started = int((time.time() - result.seconds) * 1000)
         run = self._client.create_run(self._mlflow_experiment, started, tags, result.trial.name)
         run_id = run.info.run_id
@@ -144,7 +147,7 @@ class RunLog:
         """Log the traces of a child run if it has fewer than the settings request."""
         n_trials, n_questions = len(self._manifest.trials), len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n_questions)
-        wanted = min(traced, len(result.answers))
+        wanted = 0 if result.taken_from else min(traced, len(result.answers))  # the earlier experiment has them
         if wanted <= logged:
             return
         self._delete_traces(run_id)  # traces of a driver that was killed while it wrote them

@@ -99,10 +99,21 @@ def main() -> None:
         os.nice(NICENESS)
     requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, requests), name="dream-requests", daemon=True).start()
+    _import_ahead()
     log = Log(lambda reply: send(reply, replies))
     with contextlib.suppress(BrokenPipeError):
         while (request := requests.get()) is not None:
             log.take(request)
+
+
+def _import_ahead() -> None:
+    """Import what the first experiment needs before it is there."""
+    from dream.libraries import prepare_libraries
+
+    prepare_libraries()
+    import mlflow  # noqa: F401
+
+    from dream.tracking import mlflow_runs  # noqa: F401
 
 
 def _read(stream: IO[bytes], requests: "queue.SimpleQueue[Request | None]") -> None:

@@ -4,11 +4,12 @@ Logging twice changes nothing. If MLflow is unreachable, the experiment continue
 `track` logs them later. A slow MLflow does not delay the experiment, because a separate process logs the trials.
 """
 
+import contextlib
+import json
 import pickle
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
@@ -19,22 +20,41 @@ from dream.tracking.process import Begin, Reply, Request, safe_text, send
 
 # the seconds that the end of an experiment waits for MLflow before it shows a message
 SILENT_SECONDS = 3.0
-_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from dream.tracking.process import main; main()"
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dream.tracking.process import main; main()"
 
 
-class Tracker:
-    """Logs one experiment while it runs, in a process of its own."""
+class TrackingProcess:
+    """The process that writes to MLflow. It imports MLflow and the statistics from the start on, while the driver
+    prepares the experiment; without an experiment it ends with the `with` block."""
 
-    def __init__(self, settings: Settings, manifest: Manifest, show: Show) -> None:
-        self._settings, self._manifest = settings, manifest
-        self._reporter = reporter_for(show)
-        self._is_up = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(Path(__file__).resolve().parents[2])],
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
         )
+
+    def __enter__(self) -> "TrackingProcess":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        with contextlib.suppress(OSError):
+            if self.popen.stdin:
+                self.popen.stdin.close()
+
+
+class Tracker:
+    """Logs one experiment while it runs, in a process of its own. After the first failure that logs nothing until
+    `finish`, which tries again."""
+
+    def __init__(
+        self, settings: Settings, manifest: Manifest, show: Show, process: TrackingProcess | None = None
+    ) -> None:
+        self._settings, self._manifest = settings, manifest
+        self._reporter = reporter_for(show)
+        self._is_up = False
+        self._process = (process or TrackingProcess()).popen
         self._relay = threading.Thread(target=self._show_replies, name="dream-mlflow", daemon=True)
         self._relay.start()
         self._send(Begin(settings, manifest))

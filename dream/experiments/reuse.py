@@ -1,0 +1,84 @@
+"""Results that an earlier experiment has for exactly the same are taken over, so that nothing is started or asked.
+
+The cache of model answers would give the same answers and scores, but every question would pass through LlamaIndex and
+ragas once more. Where a user has emptied that cache, nothing is taken over either.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dream.experiments import store
+from dream.experiments.planning import is_alike
+from dream.experiments.spec import PreparedExperiment
+from dream.models.gateway_client import current_gateway
+from dream.models.pickers import endpoint_urls, split_identifier
+from dream.provenance import versions
+from dream.rag.baselines import metrics_of
+from dream.rag.methods import find_rag_method
+from dream.records import Evaluation, Manifest, Trial, TrialResult, UsageRow
+from dream.records.evaluations import by_question, joined
+from dream.settings import OFFLINE, Settings
+from dream.storage import open_storage
+
+
+def results_taken_over(prepared: PreparedExperiment, settings: Settings) -> dict[str, TrialResult]:
+    """The whole results of trials and baselines that earlier experiments have, by trial id.
+
+    They count where documents, questions, judge, metrics, models with their endpoints, all versions and DREAM's own
+    source are the same, the RAG method is one of DREAM's, and the cache still has answers of the judge. A gateway must
+    be open.
+    """
+    if not current_gateway().has_answers(*split_identifier(prepared.context.judge_llm)):
+        return {}
+    storage = open_storage(settings.experiments_uri, settings)
+    taken: dict[str, TrialResult] = {}
+    for name, manifest in store.load_manifests(storage).items():
+        if not (is_alike(manifest, prepared) and manifest.versions == versions()):
+            continue
+        wanted = [trial for trial in prepared.everything if trial.id not in taken and _is_same(trial, manifest)]
+        for result in store.load_results(storage, name, wanted):
+            if (evaluation := _whole(result, prepared)) is not None:
+                usage = tuple(map(_from_cache, result.usage))
+                taken[result.trial.id] = replace(result, evaluation=evaluation, usage=usage, taken_from=name)
+    return taken
+
+
+def _is_same(trial: Trial, manifest: Manifest) -> bool:
+    """True if an experiment has the trial, and its models and the judge's were where they are now."""
+    if trial.id not in {each.id for each in (*manifest.trials, *manifest.baselines)}:
+        return False
+    if not trial.is_baseline and not _is_ours(trial):
+        return False
+    models = [trial.llm_identifier, trial.embed_model_identifier, manifest.judge_llm, manifest.judge_embed_model]
+    served = [model for model in models if model and not model.startswith(f"{OFFLINE}/")]
+    return all(manifest.endpoints.get(model) == url for model, url in endpoint_urls(served).items())
+
+
+def _is_ours(trial: Trial) -> bool:
+    """True if the RAG method belongs to DREAM, whose source is among the versions; a user's may have changed."""
+    return find_rag_method(trial.query_engine_identifier).function.__module__.startswith("dream.")
+
+
+def _whole(result: TrialResult, prepared: PreparedExperiment) -> Evaluation | None:
+    """The evaluation of all questions on the metrics and with the repeats that are asked for now; None where some of it
+    is missing."""
+    if result.failure or result.evaluation is None:
+        return None
+    metrics, repeats = metrics_of(result.trial, prepared.context.metrics), prepared.context.repeats_of(result.trial)
+    parts = {part.answers[0].question_id: part for part in by_question(result.evaluation, metrics)}
+    questions = prepared.questions_of(result.trial)
+    if any(question.id not in parts or repeats.missing(parts[question.id], metrics) for question in questions):
+        return None
+    return _only(joined(parts[question.id] for question in questions), metrics, repeats.times)
+
+
+def _only(evaluation: Evaluation, metrics: Sequence[str], times: int) -> Evaluation:
+    """An evaluation without the further repeats that an earlier experiment had."""
+    kept = (score for score in evaluation.repeats if score.repeat < times and score.metric in metrics)
+    return replace(evaluation, repeats=tuple(kept))
+
+
+def _from_cache(row: UsageRow) -> UsageRow:
+    """The usage of the same calls if the cache had answered them all."""
+    nothing = {"sent": 0, "retried": 0, "failed": 0, "paid_prompt_tokens": 0, "paid_completion_tokens": 0}
+    return replace(row, cached=row.calls, seconds=0.0, usd=0.0, **nothing)
