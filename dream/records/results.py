@@ -4,6 +4,7 @@ A failure is recorded, not replaced by a value: if `failure` is set, the text or
 `from_json` ignores unknown fields and reads records of version 0.1.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -197,7 +198,7 @@ class Evaluation:
     def _summary(self, metric: str) -> MetricSummary:
         values = [score.value for score in self.scores if score.metric == metric]
         scored = [value for value in values if value is not None]
-        mean = sum(scored) / len(scored) if scored else None
+        mean = math.fsum(scored) / len(scored) if scored else None
         return MetricSummary(metric, mean, len(scored), len(values) - len(scored))
 
     def redacted(self, secrets: Sequence[str]) -> "Evaluation":
