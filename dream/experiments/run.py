@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -237,8 +238,14 @@ def _recorder(
 
 
 def _import_meanwhile(*modules: str) -> None:
-    """Import what trials need while this thread waits for models or for Ray: two seconds of CPU."""
+    """Import what trials need while this thread waits for models or for Ray: two seconds of CPU.
+
+    httpx2 is imported here at once: the OpenAI client, which this thread uses, looks for it among the loaded modules,
+    and must not find it half imported.
+    """
     prepare_libraries()
+    with suppress(ImportError):
+        import_module("httpx2")
     threading.Thread(target=lambda: [*map(import_module, modules)], name="dream-imports", daemon=True).start()
 
 
