@@ -68,7 +68,8 @@ def test_storage_gives_back_what_was_returned(lab: Lab, small_experiment: Ran):
 
 def test_progress_is_shown_trial_by_trial(small_experiment: Ran):
     lines = small_experiment.lines
-    assert lines[0] == "small: 2 trials x 3 questions"
+    assert lines[0].startswith("engine: ray (RAY_ADDRESS=ray://")
+    assert lines[1] == "small: 2 trials x 3 questions"
     (end,) = [line for line in lines if line.startswith("running trials: 6 of 6 questions in ")]
     assert re.search(r", trials 2 of 2,\s+\w+ [01]\.\d{3} \(\d scored\),\s+USD unknown$", end)
     assert [line.split(":")[0] for line in lines if "trial " in line] == ["  trial 1 of 2", "  trial 2 of 2"]
@@ -116,7 +117,7 @@ def test_the_meter_starts_anew_for_each_experiment_of_a_session(
     settings = lab.changed(MLFLOW_TRACKING_URI=f"sqlite:///{lab.home}/again.db")
     outcome = run_experiment(
         one_trial(), name="again", golden_dataset=GoldenDataset(first), settings=settings,
-        metrics=["answer_similarity"], show=None,
+        metrics=["answer_similarity"], engine="in_process", show=None,
     )  # fmt: skip
     (result,) = outcome.results
     assert result.trial.id == small_experiment.outcome.results[0].trial.id
@@ -184,7 +185,7 @@ def sliced(lab: Lab, small_experiment: Ran) -> Ran:
     lines: list[str] = []
     outcome = run_experiment(
         SMALL_SPACE, name="sliced", golden_dataset=golden, judge_repeats=2, judge_repeat_questions=2, baselines=True,
-        settings=lab.settings, show=lines.append,
+        engine="in_process", settings=lab.settings, show=lines.append,
     )  # fmt: skip
     return Ran(outcome, lines)
 
@@ -236,7 +237,14 @@ def test_what_was_planned_is_what_was_called(sliced: Ran):
 def test_repeats_and_baselines_are_added_to_a_finished_experiment_and_only_they_are_paid(lab: Lab, sliced: Ran):
     one = sliced.outcome
     lab.models.reset()
-    added = run_experiment(resume="sliced", judge_repeats=3, judge_repeat_questions=2, settings=lab.settings, show=None)
+    added = run_experiment(
+        resume="sliced",
+        judge_repeats=3,
+        judge_repeat_questions=2,
+        engine="in_process",
+        settings=lab.settings,
+        show=None,
+    )
     sent = {model: row["calls"] for model, row in lab.models.counters()["by_model"].items()}
     judged = sum(row.calls for row in added.usage if row.model == "judge" and row.stage == "judge")
     before = sum(row.calls for row in one.usage if row.model == "judge" and row.stage == "judge")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas
@@ -20,6 +21,7 @@ from dream.golden.dataset import (
     load_golden_dataset,
     save_golden_dataset,
 )
+from dream.models.gateway import GatewayOptions
 from dream.progress import Lines
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
@@ -119,14 +121,18 @@ class TestGeneratedOnTheCluster:
             load_golden_dataset("short", lab.settings)
 
     @pytest.mark.parametrize(
-        ("faults", "wanted"),
+        ("faults", "wanted", "engine"),
         [
-            ({"error_share": 0.1, "seed": 3}, "all"),
-            ({"malformed_share": 0.4}, "some"),
-            ({"malformed_share": 1}, "none"),
+            ({"error_share": 0.1, "seed": 3}, "all", "ray"),
+            ({"malformed_share": 0.4}, "some", "in_process"),
+            ({"malformed_share": 1}, "none", "in_process"),
         ],
     )
-    def test_faults_of_the_model_are_retried_or_told(self, lab: Lab, tmp_path: Path, faults: dict, wanted: str):
+    def test_faults_of_the_model_are_retried_or_told(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict, wanted: str, engine: str
+    ):
+        at_once = partial(GatewayOptions, first_backoff_seconds=0.01)
+        monkeypatch.setattr("dream.models.gateway_client.GatewayOptions", at_once)
         (tmp_path / "tidal.pdf").write_bytes((SAMPLES / "tidal-array-operations.pdf").read_bytes())
         with offline_models("k") as faulty:
             settings = lab.changed(
@@ -139,7 +145,7 @@ class TestGeneratedOnTheCluster:
             told: list[str] = []
             try:
                 golden = generate_golden_dataset(
-                    4, name="f", documents_uri=str(tmp_path), settings=settings, show=told.append
+                    4, name="f", documents_uri=str(tmp_path), engine=engine, settings=settings, show=told.append
                 )
                 made = len(golden.questions)
             except DataError as error:
