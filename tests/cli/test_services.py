@@ -18,9 +18,9 @@ def test_an_empty_cache_is_shown_as_empty(dream, tmp_path):
 def test_the_cache_is_shown_by_model_and_emptied_by_name(dream_in_lab, small_experiment: Ran):
     done = dream_in_lab("cache", "--model", "llm-small")
     assert done.code == 0
-    (line,) = done.out.splitlines()[1:]
-    assert "llm-small" in line
-    assert " entries " in line
+    lines = done.out.splitlines()[1:]
+    assert lines
+    assert all("llm-small" in line and " entries " in line for line in lines)
     kept = dream_in_lab("cache", "--empty", "--model", "no-such-model")
     assert kept.out.endswith(": 0.0 MB freed\n")
     assert dream_in_lab("cache", "--empty", "--older-than-days", "1").out.endswith(": 0.0 MB freed\n")
