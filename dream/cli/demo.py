@@ -23,9 +23,7 @@ REPORT = "report.html"
 
 
 def demo(
-    folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="keeps all data of the demo")
-    ] = defaults.DEMO_FOLDER,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="keeps all data of the demo")] = defaults.DEMO_FOLDER,
     questions: Annotated[
         int, typer.Option(metavar="N", min=1, help="how many golden questions to generate")
     ] = defaults.DEMO_QUESTIONS,

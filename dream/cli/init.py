@@ -51,7 +51,9 @@ def _check_free(root: Path) -> None:
         raise ConfigurationError(f"{root} is a file: name a folder, such as dream init my-study")
     there = [name for name, _, _ in FILES if (root / name).exists()]
     if there:
-        headline = f"{root} has {len(there)} of the files already; nothing was written. Move them, or name another folder:"
+        headline = (
+            f"{root} has {len(there)} of the files already; nothing was written. Move them, or name another folder:"
+        )
         raise ConfigurationError(bullets(headline, there))
 
 

@@ -55,11 +55,10 @@ def test_the_demo_runs_twice_in_a_folder_whatever_the_environment_says(dream, tm
     assert experiment.manifest.offline and len(experiment.manifest.questions) == 3
     assert sorted(os.listdir(tmp_path)) == [".env", "dream-demo"]
 
-    monkeypatch.setattr("dream.experiments.run._checked_name", lambda name, resume: "second")
     second = dream("demo", "--questions", "3")
     assert second.code == 0, second.out + second.err
     assert "9 files, 0 of them new" in second.out
-    assert experiments_in(home) == sorted([name, "second"])
+    assert len(experiments_in(home)) == 2
 
 
 def test_a_folder_with_documents_of_others_is_refused(dream, tmp_path):
