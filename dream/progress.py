@@ -237,9 +237,9 @@ class NotebookBars(Reporter):
 
 
 class Heartbeat(Reporter):
-    """Passes everything on to another reporter, and adds a line where nothing was shown for `every_seconds`.
+    """Passes everything to another reporter, and shows a line after every `every_seconds` without output.
 
-    `beat` is called from time to time, as by `never_silent`.
+    `beat` must be called repeatedly, as in `never_silent`.
     """
 
     def __init__(self, reporter: Reporter, every_seconds: float) -> None:
@@ -264,7 +264,7 @@ class Heartbeat(Reporter):
         self._reporter.finish(task)
 
     def beat(self) -> None:
-        """Show a line if nothing was shown for so long."""
+        """Show a line if nothing was shown for `every_seconds`."""
         now = self.clock()
         if now - self._due_after >= self._every:
             self._due_after = now
@@ -288,7 +288,7 @@ def reporter_for(show: Show) -> Reporter:
 
 @contextmanager
 def never_silent(every_seconds: float = 4.0) -> Iterator[Reporter]:
-    """What `print` stands for as a `show` argument, but something is shown at least every so many seconds."""
+    """The reporter for `print`, which shows something at least every `every_seconds` in the `with` block."""
     heartbeat, stop = Heartbeat(_reporter_of_this_process(every_seconds), every_seconds), threading.Event()
 
     def beat() -> None:

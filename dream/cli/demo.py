@@ -23,15 +23,17 @@ REPORT = "report.html"
 
 
 def demo(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="keeps all data of the demo")] = defaults.DEMO_FOLDER,
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="folder of all data of the demo")
+    ] = defaults.DEMO_FOLDER,
     questions: Annotated[
-        int, typer.Option(metavar="N", min=1, help="how many golden questions to generate")
+        int, typer.Option(metavar="N", min=1, help="number of golden questions")
     ] = defaults.DEMO_QUESTIONS,
 ) -> int:
-    """Try everything once on nine sample documents, offline.
+    """Run all steps once, offline, on nine sample documents.
 
-    Documents, golden questions, 12 trials, leaderboard and report. It needs no key, no server and no network, and uses
-    none, whatever the environment or a .env file says. A second demo in the same folder runs a new experiment.
+    Documents, golden questions, 12 trials, leaderboard and report. It uses no key, no server and no network, whatever
+    the environment and a .env file contain. A second demo in the same folder is a new experiment.
     """
     settings = _settings(folder)
     print(OFFLINE_BANNER.splitlines()[0])
@@ -47,7 +49,7 @@ def demo(
 
 
 def _settings(folder: str) -> Settings:
-    """Nothing but the offline models and the folder, so that the environment has no say."""
+    """Settings of the offline models and the folder; those of the environment are ignored."""
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ConfigurationError(f"{folder} is a file: name a folder, such as dream demo {defaults.DEMO_FOLDER}")
     return Settings.from_environment({"DREAM_OFFLINE": "1", "DREAM_HOME": folder})
@@ -61,7 +63,7 @@ def _prepare(settings: Settings, reporter: Reporter) -> None:
     from dream.documents.sample_documents import sample_documents
     from dream.storage import open_storage
 
-    _headline(reporter, 1, "The nine sample PDFs are put into storage and read", "dream prepare")
+    _headline(reporter, 1, "The nine sample PDFs are uploaded to storage and loaded", "dream prepare")
     storage = open_storage(settings.documents_uri, settings)
     _check_no_others(storage, sample_documents())
 
@@ -75,7 +77,7 @@ def _prepare(settings: Settings, reporter: Reporter) -> None:
 
 
 def _check_no_others(storage: "Storage", samples: Path) -> None:
-    """Refuse a folder with a user's own data: the demo would read the documents and replace the golden questions."""
+    """Refuse a folder with other documents: the demo would load them too, and replace their golden questions."""
     ours = {path.name for path in samples.glob("*.pdf")}
     others = [item.key for item in storage.list() if item.key not in ours]
     if others:
@@ -86,15 +88,17 @@ def _check_no_others(storage: "Storage", samples: Path) -> None:
 
 
 def _golden(questions: int, settings: Settings, reporter: Reporter) -> None:
-    _headline(reporter, 2, f"{questions} questions with known answers are made from them", "dream golden")
+    _headline(reporter, 2, f"{questions} questions with known answers are generated from them", "dream golden")
     from dream.golden import generate_golden_dataset
 
     generate_golden_dataset(questions, engine=ENGINE, settings=settings, show=reporter)
 
 
 def _run(settings: Settings, reporter: Reporter) -> "ExperimentResult":
-    _headline(reporter, 3, "Each RAG method with each model answers them; a judge scores the answers", "dream run")
-    # Two threads that import these at the same time have failed on modules that were half there.
+    _headline(
+        reporter, 3, "Each RAG method with each pair of models answers them; the judge scores the answers", "dream run"
+    )
+    # Imported here, because two threads that import them at once can see partially initialized modules.
     for module in ("dream.evaluation.judge", "dream.rag.synthesis"):
         import_module(module)
     from dream.experiments import run_experiment
@@ -114,7 +118,7 @@ def _compare(experiment: "ExperimentResult", page: Path, reporter: Reporter) -> 
 
 def _say_what_next(settings: Settings) -> None:
     print(
-        "\nLook further:  dream init my-study  a project to begin with, for your own documents and models\n"
+        "\nLook further:  dream init my-study  a starting project for your own documents and models\n"
         "               every run, question and trace, on http://127.0.0.1:5000:\n"
         f"               mlflow server --workers 1 --backend-store-uri {shlex.quote(settings.mlflow_tracking_uri)}"
     )

@@ -1,4 +1,4 @@
-"""`dream init`: a project to begin with, for a user's own documents and models."""
+"""`dream init`: a starting project for the user's own documents and models."""
 
 import shutil
 from importlib.resources import files
@@ -10,7 +10,7 @@ import typer
 from dream.errors import ConfigurationError, bullets
 from dream.storage import local_files
 
-# What is written: the file's name, its template, and what it is for.
+# Each file: its name, its template, its purpose.
 FILES = (
     (".env", "env.txt", "keys, models, services and limits, each explained, none set"),
     (".gitignore", "gitignore.txt", "keeps keys and results out of Git"),
@@ -19,17 +19,19 @@ FILES = (
     ("study.py", "study.py.txt", "the study as a script: what is tried, and every step"),
     ("study.ipynb", "study.ipynb", "the same steps one by one"),
 )
-# DREAM keeps its data in the nearest folder of this name.
+# DREAM keeps local data in the nearest parent folder that contains it (`dream.settings.project_home`).
 HOME = ".dream"
 
 
 def init(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="a new folder, or one without files of these names")],
-    samples: Annotated[bool, typer.Option("--samples", help="put the nine sample PDFs into its documents")] = False,
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="a new folder, or one without files of the same names")
+    ],
+    samples: Annotated[bool, typer.Option("--samples", help="copy the nine sample PDFs into its documents")] = False,
 ) -> int:
-    """Write a project to begin with: settings, a script, a notebook.
+    """Write a starting project: settings, a script and a notebook.
 
-    With documents in it, it runs at once: offline models answer until its .env names others. Existing files are never
+    It runs as soon as it has documents, with offline models until its .env names others. Existing files are never
     replaced.
     """
     root = Path(folder)
@@ -46,7 +48,7 @@ def init(
 
 
 def _check_free(root: Path) -> None:
-    """Refuse before anything is written."""
+    """Raise a ConfigurationError that lists the files that exist, before any is written."""
     if root.exists() and not root.is_dir():
         raise ConfigurationError(f"{root} is a file: name a folder, such as dream init my-study")
     there = [name for name, _, _ in FILES if (root / name).exists()]
@@ -69,7 +71,7 @@ def _copy_samples(documents: Path) -> None:
 
 
 def _say_what_next(root: Path, samples: bool) -> None:
-    print(f"{root}: a project to begin with")
+    print(f"{root}: a starting project")
     for name, _, purpose in FILES:
         print(f"  {name.removesuffix('.gitkeep'):<12}  {purpose}")
     put = "" if samples else f"put your documents into {root / 'documents'}, then "

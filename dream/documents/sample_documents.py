@@ -1,4 +1,4 @@
-"""The nine sample PDFs, which come with the package: `dream demo` and the notebooks read them."""
+"""The nine sample PDFs that are installed with the package."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 def sample_documents() -> Path:
     """The folder of the sample PDFs.
 
-    In a checkout it is `notebooks/sample_documents`, to which a link in the package leads.
+    In a checkout, it is a symbolic link to `notebooks/sample_documents`.
 
     Example:
         >>> len(list(sample_documents().glob("*.pdf")))

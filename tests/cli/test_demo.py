@@ -1,4 +1,4 @@
-"""`dream demo` from the command line, whatever the environment says, and from a wheel away from the checkout."""
+"""`dream demo` from the command line, in an environment full of settings, and from a wheel outside the checkout."""
 
 import json
 import os
