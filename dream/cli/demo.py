@@ -98,7 +98,8 @@ def _run(settings: Settings, reporter: Reporter) -> "ExperimentResult":
     _headline(
         reporter, 3, "Each RAG method with each pair of models answers them; the judge scores the answers", "dream run"
     )
-    # Imported here, because two threads that import them at once can see partially initialized modules.
+    # Imported here, because openai looks up httpx2 among the loaded modules, and must not find it half imported by the
+    # thread in which run_experiment imports these.
     for module in ("dream.evaluation.judge", "dream.rag.synthesis"):
         import_module(module)
     from dream.experiments import run_experiment
