@@ -1,7 +1,6 @@
 """`dream demo`: documents, golden questions, trials and a comparison, offline and on the sample documents."""
 
 import shlex
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,10 +97,6 @@ def _run(settings: Settings, reporter: Reporter) -> "ExperimentResult":
     _headline(
         reporter, 3, "Each RAG method with each pair of models answers them; the judge scores the answers", "dream run"
     )
-    # Imported here, because openai looks up httpx2 among the loaded modules, and must not find it half imported by the
-    # thread in which run_experiment imports these.
-    for module in ("dream.evaluation.judge", "dream.rag.synthesis"):
-        import_module(module)
     from dream.experiments import run_experiment
 
     return run_experiment(golden_dataset=defaults.GOLDEN_DATASET, engine=ENGINE, settings=settings, show=reporter)
