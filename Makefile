@@ -16,22 +16,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# The demo asks nothing of the outside, whatever the shell or a .env file has set: no key, no server, no cluster.
-NOT_SET := S3_ENDPOINT_URL MLFLOW_TRACKING_URI RAY_ADDRESS DREAM_DOCUMENTS_URI DREAM_GOLDEN_DATASETS_URI \
-	DREAM_EXPERIMENTS_URI DREAM_CACHE_URI DREAM_LLMS DREAM_EMBED_MODELS DREAM_JUDGE_LLM DREAM_JUDGE_EMBED_MODEL \
-	DREAM_GENERATOR_LLM
-demo: export DREAM_OFFLINE := 1
-demo: export DREAM_HOME := $(CURDIR)/.dream
-$(foreach name,$(NOT_SET),$(eval demo: export $(name) :=))
 demo: install  ## Run the main job offline: documents, golden questions, 12 trials, leaderboard
-	$(BIN)/dream prepare notebooks/sample_documents
-	$(BIN)/dream golden --questions $(QUESTIONS)
-	$(BIN)/dream run
-	$(BIN)/dream compare --html .dream/report.html
-	@echo
-	@echo "Look further:  .dream/report.html  the whole report, in any browser"
-	@echo "               make mlflow     the runs, on http://127.0.0.1:5000"
-	@echo "               make notebooks  the same, cell by cell, in JupyterLab"
+	$(BIN)/dream demo .dream --questions $(QUESTIONS)
+	@echo "               make mlflow     the same, in short"
+	@echo "               make notebooks  the steps of the demo, cell by cell, in JupyterLab"
 
 SERVICES := ray or mlflow or s3 or browser or api_server
 check: install  ## Check style and types

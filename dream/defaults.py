@@ -9,6 +9,8 @@ DEFAULT_METRIC = "answer_correctness"
 FAILURE_SHARE = 0.1
 MARGIN = 0.05
 OFFLINE_PORT = 8899
+DEMO_FOLDER = "dream-demo"
+DEMO_QUESTIONS = 20
 # ragas asks the judge three times for the questions that answer_relevancy derives from an answer. At its temperature of
 # 0.01 they are one answer paid three times, so DREAM asks once unless told otherwise.
 STRICTNESS = 1

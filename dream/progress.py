@@ -16,6 +16,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
@@ -235,6 +236,44 @@ class NotebookBars(Reporter):
                 del self._shown_at[task]
 
 
+class Heartbeat(Reporter):
+    """Passes everything to another reporter, and shows a line after every `every_seconds` without output.
+
+    `beat` must be called repeatedly, as in `never_silent`.
+    """
+
+    def __init__(self, reporter: Reporter, every_seconds: float) -> None:
+        self.clock = reporter.clock
+        self._reporter, self._every = reporter, every_seconds
+        self._silent_since = self._due_after = self.clock()
+
+    def line(self, text: str) -> None:
+        self._heard()
+        self._reporter.line(text)
+
+    def begin(self, task: Task) -> None:
+        self._heard()
+        self._reporter.begin(task)
+
+    def update(self, task: Task) -> None:
+        self._heard()
+        self._reporter.update(task)
+
+    def finish(self, task: Task) -> None:
+        self._heard()
+        self._reporter.finish(task)
+
+    def beat(self) -> None:
+        """Show a line if nothing was shown for `every_seconds`."""
+        now = self.clock()
+        if now - self._due_after >= self._every:
+            self._due_after = now
+            self._reporter.line(f"  still working, {_time(now - self._silent_since)}")
+
+    def _heard(self) -> None:
+        self._silent_since = self._due_after = self.clock()
+
+
 Show = Reporter | Callable[[str], None] | None
 
 
@@ -247,12 +286,30 @@ def reporter_for(show: Show) -> Reporter:
     return Lines(show) if callable(show) else show
 
 
-def _reporter_of_this_process() -> Reporter:
+@contextmanager
+def never_silent(every_seconds: float = 4.0) -> Iterator[Reporter]:
+    """The reporter for `print`, which shows something at least every `every_seconds` in the `with` block."""
+    heartbeat, stop = Heartbeat(_reporter_of_this_process(every_seconds), every_seconds), threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(every_seconds / 10):
+            heartbeat.beat()
+
+    thread = threading.Thread(target=beat, name="dream-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield heartbeat
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _reporter_of_this_process(every_seconds: float = LINE_SECONDS) -> Reporter:
     if _is_notebook():
         return _notebook_bars()
     if sys.stdout is not None and sys.stdout.isatty():
         return _terminal_bars()
-    return Lines(_print_at_once)
+    return Lines(_print_at_once, every_seconds)
 
 
 # A single instance per process: two sets of bars would overwrite each other.

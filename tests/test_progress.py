@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from dream.progress import Lines, Reporter, reporter_for
+from dream.progress import Heartbeat, Lines, Reporter, never_silent, reporter_for
 
 
 class Clock:
@@ -211,3 +211,34 @@ def test_a_notebook_keeps_the_final_state_without_times():
     assert "left" not in bars[1]["text/html"].partition("</progress>")[2]
     lines = "".join(output.text for output in notebook.cells[0].outputs if output.output_type == "stream")
     assert lines.splitlines() == ["a line with [brackets] at 0.5", "a line with [brackets] at 0.25"]
+
+
+def test_a_heartbeat_is_shown_only_where_nothing_else_was(clock):
+    lines: list[str] = []
+    heartbeat = Heartbeat(Lines(lines.append, 4, clock), 4)
+
+    def wait(seconds: float) -> None:
+        clock.now += seconds
+        heartbeat.beat()
+
+    heartbeat.line("a headline")
+    wait(3.9)
+    assert lines == ["a headline"]
+    wait(0.2)
+    wait(4)
+    assert lines[1:] == ["  still working, 4 s", "  still working, 8 s"]
+    with heartbeat.task("scoring", 4, "questions") as task:
+        for _ in range(3):
+            wait(3)
+            task.advance()
+    assert lines[3:] == ["scoring: 2 of 4 questions in 6 s, 6 s left", "scoring: 3 of 4 questions in 9 s"]
+    wait(4)
+    assert lines[-1] == "  still working, 4 s"
+
+
+def test_something_is_shown_from_time_to_time_while_a_block_lasts(capsys):
+    with never_silent(0.1) as reporter:
+        reporter.line("a headline")
+        while "still working" not in (shown := capsys.readouterr().out):
+            assert shown in ("a headline\n", "")
+    assert not [thread for thread in threading.enumerate() if thread.name == "dream-heartbeat"]

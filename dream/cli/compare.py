@@ -12,6 +12,7 @@ from dream.settings import Settings
 from dream.storage import local_files
 
 if TYPE_CHECKING:
+    from dream.comparison.comparison import Comparison
     from dream.records import ExperimentResult
 
 REGRESSION_EXIT_CODE = 1
@@ -67,7 +68,6 @@ def compare(
     With a baseline, also compare the best trial with that of an earlier experiment.
     """
     from dream.comparison import comparison
-    from dream.comparison.fairness import check_fairness
     from dream.experiments import latest_experiment, load_experiment
     from dream.reporting import failure_html, report_html
 
@@ -81,14 +81,13 @@ def compare(
         compared = comparison.compare(result, metric, weights=weighted, failure_share=failure_share, margin=margin)
     except DataError as error:
         if page:
-            _write(page, failure_html(result, str(error)))
+            write_report(page, failure_html(result, str(error)))
         raise
-    print(comparison.comparison_text(compared, comparison.leaderboard_of(compared, result)))
-    _print_list("Is the comparison fair?", check_fairness(result).warnings)
+    print_comparison(compared, result)
     if labels:
         _print_labels(labels, result)
     if page:
-        _write(page, report_html(result, compared))
+        write_report(page, report_html(result, compared))
     if not baseline:
         return 0
     earlier = load_experiment(baseline, settings)
@@ -111,7 +110,17 @@ def checked_path(text: str | None) -> Path | None:
     return path
 
 
-def _write(path: Path, html: str) -> None:
+def print_comparison(compared: "Comparison", experiment: "ExperimentResult") -> None:
+    """Print the leaderboard, the verdict, and the doubts about the comparison."""
+    from dream.comparison import comparison
+    from dream.comparison.fairness import check_fairness
+
+    print(comparison.comparison_text(compared, comparison.leaderboard_of(compared, experiment)))
+    _print_list("Is the comparison fair?", check_fairness(experiment).warnings)
+
+
+def write_report(path: Path, html: str) -> None:
+    """Write the report, and print where it is."""
     local_files.write(path, [html.encode()])
     print(f"\nReport: {path} ({len(html) / 1e6:.1f} MB; opens in any browser, needs no network)")
 

@@ -8,7 +8,9 @@ from typer.exceptions import TyperException
 
 from dream.cli.compare import compare
 from dream.cli.data import golden, prepare
+from dream.cli.demo import demo
 from dream.cli.experiments import plan, run, track
+from dream.cli.init import init
 from dream.cli.services import cache, doctor, offline
 from dream.errors import DreamError
 
@@ -17,13 +19,14 @@ STOPPED = 130
 app = typer.Typer(
     name="dream",
     help="Find out which RAG system to use: documents -> golden questions -> trials on Ray -> comparison.",
-    epilog="A first run, with no key and no server: dream prepare FOLDER; dream golden; dream run; dream compare. "
-    "Settings come from environment variables or a .env file; `dream doctor` shows and checks them.",
+    epilog="A first run, with no key and no server: dream demo. With your own documents: dream init my-study, or dream "
+    "prepare FOLDER; dream golden; dream run; dream compare. Settings come from environment variables or a .env file; "
+    "`dream doctor` shows and checks them.",
     rich_markup_mode=None,  # rich's boxes take twice the time of the whole command
     pretty_exceptions_enable=False,  # a traceback that shows local variables shows keys
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-COMMANDS = (prepare, golden, plan, run, compare, track, cache, doctor, offline)
+COMMANDS = (demo, init, prepare, golden, plan, run, compare, track, cache, doctor, offline)
 for _command in COMMANDS:
     app.command()(_command)
 

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pypdf
 import pytest
 
+from dream.documents.sample_documents import sample_documents
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SOURCES = NOTEBOOKS / "sample_sources"
 PDFS = sorted((NOTEBOOKS / "sample_documents").glob("*.pdf"))
@@ -23,6 +25,11 @@ def script() -> SimpleNamespace:
 @pytest.fixture(scope="module")
 def written(script, tmp_path_factory) -> list[Path]:
     return script.make_sample_documents(tmp_path_factory.mktemp("written"))
+
+
+def test_the_package_leads_to_the_pdfs_of_the_notebooks():
+    assert sample_documents().resolve() == (NOTEBOOKS / "sample_documents").resolve()
+    assert sorted(path.name for path in sample_documents().glob("*.pdf")) == [path.name for path in PDFS]
 
 
 def page_texts(pdf: Path) -> list[str]:
