@@ -21,7 +21,7 @@ demo: install  ## Run the main job offline: documents, golden questions, 12 tria
 	@echo "               make mlflow     the same, in short"
 	@echo "               make notebooks  the steps of the demo, cell by cell, in JupyterLab"
 
-SERVICES := ray or mlflow or s3 or browser or api_server
+SERVICES := ray or mlflow or s3 or browser or api_server or whole
 check: install  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
@@ -38,6 +39,11 @@ from dream.settings import Endpoint
 PATIENCE_SECONDS = 300.0
 # no connection was made, as opposed to a late or partial response
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+def _is_loopback(url: str) -> bool:
+    """True for a server of this machine, such as the offline models, which no proxy can reach."""
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 class EndpointClient:
@@ -140,7 +146,7 @@ class EndpointClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context()),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
+                trust_env=not _is_loopback(self.endpoint.base_url),  # proxies and .netrc
             )
         return self._session
 

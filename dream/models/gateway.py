@@ -84,7 +84,9 @@ class Gateway:
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._prices = dict(options.prices)
-        configured = {endpoint.name: endpoint for endpoint in Settings.from_environment().endpoints}
+        keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
+        known = Settings.from_environment().endpoints if keys_missing else ()
+        configured = {endpoint.name: endpoint for endpoint in known}
         for endpoint in options.endpoints:
             twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None

@@ -36,6 +36,7 @@ def experiments_in(home: Path) -> list[str]:
     return sorted(path.name for path in (home / "experiments").iterdir() if path.is_dir())
 
 
+@pytest.mark.whole
 def test_the_demo_runs_twice_in_a_folder_whatever_the_environment_says(dream, tmp_path, monkeypatch):
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
@@ -98,6 +99,7 @@ def outside_the_checkout() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
+@pytest.mark.whole
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("dream/")}
     package = REPOSITORY / "dream"
@@ -107,6 +109,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
     assert len([name for name in held if name.endswith(".pdf")]) == 9
 
 
+@pytest.mark.whole
 def test_the_demo_runs_from_the_wheel_away_from_the_checkout(wheel: Path, tmp_path: Path):
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]

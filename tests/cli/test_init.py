@@ -158,6 +158,7 @@ def test_the_script_spells_out_every_method_with_its_defaults(project):
     assert {name: {key: value for key, (value,) in of.items()} for name, of in tried.items()} == spelled
 
 
+@pytest.mark.whole
 def test_the_script_runs_to_the_report_and_keeps_its_questions(project):
     script = project / "study.py"
     script.write_text(script.read_text().replace("N_QUESTIONS = 30", "N_QUESTIONS = 2"))
@@ -176,6 +177,7 @@ def test_the_script_runs_to_the_report_and_keeps_its_questions(project):
     assert (project / ".dream" / "golden-datasets" / "golden.csv").exists()
 
 
+@pytest.mark.whole
 def test_the_notebook_runs_from_top_to_bottom(project):
     notebook = run("study", project, environment(), 'n_questions = 2\nmethods = ["chunks_with_overlap"]')
     texts = "".join(str(cell.outputs) for cell in notebook.cells if cell.cell_type == "code")

@@ -298,3 +298,10 @@ async def test_an_unreachable_gateway_is_a_connection_error(gateway, relay):
     with pytest.raises(openai.APIConnectionError) as caught:
         await client.models.list()
     assert "ClientPayloadError" in explain(caught.value)
+
+
+def test_servers_of_this_machine_are_reached_past_a_proxy(gateway, model_server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert llm_picker("llm-large").complete("past the proxy").text
+    assert model_server.counters()["calls"] == 1
