@@ -6,7 +6,6 @@ its index); its questions are coroutines of DREAM's event loop.
 
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -40,12 +39,17 @@ class InProcessEngine(Engine):
         self._processes = ProcessPool(cpu_count())
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
-        waiting, messages, waits = deque(runs.trials), SimpleQueue[Message | None](), Waits()
+        waiting, messages, waits = iter(runs.trials), SimpleQueue[Message | None](), Waits()
+        lock = threading.Lock()
+
+        def next_trial() -> Trial | None:
+            with lock:
+                return None if waits.cancelled else next(waiting, None)
 
         def run_waiting() -> None:
             try:
-                while waiting and not waits.cancelled:
-                    _run(waiting.popleft(), runs, messages.put)
+                while (trial := next_trial()) is not None:
+                    _run(trial, runs, messages.put)
             finally:
                 messages.put(None)
 

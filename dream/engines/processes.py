@@ -142,9 +142,12 @@ class ProcessPool:
                     child = _Child()
                     self._children.add(child.process)
                 outcome = child.run(task)
-            except (EOFError, OSError) as error:
-                reason = child.last_words() if child else str(error)
+            except Exception as error:  # noqa: BLE001 - whatever ends a task is told to who waits for it
+                gone = isinstance(error, EOFError | OSError) and child is not None
+                reason = child.last_words() if gone and child else explain(error)
                 outcome = _Outcome(_OF_TASK, error=ServiceError(f"the process of a task ended: {reason}"))
+                if child is not None:
+                    child.end()
                 child = None
             if outcome.error is not None:
                 future.set_exception(outcome.error)
