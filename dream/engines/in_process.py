@@ -25,6 +25,8 @@ T = TypeVar("T")
 # them their place in MLflow, come together at the end.
 QUESTIONS_AT_ONCE = 400
 TRIALS_AT_ONCE = 16
+# Each child process takes some 400 MB.
+PROCESSES_AT_MOST = 8
 # How long a stopped trial may take to end; its thread does not keep the process alive.
 END_SECONDS = 10.0
 
@@ -36,7 +38,7 @@ class InProcessEngine(Engine):
     cluster: Cluster | None = None
 
     def __init__(self) -> None:
-        self._processes = ProcessPool(cpu_count())
+        self._processes = ProcessPool(min(cpu_count(), PROCESSES_AT_MOST))
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
         waiting, messages, waits = iter(runs.trials), SimpleQueue[Message | None](), Waits()
