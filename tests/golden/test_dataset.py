@@ -109,6 +109,12 @@ class TestGeneratedOnTheCluster:
         # either all four came, or what is missing is told
         assert len(golden.questions) == 4 or any(" of 4 questions" in line for line in shortfalls)
 
+    def test_both_engines_give_the_same_questions(self, lab: Lab, small_golden: GoldenDataset, tmp_path: Path):
+        """Also without the cache: in other processes than those of the cluster, from the same seed."""
+        settings = lab.changed(DREAM_CACHE_URI=str(tmp_path / "cache"), DREAM_GOLDEN_DATASETS_URI=str(tmp_path))
+        golden = generate_golden_dataset(8, engine="in_process", settings=settings, show=None)
+        assert golden.questions == small_golden.questions
+
     def test_only_short_documents_is_an_error_with_the_minimum(self, lab: Lab, tmp_path: Path):
         for name in ("one.txt", "two.txt"):
             (tmp_path / name).write_text(f"{name} says little.")
