@@ -1,6 +1,7 @@
 """Provenance: versions of the packages, and the commit of DREAM's own files, whatever folder it is called from."""
 
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ def test_versions_are_those_that_are_installed():
     versions = provenance.versions()
     assert versions.pop("python") == platform.python_version()
     versions.pop("git_commit", None)
+    assert re.fullmatch("[0-9a-f]{12}", versions.pop("source"))
     assert versions == {name: version(name) for name in provenance.PACKAGES}
 
 
