@@ -70,11 +70,12 @@ class Recorder:
         self._reporter.line(f"{self.name}: {n_trials} trials x {n_questions} questions{before}")
         for line in self.prepared.notes:
             self._reporter.line(f"  {line}")
-        self._tracker = Tracker(self.settings, self.manifest, self._reporter, self.tracking)
+        self._tracker: Tracker | None = None
 
     def take(self, messages: Sequence[Message]) -> None:
         """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
         if messages:
+            self._tracking()  # not earlier: on few CPUs, its process would delay the first trials
             self._read_meter()
         whole = {
             message.result.trial.id
@@ -108,7 +109,7 @@ class Recorder:
         if self.manifest.plan:
             table = plan_against_actual(self.manifest.plan, self._usage)
             self._reporter.line(f"\nplanned and actual model calls:\n{calls_text(table)}")
-        self._tracker.finish(outcome)
+        self._tracking().finish(outcome)
         if outcome.stopped:
             self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")
         return outcome
@@ -134,10 +135,15 @@ class Recorder:
         if result.trial.is_baseline:
             self._reporter.line(f"  baseline: {result.trial.name}: {state}")
             return
-        self._tracker.log_trial(result)
+        self._tracking().log_trial(result)
         self.progress.end_trial(result.trial.id)
         ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
         self._reporter.line(f"  trial {ended}: {result.trial.name}: {state}")
+
+    def _tracking(self) -> Tracker:
+        if self._tracker is None:
+            self._tracker = Tracker(self.settings, self.manifest, self._reporter, self.tracking)
+        return self._tracker
 
     def _read_meter(self) -> None:
         """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""

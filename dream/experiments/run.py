@@ -156,6 +156,8 @@ def run_experiment(
         )
     choice, reporter = choose_engine(engine, settings), reporter_for(show)
     with TrackingProcess() as tracking:
+        if choice.engine == engines.IN_PROCESS:  # a core is idle; starting a local Ray needs them all
+            tracking.started()
         due = _due(name, spec, store.load_manifest(storage, name) if exists else None, storage, settings)
         if due.is_paid:
             choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")

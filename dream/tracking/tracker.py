@@ -24,24 +24,30 @@ _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dream.
 
 
 class TrackingProcess:
-    """The process that writes to MLflow. It imports MLflow and the statistics from the start on, while the driver
-    prepares the experiment; without an experiment it ends with the `with` block."""
+    """The process that writes to MLflow. It imports MLflow and the statistics from its start on; without an experiment
+    it ends with the `with` block."""
 
     def __init__(self) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
-        )
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def started(self) -> "subprocess.Popen[bytes]":
+        """The process, started by the first call."""
+        if self._popen is None:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
+            )
+        return self._popen
 
     def __enter__(self) -> "TrackingProcess":
         return self
 
     def __exit__(self, *details: object) -> None:
         with contextlib.suppress(OSError):
-            if self.popen.stdin:
-                self.popen.stdin.close()
+            if self._popen and self._popen.stdin:
+                self._popen.stdin.close()
 
 
 class Tracker:
@@ -54,7 +60,7 @@ class Tracker:
         self._settings, self._manifest = settings, manifest
         self._reporter = reporter_for(show)
         self._is_up = False
-        self._process = (process or TrackingProcess()).popen
+        self._process = (process or TrackingProcess()).started()
         self._relay = threading.Thread(target=self._show_replies, name="dream-mlflow", daemon=True)
         self._relay.start()
         self._send(Begin(settings, manifest))
