@@ -16,3 +16,5 @@ DEMO_QUESTIONS = 20
 STRICTNESS = 1
 # Questions of a trial that are answered or judged at the same time.
 MAX_CONCURRENT_QUESTIONS = 64
+# Engines of trials and golden questions (`dream.engines`).
+ENGINES = ("auto", "in_process", "ray")

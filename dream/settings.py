@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
+from dream.defaults import ENGINES
 from dream.errors import ConfigurationError, bullets
 
 OFFLINE = "offline"
@@ -109,7 +110,7 @@ def _storage_uri(name: str, text: str) -> str:
 
 
 def _engine(name: str, text: str) -> str:
-    if text not in ("auto", "in_process", "ray"):
+    if text not in ENGINES:
         raise ConfigurationError(f"{name}={text!r}: give auto, in_process or ray")
     return text
 

@@ -88,7 +88,7 @@ EngineName = Annotated[
         metavar="NAME",
         help="in_process (needs no cluster), ray (a local Ray, or the cluster of RAY_ADDRESS) or auto: ray with "
         "RAY_ADDRESS or many CPUs, else in_process [default: DREAM_ENGINE, else auto]",
-        autocompletion=lambda: ["auto", "in_process", "ray"],
+        autocompletion=lambda: list(defaults.ENGINES),
     ),
 ]
 

@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 
 from dream import ray_cluster
+from dream.defaults import ENGINES as ENGINES
 from dream.errors import ConfigurationError
 from dream.settings import Settings
 
-AUTO, IN_PROCESS, RAY = "auto", "in_process", "ray"
-ENGINES = (AUTO, IN_PROCESS, RAY)
+AUTO, IN_PROCESS, RAY = ENGINES
 # A local Ray takes some 20 CPU seconds to start. From so many CPUs on, its processes make up for them in an experiment
 # of a hundred questions, since one process uses little more than one CPU (tests/benchmarks/README.md).
 CPUS_FOR_RAY = 8

@@ -51,18 +51,17 @@ def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
     future: Future[T] = Future()
 
     def settle(done: "Future[T]") -> None:
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import RayError
 
-        error = done.exception()
-        if error is None:
-            future.set_result(done.result())
-        elif isinstance(error, RayTaskError):
-            future.set_exception(error.cause)
+        try:
+            with ray_cluster.unwrapped():
+                result = done.result()
+        except RayError as error:
+            future.set_exception(ServiceError(f"the worker of a task is gone: {explain(error)}"))
+        except Exception as error:  # noqa: BLE001 - raised where the task was submitted
+            future.set_exception(error)
         else:
-            lost = (
-                ServiceError(f"the worker of a task is gone: {explain(error)}") if isinstance(error, RayError) else None
-            )
-            future.set_exception(lost or error)
+            future.set_result(result)
 
     of_ray.add_done_callback(settle)
     return future
