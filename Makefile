@@ -28,11 +28,11 @@ check: install  ## Check style and types
 	$(BIN)/pyright
 
 test-fast: check  ## Check style and types, run the tests that need no Ray, MLflow, S3, browser or API server
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup -m "not ($(SERVICES))"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
 
-# One after another: whole experiments fill the machine, and several Ray clusters on it would only wait for each other.
+# One process for all tests on a Ray cluster, one for the others: several clusters would only wait for each other.
 test: test-fast  ## Check style and types, run all tests
-	$(BIN)/pytest -m "$(SERVICES)"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "$(SERVICES)"
 
 lint: install  ## Correct style
 	$(BIN)/ruff check --fix .

@@ -49,12 +49,12 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
 }
-# Under pytest-xdist, tests that share one of these servers run in one worker; all others of a file share a worker.
-HEAVY = {"ray", "mlflow"}
+# Under pytest-xdist, the tests of one Ray cluster run in one worker, from the start on; all others of a file share one.
+HEAVY = {"ray"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the services that they need, and group those that share servers or expensive fixtures."""
+    """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
@@ -63,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in needed:
             item.add_marker(name)
         item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dream.engines.processes import ProcessPool
 from dream.errors import ConfigurationError, ServiceError
 from dream.models.gateway_client import GatewayClient
 
+pytestmark = pytest.mark.whole
 SECONDS = 60
 
 

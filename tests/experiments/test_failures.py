@@ -32,6 +32,7 @@ from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tables import tracebacks
 
+pytestmark = pytest.mark.whole
 THIS_FILE = str(Path(__file__))
 QUESTIONS = tuple(GOLDEN[:3])
 

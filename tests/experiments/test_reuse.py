@@ -17,6 +17,7 @@ from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion
 from dream.settings import Settings
 from dream.storage import open_storage
 
+pytestmark = pytest.mark.whole
 QUESTIONS = tuple(
     GoldenQuestion(f"q{n}", f"Who tunes the harbour organ on day {n}?", "Ida Brandt tunes it.") for n in range(3)
 )

@@ -90,6 +90,7 @@ def test_it_compares_and_reports(experiment: ExperimentResult):
     assert any("identical answers to every question" in warning for warning in check_fairness(experiment).warnings)
 
 
+@pytest.mark.whole
 def test_it_is_tracked_once(experiment: ExperimentResult, settings: Settings):
     run_id = track(experiment, settings)
     assert track(experiment, settings) == run_id

@@ -112,6 +112,7 @@ def test_small_steps_give_the_same_index(access, documents, monkeypatch):
         assert described(in_steps) == described(plain)
 
 
+@pytest.mark.whole
 def test_many_documents_are_chunked_in_other_processes_into_the_same_index(gateway, home, documents, monkeypatch):
     monkeypatch.setattr(builder, "MANY_DOCUMENTS_BYTES", 1)
     monkeypatch.setattr(builder, "CHARACTERS_A_BATCH", 1000)

@@ -294,6 +294,7 @@ def test_where_all_failed_the_report_says_why_and_what():
     assert "None is possible: &lt;b&gt;" in failure_html(broken, "<b>")
 
 
+@pytest.mark.whole
 def test_two_hundred_trials_make_a_page_of_bearable_size():
     html = report_html(made(n_trials=200, n_questions=50))
     assert len(html) < 9_000_000

@@ -424,6 +424,7 @@ def test_no_secret_reaches_the_server(settings: Settings, mlflow_server: MlflowS
         assert [path for path, content in contents.items() if secret.encode() in content] == []
 
 
+@pytest.mark.whole
 def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     settings = replace(home, mlflow_tracking_uri=f"http://dream:a-password@127.0.0.1:{free_port()}")
@@ -438,6 +439,7 @@ def test_mlflow_away_is_told_once_and_stops_nothing(home: Settings, monkeypatch:
         assert "a-password" not in str(caught.value)
 
 
+@pytest.mark.whole
 def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
