@@ -21,13 +21,13 @@ demo: install  ## Run the main job offline: documents, golden questions, 12 tria
 	@echo "               make mlflow     the same, in short"
 	@echo "               make notebooks  the steps of the demo, cell by cell, in JupyterLab"
 
-SERVICES := ray or mlflow or s3 or browser or api_server or whole
+SERVICES := ray or mlflow or s3 or browser or api_server or litellm or whole
 check: install  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-test-fast: check  ## Check style and types, run the tests that need no Ray, MLflow, S3, browser or API server
+test-fast: check  ## Check style and types, run the tests that need no Ray, MLflow, S3, browser, API server or proxy
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
 
 # One process for all tests on a Ray cluster, one for the others: several clusters would only wait for each other.

@@ -5,19 +5,17 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from lab import LAB_DOCUMENTS, LAB_KEY, REPOSITORY, Lab, MlflowServer, Ran, S3Server
 from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
+from servers import running, wait_until_ready
 
 from dream import ray_cluster as cluster
 from dream.documents.loading import load_documents
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from browser import Tab
     from llama_index.core import Document, VectorStoreIndex
 
-READY_SECONDS = 30
 # The services that tests need, by the fixtures that start them. Each becomes a marker of every test that uses one of
 # these fixtures, also through another fixture or as a parameter of its name. `make test-fast` leaves them all out.
 SERVICES = {
@@ -48,6 +45,7 @@ SERVICES = {
     "s3": {"moto", "minio"},
     "browser": {"chromium"},
     "api_server": {"api"},
+    "litellm": {"litellm"},
 }
 # Under pytest-xdist, the tests of one Ray cluster run in one worker, from the start on; all others of a file share one.
 HEAVY = {"ray"}
@@ -112,31 +110,6 @@ def minio_binary() -> str:
     if os.environ.get("CI") == "true" and shutil.which("go"):
         pytest.fail(f"{reason}; with Go at hand, .ci/run should have built it")
     pytest.skip(reason)
-
-
-@contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen]:
-    """A process for as long as the block lasts."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, **quiet)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def wait_until_ready(url: str, process: subprocess.Popen, seconds: float = READY_SECONDS) -> None:
-    """Ask until the server answers; fail when its process has ended or it takes too long."""
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            if httpx.get(url, timeout=1, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
-    pytest.fail(f"{process.args[0]} did not answer at {url} within {seconds} s")
 
 
 @pytest.fixture(scope="session")
