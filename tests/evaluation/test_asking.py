@@ -79,5 +79,6 @@ def test_nothing_retrieved_is_a_recorded_error(gateway, relay):
 def test_an_empty_answer_is_a_recorded_error(content, engine, relay):
     relay.script = lambda seen: chat_reply(content)
     (answer,) = evaluate(engine, GOLDEN[:1]).answers
-    assert (answer.text, answer.error) == (None, "the LLM gave an empty answer")
+    assert answer.text is None
+    assert answer.error.endswith("gave an empty answer")
     assert answer.contexts
