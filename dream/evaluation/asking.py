@@ -16,7 +16,7 @@ from dream.models.answer_reading import LENGTH, THINKING
 from dream.models.http_transport import CallTimes, call_times
 from dream.models.token_usage import ESTIMATED
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion
-from dream.thinking import shortened
+from dream.thinking import separated, shortened
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -54,11 +54,13 @@ async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_c
 
 async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
     from dream.rag.postprocessors import passages
+    from dream.rag.synthesis import nodes_of_prompt
 
     llm_answers: list[_LlmAnswer] = []
     times = CallTimes(_turn())
     _llm_answers.set(llm_answers)
     call_times.set(times)
+    nodes_of_prompt.set(nodes := [])
     started, started_at = time.monotonic(), time.time()
     retrieved: list[float] = []
 
@@ -73,22 +75,26 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
         if (end := end_of_all(error)) is not None:
             raise end from None
         took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
-        return Answer(question.id, None, (), took, None, None, Failure.of(error), until_llm, started_at)
+        return Answer(question.id, None, passages(nodes), took, None, None, Failure.of(error), until_llm, started_at)
     finally:
         call_times.set(None)
     timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
     contexts = passages(response.source_nodes)
-    text = _text(response)
+    text, thinking = _text(response)
+    of_llm = _of_llm(llm_answers)
+    if thinking:  # of an LLM that is not reached through the gateway
+        of_llm["thinking"] = shortened(thinking)
     if not text or (needs_contexts and not contexts):
         failure = NOTHING_RETRIEVED if needs_contexts and not contexts else EMPTY_ANSWER
-        return Answer(question.id, None, contexts, failure=failure, **timing, **_of_llm(llm_answers))
-    return Answer(question.id, text, contexts, **timing, **_of_llm(llm_answers))
+        return Answer(question.id, None, contexts, failure=failure, **timing, **of_llm)
+    return Answer(question.id, text, contexts, **timing, **of_llm)
 
 
-def _text(response: Any) -> str:
+def _text(response: Any) -> tuple[str, str]:
+    """The answer, and thinking in it."""
     text = getattr(response, "response", None)
-    text = (text if isinstance(text, str) else str(response)).strip()
-    return "" if text == _EMPTY_RESPONSE else text
+    read = separated((text if isinstance(text, str) else str(response)).strip())
+    return ("" if read.answer == _EMPTY_RESPONSE else read.answer), read.thinking
 
 
 @dataclass(frozen=True)
