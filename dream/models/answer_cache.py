@@ -324,7 +324,7 @@ class AnswerCache:
             keys=numpy.array(list(entries)),
             vectors=numpy.stack(vectors),
             tokens=numpy.array(tokens),
-            **({"estimated": numpy.array(estimated)} if any(estimated) else {}),
+            estimated=numpy.array(estimated),
         )
         self._storage.write_bytes(f"{pack}.npz", content.getvalue(), durable=False)
         self._storage.write_bytes(f"{pack}.keys", "\n".join(entries).encode(), durable=False)

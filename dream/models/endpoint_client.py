@@ -22,7 +22,6 @@ from dream.models.openai_wire import (
     ModelResponse,
     base_url_variable,
     chat_problem,
-    embeddings_answer,
     parsed,
     texts_of,
 )
@@ -38,7 +37,7 @@ from dream.models.retry_policy import (
     retry_after_seconds,
 )
 from dream.models.usage import CHECK_STAGE
-from dream.models.vector_reading import read_vectors
+from dream.models.vector_reading import VECTORS, read_vectors
 from dream.settings import Endpoint
 
 # a request is given up when the endpoint was unreachable, or answered only 429, for this long
@@ -89,7 +88,8 @@ class EndpointClient:
             on_useless: called with the body of each response with status 200 that is no answer, but may cost.
 
         Returns:
-            The last response, and its parsed body if it is usable, else None.
+            The last response, and its parsed body if it is usable, else None; of an embeddings request the vectors in
+            the order of the texts (`VECTORS`) and the `usage`.
         """
         started = time.monotonic()
         state = RequestState(is_check=request.stage == CHECK_STAGE)
@@ -134,7 +134,8 @@ class EndpointClient:
         answer = read_chat(body, given)
         if isinstance(answer, NoAnswer):
             return self._failed(outcome, answer)
-        content = response.body if answer == given else json.dumps(answer).encode()
+        is_as_given = answer == given and response.body[:1] == b"{"
+        content = response.body if is_as_given else json.dumps(answer).encode()
         in_format = replace(outcome, response=replace(response, body=content, content_type="application/json"))
         if (attempts := useless_json(body, answer)) is not None:
             return replace(in_format, most_attempts=attempts, useless_body=response.body)
@@ -147,8 +148,7 @@ class EndpointClient:
         vectors = read_vectors(texts_of(body), given)
         if isinstance(vectors, NoAnswer):
             return self._failed(outcome, vectors)
-        in_order = embeddings_answer(str(body.get("model", "")), vectors, body.get("encoding_format"), None)
-        return replace(outcome, answer={**in_order, "usage": given.get("usage")})
+        return replace(outcome, answer={VECTORS: vectors, "usage": given.get("usage")})
 
     def _failed(self, outcome: Outcome, failure: NoAnswer) -> Outcome:
         """The outcome with the error that a client is given for a useless response."""

@@ -41,9 +41,9 @@ from dream.models.openai_wire import (
     texts_of,
 )
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
-from dream.models.token_usage import Tokens, chat_tokens, text_tokens, with_usage
+from dream.models.token_usage import Tokens, chat_tokens, reported, text_tokens, with_usage
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
-from dream.models.vector_reading import KnownVectors, problem_of, read_vectors
+from dream.models.vector_reading import VECTORS, KnownVectors, problem_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
 
@@ -133,8 +133,11 @@ class Gateway:
         is_kept = request.path == CHAT_PATH and body is not None and not body.get("stream")
         if not is_kept or body is None or request.stage == CHECK_STAGE:
             paid = await self._pay(client, request, body, usage)
-            if paid.answer is not None and request.path == EMBEDDINGS_PATH:
-                paid = replace(paid, response=replace(paid.response, body=json.dumps(paid.answer).encode()))
+            if body is not None and paid.vectors:
+                tokens = round(sum(entry.prompt_tokens for entry in paid.entries.values()))
+                model, encoding = str(body.get("model", "")), body.get("encoding_format")
+                content = json.dumps(embeddings_answer(model, paid.vectors, encoding, tokens)).encode()
+                paid = replace(paid, response=replace(paid.response, body=content, content_type="application/json"))
             self._count(usage, client, paid.entries.values(), paid=True)
             usage.failed += not paid.entries
             return paid.response
@@ -242,9 +245,9 @@ class Gateway:
         """The vectors of these texts from the endpoint, each kept by its key."""
         asked = {**body, "input": list(texts.values())}
         paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
-        if not paid.entries or paid.answer is None:
+        if not paid.entries:
             return paid
-        entries = _vector_entries(paid.answer, texts, paid.response.seconds)
+        entries = _vector_entries(paid, texts)
         await self._cache.put_vectors(self._model(client, body), entries)
         return _Paid(paid.response, entries, bought=frozenset(entries))
 
@@ -275,26 +278,32 @@ class Gateway:
         if answer is None:
             return _Paid(response, {})
         if request.path == EMBEDDINGS_PATH and body is not None:
-            return await self._vectors(client, body, response, answer)
+            return await self._vectors(client, body, usage, response, answer)
         if request.path != CHAT_PATH or body is None or body.get("stream"):
             return _Paid(response, {"": Entry(response.body, response.seconds)})
-        tokens = await asyncio.to_thread(chat_tokens, body, answer)  # it may have to estimate them
+        is_reported = all(reported(answer))
+        tokens = chat_tokens(body, answer) if is_reported else await asyncio.to_thread(chat_tokens, body, answer)
         counted = with_usage(answer, tokens)
         if counted != answer:
             response = replace(response, body=json.dumps(counted).encode())
         return _Paid(response, {"": _entry(response, tokens)})
 
     async def _vectors(
-        self, client: EndpointClient, body: dict[str, Any], response: ModelResponse, answer: dict[str, Any]
+        self,
+        client: EndpointClient,
+        body: dict[str, Any],
+        usage: Usage,
+        response: ModelResponse,
+        answer: dict[str, Any],
     ) -> "_Paid":
         """Vectors that were paid for now, unless they contradict what is known of the model's vectors."""
-        texts = texts_of(body)
-        vectors = read_vectors(texts, answer)
-        problem = "" if isinstance(vectors, NoAnswer) else self._known(client, body).problem(vectors, texts)
-        if problem:
+        texts, vectors = texts_of(body), answer[VECTORS]
+        is_reported = bool(reported(answer)[0])
+        tokens = text_tokens(texts, answer) if is_reported else await asyncio.to_thread(text_tokens, texts, answer)
+        if problem := self._known(client, body).problem(vectors, texts):
+            usage.count_answer(self._price(usage, client), tokens, paid=True)
             return _Paid(_error_response(client, NoAnswer(problem), response.seconds), {})
-        tokens = await asyncio.to_thread(text_tokens, texts, answer)
-        return _Paid(response, {"": _entry(response, tokens)}, answer=with_usage(answer, tokens))
+        return _Paid(response, {"": _entry(response, tokens)}, vectors=vectors)
 
     def _known(self, client: EndpointClient, body: Mapping[str, Any]) -> KnownVectors:
         model = f"{self._model(client, body)} {body.get('dimensions', '')}"
@@ -389,14 +398,15 @@ class Gateway:
 class _Paid:
     """The result of a request: the response, and the good answers in it by their keys (none where it failed).
 
-    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now.
+    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now; `vectors`: of an embeddings
+    request, before each has its own entry.
     """
 
     response: ModelResponse
     entries: Mapping[str, Entry]
     cached: bool = False
     bought: frozenset[str] = frozenset()
-    answer: dict[str, Any] | None = None
+    vectors: Sequence[bytes] = ()
 
 
 def _entry(response: ModelResponse, tokens: Tokens) -> Entry:
@@ -437,17 +447,15 @@ def _uneven(entries: Iterable[Entry]) -> NoAnswer | None:
     )
 
 
-def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds: float) -> dict[str, Entry]:
+def _vector_entries(paid: _Paid, texts: Mapping[str, Any]) -> dict[str, Entry]:
     """A vector for each text, with tokens in proportion to its length."""
-    vectors = read_vectors(list(texts.values()), answer)
-    assert not isinstance(vectors, NoAnswer)
-    tokens = text_tokens(list(texts.values()), answer)
+    (together,) = paid.entries.values()
     whole = sum(len(text) for text in texts.values()) or 1
+    shares = {key: len(text) / whole for key, text in texts.items()}
+    prompt, estimated = together.prompt_tokens, together.estimated
     return {
-        key: Entry(
-            vector, seconds, tokens.prompt * len(text) / whole, 0, tokens.estimated * len(text) / whole, is_read=True
-        )
-        for (key, text), vector in zip(texts.items(), vectors, strict=True)
+        key: Entry(vector, paid.response.seconds, prompt * shares[key], 0, estimated * shares[key], is_read=True)
+        for key, vector in zip(texts, paid.vectors, strict=True)
     }
 
 

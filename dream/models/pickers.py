@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from dream.errors import DreamError, ServiceError, bullets
+from dream.errors import DreamError, ServiceError, bullets, explain
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
 from dream.models.direct_calls import ModelCalls
@@ -200,7 +200,7 @@ async def _explain(identifier: str, error: BaseException) -> str:
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
-    return f"{type(error).__name__}: {error}"
+    return explain(error)
 
 
 async def _offered(endpoint: str) -> str:

@@ -17,6 +17,8 @@ import numpy
 from dream.models.answer_reading import EMPTY_ATTEMPTS
 from dream.models.no_answer import NoAnswer, of_error, of_stranger
 
+# The field with the vectors of an embeddings answer that was read.
+VECTORS = "vectors"
 # Different texts with one vector for all of them: a model that is not loaded, or does not read its input.
 MOST_EQUAL = 3
 _COMPARED_CHARACTERS = 500
