@@ -26,7 +26,7 @@ from typing import Any
 from dream.defaults import MAX_ANSWER_TOKENS
 from dream.errors import ConfigurationError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
-from dream.models.answer_reading import body_of, read_chat
+from dream.models.answer_reading import body_of, is_cut, read_chat
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient, useless_json
 from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
@@ -176,7 +176,9 @@ class Gateway:
         unlimited = {name: value for name, value in body.items() if name != "max_tokens"}
         older = request_key(self._address(client), request, unlimited)
         entry = await self._cache.get(model, older, lambda entry: _read_again(unlimited, entry))
-        return entry if entry is not None and entry.completion_tokens <= limit else None
+        if entry is None or entry.completion_tokens > limit or is_cut(parsed(entry.content) or {}):
+            return None
+        return entry
 
     async def _embed(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage
