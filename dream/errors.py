@@ -13,6 +13,9 @@ so that exceptions can be pickled on their way from Ray workers.
 
 from collections.abc import Sequence
 
+# The type of the errors that the gateway makes of useless responses.
+NO_ANSWER = "no_answer"
+
 
 class DreamError(Exception):
     """Base class of all exceptions that DREAM raises."""
@@ -78,5 +81,14 @@ def explain(error: BaseException) -> str:
     while (cause := seen[-1].__cause__) is not None and cause not in seen:
         seen.append(cause)
     deepest = next((link for link in reversed(seen) if str(link).strip()), error)
+    if (reason := _without_answer(deepest)) is not None:
+        return " ".join(reason.split())[:1000]
     text = " ".join(str(deepest).split())[:500]
     return f"{type(deepest).__name__}: {text}" if text else type(deepest).__name__
+
+
+def _without_answer(error: BaseException) -> str | None:
+    """The sentence by which the gateway names a useless response (`dream.models.no_answer`); None for other errors."""
+    body = getattr(error, "body", None)
+    is_ours = isinstance(body, dict) and body.get("type") == NO_ANSWER
+    return str(body.get("message")) if is_ours else None

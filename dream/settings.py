@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
-from dream.defaults import ENGINES
+from dream.defaults import ENGINES, MAX_ANSWER_TOKENS
 from dream.errors import ConfigurationError, bullets
 
 OFFLINE = "offline"
@@ -128,7 +128,8 @@ def _traces(name: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One OpenAI-compatible model endpoint. `context_window` (tokens) applies to models of unknown size.
+    """One OpenAI-compatible model endpoint. `context_window` (tokens) applies to models of unknown size;
+    `max_answer_tokens` takes the place of `Settings.max_answer_tokens`.
 
     Limits that are None are learned from the requests that the endpoint refuses.
     """
@@ -137,6 +138,7 @@ class Endpoint:
     base_url: str = _variable("BASE_URL", _base_url, required=True)
     api_key: str | None = _variable("API_KEY", _text, secret=True)
     context_window: int | None = _variable("CONTEXT_WINDOW", _count)
+    max_answer_tokens: int | None = _variable("MAX_ANSWER_TOKENS", _count)
     requests_per_minute: int | None = _variable("REQUESTS_PER_MINUTE", _count)
     tokens_per_minute: int | None = _variable("TOKENS_PER_MINUTE", _count)
     max_concurrency: int | None = _variable("MAX_CONCURRENCY", _count)
@@ -178,6 +180,7 @@ class Settings:
     judge_llm: str = _variable("DREAM_JUDGE_LLM", _text, "{judge_llm}")
     judge_embed_model: str = _variable("DREAM_JUDGE_EMBED_MODEL", _text, "{judge_embed_model}")
     generator_llm: str = _variable("DREAM_GENERATOR_LLM DREAM_JUDGE_LLM", _text, "{judge_llm}")
+    max_answer_tokens: int = _variable("DREAM_MAX_ANSWER_TOKENS", _count, str(MAX_ANSWER_TOKENS))  # of an LLM's answer
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
     mlflow_tracking_uri: str = _variable("MLFLOW_TRACKING_URI", _text, "sqlite:///{home}/mlflow.db", secret=True)

@@ -19,13 +19,14 @@ def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
     Columns: `question_id`, `question`, `answer`, `ground_truth`, the score on each metric, `error` (why there is no
     answer), `contexts` and `context_sources` (lists, in the order of the prompt), `context_tokens`,
     `latency_seconds`, `retrieval_seconds`, `prompt_tokens`, `completion_tokens`, and, where there are any,
-    `<metric>_reason` (the judge's explanation) and `<metric>_error` (why there is no score).
+    `<metric>_reason` (the judge's explanation), `<metric>_error` (why there is no score), `thinking` (the LLM's, which
+    is not judged), `is_cut` (the limit of tokens ended the answer) and `tokens_are_estimated`.
     """
     if result.evaluation is None:
         return pandas.DataFrame()
     questions = {question.id: question for question in manifest.questions}
     scores: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in result.answers}
-    notes: dict[str, dict[str, Any]] = {answer.question_id: {} for answer in result.answers}
+    notes: dict[str, dict[str, Any]] = {answer.question_id: _marks(answer) for answer in result.answers}
     for score in result.evaluation.scores:
         scores[score.question_id][score.metric] = score.value
         for kind, text in (("reason", score.reason), ("error", score.error)):
@@ -64,13 +65,20 @@ def _measures(answer: Answer) -> dict[str, Any]:
     }
 
 
+def _marks(answer: Answer) -> dict[str, Any]:
+    """What only some answers have."""
+    marks = {name: getattr(answer, name) for name in ("thinking", "is_cut", "tokens_are_estimated")}
+    return {name: value for name, value in marks.items() if value}
+
+
 def trial_row(result: TrialResult) -> dict[str, Any]:
     """One trial as a flat dictionary; a mean over no values is None.
 
     It has the trial's id, factors and parameters; for each metric the mean, `<metric>_n_scored` and
-    `<metric>_n_failed`; `n_questions` and `n_unanswered`; means per answered question of `context_tokens`, `passages`
-    and `latency_seconds`; totals of `model_calls`, `usd` (paid, None if a price is unknown) and `tokens`; `nodes` in
-    the index, `seconds` of the trial, and `error`.
+    `<metric>_n_failed`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of tokens); means per
+    answered question of `context_tokens`, `passages` and `latency_seconds`; totals of `model_calls`, `usd` (paid, None
+    if a price is unknown), `tokens` and `estimated_tokens` (those of them that DREAM estimated); `nodes` in the index,
+    `seconds` of the trial, and `error`.
     """
     row: dict[str, Any] = {"trial_id": result.trial.id, **result.trial.config()}
     for summary in result.evaluation.summaries() if result.evaluation else ():
@@ -80,12 +88,14 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
     answered = [answer for answer in result.answers if answer.failure is None]
     row["n_questions"] = len(result.answers)
     row["n_unanswered"] = len(result.answers) - len(answered)
+    row["n_cut"] = sum(answer.is_cut for answer in answered)
     row["context_tokens"] = _mean([sum(passage.tokens for passage in answer.contexts) for answer in answered])
     row["passages"] = _mean([len(answer.contexts) for answer in answered])
     row["latency_seconds"] = _mean([answer.latency_seconds for answer in answered])
     row["model_calls"] = sum(usage.calls for usage in result.usage)
     row["usd"] = known_sum(usage.usd for usage in result.usage)
     row["tokens"] = sum(usage.tokens for usage in result.usage)
+    row["estimated_tokens"] = sum(usage.estimated_tokens for usage in result.usage)
     row["nodes"] = result.n_nodes
     row["seconds"] = result.seconds
     row["error"] = result.error

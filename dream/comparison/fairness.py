@@ -53,6 +53,7 @@ def check_fairness(experiment: ExperimentResult, tolerance: float = TOLERANCE) -
         *_uneven(readings, "context_tokens", _by_budget(readings), tolerance),
         *_uneven(readings, "passages", _by_method(readings), tolerance),
         *_wasted(readings),
+        *_cut(results),
         *_same_output(results),
     ]
     return Fairness(tuple(readings), tuple(warnings))
@@ -130,6 +131,18 @@ def _wasted(readings: Sequence[Reading]) -> Iterator[str]:
         yield (
             f"{len(empty)} trial(s) retrieved nothing for some questions, up to {most.empty_share:.0%} of them in "
             f"{most.trial.name}"
+        )
+
+
+def _cut(results: Sequence[TrialResult]) -> Iterator[str]:
+    """A warning about answers that the limit of tokens ended."""
+    counts = [(sum(answer.is_cut for answer in result.answers), result) for result in results]
+    cut = sorted((pair for pair in counts if pair[0]), key=lambda pair: -pair[0])
+    if cut:
+        most, result = cut[0]
+        yield (
+            f"{sum(n for n, _ in cut)} answer(s) of {len(cut)} trial(s) were cut at the limit of tokens "
+            f"(DREAM_MAX_ANSWER_TOKENS), up to {most} of {len(result.answers)} in {result.trial.name}"
         )
 
 

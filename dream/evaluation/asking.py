@@ -6,13 +6,17 @@ Tokens and the end of retrieval come from LlamaIndex's instrumentation, question
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from dream.errors import end_of_all
+from dream.models.answer_reading import LENGTH, THINKING
 from dream.models.http_transport import CallTimes, call_times
+from dream.models.token_usage import ESTIMATED
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion
+from dream.thinking import separated, shortened
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -22,7 +26,7 @@ EMPTY_ANSWER = Failure(FailureKind.EMPTY_ANSWER, "the LLM gave an empty answer")
 # LlamaIndex puts this in the place of an LLM's empty answer.
 _EMPTY_RESPONSE = "Empty Response"
 
-_token_counts: contextvars.ContextVar[list[Mapping[str, int]] | None] = contextvars.ContextVar("tokens", default=None)
+_llm_answers: "contextvars.ContextVar[list[_LlmAnswer] | None]" = contextvars.ContextVar("llm_answers", default=None)
 # Called when an LLM is about to be asked, that is, when retrieval is done.
 _on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("retrieved", default=None)
 
@@ -50,11 +54,13 @@ async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_c
 
 async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
     from dream.rag.postprocessors import passages
+    from dream.rag.synthesis import nodes_of_prompt
 
-    counts: list[Mapping[str, int]] = []
+    llm_answers: list[_LlmAnswer] = []
     times = CallTimes(_turn())
-    _token_counts.set(counts)
+    _llm_answers.set(llm_answers)
     call_times.set(times)
+    nodes_of_prompt.set(nodes := [])
     started, started_at = time.monotonic(), time.time()
     retrieved: list[float] = []
 
@@ -69,25 +75,37 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
         if (end := end_of_all(error)) is not None:
             raise end from None
         took, until_llm = time.monotonic() - started, next(iter(retrieved), None)
-        return Answer(question.id, None, (), took, None, None, Failure.of(error), until_llm, started_at)
+        return Answer(question.id, None, passages(nodes), took, None, None, Failure.of(error), until_llm, started_at)
     finally:
         call_times.set(None)
     timing = {"latency_seconds": seconds(), "retrieval_seconds": next(iter(retrieved), None), "started_at": started_at}
     contexts = passages(response.source_nodes)
-    text = _text(response)
+    text, thinking = _text(response)
+    of_llm = _of_llm(llm_answers)
+    if thinking:  # of an LLM that is not reached through the gateway
+        of_llm["thinking"] = shortened(thinking)
     if not text or (needs_contexts and not contexts):
         failure = NOTHING_RETRIEVED if needs_contexts and not contexts else EMPTY_ANSWER
-        return Answer(question.id, None, contexts, failure=failure, **timing)
-    prompt_tokens, completion_tokens = _sum_tokens(counts)
-    return Answer(
-        question.id, text, contexts, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, **timing
-    )
+        return Answer(question.id, None, contexts, failure=failure, **timing, **of_llm)
+    return Answer(question.id, text, contexts, **timing, **of_llm)
 
 
-def _text(response: Any) -> str:
+def _text(response: Any) -> tuple[str, str]:
+    """The answer, and thinking in it."""
     text = getattr(response, "response", None)
-    text = (text if isinstance(text, str) else str(response)).strip()
-    return "" if text == _EMPTY_RESPONSE else text
+    read = separated((text if isinstance(text, str) else str(response)).strip())
+    return ("" if read.answer == _EMPTY_RESPONSE else read.answer), read.thinking
+
+
+@dataclass(frozen=True)
+class _LlmAnswer:
+    """What LlamaIndex does not hand on of an LLM's answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    is_estimated: bool
+    thinking: str
+    is_cut: bool
 
 
 def count_tokens_by_question() -> None:
@@ -106,18 +124,40 @@ def count_tokens_by_question() -> None:
         def handle(self, event: BaseEvent, **kwargs: Any) -> None:
             if isinstance(event, SynthesizeStartEvent) and (on_retrieved := _on_retrieved.get()) is not None:
                 on_retrieved()
-            counts = _token_counts.get()
-            raw = getattr(getattr(event, "response", None), "raw", None)
-            usage = getattr(raw, "usage", None)
-            if isinstance(event, LLMChatEndEvent) and counts is not None and usage is not None:
-                counts.append({"prompt": usage.prompt_tokens, "completion": usage.completion_tokens})
+            answers = _llm_answers.get()
+            if isinstance(event, LLMChatEndEvent) and answers is not None and event.response is not None:
+                answers += _llm_answer(event.response.raw)
 
     dispatcher = get_dispatcher()
     if not any(handler.class_name() == TokenHandler.class_name() for handler in dispatcher.event_handlers):
         dispatcher.add_event_handler(TokenHandler())
 
 
-def _sum_tokens(counts: Sequence[Mapping[str, int]]) -> tuple[int | None, int | None]:
-    if not counts:
-        return None, None
-    return sum(count["prompt"] for count in counts), sum(count["completion"] for count in counts)
+def _llm_answer(raw: Any) -> list[_LlmAnswer]:
+    """The gateway's answer; nothing of an LLM that does not come with DREAM and gives no usage."""
+    usage, choices = getattr(raw, "usage", None), getattr(raw, "choices", None)
+    if usage is None:
+        return []
+    choice = choices[0] if choices else None
+    return [
+        _LlmAnswer(
+            round(getattr(usage, "prompt_tokens", None) or 0),
+            round(getattr(usage, "completion_tokens", None) or 0),
+            bool(getattr(usage, ESTIMATED, 0)),
+            getattr(getattr(choice, "message", None), THINKING, None) or "",
+            getattr(choice, "finish_reason", None) == LENGTH,
+        )
+    ]
+
+
+def _of_llm(answers: Sequence[_LlmAnswer]) -> dict[str, Any]:
+    """The fields of an `Answer` that come from its LLM calls."""
+    if not answers:
+        return {}
+    return {
+        "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
+        "completion_tokens": sum(answer.completion_tokens for answer in answers),
+        "tokens_are_estimated": any(answer.is_estimated for answer in answers),
+        "thinking": shortened("\n\n".join(answer.thinking for answer in answers if answer.thinking)),
+        "is_cut": any(answer.is_cut for answer in answers),
+    }

@@ -1,25 +1,49 @@
 """The finished part of an experiment that is resumed, so that nothing is asked or paid for again."""
 
+import math
+
 from dream.evaluation.evaluate import by_question
 from dream.experiments import store
 from dream.experiments.spec import PreparedExperiment
 from dream.rag.baselines import metrics_of
-from dream.records import Evaluation, TrialResult
+from dream.records import Answer, Evaluation, Score, TrialResult
 from dream.storage import Storage
+from dream.thinking import has_thinking
 
 
 def finished_part(
     storage: Storage, name: str, prepared: PreparedExperiment
 ) -> tuple[dict[str, TrialResult], dict[str, Evaluation]]:
     """Results of an earlier run that are whole, and the finished questions of the other trials and baselines, both by
-    trial id."""
+    trial id. Questions whose answer or score an earlier version took for one are not finished (`sound`)."""
     whole, partial = {}, {}
     for result in store.load_results(storage, name, prepared.everything):
-        if _is_whole(result, prepared):
+        kept = None if result.evaluation is None else sound(result.evaluation)
+        if kept == result.evaluation and _is_whole(result, prepared):
             whole[result.trial.id] = result
         else:
-            partial[result.trial.id] = result.evaluation or store.load_blocks(storage, name, result.trial.id)
+            partial[result.trial.id] = kept or sound(store.load_blocks(storage, name, result.trial.id))
     return whole, partial
+
+
+def sound(evaluation: Evaluation) -> Evaluation:
+    """An evaluation without what earlier versions recorded although it is none: answers that are empty or hold the
+    LLM's thinking, with their scores, and scores that are no number."""
+    answers = tuple(answer for answer in evaluation.answers if _is_answer(answer))
+    ids = {answer.question_id for answer in answers}
+    scores, repeats = (
+        tuple(score for score in part if score.question_id in ids and _is_score(score))
+        for part in (evaluation.scores, evaluation.repeats)
+    )
+    return Evaluation(answers, scores, repeats)
+
+
+def _is_answer(answer: Answer) -> bool:
+    return answer.failure is not None or bool(answer.text and answer.text.strip() and not has_thinking(answer.text))
+
+
+def _is_score(score: Score) -> bool:
+    return score.failure is not None or (score.value is not None and math.isfinite(score.value))
 
 
 def _is_whole(result: TrialResult, prepared: PreparedExperiment) -> bool:

@@ -16,7 +16,7 @@ import numpy
 import pyarrow
 
 from dream.documents.loading import merge_pages, page_of
-from dream.errors import ConfigurationError, DataError
+from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
 from dream.indexes.store import documents_digest, join
 from dream.tokens import tokenize
@@ -189,6 +189,8 @@ async def _embed(texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: C
         nonlocal done
         async with permits:
             vectors = _unit(await embed_model.aget_text_embedding_batch(batch))
+        if len(vectors) != len(batch):
+            raise ServiceError(f"the embedding model gave {len(vectors)} vectors for a batch of {len(batch)} texts")
         done += len(batch)
         on_batch(done)
         return vectors

@@ -22,7 +22,8 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import PrivateAttr
 
-from dream.indexes.store import NOWHERE, SCHEMA, IndexData
+from dream.errors import ServiceError
+from dream.indexes.store import NORM_TOLERANCE, NOWHERE, SCHEMA, IndexData
 
 if TYPE_CHECKING:
     from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -243,10 +244,30 @@ class SharedVectorStore(BasePydanticVectorStore):
         """The nearest nodes with their inner products, the nearest first."""
         if query.filters or query.node_ids or query.doc_ids or query.mode != VectorStoreQueryMode.DEFAULT:
             raise ValueError("this index searches all nodes by vectors alone: no filters, ids or other modes")
-        question = numpy.asarray([query.query_embedding], dtype=numpy.float32)
+        question = _unit_vector(query.query_embedding, self._vectors.shape[1])
         count = min(query.similarity_top_k, len(self._vectors))
         products, positions = faiss.knn(question, self._vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
         nodes = [self._nodes.node(int(row)) for row in self._nodes.embedded_rows[positions[0]]]
         return VectorStoreQueryResult(nodes=nodes, similarities=products[0].tolist(), ids=[n.node_id for n in nodes])
 
     add = delete = _refuse
+
+
+def _unit_vector(embedding: Sequence[float] | None, length: int) -> numpy.ndarray:
+    """The vector of a question as one row, of norm 1 as those of the index, so that the inner product is the cosine.
+
+    Raises:
+        ServiceError: if it has another length than the vectors of the index, or no direction.
+    """
+    vector = numpy.asarray([embedding or []], dtype=numpy.float32)
+    if vector.shape[1] != length:
+        raise ServiceError(
+            f"the embedding model gave a vector of length {vector.shape[1]} for a question, but the index has vectors "
+            f"of length {length}: the model behind this name has changed, or its server gives single texts other "
+            "vectors than batches. Check it with `dream doctor`; if the model has changed, empty the cache "
+            "(`dream cache --empty`)"
+        )
+    norm = float(numpy.linalg.norm(vector))
+    if not 0 < norm < numpy.inf:  # also for NaN
+        raise ServiceError("the embedding model gave a question a vector of only zeros, or of no finite numbers")
+    return vector if abs(norm - 1) < NORM_TOLERANCE else vector / numpy.float32(norm)

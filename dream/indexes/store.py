@@ -20,7 +20,8 @@ import numpy
 import pyarrow
 from pyarrow import parquet
 
-from dream.errors import DreamError
+from dream.errors import DreamError, ServiceError
+from dream.models.vector_reading import distinct
 from dream.records import digest
 from dream.storage import Storage, local_files
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 # Raise it when the same documents and parameters give another index than before.
 BUILDER_VERSION = 1
 FOLDER = "indexes"
+# The norm of a unit vector in float32 differs from 1 by less.
+NORM_TOLERANCE = 1e-3
+# The texts that are looked at to tell whether a model should give different vectors.
+ENOUGH_TEXTS = 100
 VECTORS, NODES, MANIFEST = "vectors.npy", "nodes.parquet", "manifest.json"
 
 # `parent`, `previous` and `next` are numbers of rows; NOWHERE where there is none. A node's id is made of its row.
@@ -84,8 +89,44 @@ def documents_digest(documents: Sequence["Document"]) -> str:
     return digest([[document.text, *(document.metadata[label] for label in labels)] for document in documents])
 
 
+def vectors_problem(vectors: Sequence[numpy.ndarray], n_texts: int) -> str | None:
+    """What is wrong with the unit vectors of an index; None if every text has a vector that can be searched.
+
+    Args:
+        vectors: in parts, as they were embedded.
+        n_texts: of the nodes that are embedded.
+    """
+    lengths = sorted({part.shape[1] for part in vectors if part.ndim == 2})
+    if any(part.ndim != 2 for part in vectors) or len(lengths) != 1 or lengths == [0]:
+        return f"vectors of one length are needed, and there are these: {', '.join(map(str, lengths)) or 'none'}"
+    if (n_vectors := sum(map(len, vectors))) != n_texts:
+        return f"there are {n_vectors:,} vectors for {n_texts:,} texts"
+    for part in vectors:
+        squares = numpy.einsum("ij,ij->i", part, part)  # without a copy of the part
+        wrong = ~(numpy.abs(squares - 1) < 2 * NORM_TOLERANCE)  # also true for NaN
+        if wrong.any():
+            return f"{int(wrong.sum()):,} vectors have no direction: they hold only zeros or no finite numbers"
+    return None
+
+
+def are_all_equal(vectors: Sequence[numpy.ndarray], texts: Sequence[str]) -> bool:
+    """True if the first texts differ, but have one and the same vector, so that a search would find nothing."""
+    rows = [row for part in vectors for row in part[:ENOUGH_TEXTS]][: len(texts)]
+    return len(distinct(texts)) > 1 and all((row == rows[0]).all() for row in rows)
+
+
 def join(tables: Sequence[pyarrow.Table], vectors: Sequence[numpy.ndarray]) -> IndexData:
-    """One index of the nodes and vectors of several batches of documents, in their order."""
+    """One index of the nodes and vectors of several batches of documents, in their order.
+
+    Raises:
+        ServiceError: if the vectors cannot be those of the nodes.
+    """
+    n_texts = sum(int(numpy.count_nonzero(table["embedded"].to_numpy())) for table in tables)
+    problem = vectors_problem(vectors, n_texts)
+    if problem is None and are_all_equal(vectors, _embedded_texts(tables)):
+        problem = f"all {n_texts:,} texts have one and the same vector"
+    if problem:
+        raise ServiceError(f"the embedding model gave no usable index: {problem}. Check it with `dream doctor`")
     offset, moved = 0, []
     for table in tables:
         for column in ("parent", "previous", "next"):
@@ -139,7 +180,8 @@ def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
 
 
 def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
-    """The index of this key, or None where storage has none, a damaged one, or half of one, or cannot be read."""
+    """The index of this key, or None where storage has none that can be used: none at all, a damaged one, half of one,
+    one with vectors that an earlier version took from a faulty server, or where storage cannot be read."""
     folder_key = f"{FOLDER}/{spec.key}"
     try:
         manifest = storage.read_json(f"{folder_key}/{MANIFEST}")
@@ -153,10 +195,21 @@ def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
         return None
 
 
+def _embedded_texts(tables: Sequence[pyarrow.Table]) -> list[str]:
+    """The first texts that have vectors, `ENOUGH_TEXTS` at most."""
+    texts: list[str] = []
+    for table in tables:
+        if len(texts) < ENOUGH_TEXTS:
+            texts += table.filter(table["embedded"])["text"].slice(0, ENOUGH_TEXTS - len(texts)).to_pylist()
+    return texts
+
+
 def _read(folder: Path) -> IndexData | None:
     vectors = numpy.load(folder / VECTORS, allow_pickle=False)
     nodes = parquet.read_table(folder / NODES, memory_map=False)
     if not nodes.schema.equals(SCHEMA) or vectors.dtype != numpy.float32 or vectors.ndim != 2:
         return None
     nodes = nodes.unify_dictionaries().combine_chunks()
-    return IndexData(vectors, nodes) if len(vectors) == sum(nodes["embedded"].to_numpy()) else None
+    if vectors_problem([vectors], int(numpy.count_nonzero(nodes["embedded"].to_numpy()))):
+        return None
+    return None if are_all_equal([vectors], _embedded_texts([nodes])) else IndexData(vectors, nodes)

@@ -7,7 +7,7 @@
 
 Answers that arrive within `GATHER_SECONDS` are written as one object; the objects of a run are merged when they exceed
 4 MB, and at its end. Each entry has a checksum: a truncated or modified entry is ignored, and written again with the
-next answer to its request.
+next answer to its request. Entries that earlier versions kept although they were no answers are ignored too (`Read`).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
@@ -53,12 +53,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Entry:
-    """A usable answer: its body (for a text to embed, its float32 vector), response time and tokens."""
+    """A usable answer: its body (for a text to embed, its float32 vector), response time and tokens.
+
+    `estimated` of the tokens were counted by DREAM. `is_read` is true once this process has read the content as an
+    answer; entries of earlier runs may be useless.
+    """
 
     content: bytes
     seconds: float = 0.0
     prompt_tokens: float = 0
     completion_tokens: float = 0
+    estimated: float = 0
+    is_read: bool = field(default=False, compare=False)
+
+
+# Reads an entry of an earlier run as an answer; None if it is useless.
+Read = Callable[[Entry], Entry | None]
 
 
 @dataclass
@@ -92,29 +102,42 @@ class AnswerCache:
         self._unwritten: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(THREADS, "dream-cache")
 
-    async def get(self, model: str, key: str) -> Entry | None:
-        """The cached answer to a request, None if there is none."""
+    async def get(self, model: str, key: str, read: Read = lambda entry: entry) -> Entry | None:
+        """The cached answer to a request, None if there is none that `read` accepts."""
         if key in self._memory:
             self._memory.move_to_end(key)
-            return self._memory[key]
+            if (entry := self._read_once(key, self._memory[key], read)) is not None:
+                return entry
         if self._storage is None:
             return None
         answers = await self._of_model(model)
         if (entry := answers.unwritten.get(key)) is not None:
+            return self._read_once(key, entry, read)
+        return await self._read(answers.objects.get(key, ()), key, read)
+
+    def _read_once(self, key: str, entry: Entry, read: Read) -> Entry | None:
+        """What `read` makes of an entry, kept in memory."""
+        if entry.is_read:
             return entry
-        return await self._read(answers.objects.get(key, ()), key)
+        accepted = read(entry)
+        if accepted is None:
+            logger.debug("the cached answer %s is useless, and its request is sent again", key)
+            return None
+        accepted = replace(accepted, is_read=True)
+        self._remember({key: accepted})
+        return accepted
 
     async def has_any(self, model: str) -> bool:
         """True if there is any answer of a model."""
         return self._storage is not None and bool(await self._objects_of(ANSWERS, model))
 
-    async def get_vectors(self, model: str, keys: Sequence[str]) -> dict[str, Entry]:
-        """The cached vectors by key, without missing ones."""
+    async def get_vectors(self, model: str, keys: Sequence[str], read: Read = lambda entry: entry) -> dict[str, Entry]:
+        """The cached vectors by key, without missing ones, and without those that `read` does not accept."""
         objects = await self._objects_of(VECTORS, model) if len(keys) and self._storage else {}
         packs = [objects[key] for key in keys if key in objects and key not in self._memory]
         for pack in dict.fromkeys(pack for packs_of_key in packs for pack in packs_of_key):
-            self._remember(await self._in_thread(self._read_pack, pack))
-        entries = await asyncio.gather(*(self.get(model, key) for key in keys))
+            self._remember_stored(await self._in_thread(self._read_pack, pack))
+        entries = await asyncio.gather(*(self.get(model, key, read) for key in keys))
         return {key: entry for key, entry in zip(keys, entries, strict=True) if entry is not None}
 
     async def put(self, model: str, key: str, entry: Entry) -> None:
@@ -201,8 +224,9 @@ class AnswerCache:
                 objects.setdefault(key, []).append(name.removesuffix(".keys"))
         return objects
 
-    async def _read(self, objects: Sequence[str], key: str) -> Entry | None:
-        """The entry of a key from the objects that contain it; all entries of a read object are kept in memory."""
+    async def _read(self, objects: Sequence[str], key: str, read: Read) -> Entry | None:
+        """The first entry of a key that `read` accepts, from the objects that contain it; all entries of an object are
+        kept in memory."""
         for name in objects:
             if name not in self._reading:
                 self._reading[name] = asyncio.create_task(self._in_thread(self._read_answers, name))
@@ -214,9 +238,9 @@ class AnswerCache:
                 continue
             finally:
                 self._reading.pop(name, None)
-            self._remember(entries)
-            if key in entries:
-                return entries[key]
+            self._remember_stored(entries)
+            if key in entries and (entry := self._read_once(key, entries[key], read)) is not None:
+                return entry
         return None
 
     def _read_answers(self, name: str) -> dict[str, Entry]:
@@ -274,7 +298,11 @@ class AnswerCache:
             content = self._storage.read_if_there(f"{pack}.npz") or b""
             with numpy.load(io.BytesIO(content)) as arrays:
                 parts = (arrays["keys"].tolist(), arrays["vectors"], arrays["tokens"].tolist())
-            return {key: Entry(vector.tobytes(), prompt_tokens=n) for key, vector, n in zip(*parts, strict=True)}
+                estimated = arrays["estimated"].tolist() if "estimated" in arrays else [0.0] * len(parts[2])
+            return {
+                key: Entry(vector.tobytes(), prompt_tokens=n, estimated=m)
+                for key, vector, n, m in zip(*parts, estimated, strict=True)
+            }
         except StorageError as error:
             logger.warning("the cache cannot be read, so vectors may be paid again: %s", error)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -290,7 +318,14 @@ class AnswerCache:
         content = io.BytesIO()
         vectors = [numpy.frombuffer(entry.content, numpy.float32) for entry in entries.values()]
         tokens = [float(entry.prompt_tokens) for entry in entries.values()]
-        numpy.savez(content, keys=numpy.array(list(entries)), vectors=numpy.stack(vectors), tokens=numpy.array(tokens))
+        estimated = [float(entry.estimated) for entry in entries.values()]
+        numpy.savez(
+            content,
+            keys=numpy.array(list(entries)),
+            vectors=numpy.stack(vectors),
+            tokens=numpy.array(tokens),
+            estimated=numpy.array(estimated),
+        )
         self._storage.write_bytes(f"{pack}.npz", content.getvalue(), durable=False)
         self._storage.write_bytes(f"{pack}.keys", "\n".join(entries).encode(), durable=False)
 
@@ -299,6 +334,10 @@ class AnswerCache:
             retry=retry_if_exception_type(StorageError), wait=wait_fixed(RETRY_SECONDS), before_sleep=_warn_of_retry
         )
         return await until_written(self._in_thread, write, *arguments)
+
+    def _remember_stored(self, entries: Mapping[str, Entry]) -> None:
+        """Keep entries of an object; what is in memory already is not older, and has been read."""
+        self._remember({key: entry for key, entry in entries.items() if key not in self._memory})
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:
         for key, entry in entries.items():
@@ -331,6 +370,7 @@ def _entry_line(key: str, entry: Entry) -> bytes:
         "seconds": entry.seconds,
         "prompt_tokens": entry.prompt_tokens,
         "completion_tokens": entry.completion_tokens,
+        **({"estimated": entry.estimated} if entry.estimated else {}),
     }
     return json.dumps({"key": key, "check": _check(key, fields), **fields}).encode() + b"\n"
 

@@ -78,14 +78,15 @@ def _error(url: str, status: int, content: bytes) -> "openai.APIError":
 
     request = httpx.Request("POST", url)
     if status == 0:
-        error = openai.APIConnectionError(request=request)
-        error.__cause__ = httpx.ConnectError(content.decode(errors="replace"), request=request)
-        return error
+        unreachable = openai.APIConnectionError(request=request)
+        unreachable.__cause__ = httpx.ConnectError(content.decode(errors="replace"), request=request)
+        return unreachable
     response = httpx.Response(status, request=request, content=content)
     try:
         body: object = json.loads(content)
     except ValueError:
         body = content.decode(errors="replace")
+    error = body.get("error", body) if isinstance(body, dict) else body
     kinds: dict[int, type[openai.APIStatusError]] = {
         400: openai.BadRequestError,
         401: openai.AuthenticationError,
@@ -95,4 +96,4 @@ def _error(url: str, status: int, content: bytes) -> "openai.APIError":
         429: openai.RateLimitError,
     }
     kind = kinds.get(status, openai.InternalServerError if status >= 500 else openai.APIStatusError)
-    return kind(f"Error code: {status} - {body}", response=response, body=body)
+    return kind(f"Error code: {status} - {body}", response=response, body=error)

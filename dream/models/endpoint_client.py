@@ -1,6 +1,7 @@
 """`EndpointClient`: sends requests to one model endpoint over HTTP, with rate limiting and retries."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -12,19 +13,22 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
+from dream.models.answer_reading import body_of, is_cut, read_chat, wants_json
+from dream.models.no_answer import NoAnswer, of_redirect
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
     ModelRequest,
     ModelResponse,
+    base_url_variable,
     chat_problem,
     parsed,
     texts_of,
-    vectors_of,
 )
 from dream.models.rate_limiter import Limiter
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
+    MAX_USELESS_ANSWERS,
     TOO_MANY,
     Outcome,
     RequestState,
@@ -33,6 +37,7 @@ from dream.models.retry_policy import (
     retry_after_seconds,
 )
 from dream.models.usage import CHECK_STAGE
+from dream.models.vector_reading import VECTORS, read_vectors
 from dream.settings import Endpoint
 
 # a request is given up when the endpoint was unreachable, or answered only 429, for this long
@@ -69,21 +74,29 @@ class EndpointClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
-        self, request: ModelRequest, body: Mapping[str, Any] | None, before_attempt: Callable[[int], None]
+        self,
+        request: ModelRequest,
+        body: Mapping[str, Any] | None,
+        before_attempt: Callable[[int], None],
+        on_useless: Callable[[bytes], None] = lambda content: None,
     ) -> tuple[ModelResponse, dict[str, Any] | None]:
         """Send a request until there is a usable answer, or `decide` gives up.
 
         Args:
             body: the parsed body of the request.
             before_attempt: called with 1, 2, ... before each attempt; an exception that it raises ends the request.
+            on_useless: called with the body of each response with status 200 that is no answer, but may cost.
 
         Returns:
-            The last response, and its parsed body if it is usable, else None.
+            The last response, and its parsed body if it is usable, else None; of an embeddings request the vectors in
+            the order of the texts (`VECTORS`) and the `usage`.
         """
         started = time.monotonic()
         state = RequestState(is_check=request.stage == CHECK_STAGE)
         while True:
             outcome = await self._attempt(request, body, partial(before_attempt, state.attempts + 1))
+            if outcome.useless_body is not None:
+                on_useless(outcome.useless_body)
             if outcome.response.status == TOO_MANY:
                 self.limiter.refused(retry_after_seconds(outcome.headers))
             seconds_without_success = time.monotonic() - max(started, self.limiter.last_success)
@@ -103,7 +116,50 @@ class EndpointClient:
             outcome = await self._send_once(request)
         finally:
             self.limiter.release()
-        return replace(outcome, answer=_good_answer(request, body, outcome.response))
+        return self._read(request, body, outcome)
+
+    def _read(self, request: ModelRequest, body: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
+        """The outcome with the answer that its response holds, in OpenAI's format, or with an error in its place."""
+        response = outcome.response
+        if 300 <= response.status < 400:
+            location, variable = outcome.headers.get("location", ""), base_url_variable(self.endpoint.name)
+            return self._failed(outcome, of_redirect(response.status, location, request.path, variable))
+        if response.status != 200:
+            return outcome
+        if body is None or body.get("stream") or request.path not in (CHAT_PATH, EMBEDDINGS_PATH):
+            return replace(outcome, answer=parsed(response.body) or {})
+        if request.path == EMBEDDINGS_PATH:
+            return self._vectors(body, outcome)
+        given = body_of(response.body, response.content_type)
+        answer = read_chat(body, given)
+        if isinstance(answer, NoAnswer):
+            return self._failed(outcome, answer)
+        is_as_given = answer == given and response.body[:1] == b"{"
+        content = response.body if is_as_given else json.dumps(answer).encode()
+        in_format = replace(outcome, response=replace(response, body=content, content_type="application/json"))
+        if (attempts := useless_json(body, answer)) is not None:
+            return replace(in_format, most_attempts=attempts, useless_body=response.body)
+        return replace(in_format, answer=answer)
+
+    def _vectors(self, body: Mapping[str, Any], outcome: Outcome) -> Outcome:
+        given = body_of(outcome.response.body, outcome.response.content_type)
+        if isinstance(given, NoAnswer):
+            return self._failed(outcome, given)
+        vectors = read_vectors(texts_of(body), given)
+        if isinstance(vectors, NoAnswer):
+            return self._failed(outcome, vectors)
+        return replace(outcome, answer={VECTORS: vectors, "usage": given.get("usage")})
+
+    def _failed(self, outcome: Outcome, failure: NoAnswer) -> Outcome:
+        """The outcome with the error that a client is given for a useless response."""
+        body = self.error_body(failure)
+        response = replace(outcome.response, status=failure.status, body=body, content_type="application/json")
+        useless = outcome.response.body if outcome.response.status == 200 else None
+        return replace(outcome, response=response, most_attempts=failure.most_attempts, useless_body=useless)
+
+    def error_body(self, failure: NoAnswer) -> bytes:
+        """The error that a client is given for a useless response of this endpoint."""
+        return failure.body(f"the endpoint {self.endpoint.name!r} at {self.endpoint.base_url}")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -151,18 +207,14 @@ class EndpointClient:
         return self._session
 
 
-def _good_answer(
-    request: ModelRequest, body: Mapping[str, Any] | None, response: ModelResponse
-) -> dict[str, Any] | None:
-    """The parsed body of a response that matches the request; None for any other response."""
-    if response.status != 200:
-        return None
-    answer = parsed(response.body)
-    if request.path == CHAT_PATH and body is not None and not body.get("stream"):
-        return answer if chat_problem(body, answer) is None else None
-    if request.path == EMBEDDINGS_PATH and body is not None:
-        return answer if answer and vectors_of(answer, len(texts_of(body))) is not None else None
-    return answer if answer is not None else {}
+def useless_json(body: Mapping[str, Any], answer: Mapping[str, Any]) -> int | None:
+    """How often JSON is asked for at most that an answer does not have; None if it has it, or none was asked for.
+
+    Such an answer is handed on, so that its reader can show it, but it is not kept.
+    """
+    if wants_json(body) and is_cut(answer):
+        return 1  # it would be cut off again
+    return None if chat_problem(body, answer) is None else MAX_USELESS_ANSWERS
 
 
 def _no_response(reason: str) -> ModelResponse:

@@ -7,6 +7,10 @@ pace, one budget and one meter; without Ray it lives in the process. Model keys 
     client (any loop, any worker) --transport--> GatewayClient --> Gateway --HTTP--> model endpoint
 
 A request whose answer was paid for before is answered from the cache; a request that is under way is not sent again.
+
+Clients see answers in OpenAI's format only, whatever the server's habits (`dream.models.answer_reading`,
+`dream.models.vector_reading`); a response that is no answer reaches them as an error with the provider's words, and is
+not kept. Cached answers are read in the same way, so that bad ones of earlier versions are asked for again.
 """
 
 import asyncio
@@ -19,9 +23,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dream.defaults import MAX_ANSWER_TOKENS
 from dream.errors import ConfigurationError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
-from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
+from dream.models.answer_reading import body_of, is_cut, read_chat
+from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient, useless_json
+from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -32,10 +39,11 @@ from dream.models.openai_wire import (
     request_key,
     text_keys,
     texts_of,
-    vectors_of,
 )
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
+from dream.models.token_usage import Tokens, chat_tokens, reported, text_tokens, with_usage
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
+from dream.models.vector_reading import VECTORS, KnownVectors, problem_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
 
@@ -56,6 +64,7 @@ class GatewayOptions:
     prices: Mapping[str, Price] = field(default_factory=dict)
     first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
+    max_answer_tokens: int = MAX_ANSWER_TOKENS
 
 
 @dataclass
@@ -72,6 +81,8 @@ class Gateway:
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
     _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
+    _known_vectors: dict[str, KnownVectors] = field(default_factory=dict)
+    _max_answer_tokens: int = MAX_ANSWER_TOKENS
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -84,6 +95,8 @@ class Gateway:
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._prices = dict(options.prices)
+        self._max_answer_tokens = options.max_answer_tokens
+        self._known_vectors = {}
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
         known = Settings.from_environment().endpoints if keys_missing else ()
         configured = {endpoint.name: endpoint for endpoint in known}
@@ -120,6 +133,11 @@ class Gateway:
         is_kept = request.path == CHAT_PATH and body is not None and not body.get("stream")
         if not is_kept or body is None or request.stage == CHECK_STAGE:
             paid = await self._pay(client, request, body, usage)
+            if body is not None and paid.vectors:
+                tokens = round(sum(entry.prompt_tokens for entry in paid.entries.values()))
+                model, encoding = str(body.get("model", "")), body.get("encoding_format")
+                content = json.dumps(embeddings_answer(model, paid.vectors, encoding, tokens)).encode()
+                paid = replace(paid, response=replace(paid.response, body=content, content_type="application/json"))
             self._count(usage, client, paid.entries.values(), paid=True)
             usage.failed += not paid.entries
             return paid.response
@@ -138,12 +156,29 @@ class Gateway:
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
     ) -> "_Paid":
         model = self._model(client, body)
-        if (entry := await self._cache.get(model, key)) is not None:
+        if (entry := await self._cached(client, request, body, key)) is not None:
             return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
         paid = await self._pay(client, request, body, usage)
         for entry in paid.entries.values():
             await self._cache.put(model, key, entry)
         return paid
+
+    async def _cached(
+        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], key: str
+    ) -> Entry | None:
+        """The cached answer to a request, or to the same request without a limit of tokens, as earlier versions sent
+        it, if it ended by itself within the limit."""
+        model = self._model(client, body)
+        entry = await self._cache.get(model, key, lambda entry: _read_again(body, entry))
+        limit = body.get("max_tokens")
+        if entry is not None or limit is None or limit != self.answer_limit(client.endpoint.name):
+            return entry
+        unlimited = {name: value for name, value in body.items() if name != "max_tokens"}
+        older = request_key(self._address(client), request, unlimited)
+        entry = await self._cache.get(model, older, lambda entry: _read_again(unlimited, entry))
+        if entry is None or entry.completion_tokens > limit or is_cut(parsed(entry.content) or {}):
+            return None
+        return entry
 
     async def _embed(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage
@@ -165,6 +200,9 @@ class Gateway:
             entries |= paid.entries
             seconds = max(seconds, paid.response.seconds)
             bought |= paid.bought
+        if failure := _uneven(entries.values()):
+            usage.failed += 1
+            return _error_response(client, failure, seconds)
         bought &= set(mine)
         usage.cached += not bought
         self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
@@ -183,18 +221,37 @@ class Gateway:
         texts: Mapping[str, Any],
     ) -> "_Paid":
         model = self._model(client, body)
-        cached = await self._cache.get_vectors(model, list(texts))
+        cached = await self._cache.get_vectors(model, list(texts), _read_vector)
+        cached = _alike(cached, texts, self._known(client, body))
         missing = {key: text for key, text in texts.items() if key not in cached}
         if not missing:
             seconds = max(entry.seconds for entry in cached.values())
             return _Paid(ModelResponse(200, b"", seconds=seconds), cached, cached=True)
-        asked = {**body, "input": list(missing.values())}
+        paid = await self._pay_vectors(client, request, body, usage, missing)
+        length = self._known(client, body).length
+        stale = {key: texts[key] for key, entry in cached.items() if len(entry.content) // 4 != length}
+        if paid.entries and stale:  # another model had this name, or the server gave wrong vectors
+            again = await self._pay_vectors(client, request, body, usage, stale)
+            bought = {**paid.entries, **again.entries}
+            paid = replace(again, entries=bought if again.entries else {}, bought=frozenset(bought))
+        return replace(paid, entries={**cached, **paid.entries}) if paid.entries else paid
+
+    async def _pay_vectors(
+        self,
+        client: EndpointClient,
+        request: ModelRequest,
+        body: dict[str, Any],
+        usage: Usage,
+        texts: Mapping[str, Any],
+    ) -> "_Paid":
+        """The vectors of these texts from the endpoint, each kept by its key."""
+        asked = {**body, "input": list(texts.values())}
         paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
-        if not paid.entries or not (answer := parsed(paid.response.body)):
+        if not paid.entries:
             return paid
-        entries = _vector_entries(answer, missing, paid.response.seconds)
-        await self._cache.put_vectors(model, entries)
-        return _Paid(paid.response, {**cached, **entries}, bought=frozenset(entries))
+        entries = _vector_entries(paid, texts)
+        await self._cache.put_vectors(self._model(client, body), entries)
+        return _Paid(paid.response, entries, bought=frozenset(entries))
 
     async def _pay(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
@@ -211,16 +268,48 @@ class Gateway:
             usage.sent += 1
             usage.retried += attempt > 1
 
-        response, answer = await client.send(request, body, before_attempt)
+        def on_useless(content: bytes) -> None:
+            tokens = _useless_tokens(request, body or {}, content)
+            usage.count_answer(self._price(usage, client), tokens, paid=True)
+
+        response, answer = await client.send(request, body, before_attempt, on_useless)
         usage.seconds += response.seconds
         if response.status in REFUSALS and not is_check:
             self._refusals[model] = _refusal(client.endpoint, response)
             raise ServiceError(self._refusals[model])
         if answer is None:
             return _Paid(response, {})
-        tokens = answer.get("usage") or {}
-        counted = (tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0)
-        return _Paid(response, {"": Entry(response.body, response.seconds, *counted)})
+        if request.path == EMBEDDINGS_PATH and body is not None:
+            return await self._vectors(client, body, usage, response, answer)
+        if request.path != CHAT_PATH or body is None or body.get("stream"):
+            return _Paid(response, {"": Entry(response.body, response.seconds)})
+        is_reported = all(reported(answer))
+        tokens = chat_tokens(body, answer) if is_reported else await asyncio.to_thread(chat_tokens, body, answer)
+        counted = with_usage(answer, tokens)
+        if counted != answer:
+            response = replace(response, body=json.dumps(counted).encode())
+        return _Paid(response, {"": _entry(response, tokens)})
+
+    async def _vectors(
+        self,
+        client: EndpointClient,
+        body: dict[str, Any],
+        usage: Usage,
+        response: ModelResponse,
+        answer: dict[str, Any],
+    ) -> "_Paid":
+        """Vectors that were paid for now, unless they contradict what is known of the model's vectors."""
+        texts, vectors = texts_of(body), answer[VECTORS]
+        is_reported = bool(reported(answer)[0])
+        tokens = text_tokens(texts, answer) if is_reported else await asyncio.to_thread(text_tokens, texts, answer)
+        if problem := self._known(client, body).problem(vectors, texts):
+            usage.count_answer(self._price(usage, client), tokens, paid=True)
+            return _Paid(_error_response(client, NoAnswer(problem), response.seconds), {})
+        return _Paid(response, {"": _entry(response, tokens)}, vectors=vectors)
+
+    def _known(self, client: EndpointClient, body: Mapping[str, Any]) -> KnownVectors:
+        model = f"{self._model(client, body)} {body.get('dimensions', '')}"
+        return self._known_vectors.setdefault(model, KnownVectors())
 
     def _start(self, keys: set[str], payment: "Coroutine[Any, Any, _Paid]") -> None:
         """Start a task that other callers with the same request wait for, and that outlives the first caller."""
@@ -236,9 +325,13 @@ class Gateway:
         task.add_done_callback(over)
 
     def _count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
-        price = price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
+        price = self._price(usage, client)
         for entry in entries:
-            usage.count_answer(price, entry.prompt_tokens, entry.completion_tokens, paid)
+            tokens = Tokens(entry.prompt_tokens, entry.completion_tokens, entry.estimated)
+            usage.count_answer(price, tokens, paid=paid)
+
+    def _price(self, usage: Usage, client: EndpointClient) -> Price | None:
+        return price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
 
     async def usage(self, trial: str | None = None) -> list[UsageRow]:
         """The meter's rows, one for each endpoint, model, stage and trial; with `trial`, those of that trial."""
@@ -258,6 +351,15 @@ class Gateway:
         """The context window in tokens that was configured for an endpoint, if any."""
         client = self._clients.get(endpoint)
         return client.endpoint.context_window if client else None
+
+    def answer_limit(self, endpoint: str) -> int | None:
+        """The most tokens of an answer from an endpoint, thinking included; None for the offline models, which never
+        write much."""
+        if endpoint == OFFLINE:
+            return None
+        client = self._clients.get(endpoint)
+        own = client.endpoint.max_answer_tokens if client else None
+        return own or self._max_answer_tokens
 
     async def close(self) -> None:
         """Write what is not in the cache's storage yet, close connections, stop the offline server."""
@@ -298,24 +400,77 @@ class Gateway:
 class _Paid:
     """The result of a request: the response, and the good answers in it by their keys (none where it failed).
 
-    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now.
+    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now; `vectors`: of an embeddings
+    request, before each has its own entry.
     """
 
     response: ModelResponse
     entries: Mapping[str, Entry]
     cached: bool = False
     bought: frozenset[str] = frozenset()
+    vectors: Sequence[bytes] = ()
 
 
-def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds: float) -> dict[str, Entry]:
+def _entry(response: ModelResponse, tokens: Tokens) -> Entry:
+    return Entry(response.body, response.seconds, tokens.prompt, tokens.completion, tokens.estimated, is_read=True)
+
+
+def _read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
+    """A cached answer in OpenAI's format; None for what an earlier version kept although it is no answer."""
+    answer = read_chat(body, body_of(entry.content))
+    if isinstance(answer, NoAnswer) or useless_json(body, answer) is not None:
+        return None
+    tokens = chat_tokens(body, answer)
+    content = json.dumps(with_usage(answer, tokens)).encode()
+    return Entry(content, entry.seconds, tokens.prompt, tokens.completion, tokens.estimated)
+
+
+def _read_vector(entry: Entry) -> Entry | None:
+    is_whole = entry.content and len(entry.content) % 4 == 0
+    return entry if is_whole and problem_of([entry.content], [""]) is None else None
+
+
+def _alike(cached: dict[str, Entry], texts: Mapping[str, Any], known: KnownVectors) -> dict[str, Entry]:
+    """The cached vectors that fit what is known of the model's vectors and each other."""
+    good = {key: entry for key, entry in cached.items() if known.length in (0, len(entry.content) // 4)}
+    if good and problem_of([entry.content for entry in good.values()], [texts[key] for key in good]):
+        return {}
+    return good
+
+
+def _uneven(entries: Iterable[Entry]) -> NoAnswer | None:
+    """The failure of vectors of different lengths, some of which were cached; None where all have one."""
+    lengths = sorted({len(entry.content) // 4 for entry in entries})
+    if len(lengths) < 2:
+        return None
+    return NoAnswer(
+        f"gave vectors of lengths {', '.join(map(str, lengths))} under one name, some of them in an earlier run. If "
+        "another model has this name now, remove the earlier vectors with `dream cache --empty`"
+    )
+
+
+def _vector_entries(paid: _Paid, texts: Mapping[str, Any]) -> dict[str, Entry]:
     """A vector for each text, with tokens in proportion to its length."""
-    vectors = vectors_of(answer, len(texts)) or []
-    tokens = (answer.get("usage") or {}).get("prompt_tokens") or 0
+    (together,) = paid.entries.values()
     whole = sum(len(text) for text in texts.values()) or 1
+    shares = {key: len(text) / whole for key, text in texts.items()}
+    prompt, estimated = together.prompt_tokens, together.estimated
     return {
-        key: Entry(vector, seconds, tokens * len(text) / whole)
-        for (key, text), vector in zip(texts.items(), vectors, strict=True)
+        key: Entry(vector, paid.response.seconds, prompt * shares[key], 0, estimated * shares[key], is_read=True)
+        for key, vector in zip(texts, paid.vectors, strict=True)
     }
+
+
+def _useless_tokens(request: ModelRequest, body: Mapping[str, Any], content: bytes) -> Tokens:
+    """The tokens that a response cost which is no answer: those it reports, else those of what was written."""
+    answer = body_of(content)
+    if isinstance(answer, NoAnswer) or not (answer.get("choices") or answer.get("data") or answer.get("usage")):
+        return Tokens()
+    return text_tokens(texts_of(body), answer) if request.path == EMBEDDINGS_PATH else chat_tokens(body, answer)
+
+
+def _error_response(client: EndpointClient, failure: NoAnswer, seconds: float) -> ModelResponse:
+    return ModelResponse(failure.status, client.error_body(failure), seconds=seconds)
 
 
 def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:

@@ -50,6 +50,10 @@ class GatewayClient(ABC):
         """The context window in tokens that the settings give for an endpoint; None where they give none."""
         return self._service.call(Gateway.context_window, endpoint)
 
+    def answer_limit(self, endpoint: str) -> int | None:
+        """The most tokens of an answer from an endpoint; None for no limit."""
+        return self._service.call(Gateway.answer_limit, endpoint)
+
     def has_answers(self, endpoint: str, model: str) -> bool:
         """True if the cache has any answer of a model at an endpoint."""
         return self._service.call(Gateway.has_answers, endpoint, model)
@@ -132,5 +136,14 @@ def _start(settings: Settings, spent_before: Mapping[str, float] | None = None) 
         gateway = RayGateway(here.start(GATEWAY, Gateway, **_ACTOR_OPTIONS))
     else:
         gateway = LocalGateway(InProcess().start(GATEWAY, Gateway()))
-    gateway.configure(GatewayOptions(settings.endpoints, cache, settings.budget, spent_before or {}, prices))
+    gateway.configure(
+        GatewayOptions(
+            settings.endpoints,
+            cache,
+            settings.budget,
+            spent_before or {},
+            prices,
+            max_answer_tokens=settings.max_answer_tokens,
+        )
+    )
     return gateway

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from dream.records import digest
+from dream.settings import OPENAI
 
 CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
@@ -78,22 +79,14 @@ def texts_of(body: Mapping[str, Any]) -> list[Any]:
     return [given] if single else list(given)
 
 
-def vectors_of(answer: Mapping[str, Any], n_texts: int) -> list[bytes] | None:
-    """The vectors of an embeddings answer as float32 bytes, in the order of the texts; None if one is missing."""
-    try:
-        rows = sorted(answer["data"], key=lambda row: row["index"])
-        if [row["index"] for row in rows] != list(range(n_texts)):
-            return None
-        return [_float32(row["embedding"]) for row in rows]
-    except (KeyError, TypeError, ValueError):
-        return None
+def base_url_variable(endpoint: str) -> str:
+    """The setting that has an endpoint's base URL.
 
-
-def _float32(vector: str | Sequence[float]) -> bytes:
-    packed = base64.b64decode(vector, validate=True) if isinstance(vector, str) else array("f", vector).tobytes()
-    if not packed or len(packed) % 4:
-        raise ValueError("a vector is cut off")
-    return packed
+    Example:
+        >>> base_url_variable("openai"), base_url_variable("vllm")
+        ('OPENAI_BASE_URL', 'DREAM_ENDPOINT_VLLM_BASE_URL')
+    """
+    return "OPENAI_BASE_URL" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
 
 
 def embeddings_answer(

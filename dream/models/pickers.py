@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 
-from dream.errors import DreamError, ServiceError, bullets
+from dream.errors import DreamError, ServiceError, bullets, explain
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
 from dream.models.direct_calls import ModelCalls
@@ -68,7 +68,8 @@ def llm_picker(
     gateway: GatewayClient | None = None,
 ) -> "OpenAILike":
     """A LlamaIndex LLM. Any model name works; the context window of an unknown one is 8,192 tokens
-    unless DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW gives another.
+    unless DREAM_ENDPOINT_<NAME>_CONTEXT_WINDOW gives another. Its answers end at DREAM_MAX_ANSWER_TOKENS, or at half of
+    the context window.
 
     Example:
         >>> llm_picker("offline/llm-small").model
@@ -78,11 +79,13 @@ def llm_picker(
 
     endpoint, model = split_identifier(identifier)
     http_client, async_http_client = _http_clients(stage, trial, gateway)
+    window = _context_window(endpoint, model, gateway)
     return OpenAILike(
         model=model,
         temperature=temperature,
         is_chat_model=True,
-        context_window=_context_window(endpoint, model, gateway),
+        context_window=window,
+        additional_kwargs=_answer_limit(endpoint, model, window, gateway),
         max_retries=0,
         timeout=TIMEOUT_SECONDS,
         api_base=f"http://{endpoint}",
@@ -197,7 +200,7 @@ async def _explain(identifier: str, error: BaseException) -> str:
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
-    return f"{type(error).__name__}: {error}"
+    return explain(error)
 
 
 async def _offered(endpoint: str) -> str:
@@ -256,6 +259,19 @@ def _openai_client(
         timeout=TIMEOUT_SECONDS,
         http_client=_http_clients(stage, trial, gateway, repeat)[1],
     )
+
+
+def _answer_limit(endpoint: str, model: str, window: int, gateway: GatewayClient | None) -> dict[str, int]:
+    """The limit of an answer's tokens as a parameter of each request.
+
+    It is none of LlamaIndex's `max_tokens`, which would leave so much less of the context window for passages.
+    """
+    from llama_index.llms.openai.utils import O1_MODELS
+
+    limit = (gateway or current_gateway()).answer_limit(endpoint)
+    if limit is None:
+        return {}
+    return {"max_completion_tokens" if model in O1_MODELS else "max_tokens": min(limit, window // 2)}
 
 
 def _context_window(endpoint: str, model: str, gateway: GatewayClient | None) -> int:

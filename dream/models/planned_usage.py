@@ -64,8 +64,9 @@ def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFra
     """Planned and actual model calls, a row per model and stage.
 
     Columns: `model`, `stage`, `planned calls`, `planned USD`, and, unless nothing was called, `calls`, `from cache`,
-    `sent` (HTTP requests), `tokens` and `USD` (paid). USD is missing (None or NaN) where a price is unknown; a stage
-    without planned or actual calls has 0. `calls_text` prints the table.
+    `sent` (HTTP requests), `tokens`, `estimated` (of these tokens; only where there are any) and `USD` (paid). USD is
+    missing (None or NaN) where a price is unknown; a stage without planned or actual calls has 0. `calls_text` prints
+    the table.
     """
     planned = {(row.model, row.stage): row for row in plan.calls}
     actual: dict[tuple[str, str], list[UsageRow]] = {}
@@ -75,8 +76,10 @@ def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFra
     table = pandas.DataFrame(
         [_planned_and_actual(*key, planned.get(key), actual.get(key)) for key in dict.fromkeys((*planned, *actual))]
     )
-    counts = [name for name in ("calls", "from cache", "sent", "tokens") if name in table]
+    counts = [name for name in ("calls", "from cache", "sent", "tokens", "estimated") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
+    if "estimated" in table:
+        table = table[[*(name for name in table if name not in ("estimated", "USD")), "estimated", "USD"]]
     if "USD" in table:
         table.loc[table["calls"] == 0, "USD"] = 0.0
     return table
@@ -106,6 +109,8 @@ def _planned_and_actual(
         row["from cache"] = sum(usage.cached for usage in actual)
         row["sent"] = sum(usage.sent for usage in actual)
         row["tokens"] = sum(round(usage.tokens) for usage in actual)
+        if estimated := sum(round(usage.estimated_tokens) for usage in actual):
+            row["estimated"] = estimated
         row["USD"] = known_sum(usage.usd for usage in actual)
     return row
 

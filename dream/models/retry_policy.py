@@ -3,6 +3,7 @@
 Outcomes that are retried:
 
     status 200 without the requested JSON                up to 4 attempts
+    status 200 with another useless answer               as often as can help (`dream.models.no_answer`)
     status 429 (rate limit)                              while the endpoint answered any request in the last 300 s
     no connection                                        the same; a model check is not retried
     no or partial response                               up to 6 attempts; a model check is not retried
@@ -31,13 +32,17 @@ class Outcome:
     """The outcome of one attempt.
 
     `response.status` is 0 without an HTTP response; `answer` is the parsed body of a usable one, else None.
-    `is_unreachable` means that no connection was made, as opposed to a late or partial response.
+    `is_unreachable` means that no connection was made, as opposed to a late or partial response. For a response with
+    status 200 that is no answer, `response` is the error in its place, `useless_body` what came, and `most_attempts`
+    how often it is asked for at most (None: as often as the status of the error is retried).
     """
 
     response: ModelResponse
     headers: Mapping[str, str] = field(default_factory=dict)
     answer: dict[str, Any] | None = None
     is_unreachable: bool = False
+    most_attempts: int | None = None
+    useless_body: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,9 @@ def decide(
         return Done(outcome.answer)
     status, retry_after = outcome.response.status, retry_after_seconds(outcome.headers)
     state = replace(state, attempts=state.attempts + 1)
-    if status == 200:
+    if status == 200 or outcome.most_attempts is not None:
         state = replace(state, useless_answers=state.useless_answers + 1)
-        again = state.useless_answers < MAX_USELESS_ANSWERS
+        again = state.useless_answers < (outcome.most_attempts or MAX_USELESS_ANSWERS)
     elif status == TOO_MANY:
         again = state.is_patient and _is_rate_limit(outcome.response, retry_after)
     elif outcome.is_unreachable:

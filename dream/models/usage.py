@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dream.errors import BudgetError, ConfigurationError, bullets
+from dream.models.token_usage import Tokens
 from dream.records import UsageRow, add_usage as add_usage, known_sum
 from dream.settings import OFFLINE, OPENAI, Budget
 
@@ -37,6 +38,7 @@ class Usage:
     failed: int = 0
     prompt_tokens: float = 0
     completion_tokens: float = 0
+    estimated_tokens: float = 0
     paid_prompt_tokens: float = 0
     paid_completion_tokens: float = 0
     seconds: float = 0.0
@@ -47,11 +49,13 @@ class Usage:
         """The current values as a record."""
         return UsageRow(**asdict(self))
 
-    def count_answer(self, price: "Price | None", prompt_tokens: float, completion_tokens: float, paid: bool) -> None:
-        """Add the tokens of a usable answer and their price; `paid` is False for an answer from the cache."""
+    def count_answer(self, price: "Price | None", tokens: Tokens, *, paid: bool) -> None:
+        """Add the tokens of an answer and their price; `paid` is False for an answer from the cache."""
+        prompt_tokens, completion_tokens = tokens.prompt, tokens.completion
         usd = price.usd(prompt_tokens, completion_tokens) if price else None
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+        self.estimated_tokens += tokens.estimated
         self.usd_full = known_sum((self.usd_full, usd))
         if paid:
             self.paid_prompt_tokens += prompt_tokens

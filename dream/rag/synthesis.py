@@ -1,18 +1,22 @@
 """`answer_synthesizer`: LlamaIndex's compact response mode, with less CPU where the passages fit into one prompt."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import LLM
 from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL, DEFAULT_TEXT_QA_PROMPT_SEL
 from llama_index.core.response_synthesizers import BaseSynthesizer, CompactAndRefine
+from llama_index.core.schema import NodeWithScore
 from llama_index.core.types import RESPONSE_TEXT_TYPE
 
 from dream.tokens import tokenize
 
 # More than the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
 PROMPT_BYTES = 1000
+# Set a list to learn the passages of the prompt although the LLM fails; LlamaIndex loses them then.
+nodes_of_prompt: ContextVar[list[NodeWithScore] | None] = ContextVar("nodes_of_prompt", default=None)
 
 
 class _Compact(CompactAndRefine):
@@ -33,6 +37,11 @@ class _Compact(CompactAndRefine):
         self._answering, self._prompt = llm, DEFAULT_TEXT_QA_PROMPT_SEL
         metadata = llm.metadata
         self._bytes_for_text = metadata.context_window - max(metadata.num_output, 256) - PROMPT_BYTES
+
+    async def asynthesize(self, query: Any, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> Any:
+        if (noted := nodes_of_prompt.get()) is not None:
+            noted[:] = nodes
+        return await super().asynthesize(query, nodes, *args, **kwargs)
 
     def get_response(
         self,

@@ -131,8 +131,10 @@ def _kind_of(error: BaseException, judging: bool) -> FailureKind:
         return FailureKind.SERVICE
     if judging:
         return FailureKind.UNREADABLE_JUDGEMENT
-    refused = any(getattr(cause, "status_code", None) in _REFUSED for cause in _causes(error))
-    return FailureKind.REFUSED if refused else FailureKind.EXCEPTION
+    refusals = [cause for cause in _causes(error) if getattr(cause, "status_code", None) in _REFUSED]
+    if any(getattr(cause, "code", None) == FailureKind.EMPTY_ANSWER for cause in refusals):
+        return FailureKind.EMPTY_ANSWER
+    return FailureKind.REFUSED if refusals else FailureKind.EXCEPTION
 
 
 def _is_outage(error: BaseException) -> bool:

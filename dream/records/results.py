@@ -107,9 +107,12 @@ class Answer:
         text: None if and only if `failure` is set.
         contexts: the retrieved passages, in the order of the prompt.
         latency_seconds: from question to answer, as for a single user and without a cache.
-        prompt_tokens, completion_tokens: as the endpoint reports them; None if it does not.
+        prompt_tokens, completion_tokens: as the endpoint reports them, thinking included; where it does not, estimates
+            of DREAM's, and `tokens_are_estimated` is True. None for an answer without an LLM call.
         retrieval_seconds: the part of the latency before the LLM call; None if it was not measured.
         started_at: the time of the question in seconds since 1970; None if unknown.
+        thinking: what the LLM thought before the answer, where the endpoint gives it; it is not judged.
+        is_cut: the limit of tokens ended the answer (DREAM_MAX_ANSWER_TOKENS).
     """
 
     question_id: str
@@ -121,6 +124,9 @@ class Answer:
     failure: Failure | None = None
     retrieval_seconds: float | None = None
     started_at: float | None = None
+    thinking: str = ""
+    is_cut: bool = False
+    tokens_are_estimated: bool = False
 
     @property
     def error(self) -> str | None:

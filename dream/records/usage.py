@@ -24,7 +24,8 @@ class UsageRow:
         trial: the trial's id; empty for calls that trials share, such as those for an index.
         calls: all calls; `cached` of them were answered from the cache, `failed` of them got no usable answer.
         sent: HTTP requests to the endpoint; `retried` of them were attempts after the first.
-        prompt_tokens, completion_tokens: as the endpoint reports them, cached answers included.
+        prompt_tokens, completion_tokens: as the endpoint reports them, cached answers included; `estimated_tokens` of
+            them are estimates of DREAM's, as the endpoint does not report them.
         paid_prompt_tokens, paid_completion_tokens: the same without cached answers.
         seconds: the sum of the endpoint's response times.
         usd: the price that was paid; None if unknown.
@@ -42,6 +43,7 @@ class UsageRow:
     failed: int = 0
     prompt_tokens: float = 0
     completion_tokens: float = 0
+    estimated_tokens: float = 0
     paid_prompt_tokens: float = 0
     paid_completion_tokens: float = 0
     seconds: float = 0.0

@@ -74,9 +74,12 @@ def _case(
     elif answer.failure:
         facts["error"] = answer.failure.reason
     else:
-        facts["answer"] = answer.text or "(empty)"
+        cut = "\n(cut: it reached the limit of tokens, DREAM_MAX_ANSWER_TOKENS)" if answer.is_cut else ""
+        facts["answer"] = (answer.text or "(empty)") + cut
     contexts = answer.contexts if answer else ()
     folds = [Fold(_passage_title(n, passage), passage.text) for n, passage in enumerate(contexts, 1)]
+    if answer and answer.thinking:
+        folds.insert(0, Fold("the LLM's thinking, which was not judged", answer.thinking))
     scores = (
         [score for score in result.evaluation.scores if score.question_id == question.id] if result.evaluation else []
     )
@@ -205,6 +208,8 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
     )  # fmt: skip
     checks = any(row.stage == CHECK_STAGE for row in rows)
     note = f" Stage {CHECK_STAGE!r}: each model was called once before anything else." if checks else ""
+    if any(row.estimated_tokens for row in rows):
+        note += " Tokens that an endpoint does not report are estimated with DREAM's tokenizer."
     parts = [Text(f"{paid} Cached answers were paid for by an earlier call.{note}"), _usage_table(rows)]
     if experiment.manifest.plan:
         parts.append(_plan_table(plan_against_actual(experiment.manifest.plan, usage)))
@@ -229,7 +234,14 @@ def _usage_table(rows: Sequence[UsageRow]) -> Table:
 
 def _usage_row(row: UsageRow) -> tuple[str, ...]:
     counts = (f"{n:,}" for n in (row.calls, row.cached, row.sent, row.retried, row.failed))
-    return row.model, row.endpoint, row.stage, *counts, f"{row.tokens:,.0f}", _usd(row.usd)
+    return row.model, row.endpoint, row.stage, *counts, _tokens(row), _usd(row.usd)
+
+
+def _tokens(row: UsageRow) -> str:
+    if not row.estimated_tokens:
+        return f"{row.tokens:,.0f}"
+    part = "" if round(row.estimated_tokens) >= round(row.tokens) else f"{row.estimated_tokens:,.0f} "
+    return f"{row.tokens:,.0f} ({part}estimated)"
 
 
 def _plan_table(table: pandas.DataFrame) -> Table:

@@ -33,7 +33,17 @@ from dream.tables import question_table, results_table, tracebacks, trial_row
 # The description shows this many rows of the leaderboard, if they fit into an MLflow tag; leaderboard.json has all.
 NOTE_ROWS = 10
 NOTE_LENGTH = 8000
-_COUNTS = ("calls", "cached", "sent", "retried", "failed", "prompt_tokens", "completion_tokens", "usd")
+_COUNTS = (
+    "calls",
+    "cached",
+    "sent",
+    "retried",
+    "failed",
+    "prompt_tokens",
+    "completion_tokens",
+    "estimated_tokens",
+    "usd",
+)
 _USAGE_COLUMNS = ("endpoint", "model", "stage", *_COUNTS)
 
 

@@ -158,8 +158,15 @@ class QuestionTrace:
         generate.attributes = {"mlflow.llm.model": trial.llm_identifier, **untimed}
         if tokens := self._tokens():
             generate.attributes["mlflow.chat.tokenUsage"] = tokens
+        generate.attributes |= self._marks()
         # a closed-book answer has no retrieval
         return [retrieve, generate] if answer.contexts or answer.error else [generate]
+
+    def _marks(self) -> dict[str, Any]:
+        """The LLM's thinking, and whether its answer was cut or its tokens are estimates, where that is so."""
+        answer = self.answer
+        marks = {"thinking": answer.thinking, "cut": answer.is_cut, "tokens_estimated": answer.tokens_are_estimated}
+        return {f"dream.{name}": value for name, value in marks.items() if value}
 
     def _tokens(self) -> dict[str, int] | None:
         given, made = self.answer.prompt_tokens, self.answer.completion_tokens

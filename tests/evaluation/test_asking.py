@@ -4,13 +4,15 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from model_servers import chat_reply
+from model_servers import Reply, chat_reply, forget_answers
 from town import GOLDEN, evaluate, make_engine
 
 from dream.evaluation.asking import ask, count_tokens_by_question
 from dream.event_loop import run_async
+from dream.models.gateway_client import current_gateway
 from dream.models.http_transport import call_times
-from dream.records import GoldenQuestion
+from dream.records import FailureKind, GoldenQuestion
+from dream.thinking import MAX_THINKING_CHARACTERS
 
 
 def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, relay, model_server):
@@ -79,5 +81,68 @@ def test_nothing_retrieved_is_a_recorded_error(gateway, relay):
 def test_an_empty_answer_is_a_recorded_error(content, engine, relay):
     relay.script = lambda seen: chat_reply(content)
     (answer,) = evaluate(engine, GOLDEN[:1]).answers
-    assert (answer.text, answer.error) == (None, "the LLM gave an empty answer")
+    assert answer.text is None
+    assert answer.error.endswith("gave an empty answer")
     assert answer.contexts
+
+
+def scripted(relay, content, finish="stop", **changes):
+    """Let the LLM say this to every question, and the judge judge."""
+    reply = chat_reply(content, finish).body | changes
+    relay.script = lambda seen: (
+        Reply(200, reply) if "messages" in seen.body and "response_format" not in seen.body else None
+    )
+
+
+def test_thinking_is_kept_beside_the_answer_and_not_judged(engine, relay):
+    scripted(relay, f"<think>{'The lamps, then. ' * 5000}</think>42 lamps")
+    evaluation = evaluate(engine, GOLDEN[:1])
+    (answer,) = evaluation.answers
+    assert (answer.text, answer.failure, answer.is_cut) == ("42 lamps", None, False)
+    assert answer.thinking.startswith("The lamps, then.")
+    assert len(answer.thinking) < MAX_THINKING_CHARACTERS + 100
+    forget_answers(current_gateway())
+    scripted(relay, "42 lamps")
+    assert evaluate(engine, GOLDEN[:1]).scores == evaluation.scores
+
+
+def test_an_answer_that_was_cut_is_judged_and_says_so(engine, relay):
+    scripted(relay, "It has 42 lamps and", "length")
+    evaluation = evaluate(engine, GOLDEN[:1])
+    (answer,) = evaluation.answers
+    assert (answer.text, answer.is_cut) == ("It has 42 lamps and", True)
+    assert any(score.value is not None for score in evaluation.scores)
+
+
+def test_tokens_that_are_not_reported_are_estimated(engine, relay):
+    scripted(relay, "42 lamps", usage={"prompt_tokens": None, "completion_tokens": None})
+    (answer,) = evaluate(engine, GOLDEN[:1]).answers
+    assert answer.tokens_are_estimated
+    assert answer.prompt_tokens > 50
+    assert answer.completion_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "finish", "kind"),
+    [
+        ("", "content_filter", FailureKind.REFUSED),
+        ("It has", "content_filter", FailureKind.REFUSED),
+        ("<think>The lamps", "length", FailureKind.EMPTY_ANSWER),
+        ("<think>The lamps", "stop", FailureKind.EMPTY_ANSWER),
+    ],
+)
+def test_a_failure_of_the_llm_is_one_of_the_system_and_keeps_the_passages(content, finish, kind, engine, relay):
+    scripted(relay, content, finish)
+    evaluation = evaluate(engine, GOLDEN[:1])
+    (answer,) = evaluation.answers
+    assert (answer.text, answer.failure.kind) == (None, kind)
+    assert answer.failure.kind.by_system
+    assert answer.contexts
+    assert all(score.failure.kind == kind for score in evaluation.scores)
+
+
+def test_an_error_of_the_server_is_none_of_the_system(engine, relay):
+    relay.script = lambda seen: Reply(200, {"error": "upstream overloaded"}) if "messages" in seen.body else None
+    (answer,) = evaluate(engine, GOLDEN[:1]).answers
+    assert answer.failure.kind == FailureKind.SERVICE
+    assert "upstream overloaded" in answer.error

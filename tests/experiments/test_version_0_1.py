@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from dream.comparison import check_fairness, compare, leaderboard_of
 from dream.errors import DataError
 from dream.experiments import store
-from dream.experiments.resume import finished_part
+from dream.experiments.resume import finished_part, sound
 from dream.experiments.spec import PreparedExperiment, TrialContext
 from dream.experiments.store import latest_experiment, load_experiment
 from dream.models.planned_usage import plan_against_actual
@@ -112,6 +112,43 @@ def test_its_finished_questions_are_not_asked_again(experiment: ExperimentResult
     whole, partial = finished_part(storage, "version-0.1", prepared)
     assert list(whole) == [manifest.baselines[1].id]  # the oracle, which was not asked the question that failed
     assert {len(evaluation.answers) for evaluation in partial.values()} == {3}
+
+
+SPOILT = {
+    "an answer with thinking": ("answers", {"text": "<think>so</think>42 m"}),
+    "an empty answer": ("answers", {"text": " "}),
+    "a score that is no number": ("scores", {"value": float("nan")}),
+}
+
+
+@pytest.mark.parametrize("habit", SPOILT)
+def test_what_a_bad_answer_spoilt_is_not_finished(habit: str, experiment: ExperimentResult):
+    oracle = experiment.baselines[1].evaluation
+    assert oracle is not None
+    assert sound(oracle) == oracle
+    part, change = SPOILT[habit]
+    first, *others = getattr(oracle, part)
+    spoilt = replace(oracle, **{part: (replace(first, **change), *others)})
+    left = sound(spoilt)
+    assert getattr(left, part) == tuple(others)
+    lost = {score.question_id for score in oracle.scores} - {score.question_id for score in left.scores}
+    assert lost == ({first.question_id} if part == "answers" else set())
+
+
+def test_a_trial_with_a_spoilt_answer_is_resumed(experiment: ExperimentResult, settings: Settings):
+    manifest = experiment.manifest
+    oracle = experiment.baselines[1]
+    assert oracle.evaluation is not None
+    first, *others = oracle.evaluation.answers
+    answers = (replace(first, text=f"<think>so</think>{first.text}"), *others)
+    storage = open_storage(settings.experiments_uri, settings)
+    store.save_result(storage, "version-0.1", replace(oracle, evaluation=replace(oracle.evaluation, answers=answers)))
+    judge = (manifest.judge_llm, manifest.judge_embed_model)
+    context = TrialContext((), manifest.golden_dataset, *judge, manifest.metrics, repeats=manifest.repeats)
+    prepared = PreparedExperiment(manifest.trials, manifest.baselines, context, manifest.documents)
+    whole, partial = finished_part(storage, "version-0.1", prepared)
+    assert oracle.trial.id not in whole
+    assert partial[oracle.trial.id].answers == tuple(others)
 
 
 def test_a_resumed_one_is_written_in_todays_form_and_says_the_same(experiment: ExperimentResult, settings: Settings):

@@ -9,6 +9,7 @@ from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from dream.errors import ServiceError
 from dream.indexes.nodes import NodeTable, SharedVectorStore, TableDocstore, table_of
 
 DIGEST = "0123456789abcdef" * 4
@@ -95,3 +96,27 @@ def test_the_nearest_vectors_are_found_and_their_nodes_given(table):
         store.query(VectorStoreQuery(query_embedding=[0.0, 1.0], mode=VectorStoreQueryMode.HYBRID))
     with pytest.raises(NotImplementedError, match="cannot be changed"):
         store.add([])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 37.5])
+def test_the_similarity_of_a_question_is_the_cosine_whatever_the_length_of_its_vector(scale, table):
+    store = SharedVectorStore(numpy.array([[1, 0], [0.6, 0.8]], numpy.float32), table)
+    result = store.query(VectorStoreQuery(query_embedding=[0.0, scale], similarity_top_k=5))
+    assert result.similarities == pytest.approx([0.8, 0])
+
+
+@pytest.mark.parametrize(
+    ("vector", "words"),
+    [
+        ([1.0], "of length 1 for a question, but the index has vectors of length 2"),
+        ([1.0, 0.0, 0.0], "of length 3 for a question"),
+        ([], "of length 0"),
+        (None, "of length 0"),
+        ([0.0, 0.0], "only zeros"),
+        ([numpy.nan, 1.0], "no finite numbers"),
+    ],
+)
+def test_a_question_needs_a_vector_that_fits_the_index(vector, words, table):
+    store = SharedVectorStore(numpy.array([[1, 0], [0.6, 0.8]], numpy.float32), table)
+    with pytest.raises(ServiceError, match=words):
+        store.query(VectorStoreQuery(query_embedding=vector, similarity_top_k=5))

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import time
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,3 +267,98 @@ def test_emptying_by_age_and_model(settings):
     (left,) = contents(storage)
     assert "llm-large" in left.model
     assert time.time() - left.newest < 100
+
+
+def write_as_version_0_1(settings: Settings, key: str, content: bytes) -> None:
+    """Put an entry into the cache of the model `m@relay`."""
+    fields = {
+        "content": base64.b64encode(content).decode(),
+        "seconds": 1.5,
+        "prompt_tokens": 7,
+        "completion_tokens": 0,
+    }
+    check = hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()[:16]
+    (relay,) = (endpoint for endpoint in settings.endpoints if endpoint.name == "relay")
+    path = Path(settings.cache_uri, "answers", answer_cache.slug(f"{relay.base_url} m"), key[:2], f"{key}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"check": check, **fields}))
+
+
+def only_key(settings: Settings) -> str:
+    """The key of the only entry; the entry is removed."""
+    (keys,) = (path for path in files_of(settings) if path.suffix == ".keys")
+    key = keys.read_text()
+    for path in files_of(settings):
+        path.unlink()
+    return key
+
+
+BAD_ENTRIES = {
+    "content null": chat_reply("").body | {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]},
+    "an error": {"error": {"message": "overloaded"}},
+    "choices null": {"choices": None},
+    "cut before any text": chat_reply("", "length").body,
+    "filtered": chat_reply("", "content_filter").body,
+    "thinking alone": chat_reply("<think>so").body,
+}
+
+
+@pytest.mark.parametrize("habit", BAD_ENTRIES)
+def test_a_bad_entry_of_an_earlier_version_is_asked_for_again_once(habit, settings, relay):
+    relay.script = lambda seen: chat_reply("42 m")
+    with gateway_client.opened(settings):
+        llm_picker("m@relay").complete("How high?")
+    write_as_version_0_1(settings, only_key(settings), json.dumps(BAD_ENTRIES[habit]).encode())
+    relay.requests.clear()
+    for _ in range(3):
+        with gateway_client.opened(settings):
+            assert llm_picker("m@relay").complete("How high?").text == "42 m"
+    assert len(relay.requests) == 1
+
+
+def test_thinking_and_missing_tokens_in_an_entry_of_an_earlier_version_are_mended_without_a_request(settings, relay):
+    relay.script = lambda seen: chat_reply("42 m")
+    with gateway_client.opened(settings):
+        llm_picker("m@relay").complete("How high?")
+    kept = {**chat_reply("<think>so</think>42 m").body, "usage": None}
+    write_as_version_0_1(settings, only_key(settings), json.dumps(kept).encode())
+    relay.requests.clear()
+    with gateway_client.opened(settings) as gateway:
+        answer = llm_picker("m@relay").complete("How high?")
+        (row,) = gateway.usage()
+    assert (answer.text, answer.raw.choices[0].message.reasoning_content) == ("42 m", "so")
+    assert row.estimated_tokens == row.tokens == 10
+    assert relay.requests == []
+
+
+@pytest.mark.parametrize("vector", [[float("nan"), 1.0], [0.0, 0.0], [], [1.0, 2.0, 3.0]])
+def test_a_bad_vector_of_an_earlier_version_is_asked_for_again(vector, settings, relay):
+    """The last is that of another model, which had the same name."""
+    relay.script = lambda seen: Reply(
+        200, {"data": [{"index": i, "embedding": [len(text), 1.0]} for i, text in enumerate(seen.body["input"])]}
+    )
+    with gateway_client.opened(settings):
+        embed_model_picker("m@relay").get_text_embedding("one")
+    write_as_version_0_1(settings, only_key(settings), array("f", vector).tobytes())
+    relay.requests.clear()
+    with gateway_client.opened(settings):
+        vectors = embed_model_picker("m@relay").get_text_embedding_batch(["three", "one", "seven words"])
+    assert vectors == [[5.0, 1.0], [3.0, 1.0], [11.0, 1.0]]
+    assert sum(len(seen.body["input"]) for seen in relay.requests) == 3
+
+
+def test_answers_without_a_limit_of_tokens_are_used_where_they_ended_by_themselves(settings, relay):
+    """As earlier versions asked for them."""
+    with gateway_client.opened(settings):
+        for text, finish in (("42 m", "stop"), ("It is and it is", "length")):
+            relay.script = lambda seen, text=text, finish=finish: chat_reply(text, finish)
+            unlimited = llm_picker("m@relay")
+            unlimited.additional_kwargs = {}
+            unlimited.complete(f"Say {finish}")
+    relay.requests.clear()
+    relay.script = lambda seen: chat_reply("new")
+    with gateway_client.opened(settings) as gateway:
+        answers = [llm_picker("m@relay").complete(f"Say {finish}").text for finish in ("stop", "length")]
+        (row,) = gateway.usage()
+    assert answers == ["42 m", "new"]
+    assert (row.cached, len(relay.requests)) == (1, 1)

@@ -12,8 +12,8 @@ from dream.models.openai_wire import (
     parsed,
     request_key,
     text_keys,
-    vectors_of,
 )
+from dream.models.vector_reading import read_vectors
 
 
 def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
@@ -61,38 +61,11 @@ def test_a_text_has_one_key_however_vectors_are_encoded_and_whatever_stands_besi
     assert len({first, second, *others}) == 6
 
 
-def test_vectors_are_read_in_the_order_of_the_texts_from_numbers_and_from_base64():
-    numbers = {"data": [{"index": 1, "embedding": [0.25]}, {"index": 0, "embedding": [1.0]}]}
-    packed = {"data": [{"index": 1, "embedding": "AACAPg=="}, {"index": 0, "embedding": "AACAPw=="}]}
-    # 1.0 is 0x3f800000 and 0.25 is 0x3e800000 as float32, low byte first
-    assert vectors_of(numbers, 2) == vectors_of(packed, 2) == [b"\x00\x00\x80\x3f", b"\x00\x00\x80\x3e"]
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [{"index": 0, "embedding": [1.0]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 2, "embedding": [1.0]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": ["1.0"]}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AACA"}],  # three bytes of four
-        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "not base64"}],
-        [{"index": 0, "embedding": [1.0]}, {"index": 1}],
-        None,
-    ],
-)
-def test_an_answer_that_lacks_a_vector_has_none(rows: list | None):
-    assert vectors_of({"data": rows}, 2) is None
-    assert vectors_of({}, 2) is None
-
-
 @pytest.mark.parametrize("encoding", ["base64", "float", None])
 def test_an_embeddings_answer_gives_its_vectors_back(encoding: str | None):
     vectors = [b"\x00\x00\x80\x3f", b"\x00\x00\x80\x3e"]
     answer = json.loads(json.dumps(embeddings_answer("m", vectors, encoding, 7)))
-    assert vectors_of(answer, 2) == vectors
+    assert read_vectors(["one", "two"], answer) == vectors
     assert isinstance(answer["data"][0]["embedding"], str) == (encoding == "base64")
     assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
     assert "usage" not in embeddings_answer("m", vectors, encoding, None)

@@ -9,6 +9,7 @@ from model_servers import ModelServer, endpoint_settings
 from dream.errors import BudgetError, ConfigurationError
 from dream.models import gateway_client
 from dream.models.pickers import llm_picker
+from dream.models.token_usage import Tokens
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, add_usage, price_of, read_prices, spent_of
 from dream.settings import Budget, Settings
 
@@ -43,12 +44,12 @@ def test_an_unknown_price_is_unknown_and_offline_costs_nothing(settings, no_envi
 def test_answers_from_the_cache_count_in_full_and_are_not_paid():
     usage = Usage("e", "m", "answer", "t")
     price = Price(10.0, 20.0)
-    usage.count_answer(price, 100_000, 50_000, paid=True)  # 1 USD for the prompts and 1 for the completions
-    usage.count_answer(price, 100_000, 50_000, paid=False)
+    usage.count_answer(price, Tokens(100_000, 50_000), paid=True)  # 1 USD for the prompts and 1 for the completions
+    usage.count_answer(price, Tokens(100_000, 50_000), paid=False)
     row = usage.row()
     assert (row.tokens, row.paid_prompt_tokens, row.paid_completion_tokens) == (300_000, 100_000, 50_000)
     assert (row.usd, row.usd_full) == (2.0, 4.0)
-    usage.count_answer(None, 1, 1, paid=False)
+    usage.count_answer(None, Tokens(1, 1), paid=False)
     assert (usage.row().usd, usage.row().usd_full) == (2.0, None)
 
 
