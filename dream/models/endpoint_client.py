@@ -159,7 +159,7 @@ def _good_answer(
         return None
     answer = parsed(response.body)
     if request.path == CHAT_PATH and body is not None and not body.get("stream"):
-        return answer if chat_problem(body, answer) is None else None
+        return answer if chat_problem(answer) is None else None
     if request.path == EMBEDDINGS_PATH and body is not None:
         return answer if answer and vectors_of(answer, len(texts_of(body))) is not None else None
     return answer if answer is not None else {}

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dream.errors import ConfigurationError, ServiceError
+from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.openai_wire import (
@@ -34,6 +34,7 @@ from dream.models.openai_wire import (
     texts_of,
     vectors_of,
 )
+from dream.models.reading import Readability, read, read_or_ask_again
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
@@ -72,6 +73,7 @@ class Gateway:
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
     _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
+    _readability: Readability = field(default_factory=Readability)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,6 +85,7 @@ class Gateway:
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
+        self._readability = Readability()
         self._prices = dict(options.prices)
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
         known = Settings.from_environment().endpoints if keys_missing else ()
@@ -139,7 +142,10 @@ class Gateway:
     ) -> "_Paid":
         model = self._model(client, body)
         if (entry := await self._cache.get(model, key)) is not None:
-            return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
+            response = ModelResponse(200, entry.content, seconds=entry.seconds)
+            kept = read(request, body, response, parsed(entry.content))
+            if kept.problem is None:
+                return _Paid(kept.response, {key: entry}, cached=True)
         paid = await self._pay(client, request, body, usage)
         for entry in paid.entries.values():
             await self._cache.put(model, key, entry)
@@ -202,16 +208,31 @@ class Gateway:
         """Send a request to its endpoint, within the budget."""
         model = (client.endpoint.name, str((body or {}).get("model", "")))
         is_check = request.stage == CHECK_STAGE
+        attempts = 0
 
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if model in self._refusals:
-                    raise ServiceError(self._refusals[model])
+                if reason := self._refusals.get(model) or self._readability.refusal(*model, request.stage):
+                    raise ServiceError(reason)
+            nonlocal attempts
+            attempts += 1
             usage.sent += 1
-            usage.retried += attempt > 1
+            usage.retried += attempts > 1
 
-        response, answer = await client.send(request, body, before_attempt)
+        async def send(
+            request: ModelRequest, body: dict[str, Any] | None
+        ) -> tuple[ModelResponse, dict[str, Any] | None]:
+            return await client.send(request, body, before_attempt)
+
+        problem = None
+        if request.path == CHAT_PATH and body is not None and not body.get("stream"):
+            reading = await read_or_ask_again(send, request, body)
+            response, answer, problem = reading.response, reading.answer, reading.problem
+            if (problem or reading.is_read) and not is_check:
+                self._readability.count(*model, request.stage, problem)
+        else:
+            response, answer = await send(request, body)
         usage.seconds += response.seconds
         if response.status in REFUSALS and not is_check:
             self._refusals[model] = _refusal(client.endpoint, response)
@@ -220,7 +241,11 @@ class Gateway:
             return _Paid(response, {})
         tokens = answer.get("usage") or {}
         counted = (tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0)
-        return _Paid(response, {"": Entry(response.body, response.seconds, *counted)})
+        entry = Entry(response.body, response.seconds, *counted)
+        if problem is not None:
+            self._count(usage, client, [entry], paid=True)
+            raise DataError(f"the answer of {model[1]!r} is not what was asked for: {problem}")
+        return _Paid(response, {"": entry})
 
     def _start(self, keys: set[str], payment: "Coroutine[Any, Any, _Paid]") -> None:
         """Start a task that other callers with the same request wait for, and that outlives the first caller."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from ragas.embeddings import OpenAIEmbeddings
     from ragas.llms import InstructorLLM
 
+    from dream.models.form_llm import FormLLM
+
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
 TIMEOUT_SECONDS = 120.0
 EMBED_BATCH_SIZE = 64
@@ -120,17 +122,23 @@ def embed_model_picker(
 
 def judge_llm_picker(
     identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0, gateway: GatewayClient | None = None
-) -> "InstructorLLM":
+) -> "FormLLM":
     """The LLM in the form that ragas' metrics and testset generator take (structured answers).
 
     Cached answers are kept for each `repeat` number: a new number sends the same prompts again.
     """
     prepare_libraries()
+    from openai import AsyncOpenAI
     from ragas.llms import llm_factory
 
-    endpoint, model = split_identifier(identifier)
-    client = _openai_client(endpoint, stage, trial, gateway, repeat)
-    return cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS))
+    from dream.models.form_llm import FormLLM, UnsentTransport
+
+    http_client = httpx.AsyncClient(transport=UnsentTransport())
+    client = AsyncOpenAI(base_url="http://unsent", api_key=_KEY_WITH_GATEWAY, max_retries=0, http_client=http_client)
+    model = split_identifier(identifier)[1]
+    writer = cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS, max_retries=0))
+    calls = model_calls(identifier, stage=stage, trial=trial, repeat=repeat, gateway=gateway)
+    return FormLLM(writer, calls)
 
 
 def judge_embed_model_picker(
