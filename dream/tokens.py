@@ -29,6 +29,19 @@ def tokenize(text: str) -> list[int]:
     return _encoding().encode(text, allowed_special="all")
 
 
+def first_tokens(text: str | list[int], most: int) -> str | list[int]:
+    """The beginning of a text, or of a list of tokens, with at most so many tokens.
+
+    Example:
+        >>> first_tokens("hello wide world", 2)
+        'hello wide'
+    """
+    if isinstance(text, list):
+        return text[:most]
+    tokens = tokenize(text)
+    return text if len(tokens) <= most else _encoding().decode(tokens[:most], errors="ignore")
+
+
 @lru_cache(maxsize=1)
 def _encoding() -> "Encoding":
     prepare_libraries()  # names the folder of LlamaIndex that has the vocabulary, so that nothing is downloaded

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
+from dream.models.endpoint_access import BEARER, Access, key_headers, url_of
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -63,6 +64,7 @@ class EndpointClient:
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.endpoint = endpoint
+        self.access = Access(header=endpoint.auth_header or BEARER)
         self.limiter = Limiter(endpoint.max_concurrency, endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._first_backoff = first_backoff_seconds
         self._patience = patience_seconds
@@ -112,15 +114,13 @@ class EndpointClient:
             self._session = None
 
     async def _send_once(self, request: ModelRequest) -> Outcome:
-        headers = {"content-type": "application/json"}
-        if self.endpoint.api_key:
-            headers["authorization"] = f"Bearer {self.endpoint.api_key}"
+        headers = {"content-type": "application/json", **key_headers(self.access, self.endpoint.api_key)}
         seconds = min(request.timeout_seconds, self.endpoint.timeout_seconds or request.timeout_seconds)
         started = time.monotonic()
         try:
             async with self._http().request(
                 request.method,
-                self.endpoint.base_url + request.path,
+                url_of(self.endpoint.base_url, self.access.prefix + request.path),
                 data=request.body or None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds),

@@ -22,6 +22,7 @@ from typing import Any
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
+from dream.models.form_finder import FormFinder
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -73,6 +74,7 @@ class Gateway:
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
     _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
+    _forms: FormFinder = field(default_factory=FormFinder)
     _readability: Readability = field(default_factory=Readability)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -85,7 +87,7 @@ class Gateway:
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
-        self._readability = Readability()
+        self._forms, self._readability = FormFinder(), Readability()
         self._prices = dict(options.prices)
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
         known = Settings.from_environment().endpoints if keys_missing else ()
@@ -223,7 +225,7 @@ class Gateway:
         async def send(
             request: ModelRequest, body: dict[str, Any] | None
         ) -> tuple[ModelResponse, dict[str, Any] | None]:
-            return await client.send(request, body, before_attempt)
+            return await self._forms.send(client, request, body, before_attempt)
 
         problem = None
         if request.path == CHAT_PATH and body is not None and not body.get("stream"):
@@ -278,6 +280,16 @@ class Gateway:
         client = self._clients.get(endpoint)
         address = _offline_version() if endpoint == OFFLINE else client.endpoint.base_url if client else ""
         return await self._cache.has_any(f"{address} {model}")
+
+    async def form(self, endpoint: str, model: str) -> dict[str, Any]:
+        """How requests to a model are written and sent where it differs from what clients write (`RequestForm`)."""
+        client = await self._client(endpoint)
+        return {**self._forms.form(client, model).described(), **client.access.described()}
+
+    async def form_explained(self, endpoint: str, model: str) -> list[str]:
+        """`form` in words."""
+        client = await self._client(endpoint)
+        return [*client.access.explained(client.endpoint.base_url), *self._forms.form(client, model).explained()]
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""

@@ -79,9 +79,7 @@ def test_words_are_numbers_only_where_the_range_is_0_to_1():
         {"title": "Judged", "type": "object", "properties": WANTED},
         {"name": "Judged", "arguments": WANTED},
         {"statements": {"1": A, "2": B}},
-        {
-            "output": '{"statements": [{"statement": "a", "reason": "r", "verdict": 1}, {"statement": "b", "verdict": 0}]}'
-        },
+        {"output": json.dumps(WANTED)},
     ],
 )
 def test_an_object_is_found_in_what_is_around_it(given):
