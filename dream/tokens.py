@@ -29,15 +29,13 @@ def tokenize(text: str) -> list[int]:
     return _encoding().encode(text, allowed_special="all")
 
 
-def first_tokens(text: str | list[int], most: int) -> str | list[int]:
-    """The beginning of a text, or of a list of tokens, with at most so many tokens.
+def first_tokens(text: str, most: int) -> str:
+    """The beginning of a text, with at most so many tokens.
 
     Example:
         >>> first_tokens("hello wide world", 2)
         'hello wide'
     """
-    if isinstance(text, list):
-        return text[:most]
     tokens = tokenize(text)
     return text if len(tokens) <= most else _encoding().decode(tokens[:most], errors="ignore")
 

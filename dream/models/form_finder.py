@@ -138,7 +138,8 @@ class _Sending:
         form, texts = self.finder.form(self.client, self.model), texts_of(body)
         self.is_rewritten |= bool(form.max_input_tokens)
         if form.max_input_tokens:
-            texts = [first_tokens(text, form.max_input_tokens) for text in texts]
+            most = form.max_input_tokens
+            texts = [first_tokens(text, most) if isinstance(text, str) else text[:most] for text in texts]
             body = {**body, "input": texts}
         if form.batch_size and len(texts) > form.batch_size:
             return await self._in_batches(body, texts, form.batch_size)

@@ -7,6 +7,7 @@ every request of a kind is treated alike. A call takes 0.5 ms of CPU, where inst
 
 import copy
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from dream.event_loop import run_async
 from dream.models.direct_calls import ModelCalls
 from dream.models.json_forms import read_form
 from dream.models.openai_wire import CHAT_PATH
+
+# It complains of requests that are not sent, and it sends none.
+logging.getLogger("instructor").setLevel(logging.CRITICAL)
 
 # Fields of ragas' schemas whose range is only in their descriptions: the least and the greatest value.
 RANGES: Mapping[str, tuple[int, int]] = {

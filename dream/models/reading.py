@@ -51,7 +51,7 @@ async def read_or_ask_again(send: Send, request: ModelRequest, body: Mapping[str
         return second
     seconds = first.response.seconds + response.seconds
     content = json.dumps(second.answer).encode()
-    problem = second.problem and f"{second.problem} (and before: {first.problem})"
+    problem = second.problem and f"{second.problem} (it was asked for twice)"
     return replace(second, response=replace(second.response, body=content, seconds=seconds), problem=problem)
 
 
