@@ -7,6 +7,7 @@ keys in another case. What could mean something else, such as a verdict of 5 or 
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 # Fields that explain another one: without them, the answer means the same.
@@ -125,7 +126,10 @@ class _Fit:
         found = _by_property(value, properties)
         missing = [name for name in schema.get("required", ()) if name not in found and not _is_explaining(name)]
         if missing and (inner := _wrapped(value, properties, str(schema.get("title", "")))) is not None:
-            return self.value(inner, schema, path, depth)
+            if _is_alike(inner, properties):
+                return self.value(inner, schema, path, depth)
+            with suppress(Misfit):
+                return self.value(inner, schema, path, depth)
         if missing:
             raise Misfit(f"{_place(path)} lacks {_names(missing)}: it has {_names(value) or 'nothing'}")
         members = {}
@@ -243,6 +247,12 @@ def _wrapped(value: Mapping[str, Any], properties: Mapping[str, Any], title: str
     if named or (len(insides) == 1 and _plain(str(insides[0])) not in map(_plain, properties)):
         return _parsed(value[(named or insides)[0]])
     return None
+
+
+def _is_alike(value: Any, properties: Mapping[str, Any]) -> bool:
+    """True for an object with any of these members, so that what is wrong in it is worth telling."""
+    value = value[0] if isinstance(value, list) and value else value
+    return isinstance(value, Mapping) and bool(_by_property(value, properties))
 
 
 def _wraps(value: list[Any]) -> bool:
