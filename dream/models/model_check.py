@@ -71,12 +71,13 @@ def check_models(
     """
     checks: list[tuple[str, Awaitable[list[str]]]] = []
     forms = forms or {}
+    wanted = {identifier: forms[identifier]() for identifier in _elsewhere(forms)}
     for identifier in filter(_is_offline, dict.fromkeys([*llms, *forms])):
         checks.append((identifier, _check_offline(identifier)))
     for identifier in _elsewhere(llms):
         checks.append((identifier, _check_llm(identifier)))
-    for identifier in _elsewhere(forms):
-        checks.append((identifier, _check_forms(identifier, forms[identifier]())))
+    for identifier in wanted:
+        checks.append((identifier, _check_forms(identifier, wanted[identifier])))
     for identifier in dict.fromkeys(embed_models):
         checks.append((identifier, _check_embed_model(identifier, chunk_tokens)))
     notes, problems = run_async(_outcomes(checks))
