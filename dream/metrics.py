@@ -23,7 +23,8 @@ class Metric:
         calls_a_passage: further calls per retrieved passage.
         calls_a_derived_question: further calls per question that is derived from the answer; there are `strictness`
             of them, and they are embedded too.
-        range: the possible values.
+        range: the possible values, in words.
+        bounds: the least and the greatest possible value.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     calls_a_passage: int = 0
     calls_a_derived_question: int = 0
     range: str = "0 to 1"
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     @property
     def judged(self) -> bool:
@@ -93,6 +95,7 @@ DEFINITIONS = {
             embedded=("user_input",),
             calls_a_derived_question=1,
             range="-1 to 1, in practice 0 to 1",
+            bounds=(-1.0, 1.0),
         ),
         Metric(
             "context_precision",
@@ -122,6 +125,7 @@ DEFINITIONS = {
             embedded=("response", "reference"),
             judge_calls=3,
             range="-0.25 to 1, in practice 0 to 1",
+            bounds=(-0.25, 1.0),
         ),
         Metric(
             "answer_similarity",
@@ -132,6 +136,7 @@ DEFINITIONS = {
             arguments=("reference", "response"),
             embedded=("response", "reference"),
             range="-1 to 1, in practice 0 to 1",
+            bounds=(-1.0, 1.0),
         ),
     )
 }

@@ -99,7 +99,25 @@ def _url(name: str, text: str) -> str:
 
 
 def _base_url(name: str, text: str) -> str:
-    return _url(name, text).rstrip("/")
+    """A base URL without the slash or the path of a request at its end; a query such as Azure's stays."""
+    parts = urlsplit(_url(name, text).rstrip("/"))
+    path = re.sub(r"/(chat/completions|completions|embeddings|models|responses)$", "", parts.path.rstrip("/"))
+    return parts._replace(path=path, fragment="").geturl()
+
+
+def _one_of(*values: str) -> Reader:
+    def read(name: str, text: str) -> str:
+        if text not in values:
+            raise ConfigurationError(f"{name}={text!r}: give {' or '.join(values)}")
+        return text
+
+    return read
+
+
+def _header(name: str, text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ConfigurationError(f"{name}={text!r} is no name of a header: give api-key or authorization")
+    return text.lower()
 
 
 def _storage_uri(name: str, text: str) -> str:
@@ -131,7 +149,11 @@ class Endpoint:
     """One OpenAI-compatible model endpoint. `context_window` (tokens) applies to models of unknown size;
     `max_answer_tokens` takes the place of `Settings.max_answer_tokens`.
 
-    Limits that are None are learned from the requests that the endpoint refuses.
+    Limits that are None are learned from the requests that the endpoint refuses; so is the form of requests that it
+    accepts (`dream.models.request_forms`): how JSON is asked for, the name of the limit of tokens, parameters to leave
+    out (comma-separated), the encoding of vectors, the most texts in a request, and the header for the key (`api-key`
+    on Azure). Texts to embed are cut at `max_input_tokens` only if it is set. None of these is part of the cache's
+    keys: after a change that alters answers, empty the cache of the model (`dream cache --empty --model NAME`).
     """
 
     name: str
@@ -143,6 +165,13 @@ class Endpoint:
     tokens_per_minute: int | None = _variable("TOKENS_PER_MINUTE", _count)
     max_concurrency: int | None = _variable("MAX_CONCURRENCY", _count)
     timeout_seconds: int | None = _variable("TIMEOUT_SECONDS", _count)
+    response_format: str | None = _variable("RESPONSE_FORMAT", _one_of("json_object", "json_schema", "text"))
+    max_tokens_parameter: str | None = _variable("MAX_TOKENS_PARAMETER", _one_of("max_tokens", "max_completion_tokens"))
+    omit: tuple[str, ...] | None = _variable("OMIT", _items)
+    encoding_format: str | None = _variable("ENCODING_FORMAT", _one_of("float", "base64"))
+    embed_batch_size: int | None = _variable("EMBED_BATCH_SIZE", _count)
+    max_input_tokens: int | None = _variable("MAX_INPUT_TOKENS", _count)
+    auth_header: str | None = _variable("AUTH_HEADER", _header)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,17 @@ def tokenize(text: str) -> list[int]:
     return _encoding().encode(text, allowed_special="all")
 
 
+def first_tokens(text: str, most: int) -> str:
+    """The beginning of a text, with at most so many tokens.
+
+    Example:
+        >>> first_tokens("hello wide world", 2)
+        'hello wide'
+    """
+    tokens = tokenize(text)
+    return text if len(tokens) <= most else _encoding().decode(tokens[:most], errors="ignore")
+
+
 @lru_cache(maxsize=1)
 def _encoding() -> "Encoding":
     prepare_libraries()  # names the folder of LlamaIndex that has the vocabulary, so that nothing is downloaded

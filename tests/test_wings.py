@@ -41,7 +41,7 @@ TESTED_ELSEWHERE = {
     "golden/generator.py": ("golden/test_dataset.py", "it generates on the cluster, from where datasets are saved"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
-    "models/direct_calls.py": ("evaluation/test_judge_llm.py", "the judge's calls go through it"),
+    "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),

@@ -1,9 +1,9 @@
 """The checks of `dream doctor`: every service that an experiment needs, with the remedy for each problem."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from textwrap import indent
@@ -11,8 +11,11 @@ from textwrap import indent
 from dream import engines
 from dream.engines import choose_engine
 from dream.errors import ConfigurationError, DreamError
+from dream.golden.generator import generator_forms
+from dream.metrics import METRICS
 from dream.models import gateway_client
-from dream.models.pickers import check_identifiers, check_models
+from dream.models.model_check import Form, check_models
+from dream.models.pickers import check_identifiers
 from dream.settings import Settings, safe_uri
 from dream.storage import open_storage
 from dream.tracking.tracker import check_mlflow
@@ -20,21 +23,27 @@ from dream.tracking.tracker import check_mlflow
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one part of the installation; `problem` is None if it works, otherwise the error and its remedy."""
+    """The state of one part of the installation; `problem` is None if it works, otherwise the error and its remedy.
+
+    `notes` are what a user should know of a part that works.
+    """
 
     part: str
     detail: str
     problem: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         line = f"{'ok' if self.problem is None else 'BAD':<3}  {self.part:<15}  {self.detail}"
-        return line if self.problem is None else indent(f"{line}\n{self.problem}", " " * 5).lstrip()
+        below = [self.problem] if self.problem is not None else self.notes
+        return indent("\n".join([line, *below]), " " * 5).lstrip()
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check Python, storage, MLflow, the engine and the models, one after another.
 
-    A missing bucket or folder is created. Each model receives one small request, which may cost money.
+    A missing bucket or folder is created. Each model receives requests such as an experiment sends, a handful in all,
+    which may cost money; offline models one small request.
     """
     yield Finding("Python", f"{sys.version.split()[0]}, ray {version('ray')}, dream-rag {version('dream-rag')}")
     for part, uri in _storage_uris(settings).items():
@@ -45,9 +54,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         detail = f"{choice.engine}, {choice.reason}"
         yield _check("engine", detail, lambda: stack.enter_context(engines.opened(choice, settings)))
         stack.enter_context(gateway_client.opened(settings))
-        for part, llms, embed_models in _models(settings):
-            check = partial(_check_models, llms, embed_models, settings)
-            yield _check(part, ", ".join([*llms, *embed_models]), check)
+        for part in _models(settings):
+            identifiers = dict.fromkeys([*part.llms, *part.forms, *part.embed_models])
+            yield _check(part.name, ", ".join(identifiers), partial(_check_models, part, list(identifiers), settings))
 
 
 def _storage_uris(settings: Settings) -> dict[str, str]:
@@ -59,23 +68,39 @@ def _storage_uris(settings: Settings) -> dict[str, str]:
     }
 
 
-def _models(settings: Settings) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+@dataclass(frozen=True)
+class _Models:
+    """Models with the same task. `forms` are those that must answer in JSON, with what they are asked."""
+
+    name: str
+    llms: tuple[str, ...] = ()
+    embed_models: tuple[str, ...] = ()
+    forms: Mapping[str, Callable[[], Sequence[Form]]] = field(default_factory=dict)
+
+
+def _models(settings: Settings) -> list[_Models]:
     return [
-        ("models", settings.llms, settings.embed_models),
-        ("judge", (settings.judge_llm,), (settings.judge_embed_model,)),
-        ("generator", (settings.generator_llm,), ()),
+        _Models("models", settings.llms, settings.embed_models),
+        _Models("judge", (), (settings.judge_embed_model,), {settings.judge_llm: _judge_forms}),
+        _Models("generator", (), (), {settings.generator_llm: generator_forms}),
     ]
 
 
-def _check_models(llms: tuple[str, ...], embed_models: tuple[str, ...], settings: Settings) -> None:
-    if problems := check_identifiers([*llms, *embed_models], settings):
+def _judge_forms() -> list[Form]:
+    from dream.evaluation.judge_check import judge_forms
+
+    return judge_forms(METRICS)
+
+
+def _check_models(models: _Models, identifiers: Sequence[str], settings: Settings) -> list[str]:
+    if problems := check_identifiers(identifiers, settings):
         raise ConfigurationError("; ".join(problems))
-    check_models(llms, embed_models)
+    return check_models(models.llms, models.embed_models, models.forms)
 
 
 def _check(part: str, detail: str, check: Callable[[], object]) -> Finding:
     try:
-        check()
+        found = check()
     except DreamError as error:
         return Finding(part, detail, str(error))
-    return Finding(part, detail)
+    return Finding(part, detail, notes=tuple(map(str, found)) if isinstance(found, list) else ())

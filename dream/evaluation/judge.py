@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dream.errors import end_of_all
-from dream.evaluation.judge_llm import JudgeLLM
 from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
 from dream.metrics import DEFINITIONS
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
+
+# cosines of float32 vectors may be above 1 by this
+ROUNDING = 1e-5
 
 
 class Judge:
@@ -36,10 +38,10 @@ class Judge:
         self._embeddings = EmbeddedOnce(
             judge_embed_model_picker(embed_model, trial=trial), model_calls(embed_model, trial=trial)
         )
-        llm_judge = _judge_llm(llm, trial, repeat)
+        llm_judge = judge_llm_picker(llm, trial=trial, repeat=repeat)
         # requests that are alike need numbers of their own, or the cache would give all of them the first's answer
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
-        question_llms = [_judge_llm(llm, trial, number) for number in numbers]
+        question_llms = [judge_llm_picker(llm, trial=trial, repeat=number) for number in numbers]
         self._metrics = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
@@ -67,13 +69,17 @@ class Judge:
             failure = Failure.of(error, judging=True)
             return Score(question_id, name, None, failure=failure, seconds=time.monotonic() - started)
         value, seconds = float(result.value), time.monotonic() - started
-        if math.isnan(value):
-            failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge found no statement to score")
+        if (problem := _problem_of(name, value)) is not None:
+            failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, problem)
             return Score(question_id, name, None, failure=failure, seconds=seconds)
         return Score(question_id, name, value, reason=result.reason, seconds=seconds)
 
 
-def _judge_llm(identifier: str, trial: str, repeat: int) -> JudgeLLM:
-    return JudgeLLM(
-        judge_llm_picker(identifier, trial=trial, repeat=repeat), model_calls(identifier, trial=trial, repeat=repeat)
-    )
+def _problem_of(metric: str, value: float) -> str | None:
+    """Why a value is no score; None if it is one."""
+    if math.isnan(value):
+        return "the judge found no statement to score"
+    least, most = DEFINITIONS[metric].bounds
+    if least - ROUNDING <= value <= most + ROUNDING:
+        return None
+    return f"the score {value:g} is outside of the range of {metric}, {least:g} to {most:g}: it is not used"

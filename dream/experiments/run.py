@@ -28,7 +28,8 @@ from dream.indexes import client as index_client
 from dream.indexes.client import get_index
 from dream.libraries import prepare_libraries
 from dream.models import gateway_client
-from dream.models.pickers import check_models, llm_picker
+from dream.models.model_check import Form, check_models, forms_in_use
+from dream.models.pickers import llm_picker
 from dream.models.usage import spent_of
 from dream.progress import Reporter, Show, reporter_for
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
@@ -50,6 +51,8 @@ from dream.settings import Settings
 from dream.storage import Storage, open_storage
 from dream.tracking.tracker import TrackingProcess
 
+# What is embedded by the sentence is seldom longer.
+SENTENCE_TOKENS = 100
 # Documents with more text are not chunked a second time only to count what there is to embed.
 PLANNED_CHARACTERS = 5_000_000
 
@@ -228,18 +231,18 @@ def _recorder(
     """The recorder of an experiment whose models answer; manifest and results that were taken over are in storage."""
     prepared, before = due.prepared, due.before
     manifest = prepared.manifest_again(before) if before else prepared.manifest(due.name, engine)
-    if due.to_run:
-        _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge")
+    imports = _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge") if due.to_run else None
     if not due.is_paid:
-        _check_models(due.to_run, prepared.context)
-    manifest = replace(manifest, plan=due.plan or manifest.plan)
+        for note in _check_models(due.to_run, prepared.context, imports):
+            reporter.line(f"  {note}")
+    manifest = replace(manifest, plan=due.plan or manifest.plan, forms=forms_in_use(manifest.endpoints))
     store.save_manifest(storage, due.name, manifest)
     recorder = Recorder(manifest, prepared, storage, settings, reporter, due.finished, due.partial, due.usage, tracking)
     recorder.take([TrialFinished(result) for result in due.taken.values()])
     return recorder
 
 
-def _import_meanwhile(*modules: str) -> None:
+def _import_meanwhile(*modules: str) -> threading.Thread:
     """Import what trials need while this thread waits for models or for Ray: two seconds of CPU.
 
     httpx2 is imported here at once: the OpenAI client, which this thread uses, looks for it among the loaded modules,
@@ -248,7 +251,9 @@ def _import_meanwhile(*modules: str) -> None:
     prepare_libraries()
     with suppress(ImportError):
         import_module("httpx2")
-    threading.Thread(target=lambda: [*map(import_module, modules)], name="dream-imports", daemon=True).start()
+    thread = threading.Thread(target=lambda: [*map(import_module, modules)], name="dream-imports", daemon=True)
+    thread.start()
+    return thread
 
 
 def _run_trial(
@@ -258,12 +263,34 @@ def _run_trial(
     return experiment_or_failure(config, context, finished, on_block)
 
 
-def _check_models(trials: Sequence[Trial], context: TrialContext) -> None:
+def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threading.Thread | None) -> list[str]:
+    """Send each model what the trials will send; what a user should know of it.
+
+    Two threads must not import ragas at once: the judge's forms wait for `imports`.
+    """
+
+    def forms() -> list[Form]:
+        from dream.evaluation.judge_check import judge_forms
+
+        if imports is not None:
+            imports.join()
+        return judge_forms(context.metrics)
+
     embed_models = [trial.embed_model_identifier for trial in trials if not trial.is_baseline]
-    check_models(
-        [context.judge_llm, *(trial.llm_identifier for trial in trials)],
+    return check_models(
+        [trial.llm_identifier for trial in trials],
         [context.judge_embed_model, *embed_models],
+        {context.judge_llm: forms},
+        chunk_tokens=max(map(_chunk_tokens, trials), default=None),
     )
+
+
+def _chunk_tokens(trial: Trial) -> int:
+    """The length of the longest text that a trial embeds."""
+    if trial.is_baseline:
+        return SENTENCE_TOKENS
+    parameters = index_request(trial).parameters
+    return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (SENTENCE_TOKENS,)))
 
 
 def _checked_name(name: str | None, resume: str | None) -> str:

@@ -21,9 +21,10 @@ from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
 from dream.engines import Engine
 from dream.errors import ConfigurationError, DataError, ServiceError, bullets
-from dream.golden.generator import generate_questions
+from dream.golden.generator import generate_questions, generator_forms
 from dream.models import gateway_client
-from dream.models.pickers import check_identifiers, check_models
+from dream.models.model_check import check_models
+from dream.models.pickers import check_identifiers
 from dream.progress import Reporter, Show, Task, reporter_for
 from dream.provenance import versions
 from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest, known_sum
@@ -111,7 +112,8 @@ def generate_golden_dataset(
     batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
     reporter.line(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
     with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
-        check_models([settings.generator_llm], [settings.judge_embed_model])
+        for note in check_models((), [settings.judge_embed_model], {settings.generator_llm: generator_forms}):
+            reporter.line(f"  {note}")
         generated = _run_tasks(generation, storage, batches, running_on)
     return _save(generation, generated)
 

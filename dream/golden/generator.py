@@ -58,6 +58,16 @@ def generate_questions(
     return questions, shortfalls
 
 
+def generator_forms() -> list[tuple[str, Any]]:
+    """Prompts and response models as the generator sends them: one reads a text, one writes a question."""
+    prepare_libraries()
+    from ragas.testset.synthesizers.single_hop.prompts import QueryAnswerGenerationPrompt
+    from ragas.testset.transforms.extractors.llm_based import NERPrompt
+
+    prompts: tuple[Any, ...] = (NERPrompt(), QueryAnswerGenerationPrompt())
+    return [(prompt.to_string(prompt.examples[0][0]), prompt.output_model) for prompt in prompts]
+
+
 def _pieces(documents: Sequence["Document"]) -> tuple[list[Piece], list[str]]:
     """Each file cut into even pieces of about 600 tokens, with its page; files that are too short are reported."""
     from llama_index.core.node_parser import SentenceSplitter

@@ -4,10 +4,10 @@ The gateway caches, deduplicates, limits, budgets and counts; `endpoint_client` 
 model server.
 """
 
+from dream.models.model_check import check_models as check_models
 from dream.models.pickers import (
     EMBED_BATCH_SIZE as EMBED_BATCH_SIZE,
     check_identifiers as check_identifiers,
-    check_models as check_models,
     embed_model_picker as embed_model_picker,
     endpoint_urls as endpoint_urls,
     judge_embed_model_picker as judge_embed_model_picker,

@@ -34,11 +34,12 @@ class ModelCalls:
         self._endpoint, self._stage, self._trial, self._repeat = endpoint, stage, trial, repeat
         self._timeout_seconds, self._gateway = timeout_seconds, gateway
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def post(self, path: str, body: Mapping[str, Any], *, schema: str = "") -> dict[str, Any]:
         """Send a body and return the answer's.
 
         Args:
             path: below the endpoint's base URL, e.g. "/chat/completions".
+            schema: see `ModelRequest`.
 
         Raises:
             openai.APIStatusError, openai.APIConnectionError: as the official client raises them.
@@ -53,6 +54,7 @@ class ModelCalls:
             self._trial,
             self._repeat,
             self._timeout_seconds,
+            schema,
         )
         response = await (self._gateway or current_gateway()).send(request)
         if response.status == 200:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from dream.models.answer_reading import body_of, is_cut, read_chat, wants_json
+from dream.models.answer_reading import body_of, read_chat
+from dream.models.endpoint_access import BEARER, Access, key_headers, url_of
 from dream.models.no_answer import NoAnswer, of_redirect
 from dream.models.openai_wire import (
     CHAT_PATH,
@@ -21,14 +22,12 @@ from dream.models.openai_wire import (
     ModelRequest,
     ModelResponse,
     base_url_variable,
-    chat_problem,
     parsed,
     texts_of,
 )
 from dream.models.rate_limiter import Limiter
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
-    MAX_USELESS_ANSWERS,
     TOO_MANY,
     Outcome,
     RequestState,
@@ -68,6 +67,7 @@ class EndpointClient:
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.endpoint = endpoint
+        self.access = Access(header=endpoint.auth_header or BEARER)
         self.limiter = Limiter(endpoint.max_concurrency, endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._first_backoff = first_backoff_seconds
         self._patience = patience_seconds
@@ -136,10 +136,8 @@ class EndpointClient:
             return self._failed(outcome, answer)
         is_as_given = answer == given and response.body[:1] == b"{"
         content = response.body if is_as_given else json.dumps(answer).encode()
-        in_format = replace(outcome, response=replace(response, body=content, content_type="application/json"))
-        if (attempts := useless_json(body, answer)) is not None:
-            return replace(in_format, most_attempts=attempts, useless_body=response.body)
-        return replace(in_format, answer=answer)
+        in_format = replace(response, body=content, content_type="application/json")
+        return replace(outcome, response=in_format, answer=answer)
 
     def _vectors(self, body: Mapping[str, Any], outcome: Outcome) -> Outcome:
         given = body_of(outcome.response.body, outcome.response.content_type)
@@ -168,15 +166,13 @@ class EndpointClient:
             self._session = None
 
     async def _send_once(self, request: ModelRequest) -> Outcome:
-        headers = {"content-type": "application/json"}
-        if self.endpoint.api_key:
-            headers["authorization"] = f"Bearer {self.endpoint.api_key}"
+        headers = {"content-type": "application/json", **key_headers(self.access, self.endpoint.api_key)}
         seconds = min(request.timeout_seconds, self.endpoint.timeout_seconds or request.timeout_seconds)
         started = time.monotonic()
         try:
             async with self._http().request(
                 request.method,
-                self.endpoint.base_url + request.path,
+                url_of(self.endpoint.base_url, self.access.prefix + request.path),
                 data=request.body or None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds),
@@ -205,16 +201,6 @@ class EndpointClient:
                 trust_env=not _is_loopback(self.endpoint.base_url),  # proxies and .netrc
             )
         return self._session
-
-
-def useless_json(body: Mapping[str, Any], answer: Mapping[str, Any]) -> int | None:
-    """How often JSON is asked for at most that an answer does not have; None if it has it, or none was asked for.
-
-    Such an answer is handed on, so that its reader can show it, but it is not kept.
-    """
-    if wants_json(body) and is_cut(answer):
-        return 1  # it would be cut off again
-    return None if chat_problem(body, answer) is None else MAX_USELESS_ANSWERS
 
 
 def _no_response(reason: str) -> ModelResponse:

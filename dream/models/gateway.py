@@ -18,16 +18,17 @@ import json
 import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from dream.defaults import MAX_ANSWER_TOKENS
-from dream.errors import ConfigurationError, ServiceError
+from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.answer_reading import body_of, is_cut, read_chat
-from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient, useless_json
+from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
+from dream.models.form_finder import FormFinder
 from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
     CHAT_PATH,
@@ -40,6 +41,7 @@ from dream.models.openai_wire import (
     text_keys,
     texts_of,
 )
+from dream.models.reading import Readability, read, read_or_ask_again
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.token_usage import Tokens, chat_tokens, reported, text_tokens, with_usage
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
@@ -83,6 +85,8 @@ class Gateway:
     _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
     _known_vectors: dict[str, KnownVectors] = field(default_factory=dict)
     _max_answer_tokens: int = MAX_ANSWER_TOKENS
+    _forms: FormFinder = field(default_factory=FormFinder)
+    _readability: Readability = field(default_factory=Readability)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -94,6 +98,7 @@ class Gateway:
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
         self._meter = Meter(options.budget, dict(options.spent_before))
+        self._forms, self._readability = FormFinder(), Readability()
         self._prices = dict(options.prices)
         self._max_answer_tokens = options.max_answer_tokens
         self._known_vectors = {}
@@ -157,7 +162,10 @@ class Gateway:
     ) -> "_Paid":
         model = self._model(client, body)
         if (entry := await self._cached(client, request, body, key)) is not None:
-            return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
+            response = ModelResponse(200, entry.content, seconds=entry.seconds)
+            kept = read(request, body, response, parsed(entry.content))
+            if kept.problem is None:
+                return _Paid(kept.response, {key: entry}, cached=True)
         paid = await self._pay(client, request, body, usage)
         for entry in paid.entries.values():
             await self._cache.put(model, key, entry)
@@ -259,20 +267,36 @@ class Gateway:
         """Send a request to its endpoint, within the budget."""
         model = (client.endpoint.name, str((body or {}).get("model", "")))
         is_check = request.stage == CHECK_STAGE
+        attempts = 0
 
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if model in self._refusals:
-                    raise ServiceError(self._refusals[model])
+                if reason := self._refusals.get(model) or self._readability.refusal(*model, request.stage):
+                    raise ServiceError(reason)
+            nonlocal attempts
+            attempts += 1
             usage.sent += 1
-            usage.retried += attempt > 1
+            usage.retried += attempts > 1
 
         def on_useless(content: bytes) -> None:
             tokens = _useless_tokens(request, body or {}, content)
             usage.count_answer(self._price(usage, client), tokens, paid=True)
 
-        response, answer = await client.send(request, body, before_attempt, on_useless)
+        async def send(
+            request: ModelRequest, body: dict[str, Any] | None
+        ) -> tuple[ModelResponse, dict[str, Any] | None]:
+            sent = partial(client.send, before_attempt=before_attempt, on_useless=on_useless)
+            return await self._forms.send(client, request, body, sent)
+
+        problem = None
+        if request.path == CHAT_PATH and body is not None and not body.get("stream"):
+            reading = await read_or_ask_again(send, request, body)
+            response, answer, problem = reading.response, reading.answer, reading.problem
+            if (problem or reading.is_read) and not is_check:
+                self._readability.count(*model, request.stage, problem)
+        else:
+            response, answer = await send(request, body)
         usage.seconds += response.seconds
         if response.status in REFUSALS and not is_check:
             self._refusals[model] = _refusal(client.endpoint, response)
@@ -288,7 +312,11 @@ class Gateway:
         counted = with_usage(answer, tokens)
         if counted != answer:
             response = replace(response, body=json.dumps(counted).encode())
-        return _Paid(response, {"": _entry(response, tokens)})
+        entry = _entry(response, tokens)
+        if problem is not None:
+            self._count(usage, client, [entry], paid=True)
+            raise DataError(f"the answer of {model[1]!r} is not what was asked for: {problem}")
+        return _Paid(response, {"": entry})
 
     async def _vectors(
         self,
@@ -346,6 +374,16 @@ class Gateway:
         client = self._clients.get(endpoint)
         address = _offline_version() if endpoint == OFFLINE else client.endpoint.base_url if client else ""
         return await self._cache.has_any(f"{address} {model}")
+
+    async def form(self, endpoint: str, model: str) -> dict[str, Any]:
+        """How requests to a model are written and sent where it differs from what clients write (`RequestForm`)."""
+        client = await self._client(endpoint)
+        return {**self._forms.form(client, model).described(), **client.access.described()}
+
+    async def form_explained(self, endpoint: str, model: str) -> list[str]:
+        """`form` in words."""
+        client = await self._client(endpoint)
+        return [*client.access.explained(client.endpoint.base_url), *self._forms.form(client, model).explained()]
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
@@ -418,7 +456,7 @@ def _entry(response: ModelResponse, tokens: Tokens) -> Entry:
 def _read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
     """A cached answer in OpenAI's format; None for what an earlier version kept although it is no answer."""
     answer = read_chat(body, body_of(entry.content))
-    if isinstance(answer, NoAnswer) or useless_json(body, answer) is not None:
+    if isinstance(answer, NoAnswer):
         return None
     tokens = chat_tokens(body, answer)
     content = json.dumps(with_usage(answer, tokens)).encode()

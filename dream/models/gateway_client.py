@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from dream import ray_cluster
@@ -45,6 +46,14 @@ class GatewayClient(ABC):
     def base_url(self, endpoint: str) -> str:
         """The URL of an endpoint; starts the offline server if `endpoint` is that."""
         return self._service.call(Gateway.base_url, endpoint)
+
+    def form(self, endpoint: str, model: str) -> dict[str, Any]:
+        """How requests to a model are written and sent where it differs from what clients write."""
+        return self._service.call(Gateway.form, endpoint, model)
+
+    def form_explained(self, endpoint: str, model: str) -> list[str]:
+        """`form` in words."""
+        return self._service.call(Gateway.form_explained, endpoint, model)
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that the settings give for an endpoint; None where they give none."""

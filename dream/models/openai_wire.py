@@ -5,7 +5,6 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from dream.records import digest
@@ -19,7 +18,8 @@ EMBEDDINGS_PATH = "/embeddings"
 class ModelRequest:
     """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions".
 
-    `repeat` distinguishes intentionally identical requests, such as repeated judgements.
+    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `schema` is a JSON schema for
+    the answer that is stricter than the one in the body; it is not sent, and not part of the key.
     """
 
     endpoint: str
@@ -30,6 +30,7 @@ class ModelRequest:
     trial: str = ""
     repeat: int = 0
     timeout_seconds: float = 120.0
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,68 +108,3 @@ def embeddings_answer(
     if prompt_tokens is not None:
         answer["usage"] = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
     return answer
-
-
-def chat_problem(body: Mapping[str, Any], answer: Mapping[str, Any] | None) -> str | None:
-    """The reason why a chat answer is unusable, such as JSON that does not match the schema; None if it is usable."""
-    try:
-        choice = (answer or {})["choices"][0]
-        message = choice["message"]
-    except (KeyError, IndexError, TypeError):
-        return "it is not a chat completion"
-    schema = _asked_schema(body)
-    if schema is None:
-        return None
-    if choice.get("finish_reason") == "length":
-        return None  # a retry would be cut off again; the client reports it
-    try:
-        value = json.loads(json_text(message))
-    except (ValueError, RecursionError):
-        return "it is not the requested JSON"
-    return None if _validator(schema).is_valid(value) else "its JSON does not match the schema"
-
-
-def _asked_schema(body: Mapping[str, Any]) -> str | None:
-    """The JSON schema that the answer must match, as text; "{}" for any JSON, None if no JSON is requested."""
-    asked = body.get("response_format") or {}
-    if body.get("tools") and body.get("tool_choice"):
-        return json.dumps(body["tools"][0]["function"].get("parameters") or {}) if len(body["tools"]) == 1 else "{}"
-    if asked.get("type") == "json_schema":
-        return json.dumps(asked["json_schema"].get("schema") or {})
-    if asked.get("type") != "json_object":
-        return None
-    text = next((m["content"] for m in body.get("messages", ()) if "json_schema:" in str(m.get("content"))), "")
-    return _schema_in(text) if isinstance(text, str) else "{}"
-
-
-@lru_cache(maxsize=256)
-def _schema_in(prompt: str) -> str:
-    """The schema that the library instructor writes into a prompt after "json_schema:"."""
-    start = prompt.find("{", prompt.find("json_schema:"))
-    try:
-        return json.dumps(json.JSONDecoder().raw_decode(prompt, start)[0]) if start >= 0 else "{}"
-    except ValueError:
-        return "{}"
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: str) -> Any:
-    from jsonschema_rs import Draft202012Validator
-
-    try:
-        return Draft202012Validator(json.loads(schema))
-    except ValueError:
-        return Draft202012Validator({})  # an invalid schema: accept any JSON
-
-
-def json_text(message: Mapping[str, Any]) -> str:
-    """The JSON in a chat answer's message, without the Markdown around it.
-
-    Example:
-        >>> json_text({"role": "assistant", "content": 'Here it is: ```json {"a": 1} ```'})
-        '{"a": 1}'
-    """
-    calls = message.get("tool_calls") or []
-    text: str = (calls[0]["function"]["arguments"] if calls else message.get("content")) or ""
-    start, end = text.find("{"), text.rfind("}")
-    return text[start : end + 1] if 0 <= start < end else text

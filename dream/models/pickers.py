@@ -10,14 +10,11 @@ An identifier is one of
 open at the time of each call.
 """
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from dream.errors import DreamError, ServiceError, bullets, explain
-from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
 from dream.models.direct_calls import ModelCalls
 from dream.models.gateway_client import GatewayClient, current_gateway
@@ -37,6 +34,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from ragas.embeddings import OpenAIEmbeddings
     from ragas.llms import InstructorLLM
+
+    from dream.models.form_llm import FormLLM
 
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
 TIMEOUT_SECONDS = 120.0
@@ -123,17 +122,23 @@ def embed_model_picker(
 
 def judge_llm_picker(
     identifier: str, *, stage: str = "judge", trial: str = "", repeat: int = 0, gateway: GatewayClient | None = None
-) -> "InstructorLLM":
+) -> "FormLLM":
     """The LLM in the form that ragas' metrics and testset generator take (structured answers).
 
     Cached answers are kept for each `repeat` number: a new number sends the same prompts again.
     """
     prepare_libraries()
+    from openai import AsyncOpenAI
     from ragas.llms import llm_factory
 
-    endpoint, model = split_identifier(identifier)
-    client = _openai_client(endpoint, stage, trial, gateway, repeat)
-    return cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS))
+    from dream.models.form_llm import FormLLM, UnsentTransport
+
+    http_client = httpx.AsyncClient(transport=UnsentTransport())
+    client = AsyncOpenAI(base_url="http://unsent", api_key=_KEY_WITH_GATEWAY, max_retries=0, http_client=http_client)
+    model = split_identifier(identifier)[1]
+    writer = cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS, max_retries=0))
+    calls = model_calls(identifier, stage=stage, trial=trial, repeat=repeat, gateway=gateway)
+    return FormLLM(writer, calls)
 
 
 def judge_embed_model_picker(
@@ -157,59 +162,14 @@ def model_calls(
     )
 
 
-def check_models(llms: Iterable[str], embed_models: Iterable[str]) -> None:
-    """Make one cheap call to each model, to all of them at the same time.
-
-    Raises:
-        ServiceError: naming every model that does not answer, with what to do.
-    """
-    checks: list[tuple[str, Awaitable[Any]]] = []
-    for identifier in dict.fromkeys(llms):
-        llm = llm_picker(identifier, stage=CHECK_STAGE)
-        checks.append((identifier, llm.acomplete("Reply with: ready", max_tokens=16)))
-    for identifier in dict.fromkeys(embed_models):
-        embed_model = embed_model_picker(identifier, stage=CHECK_STAGE)
-        checks.append((identifier, embed_model.aget_text_embedding("ready")))
-    problems = run_async(_problems(checks))
-    if problems:
-        raise ServiceError(bullets(f"{len(problems)} model(s) do not answer:", problems))
-
-
-async def _problems(checks: Sequence[tuple[str, Awaitable[Any]]]) -> list[str]:
-    outcomes = await asyncio.gather(*(check for _, check in checks), return_exceptions=True)
-    return [
-        f"{identifier}: {await _explain(identifier, outcome)}"
-        for (identifier, _), outcome in zip(checks, outcomes, strict=True)
-        if isinstance(outcome, BaseException)
-    ]
-
-
-async def _explain(identifier: str, error: BaseException) -> str:
-    """The cause of a failed check and its remedy, without the client's long exception text."""
-    import openai
-
-    endpoint, model = split_identifier(identifier)
-    for cause in (error, error.__cause__):
-        if isinstance(cause, DreamError):
-            return str(cause)
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
-        return f"the endpoint {endpoint!r} refuses the key: check {variable}"
-    if isinstance(error, openai.NotFoundError):
-        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {await _offered(endpoint)}"
-    if isinstance(error, openai.APIConnectionError):
-        reason = error.__cause__ or error
-        return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
-    return explain(error)
-
-
-async def _offered(endpoint: str) -> str:
+async def offered_models(endpoint: str) -> str | None:
+    """The names of the models that an endpoint lists; None if it lists none."""
     import openai
 
     try:
         listed = await _openai_client(endpoint, CHECK_STAGE, "").models.list()
     except openai.OpenAIError:
-        return "unknown (it does not list its models)"
+        return None
     names = sorted(model.id for model in listed.data)
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 

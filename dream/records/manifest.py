@@ -54,6 +54,8 @@ class Manifest:
         engine: the engine that it was started on, "ray" or "in_process".
         cluster: None for the engine "in_process".
         endpoints: the base URL of the endpoint by model identifier.
+        forms: how requests to a model were written, by model identifier, where it differs from what clients write
+            (`dream.models.request_forms`).
         versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
         plan: None if the documents were too large to plan with.
     """
@@ -73,6 +75,7 @@ class Manifest:
     engine: str = "ray"
     cluster: Cluster | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     plan: Plan | None = None
 
@@ -96,6 +99,7 @@ class Manifest:
             "strictness": self.strictness,
             "repeats": asdict(self.repeats),
             "endpoints": dict(self.endpoints),
+            "forms": {identifier: dict(form) for identifier, form in self.forms.items()},
             "documents": asdict(self.documents),
             "golden_dataset": {
                 "uri": golden.uri,
@@ -140,6 +144,7 @@ class Manifest:
             engine=data.get("engine", "ray"),
             cluster=Cluster(cluster["address"], cluster["nodes"], cluster["cpus"]) if cluster else None,
             endpoints=dict(data.get("endpoints", {})),
+            forms=dict(data.get("forms", {})),
             versions=dict(data.get("versions", {})),
             plan=Plan.from_json(plan) if plan else None,
         )

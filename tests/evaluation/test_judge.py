@@ -157,7 +157,7 @@ def test_each_text_is_embedded_once(score, relay):
     [
         ({"error_share": 1}, "500"),
         ({"malformed_share": 1}, "JSON"),
-        ({"wrong_schema_share": 1}, "ield required"),
+        ({"wrong_schema_share": 1}, "lacks"),
         ({"truncated_share": 1}, "max_tokens"),
         ({"cut_share": 1}, "ServerDisconnectedError"),
         ({"hang_share": 1, "hang_seconds": 0.02}, "ServerDisconnectedError"),

@@ -158,7 +158,7 @@ def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, re
         http_client=httpx.Client(transport=GatewayTransport()),
         max_retries=0,
     )
-    relay.first(chat_reply("not json"), chat_reply({"wrong": 1}), chat_reply({"number": 7}))
+    relay.first(chat_reply({"wrong": 1}), chat_reply({"number": "7"}))
     schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
     asked = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     with gateway_client.opened(settings) as gateway:
@@ -166,9 +166,17 @@ def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, re
         answer = client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "a number"}], response_format=asked
         )
+        again = client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "a number"}], response_format=asked
+        )
         (row,) = gateway.usage()
     assert json.loads(answer.choices[0].message.content) == {"number": 7}
-    assert (row.calls, row.retried, row.failed) == (1, 2, 0)
+    assert again == answer
+    complaint = relay.requests[1].body["messages"][-1]["content"]
+    assert "lacks `number`: it has `wrong`" in complaint
+    assert (len(relay.requests), row.cached) == (2, 1)
+    assert (row.paid_prompt_tokens, row.paid_completion_tokens) == (2 * 7, 2 * 3)
+    assert (row.calls, row.retried, row.failed) == (2, 1, 0)
 
 
 def test_storage_that_is_away_costs_no_answer_and_is_written_later(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 
 from dream.models.openai_wire import (
     ModelRequest,
-    chat_problem,
     embeddings_answer,
     parsed,
     request_key,
@@ -27,25 +26,6 @@ def test_every_part_of_a_request_is_in_its_key_and_the_order_of_fields_is_not():
     keys |= {request_key("http://b/v1", request, body), request_key("http://a/v1", replace(request, repeat=1), body)}
     keys.add(request_key("http://a/v1", replace(request, path="/completions"), body))
     assert len(keys) == 9
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ('{"number": 7}', None),
-        ('Here: ```json\n{"number": 7}\n```', None),
-        ('{"number": "seven"}', "its JSON does not match the schema"),
-        ('{"number": 7', "it is not the requested JSON"),
-        ("", "it is not the requested JSON"),
-    ],
-)
-def test_the_schema_is_read_off_an_instructor_prompt(content, problem):
-    schema = json.dumps({"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]})
-    system = f"As a genius expert, ... match the following json_schema:\n\n\n{schema}\n\nMake sure to return"
-    body = {"response_format": {"type": "json_object"}, "messages": [{"role": "system", "content": system}]}
-    answer = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
-    assert chat_problem(body, answer) == problem
-    assert chat_problem({"messages": []}, answer) is None
 
 
 def test_a_text_has_one_key_however_vectors_are_encoded_and_whatever_stands_beside_it():
@@ -69,25 +49,6 @@ def test_an_embeddings_answer_gives_its_vectors_back(encoding: str | None):
     assert isinstance(answer["data"][0]["embedding"], str) == (encoding == "base64")
     assert answer["usage"] == {"prompt_tokens": 7, "total_tokens": 7}
     assert "usage" not in embeddings_answer("m", vectors, encoding, None)
-
-
-def test_json_may_be_asked_for_as_the_arguments_of_a_tool_and_may_be_cut_off():
-    schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
-    body = {"tools": [{"type": "function", "function": {"name": "n", "parameters": schema}}], "tool_choice": "required"}
-
-    def answer(arguments: str, finish: str = "tool_calls") -> dict:
-        message = {"content": None, "tool_calls": [{"function": {"name": "n", "arguments": arguments}}]}
-        return {"choices": [{"message": message, "finish_reason": finish}]}
-
-    assert chat_problem(body, answer('{"number": 7}')) is None
-    assert chat_problem(body, answer('{"number": "7"}')) is not None
-    assert chat_problem(body, answer('{"number":')) is not None
-    assert chat_problem(body, answer('{"number":', "length")) is None  # it would be cut again
-
-
-@pytest.mark.parametrize("answer", [None, {}, {"choices": []}, {"choices": [{}]}, {"choices": None}])
-def test_what_is_no_chat_completion_is_told(answer: dict | None):
-    assert chat_problem({"messages": []}, answer) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""`judge_forms`: one request of each form that a judge must fill, for the check before an experiment."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from dream.metrics import DEFINITIONS
+from dream.settings import offline_models
+
+
+def judge_forms(metrics: Sequence[str]) -> list[tuple[str, type[BaseModel]]]:
+    """Prompts with ragas' own examples, and the response model of each; a form that several metrics use comes once."""
+    forms: dict[str, tuple[str, type[BaseModel]]] = {}
+    for prompt in _prompts([name for name in metrics if DEFINITIONS[name].judged]):
+        forms.setdefault(prompt.output_model.__name__, (prompt.to_string(prompt.examples[0][0]), prompt.output_model))
+    return list(forms.values())
+
+
+def _prompts(metrics: Sequence[str]) -> list[Any]:
+    """The prompts of metrics, with whose models nothing is asked."""
+    from ragas.prompt.metrics.base_prompt import BasePrompt
+
+    from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
+    from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
+
+    names = offline_models()
+    llm, embed_model = judge_llm_picker(names["judge_llm"]), names["judge_embed_model"]
+    embeddings = EmbeddedOnce(judge_embed_model_picker(embed_model), model_calls(embed_model))
+    made = ragas_metrics(metrics, llm, [llm], embeddings)
+    return [prompt for metric in made.values() for prompt in vars(metric).values() if isinstance(prompt, BasePrompt)]

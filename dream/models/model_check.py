@@ -1,0 +1,239 @@
+"""`check_models`: what an experiment will send, sent once before it, so that nothing is paid for in vain.
+
+An LLM gets a prompt of the size of a real one, a judge one request of each form, an embedding model a full batch and
+one of its texts alone. The forms that a server takes are found on the way (`dream.models.form_finder`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dream.errors import DataError, DreamError, ServiceError, bullets, explain
+from dream.event_loop import run_async
+from dream.models.endpoint_access import message_where_nothing_is
+from dream.models.gateway_client import current_gateway
+from dream.models.pickers import (
+    EMBED_BATCH_SIZE,
+    embed_model_picker,
+    judge_llm_picker,
+    llm_picker,
+    offered_models,
+    split_identifier,
+)
+from dream.models.usage import CHECK_STAGE
+from dream.settings import OFFLINE, OPENAI
+from dream.tokens import first_tokens
+
+if TYPE_CHECKING:
+    import openai
+    from llama_index.embeddings.openai import OpenAIEmbedding
+    from pydantic import BaseModel
+
+# A prompt of about 1,500 tokens, as retrieval makes them
+_PASSAGE = (
+    "The station on the ridge has measured the weather every hour since 1931. Its first keeper, Ann Lund, wrote the "
+    "numbers into a book by hand; since 1988 instruments have sent them to the valley by radio."
+)
+_PROMPT = (
+    "Context information is below.\n---------------------\n{context}\n---------------------\nGiven the context "
+    "information and not prior knowledge, answer the query.\nQuery: Since when are the numbers sent by radio? Answer "
+    "with the year alone.\nAnswer: "
+)
+_PASSAGES = 32
+USUAL_CHUNK_TOKENS = 512
+# Servers compute a text alone and in a batch with small differences; texts in the wrong order differ far more.
+LEAST_COSINE = 0.98
+_MOST_UNREADABLE_FORMS = 0.5
+
+Form = tuple[str, "type[BaseModel]"]
+
+
+def check_models(
+    llms: Iterable[str],
+    embed_models: Iterable[str],
+    forms: Mapping[str, Callable[[], Sequence[Form]]] | None = None,
+    *,
+    chunk_tokens: int | None = None,
+) -> list[str]:
+    """Send each model what it will be sent, to all of them at the same time; offline models get one cheap call.
+
+    Args:
+        llms: those that answer in words.
+        forms: for each LLM that must answer in JSON, a function that gives prompts and their response models.
+        chunk_tokens: the longest text that will be embedded; None where it is not known yet: that texts of a usual
+            length are too long for a model is then told, and no error.
+
+    Returns:
+        A line for each thing that a user should know, such as a parameter that a server does not take.
+
+    Raises:
+        ServiceError: naming every model that cannot be used, with what to do.
+    """
+    checks: list[tuple[str, Awaitable[list[str]]]] = []
+    forms = forms or {}
+    wanted = {identifier: forms[identifier]() for identifier in _elsewhere(forms)}
+    for identifier in filter(_is_offline, dict.fromkeys([*llms, *forms])):
+        checks.append((identifier, _check_offline(identifier)))
+    for identifier in _elsewhere(llms):
+        checks.append((identifier, _check_llm(identifier)))
+    for identifier in wanted:
+        checks.append((identifier, _check_forms(identifier, wanted[identifier])))
+    for identifier in dict.fromkeys(embed_models):
+        checks.append((identifier, _check_embed_model(identifier, chunk_tokens)))
+    notes, problems = run_async(_outcomes(checks))
+    if problems:
+        raise ServiceError(bullets(f"{len(problems)} model(s) cannot be used:", problems))
+    identifiers = dict.fromkeys(identifier for identifier, _ in checks)
+    found = [f"{identifier}: {line}" for identifier in identifiers for line in _form_explained(identifier)]
+    return [*dict.fromkeys([*found, *notes])]
+
+
+def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How requests to each model are written where it differs from what clients write, for records of what was run."""
+    gateway = current_gateway()
+    forms = {identifier: gateway.form(*split_identifier(identifier)) for identifier in dict.fromkeys(identifiers)}
+    return {identifier: form for identifier, form in forms.items() if form}
+
+
+async def _outcomes(checks: Sequence[tuple[str, Awaitable[list[str]]]]) -> tuple[list[str], list[str]]:
+    """Notes and problems of all checks."""
+    outcomes = await asyncio.gather(*(check for _, check in checks), return_exceptions=True)
+    notes, problems = [], []
+    for (identifier, _), outcome in zip(checks, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            problems.append(f"{identifier}: {await _explained(identifier, outcome)}")
+        else:
+            notes += [f"{identifier}: {note}" for note in outcome]
+    return notes, list(dict.fromkeys(problems))
+
+
+async def _check_offline(identifier: str) -> list[str]:
+    await llm_picker(identifier, stage=CHECK_STAGE).acomplete("Reply with: ready", max_tokens=16)
+    return []
+
+
+async def _check_llm(identifier: str) -> list[str]:
+    llm = llm_picker(identifier, stage=CHECK_STAGE)
+    answer = await llm.acomplete(_PROMPT.format(context="\n\n".join([_PASSAGE] * _PASSAGES)))
+    if not answer.text.strip():
+        raise DataError("it gave an empty answer to a prompt as an experiment sends it")
+    return []
+
+
+async def _check_forms(identifier: str, forms: Sequence[Form]) -> list[str]:
+    """One request of each form. One that cannot be read may be bad luck; most of them are a model that cannot do it."""
+    llm = judge_llm_picker(identifier, stage=CHECK_STAGE)
+    asked = (llm.agenerate(prompt, response_model) for prompt, response_model in forms)
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    unreadable = [error for error in failed if isinstance(error, DataError)]
+    for error in failed:
+        if not isinstance(error, DataError):
+            raise error
+    lines = [
+        f"it did not give the form {response_model.__name__}: {outcome}"
+        for (_, response_model), outcome in zip(forms, outcomes, strict=True)
+        if isinstance(outcome, DataError)
+    ]
+    if len(unreadable) > _MOST_UNREADABLE_FORMS * len(forms):
+        shown = "; ".join(lines[:2])
+        raise DataError(f"it gave {len(unreadable)} of {len(forms)} forms not as they were asked for: {shown}")
+    return lines
+
+
+async def _check_embed_model(identifier: str, chunk_tokens: int | None) -> list[str]:
+    """A full batch, and one of its texts alone: the same text must have nearly the same vector."""
+    embed_model = embed_model_picker(identifier, stage=CHECK_STAGE)
+    if _is_offline(identifier):
+        await embed_model.aget_text_embedding("ready")
+        return []
+    texts = [f"Note {number} of the station: {_PASSAGE[: 40 + number]}" for number in range(EMBED_BATCH_SIZE)]
+    number = len(texts) - 2
+    batch = await embed_model.aget_text_embedding_batch(texts)
+    alone = await embed_model.aget_text_embedding(texts[number])
+    if problem := vectors_problem(batch, alone, number):
+        raise DataError(problem)
+    return await _check_length(embed_model, chunk_tokens)
+
+
+async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None) -> list[str]:
+    """A text of the length of the longest chunk."""
+    import openai
+
+    tokens = chunk_tokens or USUAL_CHUNK_TOKENS
+    try:
+        await embed_model.aget_text_embedding(first_tokens(" ".join([_PASSAGE] * (tokens // 30 + 1)), tokens))
+    except openai.APIStatusError as error:
+        if chunk_tokens is not None:
+            raise
+        return [f"chunks of {tokens} tokens cannot be embedded: {_said(error)}"]
+    return []
+
+
+def vectors_problem(batch: Sequence[Sequence[float]], alone: Sequence[float], number: int) -> str | None:
+    """Why the vectors of a model cannot be used; None if they can. `alone` is the vector of the text with this number
+    when it is embedded by itself."""
+    import numpy
+
+    lengths = sorted({len(vector) for vector in [*batch, alone]})
+    if len(lengths) > 1:
+        return f"its vectors differ in length: {len(batch[0])} numbers in a batch, {len(alone)} for a text alone"
+    matrix = numpy.array([*batch, alone])
+    sizes = numpy.linalg.norm(matrix, axis=1)
+    if not numpy.isfinite(matrix).all() or not sizes.all():
+        return "some of its vectors are zero or not finite"
+    matrix = matrix / sizes[:, None]
+    if (matrix[:-1] @ matrix[0] > 1 - 1e-7).all():
+        return f"it gives the same vector for {len(batch)} different texts"
+    cosine = float(matrix[number] @ matrix[-1])
+    if cosine < LEAST_COSINE:
+        return f"a text has another vector in a batch of {len(batch)} than alone (cosine {cosine:.2f})"
+    return None
+
+
+def _elsewhere(identifiers: Iterable[str]) -> list[str]:
+    return [identifier for identifier in dict.fromkeys(identifiers) if not _is_offline(identifier)]
+
+
+def _is_offline(identifier: str) -> bool:
+    return split_identifier(identifier)[0] == OFFLINE
+
+
+def _form_explained(identifier: str) -> list[str]:
+    return [] if _is_offline(identifier) else current_gateway().form_explained(*split_identifier(identifier))
+
+
+async def _explained(identifier: str, error: BaseException) -> str:
+    """The cause of a failed check and its remedy, without the client's long exception text."""
+    import openai
+
+    endpoint, model = split_identifier(identifier)
+    for cause in (error, error.__cause__):
+        if isinstance(cause, DreamError):
+            return str(cause)
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
+        return f"the endpoint {endpoint!r} refuses the key: check {variable}"
+    if isinstance(error, openai.NotFoundError):
+        offered = await offered_models(endpoint)
+        if offered is None:
+            variable = "OPENAI_BASE_URL" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
+            base_url = await asyncio.to_thread(current_gateway().base_url, endpoint)
+            nothing = message_where_nothing_is(base_url, variable)
+            return f"the endpoint {endpoint!r} has no model {model!r} ({explain(error)}), or {nothing}"
+        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {offered}"
+    if isinstance(error, openai.APIConnectionError):
+        reason = error.__cause__ or error
+        return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
+    if isinstance(error, openai.APIStatusError):
+        said = _said(error)
+        offered = await offered_models(endpoint) if "model name" in said.lower() else None
+        return f"HTTP {error.status_code}: {said}" + (f" It offers: {offered}" if offered else "")
+    return f"{type(error).__name__}: {error}"
+
+
+def _said(error: "openai.APIStatusError") -> str:
+    """The server's own words."""
+    body = error.body if isinstance(error.body, Mapping) else {}
+    body = body.get("error") if isinstance(body.get("error"), Mapping) else body
+    return str((body or {}).get("message") or error)
