@@ -1,6 +1,7 @@
 """Tables: a row for each trial and for each question in numbers by hand, and each traceback once."""
 
 import math
+from dataclasses import replace
 
 import pandas
 
@@ -92,6 +93,18 @@ def test_each_question_has_its_texts_scores_contexts_and_reasons():
     assert (third["answer"], third["error"]) == (None, REFUSED.reason)
     assert third["context_recall_error"].endswith(REFUSED.reason)
     assert question_table(TrialResult(TRIAL, failure=REFUSED), MANIFEST).empty
+
+
+def test_thinking_cut_answers_and_estimates_have_columns_where_there_are_any():
+    assert not {"thinking", "is_cut", "tokens_are_estimated"} & set(question_table(RESULT, MANIFEST))
+    first, second, third = ANSWERS
+    answers = (replace(first, thinking="so"), replace(second, is_cut=True, tokens_are_estimated=True), third)
+    usage = (replace(USAGE[0], estimated_tokens=20), USAGE[1])
+    marked = replace(RESULT, evaluation=Evaluation(answers, SCORES), usage=usage)
+    rows = question_table(marked, MANIFEST).to_dict("records")
+    assert (rows[0]["thinking"], rows[1]["is_cut"], rows[1]["tokens_are_estimated"]) == ("so", True, True)
+    assert (trial_row(marked)["n_cut"], trial_row(marked)["estimated_tokens"]) == (1, 20)
+    assert (trial_row(RESULT)["n_cut"], trial_row(RESULT)["estimated_tokens"]) == (0, 0)
 
 
 def failed_answer(question_id: str, message: str, line: int = 7) -> Answer:

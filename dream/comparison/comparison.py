@@ -185,6 +185,11 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
         )
     if len(ordered) > len(ranked):
         notes.append(f"{len(ordered) - len(ranked)} trial(s) are not ranked; the table shows the reasons.")
+    estimated = sum(any(row.estimated_tokens for row in result.usage) for result in table.results)
+    if estimated:
+        notes.append(
+            f"Tokens and USD of {estimated} trial(s) are partly estimates, as an endpoint does not report its tokens."
+        )
     return tuple(notes)
 
 

@@ -28,7 +28,8 @@ def finished_part(
 
 def sound(evaluation: Evaluation) -> Evaluation:
     """An evaluation without what earlier versions recorded although it is none: answers that are empty or hold the
-    LLM's thinking, with their scores, and scores that are no number."""
+    LLM's thinking, with their scores, and scores that are no number. Answers that were cut are left out too: they are
+    asked for again where the limit of tokens is another now, and come from the cache where it is not."""
     answers = tuple(answer for answer in evaluation.answers if _is_answer(answer))
     ids = {answer.question_id for answer in answers}
     scores, repeats = (
@@ -39,7 +40,9 @@ def sound(evaluation: Evaluation) -> Evaluation:
 
 
 def _is_answer(answer: Answer) -> bool:
-    return answer.failure is not None or bool(answer.text and answer.text.strip() and not has_thinking(answer.text))
+    if answer.failure is not None:
+        return True
+    return bool(answer.text and answer.text.strip()) and not answer.is_cut and not has_thinking(answer.text or "")
 
 
 def _is_score(score: Score) -> bool:

@@ -64,6 +64,8 @@ def _whole(result: TrialResult, prepared: PreparedExperiment) -> Evaluation | No
     is missing."""
     if result.failure or result.evaluation is None:
         return None
+    if any(answer.is_cut for answer in result.answers):  # the limit of tokens may be another now
+        return None
     metrics, repeats = metrics_of(result.trial, prepared.context.metrics), prepared.context.repeats_of(result.trial)
     parts = {part.answers[0].question_id: part for part in by_question(result.evaluation, metrics)}
     questions = prepared.questions_of(result.trial)

@@ -38,12 +38,12 @@ class Usage:
     failed: int = 0
     prompt_tokens: float = 0
     completion_tokens: float = 0
-    estimated_tokens: float = 0
     paid_prompt_tokens: float = 0
     paid_completion_tokens: float = 0
     seconds: float = 0.0
     usd: float | None = 0.0
     usd_full: float | None = 0.0
+    estimated_tokens: float = 0
 
     def row(self) -> UsageRow:
         """The current values as a record."""

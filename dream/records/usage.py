@@ -43,12 +43,12 @@ class UsageRow:
     failed: int = 0
     prompt_tokens: float = 0
     completion_tokens: float = 0
-    estimated_tokens: float = 0
     paid_prompt_tokens: float = 0
     paid_completion_tokens: float = 0
     seconds: float = 0.0
     usd: float | None = 0.0
     usd_full: float | None = 0.0
+    estimated_tokens: float = 0
 
     @property
     def tokens(self) -> float:

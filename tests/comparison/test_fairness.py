@@ -1,5 +1,7 @@
 """Fairness: what each trial read, counted by hand, and the warnings that a comparison needs; the split of the loss."""
 
+from dataclasses import replace
+
 import pytest
 
 from dream.comparison.fairness import Fairness, check_fairness
@@ -115,3 +117,13 @@ def test_nothing_lost_has_no_shares_and_nothing_in_common_is_refused():
     assert split_loss({"a": 0.0}, {"a": 1.0}, {"a": 1.0}).retrieval_share is None
     with pytest.raises(DataError, match="run the baselines on the same golden dataset"):
         split_loss({"a": 0.0}, {"b": 1.0}, {"a": 1.0})
+
+
+def test_answers_that_were_cut_are_counted():
+    whole, cut = (result("a", llm, TWO, ["1", llm]) for llm in "xy")
+    answers = tuple(replace(answer, is_cut=True) for answer in cut.answers)
+    found = checked(whole, replace(cut, evaluation=Evaluation(answers, ())))
+    (warning,) = (warning for warning in found.warnings if "cut at the limit" in warning)
+    assert warning.startswith("2 answer(s) of 1 trial(s) were cut at the limit of tokens (DREAM_MAX_ANSWER_TOKENS)")
+    assert "up to 2 of 2 in a + y" in warning
+    assert not any("cut at the limit" in warning for warning in checked(whole).warnings)

@@ -117,6 +117,7 @@ def test_its_finished_questions_are_not_asked_again(experiment: ExperimentResult
 SPOILT = {
     "an answer with thinking": ("answers", {"text": "<think>so</think>42 m"}),
     "an empty answer": ("answers", {"text": " "}),
+    "a cut answer": ("answers", {"is_cut": True}),
     "a score that is no number": ("scores", {"value": float("nan")}),
 }
 

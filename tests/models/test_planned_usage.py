@@ -79,6 +79,15 @@ def test_the_plan_stands_beside_what_was_called():
     assert table.loc[("offline/embed", "embed"), "USD"] == 0.0  # nothing was called
 
 
+def test_estimated_tokens_have_a_column_where_there_are_any():
+    row = UsageRow("openai", "llm", "answer", "t1", calls=10, prompt_tokens=100, estimated_tokens=40, usd=0.25)
+    plan = Plan(1, 10, 1, 0, 100, (PlannedCalls("other", "embed", 1),), None, 1.0)
+    table = plan_against_actual(plan, [row])
+    assert list(table.columns[-3:]) == ["tokens", "estimated", "USD"]
+    assert list(table["estimated"]) == [0, 40]
+    assert "estimated" not in plan_against_actual(plan, [replace(row, estimated_tokens=0)])
+
+
 def test_an_unknown_price_is_printed_as_unknown():
     planned = PlannedCalls("llm@lab", "answer", 30, prompt_tokens=900, usd=None)
     usage = [UsageRow("lab", "llm", "answer", "t1", calls=10, sent=10, usd=None)]

@@ -198,6 +198,21 @@ def test_the_worst_questions_of_the_recommended_trial_come_with_everything(outco
     assert "because of faithfulness in q9" in text
 
 
+def test_thinking_cut_answers_and_estimates_are_shown(outcome: ExperimentResult):
+    found = compare(outcome)
+    place = outcome.results.index(found.scores.results[found.standings.index(found.recommended)])
+    worst = int(numpy.nanargmin(found.scores.values[:, found.standings.index(found.recommended)]))
+    marked = changed(outcome, place, worst, thinking="so it is 17 m", is_cut=True)
+    first, *others = marked.usage
+    marked = replace(marked, usage=(replace(first, estimated_tokens=1000), *others))
+    text = plain_text(report_html(marked))
+    assert "(cut: it reached the limit of tokens, DREAM_MAX_ANSWER_TOKENS)" in text
+    assert "the LLM's thinking, which was not judged so it is 17 m" in text
+    assert "1 answer(s) of 1 trial(s) were cut at the limit of tokens" in text
+    assert "(1,000 estimated)" in text
+    assert "estimated" not in plain_text(report_html(outcome))
+
+
 def test_what_documents_models_and_users_wrote_is_text_and_not_markup(outcome: ExperimentResult):
     found = compare(outcome)
     place = outcome.results.index(found.scores.results[found.standings.index(found.recommended)])
