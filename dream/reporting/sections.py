@@ -204,7 +204,7 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
         f"Paid: USD {_usd(usd)}."
     )  # fmt: skip
     checks = any(row.stage == CHECK_STAGE for row in rows)
-    note = f" Stage {CHECK_STAGE!r}: each model was called once before anything else." if checks else ""
+    note = f" Stage {CHECK_STAGE!r}: each model was checked before anything else." if checks else ""
     parts = [Text(f"{paid} Cached answers were paid for by an earlier call.{note}"), _usage_table(rows)]
     if experiment.manifest.plan:
         parts.append(_plan_table(plan_against_actual(experiment.manifest.plan, usage)))
