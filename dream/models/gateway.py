@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dream.errors import ConfigurationError, DataError, ServiceError
+from dream.errors import ConfigurationError, DataError, EndpointError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.form_finder import FormFinder
@@ -215,8 +215,10 @@ class Gateway:
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if reason := self._refusals.get(model) or self._readability.refusal(*model, request.stage):
-                    raise ServiceError(reason)
+                if model in self._refusals:
+                    raise ServiceError(self._refusals[model])
+                if reason := self._readability.refusal(*model, request.stage):
+                    raise EndpointError(reason)
             nonlocal attempts
             attempts += 1
             usage.sent += 1

@@ -46,7 +46,7 @@ USUAL_CHUNK_TOKENS = 512
 LEAST_COSINE = 0.98
 _MOST_UNREADABLE_FORMS = 0.5
 
-_BROKEN = "ServerDisconnectedError"
+_BROKEN = ("ServerDisconnectedError", "ClientPayloadError", "ClientOSError")
 
 Form = tuple[str, "type[BaseModel]"]
 Check = Callable[[], Awaitable[list[str]]]
@@ -118,7 +118,7 @@ async def _outcome(check: Check) -> list[str]:
     try:
         return await check()
     except openai.APIConnectionError as error:
-        if _BROKEN not in str(error.__cause__):
+        if not str(error.__cause__).startswith(_BROKEN):
             raise
         return await check()
 
