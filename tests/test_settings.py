@@ -158,3 +158,27 @@ def test_every_known_variable_is_read_once():
 
 def test_a_password_of_the_tracking_server_is_not_shown():
     assert "hunter2" not in repr(Settings.from_environment({"MLFLOW_TRACKING_URI": "http://me:hunter2@mlflow"}))
+
+
+def test_the_form_of_an_endpoints_requests_can_be_set():
+    prefix = "DREAM_ENDPOINT_AZURE_"
+    given = {
+        "BASE_URL": "https://a.example/openai/deployments/d/chat/completions?api-version=2024-10-21",
+        "RESPONSE_FORMAT": "json_schema",
+        "MAX_TOKENS_PARAMETER": "max_completion_tokens",
+        "OMIT": "temperature, top_p",
+        "ENCODING_FORMAT": "float",
+        "EMBED_BATCH_SIZE": "16",
+        "MAX_INPUT_TOKENS": "512",
+        "AUTH_HEADER": "Api-Key",
+    }
+    (endpoint,) = Settings.from_environment({prefix + name: value for name, value in given.items()}).endpoints
+    assert endpoint.base_url == "https://a.example/openai/deployments/d?api-version=2024-10-21"
+    assert (endpoint.omit, endpoint.auth_header) == (("temperature", "top_p"), "api-key")
+    assert (endpoint.response_format, endpoint.max_tokens_parameter) == ("json_schema", "max_completion_tokens")
+    assert (endpoint.encoding_format, endpoint.embed_batch_size, endpoint.max_input_tokens) == ("float", 16, 512)
+    wrong = {"RESPONSE_FORMAT": "xml", "MAX_TOKENS_PARAMETER": "n", "EMBED_BATCH_SIZE": "0", "AUTH_HEADER": "a b"}
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({prefix + name: value for name, value in {**given, **wrong}.items()})
+    for part in ("'xml': give json_object or json_schema or text", "max_completion_tokens", "at least 1", "no name of"):
+        assert part in str(caught.value), part

@@ -4,9 +4,10 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from dream.errors import end_of_all
+from dream.errors import DataError, end_of_all
 from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
 from dream.metrics import DEFINITIONS
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
@@ -66,13 +67,19 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
-            failure = Failure.of(error, judging=True)
+            failure = _failure_of(error)
             return Score(question_id, name, None, failure=failure, seconds=time.monotonic() - started)
         value, seconds = float(result.value), time.monotonic() - started
         if (problem := _problem_of(name, value)) is not None:
             failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, problem)
             return Score(question_id, name, None, failure=failure, seconds=seconds)
         return Score(question_id, name, value, reason=result.reason, seconds=seconds)
+
+
+def _failure_of(error: Exception) -> Failure:
+    """The failure of a judgement; what a judge said wrong is no mistake in a program that has a place in it."""
+    failure = Failure.of(error, judging=True)
+    return replace(failure, traceback="") if isinstance(error, DataError) else failure
 
 
 def _problem_of(metric: str, value: float) -> str | None:

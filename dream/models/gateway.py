@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dream.defaults import MAX_ANSWER_TOKENS
-from dream.errors import ConfigurationError, DataError, ServiceError
+from dream.errors import ConfigurationError, DataError, EndpointError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.answer_reading import body_of, is_cut, read_chat
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
@@ -272,8 +272,10 @@ class Gateway:
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if reason := self._refusals.get(model) or self._readability.refusal(*model, request.stage):
-                    raise ServiceError(reason)
+                if model in self._refusals:
+                    raise ServiceError(self._refusals[model])
+                if reason := self._readability.refusal(*model, request.stage):
+                    raise EndpointError(reason)
             nonlocal attempts
             attempts += 1
             usage.sent += 1

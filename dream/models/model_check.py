@@ -6,6 +6,7 @@ one of its texts alone. The forms that a server takes are found on the way (`dre
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import DataError, DreamError, ServiceError, bullets, explain
@@ -45,7 +46,10 @@ USUAL_CHUNK_TOKENS = 512
 LEAST_COSINE = 0.98
 _MOST_UNREADABLE_FORMS = 0.5
 
+_BROKEN = ("ServerDisconnectedError", "ClientPayloadError", "ClientOSError")
+
 Form = tuple[str, "type[BaseModel]"]
+Check = Callable[[], Awaitable[list[str]]]
 
 
 def check_models(
@@ -69,17 +73,17 @@ def check_models(
     Raises:
         ServiceError: naming every model that cannot be used, with what to do.
     """
-    checks: list[tuple[str, Awaitable[list[str]]]] = []
+    checks: list[tuple[str, Check]] = []
     forms = forms or {}
     wanted = {identifier: forms[identifier]() for identifier in _elsewhere(forms)}
     for identifier in filter(_is_offline, dict.fromkeys([*llms, *forms])):
-        checks.append((identifier, _check_offline(identifier)))
+        checks.append((identifier, partial(_check_offline, identifier)))
     for identifier in _elsewhere(llms):
-        checks.append((identifier, _check_llm(identifier)))
+        checks.append((identifier, partial(_check_llm, identifier)))
     for identifier in wanted:
-        checks.append((identifier, _check_forms(identifier, wanted[identifier])))
+        checks.append((identifier, partial(_check_forms, identifier, wanted[identifier])))
     for identifier in dict.fromkeys(embed_models):
-        checks.append((identifier, _check_embed_model(identifier, chunk_tokens)))
+        checks.append((identifier, partial(_check_embed_model, identifier, chunk_tokens)))
     notes, problems = run_async(_outcomes(checks))
     if problems:
         raise ServiceError(bullets(f"{len(problems)} model(s) cannot be used:", problems))
@@ -95,9 +99,9 @@ def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {identifier: form for identifier, form in forms.items() if form}
 
 
-async def _outcomes(checks: Sequence[tuple[str, Awaitable[list[str]]]]) -> tuple[list[str], list[str]]:
+async def _outcomes(checks: Sequence[tuple[str, Check]]) -> tuple[list[str], list[str]]:
     """Notes and problems of all checks."""
-    outcomes = await asyncio.gather(*(check for _, check in checks), return_exceptions=True)
+    outcomes = await asyncio.gather(*(_outcome(check) for _, check in checks), return_exceptions=True)
     notes, problems = [], []
     for (identifier, _), outcome in zip(checks, outcomes, strict=True):
         if isinstance(outcome, BaseException):
@@ -105,6 +109,18 @@ async def _outcomes(checks: Sequence[tuple[str, Awaitable[list[str]]]]) -> tuple
         else:
             notes += [f"{identifier}: {note}" for note in outcome]
     return notes, list(dict.fromkeys(problems))
+
+
+async def _outcome(check: Check) -> list[str]:
+    """A check, made again where its connection broke: a server may close one that was idle."""
+    import openai
+
+    try:
+        return await check()
+    except openai.APIConnectionError as error:
+        if not str(error.__cause__).startswith(_BROKEN):
+            raise
+        return await check()
 
 
 async def _check_offline(identifier: str) -> list[str]:

@@ -77,25 +77,31 @@ class Readability:
     """How many answers of each model and stage could be read, and how many could not, even when asked again."""
 
     _counts: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
-    _last: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _last_problem: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _refusals: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def count(self, endpoint: str, model: str, stage: str, problem: str | None) -> None:
         """Count an answer; `problem` says why it cannot be read."""
-        counts = self._counts.setdefault((endpoint, model, stage), [0, 0])
+        key = (endpoint, model, stage)
+        counts = self._counts.setdefault(key, [0, 0])
         counts[problem is not None] += 1
         if problem is not None:
-            self._last[endpoint, model, stage] = problem
+            self._last_problem[key] = problem
+        good, bad = counts
+        if good + bad >= LEAST_ANSWERS and bad > MOST_UNREADABLE * (good + bad):
+            self._refusals.setdefault(key, self._why(key, good, bad))
 
-    def refusal(self, endpoint: str, model: str, stage: str) -> str | None:
-        """Why a model is not asked any more; None where it may be."""
-        good, bad = self._counts.get((endpoint, model, stage), (0, 0))
-        if good + bad < LEAST_ANSWERS or bad <= MOST_UNREADABLE * (good + bad):
-            return None
+    def _why(self, key: tuple[str, str, str], good: int, bad: int) -> str:
+        endpoint, model, stage = key
         return (
             f"{bad} of the first {good + bad} answers of the model {model!r} of the endpoint {endpoint!r} (stage "
-            f"{stage!r}) are not what was asked for, even when asked again: {self._last[endpoint, model, stage]}. "
-            f"Nothing more was sent to it, and what was paid for is kept: choose a model that gives JSON, then go on"
+            f"{stage!r}) are not what was asked for: {self._last_problem[key]}. Nothing more was sent to it, and what "
+            "was paid for is kept: mend its settings and resume, or choose a model that gives JSON"
         )
+
+    def refusal(self, endpoint: str, model: str, stage: str) -> str | None:
+        """Why a model is not asked any more, always in the same words; None where it may be asked."""
+        return self._refusals.get((endpoint, model, stage))
 
 
 def _message(answer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

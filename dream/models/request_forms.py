@@ -121,9 +121,9 @@ class Refusal:
             return None
         if error is None:
             return cls(response.status, response.body[:2000].decode(errors="replace").lower())
-        details = error.get("detail")
-        places = [str(part) for item in details for part in item.get("loc", ())] if _is_details(details) else []
-        said = [str(item.get("msg")) for item in details] if _is_details(details) else [details, error.get("message")]
+        details = _details(error)
+        places = [str(part) for item in details for part in item.get("loc", ())]
+        said = [item.get("msg") for item in details] or [error.get("detail"), error.get("message")]
         text = " ".join(str(part) for part in (*said, *places, error.get("code")) if part)
         return cls(response.status, text[:2000].lower(), str(error.get("param") or "").lower())
 
@@ -282,6 +282,7 @@ def _error_in(body: bytes) -> dict[str, Any] | None:
     return value if value.keys() & {"message", "detail"} else None
 
 
-def _is_details(details: Any) -> bool:
-    """True for FastAPI's list of what is wrong."""
-    return isinstance(details, list) and all(isinstance(item, dict) for item in details)
+def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """FastAPI's list of what is wrong; empty where there is none."""
+    details = error.get("detail")
+    return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []

@@ -207,7 +207,7 @@ def what_it_cost(experiment: ExperimentResult, comparison: Comparison | None) ->
         f"Paid: USD {_usd(usd)}."
     )  # fmt: skip
     checks = any(row.stage == CHECK_STAGE for row in rows)
-    note = f" Stage {CHECK_STAGE!r}: each model was called once before anything else." if checks else ""
+    note = f" Stage {CHECK_STAGE!r}: each model was checked before anything else." if checks else ""
     if any(row.estimated_tokens for row in rows):
         note += " Tokens that an endpoint does not report are estimated with DREAM's tokenizer."
     parts = [Text(f"{paid} Cached answers were paid for by an earlier call.{note}"), _usage_table(rows)]

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy
 import pytest
 from model_servers import Reply, chat_reply, forget_answers
+from ragas.metrics.result import MetricResult
 
 from dream.evaluation.judge import Judge
 from dream.event_loop import run_async
@@ -227,3 +228,39 @@ def test_an_answer_that_failed_is_not_sent_to_the_judge(score, relay):
     scores = score(Answer("q1", None, failure=Failure(FailureKind.SERVICE, "APIConnectionError: gone")))
     assert [found.error for found in scores.values()] == ["no answer to judge: APIConnectionError: gone"] * 6
     assert relay.requests == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "is_score"),
+    [
+        ("faithfulness", 1.0, True),
+        ("faithfulness", 2.5, False),
+        ("context_recall", -0.5, False),
+        ("answer_similarity", 1.0000003, True),  # a cosine of rounded numbers
+        ("answer_similarity", -0.2, True),
+        ("answer_correctness", 1.2, False),
+        ("answer_relevancy", math.inf, False),
+    ],
+)
+def test_a_score_outside_of_the_range_of_its_metric_is_a_failure(gateway, metric, value, is_score):
+    class Odd:
+        async def ascore(self, **arguments):
+            return MetricResult(value=value)
+
+    judge = Judge([metric], "judge@relay", "embed-large@relay", 1)
+    judge._metrics[metric] = Odd()
+    (found,) = run_async(judge.score(QUESTION, answer(RIGHT)))
+    assert found.value == (value if is_score else None)
+    assert is_score or found.failure.kind is FailureKind.UNREADABLE_JUDGEMENT
+    assert is_score or "outside of the range" in found.error
+
+
+def test_a_verdict_that_cannot_be_is_unscored_with_what_the_judge_said(score, relay):
+    spoil(relay, "ContextPrecisionOutput", chat_reply({"verdict": 5, "reason": "very useful"}))
+    found = score(answer(RIGHT, GOOD), "context_precision")["context_precision"]
+    assert found.value is None
+    assert found.failure.kind is FailureKind.UNREADABLE_JUDGEMENT
+    assert "`verdict` is 5, but must be a whole number from 0 to 1" in found.error
+    assert "very useful" in found.error
+    assert found.failure.traceback == ""
+    assert len(asked(relay, "ContextPrecisionOutput")) == 2

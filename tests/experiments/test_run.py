@@ -359,7 +359,7 @@ def test_a_wrong_key_and_an_unknown_model_are_found_before_any_trial(lab: Lab, s
         with pytest.raises(ServiceError) as caught:
             run_experiment(space, name="refused", settings=settings, show=None)
     message = str(caught.value)
-    assert message.startswith("2 model(s) do not answer:")
+    assert message.startswith("2 model(s) cannot be used:")
     assert "DREAM_ENDPOINT_Z_API_KEY" in message
     assert "no model 'gpt-9'; it offers: " in message
     assert "not-the-key" not in message

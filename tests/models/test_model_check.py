@@ -146,3 +146,9 @@ def test_a_url_where_nothing_is_is_told_what_to_write(model_server, relay, no_en
     assert f"nothing is at {relay.base_url}/chat/completions: DREAM_ENDPOINT_RELAY_BASE_URL must be" in str(
         caught.value
     )
+
+
+def test_a_connection_that_broke_is_no_verdict_about_a_model(gateway, relay):
+    relay.first(Reply(200, {"half": "an answer"}, cut=True))
+    assert check_models(["llm-small@relay"], []) == []
+    assert len(relay.requests) == 2
