@@ -96,5 +96,6 @@ def explain(error: BaseException) -> str:
 def _without_answer(error: BaseException) -> str | None:
     """The sentence by which the gateway names a useless response (`dream.models.no_answer`); None for other errors."""
     body = getattr(error, "body", None)
-    is_ours = isinstance(body, dict) and body.get("type") == NO_ANSWER
-    return str(body.get("message")) if is_ours else None
+    if not isinstance(body, dict) or body.get("type") != NO_ANSWER:
+        return None
+    return str(body.get("message"))

@@ -79,7 +79,7 @@ def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFra
     counts = [name for name in ("calls", "from cache", "sent", "tokens", "estimated") if name in table]
     table[counts] = table[counts].fillna(0).astype(int)
     if "estimated" in table:
-        table = table[[*(name for name in table if name not in ("estimated", "USD")), "estimated", "USD"]]
+        table = table.reindex(columns=[*table.columns.drop(["estimated", "USD"]), "estimated", "USD"])
     if "USD" in table:
         table.loc[table["calls"] == 0, "USD"] = 0.0
     return table
