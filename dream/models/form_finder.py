@@ -3,20 +3,13 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dream.models.endpoint_access import Access, alternatives, first_that_is_there
 from dream.models.endpoint_client import EndpointClient
-from dream.models.openai_wire import (
-    EMBEDDINGS_PATH,
-    ModelRequest,
-    ModelResponse,
-    embeddings_answer,
-    texts_of,
-    vectors_of,
-)
+from dream.models.openai_wire import EMBEDDINGS_PATH, ModelRequest, ModelResponse, texts_of
 from dream.models.request_forms import Refusal, RequestForm, batch_that_may_pass, is_too_long, next_form
 from dream.models.usage import CHECK_STAGE
 from dream.tokens import count_tokens, first_tokens
@@ -25,7 +18,7 @@ MAX_STEPS = 8
 
 Body = Mapping[str, Any]
 Result = tuple[ModelResponse, dict[str, Any] | None]
-BeforeAttempt = Callable[[int], None]
+Send = Callable[[ModelRequest, Body | None], Awaitable[Result]]
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +30,15 @@ class FormFinder:
     _forms: dict[tuple[str, str], RequestForm] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def send(
-        self, client: EndpointClient, request: ModelRequest, body: Body | None, before_attempt: BeforeAttempt
-    ) -> Result:
-        """`EndpointClient.send`, in the form that the server accepts; with the last response where there is none."""
+    async def send(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
+        """Send a request in the form that the server accepts; the last response where there is none.
+
+        Args:
+            send: sends a request to the client's endpoint (`EndpointClient.send`).
+        """
         if body is None or not body.get("model"):
-            return await self._reached(client, request, body, before_attempt)
-        sending = _Sending(self, client, request, str(body["model"]), before_attempt)
+            return await self._reached(client, request, body, send)
+        sending = _Sending(self, client, request, str(body["model"]), send)
         if request.path == EMBEDDINGS_PATH:
             return await sending.embed(body)
         return await sending.adapted(body)
@@ -62,12 +57,10 @@ class FormFinder:
             found = "; ".join(form.explained())
             logger.warning("%s@%s takes requests in another form: %s", model, client.endpoint.name, found)
 
-    async def _reached(
-        self, client: EndpointClient, request: ModelRequest, body: Body | None, before_attempt: BeforeAttempt
-    ) -> Result:
+    async def _reached(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
         """Send a request; where nothing is, or the key is refused, look for the place and the header first."""
         used = client.access
-        result = await client.send(request, body, before_attempt)
+        result = await send(request, body)
         if result[0].status == 200:
             client.access = replace(client.access, is_proved=True)
             return result
@@ -83,7 +76,7 @@ class FormFinder:
 
                 async def status_of(access: Access) -> int:
                     client.access = access
-                    results.append(await client.send(request, body, before_attempt))
+                    results.append(await send(request, body))
                     return results[-1][0].status
 
                 found = await first_that_is_there(candidates, status_of)
@@ -91,7 +84,7 @@ class FormFinder:
                 return results[-1] if found else result
             if client.access.prefix == used.prefix and client.access.header == used.header:
                 return result  # others found that nothing helps
-        return await client.send(request, body, before_attempt)
+        return await send(request, body)
 
 
 @dataclass
@@ -102,7 +95,7 @@ class _Sending:
     client: EndpointClient
     request: ModelRequest
     model: str
-    before_attempt: BeforeAttempt
+    send: Send
     is_rewritten: bool = False
 
     async def adapted(self, body: Body) -> Result:
@@ -131,7 +124,7 @@ class _Sending:
     async def _once(self, sent: Body, body: Body) -> Result:
         content = json.dumps(sent, ensure_ascii=False).encode(errors="surrogatepass")
         request = replace(self.request, body=content) if sent != body or self.is_rewritten else self.request
-        return await self.finder._reached(self.client, request, sent, self.before_attempt)
+        return await self.finder._reached(self.client, request, sent, self.send)
 
     async def embed(self, body: Body) -> Result:
         """Send an embeddings request, in as many batches as the server wants."""
@@ -164,7 +157,7 @@ class _Sending:
         if not form.batch_size or form.batch_size > size:
             self.finder.remember(self.client, self.model, replace(form, batch_size=size), self.request.stage)
         others = await asyncio.gather(*(self.embed({**body, "input": batch}) for batch in batches[1:]))
-        return _joined(body, self.model, batches, [first, *others])
+        return _joined(self.model, [first, *others])
 
     def _too_long(self, texts: Sequence[Any], response: ModelResponse) -> ModelResponse:
         """The server's refusal with the text that it is about, and what to do."""
@@ -181,16 +174,17 @@ class _Sending:
         return replace(response, body=json.dumps(error).encode(), content_type="application/json")
 
 
-def _joined(body: Body, model: str, batches: Sequence[Sequence[Any]], results: Sequence[Result]) -> Result:
+def _joined(model: str, results: Sequence[Result]) -> Result:
     """One answer from those to all batches, or the response of the first that failed."""
     failed = next((result for result in results if result[1] is None), None)
     if failed is not None:
         return failed
     answers = [answer for _, answer in results if answer is not None]
-    vectors = [vectors_of(answer, len(batch)) or [] for answer, batch in zip(answers, batches, strict=True)]
+    rows = [row for answer in answers for row in sorted(answer["data"], key=lambda row: row["index"])]
     counts = [(answer.get("usage") or {}).get("prompt_tokens") for answer in answers]
-    tokens = None if None in counts else sum(count for count in counts if count is not None)
-    joined = [vector for batch in vectors for vector in batch]
-    answer = embeddings_answer(model, joined, body.get("encoding_format"), tokens)
+    answer = {"object": "list", "data": [{**row, "index": number} for number, row in enumerate(rows)], "model": model}
+    if None not in counts:
+        tokens = sum(count for count in counts if count is not None)
+        answer["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
     seconds = max(response.seconds for response, _ in results)
     return ModelResponse(200, json.dumps(answer).encode(), seconds=seconds), answer

@@ -12,7 +12,7 @@ A request whose answer was paid for before is answered from the cache; a request
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -22,7 +22,7 @@ from typing import Any
 from dream.errors import ConfigurationError, DataError, EndpointError, ServiceError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
-from dream.models.form_finder import FormFinder
+from dream.models.form_finder import FormFinder, Result
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -224,10 +224,11 @@ class Gateway:
             usage.sent += 1
             usage.retried += attempts > 1
 
-        async def send(
-            request: ModelRequest, body: dict[str, Any] | None
-        ) -> tuple[ModelResponse, dict[str, Any] | None]:
-            return await self._forms.send(client, request, body, before_attempt)
+        def send_once(request: ModelRequest, body: Mapping[str, Any] | None) -> Awaitable[Result]:
+            return client.send(request, body, before_attempt)
+
+        def send(request: ModelRequest, body: dict[str, Any] | None) -> Awaitable[Result]:
+            return self._forms.send(client, request, body, send_once)
 
         problem = None
         if request.path == CHAT_PATH and body is not None and not body.get("stream"):
