@@ -276,19 +276,17 @@ def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threa
             imports.join()
         return judge_forms(context.metrics)
 
-    embed_models = [trial.embed_model_identifier for trial in trials if not trial.is_baseline]
+    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]
     return check_models(
         [trial.llm_identifier for trial in trials],
-        [context.judge_embed_model, *embed_models],
+        [context.judge_embed_model, *(embed_model for embed_model, _ in chunks)],
         {context.judge_llm: forms},
-        chunk_tokens=max(map(_chunk_tokens, trials), default=None),
+        chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
     )
 
 
 def _chunk_tokens(trial: Trial) -> int:
     """The length of the longest text that a trial embeds."""
-    if trial.is_baseline:
-        return SENTENCE_TOKENS
     parameters = index_request(trial).parameters
     return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (SENTENCE_TOKENS,)))
 

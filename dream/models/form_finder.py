@@ -9,12 +9,7 @@ from typing import Any
 
 from dream.models.endpoint_access import Access, alternatives, first_that_is_there
 from dream.models.endpoint_client import EndpointClient
-from dream.models.openai_wire import (
-    EMBEDDINGS_PATH,
-    ModelRequest,
-    ModelResponse,
-    texts_of,
-)
+from dream.models.openai_wire import EMBEDDINGS_PATH, ModelRequest, ModelResponse, texts_of
 from dream.models.request_forms import Refusal, RequestForm, batch_that_may_pass, is_too_long, next_form
 from dream.models.token_usage import reported
 from dream.models.usage import CHECK_STAGE
@@ -25,7 +20,7 @@ MAX_STEPS = 8
 
 Body = Mapping[str, Any]
 Result = tuple[ModelResponse, dict[str, Any] | None]
-Send = Callable[[ModelRequest, Body | None], Awaitable[Result]]  # `EndpointClient.send`
+Send = Callable[[ModelRequest, Body | None], Awaitable[Result]]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +33,11 @@ class FormFinder:
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def send(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
-        """Send a request in the form that the server accepts; with the last response where there is none."""
+        """Send a request in the form that the server accepts; the last response where there is none.
+
+        Args:
+            send: sends a request to the client's endpoint (`EndpointClient.send`).
+        """
         if body is None or not body.get("model"):
             return await self._reached(client, request, body, send)
         sending = _Sending(self, client, request, str(body["model"]), send)

@@ -16,9 +16,9 @@ not kept. Cached answers are read in the same way, so that bad ones of earlier v
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from dream.errors import ConfigurationError, DataError, EndpointError, ServiceEr
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.answer_reading import body_of, is_cut, read_chat
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
-from dream.models.form_finder import FormFinder
+from dream.models.form_finder import FormFinder, Result
 from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
     CHAT_PATH,
@@ -285,11 +285,11 @@ class Gateway:
             tokens = _useless_tokens(request, body or {}, content)
             usage.count_answer(self._price(usage, client), tokens, paid=True)
 
-        async def send(
-            request: ModelRequest, body: dict[str, Any] | None
-        ) -> tuple[ModelResponse, dict[str, Any] | None]:
-            sent = partial(client.send, before_attempt=before_attempt, on_useless=on_useless)
-            return await self._forms.send(client, request, body, sent)
+        def send_once(request: ModelRequest, body: Mapping[str, Any] | None) -> Awaitable[Result]:
+            return client.send(request, body, before_attempt, on_useless)
+
+        def send(request: ModelRequest, body: dict[str, Any] | None) -> Awaitable[Result]:
+            return self._forms.send(client, request, body, send_once)
 
         problem = None
         if request.path == CHAT_PATH and body is not None and not body.get("stream"):

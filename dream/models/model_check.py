@@ -57,15 +57,15 @@ def check_models(
     embed_models: Iterable[str],
     forms: Mapping[str, Callable[[], Sequence[Form]]] | None = None,
     *,
-    chunk_tokens: int | None = None,
+    chunk_tokens: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Send each model what it will be sent, to all of them at the same time; offline models get one cheap call.
 
     Args:
         llms: those that answer in words.
         forms: for each LLM that must answer in JSON, a function that gives prompts and their response models.
-        chunk_tokens: the longest text that will be embedded; None where it is not known yet: that texts of a usual
-            length are too long for a model is then told, and no error.
+        chunk_tokens: the longest chunk that each embedding model will get; None where this is not known yet: that
+            chunks of a usual length are too long for a model is then told, and no error.
 
     Returns:
         A line for each thing that a user should know, such as a parameter that a server does not take.
@@ -83,7 +83,8 @@ def check_models(
     for identifier in wanted:
         checks.append((identifier, partial(_check_forms, identifier, wanted[identifier])))
     for identifier in dict.fromkeys(embed_models):
-        checks.append((identifier, partial(_check_embed_model, identifier, chunk_tokens)))
+        longest = None if chunk_tokens is None else chunk_tokens.get(identifier, 0)
+        checks.append((identifier, partial(_check_embed_model, identifier, longest)))
     notes, problems = run_async(_outcomes(checks))
     if problems:
         raise ServiceError(bullets(f"{len(problems)} model(s) cannot be used:", problems))
@@ -169,7 +170,7 @@ async def _check_embed_model(identifier: str, chunk_tokens: int | None) -> list[
     alone = await embed_model.aget_text_embedding(texts[number])
     if problem := vectors_problem(batch, alone, number):
         raise DataError(problem)
-    return await _check_length(embed_model, chunk_tokens)
+    return [] if chunk_tokens == 0 else await _check_length(embed_model, chunk_tokens)
 
 
 async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None) -> list[str]:

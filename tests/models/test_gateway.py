@@ -123,7 +123,8 @@ def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(gateway, 
             llm.complete(f"hello {number}")
         assert isinstance(caught.value.__cause__, ServiceError)
         messages.add(str(caught.value.__cause__))
-    assert len(relay.requests) == 1
+    keys = [(seen.headers.get("authorization"), seen.headers.get("api-key")) for seen in relay.requests]
+    assert keys == [(f"Bearer {KEY}", None), (None, KEY)]  # the second header is tried once
     (message,) = messages
     assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
     assert KEY not in message

@@ -11,7 +11,8 @@ from dream.errors import ConfigurationError, ServiceError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.gateway_client import GATEWAY, GatewayClient, RayGateway
-from dream.models.pickers import check_models, llm_picker
+from dream.models.model_check import check_models
+from dream.models.pickers import llm_picker
 
 
 @pytest.fixture

@@ -86,9 +86,10 @@ def test_chunks_that_are_too_long_are_an_error_only_where_their_length_is_known(
     check = partial(check_models, [], ["embed-small@relay"])
     (note,) = check()
     assert "chunks of 512 tokens cannot be embedded: a text of 512 tokens is too long" in note
-    assert check(chunk_tokens=128) == []
+    assert check(chunk_tokens={"embed-small@relay": 128}) == []
+    assert check(chunk_tokens={}) == []  # it embeds no chunks
     with pytest.raises(ServiceError, match=r"HTTP 413: a text of 400 tokens is too long.*less than 256 tokens"):
-        check(chunk_tokens=400)
+        check(chunk_tokens={"embed-small@relay": 400})
 
 
 @pytest.mark.parametrize(
