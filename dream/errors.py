@@ -5,6 +5,7 @@
     ├── DataError            the documents or the golden dataset cannot be used
     ├── StorageError         an object or a bucket cannot be read or written
     ├── ServiceError         a model endpoint, a Ray cluster or MLflow cannot be reached, or refuses requests
+    │   └── EndpointError    a model endpoint refuses all further work, such as for an empty account
     └── BudgetError          a limit of USD, calls or tokens is reached
 
 Each message names the problem, the offending value, the valid values and the remedy. The message is the only argument,
@@ -32,6 +33,11 @@ class StorageError(DreamError, OSError):
 
 class ServiceError(DreamError, ConnectionError):
     """A model endpoint, a Ray cluster or an MLflow server cannot be reached, or refuses requests."""
+
+
+class EndpointError(ServiceError):
+    """A model endpoint refuses all further work, for instance because the account is empty or the key is not valid:
+    nothing more is sent to it, finished work is kept, and a later run can resume."""
 
 
 class BudgetError(DreamError):

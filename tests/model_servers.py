@@ -90,12 +90,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a relay answers by itself; a cut one promises more than it sends."""
+    """What a relay answers by itself, in JSON unless it is `raw`; a cut one promises more than it sends."""
 
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
+    raw: bool = False
 
 
 def chat_reply(content: Any, finish: str = "stop") -> Reply:
@@ -171,7 +172,7 @@ class Relay:
                 return Reply(answer.status_code, answer.json())
 
             def _answer(self, reply: Reply) -> None:
-                content = json.dumps(reply.body).encode()
+                content = reply.body.encode() if reply.raw else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 headers = {"content-type": "application/json", "content-length": str(len(content) + reply.cut)}
                 for name, value in {**headers, **reply.headers}.items():

@@ -110,8 +110,8 @@ class Recorder:
             table = plan_against_actual(self.manifest.plan, self._usage)
             self._reporter.line(f"\nplanned and actual model calls:\n{calls_text(table)}")
         self._tracking().finish(outcome)
-        if outcome.stopped:
-            self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")
+        for reason in outcome.reasons_to_stop:
+            self._reporter.line(f"  {reason}: dream run --resume {self.name}")
         return outcome
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
@@ -131,6 +131,7 @@ class Recorder:
         if text := tracebacks(result):
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
+        state = "not finished" if result.was_stopped else state  # the reason is told once, at the end
         state = f"taken over from {result.taken_from}" if result.taken_from else state
         if result.trial.is_baseline:
             self._reporter.line(f"  baseline: {result.trial.name}: {state}")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 import pyarrow
 
-from dream.errors import DreamError, ServiceError, StorageError, explain
+from dream.errors import ServiceError, StorageError, end_of_all, explain
 from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
@@ -263,9 +263,9 @@ def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report
     try:
         model = embed_model_picker(spec.embed_model, stage=STAGE)
         return embed(texts, model, lambda done: report(spec.key, (batch, start), done)), None
-    except DreamError:
-        raise
     except Exception as error:  # noqa: BLE001
+        if (end := end_of_all(error)) is not None:
+            raise end from None
         # others' exceptions may not survive the way back
         raise ServiceError(f"the embedding model {spec.embed_model} failed: {explain(error)}") from None
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dream.errors import ConfigurationError, ServiceError
+from dream.errors import ConfigurationError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.openai_wire import (
@@ -38,8 +38,6 @@ from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
-
-REFUSALS = (401, 403)
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,6 @@ class Gateway:
     _prices: Mapping[str, Price] = field(default_factory=dict)
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
-    _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -100,7 +97,7 @@ class Gateway:
         Raises:
             ConfigurationError: when nobody configured its endpoint.
             BudgetError: when a ceiling is reached and the answer is not in the cache.
-            ServiceError: when the endpoint refuses the key, now or at an earlier call.
+            EndpointError: when the endpoint refuses all further work, now or at an earlier call.
         """
         client = await self._client(request.endpoint)
         body = parsed(request.body) if request.body else None
@@ -200,22 +197,16 @@ class Gateway:
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
     ) -> "_Paid":
         """Send a request to its endpoint, within the budget."""
-        model = (client.endpoint.name, str((body or {}).get("model", "")))
         is_check = request.stage == CHECK_STAGE
 
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if model in self._refusals:
-                    raise ServiceError(self._refusals[model])
             usage.sent += 1
             usage.retried += attempt > 1
 
         response, answer = await client.send(request, body, before_attempt)
         usage.seconds += response.seconds
-        if response.status in REFUSALS and not is_check:
-            self._refusals[model] = _refusal(client.endpoint, response)
-            raise ServiceError(self._refusals[model])
         if answer is None:
             return _Paid(response, {})
         tokens = answer.get("usage") or {}
@@ -316,14 +307,6 @@ def _vector_entries(answer: Mapping[str, Any], texts: Mapping[str, Any], seconds
         key: Entry(vector, seconds, tokens * len(text) / whole)
         for (key, text), vector in zip(texts.items(), vectors, strict=True)
     }
-
-
-def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:
-    variable = "OPENAI_API_KEY" if endpoint.name == OPENAI else f"DREAM_ENDPOINT_{endpoint.name.upper()}_API_KEY"
-    return (
-        f"the endpoint {endpoint.name!r} at {endpoint.base_url} refuses the API key (HTTP {response.status}): "
-        f"check {variable}. Nothing more was sent to it"
-    )
 
 
 @cache

@@ -12,13 +12,15 @@ from dream.records import digest
 
 CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
+NO_LIMIT = float("inf")
 
 
 @dataclass(frozen=True)
 class ModelRequest:
     """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions".
 
-    `repeat` distinguishes intentionally identical requests, such as repeated judgements.
+    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `timeout_seconds` is a limit of
+    the caller's own, for what the endpoint's limit is too long.
     """
 
     endpoint: str
@@ -28,7 +30,7 @@ class ModelRequest:
     stage: str = ""
     trial: str = ""
     repeat: int = 0
-    timeout_seconds: float = 120.0
+    timeout_seconds: float = NO_LIMIT
 
 
 @dataclass(frozen=True)

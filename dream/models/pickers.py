@@ -28,6 +28,8 @@ from dream.models.http_transport import (
     AsyncGatewayTransport,
     GatewayTransport,
 )
+from dream.models.openai_wire import ModelResponse
+from dream.models.refusals import is_missing_model, words_of
 from dream.models.usage import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI, Settings
 
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
     from ragas.llms import InstructorLLM
 
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
-TIMEOUT_SECONDS = 120.0
+# the clients' own limit: longer than any of the gateway, which knows how long the endpoint takes
+TIMEOUT_SECONDS = 86_400.0
 EMBED_BATCH_SIZE = 64
 # ragas cuts a judge's answer at 1,024 tokens by default, and a long answer is then an error
 JUDGE_MAX_TOKENS = 4096
@@ -192,8 +195,11 @@ async def _explain(identifier: str, error: BaseException) -> str:
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
         variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
         return f"the endpoint {endpoint!r} refuses the key: check {variable}"
-    if isinstance(error, openai.NotFoundError):
-        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {await _offered(endpoint)}"
+    if isinstance(error, openai.APIStatusError):
+        response = ModelResponse(error.status_code, error.response.content)
+        if error.status_code == 404 or is_missing_model(response):
+            return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {await _offered(endpoint)}"
+        return f"the endpoint {endpoint!r} answers HTTP {error.status_code}: {words_of(response)}"
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"

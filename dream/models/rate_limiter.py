@@ -11,6 +11,8 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
+from dream.models.response_times import Window
+
 MAX_CONCURRENCY = 256
 CUT = 0.93
 GROWTH_A_SECOND = 0.02
@@ -47,7 +49,8 @@ class Limiter:
         self._rate = self._rate_in_settings
         self._proven = float("inf")
         self._in_flight = 0
-        self._queues: OrderedDict[str, deque[tuple[asyncio.Future[None], float]]] = OrderedDict()
+        self._windows: dict[str, Window] = {}
+        self._queues: OrderedDict[tuple[str, str], deque[tuple[asyncio.Future[None], float]]] = OrderedDict()
         self._next_request = self._next_tokens = self._paused_until = 0.0
         self._period_started = self._last_success = self._last_cut = clock()
         self._successes = self._refusals = self._refusals_in_a_row = 0
@@ -63,26 +66,33 @@ class Limiter:
         """The time of the endpoint's last answer on the clock; at first the time of construction."""
         return self._last_success
 
-    async def acquire(self, trial: str = "", tokens: float = 0) -> None:
+    def window(self, model: str) -> Window:
+        """The number of requests to a model at the same time."""
+        if model not in self._windows:
+            self._windows[model] = Window(self._max_concurrency)
+        return self._windows[model]
+
+    async def acquire(self, trial: str = "", tokens: float = 0, model: str = "") -> None:
         """Wait until a request may be sent.
 
         Args:
-            trial: the queue of the request.
+            trial: with the model, the queue of the request.
             tokens: an estimate of its tokens.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(trial, deque()).append((turn, tokens))
+        self._queues.setdefault((trial, model), deque()).append((turn, tokens))
         self._give_permissions()
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release()
+                self.release(model)
             raise
 
-    def release(self) -> None:
+    def release(self, model: str = "") -> None:
         """End a request that was acquired, whatever its outcome."""
         self._in_flight -= 1
+        self.window(model).in_flight -= 1
         self._give_permissions()
 
     def succeeded(self, headers: Mapping[str, str] | None = None) -> None:
@@ -131,21 +141,26 @@ class Limiter:
 
     def _give_permissions(self) -> None:
         """Let requests pass while concurrency and rate allow it, from the queues of the trials in turn."""
-        while self._queues and self._in_flight < self._max_concurrency:
+        while self._in_flight < self._max_concurrency and (key := self._next_queue()) is not None:
             wait = max(self._paused_until, self._next_request, self._next_tokens) - self._clock()
             if wait > 0:
                 self._wake_in(wait)
                 return
-            trial, queue = next(iter(self._queues.items()))
+            queue = self._queues[key]
             turn, tokens = queue.popleft()
-            self._queues.move_to_end(trial)
+            self._queues.move_to_end(key)
             if not queue:
-                del self._queues[trial]
+                del self._queues[key]
             if turn.done():
                 continue
             self._in_flight += 1
+            self.window(key[1]).in_flight += 1
             self._count(tokens)
             turn.set_result(None)
+
+    def _next_queue(self) -> tuple[str, str] | None:
+        """The first queue of a model that may get another request."""
+        return next((key for key in self._queues if self.window(key[1]).has_room), None)
 
     def _count(self, tokens: float) -> None:
         now = self._clock()

@@ -259,7 +259,8 @@ def experiment_status(experiment: ExperimentResult) -> str:
 
 
 def _was_stopped(result: TrialResult) -> bool:
-    return result.failure is not None and result.failure.kind in (FailureKind.BUDGET, FailureKind.NOT_FINISHED)
+    is_unfinished = result.failure is not None and result.failure.kind == FailureKind.NOT_FINISHED
+    return result.was_stopped or is_unfinished
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":

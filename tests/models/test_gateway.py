@@ -14,7 +14,7 @@ import openai
 import pytest
 from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
 
-from dream.errors import ConfigurationError, ServiceError, explain
+from dream.errors import ConfigurationError, EndpointError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
@@ -114,20 +114,60 @@ def test_a_refusal_is_not_retried(status, error, gateway, relay):
     assert (len(relay.requests), row.calls, row.retried, row.failed) == (1, 1, 0, 1)
 
 
-def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(gateway, relay):
-    relay.script = lambda seen: Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "DREAM_ENDPOINT_RELAY_API_KEY"),
+        (Reply(402, {"error": {"message": "Insufficient Balance"}}), "HTTP 402: 'Insufficient Balance'"),
+        (Reply(402, {"detail": f"top up the account of {KEY}"}), "'top up the account of ***'"),
+        (
+            Reply(429, {"error": {"message": "see billing", "code": "insufficient_quota"}}),
+            "has no credit or quota left",
+        ),
+        (
+            Reply(429, {"error": {"message": "requests per day"}}, {"retry-after": "3600"}),
+            "asks to wait for 60 minutes",
+        ),
+    ],
+)
+def test_an_endpoint_that_refuses_all_work_is_asked_once_and_told_in_one_message(reply, words, gateway, relay):
+    relay.script = lambda seen: reply
     llm = llm_picker("llm-large@relay")
     messages = set()
     for number in range(5):
         with pytest.raises(openai.APIConnectionError) as caught:
             llm.complete(f"hello {number}")
-        assert isinstance(caught.value.__cause__, ServiceError)
+        assert isinstance(caught.value.__cause__, EndpointError)
         messages.add(str(caught.value.__cause__))
     assert len(relay.requests) == 1
     (message,) = messages
-    assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
+    assert words in message
     assert KEY not in message
     assert usage(gateway, endpoint="relay").failed == 5
+    relay.script = lambda seen: None
+    assert llm_picker("llm-small@relay").complete("another model is asked").text
+
+
+def test_a_model_that_only_refuses_is_given_up_although_another_answers(gateway, relay, model_server):
+    settings = endpoint_settings(model_server, relay)
+    gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.2))
+    relay.script = lambda seen: Reply(429, {}) if seen.body["model"] == "llm-small" else None
+    with pytest.raises(openai.APIConnectionError) as caught:
+        while True:
+            llm_picker("llm-large@relay").complete(f"{len(relay.requests)}")
+            llm_picker("llm-small@relay").complete("hello")
+    assert isinstance(caught.value.__cause__, EndpointError)
+    assert "answered only HTTP 429 for" in str(caught.value.__cause__)
+
+
+def test_a_page_in_html_is_told_by_its_title(gateway, relay):
+    relay.script = lambda seen: Reply(
+        503, "<html><head><title>503 Service Unavailable</title></head><hr></html>", raw=True
+    )
+    with pytest.raises(openai.InternalServerError) as caught:
+        llm_picker("llm-large@relay").complete("hello")
+    assert "503 Service Unavailable" in str(caught.value)
+    assert "<" not in str(caught.value)
 
 
 def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
@@ -137,13 +177,6 @@ def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
     assert model_server.counters()["calls"] == MAX_ATTEMPTS
     row = usage(gateway, stage="embed")
     assert (row.calls, row.retried, row.failed) == (1, MAX_ATTEMPTS - 1, 1)
-
-
-def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(gateway, relay):
-    relay.first(Reply(429, {"error": {"message": "daily quota"}}, {"retry-after": "3600"}))
-    with pytest.raises(openai.RateLimitError):
-        llm_picker("llm-large@relay").complete("hello")
-    assert len(relay.requests) == 1
 
 
 def test_a_rate_limit_is_obeyed(gateway, model_server):
