@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,7 +123,7 @@ class EndpointClient:
             await asyncio.sleep(random.uniform(decision.least_seconds, decision.most_seconds))
 
     def _times_of(self, request: ModelRequest, model: str) -> ResponseTimes:
-        """The response times of requests of this kind: a judgement of a model takes longer than its answer to a check."""
+        """The response times of requests of this kind: an answer takes longer than that to a check."""
         key = (model, request.stage)
         if key not in self._times:
             default = CHECK_SECONDS if request.stage == CHECK_STAGE else None
@@ -177,6 +176,7 @@ class EndpointClient:
 
     async def _send_once(self, request: ModelRequest, times: ResponseTimes, waits_in_vain: int) -> Outcome:
         headers = {"content-type": "application/json"}
+        connect = min(times.limit(), request.timeout_seconds, CONNECT_SECONDS)
         if self.endpoint.api_key:
             headers["authorization"] = f"Bearer {self.endpoint.api_key}"
         started = time.monotonic()
@@ -188,9 +188,7 @@ class EndpointClient:
                     self.endpoint.base_url + request.path,
                     data=request.body or None,
                     headers=headers,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=min(times.limit(), request.timeout_seconds, CONNECT_SECONDS)
-                    ),
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
                     allow_redirects=False,
                 ) as answer,
             ):

@@ -19,8 +19,8 @@ NO_LIMIT = float("inf")
 class ModelRequest:
     """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions".
 
-    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `timeout_seconds` is a limit of
-    the caller's own, for what the endpoint's limit is too long.
+    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `timeout_seconds` is the
+    caller's own limit, which counts where it is shorter than the endpoint's.
     """
 
     endpoint: str

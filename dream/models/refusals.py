@@ -36,7 +36,8 @@ _WAIT_IN_WORDS = re.compile(
     re.IGNORECASE,
 )
 _MISSING_MODEL = re.compile(
-    r"invalid model|(unknown|no such) model|model[^.]{0,80}(not (found|exist|available|supported)|does not exist|is missing)",
+    r"invalid model|(unknown|no such) model"
+    r"|model[^.]{0,80}(not (found|exist|available|supported)|does not exist|is missing)",
     re.IGNORECASE,
 )
 _WITHOUT_CREDIT = frozenset({400, 402, 403, TOO_MANY})
@@ -94,7 +95,7 @@ def words_of(response: ModelResponse) -> str:
 
 
 def _message(answer: Mapping[str, Any]) -> str:
-    """The message of an error in the forms of OpenAI, LiteLLM, FastAPI, TEI and others; its code where that says more."""
+    """The message of an error in the forms of OpenAI, LiteLLM, FastAPI, TEI and others, with its code."""
     error = answer.get("error", answer)
     if not isinstance(error, Mapping):
         return str(error)
@@ -163,8 +164,8 @@ def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, s
     else:
         return None
     return (
-        f"{where} {reason} (HTTP {response.status}: {_shown(endpoint, response)!r}): {remedy}, then resume. Finished work is "
-        "kept, and nothing more was sent to it"
+        f"{where} {reason} (HTTP {response.status}: {_shown(endpoint, response)!r}): {remedy}, then resume. "
+        "Finished work is kept, and nothing more was sent to it"
     )
 
 

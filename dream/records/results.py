@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dream.metrics import COMPUTED
-from dream.records.failures import Failure, FailureKind, failure_from_json
+from dream.records.failures import Failure, failure_from_json
 from dream.records.questions import digest
 from dream.records.usage import UsageRow
 

@@ -153,11 +153,15 @@ def test_a_model_that_only_refuses_is_given_up_although_another_answers(gateway,
     gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.2))
     relay.script = lambda seen: Reply(429, {}) if seen.body["model"] == "llm-small" else None
     with pytest.raises(openai.APIConnectionError) as caught:
-        while True:
-            llm_picker("llm-large@relay").complete(f"{len(relay.requests)}")
-            llm_picker("llm-small@relay").complete("hello")
+        _ask_both_for_ever(relay)
     assert isinstance(caught.value.__cause__, EndpointError)
     assert "answered only HTTP 429 for" in str(caught.value.__cause__)
+
+
+def _ask_both_for_ever(relay):
+    while True:
+        llm_picker("llm-large@relay").complete(f"{len(relay.requests)}")
+        llm_picker("llm-small@relay").complete("hello")
 
 
 def test_a_page_in_html_is_told_by_its_title(gateway, relay):
