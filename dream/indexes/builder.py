@@ -145,6 +145,16 @@ class IndexBuilder:
         """The size of an index in storage, whose documents are not needed; None where it is not in storage."""
         return None if self._storage is None else await asyncio.to_thread(stored_bytes, self._storage, spec)
 
+    async def close(self) -> None:
+        """End all builds: an experiment that is stopped must not ask for more vectors."""
+        builds = [build for build in self._builds.values() if not build.done()]
+        for build in builds:
+            build.cancel()
+        for steps in (self._steps, self._small_steps, self._chunk_steps):
+            if isinstance(steps, LocalSteps):
+                steps.close()
+        await asyncio.gather(*builds, return_exceptions=True)
+
     def warn(self, message: str) -> None:
         """Show a line that is about all indexes."""
         self._show(f"  {message}")

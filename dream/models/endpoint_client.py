@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from dream.errors import EndpointError
+from dream.errors import EndpointError, ServiceError
+from dream.models.call_log import SENT, CallLog, keys_paid_for
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -25,7 +26,7 @@ from dream.models.openai_wire import (
     vectors_of,
 )
 from dream.models.rate_limiter import Limiter
-from dream.models.refusals import endless, no_answer_in_time, pause_asked_for, readable, refusal, too_slow
+from dream.models.refusals import endless, no_answer_in_time, pause_asked_for, readable, refusal, shown, too_slow
 from dream.models.response_times import Pace, ResponseTimes
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
@@ -44,6 +45,8 @@ PATIENCE_SECONDS = 300.0
 # the limit of a check where none is configured; a server may load the model first
 CHECK_SECONDS = 300.0
 CONNECT_SECONDS = 10.0
+# how long the end of a run waits for answers that are under way
+FINISH_SECONDS = 5.0
 # no connection was made, as opposed to a late or partial response
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
@@ -63,6 +66,7 @@ class EndpointClient:
     Args:
         first_backoff_seconds: the pause before the first retry; it doubles with each retry.
         patience_seconds: see `PATIENCE_SECONDS`.
+        calls: gets a line for each attempt.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class EndpointClient:
         endpoint: Endpoint,
         first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
+        calls: CallLog | None = None,
     ) -> None:
+        self._calls = calls or CallLog()
         self.endpoint = endpoint
         self.limiter = Limiter(endpoint.max_concurrency, endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._first_backoff = first_backoff_seconds
@@ -79,6 +85,7 @@ class EndpointClient:
         self._times: dict[tuple[str, str], ResponseTimes] = {}
         self._last_answer: dict[str, float] = {}
         self._refusals: dict[str, str] = {}
+        self._is_finishing = False
 
     async def send(
         self, request: ModelRequest, body: Mapping[str, Any] | None, before_attempt: Callable[[int], None]
@@ -101,6 +108,8 @@ class EndpointClient:
         sent_at: list[float] = []
 
         def before() -> None:
+            if self._is_finishing:
+                raise ServiceError("the model gateway is closed: nothing more is sent")
             before_attempt(state.attempts + 1)
             if model in self._refusals and not state.is_check:
                 raise EndpointError(self._refusals[model])
@@ -108,6 +117,7 @@ class EndpointClient:
 
         while True:
             outcome = await self._attempt(request, body, state, before)
+            self._log(request, model, state.attempts + 1, outcome)
             now = time.monotonic()
             is_patient = now - max(sent_at[0], self._last_answer.get(model, 0.0)) < self._patience
             pace = self._pace(request, model, outcome)
@@ -116,11 +126,21 @@ class EndpointClient:
                 self._refusals[model] = self._why_all_ends(outcome)
                 raise EndpointError(self._refusals[model])
             if not isinstance(decision, Retry):
-                return readable(outcome.response), outcome.answer
+                return readable(self.endpoint, outcome.response, outcome.headers), outcome.answer
             if outcome.waited is not None and not state.waits_in_vain:
                 logger.warning("%s; it is sent again", outcome.response.body.decode())
             state = decision.state
             await asyncio.sleep(random.uniform(decision.least_seconds, decision.most_seconds))
+
+    def _log(self, request: ModelRequest, model: str, attempt: int, outcome: Outcome) -> None:
+        response, answer = outcome.response, outcome.answer
+        fields: dict[str, Any] = {"attempt": attempt, "status": response.status, "seconds": round(response.seconds, 3)}
+        if answer is None:
+            fields["error"] = shown(self.endpoint, response) if response.status != 200 else "not a usable answer"
+        tokens = (answer or {}).get("usage")
+        for name in ("prompt_tokens", "completion_tokens") if isinstance(tokens, Mapping) else ():
+            fields[name] = tokens.get(name)
+        self._calls.add(SENT, request, model, keys_paid_for.get(), **fields)
 
     def _times_of(self, request: ModelRequest, model: str) -> ResponseTimes:
         """The response times of requests of this kind: an answer takes longer than that to a check."""
@@ -167,6 +187,13 @@ class EndpointClient:
         finally:
             self.limiter.release(model)
         return replace(outcome, answer=_good_answer(request, body, outcome.response))
+
+    async def finish(self) -> None:
+        """Send nothing more, and wait a few seconds for the answers that are under way: they may be paid for."""
+        self._is_finishing = True
+        until = time.monotonic() + FINISH_SECONDS
+        while self.limiter.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from dream.errors import ConfigurationError
 from dream.models.answer_cache import AnswerCache, Entry
+from dream.models.call_log import HIT, JOINED, CallLog, Target, keys_paid_for
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.openai_wire import (
     CHAT_PATH,
@@ -39,6 +40,9 @@ from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
 
+# the time that answers have to enter the cache when a gateway is closed
+LAST_ANSWERS_SECONDS = 0.2
+
 logger = logging.getLogger(__name__)
 
 
@@ -54,6 +58,7 @@ class GatewayOptions:
     prices: Mapping[str, Price] = field(default_factory=dict)
     first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
+    call_log: Target | None = None
 
 
 @dataclass
@@ -68,6 +73,7 @@ class Gateway:
     _cache: AnswerCache = field(default_factory=lambda: AnswerCache(None))
     _prices: Mapping[str, Price] = field(default_factory=dict)
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
+    _calls: CallLog = field(default_factory=CallLog)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -79,6 +85,7 @@ class Gateway:
         """
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
+        self._calls = CallLog(options.call_log)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._prices = dict(options.prices)
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
@@ -88,7 +95,7 @@ class Gateway:
             twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
-                replace(endpoint, api_key=key or endpoint.api_key), *self._pace
+                replace(endpoint, api_key=key or endpoint.api_key), *self._pace, calls=self._calls
             )
 
     async def send(self, request: ModelRequest) -> ModelResponse:
@@ -126,6 +133,8 @@ class Gateway:
             self._start({key}, self._cached_or_paid(client, request, body, usage, key))
         paid = await asyncio.shield(self._under_way[key])
         cached = paid.cached or not mine
+        if cached:
+            self._note(request, usage, [key], HIT if paid.cached else JOINED, paid.response, paid.entries.values())
         usage.cached += cached
         usage.failed += not paid.entries
         self._count(usage, client, paid.entries.values(), paid=not cached)
@@ -134,6 +143,7 @@ class Gateway:
     async def _cached_or_paid(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
     ) -> "_Paid":
+        keys_paid_for.set([key])
         model = self._model(client, body)
         if (entry := await self._cache.get(model, key)) is not None:
             return _Paid(ModelResponse(200, entry.content, seconds=entry.seconds), {key: entry}, cached=True)
@@ -164,6 +174,10 @@ class Gateway:
             bought |= paid.bought
         bought &= set(mine)
         usage.cached += not bought
+        if not bought:
+            outcome = HIT if mine else JOINED
+            response = ModelResponse(200, b"", seconds=seconds)
+            self._note(request, usage, keys, outcome, response, [entries[key] for key in keys])
         self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
         self._count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
         tokens = round(sum(entries[key].prompt_tokens for key in keys))
@@ -185,6 +199,7 @@ class Gateway:
         if not missing:
             seconds = max(entry.seconds for entry in cached.values())
             return _Paid(ModelResponse(200, b"", seconds=seconds), cached, cached=True)
+        keys_paid_for.set(list(missing))
         asked = {**body, "input": list(missing.values())}
         paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
         if not paid.entries or not (answer := parsed(paid.response.body)):
@@ -226,6 +241,24 @@ class Gateway:
 
         task.add_done_callback(over)
 
+    def _note(
+        self,
+        request: ModelRequest,
+        usage: Usage,
+        keys: Sequence[str],
+        outcome: str,
+        response: ModelResponse,
+        entries: Iterable[Entry],
+    ) -> None:
+        """Log a request that was not sent."""
+        entries = list(entries)
+        tokens = {
+            "prompt_tokens": round(sum(entry.prompt_tokens for entry in entries)),
+            "completion_tokens": round(sum(entry.completion_tokens for entry in entries)),
+        }
+        seconds = round(response.seconds, 3)
+        self._calls.add(outcome, request, usage.model, keys, status=response.status, seconds=seconds, **tokens)
+
     def _count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
         price = price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
         for entry in entries:
@@ -252,8 +285,16 @@ class Gateway:
 
     async def close(self) -> None:
         """Write what is not in the cache's storage yet, close connections, stop the offline server."""
+        for client in self._clients.values():
+            await client.finish()
+        under_way = set(self._under_way.values())
+        if under_way:
+            await asyncio.wait(under_way, timeout=LAST_ANSWERS_SECONDS)  # that take in the answers that came
+        for task in under_way:
+            task.cancel()
         if left := await self._cache.flush():
             logger.warning("%d answers could not be written to the cache: they will be paid again", left)
+        await self._calls.flush()
         for client in self._clients.values():
             await client.close()
         if self._offline_server is not None:
@@ -265,7 +306,7 @@ class Gateway:
         async with self._lock:
             if name == OFFLINE and name not in self._clients:
                 url = await self._start_offline_server()
-                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace)
+                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace, calls=self._calls)
         if name not in self._clients:
             configured = ", ".join(sorted(self._clients)) or "none"
             remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"

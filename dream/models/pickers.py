@@ -4,6 +4,7 @@ An identifier is one of
 
     gpt-4o-mini                              a model of the default endpoint (OPENAI_BASE_URL, else OpenAI)
     meta-llama/Llama-3.1-8B-Instruct@vllm    a model of the endpoint that DREAM_ENDPOINT_VLLM_BASE_URL names
+    @cf/meta/llama-3.1-8b@cloudflare         the same; what follows the last @ is the endpoint
     offline/llm-large                        one of DREAM's own small models
 
 `stage` and `trial` label a model's calls in the meter. `gateway` is where its calls go, by default the gateway that is
@@ -11,6 +12,7 @@ open at the time of each call.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +31,7 @@ from dream.models.http_transport import (
     GatewayTransport,
 )
 from dream.models.openai_wire import ModelResponse
-from dream.models.refusals import is_missing_model, words_of
+from dream.models.refusals import is_missing_model, is_refused_key, is_without_credit, without_credit, words_of
 from dream.models.usage import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI, Settings
 
@@ -46,11 +48,13 @@ TIMEOUT_SECONDS = 86_400.0
 EMBED_BATCH_SIZE = 64
 # ragas cuts a judge's answer at 1,024 tokens by default, and a long answer is then an error
 JUDGE_MAX_TOKENS = 4096
+_ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_]+")
 _KEY_WITH_GATEWAY = "held-by-the-gateway"
 
 
 def split_identifier(identifier: str) -> tuple[str, str]:
-    """Endpoint name and model name of an identifier.
+    """Endpoint name and model name of an identifier. The endpoint is what follows the last "@", unless that cannot be
+    the name of one, as in "@cf/meta/llama-3.1-8b": models of some servers have an "@" in their own names.
 
     Example:
         >>> split_identifier("gpt-4o-mini"), split_identifier("offline/judge"), split_identifier("a/b@vllm")
@@ -59,7 +63,7 @@ def split_identifier(identifier: str) -> tuple[str, str]:
     if identifier.startswith(f"{OFFLINE}/"):
         return OFFLINE, identifier.removeprefix(f"{OFFLINE}/")
     model, at, endpoint = identifier.rpartition("@")
-    return (endpoint.lower(), model) if at else (OPENAI, identifier)
+    return (endpoint.lower(), model) if at and _ENDPOINT_NAME.fullmatch(endpoint) else (OPENAI, identifier)
 
 
 def llm_picker(
@@ -192,11 +196,13 @@ async def _explain(identifier: str, error: BaseException) -> str:
     for cause in (error, error.__cause__):
         if isinstance(cause, DreamError):
             return str(cause)
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
-        return f"the endpoint {endpoint!r} refuses the key: check {variable}"
     if isinstance(error, openai.APIStatusError):
         response = ModelResponse(error.status_code, error.response.content)
+        if is_without_credit(response):
+            return f"the endpoint {endpoint!r} {without_credit(response)}"
+        if is_refused_key(response):
+            variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
+            return f"the endpoint {endpoint!r} refuses the key: check {variable}"
         if error.status_code == 404 or is_missing_model(response):
             return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {await _offered(endpoint)}"
         return f"the endpoint {endpoint!r} answers HTTP {error.status_code}: {words_of(response)}"
@@ -235,7 +241,8 @@ def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[st
         elif endpoint not in configured:
             problems.append(
                 f"{identifier!r}: no endpoint {endpoint!r}; known: {', '.join(sorted(configured))}. "
-                f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
+                f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL, or write {identifier}@{OPENAI} if the model's own "
+                "name ends so"
             )
     return problems
 

@@ -62,6 +62,11 @@ class Limiter:
         return self._rate * 60 if self._rate else None
 
     @property
+    def in_flight(self) -> int:
+        """Requests that are acquired and not released."""
+        return self._in_flight
+
+    @property
     def last_success(self) -> float:
         """The time of the endpoint's last answer on the clock; at first the time of construction."""
         return self._last_success

@@ -21,7 +21,7 @@ from dream.settings import OPENAI, Endpoint
 TOO_MANY = 429
 # An endpoint that asks for a longer wait, such as for an exhausted daily quota, refuses all further work.
 LONGEST_RETRY_AFTER_SECONDS = 120.0
-MOST_CHARACTERS = 200
+MOST_CHARACTERS, MOST_BYTES = 200, 5000
 
 # Words of providers whose account has no money left, in codes and messages.
 _NO_CREDIT = re.compile(
@@ -99,8 +99,10 @@ def _message(answer: Mapping[str, Any]) -> str:
     error = answer.get("error", answer)
     if not isinstance(error, Mapping):
         return str(error)
+    if isinstance(error.get("detail"), list):  # of FastAPI, which quotes the whole request
+        error = {"message": "; ".join(str(each.get("msg")) for each in error["detail"] if isinstance(each, Mapping))}
     message = next((error[name] for name in ("message", "detail", "error", "msg") if error.get(name)), None)
-    code = error.get("code") or error.get("type")
+    code = error.get("code")
     text = message if isinstance(message, str) else json.dumps(message or error, ensure_ascii=False)
     return f"{text} ({code})" if isinstance(code, str) and code not in text else text
 
@@ -119,7 +121,16 @@ def is_without_credit(response: ModelResponse) -> bool:
     """True if the account behind the key has no money or quota left."""
     if response.status == 402:
         return True
-    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(words_of(response)))
+    said = response.body[:MOST_BYTES].decode(errors="replace")
+    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(said))
+
+
+def without_credit(response: ModelResponse) -> str:
+    """What a response says about an empty account, and the remedy."""
+    return (
+        f"has no credit or quota left (HTTP {response.status}: {words_of(response)!r}): add credit, or raise the limit "
+        "in its billing settings"
+    )
 
 
 def is_exhausted(response: ModelResponse, headers: Mapping[str, str]) -> bool:
@@ -164,12 +175,12 @@ def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, s
     else:
         return None
     return (
-        f"{where} {reason} (HTTP {response.status}: {_shown(endpoint, response)!r}): {remedy}, then resume. "
+        f"{where} {reason} (HTTP {response.status}: {shown(endpoint, response)!r}): {remedy}, then resume. "
         "Finished work is kept, and nothing more was sent to it"
     )
 
 
-def _shown(endpoint: Endpoint, response: ModelResponse) -> str:
+def shown(endpoint: Endpoint, response: ModelResponse) -> str:
     """The endpoint's words without the key, which some endpoints quote."""
     words = words_of(response)
     return words.replace(endpoint.api_key, "***") if endpoint.api_key else words
@@ -188,7 +199,7 @@ def endless(endpoint: Endpoint, response: ModelResponse, patience_seconds: float
     what = f"answered only HTTP {response.status}" if response.status else "gave no answer"
     return (
         f"the endpoint {endpoint.name!r} at {endpoint.base_url} {what} for {patience_seconds:.0f} s "
-        f"({_shown(endpoint, response)!r}): check the server, then resume. Finished work is kept, and nothing more "
+        f"({shown(endpoint, response)!r}): check the server, then resume. Finished work is kept, and nothing more "
         "was sent to it"
     )
 
@@ -215,10 +226,13 @@ def _rounded(seconds: float) -> int:
     return math.ceil(seconds / step) * step
 
 
-def readable(response: ModelResponse) -> ModelResponse:
+def readable(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, str]) -> ModelResponse:
     """A failed response whose body is an error in OpenAI's format, also where the endpoint sent a page in HTML."""
     if response.status in (0, 200) or parsed(response.body) is not None:
         return response
     words = words_of(response) or "no text"
+    if 300 <= response.status < 400:
+        target = headers.get("location", "an address that it does not name")
+        words = f"redirects to {target}: set {variable_of(endpoint, 'BASE_URL')} to the address that answers"
     body = json.dumps({"error": {"message": words}}, ensure_ascii=False).encode()
     return replace(response, body=body, content_type="application/json")

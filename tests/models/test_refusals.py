@@ -78,9 +78,9 @@ def test_a_pause_in_words(message, seconds):
         (error("no such thing", code="unknown"), "no such thing (unknown)"),
         (error("insufficient_quota: pay", code="insufficient_quota"), "insufficient_quota: pay"),
         ({"error": "model 'x' not found"}, "model 'x' not found"),
-        ({"message": "batch size 8 > 4", "type": "Validation"}, "batch size 8 > 4 (Validation)"),
+        ({"message": "batch size 8 > 4", "type": "Validation"}, "batch size 8 > 4"),
         ({"detail": "Not Found"}, "Not Found"),
-        ({"detail": [{"loc": ["body"], "msg": "field required"}]}, '[{"loc": ["body"], "msg": "field required"}]'),
+        ({"detail": [{"loc": ["body"], "msg": "field required", "input": "the whole prompt"}]}, "field required"),
         ("Request Entity Too Large", "Request Entity Too Large"),
         (
             "<html><head><TITLE>503 Service\n Unavailable</TITLE></head><body><hr></body></html>",
@@ -163,7 +163,7 @@ def test_a_slow_server_is_told_with_the_variable_and_a_value():
 
 
 def test_a_failed_response_becomes_an_error_that_clients_can_read():
-    page = readable(response(503, "<html><title>503 busy</title></html>"))
+    page = readable(LAB, response(503, "<html><title>503 busy</title></html>"), {})
     assert (page.content_type, json.loads(page.body)) == ("application/json", {"error": {"message": "503 busy"}})
     for other in (response(503, error("busy")), response(200, "text"), response(0, "no connection")):
-        assert readable(other) is other
+        assert readable(LAB, other, {}) is other
