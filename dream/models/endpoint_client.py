@@ -169,7 +169,7 @@ class EndpointClient:
     ) -> Outcome:
         model = str((body or {}).get("model", ""))
         times, window = self._times_of(request, model), self.limiter.window(model)
-        await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0, model)
+        sent = await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0, model)
         try:
             before()
             outcome = await self._send_once(request, times, state.waits_in_vain)
@@ -179,9 +179,9 @@ class EndpointClient:
                 times.answered(response.seconds)
                 if not state.is_check:  # a short prompt with a short answer
                     window.answered(response.seconds)
-                self.limiter.succeeded(outcome.headers)
+                self.limiter.succeeded(outcome.headers, sent)
             elif response.status == TOO_MANY:
-                self.limiter.refused(pause_asked_for(response, outcome.headers))
+                self.limiter.refused(pause_asked_for(response, outcome.headers), sent)
             elif self._pace(request, model, outcome) is not Pace.QUICK:
                 window.timed_out()
         finally:

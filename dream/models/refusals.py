@@ -172,6 +172,8 @@ def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, s
     elif is_refused_key(response):
         key = variable_of(endpoint, "API_KEY")
         return f"{where} refuses the API key (HTTP {response.status}): check {key}. Nothing more was sent to it"
+    elif is_missing_model(response):
+        reason, remedy = "does not have the model", "load it there, or see with `dream doctor` what it offers"
     else:
         return None
     return (

@@ -23,6 +23,7 @@ from dream.models.openai_wire import ModelResponse
 from dream.models.refusals import (
     TOO_MANY as TOO_MANY,
     is_exhausted,
+    is_missing_model,
     is_refused_key,
     is_without_credit,
     pause_asked_for,
@@ -35,9 +36,9 @@ MAX_USELESS_ANSWERS = 4
 MAX_WAITS_IN_VAIN = {Pace.QUICK: 3, Pace.SLOW: 2, Pace.SILENT: 1}
 # The first retry is soon, so that single faults do not slow down an endpoint that answers within milliseconds. Pauses
 # after faults grow faster than those after refusals, which have no number at which they end.
-FIRST_BACKOFF_SECONDS = 0.1
+FIRST_BACKOFF_SECONDS = 0.05
 GROWTH_AFTER_FAULTS, GROWTH_AFTER_REFUSALS = 4, 2
-LONGEST_BACKOFF_SECONDS = 30.0
+LONGEST_BACKOFF_SECONDS, LONGEST_AFTER_REFUSALS = 30.0, 5.0
 RETRIED_STATUS = frozenset({408, 409, 500, 502, 503, 504, 529})
 
 
@@ -127,7 +128,7 @@ def decide(
         state = replace(state, faults=state.faults + 1)
         may_pass = status in RETRIED_STATUS or (status == 0 and not state.is_check)
         again = may_pass and state.faults < MAX_ATTEMPTS
-        ends_all = is_refused_key(response) or (ends_all and may_pass)
+        ends_all = is_refused_key(response) or is_missing_model(response) or (ends_all and may_pass)
     if not again:
         return GiveUp(ends_all)
     return Retry(*_pause(state, status, retry_after, first_backoff_seconds), state)
@@ -140,9 +141,11 @@ def _pause(
     if retry_after is not None:
         return retry_after, retry_after + first_backoff_seconds
     faults = state.faults + state.useless_answers
-    if status != TOO_MANY and faults:
-        grown = 2 * GROWTH_AFTER_FAULTS ** min(faults - 1, 8)
+    if status == TOO_MANY:  # the limiter paces them
+        longest, grown = LONGEST_AFTER_REFUSALS, GROWTH_AFTER_REFUSALS ** min(state.attempts - faults, 16)
+    elif faults:
+        longest, grown = LONGEST_BACKOFF_SECONDS, 2 * GROWTH_AFTER_FAULTS ** min(faults - 1, 8)
     else:
-        grown = GROWTH_AFTER_REFUSALS ** min(state.attempts - faults, 16)
-    longest = min(LONGEST_BACKOFF_SECONDS, first_backoff_seconds * grown)
+        longest, grown = LONGEST_BACKOFF_SECONDS, GROWTH_AFTER_REFUSALS ** min(state.attempts, 16)
+    longest = min(longest, first_backoff_seconds * grown)
     return longest / 2, longest

@@ -5,6 +5,7 @@ import pytest
 from dream.models.openai_wire import ModelResponse
 from dream.models.response_times import Pace
 from dream.models.retry_policy import (
+    LONGEST_AFTER_REFUSALS,
     LONGEST_BACKOFF_SECONDS,
     MAX_ATTEMPTS,
     MAX_USELESS_ANSWERS,
@@ -82,6 +83,7 @@ def test_so_many_attempts_are_made(last, attempts):
         (outcome(400, b'{"error": {"message": "Your credit balance is too low to access the API."}}'), FIRST, True),
         (outcome(429, headers={"retry-after": "3600"}), FIRST, True),
         (outcome(401), FIRST, True),
+        (outcome(404, b'{"error": {"message": "The model `x` does not exist"}}'), FIRST, True),
         (outcome(403), FIRST, True),
         (outcome(429), IMPATIENT, True),
         (NOBODY, IMPATIENT, True),
@@ -132,14 +134,14 @@ def test_each_kind_of_failure_is_counted_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("last", "first"),
+    ("last", "first", "longest"),
     [
-        (NOBODY, [(0.1, 0.2), (0.2, 0.4), (0.4, 0.8)]),
-        (outcome(429), [(0.1, 0.2), (0.2, 0.4), (0.4, 0.8)]),
-        (outcome(503), [(0.1, 0.2), (0.4, 0.8), (1.6, 3.2)]),
+        (NOBODY, [(0.1, 0.2), (0.2, 0.4), (0.4, 0.8)], LONGEST_BACKOFF_SECONDS),
+        (outcome(429), [(0.1, 0.2), (0.2, 0.4), (0.4, 0.8)], LONGEST_AFTER_REFUSALS),
+        (outcome(503), [(0.1, 0.2), (0.4, 0.8), (1.6, 3.2)], LONGEST_BACKOFF_SECONDS),
     ],
 )
-def test_the_pause_grows_up_to_thirty_seconds_and_has_jitter(last, first):
+def test_the_pause_grows_up_to_a_longest_one_and_has_jitter(last, first, longest):
     state, pauses = FIRST, []
     for _ in range(5 if last.response.status == 503 else 12):
         decision = decide(last, state, first_backoff_seconds=0.1)
@@ -147,7 +149,7 @@ def test_the_pause_grows_up_to_thirty_seconds_and_has_jitter(last, first):
         state = decision.state
         pauses.append((decision.least_seconds, decision.most_seconds))
     assert pauses[:3] == [pytest.approx(pause) for pause in first]
-    assert pauses[-1] == (LONGEST_BACKOFF_SECONDS / 2, LONGEST_BACKOFF_SECONDS)
+    assert pauses[-1] == (longest / 2, longest)
 
 
 def test_the_endpoints_own_pause_counts():
