@@ -42,10 +42,9 @@ CUTS_IN_VAIN = 3
 # A test sends so many requests, or fewer after so long, at this part of the accepted rate.
 TEST_REQUESTS, LEAST_TEST_REQUESTS, LONGEST_TEST_SECONDS = 30, 10, 10.0
 TEST_RATE = 0.7
+CLOSED_IN_A_ROW = 20
 # smaller shares take twice as many requests to be seen
 FEW_REFUSALS = 0.1
-# an endpoint that refuses almost everything says nothing about the rate that it allows when it is open again
-CLOSED_SHARE = 0.9
 # the time in which refusals of the requests of a test come back
 SETTLE_SECONDS = 0.3
 # Shares of refusals that can be usual; an endpoint that refuses more of them has a limit.
@@ -75,6 +74,11 @@ class _Sample:
     def share(self) -> float:
         """The share that was refused."""
         return self.refused / max(self.sent, 1)
+
+    @property
+    def is_closed(self) -> bool:
+        """True if nothing was accepted, which says nothing about the rate that is allowed later."""
+        return self.sent > 2 and self.sent - self.refused <= 1
 
     def accepted(self, now: float) -> float:
         """The accepted requests per second."""
@@ -303,6 +307,8 @@ class Limiter:
             self._next_request = max(now + 0.1 / self._rate, self._next_request - 0.9 / self._rate)
         if retry_after is not None and self._refusals_in_a_row >= self._unusual_in_a_row():
             self._paused_until = max(self._paused_until, now + retry_after)
+        if self._refusals_in_a_row >= CLOSED_IN_A_ROW and (self._rate or math.inf) < 2 * SLOWEST_A_SECOND:
+            self._proven = math.inf  # nothing is accepted, which says nothing about the rate that is allowed later
         for sample in self._samples():
             sample.refused += sent.at >= sample.started
         if self._test is not None:
@@ -366,6 +372,8 @@ class Limiter:
             self._go_on(test.full_rate, now)
         elif test.sample.share > MOST_USUAL:
             self._go_on(test.sample.accepted(now), now)
+            if test.sample.is_closed:
+                self._proven = math.inf
         else:
             self._start_test(test.full_rate, test.sample, now)
 
@@ -382,8 +390,8 @@ class Limiter:
             self._go_on(accepted, now)
 
     def _go_on(self, rate: float | None, now: float) -> None:
-        """Leave the test with this rate, which is proven unless the endpoint refused almost everything."""
-        self._proven = math.inf if rate is None or rate < SLOWEST_A_SECOND else rate
+        """Leave the test with this rate, which the endpoint has proven to allow."""
+        self._proven = math.inf if rate is None else rate
         self._rate = None if rate is None else max(SLOWEST_A_SECOND, rate)
         self._test, self._rate_before = None, 0.0
         self._sample, self._last_cut, self._successes = _Sample(now), now, 0
@@ -393,7 +401,7 @@ class Limiter:
         answers."""
         assert self._rate is not None
         answered = self._successes / max(now - self._sample.started, LEAST_SECONDS_BETWEEN_CUTS)
-        if self._successes and self._sample.share < CLOSED_SHARE:
+        if self._successes and not self._sample.is_closed:
             self._proven = max(answered, MEMORY * (self._rate if self._proven == math.inf else self._proven))
         self._rate_before = self._rate
         if self._sample.share - self._usual_share > 0.2 and self._sample.refused >= LEAST_REFUSALS_OF_A_DEEP_CUT:
