@@ -4,13 +4,11 @@ Finished questions go to `dream.experiments.recorder` a block at a time, so that
 """
 
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import Any, Unpack
@@ -285,8 +283,7 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> None:
 def _checked_name(name: str | None, resume: str | None) -> str:
     if name and resume and name != resume:
         raise ConfigurationError(f"name={name!r} and resume={resume!r}: give one of them")
-    # a random part, as two runs may start in the same second
-    name = resume or name or f"{datetime.now(UTC):experiment-%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    name = resume or name or store.new_name()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigurationError(f"name={name!r}: use letters, digits, '.', '_' and '-'")
     return name
