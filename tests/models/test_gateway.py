@@ -5,6 +5,7 @@ Covers `gateway_client` and `http_transport` too, which only carry requests to i
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -181,6 +182,71 @@ def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
     assert model_server.counters()["calls"] == MAX_ATTEMPTS
     row = usage(gateway, stage="embed")
     assert (row.calls, row.retried, row.failed) == (1, MAX_ATTEMPTS - 1, 1)
+
+
+@pytest.fixture
+def impatient(model_server, relay, no_environment):
+    """A gateway that waits for answers of the relay for one second, as configured."""
+    settings = endpoint_settings(model_server, relay, DREAM_ENDPOINT_RELAY_TIMEOUT_SECONDS="1")
+    with gateway_client.opened(settings) as opened:
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002))
+        yield opened
+
+
+@pytest.fixture
+def hang(relay):
+    """`hang(n)`: the relay does not answer the next n requests."""
+    released, left = threading.Event(), [0]
+
+    def script(seen):
+        left[0] -= 1
+        return Reply(500, {}) if left[0] >= 0 and released.wait(30) else None
+
+    def hang(n: int) -> None:
+        left[0], relay.script = n, script
+
+    yield hang
+    released.set()
+
+
+def test_a_server_that_answers_nothing_in_time_is_not_asked_a_second_time(impatient, relay, hang):
+    hang(9)
+    with pytest.raises(openai.APIConnectionError) as caught:
+        llm_picker("llm-large@relay").complete("a long prompt")
+    assert isinstance(caught.value.__cause__, EndpointError)
+    for part in ("within 1 s", "DREAM_ENDPOINT_RELAY_TIMEOUT_SECONDS=10", "not sent a second time", "resume"):
+        assert part in str(caught.value.__cause__)
+    assert len(relay.requests) == 1
+
+
+def test_a_request_that_was_lost_on_the_way_to_a_quick_server_is_sent_again(impatient, relay, hang):
+    llm = llm_picker("llm-large@relay")
+    assert llm.complete("quick").text
+    hang(1)
+    assert llm.complete("lost").text
+    assert [("lost" in seen.prompt) for seen in relay.requests] == [False, True, True]
+    assert usage(impatient, endpoint="relay").retried == 1
+
+
+def test_what_is_under_way_when_a_gateway_closes_is_kept_and_nothing_more_is_sent(
+    model_server, relay, no_environment, tmp_path
+):
+    settings = endpoint_settings(
+        model_server, relay, DREAM_HOME=str(tmp_path), DREAM_ENDPOINT_RELAY_MAX_CONCURRENCY="1"
+    )
+    model_server.faults(chat_latency_ms=500)
+    with ThreadPoolExecutor(2) as threads:
+        with gateway_client.opened(settings):
+            llm = llm_picker("llm-large@relay", gateway=gateway_client.current_gateway())
+            asked = [threads.submit(llm.complete, f"prompt {number}") for number in range(2)]
+            while not relay.requests:
+                time.sleep(0.01)
+        outcomes = [one.exception() for one in asked]
+    assert len(relay.requests) == 1
+    assert sum(outcome is None for outcome in outcomes) == 1
+    with gateway_client.opened(settings) as gateway:
+        assert llm_picker("llm-large@relay").complete(relay.requests[0].body["messages"][0]["content"]).text
+        assert usage(gateway, endpoint="relay").sent == 0
 
 
 def test_a_rate_limit_is_obeyed(gateway, model_server):
