@@ -12,7 +12,7 @@ import pytest
 from model_servers import ModelServer
 from town import FACTS
 
-SECONDS = 120
+SECONDS = 180
 
 
 @pytest.fixture
@@ -69,9 +69,12 @@ def test_ctrl_c_says_how_to_go_on_and_ends_the_calls(
 
     model_server.faults(**{f"{slow}_latency_ms": 1500})
     command = started(environment, tmp_path, engine)
-    until(lambda: calls() > 2 or command.poll() is not None)  # two are checks
-    command.send_signal(signal.SIGINT)
-    out, err = command.communicate(timeout=SECONDS)
+    try:
+        until(lambda: calls() > 2 or command.poll() is not None)  # two are checks
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=SECONDS)
+    finally:
+        command.kill()
     assert command.returncode == 130, out + err
     assert "stopped was stopped; finished answers and scores are kept" in out
     assert "dream run --resume stopped" in out
