@@ -138,8 +138,8 @@ class EndpointClient:
         if answer is None:
             fields["error"] = shown(self.endpoint, response) if response.status != 200 else "not a usable answer"
         tokens = (answer or {}).get("usage")
-        for name in ("prompt_tokens", "completion_tokens") if isinstance(tokens, Mapping) else ():
-            fields[name] = tokens.get(name)
+        if isinstance(tokens, Mapping):
+            fields |= {name: tokens.get(name) for name in ("prompt_tokens", "completion_tokens")}
         self._calls.add(SENT, request, model, keys_paid_for.get(), **fields)
 
     def _times_of(self, request: ModelRequest, model: str) -> ResponseTimes:
