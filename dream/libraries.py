@@ -23,6 +23,7 @@ def prepare_libraries() -> None:
         "RAGAS_DO_NOT_TRACK": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
         "GRPC_ENABLE_FORK_SUPPORT": "0",  # gRPC's fork handlers abort one in a hundred processes that Ray starts
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # with it, Ctrl-C would look like trials whose workers were lost
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a CSV, a JSON and a TensorBoard file for each trial, all unused
         "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune's newer output prints a table even when told to be silent
         "MLFLOW_DISABLE_TELEMETRY": "true",

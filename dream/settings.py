@@ -127,6 +127,13 @@ def _storage_uri(name: str, text: str) -> str:
     return text
 
 
+def log_place(name: str, text: str) -> str:
+    """The place of the call log; a local path is made absolute, as the gateway may have another working folder."""
+    uri = _storage_uri(name, text)
+    is_folder = text.endswith("/")
+    return uri if "://" in uri else _folder(name, uri) + "/" * is_folder
+
+
 def _engine(name: str, text: str) -> str:
     if text not in ENGINES:
         raise ConfigurationError(f"{name}={text!r}: give auto, in_process or ray")
@@ -210,9 +217,11 @@ class Settings:
     judge_embed_model: str = _variable("DREAM_JUDGE_EMBED_MODEL", _text, "{judge_embed_model}")
     generator_llm: str = _variable("DREAM_GENERATOR_LLM DREAM_JUDGE_LLM", _text, "{judge_llm}")
     max_answer_tokens: int = _variable("DREAM_MAX_ANSWER_TOKENS", _count, str(MAX_ANSWER_TOKENS))  # of an LLM's answer
+    call_log: str | None = _variable("DREAM_CALL_LOG", log_place)  # (`dream.models.call_log`)
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
     mlflow_tracking_uri: str = _variable("MLFLOW_TRACKING_URI", _text, "sqlite:///{home}/mlflow.db", secret=True)
+    mlflow_experiment: str = _variable("MLFLOW_EXPERIMENT_NAME", _text, "dream")
     mlflow_traces: str = _variable("DREAM_MLFLOW_TRACES", _traces, "auto")
     # auto, in_process or ray (`dream.engines`)
     engine: str = _variable("DREAM_ENGINE", _engine, "auto")

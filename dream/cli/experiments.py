@@ -1,6 +1,7 @@
 """`dream plan`, `dream run` and `dream track`: experiments counted, run and logged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from dream import defaults
 from dream.cli import options
 from dream.cli.parameters import parameters_of
-from dream.settings import Settings, safe_uri
+from dream.settings import Settings, log_place, safe_uri
 
 if TYPE_CHECKING:
     from dream.rag import SearchSpace
@@ -63,7 +64,8 @@ def plan(
 
 def run(
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="the experiment's name [default: experiment-<date>-<time>]")
+        str | None,
+        typer.Option(metavar="NAME", help="the experiment's name [default: experiment-<date>-<time>-<4 digits>]"),
     ] = None,
     resume: Annotated[
         str | None,
@@ -93,6 +95,14 @@ def run(
         ),
     ] = None,
     engine: options.EngineName = None,
+    call_log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="log each model call as a JSON line, in a file such as calls.jsonl, a folder or s3://bucket/prefix "
+            "[default: DREAM_CALL_LOG]",
+        ),
+    ] = None,
 ) -> int:
     """Run every trial of the search space on the golden questions.
 
@@ -102,6 +112,8 @@ def run(
     from dream.experiments import run_experiment
 
     settings = Settings.from_environment()
+    if call_log:
+        settings = replace(settings, call_log=log_place("--call-log", call_log))
     options.show_banner(settings)
     experiment = run_experiment(
         search_space_of(query_engine, llm, embed_model, parameters, settings),

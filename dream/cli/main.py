@@ -1,5 +1,6 @@
 """The `dream` command: the same steps as the notebooks, for pipelines."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 for success, 1 for failure, 2 for a wrong command line, 130 after Ctrl-C.
     """
+    is_program = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     is_command = bool(arguments) and arguments[0] in [command.__name__ for command in COMMANDS]
     command = f"dream {arguments[0]}" if is_command else "dream"
@@ -50,7 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if code == STOPPED:
         print(f"{command}: stopped; what was finished is in storage", file=sys.stderr)
+        if is_program:
+            _end_at_once(code)
     return code
+
+
+def _end_at_once(code: int) -> None:
+    """End the process without waiting for threads: after Ctrl-C, what they still do is of no use to anybody."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

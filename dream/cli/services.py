@@ -10,18 +10,26 @@ from dream.settings import Settings
 
 
 def cache(
+    show: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[show KEY]", help="the entry of a key in the call log, or of its first characters"),
+    ] = None,
     empty: Annotated[
         bool, typer.Option("--empty", help="delete entries; answers that are needed later are paid for again")
     ] = False,
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
     model: Annotated[str, typer.Option(metavar="TEXT", help="restrict to models whose name contains this text")] = "",
 ) -> int:
-    """Show the contents of the cache of model answers, or empty it."""
+    """Show the contents of the cache of model answers, or one of them, or empty it."""
+    from dream.cli.cache_entry import key_to_show, print_entry
     from dream.models import answer_cache
     from dream.storage import open_storage
 
     settings = Settings.from_environment()
     storage = open_storage(settings.cache_uri, settings)
+    if show:
+        print_entry(storage, key_to_show(show))
+        return 0
     if empty:
         freed = answer_cache.empty(storage, older_than_days=older_than_days, model=model)
         print(f"{storage.uri()}: {freed / 1e6:,.1f} MB freed")

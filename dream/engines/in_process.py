@@ -6,6 +6,7 @@ its index); its questions are coroutines of DREAM's event loop.
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -63,10 +64,12 @@ class InProcessEngine(Engine):
                 taken = _take(messages)
                 running -= taken.count(None)
                 receive([message for message in taken if message is not None])
+        except KeyboardInterrupt:
+            _end(waits, threads)
+            receive([message for message in _all(messages) if isinstance(message, BlockFinished)])
+            raise
         finally:
-            waits.cancel()
-            for thread in threads:
-                thread.join(END_SECONDS)
+            _end(waits, threads)
         return {}
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -102,6 +105,18 @@ def _run(trial: Trial, runs: TrialRuns, put: Callable[[Message], None]) -> None:
     finished = runs.finished.get(trial.id, Evaluation((), ()))
     result = runs.function(trial.config(), finished, lambda block: put(BlockFinished(trial.id, block)))
     put(TrialFinished(result))
+
+
+def _end(waits: Waits, threads: list[threading.Thread]) -> None:
+    waits.cancel()
+    until = time.monotonic() + END_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def _all(messages: "SimpleQueue[Message | None]") -> list[Message | None]:
+    """All messages that wait."""
+    return [messages.get_nowait() for _ in range(messages.qsize())]
 
 
 def _take(messages: "SimpleQueue[Message | None]") -> list[Message | None]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from dream import ray_cluster
 from dream.engines.choice import RAY
 from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
-from dream.engines.inbox import TrialInbox
+from dream.engines.inbox import BlockFinished, TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
@@ -92,13 +92,21 @@ def _collecting(inbox: Any, receive: Receive) -> Iterator[None]:
     collector.start()
     try:
         yield
+    except KeyboardInterrupt:
+        _end(stop, collector)
+        receive([each for each in ray.get(inbox.collect.remote()) if isinstance(each, BlockFinished)])
+        raise
     finally:
-        stop.set()
-        collector.join()
+        _end(stop, collector)
     if problems:
         raise problems[0]
     while collect():
         pass
+
+
+def _end(stop: threading.Event, thread: threading.Thread) -> None:
+    stop.set()
+    thread.join()
 
 
 def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Any) -> None:

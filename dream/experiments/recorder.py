@@ -110,8 +110,8 @@ class Recorder:
             table = plan_against_actual(self.manifest.plan, self._usage)
             self._reporter.line(f"\nplanned and actual model calls:\n{calls_text(table)}")
         self._tracking().finish(outcome)
-        if outcome.stopped:
-            self._reporter.line(f"  {outcome.stopped}: dream run --resume {self.name}")
+        for reason in outcome.reasons_to_stop:
+            self._reporter.line(f"  {reason.partition(': ')[2]}: dream run --resume {self.name}")
         return outcome
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
@@ -128,9 +128,10 @@ class Recorder:
         self._patiently(lambda: store.save_result(self.storage, self.name, result))
         if result.failure is None:
             self._patiently(lambda: store.delete_blocks(self.storage, self.name, result.trial.id))
-        if text := tracebacks(result):
+        if (text := tracebacks(result)) and not result.was_stopped:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
+        state = "not finished" if result.was_stopped else state  # the reason is told once, at the end
         state = f"taken over from {result.taken_from}" if result.taken_from else state
         if result.trial.is_baseline:
             self._reporter.line(f"  baseline: {result.trial.name}: {state}")

@@ -6,10 +6,9 @@ Finished questions go to `dream.experiments.recorder` a block at a time, so that
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import Any, Unpack
@@ -49,6 +48,7 @@ from dream.records import (
 )
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
+from dream.tracking.mlflow_experiment import check_not_deleted
 from dream.tracking.tracker import TrackingProcess
 
 # What is embedded by the sentence is seldom longer.
@@ -129,7 +129,7 @@ def run_experiment(
         spec: an `ExperimentSpec`, or only its search space with the other fields as keyword arguments:
             `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`, `baselines`,
             `strictness`.
-        name: by default `experiment-<date>-<time>`.
+        name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
             that repeats and baselines may be added.
@@ -150,6 +150,7 @@ def run_experiment(
     spec, settings = as_spec(spec, options), settings or Settings.from_environment()
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
+    check_not_deleted(settings)
     name = _checked_name(name, resume)
     exists = store.experiment_exists(storage, name)
     if exists and not resume:
@@ -158,7 +159,7 @@ def run_experiment(
             f"resume={name!r} (dream run --resume {name})"
         )
     choice, reporter = choose_engine(engine, settings), reporter_for(show)
-    with TrackingProcess() as tracking:
+    with _told_how_to_go_on(name, reporter), TrackingProcess() as tracking:
         if choice.engine == engines.IN_PROCESS:  # a core is idle; starting a local Ray needs them all
             tracking.started()
         due = _due(name, spec, store.load_manifest(storage, name) if exists else None, storage, settings)
@@ -177,6 +178,19 @@ def run_experiment(
                 with recorder.progress.start():
                     recorder.lost(running_on.run_trials(due.trial_runs(max_concurrent_trials), recorder.take))
             return recorder.finish()
+
+
+@contextmanager
+def _told_how_to_go_on(name: str, reporter: Reporter) -> Iterator[None]:
+    """Say, after Ctrl-C or a notebook's stop button, how to resume the experiment."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        reporter.line(
+            f"  {name} was stopped; finished answers and scores are kept. Go on with: dream run --resume {name} "
+            f"(in Python: run_experiment(resume={name!r}))"
+        )
+        raise
 
 
 @dataclass(frozen=True)
@@ -294,7 +308,7 @@ def _chunk_tokens(trial: Trial) -> int:
 def _checked_name(name: str | None, resume: str | None) -> str:
     if name and resume and name != resume:
         raise ConfigurationError(f"name={name!r} and resume={resume!r}: give one of them")
-    name = resume or name or datetime.now(UTC).strftime("experiment-%Y%m%d-%H%M%S")
+    name = resume or name or store.new_name()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigurationError(f"name={name!r}: use letters, digits, '.', '_' and '-'")
     return name

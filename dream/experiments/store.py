@@ -7,6 +7,7 @@
 <experiment>/results.csv          one row a trial
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -109,6 +110,11 @@ def experiment_names(storage: Storage) -> list[str]:
     """The names of all experiments in storage, sorted."""
     suffix = f"/{MANIFEST}"
     return [item.key.removesuffix(suffix) for item in storage.list() if item.key.endswith(suffix)]
+
+
+def new_name() -> str:
+    """A name for an experiment, with a random part: two may start in the same second."""
+    return f"{datetime.now(UTC):experiment-%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def latest_experiment(settings: Settings) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 import pyarrow
 
-from dream.errors import DreamError, ServiceError, StorageError, explain
+from dream.errors import ServiceError, StorageError, end_of_all, explain
 from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
@@ -145,6 +145,16 @@ class IndexBuilder:
         """The size of an index in storage, whose documents are not needed; None where it is not in storage."""
         return None if self._storage is None else await asyncio.to_thread(stored_bytes, self._storage, spec)
 
+    async def close(self) -> None:
+        """End all builds: an experiment that is stopped must not ask for more vectors."""
+        builds = [build for build in self._builds.values() if not build.done()]
+        for build in builds:
+            build.cancel()
+        for steps in (self._steps, self._small_steps, self._chunk_steps):
+            if isinstance(steps, LocalSteps):
+                steps.close()
+        await asyncio.gather(*builds, return_exceptions=True)
+
     def warn(self, message: str) -> None:
         """Show a line that is about all indexes."""
         self._show(f"  {message}")
@@ -263,9 +273,9 @@ def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report
     try:
         model = embed_model_picker(spec.embed_model, stage=STAGE)
         return embed(texts, model, lambda done: report(spec.key, (batch, start), done)), None
-    except DreamError:
-        raise
     except Exception as error:  # noqa: BLE001
+        if (end := end_of_all(error)) is not None:
+            raise end from None
         # others' exceptions may not survive the way back
         raise ServiceError(f"the embedding model {spec.embed_model} failed: {explain(error)}") from None
 

@@ -8,7 +8,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,6 +116,10 @@ class LocalIndexes(IndexClient):
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
         return self._built(spec, documents).data
 
+    def close(self) -> None:
+        """End what is still built."""
+        self._service.call(IndexBuilder.close)
+
 
 class RayIndexes(IndexClient):
     """The builder as a named Ray actor, shared by all workers of this job; data come from the object store."""
@@ -186,7 +190,7 @@ def _started(
     here = host()
     if isinstance(here, OnRay):
         return _on_ray(here, storage, progress)
-    return nullcontext(LocalIndexes(storage, progress, submit))
+    return closing(LocalIndexes(storage, progress, submit))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
+from dream.event_loop import Waits
 from dream.services import renew_session
 
 if TYPE_CHECKING:
@@ -57,9 +58,19 @@ class LocalSteps:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "dream-index-step")
+        self._waits = Waits()
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, step, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, step, *arguments)
+
+    def _run(self, step: Step, *arguments: Any) -> tuple[Any, Any]:
+        with self._waits.entered():
+            return step(*arguments)
+
+    def close(self) -> None:
+        """End the steps that run; none will run later."""
+        self._waits.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def put(self, value: Any) -> Any:
         return value

@@ -435,6 +435,31 @@ def _n_entries(storage: Storage, items: Sequence[StoredObject]) -> int:
     return single + sum(len(storage.read_bytes(item.key).split()) for item in items if item.key.endswith(".keys"))
 
 
+@dataclass(frozen=True)
+class CachedEntry:
+    """An entry with its key, and the folder of its model (`CachedModel.model`)."""
+
+    model: str
+    key: str
+    entry: Entry
+
+
+def find(storage: Storage, prefix: str) -> list[CachedEntry]:
+    """The valid entries whose keys begin with a prefix; a key that is in several objects comes once."""
+    cache, found = AnswerCache(storage), dict[tuple[str, str], CachedEntry]()
+    for item in _objects(storage):
+        kind, model, *_, name = item.key.split("/")
+        if name.endswith(".keys"):
+            keys = storage.read_bytes(item.key).decode(errors="replace").split()
+            read, place = cache._read_pack if kind == VECTORS else cache._read_answers, item.key.removesuffix(".keys")
+        else:
+            keys, read, place = [name.removesuffix(".json")], cache._read_answers, item.key
+        if name.endswith((".keys", ".json")) and any(key.startswith(prefix) for key in keys):
+            entries = {key: entry for key, entry in read(place).items() if key.startswith(prefix)}
+            found |= {(model, key): CachedEntry(model, key, entry) for key, entry in entries.items()}
+    return list(found.values())
+
+
 def empty(storage: Storage, *, older_than_days: float = 0, model: str = "") -> int:
     """Delete cache entries; returns the number of freed bytes.
 

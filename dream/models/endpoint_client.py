@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 
+from dream.errors import EndpointError, ServiceError
 from dream.models.answer_reading import body_of, read_chat
+from dream.models.call_log import SENT, CallLog, keys_paid_for
 from dream.models.endpoint_access import BEARER, Access, key_headers, url_of
 from dream.models.no_answer import NoAnswer, of_redirect
 from dream.models.openai_wire import (
@@ -26,23 +29,32 @@ from dream.models.openai_wire import (
     texts_of,
 )
 from dream.models.rate_limiter import Limiter
+from dream.models.refusals import endless, no_answer_in_time, pause_asked_for, readable, refusal, shown, too_slow
+from dream.models.response_times import Pace, ResponseTimes
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
     TOO_MANY,
+    GiveUp,
     Outcome,
     RequestState,
     Retry,
     decide,
-    retry_after_seconds,
 )
 from dream.models.usage import CHECK_STAGE
 from dream.models.vector_reading import VECTORS, read_vectors
 from dream.settings import Endpoint
 
-# a request is given up when the endpoint was unreachable, or answered only 429, for this long
+# a model is given up when it was unreachable, or answered only 429, for this long
 PATIENCE_SECONDS = 300.0
+# the limit of a check where none is configured; a server may load the model first
+CHECK_SECONDS = 300.0
+CONNECT_SECONDS = 10.0
+# how long the end of a run waits for answers that are under way
+FINISH_SECONDS = 5.0
 # no connection was made, as opposed to a late or partial response
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+logger = logging.getLogger(__name__)
 
 
 def _is_loopback(url: str) -> bool:
@@ -58,6 +70,7 @@ class EndpointClient:
     Args:
         first_backoff_seconds: the pause before the first retry; it doubles with each retry.
         patience_seconds: see `PATIENCE_SECONDS`.
+        calls: gets a line for each attempt.
     """
 
     def __init__(
@@ -65,13 +78,19 @@ class EndpointClient:
         endpoint: Endpoint,
         first_backoff_seconds: float = FIRST_BACKOFF_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
+        calls: CallLog | None = None,
     ) -> None:
+        self._calls = calls or CallLog()
         self.endpoint = endpoint
         self.access = Access(header=endpoint.auth_header or BEARER)
         self.limiter = Limiter(endpoint.max_concurrency, endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._first_backoff = first_backoff_seconds
         self._patience = patience_seconds
         self._session: aiohttp.ClientSession | None = None
+        self._times: dict[tuple[str, str], ResponseTimes] = {}
+        self._last_answer: dict[str, float] = {}
+        self._refusals: dict[str, str] = {}
+        self._is_finishing = False
 
     async def send(
         self,
@@ -80,7 +99,7 @@ class EndpointClient:
         before_attempt: Callable[[int], None],
         on_useless: Callable[[bytes], None] = lambda content: None,
     ) -> tuple[ModelResponse, dict[str, Any] | None]:
-        """Send a request until there is a usable answer, or `decide` gives up.
+        """Send a request, again as often as the retry policy says.
 
         Args:
             body: the parsed body of the request.
@@ -89,34 +108,99 @@ class EndpointClient:
 
         Returns:
             The last response, and its parsed body if it is usable, else None; of an embeddings request the vectors in
-            the order of the texts (`VECTORS`) and the `usage`.
+            the order of the texts (`VECTORS`) and the `usage`. A response by which the endpoint refuses all further
+            work of the model is also in `refused`.
+
+        Raises:
+            EndpointError: when the endpoint refused all further work of the model at an earlier request that was no
+                check.
         """
-        started = time.monotonic()
+        model = str((body or {}).get("model", ""))
         state = RequestState(is_check=request.stage == CHECK_STAGE)
+        sent_at: list[float] = []
+
+        def before() -> None:
+            if self._is_finishing:
+                raise ServiceError("the model gateway is closed: nothing more is sent")
+            before_attempt(state.attempts + 1)
+            if model in self._refusals and not state.is_check:
+                raise EndpointError(self._refusals[model])
+            sent_at.append(time.monotonic())
+
         while True:
-            outcome = await self._attempt(request, body, partial(before_attempt, state.attempts + 1))
+            outcome = await self._attempt(request, body, state, before)
             if outcome.useless_body is not None:
                 on_useless(outcome.useless_body)
-            if outcome.response.status == TOO_MANY:
-                self.limiter.refused(retry_after_seconds(outcome.headers))
-            seconds_without_success = time.monotonic() - max(started, self.limiter.last_success)
-            state = replace(state, is_patient=seconds_without_success < self._patience)
-            decision = decide(outcome, state, self._first_backoff)
+            self._log(request, model, state.attempts + 1, outcome)
+            now = time.monotonic()
+            is_patient = now - max(sent_at[0], self._last_answer.get(model, 0.0)) < self._patience
+            pace = self._pace(request, model, outcome)
+            decision = decide(outcome, replace(state, is_patient=is_patient, pace=pace), self._first_backoff)
+            if isinstance(decision, GiveUp) and decision.ends_all and not state.is_check:
+                self._refusals[model] = self._why_all_ends(outcome)
             if not isinstance(decision, Retry):
-                return outcome.response, outcome.answer
+                return readable(self.endpoint, outcome.response, outcome.headers), outcome.answer
+            if outcome.waited is not None and not state.waits_in_vain:
+                logger.warning("%s; it is sent again", outcome.response.body.decode())
             state = decision.state
             await asyncio.sleep(random.uniform(decision.least_seconds, decision.most_seconds))
 
+    def _log(self, request: ModelRequest, model: str, attempt: int, outcome: Outcome) -> None:
+        response, answer = outcome.response, outcome.answer
+        status = response.status if outcome.useless_body is None else 200
+        fields: dict[str, Any] = {"attempt": attempt, "status": status, "seconds": round(response.seconds, 3)}
+        if answer is None:
+            fields["error"] = shown(self.endpoint, response)
+        tokens = (answer or {}).get("usage")
+        if isinstance(tokens, Mapping):
+            fields |= {name: tokens.get(name) for name in ("prompt_tokens", "completion_tokens")}
+        self._calls.add(SENT, request, model, keys_paid_for.get(), **fields)
+
+    def _times_of(self, request: ModelRequest, model: str) -> ResponseTimes:
+        """The response times of requests of this kind: an answer takes longer than that to a check."""
+        key = (model, request.stage)
+        if key not in self._times:
+            default = CHECK_SECONDS if request.stage == CHECK_STAGE else None
+            self._times[key] = ResponseTimes(self.endpoint.timeout_seconds or default)
+        return self._times[key]
+
+    def _pace(self, request: ModelRequest, model: str, outcome: Outcome) -> Pace:
+        """The pace of the model's answers. A limit of the caller's own says nothing about the model."""
+        times = self._times_of(request, model)
+        is_own_limit = request.timeout_seconds < times.limit()
+        return Pace.QUICK if outcome.waited is None or is_own_limit else times.pace(outcome.waited)
+
+    def _why_all_ends(self, outcome: Outcome) -> str:
+        """The message to everybody who asks the model from now on."""
+        if outcome.waited is not None:
+            return too_slow(self.endpoint, outcome.waited)
+        return refusal(self.endpoint, outcome.response, outcome.headers) or endless(
+            self.endpoint, outcome.response, self._patience
+        )
+
     async def _attempt(
-        self, request: ModelRequest, body: Mapping[str, Any] | None, before: Callable[[], None]
+        self, request: ModelRequest, body: Mapping[str, Any] | None, state: RequestState, before: Callable[[], None]
     ) -> Outcome:
-        await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0)
+        model = str((body or {}).get("model", ""))
+        times, window = self._times_of(request, model), self.limiter.window(model)
+        sent = await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0, model)
         try:
             before()
-            outcome = await self._send_once(request)
+            outcome = self._read(request, body, await self._send_once(request, times, state.waits_in_vain))
+            response = outcome.response
+            if response.status == 200:
+                self._last_answer[model] = time.monotonic()
+                times.answered(response.seconds)
+                if not state.is_check:  # a short prompt with a short answer
+                    window.answered(response.seconds)
+                self.limiter.succeeded(outcome.headers, sent)
+            elif response.status == TOO_MANY:
+                self.limiter.refused(pause_asked_for(response, outcome.headers), sent)
+            elif self._pace(request, model, outcome) is not Pace.QUICK:
+                window.timed_out()
         finally:
-            self.limiter.release()
-        return self._read(request, body, outcome)
+            self.limiter.release(model)
+        return outcome
 
     def _read(self, request: ModelRequest, body: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
         """The outcome with the answer that its response holds, in OpenAI's format, or with an error in its place."""
@@ -159,35 +243,53 @@ class EndpointClient:
         """The error that a client is given for a useless response of this endpoint."""
         return failure.body(f"the endpoint {self.endpoint.name!r} at {self.endpoint.base_url}")
 
+    def refused(self, model: str) -> str | None:
+        """Why the endpoint refuses all further work of a model; None where it does not."""
+        return self._refusals.get(model)
+
+    def forget_refusal(self, model: str) -> None:
+        """Let a model be asked again that the endpoint refused, such as with the key in another header."""
+        self._refusals.pop(model, None)
+
+    async def finish(self) -> None:
+        """Send nothing more, and wait a few seconds for the answers that are under way: they may be paid for."""
+        self._is_finishing = True
+        until = time.monotonic() + FINISH_SECONDS
+        while self.limiter.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _send_once(self, request: ModelRequest) -> Outcome:
+    async def _send_once(self, request: ModelRequest, times: ResponseTimes, waits_in_vain: int) -> Outcome:
         headers = {"content-type": "application/json", **key_headers(self.access, self.endpoint.api_key)}
-        seconds = min(request.timeout_seconds, self.endpoint.timeout_seconds or request.timeout_seconds)
+        connect = min(times.limit(), request.timeout_seconds, CONNECT_SECONDS)
         started = time.monotonic()
         try:
-            async with self._http().request(
-                request.method,
-                url_of(self.endpoint.base_url, self.access.prefix + request.path),
-                data=request.body or None,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(seconds, 10.0), sock_read=seconds),
-                allow_redirects=False,
-            ) as answer:
+            async with (
+                _at_most(lambda: min(times.limit(waits_in_vain), request.timeout_seconds)),
+                self._http().request(
+                    request.method,
+                    url_of(self.endpoint.base_url, self.access.prefix + request.path),
+                    data=request.body or None,
+                    headers=headers,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
+                    allow_redirects=False,
+                ) as answer,
+            ):
                 content = await answer.read()
+        except _NoAnswerInTime:
+            waited = time.monotonic() - started
+            return Outcome(_no_response(no_answer_in_time(self.endpoint, waited)), waited=waited)
         except (aiohttp.ClientError, OSError) as error:
-            text = f"no answer in {seconds:g} s" if isinstance(error, aiohttp.SocketTimeoutError) else error
-            reason = f"{type(error).__name__} at {self.endpoint.base_url}: {text}"
+            reason = f"{type(error).__name__} at {self.endpoint.base_url}: {error}"
             return Outcome(_no_response(reason), is_unreachable=isinstance(error, UNREACHABLE))
         except ValueError:  # its message may quote the header with the API key
             reason = f"{self.endpoint.base_url}: a header cannot be sent: check the API key for line breaks"
             return Outcome(_no_response(reason))
-        if answer.status == 200:
-            self.limiter.succeeded(answer.headers)
         content_type = answer.headers.get("content-type", "application/json")
         response = ModelResponse(answer.status, content, content_type, time.monotonic() - started)
         return Outcome(response, answer.headers)
@@ -201,6 +303,42 @@ class EndpointClient:
                 trust_env=not _is_loopback(self.endpoint.base_url),  # proxies and .netrc
             )
         return self._session
+
+
+class _NoAnswerInTime(Exception):
+    """The limit of a wait has passed."""
+
+
+@asynccontextmanager
+async def _at_most(limit: Callable[[], float]) -> AsyncIterator[None]:
+    """Cancel the block after `limit()` seconds. The limit is looked up again when it has passed: it has grown where
+    other answers of a slow server came meanwhile.
+
+    Raises:
+        _NoAnswerInTime: when the block was cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    def check() -> None:
+        nonlocal alarm
+        due = started + limit()
+        if due > loop.time():
+            alarm = loop.call_at(due, check)
+        else:
+            scope.reschedule(loop.time())
+
+    try:
+        async with asyncio.timeout(None) as scope:
+            alarm = loop.call_at(started + limit(), check)
+            try:
+                yield
+            finally:
+                alarm.cancel()
+    except TimeoutError:
+        if scope.expired():
+            raise _NoAnswerInTime from None
+        raise
 
 
 def _no_response(reason: str) -> ModelResponse:

@@ -78,6 +78,7 @@ class FormFinder:
 
                 async def status_of(access: Access) -> int:
                     client.access = access
+                    client.forget_refusal(str((body or {}).get("model", "")))
                     results.append(await send(request, body))
                     return results[-1][0].status
 

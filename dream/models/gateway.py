@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from dream.defaults import MAX_ANSWER_TOKENS
-from dream.errors import ConfigurationError, DataError, EndpointError, ServiceError
+from dream.errors import ConfigurationError, DataError, EndpointError
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.answer_reading import body_of, is_cut, read_chat
+from dream.models.call_log import HIT, JOINED, CallLog, Target, keys_paid_for
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
 from dream.models.form_finder import FormFinder, Result
 from dream.models.no_answer import NoAnswer
@@ -49,7 +50,8 @@ from dream.models.vector_reading import VECTORS, KnownVectors, problem_of
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
 
-REFUSALS = (401, 403)
+# the time that answers have to enter the cache when a gateway is closed
+LAST_ANSWERS_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class GatewayOptions:
     first_backoff_seconds: float = FIRST_BACKOFF_SECONDS
     patience_seconds: float = PATIENCE_SECONDS
     max_answer_tokens: int = MAX_ANSWER_TOKENS
+    call_log: Target | None = None
 
 
 @dataclass
@@ -81,8 +84,8 @@ class Gateway:
     _cache: AnswerCache = field(default_factory=lambda: AnswerCache(None))
     _prices: Mapping[str, Price] = field(default_factory=dict)
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
+    _calls: CallLog = field(default_factory=CallLog)
     _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
-    _refusals: dict[tuple[str, str], str] = field(default_factory=dict)
     _known_vectors: dict[str, KnownVectors] = field(default_factory=dict)
     _max_answer_tokens: int = MAX_ANSWER_TOKENS
     _forms: FormFinder = field(default_factory=FormFinder)
@@ -97,6 +100,7 @@ class Gateway:
         """
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
+        self._calls = CallLog(options.call_log)
         self._meter = Meter(options.budget, dict(options.spent_before))
         self._forms, self._readability = FormFinder(), Readability()
         self._prices = dict(options.prices)
@@ -109,7 +113,7 @@ class Gateway:
             twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
-                replace(endpoint, api_key=key or endpoint.api_key), *self._pace
+                replace(endpoint, api_key=key or endpoint.api_key), *self._pace, calls=self._calls
             )
 
     async def send(self, request: ModelRequest) -> ModelResponse:
@@ -118,7 +122,7 @@ class Gateway:
         Raises:
             ConfigurationError: when nobody configured its endpoint.
             BudgetError: when a ceiling is reached and the answer is not in the cache.
-            ServiceError: when the endpoint refuses the key, now or at an earlier call.
+            EndpointError: when the endpoint refuses all further work, now or at an earlier call.
         """
         client = await self._client(request.endpoint)
         body = parsed(request.body) if request.body else None
@@ -152,6 +156,8 @@ class Gateway:
             self._start({key}, self._cached_or_paid(client, request, body, usage, key))
         paid = await asyncio.shield(self._under_way[key])
         cached = paid.cached or not mine
+        if cached:
+            self._note(request, usage, [key], HIT if paid.cached else JOINED, paid.response, paid.entries.values())
         usage.cached += cached
         usage.failed += not paid.entries
         self._count(usage, client, paid.entries.values(), paid=not cached)
@@ -160,6 +166,7 @@ class Gateway:
     async def _cached_or_paid(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
     ) -> "_Paid":
+        keys_paid_for.set([key])
         model = self._model(client, body)
         if (entry := await self._cached(client, request, body, key)) is not None:
             response = ModelResponse(200, entry.content, seconds=entry.seconds)
@@ -213,6 +220,10 @@ class Gateway:
             return _error_response(client, failure, seconds)
         bought &= set(mine)
         usage.cached += not bought
+        if not bought:
+            outcome = HIT if mine else JOINED
+            response = ModelResponse(200, b"", seconds=seconds)
+            self._note(request, usage, keys, outcome, response, [entries[key] for key in keys])
         self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
         self._count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
         tokens = round(sum(entries[key].prompt_tokens for key in keys))
@@ -253,6 +264,7 @@ class Gateway:
         texts: Mapping[str, Any],
     ) -> "_Paid":
         """The vectors of these texts from the endpoint, each kept by its key."""
+        keys_paid_for.set(list(texts))
         asked = {**body, "input": list(texts.values())}
         paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
         if not paid.entries:
@@ -272,8 +284,6 @@ class Gateway:
         def before_attempt(attempt: int) -> None:
             if not is_check:
                 self._meter.check_budget()
-                if model in self._refusals:
-                    raise ServiceError(self._refusals[model])
                 if reason := self._readability.refusal(*model, request.stage):
                     raise EndpointError(reason)
             nonlocal attempts
@@ -300,10 +310,9 @@ class Gateway:
         else:
             response, answer = await send(request, body)
         usage.seconds += response.seconds
-        if response.status in REFUSALS and not is_check:
-            self._refusals[model] = _refusal(client.endpoint, response)
-            raise ServiceError(self._refusals[model])
         if answer is None:
+            if not is_check and (reason := client.refused(model[1])):
+                raise EndpointError(reason)
             return _Paid(response, {})
         if request.path == EMBEDDINGS_PATH and body is not None:
             return await self._vectors(client, body, usage, response, answer)
@@ -354,6 +363,24 @@ class Gateway:
 
         task.add_done_callback(over)
 
+    def _note(
+        self,
+        request: ModelRequest,
+        usage: Usage,
+        keys: Sequence[str],
+        outcome: str,
+        response: ModelResponse,
+        entries: Iterable[Entry],
+    ) -> None:
+        """Log a request that was not sent."""
+        entries = list(entries)
+        tokens = {
+            "prompt_tokens": round(sum(entry.prompt_tokens for entry in entries)),
+            "completion_tokens": round(sum(entry.completion_tokens for entry in entries)),
+        }
+        seconds = round(response.seconds, 3)
+        self._calls.add(outcome, request, usage.model, keys, status=response.status, seconds=seconds, **tokens)
+
     def _count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
         price = self._price(usage, client)
         for entry in entries:
@@ -403,8 +430,16 @@ class Gateway:
 
     async def close(self) -> None:
         """Write what is not in the cache's storage yet, close connections, stop the offline server."""
+        for client in self._clients.values():
+            await client.finish()
+        under_way = set(self._under_way.values())
+        if under_way:
+            await asyncio.wait(under_way, timeout=LAST_ANSWERS_SECONDS)  # that take in the answers that came
+        for task in under_way:
+            task.cancel()
         if left := await self._cache.flush():
             logger.warning("%d answers could not be written to the cache: they will be paid again", left)
+        await self._calls.flush()
         for client in self._clients.values():
             await client.close()
         if self._offline_server is not None:
@@ -416,7 +451,7 @@ class Gateway:
         async with self._lock:
             if name == OFFLINE and name not in self._clients:
                 url = await self._start_offline_server()
-                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace)
+                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace, calls=self._calls)
         if name not in self._clients:
             configured = ", ".join(sorted(self._clients)) or "none"
             remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"
@@ -511,14 +546,6 @@ def _useless_tokens(request: ModelRequest, body: Mapping[str, Any], content: byt
 
 def _error_response(client: EndpointClient, failure: NoAnswer, seconds: float) -> ModelResponse:
     return ModelResponse(failure.status, client.error_body(failure), seconds=seconds)
-
-
-def _refusal(endpoint: Endpoint, response: ModelResponse) -> str:
-    variable = "OPENAI_API_KEY" if endpoint.name == OPENAI else f"DREAM_ENDPOINT_{endpoint.name.upper()}_API_KEY"
-    return (
-        f"the endpoint {endpoint.name!r} at {endpoint.base_url} refuses the API key (HTTP {response.status}): "
-        f"check {variable}. Nothing more was sent to it"
-    )
 
 
 @cache

@@ -4,10 +4,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from dream import ray_cluster
+from dream.models.call_log import target_of
 from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import GatewayActor, Sender
 from dream.models.openai_wire import ModelRequest, ModelResponse
@@ -145,14 +147,7 @@ def _start(settings: Settings, spent_before: Mapping[str, float] | None = None) 
         gateway = RayGateway(here.start(GATEWAY, Gateway, **_ACTOR_OPTIONS))
     else:
         gateway = LocalGateway(InProcess().start(GATEWAY, Gateway()))
-    gateway.configure(
-        GatewayOptions(
-            settings.endpoints,
-            cache,
-            settings.budget,
-            spent_before or {},
-            prices,
-            max_answer_tokens=settings.max_answer_tokens,
-        )
-    )
+    options = GatewayOptions(settings.endpoints, cache, settings.budget, spent_before or {}, prices)
+    log, limit = target_of(settings), settings.max_answer_tokens
+    gateway.configure(replace(options, call_log=log, max_answer_tokens=limit))
     return gateway

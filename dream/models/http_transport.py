@@ -9,7 +9,7 @@ import httpx
 
 from dream.errors import DreamError
 from dream.models.gateway_client import GatewayClient, current_gateway
-from dream.models.openai_wire import ModelRequest, ModelResponse
+from dream.models.openai_wire import NO_LIMIT, ModelRequest, ModelResponse
 
 STAGE_HEADER = "x-dream-stage"
 TRIAL_HEADER = "x-dream-trial"
@@ -100,7 +100,7 @@ class GatewayTransport(httpx.BaseTransport):
 
 
 def _model_request(request: httpx.Request, body: bytes) -> ModelRequest:
-    timeout = request.extensions.get("timeout", {}).get("read") or 600.0
+    timeout = request.extensions.get("timeout", {}).get("read") or NO_LIMIT
     return ModelRequest(
         endpoint=request.url.host,
         method=request.method,

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dream.errors import DataError, DreamError, ServiceError, bullets, explain
+from dream.errors import NO_ANSWER, DataError, DreamError, ServiceError, bullets, explain
 from dream.event_loop import run_async
 from dream.models.endpoint_access import message_where_nothing_is
 from dream.models.gateway_client import current_gateway
+from dream.models.openai_wire import ModelResponse
 from dream.models.pickers import (
     EMBED_BATCH_SIZE,
     embed_model_picker,
@@ -21,6 +22,7 @@ from dream.models.pickers import (
     offered_models,
     split_identifier,
 )
+from dream.models.refusals import is_missing_model, is_refused_key, is_without_credit, without_credit, words_of
 from dream.models.usage import CHECK_STAGE
 from dream.settings import OFFLINE, OPENAI
 from dream.tokens import first_tokens
@@ -224,33 +226,33 @@ async def _explained(identifier: str, error: BaseException) -> str:
     """The cause of a failed check and its remedy, without the client's long exception text."""
     import openai
 
-    endpoint, model = split_identifier(identifier)
     for cause in (error, error.__cause__):
         if isinstance(cause, DreamError):
             return str(cause)
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        variable = "OPENAI_API_KEY" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_API_KEY"
-        return f"the endpoint {endpoint!r} refuses the key: check {variable}"
-    if isinstance(error, openai.NotFoundError):
-        offered = await offered_models(endpoint)
-        if offered is None:
-            variable = "OPENAI_BASE_URL" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
-            base_url = await asyncio.to_thread(current_gateway().base_url, endpoint)
-            nothing = message_where_nothing_is(base_url, variable)
-            return f"the endpoint {endpoint!r} has no model {model!r} ({explain(error)}), or {nothing}"
-        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {offered}"
+    if isinstance(error, openai.APIStatusError):
+        return await _refused(identifier, error)
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
+        endpoint = split_identifier(identifier)[0]
         return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
-    if isinstance(error, openai.APIStatusError):
-        said = _said(error)
-        offered = await offered_models(endpoint) if "model name" in said.lower() else None
-        return f"HTTP {error.status_code}: {said}" + (f" It offers: {offered}" if offered else "")
-    return f"{type(error).__name__}: {error}"
+    return explain(error)
 
 
-def _said(error: "openai.APIStatusError") -> str:
-    """The server's own words."""
-    body = error.body if isinstance(error.body, Mapping) else {}
-    body = body.get("error") if isinstance(body.get("error"), Mapping) else body
-    return str((body or {}).get("message") or error)
+async def _refused(identifier: str, error: "openai.APIStatusError") -> str:
+    endpoint, model = split_identifier(identifier)
+    prefix = "OPENAI" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}"
+    response = ModelResponse(error.status_code, error.response.content)
+    if isinstance(error.body, Mapping) and error.body.get("type") == NO_ANSWER:
+        return explain(error)
+    if is_without_credit(response):
+        return f"the endpoint {endpoint!r} {without_credit(response)}"
+    if is_refused_key(response):
+        return f"the endpoint {endpoint!r} refuses the key: check {prefix}_API_KEY"
+    if response.status == 404 or is_missing_model(response):
+        offered = await offered_models(endpoint)
+        if offered is None:
+            base_url = await asyncio.to_thread(current_gateway().base_url, endpoint)
+            nothing = message_where_nothing_is(base_url, f"{prefix}_BASE_URL")
+            return f"the endpoint {endpoint!r} has no model {model!r} ({explain(error)}), or {nothing}"
+        return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {offered}"
+    return f"the endpoint {endpoint!r} answers HTTP {response.status}: {words_of(response)}"

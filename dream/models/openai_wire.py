@@ -12,14 +12,16 @@ from dream.settings import OPENAI
 
 CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
+NO_LIMIT = float("inf")
 
 
 @dataclass(frozen=True)
 class ModelRequest:
     """One HTTP request to a model. `path` is below the endpoint's base URL, e.g. "/chat/completions".
 
-    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `schema` is a JSON schema for
-    the answer that is stricter than the one in the body; it is not sent, and not part of the key.
+    `repeat` distinguishes intentionally identical requests, such as repeated judgements. `timeout_seconds` is the
+    caller's own limit, which counts where it is shorter than the endpoint's. `schema` is a JSON schema for the answer
+    that is stricter than the one in the body; it is not sent, and not part of the key.
     """
 
     endpoint: str
@@ -29,7 +31,7 @@ class ModelRequest:
     stage: str = ""
     trial: str = ""
     repeat: int = 0
-    timeout_seconds: float = 120.0
+    timeout_seconds: float = NO_LIMIT
     schema: str = ""
 
 

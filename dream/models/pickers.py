@@ -4,12 +4,14 @@ An identifier is one of
 
     gpt-4o-mini                              a model of the default endpoint (OPENAI_BASE_URL, else OpenAI)
     meta-llama/Llama-3.1-8B-Instruct@vllm    a model of the endpoint that DREAM_ENDPOINT_VLLM_BASE_URL names
+    @cf/meta/llama-3.1-8b@cloudflare         the same; what follows the last @ is the endpoint
     offline/llm-large                        one of DREAM's own small models
 
 `stage` and `trial` label a model's calls in the meter. `gateway` is where its calls go, by default the gateway that is
 open at the time of each call.
 """
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -38,15 +40,18 @@ if TYPE_CHECKING:
     from dream.models.form_llm import FormLLM
 
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
-TIMEOUT_SECONDS = 120.0
+# the clients' own limit: longer than any of the gateway, which knows how long the endpoint takes
+TIMEOUT_SECONDS = 86_400.0
 EMBED_BATCH_SIZE = 64
 # ragas cuts a judge's answer at 1,024 tokens by default, and a long answer is then an error
 JUDGE_MAX_TOKENS = 4096
+_ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_]+")
 _KEY_WITH_GATEWAY = "held-by-the-gateway"
 
 
 def split_identifier(identifier: str) -> tuple[str, str]:
-    """Endpoint name and model name of an identifier.
+    """Endpoint name and model name of an identifier. The endpoint is what follows the last "@", unless that cannot be
+    the name of one, as in "@cf/meta/llama-3.1-8b": models of some servers have an "@" in their own names.
 
     Example:
         >>> split_identifier("gpt-4o-mini"), split_identifier("offline/judge"), split_identifier("a/b@vllm")
@@ -55,7 +60,7 @@ def split_identifier(identifier: str) -> tuple[str, str]:
     if identifier.startswith(f"{OFFLINE}/"):
         return OFFLINE, identifier.removeprefix(f"{OFFLINE}/")
     model, at, endpoint = identifier.rpartition("@")
-    return (endpoint.lower(), model) if at else (OPENAI, identifier)
+    return (endpoint.lower(), model) if at and _ENDPOINT_NAME.fullmatch(endpoint) else (OPENAI, identifier)
 
 
 def llm_picker(
@@ -192,7 +197,8 @@ def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[st
         elif endpoint not in configured:
             problems.append(
                 f"{identifier!r}: no endpoint {endpoint!r}; known: {', '.join(sorted(configured))}. "
-                f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
+                f"Set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL, or write {identifier}@{OPENAI} if the model's own "
+                "name ends so"
             )
     return problems
 

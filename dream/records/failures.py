@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from dream.errors import BudgetError, ConfigurationError, StorageError, end_of_all, explain
+from dream.errors import BudgetError, ConfigurationError, EndpointError, StorageError, end_of_all, explain
 
 # Longer tracebacks are shortened in the middle.
 MAX_TRACEBACK_CHARACTERS = 20_000
@@ -14,10 +14,11 @@ HIDDEN = "***"
 
 
 class FailureKind(StrEnum):
-    """The reason for a missing answer or score."""
+    """The reason for a missing answer or score. `ENDPOINT` is an endpoint that refuses all further work."""
 
     BUDGET = "budget"
     SERVICE = "service"
+    ENDPOINT = "endpoint"
     CONFIGURATION = "configuration"
     NOT_FINISHED = "not_finished"
     NOTHING_RETRIEVED = "nothing_retrieved"
@@ -32,10 +33,16 @@ class FailureKind(StrEnum):
         nothing about the system."""
         return self in _BY_SYSTEM
 
+    @property
+    def stops_experiment(self) -> bool:
+        """True if nothing is wrong with what was run: it goes on when the budget or the endpoint allows it."""
+        return self in _STOPPING
+
 
 _BY_SYSTEM = frozenset(
     {FailureKind.NOTHING_RETRIEVED, FailureKind.EMPTY_ANSWER, FailureKind.REFUSED, FailureKind.EXCEPTION}
 )
+_STOPPING = frozenset({FailureKind.BUDGET, FailureKind.ENDPOINT})
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,8 @@ def _kind_of(error: BaseException, judging: bool) -> FailureKind:
         return FailureKind.BUDGET
     if isinstance(fatal, ConfigurationError):
         return FailureKind.CONFIGURATION
+    if isinstance(fatal, EndpointError):
+        return FailureKind.ENDPOINT
     if fatal is not None or any(map(_is_outage, _causes(error))):
         return FailureKind.SERVICE
     if judging:

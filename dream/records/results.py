@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dream.metrics import COMPUTED
-from dream.records.failures import Failure, FailureKind, failure_from_json
+from dream.records.failures import Failure, failure_from_json
 from dream.records.questions import digest
 from dream.records.usage import UsageRow
 
@@ -278,9 +278,9 @@ class TrialResult:
         return self.evaluation.answers if self.evaluation else ()
 
     @property
-    def stopped_at_budget(self) -> bool:
-        """True if the budget ended the trial; it can be resumed with a larger budget."""
-        return self.failure is not None and self.failure.kind == FailureKind.BUDGET
+    def was_stopped(self) -> bool:
+        """True if the budget or an endpoint that refuses all work ended the trial; it can be resumed."""
+        return self.failure is not None and self.failure.kind.stops_experiment
 
     def redacted(self, secrets: Sequence[str]) -> "TrialResult":
         """A copy in which `***` replaces each secret in the failures."""
@@ -331,8 +331,14 @@ class ExperimentResult:
 
     @property
     def stopped(self) -> str | None:
-        """The reason why the budget ended the experiment early; None if it did not."""
-        return next((result.error for result in (*self.results, *self.baselines) if result.stopped_at_budget), None)
+        """The reason why the budget or an endpoint ended the experiment early; None if none did."""
+        return next(iter(self.reasons_to_stop), None)
+
+    @property
+    def reasons_to_stop(self) -> tuple[str, ...]:
+        """The different reasons why trials were stopped, such as two endpoints that refuse all work."""
+        stopped = (result.error for result in (*self.results, *self.baselines) if result.was_stopped)
+        return tuple(dict.fromkeys(reason for reason in stopped if reason))
 
 
 _Failing = TypeVar("_Failing", Answer, Score, TrialResult)

@@ -21,13 +21,13 @@ from dream.libraries import prepare_libraries
 from dream.records import ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
 from dream.settings import Settings
 from dream.tracking import mlflow_artifacts
+from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import TracedTrial, questions_traced
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-MLFLOW_EXPERIMENT = "dream"
 TAG_EXPERIMENT = "dream.experiment"
 TAG_TRIAL = "dream.trial_id"
 TAG_RUN = "dream.run"
@@ -259,7 +259,8 @@ def experiment_status(experiment: ExperimentResult) -> str:
 
 
 def _was_stopped(result: TrialResult) -> bool:
-    return result.failure is not None and result.failure.kind in (FailureKind.BUDGET, FailureKind.NOT_FINISHED)
+    is_unfinished = result.failure is not None and result.failure.kind == FailureKind.NOT_FINISHED
+    return result.was_stopped or is_unfinished
 
 
 def mlflow_client(settings: Settings) -> "MlflowClient":
@@ -275,12 +276,14 @@ def mlflow_client(settings: Settings) -> "MlflowClient":
 
 
 def _experiment_id(client: "MlflowClient", settings: Settings) -> str:
-    experiment = client.get_experiment_by_name(MLFLOW_EXPERIMENT)
+    experiment = client.get_experiment_by_name(settings.mlflow_experiment)
     if experiment is not None:
+        if experiment.lifecycle_stage == DELETED:
+            raise deleted(settings, experiment.experiment_id)
         return experiment.experiment_id
     local = settings.mlflow_tracking_uri.startswith("sqlite:")
     location = (Path(settings.home) / "mlartifacts").as_uri() if local else None
-    return client.create_experiment(MLFLOW_EXPERIMENT, artifact_location=location)
+    return client.create_experiment(settings.mlflow_experiment, artifact_location=location)
 
 
 def _tags(manifest: Manifest) -> dict[str, str]:

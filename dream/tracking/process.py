@@ -80,7 +80,7 @@ class Log:
         except Exception as error:  # noqa: BLE001 - MLflow must not stop an experiment; the user is told
             self._is_up = False
             settings = self._begin.settings
-            reason, uri = safe_text(error, settings)[:200], safe_uri(settings.mlflow_tracking_uri)
+            reason, uri = safe_text(error, settings)[:500], safe_uri(settings.mlflow_tracking_uri)
             self._reply(Reply(f"  MLflow at {uri} did not accept the results: {reason}", False))
 
 

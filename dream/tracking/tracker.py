@@ -15,6 +15,7 @@ from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
+from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.process import Begin, Reply, Request, safe_text, send
 
@@ -129,12 +130,14 @@ def track(experiment: ExperimentResult, settings: Settings | None = None) -> str
 
 
 def check_mlflow(settings: Settings) -> None:
-    """Raise a ServiceError if the tracking store cannot be used."""
+    """Raise a ServiceError if the tracking store cannot be used, a ConfigurationError if the experiment is deleted."""
     from dream.tracking.mlflow_runs import mlflow_client
 
     try:
-        mlflow_client(settings).search_experiments(max_results=1)
+        found = mlflow_client(settings).get_experiment_by_name(settings.mlflow_experiment)
     except Exception as error:
         uri = safe_uri(settings.mlflow_tracking_uri)
         remedy = "start it, or correct MLFLOW_TRACKING_URI"
         raise ServiceError(f"MLflow at {uri} does not answer ({safe_text(error, settings)[:500]}): {remedy}") from error
+    if found is not None and found.lifecycle_stage == DELETED:
+        raise deleted(settings, found.experiment_id)

@@ -13,7 +13,8 @@ from dream.evaluation import evaluator
 from dream.metrics import METRICS
 from dream.models import gateway_client
 from dream.models.pickers import llm_picker
-from dream.models.retry_policy import MAX_ATTEMPTS
+from dream.models.response_times import Pace
+from dream.models.retry_policy import MAX_WAITS_IN_VAIN
 from dream.records import GoldenQuestion
 
 
@@ -129,10 +130,10 @@ def test_an_llm_that_fails_is_a_recorded_error(fault, reason, engine, model_serv
 def test_an_llm_that_hangs_is_given_up_after_the_clients_timeout(gateway, relay):
     released = threading.Event()
     relay.script = lambda seen: Reply(200, {}) if released.wait(30) else None
-    evaluation = evaluate(make_engine(timeout=0.05), GOLDEN[:1])
+    evaluation = evaluate(make_engine(timeout=0.3), GOLDEN[:1])
     released.set()
-    assert "no answer in" in evaluation.answers[0].error
-    assert len(relay.requests) == MAX_ATTEMPTS
+    assert "no answer from the endpoint 'relay'" in evaluation.answers[0].error
+    assert len(relay.requests) == MAX_WAITS_IN_VAIN[Pace.QUICK]
 
 
 def test_one_failure_costs_one_question(engine, relay):

@@ -1,5 +1,6 @@
 """Experiments in storage: what was kept comes back, what is not there is told, and blocks join to one trial."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ import simulated
 
 from dream.errors import DataError
 from dream.experiments import store
-from dream.experiments.store import NOT_FINISHED, latest_experiment, load_experiment
+from dream.experiments.store import NOT_FINISHED, latest_experiment, load_experiment, new_name
 from dream.records import Answer, Evaluation, ExperimentResult, Score, Trial, TrialResult, UsageRow
 from dream.records.manifest import FORMAT
 from dream.settings import Settings
@@ -109,3 +110,9 @@ def test_a_question_that_is_in_two_blocks_counts_once(storage: Storage):
     assert [answer.question_id for answer in loaded.answers] == ["q1", "q2", "q3"]
     assert {(score.question_id, score.value) for score in loaded.scores} == {("q1", 0.5), ("q2", 0.75), ("q3", 0.75)}
     assert len(loaded.scores) == len(loaded.repeats) == 3
+
+
+def test_experiments_that_start_in_the_same_second_have_different_names():
+    names = {new_name() for _ in range(8)}
+    assert len(names) > 6
+    assert all(re.fullmatch(r"experiment-\d{8}-\d{6}-[0-9a-f]{4}", name) for name in names)

@@ -5,6 +5,7 @@ Covers `gateway_client` and `http_transport` too, which only carry requests to i
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,7 @@ import openai
 import pytest
 from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
 
-from dream.errors import ConfigurationError, ServiceError, explain
+from dream.errors import ConfigurationError, EndpointError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
@@ -114,21 +115,63 @@ def test_a_refusal_is_not_retried(status, error, gateway, relay):
     assert (len(relay.requests), row.calls, row.retried, row.failed) == (1, 1, 0, 1)
 
 
-def test_a_refused_key_ends_all_calls_to_its_endpoint_with_one_message(gateway, relay):
-    relay.script = lambda seen: Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "DREAM_ENDPOINT_RELAY_API_KEY"),
+        (Reply(402, {"error": {"message": "Insufficient Balance"}}), "HTTP 402: 'Insufficient Balance'"),
+        (Reply(402, {"detail": f"top up the account of {KEY}"}), "'top up the account of ***'"),
+        (
+            Reply(429, {"error": {"message": "see billing", "code": "insufficient_quota"}}),
+            "has no credit or quota left",
+        ),
+        (
+            Reply(429, {"error": {"message": "requests per day"}}, {"retry-after": "3600"}),
+            "asks to wait for 60 minutes",
+        ),
+    ],
+)
+def test_an_endpoint_that_refuses_all_work_is_asked_once_and_told_in_one_message(reply, words, gateway, relay):
+    relay.script = lambda seen: reply
     llm = llm_picker("llm-large@relay")
     messages = set()
     for number in range(5):
         with pytest.raises(openai.APIConnectionError) as caught:
             llm.complete(f"hello {number}")
-        assert isinstance(caught.value.__cause__, ServiceError)
+        assert isinstance(caught.value.__cause__, EndpointError)
         messages.add(str(caught.value.__cause__))
     keys = [(seen.headers.get("authorization"), seen.headers.get("api-key")) for seen in relay.requests]
     assert keys == [(f"Bearer {KEY}", None), (None, KEY)]  # the second header is tried once
     (message,) = messages
-    assert "DREAM_ENDPOINT_RELAY_API_KEY" in message
+    assert words in message
     assert KEY not in message
     assert usage(gateway, endpoint="relay").failed == 5
+    relay.script = lambda seen: None
+    assert llm_picker("llm-small@relay").complete("another model is asked").text
+
+
+def test_a_model_that_only_refuses_is_given_up_although_another_answers(gateway, relay, model_server):
+    settings = endpoint_settings(model_server, relay)
+    gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.2))
+    relay.script = lambda seen: Reply(429, {}) if seen.body["model"] == "llm-small" else None
+    with pytest.raises(openai.APIConnectionError) as caught:
+        _ask_both_for_ever(relay)
+    assert isinstance(caught.value.__cause__, EndpointError)
+    assert "answered only HTTP 429 for" in str(caught.value.__cause__)
+
+
+def _ask_both_for_ever(relay):
+    while True:
+        llm_picker("llm-large@relay").complete(f"{len(relay.requests)}")
+        llm_picker("llm-small@relay").complete("hello")
+
+
+def test_a_page_in_html_is_told_by_its_title(gateway, relay):
+    relay.script = lambda seen: Reply(503, raw=b"<html><head><title>503 Service Unavailable</title></head><hr></html>")
+    with pytest.raises(openai.InternalServerError) as caught:
+        llm_picker("llm-large@relay").complete("hello")
+    assert "503 Service Unavailable" in str(caught.value)
+    assert "<" not in str(caught.value)
 
 
 def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
@@ -140,11 +183,69 @@ def test_a_lasting_fault_is_given_up_after_six_attempts(gateway, model_server):
     assert (row.calls, row.retried, row.failed) == (1, MAX_ATTEMPTS - 1, 1)
 
 
-def test_an_endpoint_that_asks_for_an_hour_is_not_waited_for(gateway, relay):
-    relay.first(Reply(429, {"error": {"message": "daily quota"}}, {"retry-after": "3600"}))
-    with pytest.raises(openai.RateLimitError):
-        llm_picker("llm-large@relay").complete("hello")
+@pytest.fixture
+def impatient(model_server, relay, no_environment):
+    """A gateway that waits for answers of the relay for one second, as configured."""
+    settings = endpoint_settings(model_server, relay, DREAM_ENDPOINT_RELAY_TIMEOUT_SECONDS="1")
+    with gateway_client.opened(settings) as opened:
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002))
+        yield opened
+
+
+@pytest.fixture
+def hang(relay):
+    """`hang(n)`: the relay does not answer the next n requests."""
+    released, left = threading.Event(), [0]
+
+    def script(seen):
+        left[0] -= 1
+        return Reply(500, {}) if left[0] >= 0 and released.wait(30) else None
+
+    def hang(n: int) -> None:
+        left[0], relay.script = n, script
+
+    yield hang
+    released.set()
+
+
+def test_a_server_that_answers_nothing_in_time_is_not_asked_a_second_time(impatient, relay, hang):
+    hang(9)
+    with pytest.raises(openai.APIConnectionError) as caught:
+        llm_picker("llm-large@relay").complete("a long prompt")
+    assert isinstance(caught.value.__cause__, EndpointError)
+    for part in ("within 1 s", "DREAM_ENDPOINT_RELAY_TIMEOUT_SECONDS=10", "not sent a second time", "resume"):
+        assert part in str(caught.value.__cause__)
     assert len(relay.requests) == 1
+
+
+def test_a_request_that_was_lost_on_the_way_to_a_quick_server_is_sent_again(impatient, relay, hang):
+    llm = llm_picker("llm-large@relay")
+    assert llm.complete("quick").text
+    hang(1)
+    assert llm.complete("lost").text
+    assert [("lost" in seen.prompt) for seen in relay.requests] == [False, True, True]
+    assert usage(impatient, endpoint="relay").retried == 1
+
+
+def test_what_is_under_way_when_a_gateway_closes_is_kept_and_nothing_more_is_sent(
+    model_server, relay, no_environment, tmp_path
+):
+    settings = endpoint_settings(
+        model_server, relay, DREAM_HOME=str(tmp_path), DREAM_ENDPOINT_RELAY_MAX_CONCURRENCY="1"
+    )
+    model_server.faults(chat_latency_ms=500)
+    with ThreadPoolExecutor(2) as threads:
+        with gateway_client.opened(settings):
+            llm = llm_picker("llm-large@relay", gateway=gateway_client.current_gateway())
+            asked = [threads.submit(llm.complete, f"prompt {number}") for number in range(2)]
+            while not relay.requests:
+                time.sleep(0.01)
+        outcomes = [one.exception() for one in asked]
+    assert len(relay.requests) == 1
+    assert sum(outcome is None for outcome in outcomes) == 1
+    with gateway_client.opened(settings) as gateway:
+        assert llm_picker("llm-large@relay").complete(relay.requests[0].body["messages"][0]["content"]).text
+        assert usage(gateway, endpoint="relay").sent == 0
 
 
 def test_a_rate_limit_is_obeyed(gateway, model_server):

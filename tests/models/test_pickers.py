@@ -4,6 +4,7 @@ import pytest
 from model_servers import chat_reply, endpoint_settings
 
 from dream.models import gateway_client
+from dream.models.answer_cache import slug
 from dream.models.pickers import (
     CONTEXT_WINDOW_WHEN_UNKNOWN,
     JUDGE_MAX_TOKENS,
@@ -25,6 +26,11 @@ from dream.settings import Settings
         ("meta-llama/Llama-3.1-8B-Instruct@vllm", ("vllm", "meta-llama/Llama-3.1-8B-Instruct")),
         ("model@My_Lab", ("my_lab", "model")),
         ("model@2024-08-06@azure", ("azure", "model@2024-08-06")),
+        ("@cf/meta/llama-3.1-8b@cloudflare", ("cloudflare", "@cf/meta/llama-3.1-8b")),
+        ("@cf/meta/llama-3.1-8b", ("openai", "@cf/meta/llama-3.1-8b")),
+        ("hf.co/x/y:Q4_K_M@ollama", ("ollama", "hf.co/x/y:Q4_K_M")),
+        ("models/gemini-1.5 pro@gemini", ("gemini", "models/gemini-1.5 pro")),
+        ("model@2024-08-06", ("openai", "model@2024-08-06")),
         ("offline/judge", ("offline", "judge")),
         ("offline", ("openai", "offline")),
     ],
@@ -48,6 +54,24 @@ def test_any_model_name_is_taken_and_known_windows_are_used(model_server, relay,
         "gpt-4o@relay": 4321,
         "offline/llm-large": CONTEXT_WINDOW_WHEN_UNKNOWN,
     }
+
+
+ODD_NAMES = ("@cf/meta/llama-3.1-8b", "hf.co/x/y:Q4_K_M", "models/gemini 1.5 pro", "model@2024-08-06")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_models_own_name_reaches_the_endpoint_and_the_meter_unchanged(name, gateway, relay):
+    relay.script = lambda seen: chat_reply("ready")
+    assert llm_picker(f"{name}@relay").complete("hello").text == "ready"
+    assert [seen.body["model"] for seen in relay.requests] == [name]
+    assert [row.model for row in gateway.usage()] == [name]
+    assert not {*"/: \\"} & {*slug(f"{relay.base_url} {name}")}
+    assert check_identifiers([f"{name}@relay"], endpoint_settings(relay.models, relay)) == []
+
+
+def test_an_unknown_endpoint_may_be_a_part_of_the_models_name(model_server, relay):
+    (problem,) = check_identifiers(["model@v2"], endpoint_settings(model_server, relay))
+    assert "DREAM_ENDPOINT_V2_BASE_URL, or write model@v2@openai" in problem
 
 
 def test_requests_carry_the_model_and_no_randomness(gateway, relay):
