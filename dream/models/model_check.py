@@ -185,7 +185,9 @@ async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None
     except openai.APIStatusError as error:
         if chunk_tokens is not None:
             raise
-        return [f"chunks of {tokens} tokens cannot be embedded: {_said(error)}"]
+        return [
+            f"chunks of {tokens} tokens cannot be embedded: {words_of(ModelResponse(error.status_code, error.response.content))}"
+        ]
     return []
 
 
