@@ -154,7 +154,7 @@ def gateway(model_server: ModelServer, relay: Relay, no_environment: None) -> It
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
-        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=2))
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=20))
         yield opened
 
 

@@ -185,9 +185,8 @@ async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None
     except openai.APIStatusError as error:
         if chunk_tokens is not None:
             raise
-        return [
-            f"chunks of {tokens} tokens cannot be embedded: {words_of(ModelResponse(error.status_code, error.response.content))}"
-        ]
+        words = words_of(ModelResponse(error.status_code, error.response.content))
+        return [f"chunks of {tokens} tokens cannot be embedded: {words}"]
     return []
 
 

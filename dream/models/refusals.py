@@ -14,6 +14,7 @@ from dataclasses import replace
 from html import unescape
 from typing import Any
 
+from dream.errors import NO_ANSWER
 from dream.models.openai_wire import ModelResponse, parsed
 from dream.models.rate_limiter import seconds_of
 from dream.settings import OPENAI, Endpoint
@@ -102,7 +103,7 @@ def _message(answer: Mapping[str, Any]) -> str:
     if isinstance(error.get("detail"), list):  # of FastAPI, which quotes the whole request
         error = {"message": "; ".join(str(each.get("msg")) for each in error["detail"] if isinstance(each, Mapping))}
     message = next((error[name] for name in ("message", "detail", "error", "msg") if error.get(name)), None)
-    code = error.get("code")
+    code = error.get("code") if error.get("type") != NO_ANSWER else None
     text = message if isinstance(message, str) else json.dumps(message or error, ensure_ascii=False)
     return f"{text} ({code})" if isinstance(code, str) and code not in text else text
 

@@ -146,12 +146,13 @@ def test_one_failure_costs_one_question(engine, relay):
 
 
 def test_a_judge_that_fails_leaves_the_answers(engine, model_server):
-    evaluation = evaluate(engine, judge_llm="no-such-judge", metrics=("context_recall", "answer_similarity"))
+    model_server.faults(malformed_share=1)
+    evaluation = evaluate(engine, metrics=("context_recall", "answer_similarity"))
     assert all(answer.text for answer in evaluation.answers)
     recall, similarity = evaluation.summaries()
     assert (recall.mean, recall.n_failed) == (None, 6)
     assert (similarity.n_scored, similarity.n_failed) == (6, 0)
-    assert all("no-such-judge" in score.error for score in evaluation.scores if score.error)
+    assert all("not what was asked for" in score.error for score in evaluation.scores if score.error)
 
 
 def test_half_of_the_judgements_failing_gives_no_nan(engine, model_server):

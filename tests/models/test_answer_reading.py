@@ -175,12 +175,19 @@ def test_a_client_is_told_the_providers_words_and_a_retry_is_sent_only_where_it_
     assert llm_picker("m@relay").complete("How high?").text == "42 m", "the failure is not kept"
 
 
-@pytest.mark.parametrize(("code", "error"), [(401, "APIConnectionError"), (429, "RateLimitError")])
-def test_an_error_in_a_200_counts_as_its_code(code: int, error: str, gateway, relay):
-    relay.script = lambda seen: Reply(200, {"error": {"message": "insufficient_quota", "code": code}})
-    with pytest.raises(getattr(openai, error)):
+@pytest.mark.parametrize(
+    ("error", "words", "attempts"),
+    [
+        ({"message": "invalid key", "code": 401}, "check DREAM_ENDPOINT_RELAY_API_KEY", 2),  # in two headers
+        ({"message": "insufficient_quota", "code": 429}, "has no credit or quota left", 1),
+    ],
+)
+def test_an_error_in_a_200_counts_as_its_code(error: dict, words: str, attempts: int, gateway, relay):
+    relay.script = lambda seen: Reply(200, {"error": error})
+    with pytest.raises(openai.APIConnectionError) as caught:
         llm_picker("m@relay").complete("How high?")
-    assert len(relay.requests) == 1
+    assert words in explain(caught.value)
+    assert len(relay.requests) == attempts
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -118,8 +118,8 @@ def test_a_form_is_of_a_model_and_an_endpoint(gateway, relay):
 
 
 def test_what_cannot_be_adapted_is_the_servers_own_error(gateway, relay):
-    refusing(relay, lambda body: "Invalid model name passed in model=judge")
-    with pytest.raises(openai.BadRequestError, match="Invalid model name"):
+    refusing(relay, lambda body: "The prompt is against the rules")
+    with pytest.raises(openai.BadRequestError, match="against the rules"):
         llm_picker("judge@relay").complete("hello")
     refusing(relay, lambda body: "Unsupported parameter: 'temperature'")  # whatever is sent
     relay.requests.clear()

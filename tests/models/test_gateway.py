@@ -141,7 +141,8 @@ def test_an_endpoint_that_refuses_all_work_is_asked_once_and_told_in_one_message
         assert isinstance(caught.value.__cause__, EndpointError)
         messages.add(str(caught.value.__cause__))
     keys = [(seen.headers.get("authorization"), seen.headers.get("api-key")) for seen in relay.requests]
-    assert keys == [(f"Bearer {KEY}", None), (None, KEY)]  # the second header is tried once
+    in_another_header = [(None, KEY)] if reply.status == 401 else []
+    assert keys == [(f"Bearer {KEY}", None), *in_another_header]
     (message,) = messages
     assert words in message
     assert KEY not in message
@@ -329,7 +330,10 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
             with pytest.raises(openai.APIConnectionError) as caught:
                 llm_picker("llm-large@mixed").complete("three")
             assert "DREAM_ENDPOINT_MIXED_API_KEY" in explain(caught.value)
-        assert (model_server.chat_calls(), other.counters()["by_status"]) == (1, {"200": 2, "401": 1})
+        assert (model_server.chat_calls(), other.counters()["by_status"]) == (
+            1,
+            {"200": 2, "401": 2},
+        )  # the refused key was tried in both headers
 
 
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
