@@ -35,7 +35,11 @@ def golden(
     seed: Annotated[int, typer.Option(metavar="N", help="seed of the generator's random choices")] = defaults.SEED,
     csv: Annotated[
         str | None,
-        typer.Option("--from", metavar="CSV", help="check and save your own; columns question and ground_truth"),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="check and save your own: CSV, .xlsx, JSON or JSON Lines with question and ground_truth",
+        ),
     ] = None,
     engine: EngineName = None,
 ) -> int:

@@ -6,13 +6,12 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas
 
@@ -20,8 +19,10 @@ from dream import engines
 from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
 from dream.documents.loading import load_documents, merge_pages
 from dream.engines import Engine
-from dream.errors import ConfigurationError, DataError, ServiceError, bullets
+from dream.errors import ConfigurationError, DataError, ServiceError, StorageError, bullets
+from dream.golden.beir import QUERIES, is_beir, read_beir
 from dream.golden.generator import generate_questions
+from dream.golden.own_questions import EXTENSIONS, is_question_file, questions_of, read_questions
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
 from dream.progress import Reporter, Show, Task, reporter_for
@@ -32,7 +33,6 @@ from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
-REQUIRED_COLUMNS = ("question", "ground_truth")
 FILES_PER_TASK = 3
 ATTEMPTS = 3
 WAIT_SECONDS = 1.0
@@ -116,30 +116,68 @@ def generate_golden_dataset(
     return _save(generation, generated)
 
 
-def load_golden_dataset(golden_dataset: str | GoldenDataset, settings: Settings | None = None) -> GoldenDataset:
-    """A golden dataset by its name in storage, or from the user's own CSV file.
+def load_golden_dataset(
+    golden_dataset: str | GoldenDataset, settings: Settings | None = None, *, show: Show = print
+) -> GoldenDataset:
+    """A golden dataset by its name in storage, or from the user's own file.
 
-    The CSV needs the columns `question` and `ground_truth`; the others of `COLUMNS` are optional. Several source files
-    or pages are joined by "; ", or written as a JSON list where a name holds "; " itself.
+    The file can be CSV (any separator and encoding that spreadsheets write), .xlsx, JSON, JSON Lines or Parquet, or a
+    folder in BEIR's form. It needs a question and a ground truth in each row; the columns may be called as in
+    `COLUMNS`, or as in ragas, LlamaIndex or SQuAD (`dream.golden.columns.NAMES`). Several source files or pages are
+    joined by "; ", or written as a JSON list where a name holds "; " itself.
+
+    Args:
+        show: where a line is shown for each thing that was guessed or left out.
 
     Raises:
-        DataError: naming every mistake with its row number (the header is row 1).
+        DataError: naming every mistake with the row number that a spreadsheet shows (the header is row 1).
     """
     if isinstance(golden_dataset, GoldenDataset):
         return golden_dataset
-    settings = settings or Settings.from_environment()
-    path = Path(golden_dataset)
-    if path.suffix == ".csv" and path.is_file():
-        storage, key = open_storage(str(path.resolve().parent), settings), path.name
+    storage, key = _place(golden_dataset, settings or Settings.from_environment())
+    uri = storage.uri(key)
+    own = read_questions(storage.read_bytes(key), uri) if key else questions_of(read_beir(storage), uri)
+    reporter = reporter_for(show)
+    for note in own.notes:
+        reporter.line(f"{uri}: {note}")
+    return GoldenDataset(own.questions, uri)
+
+
+def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
+    """Where a dataset lies: a path of this machine, a URI, or a name in storage; the key is empty for a folder."""
+    path = Path(golden_dataset).expanduser()
+    if "://" in golden_dataset:
+        folder, _, name = golden_dataset.rpartition("/")
+        storage, keys = open_storage(folder, settings), (name,)
+    elif is_question_file(golden_dataset) and path.is_file():
+        storage, keys = open_storage(str(path.resolve().parent), settings), (path.name,)
+    elif path.is_dir() and is_beir(folder := open_storage(str(path.resolve()), settings)):
+        return folder, ""
     else:
         storage = open_storage(settings.golden_datasets_uri, settings)
-        key = f"{golden_dataset.removesuffix('.csv')}.csv"
-    if not storage.exists(key):
-        raise DataError(
-            f"no golden dataset {golden_dataset!r}: neither a CSV file nor {storage.uri(key)}. "
-            "Make one with `dream golden`, or give the path of your own CSV"
-        )
-    return GoldenDataset(_questions(storage.read_csv(key), storage.uri(key)), storage.uri(key))
+        stored = f"{golden_dataset.removesuffix('.csv')}.csv"
+        keys = (golden_dataset, stored) if is_question_file(golden_dataset) else (stored,)
+    for key in keys:
+        if _is_there(storage, key):
+            return storage, key
+    raise DataError(
+        f"no golden dataset {golden_dataset!r}: neither a file with questions ({', '.join(EXTENSIONS)}) nor "
+        f"{storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file{_nearby(path)}"
+    )
+
+
+def _is_there(storage: Storage, key: str) -> bool:
+    try:
+        return storage.exists(key)
+    except StorageError:  # a text that cannot be a key, such as a path that leads out of storage
+        return False
+
+
+def _nearby(path: Path) -> str:
+    """What a path leads to, if not to a file with questions."""
+    if path.is_dir():
+        return f". {str(path)!r} is a folder without {QUERIES}"
+    return f". {str(path)!r} is a file, but its name ends differently" if path.is_file() else ""
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:
@@ -163,52 +201,6 @@ def golden_table(questions: Sequence[GoldenQuestion]) -> pandas.DataFrame:
 def _check_name(name: str) -> None:
     if not name or "/" in name or name.startswith("."):
         raise ConfigurationError(f"name={name!r}: give a plain name without '/', e.g. 'golden'")
-
-
-def _questions(table: pandas.DataFrame, uri: str) -> tuple[GoldenQuestion, ...]:
-    """The questions of a CSV, all mistakes in it told at once."""
-    rows = [] if (problems := _table_problems(table)) else list(map(_row, table.to_dict("records")))
-    if problems := problems or list(_row_problems(rows)):
-        raise DataError(_mistakes(uri, problems))
-    return tuple(map(GoldenQuestion.from_row, rows))
-
-
-def _table_problems(table: pandas.DataFrame) -> list[str]:
-    if missing := [column for column in REQUIRED_COLUMNS if column not in table.columns]:
-        columns = ", ".join(map(str, table.columns)) or "none"
-        return [f"missing column(s) {', '.join(missing)}; it has: {columns}"]
-    return ["it has no rows: give at least one question"] if table.empty else []
-
-
-def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row of a CSV with its reference contexts as a list, None where they cannot be read. An id follows from question
-    and ground truth, whatever the CSV says."""
-    return {**row, "id": "", "reference_contexts": _texts(row.get("reference_contexts") or "[]")}
-
-
-def _mistakes(uri: str, problems: Sequence[str]) -> str:
-    return bullets(f"{len(problems)} mistake(s) in {uri}:", problems)
-
-
-def _row_problems(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    seen: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, start=2):
-        yield from (f"row {number}: {column} is empty" for column in REQUIRED_COLUMNS if not row[column].strip())
-        if row["reference_contexts"] is None:
-            yield f'row {number}: reference_contexts must be a JSON list of texts, e.g. ["one", "two"]'
-        pair = (row["question"], row["ground_truth"])
-        if first := seen.get(pair):
-            yield f"row {number}: the same question and ground truth as row {first}"
-        seen.setdefault(pair, number)
-
-
-def _texts(text: str) -> list[str] | None:
-    """The texts of a JSON list; None for anything else."""
-    try:
-        texts = json.loads(text)
-    except ValueError:
-        return None
-    return texts if isinstance(texts, list) and all(isinstance(item, str) for item in texts) else None
 
 
 def _run_tasks(
@@ -296,8 +288,6 @@ def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDa
     if not distinct:
         reasons = shortfalls or ["no reason was given"]
         raise DataError(bullets(f"no question could be made of {generation.documents.uri}:", reasons))
-    if problems := list(_row_problems([question.to_row() for question in distinct])):
-        raise DataError(_mistakes(f"what was generated for {name!r}", problems))
     for line in shortfalls:
         generation.reporter.line(f"  fell short: {line}")
     golden = save_golden_dataset(GoldenDataset(distinct), name, settings)
