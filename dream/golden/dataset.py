@@ -1,70 +1,38 @@
-"""Documents become golden questions: ragas' TestsetGenerator in Ray tasks of at most 3 files each.
+"""Golden datasets: generated from documents, read from one's own files, saved and loaded.
 
 <name>.csv              one row a question, text exactly as generated
-<name>.manifest.json    the documents, models and versions that it was made with, and what fell short
+<name>.manifest.json    the documents, models and versions that it was made with, what fell short, and where in the
+                        documents each question's reference contexts are
 """
 
 import json
-import logging
-from collections.abc import Collection, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas
 
 from dream import engines
 from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
-from dream.documents.loading import load_documents, merge_pages
-from dream.engines import Engine
-from dream.errors import ConfigurationError, DataError, ServiceError, StorageError, bullets
+from dream.documents.loading import load_documents
+from dream.errors import ConfigurationError, DataError, StorageError, bullets
 from dream.golden.beir import QUERIES, is_beir, read_beir
-from dream.golden.generator import generate_questions
 from dream.golden.own_questions import EXTENSIONS, is_question_file, questions_of, read_questions
+from dream.golden.planning import plan_text
+from dream.golden.tasks import GeneratedBatch, Generation, generate_all
+from dream.golden.texts import file_texts
 from dream.models import gateway_client
 from dream.models.pickers import check_identifiers, check_models
-from dream.progress import Reporter, Show, Task, reporter_for
+from dream.progress import Show, reporter_for
 from dream.provenance import versions
-from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest, known_sum
-from dream.services import renew_session
+from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, digest
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
-FILES_PER_TASK = 3
-ATTEMPTS = 3
-WAIT_SECONDS = 1.0
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GeneratedBatch:
-    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it, if
-    any."""
-
-    files: tuple[str, ...]
-    questions: tuple[GoldenQuestion, ...] = ()
-    shortfalls: tuple[str, ...] = ()
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class Generation:
-    """The questions that were asked for, and where they come from."""
-
-    name: str
-    n_questions: int
-    seed: int
-    settings: Settings
-    documents: DocumentSet
-    reporter: Reporter = field(default_factory=Reporter)
-
-    @property
-    def models(self) -> tuple[str, str]:
-        """Identifiers of the LLM and the embedding model."""
-        return self.settings.generator_llm, self.settings.judge_embed_model
 
 
 def generate_golden_dataset(
@@ -107,13 +75,15 @@ def generate_golden_dataset(
     for line in loaded.report:
         if line.status != "read":
             reporter.line(f"  {line}")
-    files = sorted({document.metadata["file_name"] for document in loaded.documents})
-    batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
-    reporter.line(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
+    files, too_short = file_texts(loaded.documents)
+    del loaded
+    if not files:
+        raise DataError(bullets(f"no question could be made of {documents.uri}:", too_short))
+    reporter.line(f"{name}: {plan_text(files, n_questions, seed)}")
     with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
         check_models([settings.generator_llm], [settings.judge_embed_model])
-        generated = _run_tasks(generation, storage, batches, running_on)
-    return _save(generation, generated)
+        generated, shortfalls = generate_all(generation, storage, files, running_on)
+    return _save(generation, generated, [*too_short, *shortfalls])
 
 
 def load_golden_dataset(
@@ -203,86 +173,19 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"name={name!r}: give a plain name without '/', e.g. 'golden'")
 
 
-def _run_tasks(
-    generation: Generation, storage: Storage, batches: Sequence[Sequence[str]], engine: Engine
-) -> list[GeneratedBatch]:
-    """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
-    n, n_batches = generation.n_questions, len(batches)
-    shares = [n // n_batches + (i < n % n_batches) for i in range(n_batches)]
-
-    def submit(i: int) -> "Future[GeneratedBatch]":
-        files = tuple(batches[i])
-        arguments = (storage.in_memory(files), files, shares[i], generation.models, generation.seed + i)
-        return engine.submit(_generate, *arguments)
-
-    waiting = {submit(i): (i, 1) for i in range(n_batches) if shares[i]}
-    generated: dict[int, GeneratedBatch] = {}
-    with generation.reporter.task("generating questions", n, "questions") as progress:
-        while waiting:
-            done = _next_done(waiting, progress)
-            i, attempt = waiting.pop(done)
-            batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
-            if batch.failure and attempt < ATTEMPTS:
-                generation.reporter.line(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {batch.failure.reason}")
-                waiting[submit(i)] = (i, attempt + 1)
-                continue
-            if batch.failure:
-                line = f"{names}: 0 of {shares[i]} questions: {batch.failure.reason} ({ATTEMPTS} attempts)"
-                batch = replace(batch, shortfalls=(line,))
-            generated[i] = batch
-            generation.reporter.line(f"  {len(batch.questions)} of {shares[i]} questions from {names}")
-            progress.advance(len(batch.questions), usd=_usd_so_far())
-    return [generated[i] for i in sorted(generated)]
-
-
-def _next_done(tasks: "Collection[Future[GeneratedBatch]]", progress: Task) -> "Future[GeneratedBatch]":
-    """A task that has ended. While none has, the progress is shown again from time to time."""
-    while not (ended := wait(tasks, WAIT_SECONDS, FIRST_COMPLETED).done):
-        progress.advance(0)
-    return next(iter(ended))
-
-
-def _usd_so_far() -> float | None:
-    """The USD paid through the open gateway; None where a price is unknown or the gateway does not answer."""
-    with suppress(ServiceError):
-        return known_sum(row.usd for row in gateway_client.current_gateway().usage())
-    return None
-
-
-def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
-    """The batch of a task that has ended, without secrets; a lost worker is a failure too."""
-    try:
-        batch = task.result()
-    except Exception as error:  # noqa: BLE001 - whatever ended the task is recorded
-        batch = GeneratedBatch(files, failure=Failure.of(error))
-    if batch.failure is None:
-        return batch
-    failure = batch.failure.redacted(settings.secrets())
-    logger.warning("no questions from %s: %s\n%s", ", ".join(files), failure.reason, failure.traceback)
-    return replace(batch, failure=failure)
-
-
-def _generate(
-    storage: Storage, files: tuple[str, ...], n_questions: int, models: tuple[str, str], seed: int
-) -> GeneratedBatch:
-    """The task: read some files from storage and make questions of them."""
-    renew_session()
-    try:
-        documents = merge_pages(load_documents(storage, keys=files).documents)
-        questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)
-    except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
-        return GeneratedBatch(files, failure=Failure.of(error))
-    return GeneratedBatch(files, tuple(questions), tuple(shortfalls))
-
-
-def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDataset:
+def _save(
+    generation: Generation, batches: Sequence[GeneratedBatch], shortfalls: Sequence[str] | None = None
+) -> GoldenDataset:
+    """Save the distinct questions with their manifest; `shortfalls` are by default those of the batches."""
     name, settings = generation.name, generation.settings
     questions = [question for batch in batches for question in batch.questions]
     first: dict[str, GoldenQuestion] = {}
     for question in questions:
         first.setdefault(question.id, question)
     distinct = tuple(first.values())
-    shortfalls = [line for batch in batches for line in batch.shortfalls]
+    if shortfalls is None:
+        shortfalls = [line for batch in batches for line in batch.shortfalls]
+    shortfalls = list(shortfalls)
     if len(distinct) < len(questions):
         shortfalls.append(f"{len(questions) - len(distinct)} exact duplicate(s) dropped")
     if not distinct:
@@ -307,9 +210,17 @@ def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDa
         "questions_digest": golden.digest,
         "shortfalls": shortfalls,
         "failures": failures,
+        "kinds": dict(Counter(question.synthesizer for question in golden.questions)),
+        "evidence": _evidence(golden, batches),
         "versions": versions(),
     }
     storage = open_storage(settings.golden_datasets_uri, settings)
     storage.write_json(f"{name}.manifest.json", {**manifest, "digest": digest(manifest)})
     generation.reporter.line(f"{name}: {len(golden.questions)} questions in {golden.uri}")
     return golden
+
+
+def _evidence(golden: GoldenDataset, batches: Sequence[GeneratedBatch]) -> dict[str, list[dict[str, Any]]]:
+    """Where each question's reference contexts are in the documents, by the question's id."""
+    places = {id_: evidence for batch in reversed(batches) for id_, evidence in batch.evidence.items()}
+    return {question.id: [asdict(place) for place in places.get(question.id, ())] for question in golden.questions}

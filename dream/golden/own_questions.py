@@ -21,7 +21,7 @@ from dream.golden.columns import (
 from dream.golden.csv_files import decoded, read_csv
 from dream.golden.excel_files import read_xlsx
 from dream.golden.json_files import read_json
-from dream.golden.sheet import Problems, Row, Sheet, bounded, names, numbered, shortened
+from dream.golden.sheet import Problems, Row, Sheet, bounded, names, numbered, shortened, unfit_character
 from dream.records import GoldenQuestion, Source, source_columns
 
 REQUIRED = ("question", "ground_truth")
@@ -163,7 +163,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
 
 def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
     """Whether a row is one that DREAM wrote: no other program derives ids as it does."""
-    pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not _unfit(text)]
+    pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not unfit_character(text)]
     return len(pair) == len(REQUIRED) and cells.get("id") == GoldenQuestion.make_id(*pair)
 
 
@@ -225,7 +225,7 @@ def _row_problems(rows: Sequence[_Question], sheet: Sheet, fields: Mapping[str, 
         if row.contexts is None:
             yield row.number, f'{fields["reference_contexts"]} must be a JSON list of texts, e.g. ["one", "two"]'
         for field, text in row.texts():
-            if character := _unfit(text):
+            if character := unfit_character(text):
                 yield row.number, f"{field} has {character}, which no text may have: remove it"
         first = seen.setdefault(row.pair, row.number)
         if first != row.number and all(text.strip() for text in row.pair):
@@ -237,14 +237,6 @@ def _empty(field: str, column: str, written: Any) -> str:
     if not isinstance(written, str) or not written.strip():
         return f"{named} is empty"
     return f"{named} is {written.strip()!r}, which stands for an empty cell; if it is the text, write a sentence"
-
-
-def _unfit(text: str) -> str:
-    """The name of a character that cannot be stored or sent to a model; "" for none."""
-    if "\0" in text:
-        return "a NUL character (U+0000)"
-    surrogate = next((character for character in text if "\ud800" <= character <= "\udfff"), "")
-    return f"half of a character (U+{ord(surrogate):04X})" if surrogate else ""
 
 
 def _notes(sheet: Sheet, fields: Mapping[str, str], rows: Sequence[_Question]) -> Iterator[str]:

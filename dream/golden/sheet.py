@@ -112,6 +112,14 @@ def names(columns: Iterable[str]) -> str:
     return ", ".join(" ".join(name.split()) for name in shown[:SHOWN]) + more or "none"
 
 
+def unfit_character(text: str) -> str:
+    """The name of a character that cannot be stored or sent to a model; "" for none."""
+    if "\0" in text:
+        return "a NUL character (U+0000)"
+    surrogate = next((character for character in text if "\ud800" <= character <= "\udfff"), "")
+    return f"half of a character (U+{ord(surrogate):04X})" if surrogate else ""
+
+
 def _runs(found: Iterable[tuple[int, str]]) -> list[tuple[list[int], str]]:
     """Equal problems of neighbouring rows together, in the order of their first row."""
     runs: list[tuple[list[int], str]] = []

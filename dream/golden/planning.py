@@ -1,0 +1,116 @@
+"""The model calls of a generation, counted before it is paid.
+
+Calls follow from the allotment; tokens are estimates. What the first batches cannot give is asked of others, which is
+not counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dream.golden.allotment import (
+    MULTI_HOP_ABSTRACT,
+    MULTI_HOP_SPECIFIC,
+    PIECE_TOKENS,
+    SINGLE_HOP,
+    Batch,
+    FileText,
+    Kinds,
+    allot,
+    by_kind,
+    kinds_text,
+)
+from dream.golden.generator import STAGE
+from dream.models.planned_usage import Counter
+from dream.records import PlannedCalls, known_sum
+from dream.settings import Settings
+
+# Calls of the LLM before a question can be written: for each piece its summary, themes and names; for each batch three
+# readers; for each question who would ask it, and for an abstract one also which themes to combine.
+CALLS_A_PIECE, PERSONAS = 3, 3
+CALLS_BEFORE = {SINGLE_HOP: 1, MULTI_HOP_ABSTRACT: 2, MULTI_HOP_SPECIFIC: 1}
+# Tokens of prompt frames and replies, measured with ragas 0.4.3 on the sample documents
+PIECE_FRAME, PIECE_REPLY = 420, 70
+SUMMARY = 110
+SMALL_PROMPT, SMALL_REPLY = 480, 60
+QUESTION_FRAME, QUESTION_REPLY = 1020, 75
+PIECES_A_QUESTION = {SINGLE_HOP: 1, MULTI_HOP_ABSTRACT: 3, MULTI_HOP_SPECIFIC: 2}
+
+
+@dataclass(frozen=True)
+class GenerationPlan:
+    """The size of a generation before it is run.
+
+    Attributes:
+        files: the number of files that questions can be asked about; `files_asked` of them are drawn.
+        pieces: the pieces of text that are read.
+        usd: the price of all calls; None if a price is unknown.
+        minutes: a lower bound of the duration, from the known rate limits.
+        notes: the files that are too short, a line each.
+    """
+
+    kinds: Kinds
+    files: int
+    files_asked: int
+    pieces: int
+    calls: tuple[PlannedCalls, ...]
+    usd: float | None
+    minutes: float
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        import pandas
+
+        usd = "unknown, because a price is missing (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
+        rows = [
+            {"model": row.model, "stage": row.stage, "calls": f"{row.calls:,}", "tokens": f"{row.tokens:,}",
+             "USD": "unknown" if row.usd is None else f"{row.usd:,.4f}"}
+            for row in self.calls
+        ]  # fmt: skip
+        n_questions, asked = sum(self.kinds.values()), f"{self.files_asked} of {self.files} files"
+        head = f"{n_questions} questions from {asked}: {kinds_text(self.kinds)}"
+        table = pandas.DataFrame(rows).to_string(index=False)
+        last = f"USD: {usd}. At least {self.minutes:.1f} minutes at the known limits."
+        more = "Calls that were made before come from the cache; what falls short is asked of other files, for more."
+        return "\n".join([head, f"{self.pieces} pieces of text are read", *self.notes, "", table, "", f"{last} {more}"])
+
+
+def plan_generation(
+    files: Sequence[FileText], n_questions: int, seed: int, settings: Settings, notes: Sequence[str] = ()
+) -> GenerationPlan:
+    """Count the calls that generating questions from these files would make; nothing is sent."""
+    counter = Counter(settings)
+    batches = allot(files, n_questions, seed)
+    for batch in batches:
+        _count(batch, counter, settings)
+    rows = counter.rows()
+    return GenerationPlan(
+        kinds=by_kind(batch.kinds for batch in batches),
+        files=len(files),
+        files_asked=len({file for batch in batches for file in batch.files}),
+        pieces=sum(batch.pieces for batch in batches),
+        calls=rows,
+        usd=known_sum(row.usd for row in rows),
+        minutes=counter.minutes(),
+        notes=tuple(notes),
+    )
+
+
+def plan_text(files: Sequence[FileText], n_questions: int, seed: int) -> str:
+    """The allotment in a line."""
+    batches = allot(files, n_questions, seed)
+    asked, kinds = len({file for batch in batches for file in batch.files}), by_kind(batch.kinds for batch in batches)
+    return f"{n_questions} questions from {asked} of {len(files)} files in {len(batches)} tasks: {kinds_text(kinds)}"
+
+
+def _count(batch: Batch, counter: Counter, settings: Settings) -> None:
+    llm, pieces = settings.generator_llm, batch.pieces
+    prompts = pieces * CALLS_A_PIECE * (PIECE_FRAME + PIECE_TOKENS)
+    counter.add(llm, STAGE, pieces * CALLS_A_PIECE, 0, prompts, pieces * CALLS_A_PIECE * PIECE_REPLY)
+    personas = min(PERSONAS, pieces)
+    counter.add(llm, STAGE, personas, 0, personas * SMALL_PROMPT, personas * SMALL_REPLY)
+    for kind, n in batch.kinds.items():
+        before = n * CALLS_BEFORE[kind]
+        counter.add(llm, STAGE, before, 0, before * SMALL_PROMPT, before * SMALL_REPLY)
+        read = n * (QUESTION_FRAME + PIECES_A_QUESTION[kind] * PIECE_TOKENS)
+        counter.add(llm, STAGE, n, 0, read, n * QUESTION_REPLY)
+    counter.add(settings.judge_embed_model, STAGE, pieces, 0, pieces * SUMMARY, 0)
