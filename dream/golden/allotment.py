@@ -124,6 +124,17 @@ def allot_again(
     return _with_kinds(groups, missing, rng, seed, attempt)
 
 
+def allotment_notes(batches: Sequence[Batch]) -> list[str]:
+    """What the files cannot give, known before anything is asked: a line if multi-hop questions are too few."""
+    kinds = by_kind(batch.kinds for batch in batches)
+    n_questions = sum(kinds.values())
+    multi, wanted = n_questions - kinds.get(SINGLE_HOP, 0), n_questions - math.ceil(n_questions / len(KINDS))
+    if multi >= wanted:
+        return []
+    reason = f"they combine pieces of about {PIECE_TOKENS} tokens, and the text has too few"
+    return [f"{multi} of {wanted} multi-hop questions: {reason}"]
+
+
 def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int]:
     """Whole numbers with this total, each its weight's proportion rounded up or down.
 

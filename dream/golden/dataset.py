@@ -21,7 +21,7 @@ from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, DataError, StorageError, bullets
 from dream.golden.beir import QUERIES, is_beir, read_beir
 from dream.golden.own_questions import EXTENSIONS, is_question_file, questions_of, read_questions
-from dream.golden.planning import plan_text
+from dream.golden.planning import GenerationPlan, plan_generation, plan_text
 from dream.golden.tasks import GeneratedBatch, Generation, generate_all
 from dream.golden.texts import file_texts
 from dream.models import gateway_client
@@ -61,11 +61,8 @@ def generate_golden_dataset(
         ConfigurationError, ServiceError: before any question is paid for.
     """
     settings = settings or Settings.from_environment()
-    if n_questions < 1:
-        raise ConfigurationError(f"n_questions={n_questions} must be at least 1")
     _check_name(name)
-    if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
-        raise ConfigurationError(bullets("the generator cannot be used:", problems))
+    _check(n_questions, settings)
     storage = open_storage(documents_uri or settings.documents_uri, settings)
     choice, reporter = engines.choose_engine(engine, settings), reporter_for(show)
     reporter.line(str(choice))
@@ -84,6 +81,45 @@ def generate_golden_dataset(
         check_models([settings.generator_llm], [settings.judge_embed_model])
         generated, shortfalls = generate_all(generation, storage, files, running_on)
     return _save(generation, generated, [*too_short, *shortfalls])
+
+
+def plan_golden_dataset(
+    n_questions: int = GOLDEN_QUESTIONS,
+    *,
+    documents_uri: str | None = None,
+    seed: int = SEED,
+    settings: Settings | None = None,
+    show: Show = None,
+) -> GenerationPlan:
+    """Count the model calls that `generate_golden_dataset` with the same arguments would make; nothing is sent.
+
+    Raises:
+        ConfigurationError, DataError: for everything that `generate_golden_dataset` would refuse too.
+    """
+    settings = settings or Settings.from_environment()
+    _check(n_questions, settings)
+    storage = open_storage(documents_uri or settings.documents_uri, settings)
+    files, too_short = file_texts(load_documents(storage, show=show).documents)
+    if not files:
+        raise DataError(bullets(f"no question could be made of {storage.uri('')}:", too_short))
+    with gateway_client.opened(settings):
+        return plan_generation(files, n_questions, seed, settings, too_short)
+
+
+def has_golden_dataset(golden_dataset: str, settings: Settings) -> bool:
+    """True if a name leads to a dataset or a file, even to one that cannot be read."""
+    try:
+        _place(golden_dataset, settings)
+    except DataError:
+        return False
+    return True
+
+
+def _check(n_questions: int, settings: Settings) -> None:
+    if n_questions < 1:
+        raise ConfigurationError(f"n_questions={n_questions} must be at least 1")
+    if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
+        raise ConfigurationError(bullets("the generator cannot be used:", problems))
 
 
 def load_golden_dataset(

@@ -1,6 +1,7 @@
 """Batches of questions as tasks of an engine, in rounds: what the first batches cannot give, others are asked for."""
 
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
@@ -15,6 +16,7 @@ from dream.golden.allotment import (
     FileText,
     allot,
     allot_again,
+    allotment_notes,
     by_kind,
     in_other_kinds,
     kinds_text,
@@ -34,6 +36,7 @@ ATTEMPTS = 3
 # single-hop questions.
 ROUNDS_AGAIN = 3
 WAIT_SECONDS = 1.0
+FILES_NAMED = 6
 logger = logging.getLogger(__name__)
 
 
@@ -112,7 +115,10 @@ def generate_all(
             if not again:
                 break
             _run_round(generation, storage, again, engine, progress, task)
-    return [made for _, made in progress.done], shortfall_lines(progress.done, progress.wanted)
+    return [made for _, made in progress.done], [
+        *allotment_notes(first),
+        *shortfall_lines(progress.done, progress.wanted),
+    ]
 
 
 def _batches_again(generation: Generation, files: Sequence[FileText], progress: _Progress, attempt: int) -> list[Batch]:
@@ -177,25 +183,43 @@ def _run_round(
 
 
 def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mapping[str, int]) -> list[str]:
-    """What is missing in the end: a line for the kinds, and a line with the reasons for the files of each batch.
+    """What is missing in the end: a line for the kinds, and for each reason a line with the files that gave too few.
 
     Files that gave too few are left out if others made up for them with the same kinds, unless they failed.
     """
     progress = _Progress(wanted, list(done))
     made, missing = progress.made(), progress.missing()
-    lines = [_kinds_line(made, wanted)] if missing else []
-    asked: dict[tuple[str, ...], list[int]] = {}
-    reasons: dict[tuple[str, ...], list[str]] = {}
+    asked: dict[tuple[str, ...], _Asked] = {}
     for batch, generated in done:
-        numbers = asked.setdefault(batch.asked, [batch.questions, 0])
-        numbers[1] += len(generated.questions)
-        reasons.setdefault(batch.asked, []).extend(generated.shortfalls)
-    failed = {batch.asked for batch, generated in done if generated.failure}
-    for files, (n_asked, n_made) in asked.items():
-        if n_made < n_asked and (missing or files in failed):
-            told = "; ".join(dict.fromkeys(reasons[files])) or "no reason was given"
-            lines.append(f"{', '.join(files)}: {n_made} of {n_asked} questions: {told}")
-    return bounded(lines)
+        asked.setdefault(batch.asked, _Asked(batch.questions)).add(generated)
+    short = {files: one for files, one in asked.items() if one.n_made < one.n_wanted and (missing or one.failed)}
+    by_reason: dict[str, list[tuple[tuple[str, ...], _Asked]]] = {}
+    for files, one in short.items():
+        by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "no reason was given", []).append((files, one))
+    lines = [_kinds_line(made, wanted)] if missing else []
+    return bounded([*lines, *(_reason_line(reason, those) for reason, those in by_reason.items())])
+
+
+@dataclass
+class _Asked:
+    """What the same files were asked for at first, and what they gave in all rounds."""
+
+    n_wanted: int
+    n_made: int = 0
+    failed: bool = False
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, generated: GeneratedBatch) -> None:
+        self.n_made += len(generated.questions)
+        self.failed = self.failed or generated.failure is not None
+        self.reasons += generated.shortfalls
+
+
+def _reason_line(reason: str, those: Sequence[tuple[tuple[str, ...], _Asked]]) -> str:
+    names = list(dict.fromkeys(name for files, _ in those for name in files))
+    more = f" and {len(names) - FILES_NAMED} more" if len(names) > FILES_NAMED else ""
+    n_made, n_wanted = sum(one.n_made for _, one in those), sum(one.n_wanted for _, one in those)
+    return f"{', '.join(names[:FILES_NAMED])}{more}: {n_made} of {n_wanted} questions: {reason}"
 
 
 def _kinds_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
@@ -237,6 +261,7 @@ def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: S
 def _generate(storage: Storage, batch: Batch, models: tuple[str, str]) -> GeneratedBatch:
     """The task: read some files from storage and make questions of them."""
     renew_session()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # ragas' own bars, which would write over those of the reporter
     try:
         documents = merge_pages(load_documents(storage, keys=batch.files).documents)
         generated, shortfalls = generate_questions(documents, batch, *models)
