@@ -163,13 +163,15 @@ def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int
 def pieces_in_order(n_pieces: int, file: str, seed: int) -> list[int]:
     """The order in which a file's pieces are read, which only the seed changes.
 
+    Neighbours stay in pairs, since they are often related, as multi-hop questions need them to be.
+
     Example:
         >>> sorted(pieces_in_order(4, "a.pdf", 0))
         [0, 1, 2, 3]
     """
-    order = list(range(n_pieces))
-    random.Random(f"pieces {seed} {file}").shuffle(order)
-    return order
+    pairs = [[i, i + 1] for i in range(0, n_pieces, 2)]
+    random.Random(f"pieces {seed} {file}").shuffle(pairs)
+    return [i for pair in pairs for i in pair if i < n_pieces]
 
 
 def in_other_kinds(missing: Kinds, made: Kinds) -> dict[str, int]:
@@ -200,6 +202,16 @@ def kinds_text(kinds: Kinds) -> str:
 def short_name(kind: str) -> str:
     """A kind's name without what all of them end in."""
     return kind.removesuffix("_query_synthesizer")
+
+
+def by_hops(kinds: Kinds) -> dict[str, int]:
+    """Numbers of single-hop and of multi-hop questions; of which kind the latter are is a wish, not a promise.
+
+    Example:
+        >>> by_hops({SINGLE_HOP: 3, MULTI_HOP_ABSTRACT: 2, MULTI_HOP_SPECIFIC: 1})
+        {'single-hop': 3, 'multi-hop': 3}
+    """
+    return by_kind({"single-hop" if kind == SINGLE_HOP else "multi-hop": n} for kind, n in kinds.items())
 
 
 def by_kind(counts: Iterable[Kinds]) -> dict[str, int]:

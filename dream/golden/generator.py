@@ -99,7 +99,8 @@ def _chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]
         pieces = by_file.get(share.file, [])
         order = pieces_in_order(len(pieces), share.file, batch.seed)
         places = [order[i % len(order)] for i in range(share.skip, share.skip + share.pieces)] if order else []
-        chosen.setdefault(share.file, []).extend(pieces[i] for i in dict.fromkeys(places))
+        apart = dict.fromkeys([*places[::2], *places[1::2]])  # so that the first ones are no neighbours
+        chosen.setdefault(share.file, []).extend(pieces[i] for i in apart)
     turns = itertools.zip_longest(*chosen.values())
     return list(dict.fromkeys(piece for turn in turns for piece in turn if piece))
 

@@ -17,10 +17,10 @@ from dream.golden.allotment import (
     allot,
     allot_again,
     allotment_notes,
+    by_hops,
     by_kind,
     in_other_kinds,
     kinds_text,
-    short_name,
 )
 from dream.golden.generator import Evidence, generate_questions
 from dream.golden.sheet import bounded
@@ -183,12 +183,13 @@ def _run_round(
 
 
 def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mapping[str, int]) -> list[str]:
-    """What is missing in the end: a line for the kinds, and for each reason a line with the files that gave too few.
+    """What is missing in the end: a line for single-hop and multi-hop questions, and for each reason a line with the
+    files that gave too few.
 
-    Files that gave too few are left out if others made up for them with the same kinds, unless they failed.
+    Files that gave too few are left out if others made up for them, unless they failed.
     """
-    progress = _Progress(wanted, list(done))
-    made, missing = progress.made(), progress.missing()
+    made, hops = by_hops(_Progress(wanted, list(done)).made()), by_hops(wanted)
+    missing = any(made.get(name, 0) < n for name, n in hops.items())
     asked: dict[tuple[str, ...], _Asked] = {}
     for batch, generated in done:
         asked.setdefault(batch.asked, _Asked(batch.questions)).add(generated)
@@ -196,7 +197,7 @@ def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mappin
     by_reason: dict[str, list[tuple[tuple[str, ...], _Asked]]] = {}
     for files, one in short.items():
         by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "no reason was given", []).append((files, one))
-    lines = [_kinds_line(made, wanted)] if missing else []
+    lines = [_hops_line(made, hops)] if missing else []
     return bounded([*lines, *(_reason_line(reason, those) for reason, those in by_reason.items())])
 
 
@@ -222,12 +223,10 @@ def _reason_line(reason: str, those: Sequence[tuple[tuple[str, ...], _Asked]]) -
     return f"{', '.join(names[:FILES_NAMED])}{more}: {n_made} of {n_wanted} questions: {reason}"
 
 
-def _kinds_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
-    few = ", ".join(
-        f"{made.get(kind, 0)} of {n} {short_name(kind)}" for kind, n in wanted.items() if made.get(kind, 0) < n
-    )
-    more = kinds_text({kind: n - wanted.get(kind, 0) for kind, n in made.items() if n > wanted.get(kind, 0)})
-    in_place = f"; {more} more in their place" if more else ""
+def _hops_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
+    few = ", ".join(f"{made.get(name, 0)} of {n} {name}" for name, n in wanted.items() if made.get(name, 0) < n)
+    more = {name: n - wanted.get(name, 0) for name, n in made.items() if n > wanted.get(name, 0)}
+    in_place = "".join(f"; {n} {name} more in their place" for name, n in more.items())
     return f"{sum(made.values())} of {sum(wanted.values())} questions: {few}{in_place}"
 
 

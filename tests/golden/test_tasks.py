@@ -62,25 +62,28 @@ def test_thirty_small_files_give_every_kind_and_are_all_within_reach(model_serve
     assert any(file >= "note-20.txt" for file in asked)
     manifest = open_storage(settings.golden_datasets_uri, settings).read_json("golden.manifest.json")
     assert sum(manifest["kinds"].values()) == 9
-    if kinds.count(MULTI_HOP_ABSTRACT) < 3:
-        assert any(f"{kinds.count(MULTI_HOP_ABSTRACT)} of 3 multi_hop_abstract" in s for s in manifest["shortfalls"])
+    assert manifest["shortfalls"] == []
     for question in golden.questions:
         evidence = manifest["evidence"][question.id]
         assert [place["file"] for place in evidence] == [source.file for source in question.sources]
 
 
 def test_a_long_document_costs_what_was_planned(model_server: ModelServer, tmp_path: Path):
-    """47 calls of the LLM for three questions on 50 pieces, one of them to see whether it answers."""
+    """46 calls of the LLM for three questions on 50 pieces. More only where other pieces had to be asked again."""
     (tmp_path / "long").mkdir()
     texts = "\n\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.md")))
     (tmp_path / "long" / "one.md").write_text(texts, encoding="utf-8")
     settings, documents_uri = settings_of(model_server, tmp_path / "home"), str(tmp_path / "long")
     plan = plan_golden_dataset(3, documents_uri=documents_uri, settings=settings)
     assert model_server.counters()["by_path"] == {}
-    golden = generate_golden_dataset(3, documents_uri=documents_uri, engine="in_process", settings=settings, show=None)
+    told: list[str] = []
+    golden = generate_golden_dataset(
+        3, documents_uri=documents_uri, engine="in_process", settings=settings, show=told.append
+    )
     assert len(golden.questions) == 3
-    sent = model_server.chat_calls() - 1
-    assert abs(sent / plan.calls[0].calls - 1) < 0.2, (sent, plan.calls)
+    again = any("are missing" in line for line in told)
+    sent = model_server.chat_calls() - 1  # but the one that sees whether it answers
+    assert 0.9 < sent / plan.calls[0].calls < (2 if again else 1.1), (sent, plan.calls)
 
 
 def question(text: str, kind: str) -> GoldenQuestion:
@@ -97,10 +100,11 @@ SINGLES = (question("a?", SINGLE_HOP), question("b?", SINGLE_HOP))
 HOP = question("c?", MULTI_HOP_SPECIFIC)
 
 
-def test_nothing_is_told_if_others_made_up_with_the_same_kinds():
+@pytest.mark.parametrize("kind", [MULTI_HOP_SPECIFIC, MULTI_HOP_ABSTRACT])
+def test_nothing_is_told_if_others_made_up_with_as_many_hops(kind: str):
     done = [
         (asked(WANTED, "a.txt"), GeneratedBatch(("a.txt",), SINGLES, ("not related",))),
-        (asked({MULTI_HOP_SPECIFIC: 1}, "b.txt"), GeneratedBatch(("b.txt",), (HOP,))),
+        (asked({kind: 1}, "b.txt"), GeneratedBatch(("b.txt",), (question("c?", kind),))),
     ]
     assert shortfall_lines(done, WANTED) == []
 
@@ -113,7 +117,7 @@ def test_kinds_that_are_missing_are_told_with_numbers_and_reasons():
         (asked({SINGLE_HOP: 1}, "d.txt"), GeneratedBatch(("d.txt",), (third,))),
     ]
     assert shortfall_lines(done, WANTED) == [
-        "3 of 3 questions: 0 of 1 multi_hop_specific; 1 single_hop_specific more in their place",
+        "3 of 3 questions: 0 of 1 multi-hop; 1 single-hop more in their place",
         "a.txt, b.txt: 2 of 4 questions: not related",
     ]
 
