@@ -29,7 +29,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "source_page", "source_pages", "page", "pages", "page_label", "page_labels", "page_number", "page_numbers",
         "page_no",
     ),
-    "synthesizer": ("synthesizer", "synthesizer_name", "evolution_type", "query_by"),
+    "synthesizer": ("synthesizer", "synthesizer_name", "evolution_type"),
     "id": ("id", "_id", "question_id", "query_id", "qid"),
 }  # fmt: skip
 LISTS = ("reference_contexts", "ground_truth_contexts", "contexts")
@@ -100,9 +100,17 @@ def texts_of(value: Any) -> list[str] | None:
     if is_nothing(value):
         return []
     items = value if isinstance(value, list) else _parsed(value) if isinstance(value, str) else None
-    if items is None or not all(isinstance(item, str) for item in items if not is_nothing(item)):
+    if items is None:
         return None
-    return [item for item in items if not is_nothing(item)]
+    texts = [_text_in(item) for item in items if not is_nothing(item)]
+    return texts if all(isinstance(text, str) for text in texts) else None
+
+
+def _text_in(item: Any) -> Any:
+    """A member of a list; of a document of LangChain or LlamaIndex, its text."""
+    if not isinstance(item, dict):
+        return item
+    return next((item[name] for name in ("text", "page_content", "content") if isinstance(item.get(name), str)), None)
 
 
 def truths_of(value: Any) -> list[str]:

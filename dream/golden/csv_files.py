@@ -113,14 +113,16 @@ def _separator(text: str) -> str:
 
 
 def _parsed(text: str, separator: str) -> _Parsed:
-    """The records as the standard says; if something is wrong with these, in one of two other ways to quote."""
+    """The records as the standard says; if something is wrong with these, in one of the other ways to quote."""
     first = _attempt(text, separator)
     if first.is_clean():
         return first
-    others: Sequence[tuple[str, Mapping[str, Any]]] = (
-        ("spaces before quotes are left out", {"skipinitialspace": True}),
-        ('\\" is read as a quote', {"escapechar": "\\"}),
-    )
+    closed = re.sub(rf'(?<!")"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', text)
+    around = _attempt(closed, separator, skipinitialspace=True)
+    if around.is_clean():
+        note = "spaces before quotes are left out" if closed == text else "spaces around quotes are left out"
+        return replace(around, note=note)
+    others: Sequence[tuple[str, Mapping[str, Any]]] = (('\\" is read as a quote', {"escapechar": "\\"}),)
     for note, dialect in others:
         other = _attempt(text, separator, **dialect)
         if other.is_clean():

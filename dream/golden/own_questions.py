@@ -26,6 +26,13 @@ from dream.records import GoldenQuestion, Source, source_columns
 
 REQUIRED = ("question", "ground_truth")
 EXTENSIONS = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".jsonl", ".ndjson", ".json", ".parquet")
+NO_TABLES = {
+    b"%pdf": "a PDF",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"{\\rtf": "rich text",
+}
 OLD_EXCEL, ZIP, PARQUET, GZIP = b"\xd0\xcf\x11\xe0", b"PK\x03\x04", b"PAR1", b"\x1f\x8b"
 
 
@@ -65,6 +72,8 @@ def read_sheet(content: bytes) -> Sheet:
         return read_xlsx(content)
     if content.startswith(PARQUET):
         return _read_parquet(content)
+    if kind := next((kind for start, kind in NO_TABLES.items() if content.lstrip()[:20].lower().startswith(start)), ""):
+        raise DataError(f"it is {kind}, not a table: save the questions as CSV, .xlsx or JSON")
     return read_json(content) if _is_json(content) else read_csv(content)
 
 

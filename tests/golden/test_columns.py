@@ -37,7 +37,7 @@ from dream.golden.columns import (
         (
             ["query", "query_by", "reference_contexts", "reference_answer", "reference_answer_by"],
             {"question": "query", "ground_truth": "reference_answer", "reference_contexts": "reference_contexts",
-             "synthesizer": "query_by"},
+             },
         ),
         (["question", "user_input", "ground_truth"], {"question": "question", "ground_truth": "ground_truth"}),
         (
@@ -76,6 +76,8 @@ def test_what_is_a_text_is_not_nothing(value: Any):
         ("['it\\'s', \"two\\nlines\"]", ["it's", "two\nlines"]),
         ("['a' 'b'\n 'c']", ["a", "b", "c"]),
         ("[nan]", None),
+        ([{"page_content": "a", "metadata": {}}, {"text": "b"}], ["a", "b"]),
+        ([{"title": "a"}], None),
         ("[null]", []),
         ("[]", []),
         ("a text", None),

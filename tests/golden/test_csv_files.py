@@ -30,6 +30,7 @@ def rows_of(content: str | bytes) -> list[tuple[int, str, str]]:
         (HEAD + "How high?,42 m,,\n", [(2, "How high?", "42 m")]),
         (HEAD + 'How high?, "42 m, more or less"\n', [(2, "How high?", "42 m, more or less")]),
         (HEAD + 'How high?,   "42 m"\n', [(2, "How high?", "42 m")]),
+        (HEAD + '"How high?" , "42 m, more or less"  \n', [(2, "How high?", "42 m, more or less")]),
         (HEAD + '"He said \\"no, never\\"",42 m\n', [(2, 'He said "no, never"', "42 m")]),
         (HEAD + 'How "high" is it?,42 m\n', [(2, 'How "high" is it?', "42 m")]),
         (HEAD + '"  spaces around ","007, NA"\n', [(2, "  spaces around ", "007, NA")]),

@@ -136,6 +136,8 @@ def test_a_text_that_dream_wrote_is_kept_though_it_looks_like_nothing(truth: str
         ("How high?,42 m\n", ["missing column(s) question, ground_truth; it has: How high?, 42 m. row 1 must name"]),
         ("", ["missing column(s) question, ground_truth; it has: none"]),
         (HEAD + "\n,\n", ["it has no rows: give at least one question"]),
+        (b"%PDF-1.7 ...", []),
+        ("\n<!DOCTYPE html><table>", []),
         (b"\xd0\xcf\x11\xe0 old", []),
         ('[{"question": "a", "ground_truth": "b"}, {"question": "c"}]', ["item 2: ground_truth is empty"]),
         ('{"question": "a", "ground_truth": "b"}\n\n{"question": "", "ground_truth": "d"}', ["line 3: question"]),
