@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 SINGLE_HOP = "single_hop_specific_query_synthesizer"
 MULTI_HOP_ABSTRACT = "multi_hop_abstract_query_synthesizer"
 MULTI_HOP_SPECIFIC = "multi_hop_specific_query_synthesizer"
-KINDS = (SINGLE_HOP, MULTI_HOP_ABSTRACT, MULTI_HOP_SPECIFIC)
+KINDS: tuple[str, ...] = (SINGLE_HOP, MULTI_HOP_ABSTRACT, MULTI_HOP_SPECIFIC)
 
 PIECE_TOKENS = 600
 # Each piece costs three calls of the LLM before anything is asked. With four for each question, the questions still

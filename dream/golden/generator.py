@@ -184,11 +184,9 @@ def _has_clusters(synthesizer: Any, graph: "KnowledgeGraph") -> bool:
 
 
 def _synthesizer(kind: str, llm: Any) -> Any:
-    from ragas.testset.synthesizers import (
-        MultiHopAbstractQuerySynthesizer,
-        MultiHopSpecificQuerySynthesizer,
-        SingleHopSpecificQuerySynthesizer,
-    )
+    from ragas.testset.synthesizers.multi_hop.abstract import MultiHopAbstractQuerySynthesizer
+    from ragas.testset.synthesizers.multi_hop.specific import MultiHopSpecificQuerySynthesizer
+    from ragas.testset.synthesizers.single_hop.specific import SingleHopSpecificQuerySynthesizer
 
     classes = (SingleHopSpecificQuerySynthesizer, MultiHopAbstractQuerySynthesizer, MultiHopSpecificQuerySynthesizer)
     return dict(zip(KINDS, classes, strict=True))[kind](llm=llm, llm_context=LANGUAGE)
@@ -214,7 +212,8 @@ def _transformed(graph: "KnowledgeGraph", llm: Any, embed_model: Any) -> "Knowle
 
     failed: dict[Any, Exception] = {}
     extractors, builders = [], []
-    for step in default_transforms_for_prechunked(llm=llm, embedding_model=embed_model):
+    steps: Any = default_transforms_for_prechunked(llm=llm, embedding_model=embed_model)
+    for step in steps:
         for transform in getattr(step, "transformations", [step]):
             if isinstance(transform, Extractor):
                 extractors.append(_costing_a_piece(transform, failed))

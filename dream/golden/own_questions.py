@@ -153,7 +153,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
     id_, question = text_of(cells.get("id")), text_of(cells.get("question"))
     truths = truths_of(cells.get("ground_truth"))
     if _is_dreams_own(cells):  # DREAM saved it: a text such as "None" is meant, since DREAM writes no other emptiness
-        question, truths = cells["question"], [cells["ground_truth"]]
+        question, truths = str(cells["question"]), [str(cells["ground_truth"])]
     file, page = files_of(cells.get("source_file")), page_of(cells.get("source_page"))
     if not file and (named := metadata_sources(row.cells.get("metadata"))):
         file = source_columns([Source(name) for name in named])[0]
