@@ -130,7 +130,7 @@ def _batches_again(generation: Generation, files: Sequence[FileText], progress: 
     missing = _asked_again(progress, lacks, attempt)
     batches = allot_again(left, missing, progress.used(), generation.seed, attempt)
     n_tasks = f"{len(batches)} more task{'s' * (len(batches) > 1)}"
-    generation.reporter.line(f"  {lacks} questions are missing; {n_tasks} for {kinds_text(missing)}")
+    generation.reporter.line(f"  {lacks} missing; {n_tasks} for {kinds_text(missing)}")
     return batches
 
 
