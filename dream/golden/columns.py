@@ -106,6 +106,15 @@ def texts_of(value: Any) -> list[str] | None:
     return texts if all(isinstance(text, str) for text in texts) else None
 
 
+def list_as_written(value: Any) -> list[str] | None:
+    """The texts of a JSON list, every one of them, also empty ones; None for anything else."""
+    try:
+        texts = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else None
+
+
 def _text_in(item: Any) -> Any:
     """A member of a list; of a document of LangChain or LlamaIndex, its text."""
     if not isinstance(item, dict):

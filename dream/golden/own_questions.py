@@ -11,6 +11,7 @@ from dream.golden.columns import (
     NAMES,
     fields_of,
     files_of,
+    list_as_written,
     metadata_sources,
     page_of,
     plain_name,
@@ -151,9 +152,10 @@ def questions_of(sheet: Sheet, uri: str) -> OwnQuestions:
 def _question(row: Row, fields: Mapping[str, str]) -> _Question:
     cells = {field: row.cells.get(column) for field, column in fields.items()}
     id_, question = text_of(cells.get("id")), text_of(cells.get("question"))
-    truths = truths_of(cells.get("ground_truth"))
+    truths, contexts = truths_of(cells.get("ground_truth")), _contexts(cells.get("reference_contexts"), fields)
     if _is_dreams_own(cells):  # DREAM saved it: a text such as "None" is meant, since DREAM writes no other emptiness
         question, truths = str(cells["question"]), [str(cells["ground_truth"])]
+        contexts = list_as_written(cells.get("reference_contexts")) or contexts
     file, page = files_of(cells.get("source_file")), page_of(cells.get("source_page"))
     if not file and (named := metadata_sources(row.cells.get("metadata"))):
         file = source_columns([Source(name) for name in named])[0]
@@ -162,7 +164,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
         question,
         truths[0] if truths else "",
         len(truths),
-        _contexts(cells.get("reference_contexts"), fields),
+        contexts,
         file,
         page,
         text_of(cells.get("synthesizer")),

@@ -199,7 +199,7 @@ def test_exact_duplicates_of_tasks_are_dropped_and_told(home: Settings):
 @pytest.mark.parametrize("place", ["folder", "s3"])
 def test_no_sign_is_altered_on_the_way_through_storage(home: Settings, moto: S3Server, place: str):
     settings = home if place == "folder" else replace(moto.settings(), golden_datasets_uri="s3://signs")
-    questions = tuple(question(text, text[::-1] + "!", text, '["a", "b"]') for text in AWKWARD)
+    questions = tuple(question(text, text[::-1] + "!", text, '["a", "b"]', "nan") for text in AWKWARD)
     saved = save_golden_dataset(GoldenDataset(questions), "signs", settings)
     assert load_golden_dataset("signs", settings) == saved
     assert saved.questions == questions
