@@ -45,13 +45,15 @@ class FileShare:
     Attributes:
         questions: the questions that it is meant to give; 0 for a file that others are to be combined with.
         pieces: how many of its pieces are read, in an order that only the seed changes.
-        skip: how many pieces of that order other batches read.
+        skip: how many pieces of that order other shares read; after the last piece, the first is read again.
+        available: how many pieces the file has; 0 if unknown.
     """
 
     file: str
     questions: int
     pieces: int
     skip: int = 0
+    available: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class Batch:
 
     @property
     def pieces(self) -> int:
-        """The number of pieces that are read."""
-        return sum(share.pieces for share in self.shares)
+        """The number of pieces that are read, each once."""
+        return count_pieces(self.shares)
 
 
 def allot(files: Sequence[FileText], n_questions: int, seed: int) -> list[Batch]:
@@ -204,6 +206,15 @@ def short_name(kind: str) -> str:
     return kind.removesuffix("_query_synthesizer")
 
 
+def count_pieces(shares: Iterable[FileShare]) -> int:
+    """The number of different pieces that shares read together."""
+    read: dict[str, int] = {}
+    for share in shares:
+        pieces = read.get(share.file, 0) + share.pieces
+        read[share.file] = min(pieces, share.available) if share.available else pieces
+    return sum(read.values())
+
+
 def by_hops(kinds: Kinds) -> dict[str, int]:
     """Numbers of single-hop and of multi-hop questions; of which kind the latter are is a wish, not a promise.
 
@@ -230,7 +241,7 @@ def _shares(text: FileText, questions: int) -> list[FileShare]:
     for i in range(n_parts):
         n = questions // n_parts + (i < questions % n_parts)
         pieces = min(text.pieces, n * PIECES_PER_QUESTION)
-        shares.append(FileShare(text.file, n, pieces, skip))
+        shares.append(FileShare(text.file, n, pieces, skip, text.pieces))
         skip += pieces
     return shares
 
@@ -245,7 +256,7 @@ def _grouped(shares: Sequence[FileShare]) -> list[list[FileShare]]:
 def _with_companions(group: Sequence[FileShare], files: Sequence[FileText], used: Mapping[str, int]) -> list[FileShare]:
     """A group with other files that its pieces can be combined with; they are not asked by themselves. Those with the
     nearest names come first, since files on one subject are often called alike."""
-    names, pieces = {share.file for share in group}, sum(share.pieces for share in group)
+    names, pieces = {share.file for share in group}, count_pieces(group)
     places = [i for i, text in enumerate(files) if text.file in names]
     nearest = sorted(range(len(files)), key=lambda i: min(abs(i - place) for place in places))
     together = list(group)
@@ -253,7 +264,7 @@ def _with_companions(group: Sequence[FileShare], files: Sequence[FileText], used
         if pieces >= PIECES_TO_COMBINE:
             break
         added = min(text.pieces, PIECES_TO_COMBINE // 2)
-        together.append(FileShare(text.file, 0, added, used.get(text.file, 0)))
+        together.append(FileShare(text.file, 0, added, used.get(text.file, 0), text.pieces))
         pieces += added
     return together
 
@@ -263,7 +274,7 @@ def _with_kinds(
 ) -> list[Batch]:
     """The groups with their questions dealt into kinds; a group with a single piece has none to combine."""
     sizes = [sum(share.questions for share in group) for group in groups]
-    alone = [sum(share.pieces for share in group) < 2 for group in groups]
+    alone = [count_pieces(group) < 2 for group in groups]
     n_alone = sum(size for size, is_alone in zip(sizes, alone, strict=True) if is_alone)
     dealt = iter(_dealt(_without(wanted, n_alone), rng))
     batches = []

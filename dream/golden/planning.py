@@ -106,7 +106,8 @@ def plan_text(files: Sequence[FileText], n_questions: int, seed: int) -> str:
 
 def _count(batch: Batch, piece_tokens: Mapping[str, float], counter: Counter, settings: Settings) -> None:
     llm, pieces = settings.generator_llm, batch.pieces
-    read = sum(share.pieces * piece_tokens[share.file] for share in batch.shares)
+    shares = sum(share.pieces for share in batch.shares)  # more than pieces where shares read the same ones
+    read = sum(share.pieces * piece_tokens[share.file] for share in batch.shares) * pieces / shares
     prompts = CALLS_A_PIECE * round(pieces * PIECE_FRAME + read)
     counter.add(llm, STAGE, pieces * CALLS_A_PIECE, 0, prompts, pieces * CALLS_A_PIECE * PIECE_REPLY)
     personas = min(PERSONAS, pieces)

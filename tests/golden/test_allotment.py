@@ -100,6 +100,12 @@ def test_a_single_piece_gives_no_multi_hop_question_and_it_is_told():
     assert allotment_notes(allot(SMALL, 10, 0)) == []
 
 
+def test_many_questions_on_one_piece_read_it_once():
+    batches = allot([FileText("note.txt", 300)], 20, 0)
+    assert {batch.pieces for batch in batches} == {1}
+    assert by_kind(batch.kinds for batch in batches) == {SINGLE_HOP: 20}
+
+
 def test_missing_questions_go_to_text_that_was_not_read():
     used = {text.file: 1 for text in SMALL[:50]}
     missing = {MULTI_HOP_ABSTRACT: 2, SINGLE_HOP: 1}
