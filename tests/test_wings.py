@@ -38,7 +38,6 @@ TESTED_ELSEWHERE = {
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
-    "golden/generator.py": ("golden/test_dataset.py", "it generates on the cluster, from where datasets are saved"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
     "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),

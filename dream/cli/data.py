@@ -35,15 +35,27 @@ def golden(
     seed: Annotated[int, typer.Option(metavar="N", help="seed of the generator's random choices")] = defaults.SEED,
     csv: Annotated[
         str | None,
-        typer.Option("--from", metavar="CSV", help="check and save your own; columns question and ground_truth"),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="check and save your own: CSV, .xlsx, JSON or JSON Lines with question and ground_truth",
+        ),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="only count the model calls, tokens and USD of generating; nothing is sent")
+    ] = False,
     engine: EngineName = None,
 ) -> int:
     """Generate golden questions, or check and save your own.
 
     The generator LLM of the settings writes them from the documents in storage.
     """
-    from dream.golden import generate_golden_dataset, load_golden_dataset, save_golden_dataset
+    from dream.golden import (
+        generate_golden_dataset,
+        load_golden_dataset,
+        plan_golden_dataset,
+        save_golden_dataset,
+    )
 
     settings = Settings.from_environment()
     if csv:
@@ -51,5 +63,8 @@ def golden(
         print(f"{name}: {len(dataset.questions)} questions in {dataset.uri}")
         return 0
     show_banner(settings)
+    if plan:
+        print(plan_golden_dataset(questions, seed=seed, settings=settings, show=print))
+        return 0
     generate_golden_dataset(questions, name=name, seed=seed, engine=engine, settings=settings)
     return 0

@@ -40,11 +40,17 @@ def plan(
     Give it the options that `dream run` will get.
     """
     from dream import experiments
-    from dream.golden import load_golden_dataset
+    from dream.golden import has_golden_dataset, load_golden_dataset, plan_golden_dataset
     from dream.metrics import METRICS
 
     settings = Settings.from_environment()
     options.show_banner(settings)
+    if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
+        print(
+            "There are no golden questions yet. `dream golden` makes them; then this command counts the trials too.\n"
+        )
+        print(plan_golden_dataset(documents_uri=documents, settings=settings))
+        return 0
     dataset = load_golden_dataset(golden or defaults.GOLDEN_DATASET, settings)
     planned = experiments.plan(
         search_space_of(query_engine, llm, embed_model, parameters, settings),

@@ -21,7 +21,7 @@ def _metrics() -> list[str]:
 # What is run, the same for `dream plan` and `dream run`.
 Golden = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help=f"a golden dataset's name, or a CSV file [default: {defaults.GOLDEN_DATASET}]"),
+    typer.Option(metavar="NAME", help=f"a golden dataset's name, or a file [default: {defaults.GOLDEN_DATASET}]"),
 ]
 Documents = Annotated[
     str | None,

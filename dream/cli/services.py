@@ -20,7 +20,7 @@ def cache(
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
     model: Annotated[str, typer.Option(metavar="TEXT", help="restrict to models whose name contains this text")] = "",
 ) -> int:
-    """Show the contents of the cache of model answers, or one of them, or empty it."""
+    """Show the cache of model answers or one entry, or empty it."""
     from dream.cli.cache_entry import key_to_show, print_entry
     from dream.models import answer_cache
     from dream.storage import open_storage

@@ -1,4 +1,4 @@
-"""The golden dataset: questions with known answers, generated from the documents or imported from a CSV file.
+"""The golden dataset: questions with known answers, generated from the documents or read from one's own file.
 
 Every trial of an experiment answers the same questions.
 """
@@ -6,6 +6,8 @@ Every trial of an experiment answers the same questions.
 from dream.golden.dataset import (
     generate_golden_dataset as generate_golden_dataset,
     golden_table as golden_table,
+    has_golden_dataset as has_golden_dataset,
     load_golden_dataset as load_golden_dataset,
+    plan_golden_dataset as plan_golden_dataset,
     save_golden_dataset as save_golden_dataset,
 )

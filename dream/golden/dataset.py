@@ -1,15 +1,14 @@
-"""Documents become golden questions: ragas' TestsetGenerator in Ray tasks of at most 3 files each.
+"""Golden datasets: generated from documents, read from one's own files, saved and loaded.
 
 <name>.csv              one row a question, text exactly as generated
-<name>.manifest.json    the documents, models and versions that it was made with, and what fell short
+<name>.manifest.json    the documents, models and versions that it was made with, what fell short, and where in the
+                        documents each question's reference contexts are
 """
 
 import json
-import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,54 +17,24 @@ import pandas
 
 from dream import engines
 from dream.defaults import GOLDEN_DATASET, GOLDEN_QUESTIONS, SEED
-from dream.documents.loading import load_documents, merge_pages
-from dream.engines import Engine
-from dream.errors import ConfigurationError, DataError, ServiceError, bullets
-from dream.golden.generator import generate_questions, generator_forms
+from dream.documents.loading import load_documents
+from dream.errors import ConfigurationError, DataError, StorageError, bullets
+from dream.golden.beir import QUERIES, is_beir, read_beir
+from dream.golden.generator import generator_forms
+from dream.golden.own_questions import EXTENSIONS, is_question_file, questions_of, read_questions
+from dream.golden.planning import GenerationPlan, plan_generation, plan_text
+from dream.golden.tasks import GeneratedBatch, Generation, generate_all
+from dream.golden.texts import file_texts
 from dream.models import gateway_client
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers
-from dream.progress import Reporter, Show, Task, reporter_for
+from dream.progress import Show, reporter_for
 from dream.provenance import versions
-from dream.records import DocumentSet, Failure, GoldenDataset, GoldenQuestion, digest, known_sum
-from dream.services import renew_session
+from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, digest
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
-REQUIRED_COLUMNS = ("question", "ground_truth")
-FILES_PER_TASK = 3
-ATTEMPTS = 3
-WAIT_SECONDS = 1.0
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GeneratedBatch:
-    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it, if
-    any."""
-
-    files: tuple[str, ...]
-    questions: tuple[GoldenQuestion, ...] = ()
-    shortfalls: tuple[str, ...] = ()
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True)
-class Generation:
-    """The questions that were asked for, and where they come from."""
-
-    name: str
-    n_questions: int
-    seed: int
-    settings: Settings
-    documents: DocumentSet
-    reporter: Reporter = field(default_factory=Reporter)
-
-    @property
-    def models(self) -> tuple[str, str]:
-        """Identifiers of the LLM and the embedding model."""
-        return self.settings.generator_llm, self.settings.judge_embed_model
 
 
 def generate_golden_dataset(
@@ -94,11 +63,8 @@ def generate_golden_dataset(
         ConfigurationError, ServiceError: before any question is paid for.
     """
     settings = settings or Settings.from_environment()
-    if n_questions < 1:
-        raise ConfigurationError(f"n_questions={n_questions} must be at least 1")
     _check_name(name)
-    if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
-        raise ConfigurationError(bullets("the generator cannot be used:", problems))
+    _check(n_questions, settings)
     storage = open_storage(documents_uri or settings.documents_uri, settings)
     choice, reporter = engines.choose_engine(engine, settings), reporter_for(show)
     reporter.line(str(choice))
@@ -108,40 +74,119 @@ def generate_golden_dataset(
     for line in loaded.report:
         if line.status != "read":
             reporter.line(f"  {line}")
-    files = sorted({document.metadata["file_name"] for document in loaded.documents})
-    batches = [files[i : i + FILES_PER_TASK] for i in range(0, len(files), FILES_PER_TASK)]
-    reporter.line(f"{name}: {n_questions} questions from {len(files)} files in {len(batches)} tasks")
+    files, too_short = file_texts(loaded.documents)
+    del loaded
+    if not files:
+        raise DataError(bullets(f"no question could be made of {documents.uri}:", too_short))
+    reporter.line(f"{name}: {plan_text(files, n_questions, seed)}")
     with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
         for note in check_models((), [settings.judge_embed_model], {settings.generator_llm: generator_forms}):
             reporter.line(f"  {note}")
-        generated = _run_tasks(generation, storage, batches, running_on)
-    return _save(generation, generated)
+        generated, shortfalls = generate_all(generation, storage, files, running_on)
+    return _save(generation, generated, [*too_short, *shortfalls])
 
 
-def load_golden_dataset(golden_dataset: str | GoldenDataset, settings: Settings | None = None) -> GoldenDataset:
-    """A golden dataset by its name in storage, or from the user's own CSV file.
-
-    The CSV needs the columns `question` and `ground_truth`; the others of `COLUMNS` are optional. Several source files
-    or pages are joined by "; ", or written as a JSON list where a name holds "; " itself.
+def plan_golden_dataset(
+    n_questions: int = GOLDEN_QUESTIONS,
+    *,
+    documents_uri: str | None = None,
+    seed: int = SEED,
+    settings: Settings | None = None,
+    show: Show = None,
+) -> GenerationPlan:
+    """Count the model calls that `generate_golden_dataset` with the same arguments would make; nothing is sent.
 
     Raises:
-        DataError: naming every mistake with its row number (the header is row 1).
+        ConfigurationError, DataError: for everything that `generate_golden_dataset` would refuse too.
+    """
+    settings = settings or Settings.from_environment()
+    _check(n_questions, settings)
+    storage = open_storage(documents_uri or settings.documents_uri, settings)
+    files, too_short = file_texts(load_documents(storage, show=show).documents)
+    if not files:
+        raise DataError(bullets(f"no question could be made of {storage.uri('')}:", too_short))
+    with gateway_client.opened(settings):
+        return plan_generation(files, n_questions, seed, settings, too_short)
+
+
+def has_golden_dataset(golden_dataset: str, settings: Settings) -> bool:
+    """True if a name leads to a dataset or a file, even to one that cannot be read."""
+    try:
+        _place(golden_dataset, settings)
+    except DataError:
+        return False
+    return True
+
+
+def _check(n_questions: int, settings: Settings) -> None:
+    if n_questions < 1:
+        raise ConfigurationError(f"n_questions={n_questions} must be at least 1")
+    if problems := check_identifiers([settings.generator_llm, settings.judge_embed_model], settings):
+        raise ConfigurationError(bullets("the generator cannot be used:", problems))
+
+
+def load_golden_dataset(
+    golden_dataset: str | GoldenDataset, settings: Settings | None = None, *, show: Show = print
+) -> GoldenDataset:
+    """A golden dataset by its name in storage, or from the user's own file.
+
+    The file can be CSV (any separator and encoding that spreadsheets write), .xlsx, JSON, JSON Lines or Parquet, or a
+    folder in BEIR's form. It needs a question and a ground truth in each row; the columns may be called as in
+    `COLUMNS`, or as in ragas, LlamaIndex or SQuAD (`dream.golden.columns.NAMES`). Several source files or pages are
+    joined by "; ", or written as a JSON list where a name holds "; " itself.
+
+    Args:
+        show: where a line is shown for each thing that was guessed or left out.
+
+    Raises:
+        DataError: naming every mistake with the row number that a spreadsheet shows (the header is row 1).
     """
     if isinstance(golden_dataset, GoldenDataset):
         return golden_dataset
-    settings = settings or Settings.from_environment()
-    path = Path(golden_dataset)
-    if path.suffix == ".csv" and path.is_file():
-        storage, key = open_storage(str(path.resolve().parent), settings), path.name
+    storage, key = _place(golden_dataset, settings or Settings.from_environment())
+    uri = storage.uri(key)
+    own = read_questions(storage.read_bytes(key), uri) if key else questions_of(read_beir(storage), uri)
+    reporter = reporter_for(show)
+    for note in own.notes:
+        reporter.line(f"{uri}: {note}")
+    return GoldenDataset(own.questions, uri)
+
+
+def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
+    """Where a dataset lies: a path of this machine, a URI, or a name in storage; the key is empty for a folder."""
+    path = Path(golden_dataset).expanduser()
+    if "://" in golden_dataset:
+        folder, _, name = golden_dataset.rpartition("/")
+        storage, keys = open_storage(folder, settings), (name,)
+    elif is_question_file(golden_dataset) and path.is_file():
+        storage, keys = open_storage(str(path.resolve().parent), settings), (path.name,)
+    elif path.is_dir() and is_beir(folder := open_storage(str(path.resolve()), settings)):
+        return folder, ""
     else:
         storage = open_storage(settings.golden_datasets_uri, settings)
-        key = f"{golden_dataset.removesuffix('.csv')}.csv"
-    if not storage.exists(key):
-        raise DataError(
-            f"no golden dataset {golden_dataset!r}: neither a CSV file nor {storage.uri(key)}. "
-            "Make one with `dream golden`, or give the path of your own CSV"
-        )
-    return GoldenDataset(_questions(storage.read_csv(key), storage.uri(key)), storage.uri(key))
+        stored = f"{golden_dataset.removesuffix('.csv')}.csv"
+        keys = (golden_dataset, stored) if is_question_file(golden_dataset) else (stored,)
+    for key in keys:
+        if _is_there(storage, key):
+            return storage, key
+    raise DataError(
+        f"no golden dataset {golden_dataset!r}: neither a file with questions ({', '.join(EXTENSIONS)}) nor "
+        f"{storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file{_nearby(path)}"
+    )
+
+
+def _is_there(storage: Storage, key: str) -> bool:
+    try:
+        return storage.exists(key)
+    except StorageError:  # a text that cannot be a key, such as a path that leads out of storage
+        return False
+
+
+def _nearby(path: Path) -> str:
+    """What a path leads to, if not to a file with questions."""
+    if path.is_dir():
+        return f". {str(path)!r} is a folder without {QUERIES}"
+    return f". {str(path)!r} is a file, but its name ends differently" if path.is_file() else ""
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:
@@ -167,139 +212,24 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"name={name!r}: give a plain name without '/', e.g. 'golden'")
 
 
-def _questions(table: pandas.DataFrame, uri: str) -> tuple[GoldenQuestion, ...]:
-    """The questions of a CSV, all mistakes in it told at once."""
-    rows = [] if (problems := _table_problems(table)) else list(map(_row, table.to_dict("records")))
-    if problems := problems or list(_row_problems(rows)):
-        raise DataError(_mistakes(uri, problems))
-    return tuple(map(GoldenQuestion.from_row, rows))
-
-
-def _table_problems(table: pandas.DataFrame) -> list[str]:
-    if missing := [column for column in REQUIRED_COLUMNS if column not in table.columns]:
-        columns = ", ".join(map(str, table.columns)) or "none"
-        return [f"missing column(s) {', '.join(missing)}; it has: {columns}"]
-    return ["it has no rows: give at least one question"] if table.empty else []
-
-
-def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row of a CSV with its reference contexts as a list, None where they cannot be read. An id follows from question
-    and ground truth, whatever the CSV says."""
-    return {**row, "id": "", "reference_contexts": _texts(row.get("reference_contexts") or "[]")}
-
-
-def _mistakes(uri: str, problems: Sequence[str]) -> str:
-    return bullets(f"{len(problems)} mistake(s) in {uri}:", problems)
-
-
-def _row_problems(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    seen: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, start=2):
-        yield from (f"row {number}: {column} is empty" for column in REQUIRED_COLUMNS if not row[column].strip())
-        if row["reference_contexts"] is None:
-            yield f'row {number}: reference_contexts must be a JSON list of texts, e.g. ["one", "two"]'
-        pair = (row["question"], row["ground_truth"])
-        if first := seen.get(pair):
-            yield f"row {number}: the same question and ground truth as row {first}"
-        seen.setdefault(pair, number)
-
-
-def _texts(text: str) -> list[str] | None:
-    """The texts of a JSON list; None for anything else."""
-    try:
-        texts = json.loads(text)
-    except ValueError:
-        return None
-    return texts if isinstance(texts, list) and all(isinstance(item, str) for item in texts) else None
-
-
-def _run_tasks(
-    generation: Generation, storage: Storage, batches: Sequence[Sequence[str]], engine: Engine
-) -> list[GeneratedBatch]:
-    """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
-    n, n_batches = generation.n_questions, len(batches)
-    shares = [n // n_batches + (i < n % n_batches) for i in range(n_batches)]
-
-    def submit(i: int) -> "Future[GeneratedBatch]":
-        files = tuple(batches[i])
-        arguments = (storage.in_memory(files), files, shares[i], generation.models, generation.seed + i)
-        return engine.submit(_generate, *arguments)
-
-    waiting = {submit(i): (i, 1) for i in range(n_batches) if shares[i]}
-    generated: dict[int, GeneratedBatch] = {}
-    with generation.reporter.task("generating questions", n, "questions") as progress:
-        while waiting:
-            done = _next_done(waiting, progress)
-            i, attempt = waiting.pop(done)
-            batch, names = _outcome(done, tuple(batches[i]), generation.settings), ", ".join(batches[i])
-            if batch.failure and attempt < ATTEMPTS:
-                generation.reporter.line(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {batch.failure.reason}")
-                waiting[submit(i)] = (i, attempt + 1)
-                continue
-            if batch.failure:
-                line = f"{names}: 0 of {shares[i]} questions: {batch.failure.reason} ({ATTEMPTS} attempts)"
-                batch = replace(batch, shortfalls=(line,))
-            generated[i] = batch
-            generation.reporter.line(f"  {len(batch.questions)} of {shares[i]} questions from {names}")
-            progress.advance(len(batch.questions), usd=_usd_so_far())
-    return [generated[i] for i in sorted(generated)]
-
-
-def _next_done(tasks: "Collection[Future[GeneratedBatch]]", progress: Task) -> "Future[GeneratedBatch]":
-    """A task that has ended. While none has, the progress is shown again from time to time."""
-    while not (ended := wait(tasks, WAIT_SECONDS, FIRST_COMPLETED).done):
-        progress.advance(0)
-    return next(iter(ended))
-
-
-def _usd_so_far() -> float | None:
-    """The USD paid through the open gateway; None where a price is unknown or the gateway does not answer."""
-    with suppress(ServiceError):
-        return known_sum(row.usd for row in gateway_client.current_gateway().usage())
-    return None
-
-
-def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
-    """The batch of a task that has ended, without secrets; a lost worker is a failure too."""
-    try:
-        batch = task.result()
-    except Exception as error:  # noqa: BLE001 - whatever ended the task is recorded
-        batch = GeneratedBatch(files, failure=Failure.of(error))
-    if batch.failure is None:
-        return batch
-    failure = batch.failure.redacted(settings.secrets())
-    logger.warning("no questions from %s: %s\n%s", ", ".join(files), failure.reason, failure.traceback)
-    return replace(batch, failure=failure)
-
-
-def _generate(
-    storage: Storage, files: tuple[str, ...], n_questions: int, models: tuple[str, str], seed: int
-) -> GeneratedBatch:
-    """The task: read some files from storage and make questions of them."""
-    renew_session()
-    try:
-        documents = merge_pages(load_documents(storage, keys=files).documents)
-        questions, shortfalls = generate_questions(documents, n_questions, *models, seed=seed)
-    except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
-        return GeneratedBatch(files, failure=Failure.of(error))
-    return GeneratedBatch(files, tuple(questions), tuple(shortfalls))
-
-
-def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDataset:
+def _save(
+    generation: Generation, batches: Sequence[GeneratedBatch], shortfalls: Sequence[str] | None = None
+) -> GoldenDataset:
+    """Save the distinct questions with their manifest; `shortfalls` are by default those of the batches."""
     name, settings = generation.name, generation.settings
     questions = [question for batch in batches for question in batch.questions]
     first: dict[str, GoldenQuestion] = {}
     for question in questions:
         first.setdefault(question.id, question)
     distinct = tuple(first.values())
-    shortfalls = [line for batch in batches for line in batch.shortfalls]
+    if shortfalls is None:
+        shortfalls = [line for batch in batches for line in batch.shortfalls]
+    shortfalls = list(shortfalls)
     if len(distinct) < len(questions):
         shortfalls.append(f"{len(questions) - len(distinct)} exact duplicate(s) dropped")
     if not distinct:
         reasons = shortfalls or ["no reason was given"]
         raise DataError(bullets(f"no question could be made of {generation.documents.uri}:", reasons))
-    if problems := list(_row_problems([question.to_row() for question in distinct])):
-        raise DataError(_mistakes(f"what was generated for {name!r}", problems))
     for line in shortfalls:
         generation.reporter.line(f"  fell short: {line}")
     golden = save_golden_dataset(GoldenDataset(distinct), name, settings)
@@ -319,9 +249,17 @@ def _save(generation: Generation, batches: Sequence[GeneratedBatch]) -> GoldenDa
         "questions_digest": golden.digest,
         "shortfalls": shortfalls,
         "failures": failures,
+        "kinds": dict(Counter(question.synthesizer for question in golden.questions)),
+        "evidence": _evidence(golden, batches),
         "versions": versions(),
     }
     storage = open_storage(settings.golden_datasets_uri, settings)
     storage.write_json(f"{name}.manifest.json", {**manifest, "digest": digest(manifest)})
     generation.reporter.line(f"{name}: {len(golden.questions)} questions in {golden.uri}")
     return golden
+
+
+def _evidence(golden: GoldenDataset, batches: Sequence[GeneratedBatch]) -> dict[str, list[dict[str, Any]]]:
+    """Where each question's reference contexts are in the documents, by the question's id."""
+    places = {id_: evidence for batch in reversed(batches) for id_, evidence in batch.evidence.items()}
+    return {question.id: [asdict(place) for place in places.get(question.id, ())] for question in golden.questions}

@@ -1,15 +1,20 @@
 """Runs ragas' TestsetGenerator, which fails on documents of uneven length and can silently return no questions."""
 
+import itertools
 import logging
 import math
 import random
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dream.documents.loading import page_of
+from dream.errors import end_of_all, explain
+from dream.golden.allotment import KINDS, PIECE_TOKENS, Batch, pieces_in_order, short_name
+from dream.golden.sheet import unfit_character
 from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
 from dream.records import GoldenQuestion, Source
@@ -20,8 +25,25 @@ if TYPE_CHECKING:
     from ragas.testset.graph import KnowledgeGraph
 
 # ragas refuses documents under 100 tokens and fails on mixed lengths, so each file is cut into even pieces
-PIECE_TOKENS = 600
 LEAST_TOKENS = 100
+STAGE = "generate"  # what the meter calls its calls
+# ragas hands this to the LLM with every question; its examples are English, and so would the questions be.
+LANGUAGE = (
+    "Write the query and the answer in the language of the context; of several contexts, in that of the first. "
+    "Do not translate the context."
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where a reference context is in a document: its file, the file's SHA-256, the characters of its text (of all
+    pages together, see `dream.documents.merge_pages`), and the pages that these are on."""
+
+    file: str
+    digest: str
+    start: int
+    end: int
+    pages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,32 +52,43 @@ class Piece:
 
     text: str
     source: Source
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A question, and the evidence for each of its reference contexts."""
+
+    question: GoldenQuestion
+    evidence: tuple[Evidence, ...]
 
 
 def generate_questions(
-    documents: Sequence["Document"], n_questions: int, llm: str, embed_model: str, *, seed: int = 0
-) -> tuple[list[GoldenQuestion], list[str]]:
-    """Single-hop and multi-hop questions about whole documents (`dream.documents.merge_pages`).
+    documents: Sequence["Document"], batch: Batch, llm: str, embed_model: str
+) -> tuple[list[Generated], list[str]]:
+    """The questions of a batch, about whole documents (`dream.documents.merge_pages`).
 
     Args:
         llm, embed_model: model identifiers of the generator.
-        seed: of ragas' random choices.
 
     Returns:
-        At most `n_questions` questions, and a line with the reason for each shortfall.
+        At most as many questions of each kind as the batch wants, and the reasons why there are fewer.
     """
     prepare_libraries()
-    pieces, shortfalls = _pieces(documents)
+    pieces = _chosen_pieces(documents, batch)
     if not pieces:
-        return [], shortfalls
+        return [], [f"no piece of its text has {LEAST_TOKENS} tokens, which are needed to ask about it"]
     with _ragas_complaints() as complaints:
-        samples, missing = _samples(pieces, n_questions, llm, embed_model, seed)
-    questions = [_golden_question(sample, kind, pieces) for sample, kind in samples]
-    if len(questions) < n_questions:
-        files = ", ".join(document.metadata["file_name"] for document in documents)
-        reasons = "; ".join([*missing, *dict.fromkeys(complaints)][:4]) or "ragas gave no reason"
-        shortfalls.append(f"{files}: {len(questions)} of {n_questions} questions: {reasons}")
-    return questions, shortfalls
+        samples, reasons = _samples(pieces, batch, llm, embed_model)
+    generated: list[Generated] = []
+    for sample, kind in samples:
+        try:
+            generated.append(_generated(sample, kind, pieces))
+        except ValueError as error:
+            reasons.append(str(error))
+    if len(generated) == batch.questions:
+        return generated, []
+    return generated, list(dict.fromkeys([*reasons, *complaints]))[:4] or ["ragas gave no reason"]
 
 
 def generator_forms() -> list[tuple[str, Any]]:
@@ -68,57 +101,160 @@ def generator_forms() -> list[tuple[str, Any]]:
     return [(prompt.to_string(prompt.examples[0][0]), prompt.output_model) for prompt in prompts]
 
 
-def _pieces(documents: Sequence["Document"]) -> tuple[list[Piece], list[str]]:
-    """Each file cut into even pieces of about 600 tokens, with its page; files that are too short are reported."""
+def _chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]:
+    """The pieces of a batch, the files by turns: ragas asks about the first pieces first."""
+    by_file = {document.metadata["file_name"]: _pieces(document) for document in documents}
+    chosen: dict[str, list[Piece]] = {}
+    for share in batch.shares:
+        pieces = by_file.get(share.file, [])
+        order = pieces_in_order(len(pieces), share.file, batch.seed)
+        places = [order[i % len(order)] for i in range(share.skip, share.skip + share.pieces)] if order else []
+        apart = dict.fromkeys([*places[::2], *places[1::2]])  # so that the first ones are no neighbours
+        chosen.setdefault(share.file, []).extend(pieces[i] for i in apart)
+    turns = itertools.zip_longest(*chosen.values())
+    return list(dict.fromkeys(piece for turn in turns for piece in turn if piece))
+
+
+def _pieces(document: "Document") -> list[Piece]:
+    """A file cut into even pieces of about 600 tokens; shorter ones than 100 are left out."""
     from llama_index.core.node_parser import SentenceSplitter
 
-    pieces, shortfalls = [], []
-    for document in documents:
-        file_name, tokens = document.metadata["file_name"], count_tokens(document.text)
-        if tokens < LEAST_TOKENS:
-            shortfalls.append(f"{file_name}: {tokens} tokens; at least {LEAST_TOKENS} are needed to ask about a text")
-            continue
-        size = math.ceil(tokens / math.ceil(tokens / PIECE_TOKENS)) + LEAST_TOKENS
-        start = 0
-        for text in SentenceSplitter(chunk_size=size, chunk_overlap=0).split_text(document.text):
-            start = max(start, document.text.find(text, start))
-            if count_tokens(text) >= LEAST_TOKENS:
-                pieces.append(Piece(text, Source(file_name, page_of(document.metadata, start))))
-    return pieces, shortfalls
+    tokens = count_tokens(document.text)
+    if tokens < LEAST_TOKENS:
+        return []
+    size = math.ceil(tokens / math.ceil(tokens / PIECE_TOKENS)) + LEAST_TOKENS
+    pieces, start = [], 0
+    for text in SentenceSplitter(chunk_size=size, chunk_overlap=0).split_text(document.text):
+        start = max(start, document.text.find(text, start))
+        if count_tokens(text) >= LEAST_TOKENS:
+            pieces.append(_piece(document, text, start))
+    return pieces
+
+
+def _piece(document: "Document", text: str, start: int) -> Piece:
+    file, end = document.metadata["file_name"], start + len(text)
+    starts = [offset for offset, _ in document.metadata.get("page_starts", ()) if start < offset < end]
+    pages = tuple(dict.fromkeys(page_of(document.metadata, offset) for offset in (start, *starts)))
+    evidence = Evidence(file, document.metadata["file_digest"], start, end, tuple(page for page in pages if page))
+    return Piece(text, Source(file, page_of(document.metadata, start)), evidence)
 
 
 def _samples(
-    pieces: Sequence[Piece], n_questions: int, llm_identifier: str, embed_model_identifier: str, seed: int
+    pieces: Sequence[Piece], batch: Batch, llm_identifier: str, embed_model_identifier: str
 ) -> tuple[list[tuple[Any, str]], list[str]]:
-    """ragas' samples, each with its synthesizer's name, and a line for each synthesizer that gave too few. A failed
-    sample costs only itself: it comes back as NaN and is left out."""
+    """ragas' samples, each with its kind, and the reason for each kind of which there are too few. A failed sample
+    costs only itself: it comes back as NaN and is left out."""
     from ragas.testset import TestsetGenerator
-    from ragas.testset.synthesizers import default_query_distribution
-    from ragas.testset.transforms import apply_transforms
-    from ragas.testset.transforms.default import default_transforms_for_prechunked
 
     # ragas takes its modern models here too, though its annotations name the older ones
-    llm: Any = judge_llm_picker(llm_identifier, stage="generate")
-    embed_model: Any = judge_embed_model_picker(embed_model_identifier, stage="generate")
-    graph = _graph(pieces)
-    apply_transforms(graph, default_transforms_for_prechunked(llm=llm, embedding_model=embed_model))
-    generator = TestsetGenerator(llm=llm, embedding_model=embed_model, knowledge_graph=graph)
-    kinds = [kind for kind, _ in default_query_distribution(llm, graph)]
+    llm: Any = judge_llm_picker(llm_identifier, stage=STAGE)
+    embed_model: Any = judge_embed_model_picker(embed_model_identifier, stage=STAGE)
+    graph = _transformed(_graph(pieces), llm, embed_model)
+    generator = TestsetGenerator(llm=llm, embedding_model=embed_model, knowledge_graph=graph, llm_context=LANGUAGE)
     samples: list[tuple[Any, str]] = []
-    missing: list[str] = []
-    for i, kind in enumerate(kinds):
-        wanted = (n_questions - len(samples)) // (len(kinds) - i)
-        if not wanted:
+    reasons: list[str] = []
+    errors: list[Exception] = []
+    for kind, wanted in batch.kinds.items():
+        _seed(f"{batch.seed} {batch.number} {kind}")
+        made: list[Any] = []
+        synthesizer = _synthesizer(kind, llm)
+        if not _has_clusters(synthesizer, graph):
+            reasons.append(f"{short_name(kind)}: no pieces of the text are related enough")
             continue
-        random.seed(f"{seed} {kind.name}")  # here, because other libraries in this process draw numbers too
-        executor: Any = generator.generate(
-            testset_size=wanted, query_distribution=[(kind, 1.0)], raise_exceptions=False, return_executor=True
-        )
-        made = [sample for sample in executor.results() if hasattr(sample, "user_input")][:wanted]
-        samples += [(sample, kind.name) for sample in made]
-        if len(made) < wanted:
-            missing.append(f"{kind.name} gave {len(made)} of {wanted}")
-    return samples, missing
+        try:
+            made = _made(generator, synthesizer, wanted)
+        except Exception as error:
+            if end_of_all(error):
+                raise
+            errors.append(error)
+            reasons.append(f"{short_name(kind)}: {explain(error)}")
+        else:
+            if len(made) < wanted:
+                reasons.append(f"{short_name(kind)} gave {len(made)} of {wanted}")
+        samples += [(sample, kind) for sample in made]
+    if errors and not samples:
+        raise errors[0]
+    return samples, reasons
+
+
+def _made(generator: Any, synthesizer: Any, wanted: int) -> list[Any]:
+    """The samples of one synthesizer."""
+    executor = generator.generate(
+        testset_size=wanted, query_distribution=[(synthesizer, 1.0)], raise_exceptions=False, return_executor=True
+    )
+    return [sample for sample in executor.results() if hasattr(sample, "user_input")][:wanted]
+
+
+def _has_clusters(synthesizer: Any, graph: "KnowledgeGraph") -> bool:
+    """Whether there are pieces with names, or pieces that are related, as the kind of question needs them."""
+    try:
+        return bool(synthesizer.get_node_clusters(graph))
+    except ValueError:  # ragas says so where there is no relation at all
+        return False
+
+
+def _synthesizer(kind: str, llm: Any) -> Any:
+    from ragas.testset.synthesizers.multi_hop.abstract import MultiHopAbstractQuerySynthesizer
+    from ragas.testset.synthesizers.multi_hop.specific import MultiHopSpecificQuerySynthesizer
+    from ragas.testset.synthesizers.single_hop.specific import SingleHopSpecificQuerySynthesizer
+
+    classes = (SingleHopSpecificQuerySynthesizer, MultiHopAbstractQuerySynthesizer, MultiHopSpecificQuerySynthesizer)
+    return dict(zip(KINDS, classes, strict=True))[kind](llm=llm, llm_context=LANGUAGE)
+
+
+def _seed(text: str) -> None:
+    """Seed the global random numbers that ragas draws: here, because other libraries in this process draw some too."""
+    import numpy
+
+    random.seed(text)
+    numpy.random.seed(zlib.crc32(text.encode()))
+
+
+def _transformed(graph: "KnowledgeGraph", llm: Any, embed_model: Any) -> "KnowledgeGraph":
+    """The graph with ragas' extracts and relations. A piece that cannot be extracted from is left out.
+
+    Raises:
+        Exception: the first one, if no piece is left, or if every later piece would fail too.
+    """
+    from ragas.testset.transforms import apply_transforms
+    from ragas.testset.transforms.base import Extractor, NodeFilter
+    from ragas.testset.transforms.default import default_transforms_for_prechunked
+
+    failed: dict[Any, Exception] = {}
+    extractors, builders = [], []
+    steps: Any = default_transforms_for_prechunked(llm=llm, embedding_model=embed_model)
+    for step in steps:
+        for transform in getattr(step, "transformations", [step]):
+            if isinstance(transform, Extractor):
+                extractors.append(_costing_a_piece(transform, failed))
+            elif not isinstance(transform, NodeFilter):  # it does nothing with pieces that have no parent document
+                builders.append(transform)
+    apply_transforms(graph, extractors)
+    if len(failed) == len(graph.nodes):
+        raise next(iter(failed.values()))
+    graph.nodes = [node for node in graph.nodes if node.id not in failed]
+    apply_transforms(graph, builders)
+    return graph
+
+
+def _costing_a_piece(extractor: Any, failed: dict[Any, Exception]) -> Any:
+    """The extractor, whose failures are recorded under the piece's id and end nothing else."""
+    extract = extractor.extract
+
+    async def careful(node: Any) -> tuple[str, Any]:
+        if node.id in failed:
+            return extractor.property_name, None
+        try:
+            return await extract(node)
+        except Exception as error:
+            if end_of_all(error):
+                raise
+            failed[node.id] = error
+            logging.getLogger("ragas").warning("a piece of text is left out: %s", explain(error))
+            return extractor.property_name, None
+
+    extractor.extract = careful
+    return extractor
 
 
 def _graph(pieces: Sequence[Piece]) -> "KnowledgeGraph":
@@ -141,16 +277,35 @@ def _graph(pieces: Sequence[Piece]) -> "KnowledgeGraph":
     )
 
 
-def _golden_question(sample: Any, synthesizer: str, pieces: Sequence[Piece]) -> GoldenQuestion:
+def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> Generated:
+    """A sample as a question.
+
+    Raises:
+        ValueError: if its texts cannot be kept.
+    """
+    question, answer = sample.user_input or "", sample.reference or ""
     contexts = tuple(sample.reference_contexts or ())
-    return GoldenQuestion(
-        GoldenQuestion.make_id(sample.user_input, sample.reference),
-        sample.user_input,
-        sample.reference,
+    if not question.strip() or not answer.strip():
+        raise ValueError(f"{short_name(kind)}: a question or its answer was empty")
+    for text in (question, answer):
+        if character := unfit_character(text):
+            raise ValueError(f"{short_name(kind)}: a question with {character} was left out")
+    found = [piece for context in contexts if (piece := _piece_of(context, pieces))]
+    if len(found) < len(contexts):
+        raise ValueError(f"{short_name(kind)}: a question whose contexts are not in the documents was left out")
+    golden = GoldenQuestion(
+        GoldenQuestion.make_id(question, answer),
+        question,
+        answer,
         contexts,
-        tuple(next(piece.source for piece in pieces if piece.text in context) for context in contexts),
-        synthesizer,
+        tuple(piece.source for piece in found),
+        kind,
     )
+    return Generated(golden, tuple(piece.evidence for piece in found))
+
+
+def _piece_of(context: str, pieces: Sequence[Piece]) -> Piece | None:
+    return next((piece for piece in pieces if piece.text in context), None)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from dream.models.pickers import (
 )
 from dream.models.refusals import is_missing_model, is_refused_key, is_without_credit, without_credit, words_of
 from dream.models.usage import CHECK_STAGE
+from dream.records import FailureKind
 from dream.settings import OFFLINE, OPENAI
 from dream.tokens import first_tokens
 
@@ -44,6 +45,8 @@ _PROMPT = (
 )
 _PASSAGES = 32
 USUAL_CHUNK_TOKENS = 512
+# An answer is cut here in a check: a model that rambles would make it last for minutes.
+ENOUGH_TOKENS = 256
 # Servers compute a text alone and in a batch with small differences; texts in the wrong order differ far more.
 LEAST_COSINE = 0.98
 _MOST_UNREADABLE_FORMS = 0.5
@@ -132,8 +135,19 @@ async def _check_offline(identifier: str) -> list[str]:
 
 
 async def _check_llm(identifier: str) -> list[str]:
+    import openai
+
     llm = llm_picker(identifier, stage=CHECK_STAGE)
-    answer = await llm.acomplete(_PROMPT.format(context="\n\n".join([_PASSAGE] * _PASSAGES)))
+    limits = llm.additional_kwargs
+    prompt = _PROMPT.format(context="\n\n".join([_PASSAGE] * _PASSAGES))
+    llm.additional_kwargs = {name: min(limit, ENOUGH_TOKENS) for name, limit in limits.items()}
+    try:
+        answer = await llm.acomplete(prompt)
+    except openai.APIStatusError as error:
+        if error.code != FailureKind.EMPTY_ANSWER:
+            raise
+        llm.additional_kwargs = limits  # a model that thinks for longer
+        answer = await llm.acomplete(prompt)
     if not answer.text.strip():
         raise DataError("it gave an empty answer to a prompt as an experiment sends it")
     return []
@@ -235,7 +249,7 @@ async def _explained(identifier: str, error: BaseException) -> str:
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         endpoint = split_identifier(identifier)[0]
-        return f"the endpoint {endpoint!r} cannot be reached ({reason}): check its URL and that the server is running"
+        return f"the endpoint {endpoint!r} gives no answer ({reason}): check its URL and that the server is running"
     return explain(error)
 
 

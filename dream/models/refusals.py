@@ -209,8 +209,11 @@ def endless(endpoint: Endpoint, response: ModelResponse, patience_seconds: float
 
 def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
     """The reason of a request that waited in vain, with the variable that sets the limit."""
-    variable = variable_of(endpoint, "TIMEOUT_SECONDS")
-    return f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s ({variable})"
+    limit, tokens = variable_of(endpoint, "TIMEOUT_SECONDS"), variable_of(endpoint, "MAX_ANSWER_TOKENS")
+    return (
+        f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s; raise {limit} if "
+        f"it is slow, lower {tokens} if it writes without end"
+    )
 
 
 def too_slow(endpoint: Endpoint, seconds: float) -> str:

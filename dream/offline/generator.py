@@ -26,6 +26,13 @@ _ROLES = {
 }
 _OTHER_ROLES = ("Researcher", "Journalist", "Project Manager", "Consultant", "Student")
 _CANDIDATES = 4
+# Questions in other languages than English, each with frequent words of the language
+_TEMPLATES = {
+    "Was wird über {} gesagt?": frozenset("der die das und ist nicht mit von den dem ein eine auf für wird im".split()),
+    "Que dit le texte au sujet de {} ?": frozenset("le la les des et est une dans du que pour par sur au".split()),
+    "¿Qué se dice sobre {}?": frozenset("el los las y es una del que para por con en su al".split()),
+}
+_ENGLISH = frozenset("the and is of to that with for was were are by from this which".split())
 _SELF_REFERENCE = re.compile(r"This (?:report|text|document|chapter|section|article|paper|page|book|guide)\b")
 
 
@@ -135,10 +142,19 @@ def write_question(data: dict, careful: bool) -> dict:
     facts = _facts(contexts, wanted, key, 2 if len(contexts) > 1 or length.lower() == "long" else 1)
     question = _joined([_question(sentence, wanted) for sentence in facts])
     question = _naming(question, wanted)
+    template = _template(contexts[0]) if "language of the context" in (data.get("llm_context") or "") else ""
     return {
-        "query": phrase(question, style, length, persona),
+        "query": template.format(" / ".join(wanted[:2])) if template else phrase(question, style, length, persona),
         "answer": " ".join(_stated(sentence, wanted) for sentence in facts),
     }
+
+
+def _template(context: str) -> str:
+    """A question in the language of the context, if it is one of the few known besides English, else ""."""
+    words = context.lower().split()
+    met = {template: sum(word in common for word in words) for template, common in _TEMPLATES.items()}
+    best = max(met, key=lambda template: met[template])
+    return best if met[best] > max(len(words) / 20, sum(word in _ENGLISH for word in words)) else ""
 
 
 def _facts(contexts: Sequence[str], wanted: list[str], key: str, count: int) -> list[Sentence]:

@@ -52,6 +52,25 @@ def test_golden_refuses_a_file_with_mistakes(dream, tmp_path):
     assert "ground_truth" in done.err
 
 
+def test_golden_tells_what_it_assumed(dream, tmp_path):
+    (tmp_path / "MINE.CSV").write_text("Question;Ground_Truth;note\nWhere?;Here, there;x\n")
+    done = dream("golden", "--from", "MINE.CSV", "--name", "mine")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"{tmp_path}/MINE.CSV: columns that are not used: note",
+        f"mine: 1 questions in {tmp_path}/home/golden-datasets/mine.csv",
+    ]
+
+
+def test_golden_plan_counts_and_sends_nothing(dream_in_lab, lab: Lab):
+    lab.models.reset()
+    done = dream_in_lab("golden", "--plan", "--questions", "4")
+    assert (done.code, done.err) == (0, "")
+    assert "4 questions from 4 of 4 files: " in done.out
+    assert "generate" in done.out
+    assert lab.models.counters()["by_path"] == {}
+
+
 def test_golden_generates_questions(dream_in_lab, lab: Lab):
     done = dream_in_lab("golden", "--questions", "2", "--name", "two", "--seed", "1")
     assert (done.code, done.err) == (0, "")

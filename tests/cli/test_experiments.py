@@ -32,6 +32,19 @@ def test_plan_counts_what_the_options_name(dream_in_lab, own_data):
     assert "Run a pilot" in done.out
 
 
+def test_plan_names_the_generation_where_there_are_no_questions_yet(dream, tmp_path):
+    documents = tmp_path / "home" / "documents"
+    documents.mkdir(parents=True)
+    (documents / "dam.txt").write_text("The dam keeps twenty-seven million cubic metres of water for the town. " * 20)
+    done = dream("plan")
+    assert (done.code, done.err) == (0, "")
+    assert "There are no golden questions yet. `dream golden` makes them" in done.out
+    assert "30 questions from 1 of 1 files: 30 single_hop_specific" in done.out
+    named = dream("plan", "--golden", "other")
+    assert named.code == 1
+    assert "no golden dataset 'other'" in named.err
+
+
 def test_plan_tells_all_mistakes_in_parameters_at_once(dream, tmp_path):
     (tmp_path / "two.csv").write_text(CSV)
     done = dream("plan", "--golden", "two.csv", "--set", "top_q=3", "--set", "window_size=wide")

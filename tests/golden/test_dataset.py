@@ -18,6 +18,7 @@ from dream.golden.dataset import (
     GeneratedBatch,
     Generation,
     generate_golden_dataset,
+    has_golden_dataset,
     load_golden_dataset,
     save_golden_dataset,
 )
@@ -77,6 +78,8 @@ class TestGeneratedOnTheCluster:
         )  # fmt: skip
         assert (manifest["questions_wanted"], manifest["questions"], manifest["shortfalls"]) == (8, 8, [])
         assert manifest["questions_digest"] == small_golden.digest
+        assert sum(manifest["kinds"].values()) == 8
+        assert set(manifest["evidence"]) == {question.id for question in small_golden.questions}
         assert manifest["versions"]["ragas"] == "0.4.3"
         assert lab.models.key not in json.dumps(manifest)
 
@@ -103,6 +106,7 @@ class TestGeneratedOnTheCluster:
         assert {source.file for one in golden.questions for source in one.sources} <= {"whole.pdf", "middling.md"}
         assert any("broken.pdf" in line and "skipped" in line for line in lines)
         (short,) = [line for line in lines if "short.txt" in line and "fell short" in line]
+        assert golden.questions
         assert "tokens; at least 100 are needed" in short
         shortfalls = open_storage("s3://mixed-golden", settings).read_json("mixed.manifest.json")["shortfalls"]
         assert any("short.txt" in line for line in shortfalls)
@@ -195,7 +199,7 @@ def test_exact_duplicates_of_tasks_are_dropped_and_told(home: Settings):
 @pytest.mark.parametrize("place", ["folder", "s3"])
 def test_no_sign_is_altered_on_the_way_through_storage(home: Settings, moto: S3Server, place: str):
     settings = home if place == "folder" else replace(moto.settings(), golden_datasets_uri="s3://signs")
-    questions = tuple(question(text, text[::-1] + "!", text, '["a", "b"]') for text in AWKWARD)
+    questions = tuple(question(text, text[::-1] + "!", text, '["a", "b"]', "nan") for text in AWKWARD)
     saved = save_golden_dataset(GoldenDataset(questions), "signs", settings)
     assert load_golden_dataset("signs", settings) == saved
     assert saved.questions == questions
@@ -274,6 +278,52 @@ def test_a_table_of_the_wrong_shape_is_told(home: Settings, tmp_path: Path, cont
     mine.write_text(content)
     with pytest.raises(DataError, match=mistake):
         load_golden_dataset(str(mine), home)
+
+
+@pytest.mark.parametrize("name", ["MINE.CSV", "mine.xlsx", "mine.jsonl", "mine.tsv"])
+def test_ones_own_file_in_any_form_at_any_place(home: Settings, tmp_path: Path, name: str):
+    """As a path, as a name in storage, and as a URI."""
+    table = pandas.DataFrame({"Question": ["How high?"], "Ground Truth": ["42 m"]})
+    stored = Path(home.golden_datasets_uri.removeprefix("file://"))
+    stored.mkdir(parents=True)
+    for folder in (tmp_path, stored):
+        write = {
+            "MINE.CSV": partial(table.to_csv, index=False, encoding="utf-16"),
+            "mine.xlsx": partial(table.to_excel, index=False),
+            "mine.jsonl": partial(table.to_json, orient="records", lines=True),
+            "mine.tsv": partial(table.to_csv, index=False, sep="\t"),
+        }[name]
+        write(folder / name)
+    for place in (str(tmp_path / name), name):
+        told: list[str] = []
+        golden = load_golden_dataset(place, home, show=told.append)
+        assert golden.questions == (question("How high?", "42 m"),)
+        assert told == []
+
+
+def test_what_was_guessed_is_shown_with_the_file(home: Settings, tmp_path: Path):
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes("question;ground_truth;note\nWo liegt Köln?;Am Rhein;x\n".encode("cp1252"))
+    told: list[str] = []
+    golden = load_golden_dataset(str(mine), home, show=told.append)
+    assert golden.questions == (question("Wo liegt Köln?", "Am Rhein"),)
+    assert told[0].startswith(f"{mine}: it is not UTF-8; read as cp1252, which is a guess")
+    assert told[1:] == [f"{mine}: columns that are not used: note"]
+
+
+def test_an_object_in_s3_by_its_uri(moto: S3Server):
+    settings = replace(moto.settings(), golden_datasets_uri="s3://elsewhere")
+    storage = open_storage("s3://own-questions/deep", settings)
+    storage.ensure()
+    storage.write_text("mine.jsonl", '{"user_input": "How high?", "reference": "42 m"}\n')
+    golden = load_golden_dataset("s3://own-questions/deep/mine.jsonl", settings, show=None)
+    assert golden == GoldenDataset((question("How high?", "42 m"),), "s3://own-questions/deep/mine.jsonl")
+
+
+def test_has_golden_dataset(home: Settings):
+    assert not has_golden_dataset("golden", home)
+    save_golden_dataset(GoldenDataset((question("How high?", "42 m"),)), "golden", home)
+    assert has_golden_dataset("golden", home)
 
 
 def test_a_name_that_nobody_made_is_told_with_what_to_do(home: Settings):

@@ -1,0 +1,189 @@
+"""The names that columns of questions have elsewhere, and the forms in which cells hold lists, pages and nothing."""
+
+import ast
+import io
+import json
+import math
+import re
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+# Each field with the names that it has in ragas (old and new), LlamaIndex, BEIR, SQuAD and people's sheets; where a
+# file has several of them, the first in this order is read. A name in `LISTS` holds a list of texts.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "question": ("question", "questions", "user_input", "query", "user_query", "prompt"),
+    "ground_truth": (
+        "ground_truth", "ground_truths", "reference", "reference_answer", "reference_answers", "expected_answer",
+        "expected_output", "correct_answer", "golden_answer", "gold_answer", "answers",
+    ),
+    "reference_contexts": (
+        "reference_contexts", "reference_context", "ground_truth_contexts", "ground_truth_context", "contexts",
+        "context",
+    ),
+    "source_file": (
+        "source_file", "source_files", "source", "sources", "file_name", "filename", "file", "file_path", "document",
+        "document_name", "source_document", "doc",
+    ),
+    "source_page": (
+        "source_page", "source_pages", "page", "pages", "page_label", "page_labels", "page_number", "page_numbers",
+        "page_no",
+    ),
+    "synthesizer": ("synthesizer", "synthesizer_name", "evolution_type"),
+    "id": ("id", "_id", "question_id", "query_id", "qid"),
+}  # fmt: skip
+LISTS = ("reference_contexts", "ground_truth_contexts", "contexts")
+# What a RAG system gave, which is no evidence: with an answer beside them, `contexts` are what that system retrieved.
+SYSTEMS_OWN = ("answer", "response", "retrieved_contexts")
+NOTHING = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"})
+
+
+def plain_name(name: str) -> str:
+    """The name of a column without what differs from file to file.
+
+    Example:
+        >>> plain_name(" Ground Truth"), plain_name("groundTruth"), plain_name("SOURCE-FILE")
+        ('ground_truth', 'ground_truth', 'source_file')
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("\ufeff", "").strip())
+    return re.sub(r"[\s\-_.]+", "_", parted).lower().strip("_") if parted.lower() != "_id" else "_id"
+
+
+def fields_of(columns: Sequence[str]) -> dict[str, str]:
+    """The column of each field that the columns have, by the field's name."""
+    by_name: dict[str, str] = {}
+    for column in columns:
+        by_name.setdefault(plain_name(column), column)
+    hidden = {"contexts", "context"} if any(name in by_name for name in SYSTEMS_OWN) else set()
+    found = {}
+    for field, candidates in NAMES.items():
+        known = [by_name[name] for name in candidates if name in by_name and name not in hidden]
+        if known:
+            found[field] = known[0]
+    return found
+
+
+def is_nothing(value: Any) -> bool:
+    """True for an empty cell, and for what programs write into one: nan, None, null, N/A.
+
+    Example:
+        >>> [is_nothing(value) for value in (" ", "NaN", None, float("nan"), [], "None of them", "0")]
+        [True, True, True, True, True, False, False]
+    """
+    if isinstance(value, str):
+        return value.strip().lower() in NOTHING or value.strip() == "NA"
+    if isinstance(value, list | dict):
+        return not value
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text_of(value: Any) -> str:
+    """A cell as a text: text unchanged, "" for an empty cell, a whole number without ".0"."""
+    if is_nothing(value):
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+def texts_of(value: Any) -> list[str] | None:
+    """The texts of a list: a list itself, or one that is written as JSON, in Python, or as NumPy prints it.
+
+    None for anything else. Empty members are left out.
+
+    Example:
+        >>> texts_of('["a", "b"]'), texts_of("['a', 'b']"), texts_of("['a' 'b']"), texts_of("a")
+        (['a', 'b'], ['a', 'b'], ['a', 'b'], None)
+    """
+    if is_nothing(value):
+        return []
+    items = value if isinstance(value, list) else _parsed(value) if isinstance(value, str) else None
+    if items is None:
+        return None
+    texts = [_text_in(item) for item in items if not is_nothing(item)]
+    return texts if all(isinstance(text, str) for text in texts) else None
+
+
+def list_as_written(value: Any) -> list[str] | None:
+    """The texts of a JSON list, every one of them, also empty ones; None for anything else."""
+    try:
+        texts = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return texts if isinstance(texts, list) and all(isinstance(text, str) for text in texts) else None
+
+
+def _text_in(item: Any) -> Any:
+    """A member of a list; of a document of LangChain or LlamaIndex, its text."""
+    if not isinstance(item, dict):
+        return item
+    return next((item[name] for name in ("text", "page_content", "content") if isinstance(item.get(name), str)), None)
+
+
+def truths_of(value: Any) -> list[str]:
+    """The correct answers in a cell: one text, a list of texts, or SQuAD's `{"text": [...], "answer_start": [...]}`."""
+    if isinstance(value, dict):
+        value = value.get("text", "")
+    if isinstance(value, list):
+        nested = [item.get("text", "") if isinstance(item, dict) else item for item in value]
+        return list(dict.fromkeys(text for item in nested if (text := text_of(item))))
+    texts = texts_of(value) if isinstance(value, str) and value.lstrip().startswith("[") else None
+    return list(dict.fromkeys(texts)) if texts else [text_of(value)]
+
+
+def page_of(value: Any) -> str:
+    """The page in a cell; pandas and spreadsheets write 3 as "3.0".
+
+    Example:
+        >>> page_of("3.0"), page_of(3.0), page_of("iv"), page_of("3; 7.0")
+        ('3', '3', 'iv', '3; 7')
+    """
+    if isinstance(value, list):
+        value = json.dumps([text_of(item) for item in value], ensure_ascii=False)
+    return re.sub(r"(?<![\w.])(\d+)\.0+(?![\w.])", r"\1", text_of(value))
+
+
+def files_of(value: Any) -> str:
+    """The file or files in a cell, in the form of `dream.records.sources_of`; a list in Python becomes one in JSON."""
+    texts = texts_of(value) if isinstance(value, list) or text_of(value).startswith("['") else None
+    return json.dumps(texts, ensure_ascii=False) if texts else text_of(value)
+
+
+def metadata_sources(value: Any) -> list[str]:
+    """The files that ragas 0.1 names in its column `metadata`: `[{'source': 'a.pdf'}]`."""
+    items = value if isinstance(value, list) else _parsed(value) if isinstance(value, str) else None
+    found = (
+        next((item[name] for name in ("file_name", "filename", "source") if isinstance(item.get(name), str)), "")
+        for item in items or ()
+        if isinstance(item, dict)
+    )
+    return [file for file in found if file]
+
+
+def _parsed(text: str) -> list[Any] | None:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            continue
+        if not isinstance(value, list):
+            return None
+        # Python joins two literals that have no comma between them, as NumPy prints its arrays
+        return value if parse is json.loads or any(not isinstance(item, str) for item in value) else _literals(text)
+    return None
+
+
+def _literals(text: str) -> list[Any] | None:
+    """The string literals of a list, each by itself; None if there is anything else in it."""
+    try:
+        tokens = list(_tokens(text.strip()))
+    except (tokenize.TokenError, SyntaxError, IndentationError):
+        return None
+    return [ast.literal_eval(token) for token in tokens if token not in ("[", "]", ",")]
+
+
+def _tokens(text: str) -> Iterator[str]:
+    meant = (tokenize.OP, tokenize.STRING)
+    yield from (token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type in meant)

@@ -1,0 +1,180 @@
+"""CSV as people have it: the encodings and separators of spreadsheets and databases, with each row's number."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from charset_normalizer import from_bytes
+
+from dream.golden.columns import fields_of, is_nothing
+from dream.golden.sheet import Problems, Row, Sheet, shortened
+
+SEPARATORS = (",", ";", "\t", "|")
+BYTE_ORDER_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+# Windows' and East Asia's encodings: those in which spreadsheets save a CSV
+CANDIDATES = (
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp932", "gb18030", "cp949", "big5",
+)  # fmt: skip
+QUOTING = (
+    'put quotes around a text with a separator, a quote or a line break, and write its own quotes twice: "one, ""two"""'
+)
+_SPACE_BEFORE_QUOTE = re.compile(r'\s+".*"\s*', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """The records of a text under one dialect, each with the row that a spreadsheet shows, and what is wrong."""
+
+    records: tuple[tuple[int, list[str]], ...]
+    problems: tuple[tuple[int, str], ...] = ()
+    note: str = ""
+
+    @property
+    def header(self) -> list[str]:
+        return self.records[0][1] if self.records else []
+
+    def is_clean(self) -> bool:
+        """False if a record has more fields than the header, or if quotes were taken for a part of the text."""
+        width = len(self.header)
+        return not self.problems and not any(
+            any(cell.strip() for cell in cells[width:]) or any(map(_SPACE_BEFORE_QUOTE.fullmatch, cells))
+            for _, cells in self.records
+        )
+
+
+def read_csv(content: bytes) -> Sheet:
+    """The rows of a CSV file, with a note for everything that was guessed."""
+    text, note = decoded(content)
+    separator, text = _declared_separator(text)
+    parsed = _parsed(text, separator or _separator(text))
+    sheet = _sheet(parsed)
+    return replace(sheet, notes=tuple(part for part in (note, parsed.note, *sheet.notes) if part))
+
+
+def decoded(content: bytes) -> tuple[str, str]:
+    """The text of a file, and a note if its encoding had to be guessed or a byte of it is broken."""
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace"), ""
+    if encoding := _wide_encoding(content):
+        return content.decode(encoding, "replace"), ""
+    text = content.decode("utf-8", "replace")
+    if "\ufffd" not in text or "\ufffd".encode() in content:
+        return text, ""
+    bad = text.count("\ufffd")
+    if sum(character > "\x7f" for character in text) - bad >= bad:
+        return text, f"{bad} broken character(s): it is UTF-8 with bytes that are not, which became U+FFFD"
+    encoding = _guessed_encoding(content)
+    remedy = "if letters look wrong, save it as 'CSV UTF-8'"
+    return content.decode(encoding, "replace"), f"it is not UTF-8; read as {encoding}, which is a guess: {remedy}"
+
+
+def _wide_encoding(content: bytes) -> str:
+    """UTF-16 without a byte order mark, which shows in NULs at every other place."""
+    even, odd = content[:2000:2].count(0), content[1:2000:2].count(0)
+    half = min(len(content), 2000) / 4
+    if max(even, odd) > max(half, 10 * min(even, odd)):
+        return "utf-16-be" if even > odd else "utf-16-le"
+    return ""
+
+
+def _guessed_encoding(content: bytes) -> str:
+    matches = list(from_bytes(content, cp_isolation=list(CANDIDATES)))
+    if not matches:
+        return "cp1252"
+    least = min(match.chaos for match in matches)
+    best = max((match for match in matches if match.chaos <= least + 0.02), key=lambda match: match.coherence)
+    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+
+
+def _declared_separator(text: str) -> tuple[str, str]:
+    """The separator of Excel's first line `sep=;`, and the text without that line, which Excel does not show."""
+    declared = re.match(r'"?sep=([^\r\n])"?[^\r\n\w]*(\r\n|\r|\n|$)', text, re.IGNORECASE)
+    return (declared[1], text[declared.end() :]) if declared else ("", text)
+
+
+def _separator(text: str) -> str:
+    """The separator under which the header has the most columns that are known, or else the most columns."""
+
+    def known(separator: str) -> tuple[int, int]:
+        header = next((cells for _, cells in _records(text, separator, strict=False) if any(cells)), [])
+        return len(fields_of(header)), len(header)
+
+    return max(SEPARATORS, key=known)
+
+
+def _parsed(text: str, separator: str) -> _Parsed:
+    """The records as the standard says; if something is wrong with these, in one of the other ways to quote."""
+    first = _attempt(text, separator)
+    if first.is_clean():
+        return first
+    closed = re.sub(rf'(?<!")"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', text)
+    around = _attempt(closed, separator, skipinitialspace=True)
+    if around.is_clean():
+        note = "spaces before quotes are left out" if closed == text else "spaces around quotes are left out"
+        return replace(around, note=note)
+    others: Sequence[tuple[str, Mapping[str, Any]]] = (('\\" is read as a quote', {"escapechar": "\\"}),)
+    for note, dialect in others:
+        other = _attempt(text, separator, **dialect)
+        if other.is_clean():
+            return replace(other, note=note)
+    return first
+
+
+def _attempt(text: str, separator: str, **dialect: Any) -> _Parsed:
+    records: list[tuple[int, list[str]]] = []
+    number = 0
+    try:
+        for number, cells in _records(text, separator, **dialect):
+            if records or any(not is_nothing(cell) for cell in cells):
+                records.append((number, cells))
+    except csv.Error as error:
+        return _Parsed(tuple(records), ((number + 1, f"its quotes do not close where they should ({error})"),))
+    return _Parsed(tuple(records))
+
+
+def _records(text: str, separator: str, *, strict: bool = True, **dialect: Any) -> Iterator[tuple[int, list[str]]]:
+    """All records with their row; an empty line is a row of its own, a line break in quotes is not."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict, **dialect)
+    yield from enumerate(reader, start=1)
+
+
+def _sheet(parsed: _Parsed) -> Sheet:
+    if not parsed.records:
+        return Sheet((), problems=parsed.problems)
+    (header_row, header), *records = parsed.records
+    rows, problems, short = [], [], Problems()
+    for number, cells in records:
+        if all(map(is_nothing, cells)):
+            continue
+        if any(cell.strip() for cell in cells[len(header) :]):
+            n, first = len(cells), shortened(cells[len(header)])
+            problems.append(
+                (number, f"{n} fields, the header (row {header_row}) has {len(header)}; {first} is one too many")
+            )
+        elif len(cells) < len(header):
+            short.add(number, "fewer fields than the header; the missing ones are taken as empty")
+        rows.append(Row(number, cells_by_name(header, cells)))
+    problems += parsed.problems
+    remedy = QUOTING if problems else ""
+    return Sheet(
+        tuple(header), tuple(rows), header_row, notes=tuple(short.lines()), problems=tuple(problems), remedy=remedy
+    )
+
+
+def cells_by_name(header: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
+    """The cells by the name of their column; where a name is there twice, the first."""
+    by_name: dict[str, Any] = {}
+    for i, name in enumerate(header):
+        by_name.setdefault(name, cells[i] if i < len(cells) else "")
+    return by_name
