@@ -211,8 +211,8 @@ def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
     """The reason of a request that waited in vain, with the variable that sets the limit."""
     limit, tokens = variable_of(endpoint, "TIMEOUT_SECONDS"), variable_of(endpoint, "MAX_ANSWER_TOKENS")
     return (
-        f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s; raise {limit} if "
-        f"it is slow, lower {tokens} if it writes without end"
+        f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s; raise {limit} "
+        f"if it is slow, lower {tokens} if it writes without end"
     )
 
 
