@@ -3,10 +3,25 @@
 import codecs
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx")
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How files are read.
+
+    Args:
+        repeated_lines: what becomes of headers and footers, "drop" or "keep".
+        ocr_command: run for files with scanned pages, with {input} and {output} in it; None for no OCR.
+    """
+
+    repeated_lines: Literal["drop", "keep"] = "drop"
+    ocr_command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -15,6 +30,7 @@ class Reading:
 
     `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
     False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
+    `left_out` are the headers and footers that are not in the text; `is_scanned` tells that OCR may find more.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -22,6 +38,26 @@ class Reading:
     complete: bool = True
     problem: str = ""
     remedy: str = ""
+    left_out: tuple[str, ...] = ()
+    is_scanned: bool = False
+
+
+def page_ranges(numbers: Sequence[int], at_most: int = 20) -> str:
+    """Page numbers in ascending order as ranges, of many the first.
+
+    Example:
+        >>> page_ranges([1, 2, 3, 7])
+        '1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:at_most])
+    more = sum(map(len, runs[at_most:]))
+    return f"{shown} and {more} more" if more else shown
 
 
 def extension(name: str) -> str:

@@ -26,17 +26,22 @@ PAGE_BREAK = "\n\n"
 
 @dataclass(frozen=True)
 class FileReport:
-    """The outcome for one file. With the status "partly", some text is missing or may be wrong (see `problem`)."""
+    """The outcome for one file. With the status "partly", some text is missing or may be wrong (see `problem`).
+
+    `left_out` are headers and footers that are not in the text.
+    """
 
     file: str
     status: Literal["read", "partly", "skipped"]
     pages: int = 0
     problem: str = ""
     remedy: str = ""
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         pages = f", {self.pages} page{'s' * (self.pages != 1)}" if self.pages else ""
-        return report_line(self.status, printable(self.file) + pages, self.problem, self.remedy)
+        without = f" without the repeated {', '.join(self.left_out)}" if self.left_out else ""
+        return report_line(self.status, printable(self.file) + pages + without, self.problem, self.remedy)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def load_documents(
         for name in names:
             reading, file_digest = _read(storage, name, sizes.get(name, 0), max_file_mb, first_names)
             status = "skipped" if not reading.pages else "read" if reading.complete else "partly"
-            report.append(FileReport(name, status, reading.n_pages, reading.problem, reading.remedy))
+            report.append(FileReport(name, status, reading.n_pages, reading.problem, reading.remedy, reading.left_out))
             documents += _documents(name, file_digest, reading)
             task.advance()
     if not documents:

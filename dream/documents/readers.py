@@ -4,28 +4,38 @@ A file that cannot be read yields a `Reading` without pages, with reason and rem
 """
 
 import io
-import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from dream.documents.file_types import Reading, byte_order_encoding, extension, wrong_content
+from dream.documents.file_types import Reading, ReadingOptions, byte_order_encoding, extension, wrong_content
+from dream.documents.ocr import after_ocr
 from dream.documents.pdf import is_cut_off, read_pdf
+from dream.documents.repeated_lines import without_repeated_lines
 
 _SAVE_AGAIN = "save it again from its source"
 
 
-def read_file(name: str, content: bytes) -> Reading:
+def read_file(name: str, content: bytes, options: ReadingOptions = ReadingOptions()) -> Reading:  # noqa: B008
     """The text of a file, whose extension must be in `EXTENSIONS`; no pages if it cannot be read."""
+    reading = _read_as_it_is(name, content)
+    if reading.is_scanned and options.ocr_command:
+        reading = after_ocr(reading, content, options.ocr_command)
+    if options.repeated_lines == "drop":
+        reading = without_repeated_lines(reading)
+    return reading
+
+
+def _read_as_it_is(name: str, content: bytes) -> Reading:
     if not content:
         return Reading(problem="it is empty (0 bytes)", remedy="upload the whole file again")
     if wrong := wrong_content(name, content):
         return wrong
-    with _quiet() as complaints:
+    with _quiet():
         try:
-            reading = READERS[extension(name)](content, complaints)
+            reading = READERS[extension(name)](content)
         except Exception as error:  # noqa: BLE001 - on a damaged file these libraries raise errors of every kind
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             incomplete = extension(name) == ".pdf" and is_cut_off(content)
@@ -54,7 +64,7 @@ def _plain(text: str, note: str) -> Reading:
     return Reading(((1, text),), 1, True, note, "if it looks wrong, convert it to UTF-8" if note else "")
 
 
-def _read_text(content: bytes, complaints: Sequence[str]) -> Reading:
+def _read_text(content: bytes) -> Reading:
     return _plain(*_decode(content))
 
 
@@ -65,7 +75,7 @@ _BLOCKS = re.compile(
 )
 
 
-def _read_html(content: bytes, complaints: Sequence[str]) -> Reading:
+def _read_html(content: bytes) -> Reading:
     """The visible text of an HTML page, with a line per block element."""
     from bs4 import BeautifulSoup
     from bs4.dammit import EncodingDetector
@@ -89,7 +99,7 @@ def _read_html(content: bytes, complaints: Sequence[str]) -> Reading:
     return _plain(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n"), note)
 
 
-def _read_docx(content: bytes, complaints: Sequence[str]) -> Reading:
+def _read_docx(content: bytes) -> Reading:
     import docx2txt
 
     return _plain(docx2txt.process(io.BytesIO(content)), "")
@@ -123,27 +133,14 @@ def _repaired(text: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Collect pypdf's log messages, and suppress warnings."""
-    complaints: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complaints.append(" ".join(record.getMessage().split()))
-
-    collector, logger = Collector(), logging.getLogger("pypdf")
-    propagates, logger.propagate = logger.propagate, False
-    logger.addHandler(collector)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield complaints
-    finally:
-        logger.removeHandler(collector)
-        logger.propagate = propagates
+def _quiet() -> Iterator[None]:
+    """Suppress warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-READERS: dict[str, Callable[[bytes, Sequence[str]], Reading]] = {
+READERS: dict[str, Callable[[bytes], Reading]] = {
     ".pdf": read_pdf,
     ".txt": _read_text,
     ".md": _read_text,

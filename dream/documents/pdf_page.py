@@ -1,0 +1,171 @@
+"""One page of a PDF: its text in reading order with tables as rows, and doubts whether it is the document's text."""
+
+import ctypes
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from dream.documents import pdf_forms
+from dream.documents.pdf_layout import Line, arranged
+
+MAX_CHARACTERS = 1_000_000
+# Of a page whose letters are mapped, a sample shows it; of a font without a map, most letters are in the sample.
+SAMPLE = 7
+# A page with fewer letters than this, on which a picture covers so much, looks like a scan with a stamp or a footer.
+STAMP_LETTERS = 200
+PICTURE_SHARE = 0.75
+LEAST_DOUBTFUL_SHARE = 0.02
+
+NO_MAP = "letters without a character map, so the text may be wrong"
+PRIVATE = "private-use characters, whose meaning only the font knows (often ligatures such as fi)"
+CONTROL = "characters that stand for no letter (often ligatures such as fi), shown as U+FFFD"
+STAMP = "a picture covers the page and there is little text (a scan with a stamp or a footer?)"
+TOO_LONG = f"more than {MAX_CHARACTERS:,} characters, the rest is left out"
+
+_HYPHEN = "\ufffe"  # PDFium's mark for a hyphen at the end of a line, in place of hyphen and line break
+_LIGATURES = ("ff", "fi", "fl", "ffi", "ffl", "st", "st")
+_LETTERS = str.maketrans({_HYPHEN: "-\n", **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)}})
+_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
+_NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The text of one page, and reasons why it may not be the document's."""
+
+    number: int
+    text: str
+    doubts: tuple[str, ...] = ()
+
+
+def read_page(document: Any, number: int, form: Any = None) -> Page:
+    """The page with this 1-based number; the lock of `dream.documents.pdf` must be held."""
+    page = document[number - 1]
+    try:
+        textpage = page.get_textpage()
+        try:
+            text, doubts = _text(textpage)
+        finally:
+            textpage.close()
+        additions = list(pdf_forms.texts_of(page, form, text))
+        if not doubts and len(text) < STAMP_LETTERS and text.strip() and _covered_by_picture(page):
+            doubts = [STAMP]
+    finally:
+        page.close()
+    text = "".join(f"{line}\n" for line in [text.rstrip("\n"), *additions] if line)
+    return Page(number, text, tuple(doubts))
+
+
+def _text(textpage: Any) -> tuple[str, list[str]]:
+    from pypdfium2 import raw
+
+    n_all = raw.FPDFText_CountChars(textpage)
+    n = min(n_all, MAX_CHARACTERS)
+    doubts = [TOO_LONG] if n < n_all else []
+    text = textpage.get_text_range(0, n, errors="replace") if n > 0 else ""
+    if len(text) != n or _NOT_PLAIN.search(text):
+        text = _by_character(textpage, n)
+    if _lacks_map(textpage, n):
+        doubts.append(NO_MAP)
+    elif "\ufffd" in text:
+        doubts.append(CONTROL)
+    if _PRIVATE.search(text):
+        doubts.append(PRIVATE)
+    return arranged(_lines(textpage, text)).translate(_LETTERS), doubts
+
+
+def _by_character(textpage: Any, n: int) -> str:
+    """The text letter by letter; what stands for no letter is U+FFFD."""
+    from pypdfium2 import raw
+
+    letters = []
+    for i in range(n):
+        code = raw.FPDFText_GetUnicode(textpage, i)
+        if raw.FPDFText_IsHyphen(textpage, i) == 1:
+            letters.append(_HYPHEN)
+        elif not code or code > 0x10FFFF or _NOT_PLAIN.match(chr(code)):
+            letters.append("\ufffd")
+        else:
+            letters.append(chr(code))
+    return "".join(letters)
+
+
+def _lacks_map(textpage: Any, n: int) -> bool:
+    """True if PDFium had to guess letters from glyph numbers."""
+    from pypdfium2 import raw
+
+    sample = range(0, n, SAMPLE if n > 50 * SAMPLE else 1)
+    errors = sum(raw.FPDFText_HasUnicodeMapError(textpage, i) == 1 for i in sample)
+    return errors > LEAST_DOUBTFUL_SHARE * len(sample)
+
+
+def _lines(textpage: Any, text: str) -> Iterator[Line]:
+    """The lines of the page; those with wide gaps in cells."""
+    start = 0
+    for part in text.split("\r\n"):
+        yield _line(textpage, start, part) if " " in part.strip() else Line((part,))
+        start += len(part) + len("\r\n")
+
+
+def _line(textpage: Any, start: int, part: str) -> Line:
+    boxes = _boxes(textpage, start, len(part))
+    if len(boxes) < 2:
+        return Line((part,))
+    height = max(top - bottom for _, bottom, _, top in boxes)
+    gaps = [max(after[0] - before[2], before[0] - after[2]) for before, after in pairwise(boxes)]
+    if max(gaps) < height:
+        return Line((part,))
+    return _cells(textpage, start, part, height)
+
+
+def _cells(textpage: Any, start: int, part: str, height: float) -> Line:
+    """A line split at its wide gaps."""
+    cells, edges, begin = [], [], 0
+    for space in re.finditer(" +", part):
+        before, after = space.start() - 1, space.end()
+        if before < begin or after >= len(part):
+            continue
+        left, right = _box(textpage, start + before), _box(textpage, start + after)
+        if left and right and max(right[0] - left[2], left[0] - right[2]) >= height:
+            cells.append(part[begin : space.start()])
+            edges.append(left[2])
+            begin = after
+    return Line((*cells, part[begin:]), tuple(edges))
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+
+
+def _boxes(textpage: Any, start: int, n: int) -> list[Box]:
+    """The boxes of the pieces that a line is drawn in."""
+    from pypdfium2 import raw
+
+    count = raw.FPDFText_CountRects(textpage, start, n)
+    left, top, right, bottom = (ctypes.c_double() for _ in range(4))
+    boxes = []
+    for i in range(count):
+        raw.FPDFText_GetRect(textpage, i, left, top, right, bottom)
+        boxes.append((left.value, bottom.value, right.value, top.value))
+    return boxes
+
+
+def _box(textpage: Any, index: int) -> Box | None:
+    from pypdfium2 import raw
+
+    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
+    if not raw.FPDFText_GetCharBox(textpage, index, left, right, bottom, top):
+        return None
+    return left.value, bottom.value, right.value, top.value
+
+
+def _covered_by_picture(page: Any) -> bool:
+    from pypdfium2 import raw
+
+    width, height = page.get_size()
+    for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
+        left, bottom, right, top = item.get_bounds()
+        if (min(right, width) - max(left, 0)) * (min(top, height) - max(bottom, 0)) > PICTURE_SHARE * width * height:
+            return True
+    return False
