@@ -27,8 +27,17 @@ TOO_LONG = f"more than {MAX_CHARACTERS:,} characters, the rest is left out"
 _HYPHEN = "\ufffe"  # PDFium's mark for a hyphen at the end of a line, in place of hyphen and line break
 _LIGATURES = ("ff", "fi", "fl", "ffi", "ffl", "st", "st")
 _LETTERS = str.maketrans({_HYPHEN: "-\n", **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)}})
-_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U000ffffd\U00100000-\U0010fffd]")
-_NOT_PLAIN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_PRIVATE = re.compile("[\ue000-\uf8ff\udb80-\udbff]")  # above U+FFFF by the first half of the pair
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
+_MARK = re.compile(f"[{_HYPHEN}\uf020-\uf0ff]")
+# What Adobe's Symbol font shows for a code, where that is no ASCII letter.
+SYMBOLS = {
+    **{code: chr(code) for code in (*range(0x20, 0x22), *range(0x28, 0x2A), *range(0x2B, 0x2D), *range(0x2E, 0x40))},
+    **dict(enumerate("ΑΒΧ∆ΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ", 0x41)),
+    **dict(enumerate("αβχδεφγηιϕκλμνοπθρστυϖωξψζ", 0x61)),
+    **dict(zip(b"\x2d\xa3\xa5\xab\xac\xae\xb0\xb1\xb3\xb4\xb5\xb6\xb7\xb9\xba\xbb", "−≤∞↔←→°±≥×∝∂•≠≡≈", strict=True)),
+    **dict(zip(b"\xc5\xc7\xc8\xce\xd1\xd5\xd6\xd7\xe5\xf2", "⊕∩∪∈∇∏√⋅∑∫", strict=True)),
+}
 
 
 @dataclass(frozen=True)
@@ -64,16 +73,24 @@ def _text(textpage: Any) -> tuple[str, list[str]]:
     n_all = raw.FPDFText_CountChars(textpage)
     n = min(n_all, MAX_CHARACTERS)
     doubts = [TOO_LONG] if n < n_all else []
-    text = textpage.get_text_range(0, n, errors="replace") if n > 0 else ""
-    if len(text) != n or _NOT_PLAIN.search(text):
+    text = _units(textpage.get_text_range(0, n, errors="replace")) if n > 0 else ""
+    if len(text) != n or _CONTROL.search(text):
         text = _by_character(textpage, n)
+    text = _with_certain_letters(textpage, text)
     if _lacks_map(textpage, n):
         doubts.append(NO_MAP)
     elif "\ufffd" in text:
         doubts.append(CONTROL)
     if _PRIVATE.search(text):
         doubts.append(PRIVATE)
-    return arranged(_lines(textpage, text)).translate(_LETTERS), doubts
+    arranged_text = arranged(_lines(textpage, text)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return arranged_text.translate(_LETTERS), doubts
+
+
+def _units(text: str) -> str:
+    """The text with letters beyond U+FFFF as surrogate pairs, as PDFium counts them."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return units.decode("utf-16-le") if len(units) == 2 * len(text) else "".join(map(chr, memoryview(units).cast("H")))
 
 
 def _by_character(textpage: Any, n: int) -> str:
@@ -85,11 +102,35 @@ def _by_character(textpage: Any, n: int) -> str:
         code = raw.FPDFText_GetUnicode(textpage, i)
         if raw.FPDFText_IsHyphen(textpage, i) == 1:
             letters.append(_HYPHEN)
-        elif not code or code > 0x10FFFF or _NOT_PLAIN.match(chr(code)):
+        elif not code or code > 0x10FFFF or code in (0xFFFE, 0xFFFF) or _CONTROL.match(chr(code)):
             letters.append("\ufffd")
         else:
             letters.append(chr(code))
     return "".join(letters)
+
+
+def _with_certain_letters(textpage: Any, text: str) -> str:
+    """Bullets and Greek letters of symbol fonts as what they are; marks that are no hyphens as U+FFFD."""
+    from pypdfium2 import raw
+
+    def replacement(match: re.Match[str]) -> str:
+        index, letter = match.start(), match[0]
+        if letter == _HYPHEN:
+            return letter if raw.FPDFText_IsHyphen(textpage, index) == 1 else "\ufffd"
+        if b"symbol" in _font_name(textpage, index).lower():
+            return SYMBOLS.get(ord(letter) - 0xF000, letter)
+        starts_line = index == 0 or text[index - 1] == "\n"
+        return "•" if starts_line and text[index + 1 : index + 2] in (" ", "\t", "\r") else letter
+
+    return _MARK.sub(replacement, text)
+
+
+def _font_name(textpage: Any, index: int) -> bytes:
+    from pypdfium2 import raw
+
+    name = ctypes.create_string_buffer(200)
+    raw.FPDFText_GetFontInfo(textpage, index, name, len(name), ctypes.c_int())
+    return name.value
 
 
 def _lacks_map(textpage: Any, n: int) -> bool:
