@@ -42,6 +42,13 @@ class Reading:
     is_scanned: bool = False
 
 
+def plain_reading(text: str, problem: str = "", remedy: str = "", is_certain: bool = True) -> Reading:
+    """The reading of a file without pages."""
+    if not text.strip():
+        return Reading(n_pages=1, problem="it contains no text", remedy="upload a version with text")
+    return Reading(((1, text),), 1, is_certain, problem, remedy)
+
+
 def page_ranges(numbers: Sequence[int], at_most: int = 20) -> str:
     """Page numbers in ascending order as ranges, of many the first.
 

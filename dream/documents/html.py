@@ -1,0 +1,269 @@
+"""Text of HTML pages: what a reader of the page reads, with headings, lists and tables as in Markdown.
+
+Hidden parts, navigation, page headers and footers, cookie banners and form controls are left out; if hardly anything
+is left then, only what is hidden is. (trafilatura, tried beside this, lost lists and flattened tables on short pages.)
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dream.documents.file_types import Reading, plain_reading
+from dream.documents.rows import one_line, row_lines
+from dream.documents.text_encoding import decode
+
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_NOT_SHOWN = (
+    "script,style,template,noscript,head,meta,link,iframe,object,embed,canvas,audio,video,map,select,datalist,textarea,"
+    "button,input,dialog:not([open]),annotation,annotation-xml,[hidden],[aria-hidden=true],rp"
+).split(",")
+_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_FRAME_ROLES = {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "alertdialog", "dialog"}
+_FRAME_NAMES = re.compile(
+    r"(?:^|[\s_-])(?:cookies?|consent|gdpr|cookiebanner|cookieconsent|onetrust|usercentrics|breadcrumbs?|navbar|skip-?link"
+    r"|skip-?nav|sr-only-focusable|site-?(?:header|footer|nav|menu)|global-?(?:header|footer|nav)"
+    r"|share-?(?:bar|buttons|links)|social-?(?:share|links|media))(?:$|[\s_-])",
+    re.IGNORECASE,
+)
+_CONTENT = ("main", "article", "section", "blockquote", "figure", "td")
+# What is named after cookies is a banner only if it is short and a small part of the page.
+BANNER_LETTERS = 1500
+LEAST_SHARE, FEW_LETTERS = 0.1, 200
+LAYOUT_CELL_LETTERS = 800
+MOST_NESTED = 240  # lxml drops what is nested deeper than 255
+_PARAGRAPHS = {"p", "blockquote", "figure", "dl", "section", "article", "main", "hr", "form", "fieldset"}
+_BLOCKS = {
+    *_PARAGRAPHS,
+    *("address aside body caption dd details div dt figcaption footer header html legend nav option summary".split()),
+    *("table tbody td tfoot th thead tr title center".split()),
+}
+_SUPERSCRIPTS = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ")
+
+
+def read_html(content: bytes) -> Reading:
+    """The text of a page, as one page."""
+    from bs4.dammit import EncodingDetector
+
+    decoded = decode(content, EncodingDetector.find_declared_encoding(content, is_html=True))
+    return plain_reading(html_text(decoded.text), decoded.problem, decoded.remedy, decoded.is_certain)
+
+
+def html_text(html: str) -> str:
+    """The text of an HTML page or fragment."""
+    soup = _soup(html)
+    n_letters = len(one_line(soup.get_text()))
+    _remove_frame(soup, n_letters)
+    text = _written(soup)
+    return _written(_soup(html)) if len(text) < FEW_LETTERS and len(text) < LEAST_SHARE * n_letters else text
+
+
+def _soup(html: str) -> Any:
+    """The page without what is never shown."""
+    from bs4 import BeautifulSoup, Comment
+    from bs4.element import PreformattedString
+
+    html = html.replace("\0", "\ufffd")  # at which lxml would end
+    soup = BeautifulSoup(html, "lxml")
+    if any(sum(1 for _ in tag.parents) >= MOST_NESTED for tag in _leaves(soup)):
+        soup = BeautifulSoup(html, "html.parser")
+    for comment in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
+        comment.extract()
+    title = next((tag.get_text() for tag in soup.find_all("title") if tag.find_parent("svg") is None), "")
+    for tag in soup.select(",".join(_NOT_SHOWN)):
+        tag.decompose()
+    for tag in soup.find_all(style=_HIDDEN_STYLE):
+        tag.decompose()
+    soup.dream_title = one_line(title)
+    return soup
+
+
+def _leaves(soup: Any) -> Iterator[Any]:
+    """The tags at regular intervals and the last ones: enough to see how deep a page is nested."""
+    tags = soup.find_all(True)
+    yield from tags[:: max(1, len(tags) // 200)]
+    yield from tags[-2:]
+
+
+def _remove_frame(soup: Any, n_letters: int) -> None:
+    """Remove what stands around the content of a page."""
+    has_main = soup.find(["main", "article"]) is not None or soup.find(attrs={"role": "main"}) is not None
+    for tag in soup.find_all(True):
+        if tag.decomposed or tag.name in ("html", "body", "main", "article"):
+            continue
+        if _is_frame(tag, n_letters, has_main) and tag.find(["main", "article"]) is None:
+            tag.decompose()
+
+
+def _is_frame(tag: Any, n_letters: int, has_main: bool) -> bool:
+    if tag.name == "nav" or (tag.get("role") or "").strip().lower() in _FRAME_ROLES:
+        return True
+    outside = tag.find_parent(_CONTENT) is None
+    if tag.name in ("header", "footer") and outside:
+        # A header with the only heading of the page, and no navigation, is the beginning of the text.
+        return tag.name == "footer" or has_main or tag.find("h1") is None
+    if tag.name == "aside" and outside and has_main:
+        return True
+    names = " ".join([*(tag.get("class") or ()), str(tag.get("id") or "")])
+    if not names.strip() or not _FRAME_NAMES.search(names) or tag.find("h1") is not None:
+        return False
+    return len(tag.get_text()) < min(BANNER_LETTERS, max(n_letters / 2, FEW_LETTERS))
+
+
+def _written(soup: Any) -> str:
+    writer = _Writer()
+    first = soup.find("h1")
+    if soup.dream_title and not (first and one_line(first.get_text()) == soup.dream_title):
+        writer.line(soup.dream_title)
+        writer.blank()
+    try:
+        _write(soup, writer)
+    except RecursionError:
+        return one_line(soup.get_text(" "))
+    writer.flush()
+    return writer.text()
+
+
+class _Writer:
+    """Collects the text of a line, and lines with blank ones between paragraphs."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._parts: list[str] = []
+        self.bullets: list[str] = []  # of the lists that are open; written once, then as many spaces
+
+    def add(self, text: str) -> None:
+        self._parts.append(text)
+
+    def flush(self) -> None:
+        text = re.sub(r" *\n *", "\n", re.sub(r"[ ]{2,}", " ", "".join(self._parts)))
+        self._parts.clear()
+        for line in filter(None, (line.strip(" ") for line in text.split("\n"))):
+            self.line(line)
+
+    def line(self, text: str) -> None:
+        self._lines.append("".join(self.bullets) + text)
+        self.bullets = [" " * len(bullet) for bullet in self.bullets]
+
+    def blank(self) -> None:
+        self.flush()
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def text(self) -> str:
+        return "\n".join(self._lines).strip("\n").replace("\u00ad", "")
+
+
+def _write(parent: Any, writer: _Writer) -> None:
+    from bs4 import NavigableString
+
+    for node in list(parent.children):
+        if isinstance(node, NavigableString):
+            writer.add(_SPACE.sub(" ", node))
+        else:
+            _write_tag(node, writer)
+
+
+def _write_tag(tag: Any, writer: _Writer) -> None:
+    name = tag.name
+    if re.fullmatch("h[1-6]", name):
+        if title := one_line(_inline(tag)):
+            writer.blank()
+            writer.line(f"{'#' * int(name[1])} {title}")
+            writer.blank()
+    elif name in ("ul", "ol", "menu"):
+        _write_list(tag, writer)
+    elif name == "table" and not _is_layout(tag):
+        writer.blank()
+        for line in row_lines(_rows(tag)):
+            writer.line(line)
+        writer.blank()
+    elif name == "pre":
+        writer.flush()
+        for line in tag.get_text().strip("\n").split("\n"):
+            writer.line(line.rstrip())
+    elif name in _BLOCKS:
+        edge = writer.blank if name in _PARAGRAPHS else writer.flush
+        edge()
+        _write(tag, writer)
+        edge()
+    else:
+        _write_inline(tag, writer)
+
+
+def _write_inline(tag: Any, writer: _Writer) -> None:
+    if tag.name == "br":
+        writer.add("\n")
+    elif tag.name == "img":
+        writer.add(f" {one_line(tag.get('alt') or '')} ")
+    elif tag.name == "svg":
+        writer.add(" " + " ".join(one_line(label.get_text()) for label in tag.find_all("text")) + " ")
+    elif tag.name == "sup":
+        text = one_line(tag.get_text())
+        writer.add(text.translate(_SUPERSCRIPTS) if all(ord(letter) in _SUPERSCRIPTS for letter in text) else text)
+    else:
+        _write(tag, writer)
+
+
+def _write_list(tag: Any, writer: _Writer) -> None:
+    outermost = not writer.bullets
+    (writer.blank if outermost else writer.flush)()
+    start = tag.get("start") or "1"
+    number = int(start) if re.fullmatch(r"-?\d{1,9}", start) else 1
+    for item in tag.find_all(True, recursive=False):
+        if item.name != "li":
+            _write_tag(item, writer)
+            continue
+        before = list(writer.bullets)
+        writer.bullets = [*before, f"{number}. " if tag.name == "ol" else "- "]
+        _write(item, writer)
+        writer.flush()
+        writer.bullets = [" " * len(bullet) for bullet in before] if writer.bullets[:-1] != before else before
+        number += 1
+    (writer.blank if outermost else writer.flush)()
+
+
+def _inline(tag: Any) -> str:
+    """The text of a cell or heading in one line."""
+    writer = _Writer()
+    _write(tag, writer)
+    writer.flush()
+    return " ".join(filter(None, writer.text().split("\n")))
+
+
+def _is_layout(table: Any) -> bool:
+    """True for a table that only places other things on a page."""
+    if table.get("role") in ("presentation", "none") or table.find("table") is not None:
+        return True
+    if table.find(["h1", "h2", "h3", "h4"]) is not None:
+        return True
+    return any(len(cell.get_text()) > LAYOUT_CELL_LETTERS for cell in table.find_all(["td", "th"]))
+
+
+def _rows(table: Any) -> Iterator[Sequence[str]]:
+    """The cells of each row; a cell over several rows is in each of them."""
+    if (caption := table.find("caption")) is not None:
+        yield [_inline(caption)]
+    above: dict[int, tuple[int, str]] = {}  # by column: rows to go, and the text
+    for row in table.find_all("tr"):
+        cells: list[str] = []
+        for cell in row.find_all(["td", "th"], recursive=False):
+            _take_above(above, cells)
+            text, columns = _inline(cell), _span(cell, "colspan")
+            if (rows := _span(cell, "rowspan")) > 1:
+                above[len(cells)] = (rows - 1, text)
+            cells += [text, *[""] * (columns - 1)]
+        _take_above(above, cells)
+        yield cells
+
+
+def _take_above(above: dict[int, tuple[int, str]], cells: list[str]) -> None:
+    while (column := len(cells)) in above:
+        rows, text = above.pop(column)
+        cells.append(text)
+        if rows > 1:
+            above[column] = (rows - 1, text)
+
+
+def _span(cell: Any, name: str) -> int:
+    text = str(cell.get(name) or "1")
+    return min(max(int(text), 1), 100) if re.fullmatch(r"\d{1,4}", text) else 1
