@@ -28,7 +28,7 @@ PAGE_BREAK = "\n\n"
 class FileReport:
     """The outcome for one file. With the status "partly", some text is missing or may be wrong (see `problem`).
 
-    `left_out` are headers and footers that are not in the text.
+    `left_out` names what is not in the text on purpose: headers, footers, hidden slides.
     """
 
     file: str
@@ -40,7 +40,7 @@ class FileReport:
 
     def __str__(self) -> str:
         pages = f", {self.pages} page{'s' * (self.pages != 1)}" if self.pages else ""
-        without = f" without the repeated {', '.join(self.left_out)}" if self.left_out else ""
+        without = f" without {', '.join(self.left_out)}" if self.left_out else ""
         return report_line(self.status, printable(self.file) + pages + without, self.problem, self.remedy)
 
 

@@ -1,20 +1,23 @@
-"""Text of files, by page. The only module that imports BeautifulSoup and docx2txt.
+"""Text of files, by page: each file type has a reader.
 
 A file that cannot be read yields a `Reading` without pages, with reason and remedy.
 """
 
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from dream.documents.file_types import Reading, ReadingOptions, extension, plain_reading, wrong_content
+from dream.documents.docx import read_docx
+from dream.documents.emails import read_eml
+from dream.documents.file_types import EXTENSIONS, Reading, ReadingOptions, extension, plain_reading, wrong_content
 from dream.documents.html import read_html
 from dream.documents.markdown import read_markdown
 from dream.documents.ocr import after_ocr
 from dream.documents.pdf import is_cut_off, read_pdf
 from dream.documents.repeated_lines import without_repeated_lines
+from dream.documents.slides import read_pptx
+from dream.documents.spreadsheets import read_csv, read_xlsx
 from dream.documents.text_encoding import decode
 
 _SAVE_AGAIN = "save it again from its source"
@@ -49,12 +52,6 @@ def _read_as_it_is(name: str, content: bytes) -> Reading:
 def _read_text(content: bytes) -> Reading:
     decoded = decode(content)
     return plain_reading(decoded.text.removeprefix("\ufeff"), decoded.problem, decoded.remedy, decoded.is_certain)
-
-
-def _read_docx(content: bytes) -> Reading:
-    import docx2txt
-
-    return plain_reading(docx2txt.process(io.BytesIO(content)))
 
 
 def _without_broken_characters(reading: Reading) -> Reading:
@@ -92,11 +89,25 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _read_eml(content: bytes) -> Reading:
+    return read_eml(content, _read_attachment)
+
+
+def _read_attachment(name: str, content: bytes) -> Reading:
+    if extension(name) not in EXTENSIONS:
+        return Reading(problem=f"{extension(name) or 'a file without extension'} is not supported")
+    return _read_as_it_is(name, content)
+
+
 READERS: dict[str, Callable[[bytes], Reading]] = {
     ".pdf": read_pdf,
     ".txt": _read_text,
     ".md": read_markdown,
     ".html": read_html,
     ".htm": read_html,
-    ".docx": _read_docx,
+    ".docx": read_docx,
+    ".pptx": read_pptx,
+    ".xlsx": read_xlsx,
+    ".csv": read_csv,
+    ".eml": _read_eml,
 }

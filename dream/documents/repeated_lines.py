@@ -65,4 +65,4 @@ def _shape(line: str) -> str:
 
 def _told(shown: Mapping[str, Sequence[str]], n_pages: int) -> Iterator[str]:
     for lines in shown.values():
-        yield f"'{lines[0][:60]}{'…' * (len(lines[0]) > 60)}' on {len(lines)} of {n_pages} pages"
+        yield f"the repeated '{lines[0][:60]}{'…' * (len(lines[0]) > 60)}' on {len(lines)} of {n_pages} pages"

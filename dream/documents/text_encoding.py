@@ -1,15 +1,21 @@
 """Bytes become text as in a browser: byte-order mark, UTF-8, the declared label; last a guess, which is told."""
 
+import codecs
 import re
 from dataclasses import dataclass
-
-from dream.documents.file_types import byte_order_encoding
 
 SAMPLE_BYTES = 200_000
 # UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte.
 LETTERS_PER_ERROR = 3
 # Fewer bytes beyond ASCII than this say nothing; what nearly all such files are in is taken.
 FEW_BYTES = 3
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 # The encodings that are guessed from, by the name that people know.
 _NAMES = {
     "cp1252": "Windows-1252",
@@ -59,8 +65,8 @@ def decode(content: bytes, declared: str | None = None) -> Decoded:
         >>> decode(b"It\\x92s", "iso-8859-1").text
         'It’s'
     """
-    if marked := byte_order_encoding(content) or _utf_16_without_mark(content):
-        return _with_replacements(content, marked)
+    if encoding := unicode_encoding(content):
+        return _with_replacements(content, encoding)
     label = _encoding_of(declared)
     if label != "utf-8" and _ESCAPES in content and content.isascii():
         return _with_replacements(content, label) if label else _guessed(content)
@@ -70,6 +76,12 @@ def decode(content: bytes, declared: str | None = None) -> Decoded:
         if label and label != "utf-8":
             return _with_replacements(content, label)
         return _broken_utf_8(content) or _guessed(content)
+
+
+def unicode_encoding(content: bytes) -> str | None:
+    """The encoding that a byte-order mark at the start declares, or that zero bytes show; else None."""
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    return marked or _utf_16_without_mark(content)
 
 
 def _encoding_of(declared: str | None) -> str | None:

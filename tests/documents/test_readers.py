@@ -6,7 +6,7 @@ import random
 import warnings
 
 import pytest
-from sample_files import GOOD, HTML, docx, encrypted, lines_of, pdf, png, text_of, xlsx
+from sample_files import GOOD, HTML, docx, encrypted, lines_of, odt, pdf, png, text_of
 
 from dream.documents import load_documents
 from dream.storage import MemoryStorage
@@ -86,14 +86,17 @@ def test_a_byte_of_no_encoding_costs_one_character():
         ("a.pdf", b"just words", "its content is plain text, which does not match .pdf; rename it to end in .txt"),
         ("a.pdf", HTML, "its content is an HTML page, which does not match .pdf; rename it to end in .html"),
         ("a.txt", GOOD, "its content is a PDF, which does not match .txt; rename it to end in .pdf"),
-        ("a.txt", xlsx(), "its content is a ZIP archive or another Office document"),
-        ("a.txt", "utf-16 without a mark".encode("utf-16-le"), "UTF-16 text without a byte-order mark"),
+        ("a.txt", odt(), "its content is a ZIP archive or another Office document"),
+        ("a.txt", b"\x00\x01" * 99, "its content is binary data, which does not match .txt"),
         ("a.md", docx("x"), "rename it to end in .docx"),
-        ("a.docx", xlsx(), "a ZIP archive or another Office document, which does not match .docx"),
+        ("a.docx", odt(), "a ZIP archive or another Office document, which does not match .docx"),
         ("a.docx", docx("x")[:-40], "a damaged ZIP archive or Office document"),
         ("a.docx", b"\xd0\xcf\x11\xe0" + bytes(600), "an old or password-protected Office document"),
-        ("a.docx", docx("<broken"), "it is damaged (ParseError"),
-        ("a.xlsx", xlsx(), ".xlsx is not supported; save it as one of: .pdf, .txt, .md, .html, .htm, .docx"),
+        ("a.docx", docx("<broken"), "it is damaged (ExpatError"),
+        ("a.odt", odt(), ".odt is not supported; save it as one of: .pdf, .txt, .md, .html, .htm, .docx, .pptx,"),
+        ("a.xlsx", docx("x"), "its content is a Word document, which does not match .xlsx; rename it to end in .docx"),
+        ("a.xlsx", docx("x")[:-40], "a damaged ZIP archive or Office document"),
+        ("a.eml", GOOD, "its content is a PDF, which does not match .eml"),
         ("README", b"text", "a file without extension is not supported"),
         ("back\\slash.txt", b"text", "cannot be a key"),
     ],
