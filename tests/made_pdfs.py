@@ -4,7 +4,15 @@ import io
 from collections.abc import Mapping, Sequence
 
 import pypdf
-from pypdf.generic import ArrayObject, BooleanObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
+from pypdf.generic import (
+    ArrayObject,
+    BooleanObject,
+    DecodedStreamObject,
+    DictionaryObject,
+    IndirectObject,
+    NameObject,
+    NumberObject,
+)
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from sample_files import pdf, png
@@ -110,6 +118,37 @@ def scan_with_stamp(stamp: str) -> bytes:
     canvas.showPage()
     canvas.save()
     return target.getvalue()
+
+
+def with_nested_parts(levels: int, times: int, endless: bool = False) -> bytes:
+    """A page of text, and one that draws a part that draws a part `times` times, and so on."""
+    writer = pypdf.PdfWriter(io.BytesIO(pdf(["A page of text.", ""])))
+    page = writer.pages[1]
+    font = writer.pages[0]["/Resources"]["/Font"]  # type: ignore[index]
+    part = _part(writer, "BT /F1 12 Tf 50 700 Td (deep text) Tj ET", NameObject("/Font"), font)
+    for _ in range(levels):
+        names = DictionaryObject({NameObject("/X"): part})
+        part = _part(writer, "/X Do " * times, NameObject("/XObject"), names)
+        if endless:
+            names[NameObject("/X")] = part
+    page[NameObject("/Resources")] = DictionaryObject(
+        {NameObject("/XObject"): DictionaryObject({NameObject("/X"): part})}
+    )
+    page[NameObject("/Contents")] = writer._add_object(_stream("/X Do"))
+    return _written(writer)
+
+
+def _part(writer: pypdf.PdfWriter, commands: str, kind: NameObject, named: DictionaryObject) -> IndirectObject:
+    part = _stream(commands)
+    part.update(
+        {
+            NameObject("/Type"): NameObject("/XObject"),
+            NameObject("/Subtype"): NameObject("/Form"),
+            NameObject("/BBox"): ArrayObject([NumberObject(n) for n in (0, 0, 595, 842)]),
+            NameObject("/Resources"): DictionaryObject({kind: named}),
+        }
+    )
+    return writer._add_object(part)
 
 
 def _stream(text: str) -> DecodedStreamObject:

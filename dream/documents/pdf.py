@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dream.documents import pdf_damage, pdf_forms
+from dream.documents import pdf_forms
 from dream.documents.file_types import Reading, page_ranges
+from dream.documents.pdf_checks import Checks, check
 from dream.documents.pdf_page import Page, read_page
 
 FILE_SECONDS = 600.0
@@ -52,7 +53,8 @@ def read_pdf(content: bytes) -> Reading:
 
 def _read(document: Any, content: bytes) -> Reading:
     kind = pdf_forms.form_kind(document)
-    pages, failures = _pages(document, kind)
+    checks = check(content)
+    pages, failures = _pages(document, kind, checks.heavy)
     n_pages = len(document)
     texts = tuple((page.number, page.text) for page in pages if page.text.strip())
     if kind.is_xfa and (kind.is_dynamic or _is_placeholder(texts)):
@@ -61,7 +63,7 @@ def _read(document: Any, content: bytes) -> Reading:
     if not texts and not failures:
         problem = f"no text on any of its {n_pages} pages: it looks scanned"
         return Reading((), n_pages, False, problem, _OCR, is_scanned=True)
-    doubts = [*_empty(pages), *_doubtful(pages), *_failed(failures), *_damage(content)]
+    doubts = [*_empty(pages), *_doubtful(pages), *_failed(failures), *_damage(content, checks)]
     is_scanned = any("scan" in doubt for doubt in doubts)
     remedies = [_OCR_PAGES] if is_scanned else []
     if any("scan" not in doubt for doubt in doubts):
@@ -69,13 +71,16 @@ def _read(document: Any, content: bytes) -> Reading:
     return Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
 
 
-def _pages(document: Any, kind: pdf_forms.FormKind) -> tuple[list[Page], dict[int, str]]:
+def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:
     """The readable pages, and the error of each other page, by page number."""
     pages: list[Page] = []
     failures: dict[int, str] = {}
     started = time.monotonic()
     with pdf_forms.opened(document, kind) as form:
         for number in range(1, len(document) + 1):
+            if number in heavy:
+                failures[number] = f"too heavy: {heavy[number]}"
+                continue
             if time.monotonic() - started > FILE_SECONDS:
                 failures[number] = f"not read: the file takes longer than {FILE_SECONDS:.0f} s"
                 continue
@@ -114,10 +119,13 @@ def _failed(failures: Mapping[int, str]) -> Iterator[str]:
         yield f"page(s) {page_ranges(numbers)} cannot be read ({reason})"
 
 
-def _damage(content: bytes) -> Iterator[str]:
+def _damage(content: bytes, checks: Checks) -> Iterator[str]:
     if is_cut_off(content):
         yield "its end is missing; what could be recovered was read"
-    yield from pdf_damage.damaged_parts(content)
+    if checks.damaged:
+        yield f"page(s) {page_ranges(checks.damaged)}: their data is damaged, so text may be missing"
+    if checks.n_damaged_parts:
+        yield f"{checks.n_damaged_parts} of its compressed parts are damaged, so text may be missing"
 
 
 def is_cut_off(pdf: bytes) -> bool:
