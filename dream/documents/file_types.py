@@ -5,7 +5,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 from dream.documents.text_encoding import unicode_encoding
 
@@ -26,7 +25,7 @@ class ReadingOptions:
         ocr_command: run for files with scanned pages, with {input} and {output} in it; None for no OCR.
     """
 
-    repeated_lines: Literal["drop", "keep"] = "drop"
+    repeated_lines: str = "drop"
     ocr_command: str | None = None
 
 
@@ -37,6 +36,7 @@ class Reading:
     `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
     False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
     `left_out` names what is not in the text on purpose; `is_scanned` tells that OCR may find more.
+    What is not `is_repeatable` may be another text next time, such as after an OCR program that failed.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -46,6 +46,7 @@ class Reading:
     remedy: str = ""
     left_out: tuple[str, ...] = ()
     is_scanned: bool = False
+    is_repeatable: bool = True
 
 
 def plain_reading(text: str, problem: str = "", remedy: str = "", is_certain: bool = True) -> Reading:

@@ -40,4 +40,5 @@ def _last_words(output: bytes) -> str:
 
 def _failed(reading: Reading, reason: str) -> Reading:
     problem = f"{reading.problem}; OCR failed ({reason})"
-    return replace(reading, problem=problem, remedy="check DREAM_OCR_COMMAND, and run it by hand on this file")
+    remedy = "check DREAM_OCR_COMMAND, and run it by hand on this file"
+    return replace(reading, problem=problem, remedy=remedy, is_repeatable=False)

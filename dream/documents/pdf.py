@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dream.documents import pdf_forms
@@ -16,6 +17,7 @@ from dream.documents.pdf_checks import Checks, check
 from dream.documents.pdf_page import Page, read_page
 
 FILE_SECONDS = 600.0
+OUT_OF_TIME = f"the file takes longer than {FILE_SECONDS:.0f} s"
 PASSWORD_ERROR = 4
 _LOCK = threading.Lock()
 _OCR = "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`, or set DREAM_OCR_COMMAND"
@@ -68,7 +70,8 @@ def _read(document: Any, content: bytes) -> Reading:
     remedies = [_OCR_PAGES] if is_scanned else []
     if any("scan" not in doubt for doubt in doubts):
         remedies.append(_SAVE_AGAIN)
-    return Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
+    reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
+    return replace(reading, is_repeatable=OUT_OF_TIME not in failures.values())
 
 
 def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:
@@ -82,7 +85,7 @@ def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) ->
                 failures[number] = f"too heavy: {heavy[number]}"
                 continue
             if time.monotonic() - started > FILE_SECONDS:
-                failures[number] = f"not read: the file takes longer than {FILE_SECONDS:.0f} s"
+                failures[number] = OUT_OF_TIME
                 continue
             try:
                 pages.append(read_page(document, number, form))
