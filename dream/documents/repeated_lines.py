@@ -1,7 +1,7 @@
 """Headers and footers: lines that stand at the same place on most pages, with the page number changing at most."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dream.documents.file_types import Reading
@@ -11,6 +11,7 @@ DEPTH = 4
 LEAST_PAGES = 3
 LEAST_SHARE = 0.4
 MAX_LETTERS = 160
+SHOWN_LINES, SHOWN_LETTERS = 2, 40
 # A page keeps at least so many lines, so that pages of one short text each stay whole.
 LINES_KEPT = 2
 _NUMBER = re.compile(r"\d+")
@@ -35,7 +36,7 @@ def without_repeated_lines(reading: Reading) -> Reading:
     if not shown:
         return reading
     texts = tuple((number, "\n".join(pages[number]).strip("\n") + "\n") for number, _ in reading.pages)
-    return replace(reading, pages=texts, left_out=tuple(_told(shown, len(pages))))
+    return replace(reading, pages=texts, left_out=(*reading.left_out, _told(shown)))
 
 
 def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
@@ -63,6 +64,7 @@ def _shape(line: str) -> str:
     return _NUMBER.sub("#", " ".join(line.split()))
 
 
-def _told(shown: Mapping[str, Sequence[str]], n_pages: int) -> Iterator[str]:
-    for lines in shown.values():
-        yield f"the repeated '{lines[0][:60]}{'…' * (len(lines[0]) > 60)}' on {len(lines)} of {n_pages} pages"
+def _told(shown: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"'{group[0][:SHOWN_LETTERS]}{'…' * (len(group[0]) > SHOWN_LETTERS)}'" for group in shown.values()]
+    more = [f"{len(lines) - SHOWN_LINES} more"] if len(lines) > SHOWN_LINES else []
+    return f"headers and footers ({', '.join([*lines[:SHOWN_LINES], *more])})"

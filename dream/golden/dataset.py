@@ -101,7 +101,7 @@ def generate_golden_dataset(
     storage = open_storage(documents_uri or settings.documents_uri, settings)
     choice, reporter = engines.choose_engine(engine, settings), reporter_for(show)
     reporter.line(str(choice))
-    loaded = load_documents(storage, show=reporter)
+    loaded = load_documents(storage, show=reporter, settings=settings)
     documents = DocumentSet(storage.uri(""), loaded.digest)
     generation = Generation(name, n_questions, seed, settings, documents, reporter)
     for line in loaded.report:
