@@ -5,11 +5,13 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 from dream.documents.equations import equations_as_text
 from dream.documents.file_types import Reading, plain_reading
 from dream.documents.html import html_text
 from dream.documents.rows import one_line
+from dream.documents.xml import local_name, parse
 
 _BACK_LINK = re.compile(r' ?<a href="#(?:footnote|endnote)-ref-[^"]*">↑</a>')
 _HEADER_OR_FOOTER = re.compile(r"word/(header|footer)\d*\.xml")
@@ -41,12 +43,9 @@ def _headers_and_footers(content: bytes) -> tuple[list[str], list[str]]:
 
 
 def _paragraphs(xml: bytes) -> Iterator[str]:
-    from lxml import etree
-
-    root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False))
-    for paragraph in root.iter("{*}p"):
+    for paragraph in parse(xml).iter("{*}p"):
         parts = [
-            " " if etree.QName(node).localname in ("tab", "br") else node.text or ""
+            " " if local_name(node) in ("tab", "br") else node.text or ""
             for node in paragraph.iter("{*}t", "{*}tab", "{*}br")
             if not _is_fallback(node)
         ]
@@ -55,6 +54,6 @@ def _paragraphs(xml: bytes) -> Iterator[str]:
             yield line
 
 
-def _is_fallback(node: "object") -> bool:
+def _is_fallback(node: Any) -> bool:
     """True in the copy of a text box for old programs."""
-    return any(str(above.tag).endswith("}Fallback") for above in node.iterancestors())  # type: ignore[attr-defined]
+    return any(local_name(above) == "Fallback" for above in node.iterancestors())

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from dream.documents.xml import local_name, parse, to_bytes
+
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 _MARKS = (b"/officeDocument/2006/math", b"/officeDocument/math")
 
@@ -30,35 +32,34 @@ def _changed(xml: bytes) -> bytes | None:
     """XML with text in place of its equations; None if it has none."""
     if not any(mark in xml for mark in _MARKS) or b"oMath" not in xml:
         return None
-    from lxml import etree
-
-    root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False))
-    words = etree.QName(root).namespace
+    root = parse(xml)
+    words = root.tag.partition("}")[0]
     found = [node for node in root.iter("{*}oMath") if node.getparent() is not None]
     for equation in found:
-        run = etree.Element(f"{{{words}}}r")
-        text = etree.SubElement(run, f"{{{words}}}t")
+        run = root.makeelement(f"{words}}}r")
+        text = root.makeelement(f"{words}}}t")
+        run.append(text)
         text.set("{http://www.w3.org/XML/1998/namespace}space", "preserve")
         text.text = f" {equation_text(equation)} "
         run.tail = equation.tail
         equation.getparent().replace(equation, run)
     for group in list(root.iter("{*}oMathPara")):
         _unwrap(group)
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    return to_bytes(root)
 
 
 def _unwrap(group: Any) -> None:
     """Put the children of an element in its place."""
     parent, index = group.getparent(), group.getparent().index(group)
     for child in reversed(list(group)):
-        if str(child.tag).endswith("}r"):
+        if local_name(child) == "r":
             parent.insert(index, child)
     parent.remove(group)
 
 
 def equation_text(node: Any) -> str:
     """An equation in Office Math Markup as a line of text."""
-    name = str(node.tag).rpartition("}")[2]
+    name = local_name(node)
     if name == "t":
         return node.text or ""
     if name in _WRITERS:

@@ -15,7 +15,8 @@ from dream.documents.text_encoding import decode
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _NOT_SHOWN = (
     "script,style,template,noscript,head,meta,link,iframe,object,embed,canvas,audio,video,map,select,datalist,textarea,"
-    "button,input,dialog:not([open]),annotation,annotation-xml,[hidden],[aria-hidden=true],rp"
+    "button,input,dialog:not([open]),annotation,annotation-xml,[hidden],[aria-hidden=true],rp,"
+    ".visually-hidden,.sr-only,.screen-reader-text,.d-none"
 ).split(",")
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _FRAME_ROLES = {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "alertdialog", "dialog"}
@@ -25,6 +26,14 @@ _FRAME_NAMES = re.compile(
     r"|share-?(?:bar|buttons|links)|social-?(?:share|links|media))(?:$|[\s_-])",
     re.IGNORECASE,
 )
+# Names that are also given to parts of the text: they count outside of it only, for what is mostly links, or short.
+_FRAME_WORDS = re.compile(
+    r"(?:main|page|top|primary|secondary|left|right|side|bottom|nav|sub)?[_-]?"
+    r"(?:nav|navi|navigation|menu|sidebar|side-?nav|header|footer|toc-?bar|top-?bar|related|newsletter)[_-]?"
+    r"(?:menu|links|container|wrapper|bar|list|1|2)?",
+    re.IGNORECASE,
+)
+LINK_SHARE, FOOTER_LETTERS = 0.5, 600
 _CONTENT = ("main", "article", "section", "blockquote", "figure", "td")
 # What is named after cookies is a banner only if it is short and a small part of the page.
 BANNER_LETTERS = 1500
@@ -50,15 +59,15 @@ def read_html(content: bytes) -> Reading:
 
 def html_text(html: str) -> str:
     """The text of an HTML page or fragment."""
-    soup = _soup(html)
+    soup, title = _soup(html)
     n_letters = len(one_line(soup.get_text()))
     _remove_frame(soup, n_letters)
-    text = _written(soup)
-    return _written(_soup(html)) if len(text) < FEW_LETTERS and len(text) < LEAST_SHARE * n_letters else text
+    text = _written(soup, title)
+    return _written(*_soup(html)) if len(text) < FEW_LETTERS and len(text) < LEAST_SHARE * n_letters else text
 
 
-def _soup(html: str) -> Any:
-    """The page without what is never shown."""
+def _soup(html: str) -> tuple[Any, str]:
+    """The page without what is never shown, and its title."""
     from bs4 import BeautifulSoup, Comment
     from bs4.element import PreformattedString
 
@@ -73,8 +82,7 @@ def _soup(html: str) -> Any:
         tag.decompose()
     for tag in soup.find_all(style=_HIDDEN_STYLE):
         tag.decompose()
-    soup.dream_title = one_line(title)
-    return soup
+    return soup, one_line(title)
 
 
 def _leaves(soup: Any) -> Iterator[Any]:
@@ -103,17 +111,24 @@ def _is_frame(tag: Any, n_letters: int, has_main: bool) -> bool:
         return tag.name == "footer" or has_main or tag.find("h1") is None
     if tag.name == "aside" and outside and has_main:
         return True
-    names = " ".join([*(tag.get("class") or ()), str(tag.get("id") or "")])
-    if not names.strip() or not _FRAME_NAMES.search(names) or tag.find("h1") is not None:
+    names = [*(tag.get("class") or ()), str(tag.get("id") or "")]
+    if not any(names) or tag.find("h1") is not None:
         return False
-    return len(tag.get_text()) < min(BANNER_LETTERS, max(n_letters / 2, FEW_LETTERS))
+    length = len(one_line(tag.get_text()))
+    if _FRAME_NAMES.search(" ".join(names)):
+        return length < min(BANNER_LETTERS, max(n_letters / 2, FEW_LETTERS))
+    if not outside or not (words := [name for name in names if _FRAME_WORDS.fullmatch(name)]):
+        return False
+    in_links = sum(len(one_line(link.get_text())) for link in tag.find_all("a"))
+    is_footer = any("footer" in word.lower() for word in words)
+    return in_links > LINK_SHARE * length or (is_footer and length < min(FOOTER_LETTERS, n_letters / 3))
 
 
-def _written(soup: Any) -> str:
+def _written(soup: Any, title: str) -> str:
     writer = _Writer()
     first = soup.find("h1")
-    if soup.dream_title and not (first and one_line(first.get_text()) == soup.dream_title):
-        writer.line(soup.dream_title)
+    if title and not (first and one_line(first.get_text()) == title):
+        writer.line(title)
         writer.blank()
     try:
         _write(soup, writer)
@@ -154,7 +169,7 @@ class _Writer:
 
 
 def _write(parent: Any, writer: _Writer) -> None:
-    from bs4 import NavigableString
+    from bs4.element import NavigableString
 
     for node in list(parent.children):
         if isinstance(node, NavigableString):

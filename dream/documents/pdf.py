@@ -14,7 +14,7 @@ from typing import Any
 from dream.documents import pdf_forms
 from dream.documents.file_types import Reading, page_ranges
 from dream.documents.pdf_checks import Checks, check
-from dream.documents.pdf_page import Page, read_page
+from dream.documents.pdf_page import CONTROL, NO_MAP, PRIVATE, Page, read_page
 
 FILE_SECONDS = 600.0
 OUT_OF_TIME = f"the file takes longer than {FILE_SECONDS:.0f} s"
@@ -22,6 +22,7 @@ PASSWORD_ERROR = 4
 _LOCK = threading.Lock()
 _OCR = "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`, or set DREAM_OCR_COMMAND"
 _OCR_PAGES = "run OCR on scanned pages, e.g. `ocrmypdf --skip-text in.pdf out.pdf`"
+_OCR_ALL = "read its letters by OCR, e.g. `ocrmypdf --force-ocr in.pdf out.pdf`"
 _SAVE_AGAIN = "save the file again from its source"
 _PLACEHOLDER = re.compile(r"please wait|not eventually replaced|viewer may not be able to display", re.IGNORECASE)
 
@@ -68,6 +69,8 @@ def _read(document: Any, content: bytes) -> Reading:
     doubts = [*_empty(pages), *_doubtful(pages), *_failed(failures), *_damage(content, checks)]
     is_scanned = any("scan" in doubt for doubt in doubts)
     remedies = [_OCR_PAGES] if is_scanned else []
+    if any(kind in doubt for kind in (NO_MAP, PRIVATE, CONTROL) for doubt in doubts):
+        remedies.append(_OCR_ALL)
     if any("scan" not in doubt for doubt in doubts):
         remedies.append(_SAVE_AGAIN)
     reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)

@@ -2,13 +2,12 @@
 
 import ctypes
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from dream.documents import pdf_forms
-from dream.documents.pdf_layout import Line, arranged
+from dream.documents.pdf_layout import arranged
+from dream.documents.pdf_lines import lines_of
 
 MAX_CHARACTERS = 1_000_000
 # Of a page whose letters are mapped, a sample shows it; of a font without a map, most letters are in the sample.
@@ -16,7 +15,7 @@ SAMPLE = 7
 # A page with fewer letters than this, on which a picture covers so much, looks like a scan with a stamp or a footer.
 STAMP_LETTERS = 200
 PICTURE_SHARE = 0.75
-LEAST_DOUBTFUL_SHARE = 0.02
+LEAST_DOUBTFUL_SHARE = 0.005
 
 NO_MAP = "letters without a character map, so the text may be wrong"
 PRIVATE = "private-use characters, whose meaning only the font knows (often ligatures such as fi)"
@@ -83,7 +82,9 @@ def _text(textpage: Any) -> tuple[str, list[str]]:
         doubts.append(CONTROL)
     if _PRIVATE.search(text):
         doubts.append(PRIVATE)
-    arranged_text = arranged(_lines(textpage, text)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    arranged_text = (
+        arranged(lines_of(textpage, text)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    )
     return arranged_text.translate(_LETTERS), doubts
 
 
@@ -142,71 +143,12 @@ def _lacks_map(textpage: Any, n: int) -> bool:
     return errors > LEAST_DOUBTFUL_SHARE * len(sample)
 
 
-def _lines(textpage: Any, text: str) -> Iterator[Line]:
-    """The lines of the page; those with wide gaps in cells."""
-    start = 0
-    for part in text.split("\r\n"):
-        yield _line(textpage, start, part) if " " in part.strip() else Line((part,))
-        start += len(part) + len("\r\n")
-
-
-def _line(textpage: Any, start: int, part: str) -> Line:
-    boxes = _boxes(textpage, start, len(part))
-    if len(boxes) < 2:
-        return Line((part,))
-    height = max(top - bottom for _, bottom, _, top in boxes)
-    gaps = [max(after[0] - before[2], before[0] - after[2]) for before, after in pairwise(boxes)]
-    if max(gaps) < height:
-        return Line((part,))
-    return _cells(textpage, start, part, height)
-
-
-def _cells(textpage: Any, start: int, part: str, height: float) -> Line:
-    """A line split at its wide gaps."""
-    cells, edges, begin = [], [], 0
-    for space in re.finditer(" +", part):
-        before, after = space.start() - 1, space.end()
-        if before < begin or after >= len(part):
-            continue
-        left, right = _box(textpage, start + before), _box(textpage, start + after)
-        if left and right and max(right[0] - left[2], left[0] - right[2]) >= height:
-            cells.append(part[begin : space.start()])
-            edges.append(left[2])
-            begin = after
-    return Line((*cells, part[begin:]), tuple(edges))
-
-
-Box = tuple[float, float, float, float]  # left, bottom, right, top
-
-
-def _boxes(textpage: Any, start: int, n: int) -> list[Box]:
-    """The boxes of the pieces that a line is drawn in."""
-    from pypdfium2 import raw
-
-    count = raw.FPDFText_CountRects(textpage, start, n)
-    left, top, right, bottom = (ctypes.c_double() for _ in range(4))
-    boxes = []
-    for i in range(count):
-        raw.FPDFText_GetRect(textpage, i, left, top, right, bottom)
-        boxes.append((left.value, bottom.value, right.value, top.value))
-    return boxes
-
-
-def _box(textpage: Any, index: int) -> Box | None:
-    from pypdfium2 import raw
-
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    if not raw.FPDFText_GetCharBox(textpage, index, left, right, bottom, top):
-        return None
-    return left.value, bottom.value, right.value, top.value
-
-
 def _covered_by_picture(page: Any) -> bool:
     from pypdfium2 import raw
 
-    width, height = page.get_size()
+    left, bottom, right, top = page.get_cropbox()
+    covered = 0.0  # a scan may come in strips
     for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
-        left, bottom, right, top = item.get_bounds()
-        if (min(right, width) - max(left, 0)) * (min(top, height) - max(bottom, 0)) > PICTURE_SHARE * width * height:
-            return True
-    return False
+        x0, y0, x1, y1 = item.get_bounds()
+        covered += max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, top) - max(y0, bottom))
+    return covered > PICTURE_SHARE * (right - left) * (top - bottom)

@@ -6,6 +6,7 @@ from typing import Any
 
 from dream.documents.file_types import Reading, page_ranges
 from dream.documents.rows import one_line, row_lines
+from dream.documents.xml import parse
 
 _DIAGRAM = "/diagramData"
 
@@ -76,11 +77,10 @@ def _chart(chart: Any) -> Iterator[str]:
 
 def _diagrams(slide: Any) -> Iterator[str]:
     """The texts of SmartArt."""
-    from lxml import etree
-
     for relation in slide.part.rels.values():
         if not relation.is_external and relation.reltype.endswith(_DIAGRAM):
-            root = etree.fromstring(relation.target_part.blob, etree.XMLParser(resolve_entities=False))
-            for paragraph in root.iter("{http://schemas.openxmlformats.org/drawingml/2006/main}p"):
+            for paragraph in parse(relation.target_part.blob).iter(
+                "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
+            ):
                 if text := one_line("".join(node.text or "" for node in paragraph.iter("{*}t"))):
                     yield f"- {text}"

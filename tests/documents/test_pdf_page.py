@@ -89,16 +89,6 @@ def test_right_to_left():
     assert text_of("a.pdf", drawn(draw)) == f"{word}\n"
 
 
-@pytest.mark.parametrize("angle", [90, 270, 45])
-def test_turned_text(angle):
-    def draw(canvas: Canvas) -> None:
-        canvas.translate(300, 400)
-        canvas.rotate(angle)
-        canvas.drawString(0, 0, "Read me from the side, please.")
-
-    assert text_of("a.pdf", drawn(draw)) == "Read me from the side, please.\n"
-
-
 def test_two_columns_that_are_drawn_one_after_the_other_are_read_so():
     left, right = [f"Left line number {i} of the page" for i in range(6)], [f"Right line {i} of it" for i in range(6)]
 
