@@ -43,7 +43,7 @@ class FileReport:
 
     def __str__(self) -> str:
         pages = f", {self.pages} page{'s' * (self.pages != 1)}" if self.pages else ""
-        without = f" without {', '.join(self.left_out)}" if self.left_out else ""
+        without = f", without {', '.join(self.left_out)}" if self.left_out else ""
         return report_line(self.status, printable(self.file) + pages + without, self.problem, self.remedy)
 
 

@@ -52,5 +52,5 @@ def test_slides_become_pages():
 
 def test_a_hidden_slide_is_told():
     assert (
-        "a.pptx, 4 pages without the hidden slide(s) 4" in lines_of({"a.pptx": presentation(hide_last=True)})["a.pptx"]
+        "a.pptx, 4 pages, without the hidden slide(s) 4" in lines_of({"a.pptx": presentation(hide_last=True)})["a.pptx"]
     )

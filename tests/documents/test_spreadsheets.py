@@ -57,7 +57,7 @@ def test_values_are_as_a_reader_sees_them():
 def test_hidden_sheets_and_formulas_without_values_are_told():
     lines = lines_of({"a.xlsx": workbook(S=[["Sum"], ["=1+1"]], Hidden=[["secret"]])})
     assert lines["a.xlsx"].startswith(
-        "partly   a.xlsx, 2 pages without the hidden sheet 'Hidden': 1 formula(s) have no"
+        "partly   a.xlsx, 2 pages, without the hidden sheet 'Hidden': 1 formula(s) have no"
     )
 
 

@@ -161,7 +161,7 @@ def test_headers_and_footers_are_kept_where_the_settings_say_so(tmp_path):
         settings = Settings.from_environment({"DREAM_REPEATED_LINES": what, "DREAM_HOME": str(tmp_path / "home")})
         loaded = load_documents(storage, keys=["a.pdf"], settings=settings)
         texts[what] = loaded.documents[0].text
-        assert ("4 pages without headers and footers ('HANDBOOK')" in str(loaded)) == (what == "drop")
+        assert ("4 pages, without headers and footers ('HANDBOOK')" in str(loaded)) == (what == "drop")
     assert texts["keep"] == f"HANDBOOK\n{texts['drop']}"
     assert list((tmp_path / "home" / "cache" / "texts").glob("*/*/*.pdf.json.gz"))
 
