@@ -25,10 +25,20 @@ TOO_LONG = f"more than {MAX_CHARACTERS:,} characters, the rest is left out"
 
 _HYPHEN = "\ufffe"  # PDFium's mark for a hyphen at the end of a line, in place of hyphen and line break
 _LIGATURES = ("ff", "fi", "fl", "ffi", "ffl", "st", "st")
-_LETTERS = str.maketrans({_HYPHEN: "-\n", **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)}})
 _PRIVATE = re.compile("[\ue000-\uf8ff\udb80-\udbff]")  # above U+FFFF by the first half of the pair
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _MARK = re.compile(f"[{_HYPHEN}\uf020-\uf0ff]")
+# Private-use characters that mean the same everywhere: Adobe's glyph list (old-style figures, small capitals and some
+# signs), and the ligatures of Apple's fonts.
+_KNOWN_PRIVATE = {
+    **{chr(0xF730 + digit): str(digit) for digit in range(10)},
+    **{chr(0xF761 + i): chr(ord("a") + i) for i in range(26)},
+    **dict(zip("\uf001\uf002\uf6dc\uf721\uf724\uf726\uf73f", ("fi", "fl", *"1!$&?"), strict=True)),
+    **dict(zip("\uf6d9\uf8e9\uf6da\uf8e8\uf6db\uf8ea", "©©®®™™", strict=True)),
+}
+_LETTERS = str.maketrans(
+    {_HYPHEN: "-\n", **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)}, **_KNOWN_PRIVATE}
+)
 # What Adobe's Symbol font shows for a code, where that is no ASCII letter.
 SYMBOLS = {
     **{code: chr(code) for code in (*range(0x20, 0x22), *range(0x28, 0x2A), *range(0x2B, 0x2D), *range(0x2E, 0x40))},
@@ -80,7 +90,7 @@ def _text(textpage: Any) -> tuple[str, list[str]]:
         doubts.append(NO_MAP)
     elif "\ufffd" in text:
         doubts.append(CONTROL)
-    if _PRIVATE.search(text):
+    if any(letter not in _KNOWN_PRIVATE for letter in _PRIVATE.findall(text)):
         doubts.append(PRIVATE)
     arranged_text = (
         arranged(lines_of(textpage, text)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -70,6 +70,7 @@ class TextStore:
 
     def __init__(self, storage: Storage | None, options: ReadingOptions) -> None:
         self._storage, self._version = storage, readers_version(options)
+        self._is_ready = False
 
     def get(self, file_digest: str, name: str) -> Reading | None:
         """The text of a file, None if it is not kept."""
@@ -106,15 +107,15 @@ class TextStore:
         }
 
     def remember(self, uri: str, objects: Iterable[StoredObject], digests: Mapping[str, str]) -> None:
-        """Keep the SHA-256 of objects whose listing shows any change."""
-        before = self._listing(uri)
-        new = {
-            item.key: [item.size, item.version, digests[item.key]]
-            for item in objects
-            if item.version and digests.get(item.key)
-        }
-        if {**before, **new} != before:
-            self._write(self._listing_key(uri), {**before, **new})
+        """Keep the SHA-256 of all objects of a storage whose listing shows any change."""
+        before, after = self._listing(uri), {}
+        for item in objects:
+            if item.version and digests.get(item.key):
+                after[item.key] = [item.size, item.version, digests[item.key]]
+            elif item.key in before:
+                after[item.key] = before[item.key]
+        if after != before:
+            self._write(self._listing_key(uri), after)
 
     def _listing(self, uri: str) -> dict[str, list[Any]]:
         content = self._read(self._listing_key(uri))
@@ -142,8 +143,12 @@ class TextStore:
     def _write(self, key: str, value: Any) -> None:
         if self._storage is None:
             return
+        text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
         try:
-            text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
+            if not self._is_ready:
+                self._storage.ensure()
+                self._is_ready = True
             self._storage.write_bytes(key, gzip.compress(text, 5, mtime=0), durable=False)
         except StorageError as error:
-            logger.info("a text cannot be kept: %s", error)
+            logger.warning("the text of documents is read again next time, as it cannot be kept: %s", error)
+            self._storage = None

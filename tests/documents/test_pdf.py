@@ -53,6 +53,8 @@ EFFICIENCY = ["The pump e\ufb03ciency of the \ufb01rst o\ufb03ce"] * 3
             "The pump e\ue000ciency",
             "page(s) 1: private-use characters",
         ),
+        (with_font(["In \uf001ne \uf731\uf739 days", "more"], {}), "In fine 19 days\nmore", ""),
+        (with_font(["\uf0b7 an item", "\uf0b7 another"], {}), "• an item\n• another", ""),
         (
             with_font(EFFICIENCY, {"\ufb03": "\0", "\ufb01": "\0"}),
             "The pump e\ufffdciency of the \ufffdrst o\ufffdce",
@@ -70,7 +72,7 @@ EFFICIENCY = ["The pump e\ufb03ciency of the \ufb01rst o\ufb03ce"] * 3
             "page(s) 2: a picture covers the page and there is little text",
         ),
     ],
-    ids=["mapped", "private", "nul", "control", "no map", "stamp"],
+    ids=["mapped", "private", "known private", "bullets", "nul", "control", "no map", "stamp"],
 )
 def test_doubtful_pages_are_named(content, text, problem):
     loaded = load_documents(MemoryStorage("m", {"a.pdf": content}))

@@ -134,6 +134,14 @@ def test_the_listing_of_one_storage_says_nothing_about_another(cache):
     assert store.known_digests("s3://one", [StoredObject("a.txt", 1)]) == {}
 
 
+def test_files_that_are_gone_are_forgotten(cache):
+    store = TextStore(cache, ReadingOptions())
+    one, two = (StoredObject(name, 1, 0, "etag") for name in ("one", "two"))
+    store.remember("s3://b", [one, two], {"one": "ab", "two": "cd"})
+    store.remember("s3://b", [two], {})
+    assert store.known_digests("s3://b", [one, two]) == {"two": "cd"}
+
+
 def test_another_version_of_the_readers_reads_again(cache, monkeypatch, read_here):
     documents = MemoryStorage("m", {"a.pdf": GOOD})
     load_documents(documents, cache=cache)
