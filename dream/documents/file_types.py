@@ -129,7 +129,7 @@ _OFFICE_PARTS = {
 def _zip_kind(content: bytes) -> tuple[str, str]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile:
+    except Exception:  # noqa: BLE001 - zipfile raises errors of many kinds
         return "a damaged ZIP archive or Office document", ""
     unpacked = sum(item.file_size for item in archive.infolist())
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(content)):

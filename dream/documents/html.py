@@ -6,6 +6,7 @@ is left then, only what is hidden is. (trafilatura, tried beside this, lost list
 
 import re
 from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
 from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
@@ -13,11 +14,11 @@ from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
 
 _SPACE = re.compile(r"[ \t\r\n\f]+")
-_NOT_SHOWN = (
-    "script,style,template,noscript,head,meta,link,iframe,object,embed,canvas,audio,video,map,select,datalist,textarea,"
-    "button,input,dialog:not([open]),annotation,annotation-xml,[hidden],[aria-hidden=true],rp,"
-    ".visually-hidden,.sr-only,.screen-reader-text,.d-none"
-).split(",")
+_NOT_SHOWN = frozenset(
+    "script style template noscript head meta link iframe object embed canvas audio video map select datalist textarea"
+    " button input annotation annotation-xml rp".split()
+)
+_NOT_SHOWN_CLASSES = {"visually-hidden", "sr-only", "screen-reader-text", "d-none"}
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _FRAME_ROLES = {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "alertdialog", "dialog"}
 _FRAME_NAMES = re.compile(
@@ -59,43 +60,93 @@ def read_html(content: bytes) -> Reading:
 
 def html_text(html: str) -> str:
     """The text of an HTML page or fragment."""
-    soup, title = _soup(html)
-    n_letters = len(one_line(soup.get_text()))
-    _remove_frame(soup, n_letters)
-    text = _written(soup, title)
-    return _written(*_soup(html)) if len(text) < FEW_LETTERS and len(text) < LEAST_SHARE * n_letters else text
+    html = html.replace("\0", "\ufffd")  # at which lxml would end
+    try:
+        soup, title = _soup(html)
+        n_letters = len(one_line(soup.get_text()))
+        _remove_frame(soup, n_letters)
+        text = _written(soup, title)
+        return _written(*_soup(html)) if len(text) < FEW_LETTERS and len(text) < LEAST_SHARE * n_letters else text
+    except (_TooDeep, RecursionError):
+        return _flat_text(html)
+
+
+class _TooDeep(Exception):
+    """A page is nested so deep that lxml drops a part of it."""
 
 
 def _soup(html: str) -> tuple[Any, str]:
     """The page without what is never shown, and its title."""
-    from bs4 import BeautifulSoup, Comment
+    from bs4 import BeautifulSoup
     from bs4.element import PreformattedString
 
-    html = html.replace("\0", "\ufffd")  # at which lxml would end
     soup = BeautifulSoup(html, "lxml")
-    if any(sum(1 for _ in tag.parents) >= MOST_NESTED for tag in _leaves(soup)):
-        soup = BeautifulSoup(html, "html.parser")
-    for comment in soup.find_all(string=lambda text: isinstance(text, Comment | PreformattedString)):
-        comment.extract()
     title = next((tag.get_text() for tag in soup.find_all("title") if tag.find_parent("svg") is None), "")
-    for tag in soup.select(",".join(_NOT_SHOWN)):
-        tag.decompose()
-    for tag in soup.find_all(style=_HIDDEN_STYLE):
-        tag.decompose()
+    depths: dict[int, int] = {}
+    hidden = []
+    for node in soup.descendants:
+        if isinstance(node, PreformattedString):  # comments and the like
+            hidden.append(node)
+        elif (name := getattr(node, "name", None)) is not None:
+            depths[id(node)] = depth = depths.get(id(node.parent), 0) + 1
+            if depth >= MOST_NESTED:
+                raise _TooDeep
+            is_closed = name == "dialog" and "open" not in node.attrs  # type: ignore[union-attr]
+            if name in _NOT_SHOWN or is_closed or (node.attrs and _is_hidden(node)):  # type: ignore[union-attr]
+                hidden.append(node)
+    for node in hidden:
+        node.extract()
     return soup, one_line(title)
 
 
-def _leaves(soup: Any) -> Iterator[Any]:
-    """The tags at regular intervals and the last ones: enough to see how deep a page is nested."""
-    tags = soup.find_all(True)
-    yield from tags[:: max(1, len(tags) // 200)]
-    yield from tags[-2:]
+def _is_hidden(tag: Any) -> bool:
+    attributes = tag.attrs
+    return (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
+        or not _NOT_SHOWN_CLASSES.isdisjoint(attributes.get("class") or ())
+    )
+
+
+def _flat_text(html: str) -> str:
+    """The text without structure, for pages that are nested deeper than any reader's."""
+    parser = _FlatParser()
+    parser.feed(html)
+    parser.close()
+    lines = (one_line(line) for line in "".join(parser.parts).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+class _FlatParser(HTMLParser):
+    """Collects the text of a page, with a line for each block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._inside: str | None = None  # of an element that is not shown
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("script", "style", "template", "noscript") and self._inside is None:
+            self._inside = tag
+        if tag in _BLOCKS or tag in ("br", "li"):
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = None
+        if tag in _BLOCKS:
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside is None:
+            self.parts.append(data.replace("\n", " "))
 
 
 def _remove_frame(soup: Any, n_letters: int) -> None:
     """Remove what stands around the content of a page."""
     has_main = soup.find(["main", "article"]) is not None or soup.find(attrs={"role": "main"}) is not None
-    for tag in soup.find_all(True):
+    for tag in soup.find_all(lambda tag: bool(tag.attrs) or tag.name in ("nav", "header", "footer", "aside")):
         if tag.decomposed or tag.name in ("html", "body", "main", "article"):
             continue
         if _is_frame(tag, n_letters, has_main) and tag.find(["main", "article"]) is None:
@@ -105,23 +156,32 @@ def _remove_frame(soup: Any, n_letters: int) -> None:
 def _is_frame(tag: Any, n_letters: int, has_main: bool) -> bool:
     if tag.name == "nav" or (tag.get("role") or "").strip().lower() in _FRAME_ROLES:
         return True
-    outside = tag.find_parent(_CONTENT) is None
-    if tag.name in ("header", "footer") and outside:
+    if tag.name in ("header", "footer") and _is_outside(tag):
         # A header with the only heading of the page, and no navigation, is the beginning of the text.
         return tag.name == "footer" or has_main or tag.find("h1") is None
-    if tag.name == "aside" and outside and has_main:
+    if tag.name == "aside" and has_main and _is_outside(tag):
         return True
     names = [*(tag.get("class") or ()), str(tag.get("id") or "")]
-    if not any(names) or tag.find("h1") is not None:
+    return any(names) and _is_named_as_frame(tag, names, n_letters)
+
+
+def _is_named_as_frame(tag: Any, names: Sequence[str], n_letters: int) -> bool:
+    """True for what its class or id calls a banner, a menu or the like, unless it may be text."""
+    is_banner = _FRAME_NAMES.search(" ".join(names)) is not None
+    words = [name for name in names if _FRAME_WORDS.fullmatch(name)]
+    if not (is_banner or (words and _is_outside(tag))) or tag.find("h1") is not None:
         return False
     length = len(one_line(tag.get_text()))
-    if _FRAME_NAMES.search(" ".join(names)):
+    if is_banner:
         return length < min(BANNER_LETTERS, max(n_letters / 2, FEW_LETTERS))
-    if not outside or not (words := [name for name in names if _FRAME_WORDS.fullmatch(name)]):
-        return False
     in_links = sum(len(one_line(link.get_text())) for link in tag.find_all("a"))
     is_footer = any("footer" in word.lower() for word in words)
     return in_links > LINK_SHARE * length or (is_footer and length < min(FOOTER_LETTERS, n_letters / 3))
+
+
+def _is_outside(tag: Any) -> bool:
+    """True for what is not within the content of a page."""
+    return all(above.name not in _CONTENT for above in tag.parents)
 
 
 def _written(soup: Any, title: str) -> str:
@@ -130,10 +190,7 @@ def _written(soup: Any, title: str) -> str:
     if title and not (first and one_line(first.get_text()) == title):
         writer.line(title)
         writer.blank()
-    try:
-        _write(soup, writer)
-    except RecursionError:
-        return one_line(soup.get_text(" "))
+    _write(soup, writer)
     writer.flush()
     return writer.text()
 

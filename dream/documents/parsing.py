@@ -13,8 +13,8 @@ from dream.errors import explain
 Submit = Callable[..., "Future[Any]"]
 
 # What a file takes at most times, by its type; a process takes half a second to start.
-SECONDS_PER_MB = {".pdf": 0.15, ".txt": 0.02, ".md": 0.02, ".csv": 1.0}
-OTHER_SECONDS_PER_MB = 1.5
+SECONDS_PER_MB = {".pdf": 0.2, ".txt": 0.02, ".md": 0.02, ".csv": 1.0}
+OTHER_SECONDS_PER_MB = 2.0
 SECONDS_FOR_PROCESSES = 3.0
 PROCESSES_AT_MOST = 8
 # Files that are in memory or on their way to a process, for each process.

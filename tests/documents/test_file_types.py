@@ -43,3 +43,10 @@ def test_content_that_does_not_fit_says_what_it_is_and_what_to_do(name, content,
 
 def test_every_extension_has_its_reader():
     assert tuple(READERS) == EXTENSIONS
+
+
+def test_an_archive_of_a_later_version_is_damaged_or_unknown():
+    content = bytearray(docx("x"))
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    reading = wrong_content("a.docx", bytes(content))
+    assert reading is not None and "a damaged ZIP archive" in reading.problem

@@ -27,6 +27,9 @@ PICTURE = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAA" * 20
         ("a <!-- hidden\nnote --> b", "a b"),
         ("```\n<!-- code -->\nprint('---')\n```\n<!-- gone -->\nx", "```\n<!-- code -->\nprint('---')\n```\nx"),
         ("`<!-- code -->` stays", "`<!-- code -->` stays"),
+        ("one <!-- without end\ntwo\n", "one <!-- without end\ntwo\n"),
+        ("a <!-- b --> c <!-- d\n\n--> e <!-- f", "a c e <!-- f"),
+        ("~~~\n```\n<!-- code -->\n~~~\n<!-- gone -->", "~~~\n```\n<!-- code -->\n~~~\n"),
     ],
 )
 def test_what_is_left_of_a_file(source, text):
