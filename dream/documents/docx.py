@@ -13,6 +13,7 @@ from dream.documents.html import html_text
 from dream.documents.rows import one_line
 from dream.documents.xml import local_name, parse
 
+_STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
 _BACK_LINK = re.compile(r' ?<a href="#(?:footnote|endnote)-ref-[^"]*">↑</a>')
 _HEADER_OR_FOOTER = re.compile(r"word/(header|footer)\d*\.xml")
 _PAGE_NUMBER = re.compile(
@@ -26,7 +27,7 @@ def read_docx(content: bytes) -> Reading:
 
     without_pictures = mammoth.images.img_element(lambda image: {})
     with equations_as_text(content) as file:
-        html = mammoth.convert_to_html(file, convert_image=without_pictures).value
+        html = mammoth.convert_to_html(file, convert_image=without_pictures, style_map=_STYLES).value
     headers, footers = _headers_and_footers(content)
     parts = [*headers, html_text(_BACK_LINK.sub("", html)), *footers]
     return plain_reading("\n\n".join(part for part in parts if part))

@@ -40,6 +40,8 @@ _CONTENT = ("main", "article", "section", "blockquote", "figure", "td")
 BANNER_LETTERS = 1500
 LEAST_SHARE, FEW_LETTERS = 0.1, 200
 LAYOUT_CELL_LETTERS = 800
+# A table with tables in it holds data if it has so many columns.
+DATA_COLUMNS = 3
 MOST_NESTED = 240  # lxml drops what is nested deeper than 255
 _PARAGRAPHS = {"p", "blockquote", "figure", "dl", "section", "article", "main", "hr", "form", "fieldset"}
 _BLOCKS = {
@@ -304,7 +306,9 @@ def _inline(tag: Any) -> str:
 
 def _is_layout(table: Any) -> bool:
     """True for a table that only places other things on a page."""
-    if table.get("role") in ("presentation", "none") or table.find("table") is not None:
+    if table.get("role") in ("presentation", "none"):
+        return True
+    if table.find("table") is not None and max(map(len, map(_cells, _own_rows(table))), default=0) < DATA_COLUMNS:
         return True
     if table.find(["h1", "h2", "h3", "h4"]) is not None:
         return True
@@ -316,9 +320,9 @@ def _rows(table: Any) -> Iterator[Sequence[str]]:
     if (caption := table.find("caption")) is not None:
         yield [_inline(caption)]
     above: dict[int, tuple[int, str]] = {}  # by column: rows to go, and the text
-    for row in table.find_all("tr"):
+    for row in _own_rows(table):
         cells: list[str] = []
-        for cell in row.find_all(["td", "th"], recursive=False):
+        for cell in _cells(row):
             _take_above(above, cells)
             text, columns = _inline(cell), _span(cell, "colspan")
             if (rows := _span(cell, "rowspan")) > 1:
@@ -326,6 +330,15 @@ def _rows(table: Any) -> Iterator[Sequence[str]]:
             cells += [text, *[""] * (columns - 1)]
         _take_above(above, cells)
         yield cells
+
+
+def _own_rows(table: Any) -> list[Any]:
+    """The rows of a table, without those of tables in its cells."""
+    return [row for row in table.find_all("tr") if row.find_parent("table") is table]
+
+
+def _cells(row: Any) -> list[Any]:
+    return row.find_all(["td", "th"], recursive=False)
 
 
 def _take_above(above: dict[int, tuple[int, str]], cells: list[str]) -> None:

@@ -55,6 +55,10 @@ def test_what_stands_around_a_page_is_left_out(frame):
         ("<table><caption>Flows</caption><tbody><tr><td><p>A</p><p>B</p><td>1</table>", "Flows\nA B | 1"),
         ("<table><tr><td><h2>Layout</h2><p>Text</p></td></tr></table>", "## Layout\n\nText"),
         ("<table><tr><td><table><tr><td>in<td>1</table></td></tr></table>", "in | 1"),
+        (
+            "<table><tr><td>A<td>B<td>C<tr><td>1<td>2<td><table><tr><td>in<td>side</table></table>",
+            "A | B | C\n1 | 2 | in | side",
+        ),
         ("H<sub>2</sub>O, 10<sup>3</sup> Pa, 2<sup>nd</sup>", "H2O, 10³ Pa, 2nd"),
         ("<pre>x\n    y</pre>after", "x\n    y\nafter"),
         ("soft&shy;hyphen &lt;tag&gt; &amp; <a href=x>link</a>", "softhyphen <tag> & link"),
@@ -101,10 +105,8 @@ def test_the_text_itself_is_never_lost(html, text):
 
 
 def test_a_page_that_is_nested_deeper_than_any():
-    page = (
-        "<title>Deep</title><script>x</script>" + "<div>" * 100_000 + "the <b>innermost</b> text" + "</div>" * 100_000
-    )
-    assert html_text(page) == "Deep\nthe innermost text"
+    page = f"{'<div>' * 100_000}the <b>innermost</b> text{'</div>' * 100_000}"
+    assert html_text(f"<title>Deep</title><script>x</script>{page}") == "Deep\nthe innermost text"
 
 
 def test_the_title_comes_first_unless_it_is_the_heading():
