@@ -8,12 +8,13 @@ import pypdf
 import pytest
 from made_pdfs import with_font
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import SimpleDocTemplate, Table
-from sample_files import text_of
+from sample_files import png, text_of
 
 from dream.documents.pdf import read_pdf
 from dream.documents.sample_documents import sample_documents
@@ -116,3 +117,24 @@ def test_text_that_only_a_search_finds():
         canvas.drawText(text)
 
     assert text_of("a.pdf", drawn(draw)) == "An invisible layer of OCR.\n"
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_a_scan_in_strips_with_a_stamp_is_doubted(turn):
+    def draw(canvas: Canvas) -> None:
+        canvas.setPageRotation(turn)
+        for i in range(4):
+            canvas.drawImage(ImageReader(io.BytesIO(png())), 0, 210 * i, 595, 210)
+        canvas.drawString(50, 20, "RECEIVED")
+
+    reading = read_pdf(drawn(draw))
+    assert reading.problem.startswith("page(s) 1: a picture covers the page")
+    assert reading.is_scanned
+
+
+def test_a_picture_in_a_page_of_text_is_no_scan():
+    def draw(canvas: Canvas) -> None:
+        canvas.drawImage(ImageReader(io.BytesIO(png())), 0, 300, 595, 500)
+        canvas.drawString(50, 200, "Figure 1.")
+
+    assert read_pdf(drawn(draw)).complete
