@@ -124,7 +124,7 @@ def test_a_scan_in_strips_with_a_stamp_is_doubted(turn):
     def draw(canvas: Canvas) -> None:
         canvas.setPageRotation(turn)
         for i in range(4):
-            canvas.drawImage(ImageReader(io.BytesIO(png())), 0, 210 * i, 595, 210)
+            canvas.drawImage(ImageReader(io.BytesIO(png())), 0, 210 * i, 842, 210)
         canvas.drawString(50, 20, "RECEIVED")
 
     reading = read_pdf(drawn(draw))
