@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow", "faiss-cpu", "pypdf", "numpy")
+PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow", "faiss-cpu", "pypdfium2", "numpy")
 
 
 def versions() -> dict[str, str]:

@@ -140,6 +140,19 @@ def _engine(name: str, text: str) -> str:
     return text
 
 
+def _repeated_lines(name: str, text: str) -> str:
+    if text in ("drop", "keep"):
+        return text
+    raise ConfigurationError(f"{name}={text!r}: give drop or keep")
+
+
+def _ocr_command(name: str, text: str) -> str:
+    if "{input}" not in text or "{output}" not in text:
+        example = "ocrmypdf --skip-text {input} {output}"
+        raise ConfigurationError(f"{name}={text!r}: name the files in it as {{input}} and {{output}}: {example}")
+    return text
+
+
 def _traces(name: str, text: str) -> str:
     if text not in ("auto", "all") and not text.isdecimal():
         raise ConfigurationError(
@@ -223,6 +236,9 @@ class Settings:
     mlflow_tracking_uri: str = _variable("MLFLOW_TRACKING_URI", _text, "sqlite:///{home}/mlflow.db", secret=True)
     mlflow_experiment: str = _variable("MLFLOW_EXPERIMENT_NAME", _text, "dream")
     mlflow_traces: str = _variable("DREAM_MLFLOW_TRACES", _traces, "auto")
+    # documents: headers and footers are dropped or kept; a command with {input} and {output} for scanned PDFs
+    repeated_lines: str = _variable("DREAM_REPEATED_LINES", _repeated_lines, "drop")
+    ocr_command: str | None = _variable("DREAM_OCR_COMMAND", _ocr_command)
     # auto, in_process or ray (`dream.engines`)
     engine: str = _variable("DREAM_ENGINE", _engine, "auto")
     # cluster: the dashboard is by default at http://<the cluster's host>:8265

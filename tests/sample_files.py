@@ -44,18 +44,31 @@ def encrypted(user_password: str, algorithm: str) -> bytes:
 
 
 def docx(*paragraphs: str) -> bytes:
+    return docx_of("".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs))
+
+
+SPACES = (
+    'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+    'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+)
+
+
+def docx_of(body: str, **parts: str) -> bytes:
+    """A Word document of a body in XML; `parts` are the contents of footnotes, header1 and others."""
+    files = {"document": f"<w:body>{body}</w:body>", **parts}
+    roots = {"footnotes": "footnotes", "endnotes": "endnotes", "comments": "comments"}
     target = io.BytesIO()
-    body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
-    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("word/document.xml", f"<w:document {space}><w:body>{body}</w:body></w:document>")
+        for name, xml in files.items():
+            root = roots.get(name) or {"d": "document", "h": "hdr", "f": "ftr"}[name[0]]
+            archive.writestr(f"word/{name}.xml", f"<w:{root} {SPACES}>{xml}</w:{root}>")
     return target.getvalue()
 
 
-def xlsx() -> bytes:
+def odt() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("xl/workbook.xml", "<workbook/>")
+        archive.writestr("content.xml", "<office/>")
     return target.getvalue()
 
 

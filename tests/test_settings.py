@@ -35,6 +35,15 @@ def test_traces_are_a_number_or_a_word():
         Settings.from_environment({"DREAM_MLFLOW_TRACES": "-1"})
 
 
+def test_how_documents_are_read():
+    settings = Settings.from_environment({"DREAM_OCR_COMMAND": "ocrmypdf {input} {output}"})
+    assert (settings.repeated_lines, settings.ocr_command) == ("drop", "ocrmypdf {input} {output}")
+    with pytest.raises(ConfigurationError, match="DREAM_REPEATED_LINES='no': give drop or keep"):
+        Settings.from_environment({"DREAM_REPEATED_LINES": "no"})
+    with pytest.raises(ConfigurationError, match=r"name the files in it as \{input\} and \{output\}: ocrmypdf"):
+        Settings.from_environment({"DREAM_OCR_COMMAND": "ocrmypdf in.pdf"})
+
+
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment(

@@ -21,7 +21,7 @@ def prepare(
     uploads = prepare_documents(sources, storage, show=print)
     for upload in uploads:
         print(upload)
-    loaded = load_documents(storage, show=print)
+    loaded = load_documents(storage, show=print, settings=settings)
     print(f"\nReadable documents in {storage.uri('')}:")
     print(loaded)
     return 1 if any(upload.status == "failed" for upload in uploads) else 0

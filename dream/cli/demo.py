@@ -69,7 +69,7 @@ def _prepare(settings: Settings, reporter: Reporter) -> None:
     from dream.documents import load_documents, prepare_documents
 
     reports = prepare_documents(sample_documents(), storage, show=reporter)
-    loaded = load_documents(storage, show=reporter)
+    loaded = load_documents(storage, show=reporter, settings=settings)
     words = sum(len(page.text.split()) for page in loaded.documents)
     new = sum(report.status != "already there" for report in reports)
     reporter.line(f"  {len(reports)} files, {new} of them new: {len(loaded.documents)} pages, {words:,} words")

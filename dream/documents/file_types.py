@@ -1,12 +1,32 @@
 """The supported file types, detected by name and by content."""
 
-import codecs
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx")
+from dream.documents.text_encoding import unicode_encoding
+
+EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx", ".pptx", ".xlsx", ".csv", ".eml")
+_TEXTS = (".txt", ".md", ".html", ".htm", ".csv", ".eml")
+
+
+# An Office document is refused that unpacks to more than both.
+MAX_UNPACKED, MAX_RATIO = 1_000_000_000, 20
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How files are read.
+
+    Args:
+        repeated_lines: what becomes of headers and footers, "drop" or "keep".
+        ocr_command: run for files with scanned pages, with {input} and {output} in it; None for no OCR.
+    """
+
+    repeated_lines: str = "drop"
+    ocr_command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -15,6 +35,8 @@ class Reading:
 
     `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
     False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
+    `left_out` names what is not in the text on purpose; `is_scanned` tells that OCR may find more.
+    What is not `is_repeatable` may be another text next time, such as after an OCR program that failed.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -22,6 +44,34 @@ class Reading:
     complete: bool = True
     problem: str = ""
     remedy: str = ""
+    left_out: tuple[str, ...] = ()
+    is_scanned: bool = False
+    is_repeatable: bool = True
+
+
+def plain_reading(text: str, problem: str = "", remedy: str = "", is_certain: bool = True) -> Reading:
+    """The reading of a file without pages."""
+    if not text.strip():
+        return Reading(n_pages=1, problem="it contains no text", remedy="upload a version with text")
+    return Reading(((1, text),), 1, is_certain, problem, remedy)
+
+
+def page_ranges(numbers: Sequence[int], at_most: int = 20) -> str:
+    """Page numbers in ascending order as ranges, of many the first.
+
+    Example:
+        >>> page_ranges([1, 2, 3, 7])
+        '1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:at_most])
+    more = sum(map(len, runs[at_most:]))
+    return f"{shown} and {more} more" if more else shown
 
 
 def extension(name: str) -> str:
@@ -35,7 +85,7 @@ def wrong_content(name: str, content: bytes) -> Reading | None:
     if expected == ".pdf" and b"%PDF-" in content[:1024]:
         return None
     kind, actual = _kind(content)
-    text_expected, is_text = (name in (".txt", ".md", ".html", ".htm") for name in (expected, actual))
+    text_expected, is_text = (name in _TEXTS for name in (expected, actual))
     if expected == actual or (text_expected and is_text):
         return None
     remedy = f"rename it to end in {actual}" if actual else f"save it as one of: {', '.join(EXTENSIONS)}"
@@ -52,13 +102,6 @@ _SIGNATURES = (
     (b"{\\rtf", "an RTF document"),
     (b"\xd0\xcf\x11\xe0", "an old or password-protected Office document"),
 )
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def _kind(content: bytes) -> tuple[str, str]:
@@ -71,20 +114,26 @@ def _kind(content: bytes) -> tuple[str, str]:
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
             return kind, ""
-    if not byte_order_encoding(content) and content.count(0) > len(content) / 20:
-        return "binary data (or UTF-16 text without a byte-order mark)", ""
+    if not unicode_encoding(content) and content.count(0) > len(content) / 20:
+        return "binary data", ""
     return ("an HTML page", ".html") if start.startswith((b"<!doctype html", b"<html")) else ("plain text", ".txt")
+
+
+_OFFICE_PARTS = {
+    "word/document.xml": ("a Word document", ".docx"),
+    "ppt/presentation.xml": ("a PowerPoint presentation", ".pptx"),
+    "xl/workbook.xml": ("an Excel workbook", ".xlsx"),
+}
 
 
 def _zip_kind(content: bytes) -> tuple[str, str]:
     try:
-        names = zipfile.ZipFile(io.BytesIO(content)).namelist()
-    except zipfile.BadZipFile:
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except Exception:  # noqa: BLE001 - zipfile raises errors of many kinds
         return "a damaged ZIP archive or Office document", ""
-    is_word = "word/document.xml" in names
-    return ("a Word document", ".docx") if is_word else ("a ZIP archive or another Office document", "")
-
-
-def byte_order_encoding(content: bytes) -> str | None:
-    """The encoding that a byte-order mark at the start declares; None without a byte-order mark."""
-    return next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    unpacked = sum(item.file_size for item in archive.infolist())
+    if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(content)):
+        return f"a ZIP archive that unpacks to {unpacked / 1e6:,.0f} MB", ""
+    names = set(archive.namelist())
+    found = (kind for part, kind in _OFFICE_PARTS.items() if part in names)
+    return next(found, ("a ZIP archive or another Office document", ""))

@@ -1,93 +1,139 @@
-"""Text of PDF files, by page. The only module that imports pypdf."""
+"""Text of PDF files, by page, by PDFium, which reads what a browser shows.
 
-import io
+PDFium is not thread-safe: one lock holds for the process; other files are read by other processes at the same time.
+"""
+
+import logging
 import re
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from dream.documents.file_types import Reading
+from dream.documents import pdf_forms
+from dream.documents.file_types import Reading, page_ranges
+from dream.documents.pdf_checks import Checks, check
+from dream.documents.pdf_page import CONTROL, NO_MAP, PRIVATE, Page, read_page
 
-# Log messages of pypdf that indicate missing text; its other messages are about faults that it repaired.
-_LOSS = re.compile(
-    r"not implemented|[Ii]mpossible|can not be read|not be read|may be missing|not defined|Ignoring page tree"
-    r"|Invalid stream|Skipping broken|EOF marker|while decompressing|PdfReadError|PdfStreamError"
-)
-
-
-def read_pdf(content: bytes, complaints: Sequence[str]) -> Reading:
-    """The text of each page; `complaints` is the list to which pypdf's log messages are appended meanwhile."""
-    from pypdf import PdfReader
-
-    reader = PdfReader(io.BytesIO(content))
-    if reader.is_encrypted and not reader.decrypt(""):
-        remedy = "remove it, e.g. `qpdf --decrypt --password=... in.pdf out.pdf`"
-        return Reading(problem="it needs a password", remedy=remedy)
-    texts, failures = _page_texts(reader)
-    n_pages = len(reader.pages)
-    pages = tuple((number, text) for number, text in texts.items() if text.strip())
-    if not pages and not failures:
-        problem = f"no text on any of its {n_pages} pages: it looks scanned"
-        return Reading((), n_pages, False, problem, "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`")
-    empty = [number for number, text in texts.items() if not text.strip()]
-    problems = [
-        *([f"no text on page(s) {_ranges(empty)} (blank or scanned)"] if empty else []),
-        *(f"page {number} cannot be read ({failure})" for number, failure in failures.items()),
-        *_doubts(content, reader, complaints),
-    ]
-    remedy = "run OCR on scanned pages, or save the file again from its source" if problems else ""
-    return Reading(pages, n_pages, not problems, "; ".join(problems), remedy)
+FILE_SECONDS = 600.0
+OUT_OF_TIME = f"the file takes longer than {FILE_SECONDS:.0f} s"
+PASSWORD_ERROR = 4
+_LOCK = threading.Lock()
+_OCR = "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`, or set DREAM_OCR_COMMAND"
+_OCR_PAGES = "run OCR on scanned pages, e.g. `ocrmypdf --skip-text in.pdf out.pdf`"
+_OCR_ALL = "read its letters by OCR, e.g. `ocrmypdf --force-ocr in.pdf out.pdf`"
+_SAVE_AGAIN = "save the file again from its source"
+_PLACEHOLDER = re.compile(r"please wait|not eventually replaced|viewer may not be able to display", re.IGNORECASE)
 
 
-def _page_texts(reader: Any) -> tuple[dict[int, str], dict[int, str]]:
-    """The text of each readable page, and the error of each other page, by page number."""
-    texts, failures = {}, {}
-    for number, page in enumerate(reader.pages, start=1):
+class DamagedFile(Exception):
+    """PDFium cannot open the file."""
+
+
+def read_pdf(content: bytes) -> Reading:
+    """The text of each page, with the values of form fields and the texts of notes.
+
+    Raises:
+        DamagedFile: when the file cannot be opened.
+    """
+    import pypdfium2
+
+    logging.getLogger("pypdfium2").setLevel(logging.CRITICAL)  # what it has to say about a file is in the report
+    with _LOCK:
         try:
-            texts[number] = page.extract_text()
-        except Exception as error:  # noqa: BLE001 - a bad page must not hide the others
-            failures[number] = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-    return texts, failures
+            document = pypdfium2.PdfDocument(content)
+        except pypdfium2.PdfiumError as error:
+            if getattr(error, "err_code", None) == PASSWORD_ERROR:
+                remedy = "remove it, e.g. `qpdf --decrypt --password=... in.pdf out.pdf`"
+                return Reading(problem="it needs a password", remedy=remedy)
+            raise DamagedFile(str(error)) from error
+        try:
+            return _read(document, content)
+        finally:
+            document.close()
 
 
-def _doubts(content: bytes, reader: Any, complaints: Sequence[str]) -> Iterator[str]:
-    """Indications that text of the file is missing."""
+def _read(document: Any, content: bytes) -> Reading:
+    kind = pdf_forms.form_kind(document)
+    checks = check(content)
+    pages, failures = _pages(document, kind, checks.heavy)
+    n_pages = len(document)
+    texts = tuple((page.number, page.text) for page in pages if page.text.strip())
+    if kind.is_xfa and (kind.is_dynamic or _is_placeholder(texts)):
+        problem = "it is a dynamic XFA form, whose pages only Adobe's programs draw: its content is not on its pages"
+        return Reading((), n_pages, False, problem, "open it in Adobe Reader and print it to a PDF")
+    if not texts and not failures:
+        problem = f"no text on any of its {n_pages} pages: it looks scanned"
+        return Reading((), n_pages, False, problem, _OCR, is_scanned=True)
+    doubts = [*_empty(pages), *_doubtful(pages), *_failed(failures), *_damage(content, checks)]
+    is_scanned = any("scan" in doubt for doubt in doubts)
+    remedies = [_OCR_PAGES] if is_scanned else []
+    if any(kind in doubt for kind in (NO_MAP, PRIVATE, CONTROL) for doubt in doubts):
+        remedies.append(_OCR_ALL)
+    if any("scan" not in doubt for doubt in doubts):
+        remedies.append(_SAVE_AGAIN)
+    reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
+    return replace(reading, is_repeatable=OUT_OF_TIME not in failures.values())
+
+
+def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:
+    """The readable pages, and the error of each other page, by page number."""
+    pages: list[Page] = []
+    failures: dict[int, str] = {}
+    started = time.monotonic()
+    with pdf_forms.opened(document, kind) as form:
+        for number in range(1, len(document) + 1):
+            if number in heavy:
+                failures[number] = f"too heavy: {heavy[number]}"
+                continue
+            if time.monotonic() - started > FILE_SECONDS:
+                failures[number] = OUT_OF_TIME
+                continue
+            try:
+                pages.append(read_page(document, number, form))
+            except Exception as error:  # noqa: BLE001 - a bad page must not hide the others
+                failures[number] = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+    return pages, failures
+
+
+def _is_placeholder(texts: Sequence[tuple[int, str]]) -> bool:
+    return sum(len(text) for _, text in texts) < 2000 and any(_PLACEHOLDER.search(text) for _, text in texts)
+
+
+def _empty(pages: Sequence[Page]) -> Iterator[str]:
+    empty = [page.number for page in pages if not page.text.strip()]
+    if empty:
+        yield f"no text on page(s) {page_ranges(empty)} (blank or scanned)"
+
+
+def _doubtful(pages: Sequence[Page]) -> Iterator[str]:
+    """A line for each kind of doubt, with its pages."""
+    kinds: dict[str, list[int]] = {}
+    for page in pages:
+        for doubt in page.doubts:
+            kinds.setdefault(doubt, []).append(page.number)
+    for kind, numbers in kinds.items():
+        yield f"page(s) {page_ranges(numbers)}: {kind}"
+
+
+def _failed(failures: Mapping[int, str]) -> Iterator[str]:
+    by_reason: dict[str, list[int]] = {}
+    for number, reason in failures.items():
+        by_reason.setdefault(reason, []).append(number)
+    for reason, numbers in by_reason.items():
+        yield f"page(s) {page_ranges(numbers)} cannot be read ({reason})"
+
+
+def _damage(content: bytes, checks: Checks) -> Iterator[str]:
     if is_cut_off(content):
         yield "its end is missing; what could be recovered was read"
-    stated, n_pages = _page_count(reader), len(reader.pages)
-    if stated > n_pages:
-        yield f"{stated - n_pages} of its {stated} pages are missing"
-    losses = list(dict.fromkeys(complaint for complaint in complaints if _LOSS.search(complaint)))
-    if losses:
-        more = f" and {len(losses) - 1} more" if len(losses) > 1 else ""
-        yield f"pypdf says: {losses[0][:150]}{more}"
+    if checks.damaged:
+        yield f"page(s) {page_ranges(checks.damaged)}: their data is damaged, so text may be missing"
+    if checks.n_damaged_parts:
+        yield f"{checks.n_damaged_parts} of its compressed parts are damaged, so text may be missing"
 
 
 def is_cut_off(pdf: bytes) -> bool:
     """True for a PDF without an end-of-file marker."""
     return b"%%EOF" not in pdf[-2048:]
-
-
-def _page_count(reader: Any) -> int:
-    """The number of pages that the file states, 0 if it states none."""
-    from pypdf.errors import PyPdfError
-
-    try:
-        return int(reader.root_object["/Pages"]["/Count"])
-    except (PyPdfError, KeyError, TypeError, ValueError, AttributeError):
-        return 0
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers as ranges.
-
-    Example:
-        >>> _ranges([1, 2, 3, 7])
-        '1-3, 7'
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

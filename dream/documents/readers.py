@@ -1,31 +1,46 @@
-"""Text of files, by page. The only module that imports BeautifulSoup and docx2txt.
+"""Text of files, by page: each file type has a reader.
 
 A file that cannot be read yields a `Reading` without pages, with reason and remedy.
 """
 
-import io
-import logging
-import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from dream.documents.file_types import Reading, byte_order_encoding, extension, wrong_content
+from dream.documents.docx import read_docx
+from dream.documents.emails import read_eml
+from dream.documents.file_types import EXTENSIONS, Reading, ReadingOptions, extension, plain_reading, wrong_content
+from dream.documents.html import read_html
+from dream.documents.markdown import read_markdown
+from dream.documents.ocr import after_ocr
 from dream.documents.pdf import is_cut_off, read_pdf
+from dream.documents.repeated_lines import without_repeated_lines
+from dream.documents.slides import read_pptx
+from dream.documents.spreadsheets import read_csv, read_xlsx
+from dream.documents.text_encoding import decode
 
 _SAVE_AGAIN = "save it again from its source"
 
 
-def read_file(name: str, content: bytes) -> Reading:
+def read_file(name: str, content: bytes, options: ReadingOptions = ReadingOptions()) -> Reading:  # noqa: B008
     """The text of a file, whose extension must be in `EXTENSIONS`; no pages if it cannot be read."""
+    reading = _read_as_it_is(name, content)
+    if reading.is_scanned and options.ocr_command:
+        reading = after_ocr(reading, content, options.ocr_command)
+    if options.repeated_lines == "drop":
+        reading = without_repeated_lines(reading)
+    return reading
+
+
+def _read_as_it_is(name: str, content: bytes) -> Reading:
     if not content:
         return Reading(problem="it is empty (0 bytes)", remedy="upload the whole file again")
     if wrong := wrong_content(name, content):
         return wrong
-    with _quiet() as complaints:
+    with _quiet():
         try:
-            reading = READERS[extension(name)](content, complaints)
+            reading = READERS[extension(name)](content)
         except Exception as error:  # noqa: BLE001 - on a damaged file these libraries raise errors of every kind
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             incomplete = extension(name) == ".pdf" and is_cut_off(content)
@@ -34,65 +49,9 @@ def read_file(name: str, content: bytes) -> Reading:
     return _without_broken_characters(reading)
 
 
-def _decode(content: bytes, declared: str | None = None) -> tuple[str, str]:
-    """The decoded text, and a note if the encoding was guessed, else ""."""
-    for encoding in (byte_order_encoding(content), declared, "utf-8"):
-        try:
-            if encoding:
-                return content.decode(encoding), ""
-        except (LookupError, UnicodeError):
-            continue
-    try:
-        return content.decode("cp1252"), "it is not UTF-8; read as Windows-1252"
-    except UnicodeError:
-        return content.decode("latin-1"), "it is not UTF-8; read as Latin-1"
-
-
-def _plain(text: str, note: str) -> Reading:
-    if not text.strip():
-        return Reading(n_pages=1, problem="it contains no text", remedy="upload a version with text")
-    return Reading(((1, text),), 1, True, note, "if it looks wrong, convert it to UTF-8" if note else "")
-
-
-def _read_text(content: bytes, complaints: Sequence[str]) -> Reading:
-    return _plain(*_decode(content))
-
-
-_INVISIBLE = ("script", "style", "template", "noscript")
-_BLOCKS = re.compile(
-    r"title|address|article|aside|blockquote|body|caption|dd|details|div|dl|dt|fieldset|figcaption|figure|footer|form"
-    r"|h[1-6]|header|hr|legend|li|main|nav|ol|option|p|pre|section|summary|table|tr|ul"
-)
-
-
-def _read_html(content: bytes, complaints: Sequence[str]) -> Reading:
-    """The visible text of an HTML page, with a line per block element."""
-    from bs4 import BeautifulSoup
-    from bs4.dammit import EncodingDetector
-    from bs4.element import NavigableString
-
-    text, note = _decode(content, EncodingDetector.find_declared_encoding(content, is_html=True))
-    soup = BeautifulSoup(text, "html.parser")
-    for tag in soup(_INVISIBLE):
-        tag.decompose()
-    for string in soup.find_all(string=True):
-        if type(string) is NavigableString and not string.find_parent("pre"):
-            string.replace_with(re.sub(r"[ \t\r\n\f]+", " ", string))
-    for tag in soup.find_all("br"):
-        tag.replace_with("\n")
-    for tag in soup.find_all(["td", "th"]):
-        tag.append(" ")
-    for tag in soup.find_all(lambda tag: bool(_BLOCKS.fullmatch(tag.name))):
-        tag.insert_before("\n")
-        tag.append("\n")
-    lines = [line.rstrip(" ") if line.startswith("  ") else line.strip(" ") for line in soup.get_text().split("\n")]
-    return _plain(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n"), note)
-
-
-def _read_docx(content: bytes, complaints: Sequence[str]) -> Reading:
-    import docx2txt
-
-    return _plain(docx2txt.process(io.BytesIO(content)), "")
+def _read_text(content: bytes) -> Reading:
+    decoded = decode(content)
+    return plain_reading(decoded.text.removeprefix("\ufeff"), decoded.problem, decoded.remedy, decoded.is_certain)
 
 
 def _without_broken_characters(reading: Reading) -> Reading:
@@ -123,31 +82,32 @@ def _repaired(text: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Collect pypdf's log messages, and suppress warnings."""
-    complaints: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complaints.append(" ".join(record.getMessage().split()))
-
-    collector, logger = Collector(), logging.getLogger("pypdf")
-    propagates, logger.propagate = logger.propagate, False
-    logger.addHandler(collector)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield complaints
-    finally:
-        logger.removeHandler(collector)
-        logger.propagate = propagates
+def _quiet() -> Iterator[None]:
+    """Suppress warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
-READERS: dict[str, Callable[[bytes, Sequence[str]], Reading]] = {
+def _read_eml(content: bytes) -> Reading:
+    return read_eml(content, _read_attachment)
+
+
+def _read_attachment(name: str, content: bytes) -> Reading:
+    if extension(name) not in EXTENSIONS:
+        return Reading(problem=f"{extension(name) or 'a file without extension'} is not supported")
+    return _read_as_it_is(name, content)
+
+
+READERS: dict[str, Callable[[bytes], Reading]] = {
     ".pdf": read_pdf,
     ".txt": _read_text,
-    ".md": _read_text,
-    ".html": _read_html,
-    ".htm": _read_html,
-    ".docx": _read_docx,
+    ".md": read_markdown,
+    ".html": read_html,
+    ".htm": read_html,
+    ".docx": read_docx,
+    ".pptx": read_pptx,
+    ".xlsx": read_xlsx,
+    ".csv": read_csv,
+    ".eml": _read_eml,
 }

@@ -19,6 +19,10 @@ _NOT_DOCUMENTS = ("Thumbs.db", "desktop.ini", "__MACOSX")
 _EXTENSION_OF_TYPE = {
     "application/pdf": ".pdf",
     "text/plain": ".txt",
+    "text/csv": ".csv",
+    "message/rfc822": ".eml",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
     "text/markdown": ".md",
     "text/html": ".html",
     "application/xhtml+xml": ".html",

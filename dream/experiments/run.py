@@ -162,7 +162,8 @@ def run_experiment(
     with _told_how_to_go_on(name, reporter), TrackingProcess() as tracking:
         if choice.engine == engines.IN_PROCESS:  # a core is idle; starting a local Ray needs them all
             tracking.started()
-        due = _due(name, spec, store.load_manifest(storage, name) if exists else None, storage, settings)
+        before = store.load_manifest(storage, name) if exists else None
+        due = _due(name, spec, before, storage, settings, reporter)
         if due.is_paid:
             choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
         reporter.line(str(choice))
@@ -227,9 +228,11 @@ class _Due:
         return TrialRuns(self.name, self.to_run, function, len(self.prepared.questions), self.partial, at_once)
 
 
-def _due(name: str, spec: ExperimentSpec, before: Manifest | None, storage: Storage, settings: Settings) -> _Due:
+def _due(
+    name: str, spec: ExperimentSpec, before: Manifest | None, storage: Storage, settings: Settings, show: Reporter
+) -> _Due:
     """Prepare an experiment, new or resumed, and plan what is left of it; nothing is asked."""
-    prepared = spec.prepare_again(before, settings) if before else spec.prepare(settings)
+    prepared = spec.prepare_again(before, settings, show) if before else spec.prepare(settings, show)
     finished, partial_results = finished_part(storage, name, prepared) if before else ({}, {})
     usage = store.load_usage(storage, name) if before else ()
     with services.in_this_process(), gateway_client.opened(settings):

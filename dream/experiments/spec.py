@@ -13,6 +13,7 @@ from dream.evaluation.evaluate import STRICTNESS
 from dream.golden.dataset import load_golden_dataset
 from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.models.pickers import check_identifiers, endpoint_urls
+from dream.progress import Show
 from dream.provenance import versions
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.search_space import SearchSpace, default_search_space
@@ -149,7 +150,7 @@ class ExperimentSpec:
     baselines: bool = False
     strictness: int | None = None
 
-    def prepare(self, settings: Settings) -> PreparedExperiment:
+    def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
 
         Raises:
@@ -165,12 +166,12 @@ class ExperimentSpec:
             raise ConfigurationError(f"strictness={strictness}: give at least 1; 3 derives three questions an answer")
         golden = load_golden_dataset(self.golden_dataset or GOLDEN_DATASET, settings)
         uri = self.documents_uri or settings.documents_uri
-        loaded = load_documents(open_storage(uri, settings))
+        loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
         return self._with_additions(PreparedExperiment(trials, (), context, DocumentSet(uri, loaded.digest)))
 
-    def prepare_again(self, before: Manifest, settings: Settings) -> PreparedExperiment:
+    def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
         """An experiment that was started earlier. Values that are given must be the same as then, except that repeats
         and baselines may be added.
 
@@ -178,7 +179,7 @@ class ExperimentSpec:
             ConfigurationError: naming everything that differs.
         """
         uri = self.documents_uri or before.documents.uri
-        loaded = load_documents(open_storage(uri, settings))
+        loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         if changed := self._changes(before, loaded.digest, settings):
             remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
             lines = [f"{name} differ from those it was started with" for name in changed]

@@ -68,7 +68,7 @@ def generate_golden_dataset(
     storage = open_storage(documents_uri or settings.documents_uri, settings)
     choice, reporter = engines.choose_engine(engine, settings), reporter_for(show)
     reporter.line(str(choice))
-    loaded = load_documents(storage, show=reporter)
+    loaded = load_documents(storage, show=reporter, settings=settings)
     documents = DocumentSet(storage.uri(""), loaded.digest)
     generation = Generation(name, n_questions, seed, settings, documents, reporter)
     for line in loaded.report:
@@ -102,7 +102,7 @@ def plan_golden_dataset(
     settings = settings or Settings.from_environment()
     _check(n_questions, settings)
     storage = open_storage(documents_uri or settings.documents_uri, settings)
-    files, too_short = file_texts(load_documents(storage, show=show).documents)
+    files, too_short = file_texts(load_documents(storage, show=show, settings=settings).documents)
     if not files:
         raise DataError(bullets(f"no question could be made of {storage.uri('')}:", too_short))
     with gateway_client.opened(settings):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from dream.documents.loading import load_documents, merge_pages
 from dream.engines import Engine
@@ -31,11 +32,15 @@ from dream.services import renew_session
 from dream.settings import Settings
 from dream.storage import Storage
 
+if TYPE_CHECKING:
+    from llama_index.core import Document
+
 ATTEMPTS = 3
 # Rounds of batches for what the first ones did not give: the same kinds again, then the kinds of `in_other_kinds`, then
 # single-hop questions.
 ROUNDS_AGAIN = 3
 WAIT_SECONDS = 1.0
+_ENDS_ALL = (FailureKind.BUDGET, FailureKind.ENDPOINT, FailureKind.CONFIGURATION)
 FILES_NAMED = 6
 logger = logging.getLogger(__name__)
 
@@ -146,8 +151,7 @@ def _asked_again(progress: _Progress, lacks: int, attempt: int) -> dict[str, int
 
 def _is_over(progress: _Progress) -> bool:
     """True if a failure would end every later batch too."""
-    ends = (FailureKind.BUDGET, FailureKind.CONFIGURATION)
-    return any(made.failure and made.failure.kind in ends for _, made in progress.done)
+    return any(made.failure and made.failure.kind in _ENDS_ALL for _, made in progress.done)
 
 
 def _run_round(
@@ -161,7 +165,8 @@ def _run_round(
     """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
 
     def submit(batch: Batch) -> "Future[GeneratedBatch]":
-        return engine.submit(_generate, storage.in_memory(batch.files), batch, generation.models)
+        loaded = load_documents(storage, keys=batch.files, settings=generation.settings)  # from the cache
+        return engine.submit(_generate, merge_pages(loaded.documents), batch, generation.models)
 
     waiting = {submit(batch): (i, 1) for i, batch in enumerate(batches)}
     generated: dict[int, GeneratedBatch] = {}
@@ -170,7 +175,7 @@ def _run_round(
         i, attempt = waiting.pop(done)
         batch, names = batches[i], ", ".join(batches[i].asked)
         made = _outcome(done, batch.files, generation.settings)
-        if made.failure and attempt < ATTEMPTS and made.failure.kind != FailureKind.BUDGET:
+        if made.failure and attempt < ATTEMPTS and made.failure.kind not in _ENDS_ALL:
             generation.reporter.line(f"  attempt {attempt} of {ATTEMPTS} failed: {names}: {made.failure.reason}")
             waiting[submit(batch)] = (i, attempt + 1)
             continue
@@ -257,12 +262,11 @@ def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: S
     return replace(batch, failure=failure)
 
 
-def _generate(storage: Storage, batch: Batch, models: tuple[str, str]) -> GeneratedBatch:
-    """The task: read some files from storage and make questions of them."""
+def _generate(documents: "Sequence[Document]", batch: Batch, models: tuple[str, str]) -> GeneratedBatch:
+    """The task: make questions of whole documents."""
     renew_session()
     os.environ.setdefault("TQDM_DISABLE", "1")  # ragas' own bars, which would write over those of the reporter
     try:
-        documents = merge_pages(load_documents(storage, keys=batch.files).documents)
         generated, shortfalls = generate_questions(documents, batch, *models)
     except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
         return GeneratedBatch(batch.files, failure=Failure.of(error))

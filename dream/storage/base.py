@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of a listing; `size` in bytes, `modified` in seconds since 1970."""
+    """One object of a listing; `size` in bytes, `modified` in seconds since 1970.
+
+    `version` is another text whenever the content is another; "" where storage cannot promise that.
+    """
 
     key: str
     size: int
     modified: float = field(default=0.0, compare=False)
+    version: str = field(default="", compare=False)
 
 
 # Within the class `Storage`, the name `list` is its method.

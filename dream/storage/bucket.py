@@ -56,12 +56,12 @@ class Bucket:
             if self._response(self._client.list_objects_v2, MaxKeys=1) is None:
                 self._create()
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int, float]]:
-        """Key, size in bytes and modification time of every object whose key starts with `prefix`."""
+    def list(self, prefix: str) -> Iterator[tuple[str, int, float, str]]:
+        """Key, size in bytes, modification time and ETag of every object whose key starts with `prefix`."""
         with self._explained(prefix):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    yield item["Key"], item["Size"], item["LastModified"].timestamp()
+                    yield item["Key"], item["Size"], item["LastModified"].timestamp(), item.get("ETag", "")
 
     def head(self, key: str) -> tuple[int, Mapping[str, str]] | None:
         """Size in bytes and metadata of an object, None if it does not exist."""

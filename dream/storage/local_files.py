@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from dream.errors import StorageError
 # The prefix of incomplete files, which a killed writer leaves behind; listings skip them.
 PARTIAL = ".dream-partial-"
 CHUNK_BYTES = 1 << 20
+# Clocks of file systems are no coarser than this.
+CLOCK_SECONDS = 2.0
 
 _RIGHTS = "give this user the permission, or choose another folder (DREAM_HOME)"
 _DISK_FULL = "free some space, or choose a folder on another disk (DREAM_HOME)"
@@ -67,8 +70,9 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float]]:
-    """The files under a folder: path relative to `root` with "/", size in bytes, modification time (since 1970).
+def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float, str]]:
+    """The files under a folder: path relative to `root` with "/", size in bytes, modification time (since 1970), and
+    version (see `StoredObject`).
 
     A missing folder has no files. Symbolic links to files are followed, links to folders are not.
 
@@ -83,7 +87,14 @@ def walk(root: str | Path, below: str = "") -> Iterator[tuple[str, int, float]]:
     for folder, _, names in os.walk(Path(root, below), onerror=raise_unless_missing):
         for path in (Path(folder, name) for name in names if not name.startswith(PARTIAL)):
             if (status := _stat_of_regular(path)) is not None:
-                yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime
+                yield path.relative_to(root).as_posix(), status.st_size, status.st_mtime, _version(status)
+
+
+def _version(status: os.stat_result) -> str:
+    """A text that changes with the file; "" just after a change, when the clock may not show the next one."""
+    if time.time() - status.st_ctime < CLOCK_SECONDS:
+        return ""
+    return f"{status.st_dev}-{status.st_ino}-{status.st_ctime_ns}-{status.st_mtime_ns}"
 
 
 def _stat_of_regular(path: Path) -> os.stat_result | None:

@@ -27,8 +27,8 @@ class S3Storage(Storage):
         root = f"{self.prefix}/" if self.prefix else ""
         # Web consoles create empty objects whose keys end in "/" as folders.
         objects = [
-            StoredObject(key[len(root) :], size, modified)
-            for key, size, modified in self.bucket.list(root + prefix)
+            StoredObject(key[len(root) :], size, modified, version)
+            for key, size, modified, version in self.bucket.list(root + prefix)
             if not key.endswith("/")
         ]
         return sorted(objects, key=lambda item: item.key)

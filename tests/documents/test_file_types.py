@@ -1,7 +1,7 @@
 """The type of a file by its content, against what its name says."""
 
 import pytest
-from sample_files import GOOD, HTML, docx, png, xlsx
+from sample_files import GOOD, HTML, docx, odt, png
 
 from dream.documents.file_types import EXTENSIONS, wrong_content
 from dream.documents.readers import READERS
@@ -27,11 +27,11 @@ def test_content_that_fits_its_name_is_accepted(name, content):
         ("a.txt", GOOD, "its content is a PDF, which does not match .txt", "rename it to end in .pdf"),
         (
             "a.docx",
-            xlsx(),
+            odt(),
             "its content is a ZIP archive or another Office document, which does not match .docx",
             "save it as",
         ),
-        ("a.md", b"\x00\x01" * 99, "its content is binary data (or UTF-16 text without a byte-order mark)", "save it"),
+        ("a.md", b"\x00\x01" * 99, "its content is binary data", "save it"),
     ],
 )
 def test_content_that_does_not_fit_says_what_it_is_and_what_to_do(name, content, problem, remedy):
@@ -43,3 +43,10 @@ def test_content_that_does_not_fit_says_what_it_is_and_what_to_do(name, content,
 
 def test_every_extension_has_its_reader():
     assert tuple(READERS) == EXTENSIONS
+
+
+def test_an_archive_of_a_later_version_is_damaged_or_unknown():
+    content = bytearray(docx("x"))
+    content[content.index(b"PK\x01\x02") + 6] = 99
+    reading = wrong_content("a.docx", bytes(content))
+    assert reading is not None and "a damaged ZIP archive" in reading.problem

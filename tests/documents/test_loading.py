@@ -92,11 +92,11 @@ def test_no_file_and_no_readable_file_are_errors(storage):
     with pytest.raises(DataError, match=r"there is no document in /.*/documents: add some with `dream prepare"):
         load_documents(storage)
     storage.write_text("a.pdf", "text")
-    storage.write_text("b.xlsx", "text")
+    storage.write_text("b.odt", "text")
     with pytest.raises(DataError) as caught:
         load_documents(storage)
     assert "skipped  a.pdf: its content is plain text" in str(caught.value)
-    assert "skipped  b.xlsx: .xlsx is not supported" in str(caught.value)
+    assert "skipped  b.odt: .odt is not supported" in str(caught.value)
 
 
 def test_chosen_files_and_a_chosen_file_that_is_gone(storage):

@@ -1,6 +1,6 @@
 """Documents put into storage: each source gets its line, and one that fails does not stop the others."""
 
-from sample_files import GOOD, pdf, xlsx
+from sample_files import GOOD, odt, pdf
 
 from dream.documents import load_documents, prepare_documents
 from dream.progress import Reporter, Task
@@ -12,14 +12,14 @@ def test_a_folder_goes_up_once(storage, tmp_path):
     (folder / "a b.pdf").write_bytes(GOOD)
     (folder / "sub" / "ü.txt").write_text("text")
     (folder / ".DS_Store").write_text("x")
-    (folder / "table.xlsx").write_bytes(xlsx())
+    (folder / "table.odt").write_bytes(odt())
     first = prepare_documents(folder, storage)
     assert [(line.status, line.file) for line in first] == [
         ("uploaded", "a b.pdf"),
         ("uploaded", "sub/ü.txt"),
         ("skipped", ""),
     ]
-    assert "table.xlsx: .xlsx is not supported; save it as one of: .pdf" in str(first[2])
+    assert "table.odt: .odt is not supported; save it as one of: .pdf" in str(first[2])
     assert [line.status for line in prepare_documents([str(folder)], storage)] == ["already there"] * 2 + ["skipped"]
     (folder / "a b.pdf").write_bytes(pdf(["new"]))
     assert prepare_documents([folder / "a b.pdf"], storage)[0].status == "replaced"
@@ -40,17 +40,17 @@ def test_files_that_share_a_name_do_not_overwrite_one_another(storage, tmp_path)
 def test_sources_that_fail_are_reported_and_the_rest_goes_on(storage, tmp_path):
     (tmp_path / "good.txt").write_text("x")
     (tmp_path / "empty folder").mkdir()
-    (tmp_path / "data.csv").write_text("x")
+    (tmp_path / "data.odt").write_text("x")
     with open(tmp_path / "big.pdf", "wb") as big:
         big.truncate(100_000_000)
-    names = ["nothing.pdf", "empty folder", "data.csv", "big.pdf", "x" * 5000, "good.txt"]
+    names = ["nothing.pdf", "empty folder", "data.odt", "big.pdf", "x" * 5000, "good.txt"]
     lines = prepare_documents([*(tmp_path / name for name in names), "ftp://host/a.pdf"], storage)
     assert [line.status for line in lines] == ["failed"] * 5 + ["uploaded", "failed"]
     said = "\n".join(map(str, lines))
     for problem in (
         "no such file or folder",
         "contains no files",
-        ".csv is not supported",
+        ".odt is not supported",
         "100.0 MB is over the limit of 50 MB",
     ):
         assert problem in said
@@ -65,10 +65,10 @@ def test_progress_counts_sources_and_files(storage, tmp_path):
         def finish(self, task: Task) -> None:
             self.counts.append((task.name, task.count))
 
-    for name in ("a.txt", "b.txt", "c.csv"):
+    for name in ("a.txt", "b.txt", "c.odt"):
         (tmp_path / name).write_text(name)
     shown = Counts()
-    prepare_documents([tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "c.csv"], storage, show=shown)
+    prepare_documents([tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "c.odt"], storage, show=shown)
     load_documents(storage, show=shown)
     assert shown.counts == [
         ("finding documents", "3 of 3 sources"),

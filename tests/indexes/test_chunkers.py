@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from llama_index.core.schema import MetadataMode
 from model_servers import pages
-from pypdf import PdfReader
 
 from dream.documents.loading import merge_pages
+from dream.documents.readers import read_file
 from dream.errors import ConfigurationError, DataError
 from dream.indexes.chunkers import LEAST_WORDS, MOST_TOKENS, build_index
 from dream.models.pickers import embed_model_picker
@@ -32,9 +32,9 @@ def nodes_of(index):
 
 @pytest.fixture(scope="module")
 def pdf_pages():
-    """Letters of each page as pypdf reads it: `pdf_pages[file name][page label]`."""
+    """Letters of each page without header and footer: `pdf_pages[file name][page label]`."""
     return {
-        path.name: {str(n): letters(page.extract_text()) for n, page in enumerate(PdfReader(path).pages, start=1)}
+        path.name: {str(n): letters(text) for n, text in read_file(path.name, path.read_bytes()).pages}
         for path in PDFS.glob("*.pdf")
     }
 

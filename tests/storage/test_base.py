@@ -218,6 +218,6 @@ def test_a_text_that_is_no_unicode_is_refused(tmp_path):
 
 
 def test_importing_storage_is_light():
-    heavy = "{'boto3', 'botocore', 'pandas', 'llama_index', 'httpx', 'pypdf'}"
+    heavy = "{'boto3', 'botocore', 'pandas', 'llama_index', 'httpx', 'pypdf', 'pypdfium2'}"
     program = f"import sys, dream.storage, dream.documents; sys.exit(str({heavy} & set(sys.modules) or '') or 0)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

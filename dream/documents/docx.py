@@ -1,0 +1,60 @@
+"""Text of Word documents: mammoth makes HTML of them (also of strict OOXML, text boxes, notes and tracked changes as
+accepted), which is read as any HTML. Added to it: equations as text, and headers and footers, each once."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from dream.documents.equations import equations_as_text
+from dream.documents.file_types import Reading, plain_reading
+from dream.documents.html import html_text
+from dream.documents.rows import one_line
+from dream.documents.xml import local_name, parse
+
+_STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
+_BACK_LINK = re.compile(r' ?<a href="#(?:footnote|endnote)-ref-[^"]*">↑</a>')
+_HEADER_OR_FOOTER = re.compile(r"word/(header|footer)\d*\.xml")
+_PAGE_NUMBER = re.compile(
+    r"[\W\d_]*(?:(?:page|seite|page|página|pagina|strona)\W*\d+(?:\W+\w+\W+\d+)?)?[\W\d_]*", re.IGNORECASE
+)
+
+
+def read_docx(content: bytes) -> Reading:
+    """The text of a document, as one page."""
+    import mammoth
+
+    without_pictures = mammoth.images.img_element(lambda image: {})
+    with equations_as_text(content) as file:
+        html = mammoth.convert_to_html(file, convert_image=without_pictures, style_map=_STYLES).value
+    headers, footers = _headers_and_footers(content)
+    parts = [*headers, html_text(_BACK_LINK.sub("", html)), *footers]
+    return plain_reading("\n\n".join(part for part in parts if part))
+
+
+def _headers_and_footers(content: bytes) -> tuple[list[str], list[str]]:
+    """The distinct lines of all headers, and of all footers; page numbers are left out."""
+    lines: dict[str, dict[str, None]] = {"header": {}, "footer": {}}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for name in sorted(archive.namelist()):
+            if match := _HEADER_OR_FOOTER.fullmatch(name):
+                lines[match[1]].update(dict.fromkeys(_paragraphs(archive.read(name))))
+    return list(lines["header"]), [line for line in lines["footer"] if line not in lines["header"]]
+
+
+def _paragraphs(xml: bytes) -> Iterator[str]:
+    for paragraph in parse(xml).iter("{*}p"):
+        parts = [
+            " " if local_name(node) in ("tab", "br") else node.text or ""
+            for node in paragraph.iter("{*}t", "{*}tab", "{*}br")
+            if not _is_fallback(node)
+        ]
+        line = one_line("".join(parts))
+        if not _PAGE_NUMBER.fullmatch(line):
+            yield line
+
+
+def _is_fallback(node: Any) -> bool:
+    """True in the copy of a text box for old programs."""
+    return any(local_name(above) == "Fallback" for above in node.iterancestors())

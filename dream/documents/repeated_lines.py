@@ -1,0 +1,70 @@
+"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dream.documents.file_types import Reading
+
+# Lines from the top and from the bottom of a page that may be a header or footer.
+DEPTH = 4
+LEAST_PAGES = 3
+LEAST_SHARE = 0.4
+MAX_LETTERS = 160
+SHOWN_LINES, SHOWN_LETTERS = 2, 40
+# A page keeps at least so many lines, so that pages of one short text each stay whole.
+LINES_KEPT = 2
+_NUMBER = re.compile(r"\d+")
+
+Place = tuple[str, int, str]  # top or bottom, lines from there, the line without numbers
+
+
+def without_repeated_lines(reading: Reading) -> Reading:
+    """The reading without its headers and footers, which `left_out` shows."""
+    if len(reading.pages) < LEAST_PAGES:
+        return reading
+    pages = {number: text.rstrip("\n").split("\n") for number, text in reading.pages}
+    shown: dict[str, list[str]] = {}
+    for place in ("top", "bottom"):
+        for _ in range(DEPTH):
+            found = _repeated(pages, place)
+            if not found:
+                break
+            for number in found:
+                line = pages[number].pop(0 if place == "top" else -1)
+                shown.setdefault(_shape(line), []).append(line)
+    if not shown:
+        return reading
+    texts = tuple((number, "\n".join(pages[number]).strip("\n") + "\n") for number, _ in reading.pages)
+    return replace(reading, pages=texts, left_out=(*reading.left_out, _told(shown)))
+
+
+def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
+    """The pages whose outermost line is a header or footer."""
+    groups: dict[str, dict[int, str]] = {}
+    for number, lines in pages.items():
+        line = lines[0 if place == "top" else -1] if len(lines) > LINES_KEPT else ""
+        if line.strip() and len(line) <= MAX_LETTERS and " | " not in line:
+            groups.setdefault(_shape(line), {})[number] = line
+    least = max(LEAST_PAGES, LEAST_SHARE * len(pages))
+    return [number for group in groups.values() if len(group) >= least and _only_counts(group) for number in group]
+
+
+def _only_counts(lines: Mapping[int, str]) -> bool:
+    """True if each number in the lines is always the same, or counts the pages."""
+    rows = [[int(number) for number in _NUMBER.findall(line)] for line in lines.values()]
+    columns = zip(*rows, strict=True)
+    return all(
+        len(set(column)) == 1 or len({value - page for value, page in zip(column, lines, strict=True)}) == 1
+        for column in columns
+    )
+
+
+def _shape(line: str) -> str:
+    return _NUMBER.sub("#", " ".join(line.split()))
+
+
+def _told(shown: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"'{group[0][:SHOWN_LETTERS]}{'…' * (len(group[0]) > SHOWN_LETTERS)}'" for group in shown.values()]
+    more = [f"{len(lines) - SHOWN_LINES} more"] if len(lines) > SHOWN_LINES else []
+    return f"headers and footers ({', '.join([*lines[:SHOWN_LINES], *more])})"

@@ -1,0 +1,174 @@
+"""Bytes become text as in a browser: byte-order mark, UTF-8, the declared label; last a guess, which is told."""
+
+import codecs
+import re
+from dataclasses import dataclass
+
+SAMPLE_BYTES = 200_000
+# UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte.
+LETTERS_PER_ERROR = 3
+# Fewer bytes beyond ASCII than this say nothing; what nearly all such files are in is taken.
+FEW_BYTES = 3
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# The encodings that are guessed from, by the name that people know.
+_NAMES = {
+    "cp1252": "Windows-1252",
+    "cp1250": "Windows-1250",
+    "cp1251": "Windows-1251",
+    "koi8_r": "KOI8-R",
+    "cp866": "IBM866",
+    "gb18030": "GB18030 (GBK)",
+    "big5": "Big5",
+    "cp932": "Shift-JIS",
+    "euc_jp": "EUC-JP",
+    "iso2022_jp": "ISO-2022-JP",
+    "cp949": "EUC-KR",
+    "cp1253": "Windows-1253",
+    "cp1254": "Windows-1254",
+    "cp1255": "Windows-1255",
+    "cp1256": "Windows-1256",
+    "iso8859_2": "ISO-8859-2",
+    "iso8859_5": "ISO-8859-5",
+    "iso8859_7": "ISO-8859-7",
+    "cp850": "IBM850",
+}
+_ESCAPES = b"\x1b$"  # of the encodings in seven bits, ISO-2022-JP and its kin, which are valid UTF-8
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_LATIN = ("cp1250", "cp1254", "iso8859_2", "cp850")
+_LATIN_LETTERS = re.compile(rb"[\xc0-\xff]")
+_REMEDY = "if it looks wrong, convert it to UTF-8"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A text. `problem` says what was assumed or lost; `is_certain` is False if letters may be wrong or missing."""
+
+    text: str
+    problem: str = ""
+    is_certain: bool = True
+
+    @property
+    def remedy(self) -> str:
+        return _REMEDY if self.problem else ""
+
+
+def decode(content: bytes, declared: str | None = None) -> Decoded:
+    """The text of bytes; `declared` is the label that an HTML page or a header gives.
+
+    Example:
+        >>> decode(b"It\\x92s", "iso-8859-1").text
+        'It’s'
+    """
+    if encoding := unicode_encoding(content):
+        return _with_replacements(content, encoding)
+    label = _encoding_of(declared)
+    if label != "utf-8" and _ESCAPES in content and content.isascii():
+        return _with_replacements(content, label) if label else _guessed(content)
+    try:
+        return Decoded(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        if label and label != "utf-8":
+            return _with_replacements(content, label)
+        return _broken_utf_8(content) or _guessed(content)
+
+
+def unicode_encoding(content: bytes) -> str | None:
+    """The encoding that a byte-order mark at the start declares, or that zero bytes show; else None."""
+    marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    return marked or _utf_16_without_mark(content)
+
+
+def _encoding_of(declared: str | None) -> str | None:
+    """Python's name of the encoding that browsers take a label for; None for an unknown label."""
+    import webencodings
+
+    encoding = webencodings.lookup(declared.strip().strip("\"'")) if declared else None
+    if encoding is None or encoding.name in ("replacement", "x-user-defined"):
+        return None
+    known = encoding.codec_info.name
+    return {"utf-16-le": "utf-8", "utf-16-be": "utf-8", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}.get(
+        known, known
+    )
+
+
+def _utf_16_without_mark(content: bytes) -> str | None:
+    """UTF-16 as Windows programs write it: every second byte of spaces, digits and Latin letters is zero."""
+    sample = content[:SAMPLE_BYTES]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    least = len(sample) / 40
+    if len(content) % 2 or max(even, odd) < max(1, least) or min(even, odd) > max(even, odd) / 50:
+        return None
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
+    strange = sum(not (letter.isprintable() or letter in "\r\n\t\f") for letter in text)
+    return encoding if strange <= len(text) / 100 else None
+
+
+def _with_replacements(content: bytes, encoding: str) -> Decoded:
+    """The text in this encoding; what is no letter in it becomes U+FFFD."""
+    try:
+        return Decoded(content.decode(encoding))
+    except UnicodeDecodeError:
+        text = content.decode(encoding, "replace")
+        return Decoded(text, f"{_lost(text)} in its encoding {_NAMES.get(encoding, encoding)}", False)
+
+
+def _lost(text: str) -> str:
+    return f"{text.count(chr(0xFFFD))} broken character(s) became U+FFFD"
+
+
+def _broken_utf_8(content: bytes) -> Decoded | None:
+    """UTF-8 with a few errors; None if it is another encoding."""
+    text = content.decode("utf-8", "replace")
+    errors = text.count("\ufffd") - content.count("\ufffd".encode())
+    letters = sum(1 for _ in re.finditer("[^\x00-\x7f\ufffd]", text))
+    if letters < LETTERS_PER_ERROR * errors:
+        return None
+    return Decoded(text, f"{errors} broken character(s) became U+FFFD in its encoding UTF-8", False)
+
+
+def _guessed(content: bytes) -> Decoded:
+    encoding = _guess(content)
+    try:
+        text, lost = content.decode(encoding), ""
+    except UnicodeDecodeError:
+        text = content.decode(encoding, "replace")
+        lost = f"; {_lost(text)}"
+    return Decoded(text, f"it is not UTF-8; its encoding was guessed, and read as {_NAMES[encoding]}{lost}", False)
+
+
+def _guess(content: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    sample = _sample(content)
+    if not sample.isascii() and len(_BEYOND_ASCII.findall(sample)) < FEW_BYTES:
+        return "cp1252"
+    best = from_bytes(sample, cp_isolation=list(_NAMES)).best()
+    guess = best.encoding if best is not None and best.encoding in _NAMES else "cp1252"
+    return "cp1252" if guess in _LATIN and _may_be_western(sample, guess) else guess
+
+
+def _may_be_western(sample: bytes, guess: str) -> bool:
+    """True if Windows-1252 gives the same text, or there are too few letters to tell; most such files are in it."""
+    same = sample.decode("cp1252", "replace") == sample.decode(guess, "replace")
+    return same or len(_LATIN_LETTERS.findall(sample)) < FEW_BYTES
+
+
+def _sample(content: bytes) -> bytes:
+    """Lines with letters beyond ASCII, as many as tell the encoding; a whole text where it has no lines."""
+    if len(content) <= SAMPLE_BYTES:
+        return content
+    lines = [line for line in content.splitlines(keepends=True) if not line.isascii() or _ESCAPES in line]
+    chosen, size = [], 0
+    for line in lines:
+        if size + len(line) > SAMPLE_BYTES:
+            break
+        chosen.append(line)
+        size += len(line)
+    return b"".join(chosen) or content[:SAMPLE_BYTES]

@@ -1,0 +1,46 @@
+"""E-mails: heads, bodies of either kind, and attachments."""
+
+from email.message import EmailMessage
+
+import pytest
+from sample_files import GOOD, SENTENCE, lines_of, text_of
+
+HEAD = "Subject: Größe der Pumpe\nFrom: Ann <ann@example.com>\nTo: bob@example.com"
+
+
+def message(plain: str = "", html: str = "", charset: str = "utf-8") -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = "Größe der Pumpe", "Ann <ann@example.com>", "bob@example.com"
+    if plain:
+        mail.set_content(plain, charset=charset)
+    if html and plain:
+        mail.add_alternative(html, subtype="html")
+    elif html:
+        mail.set_content(html, subtype="html")
+    return mail
+
+
+@pytest.mark.parametrize(
+    ("mail", "body"),
+    [
+        (message("Sie ist 5 µm groß.\n"), "Sie ist 5 µm groß."),
+        (message("Sie ist 5 µm groß.\n", charset="iso-8859-1"), "Sie ist 5 µm groß."),
+        (message(html="<p>In <b>HTML</b></p><table><tr><td>a<td>b</table>"), "In HTML\n\na | b"),
+        (message("The plain text", "<p>The HTML</p>"), "The plain text"),
+        (message(" \n", "<p>The HTML</p>"), "The HTML"),
+    ],
+)
+def test_the_message_is_read_with_its_head(mail, body):
+    assert text_of("a.eml", mail.as_bytes()) == f"{HEAD}\n\n{body}\n"
+
+
+def test_attachments_are_further_pages_and_others_are_told():
+    mail = message("See the report.")
+    mail.add_attachment(GOOD, maintype="application", subtype="pdf", filename="report.pdf")
+    mail.add_attachment(b"\x00\x01", maintype="application", subtype="octet-stream", filename="tool.exe")
+    mail.add_attachment(message("The first message."))
+    pages = text_of("a.eml", mail.as_bytes()).split("|")
+    assert pages[1] == f"Attachment: report.pdf\n\n{SENTENCE} Page 1.\n"
+    assert "Attachment: message.eml" in pages[4] and "The first message." in pages[4]
+    line = lines_of({"a.eml": mail.as_bytes()})["a.eml"]
+    assert line.startswith("partly   a.eml, 5 pages: attachment tool.exe: .exe is not supported")

@@ -1,0 +1,99 @@
+"""Encodings: what is declared or certain is read in silence, what is guessed or lost is told."""
+
+import pytest
+
+from dream.documents.text_encoding import SAMPLE_BYTES, decode
+
+TEXTS = {
+    "ru": "Насосная станция была построена в 1987 году. Она подаёт сорок два литра в секунду.",
+    "zh": "泵站建于一九八七年，每秒输送四十二升水。主轴每六个月检查一次。",
+    "zh-tw": "泵站建於一九八七年，每秒輸送四十二升水。主軸每六個月檢查一次。",
+    "ja": "ポンプ場は1987年に建設された。毎秒四十二リットルの水を送る。",
+    "ko": "펌프장은 1987년에 건설되었다. 초당 사십이 리터의 물을 보낸다.",
+    "fr": "L’été dernier, la pompe a été réparée à Besançon – coût : 5 €.",
+    "de": "Die Überprüfung der Förderhöhe ist größtenteils abgeschlossen.",
+    "pl": "Zażółć gęślą jaźń, pompa została zbudowana w Łodzi.",
+    "el": "Η αντλία κατασκευάστηκε το 1987 και δίνει νερό.",
+    "tr": "Pompa istasyonu 1987 yılında inşa edildi, şöyle ığüç.",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding", "name"),
+    [
+        ("ru", "cp1251", "Windows-1251"),
+        ("ru", "koi8_r", "KOI8-R"),
+        ("zh", "gbk", "GB18030 (GBK)"),
+        ("zh-tw", "big5", "Big5"),
+        ("ja", "shift_jis", "Shift-JIS"),
+        ("ja", "euc_jp", "EUC-JP"),
+        ("ja", "iso2022_jp", "ISO-2022-JP"),
+        ("ko", "euc_kr", "EUC-KR"),
+        ("fr", "cp1252", "Windows-1252"),
+        ("de", "cp1252", "Windows-1252"),
+        ("pl", "cp1250", "Windows-1250"),
+        ("el", "cp1253", "Windows-1253"),
+        ("tr", "cp1254", "Windows-1254"),
+    ],
+)
+@pytest.mark.parametrize("lines", [1, 30])
+def test_a_guess_is_right_and_told(language, encoding, name, lines):
+    text = f"{TEXTS[language]}\n" * lines
+    decoded = decode(text.encode(encoding))
+    assert decoded.text == text
+    assert decoded.problem == f"it is not UTF-8; its encoding was guessed, and read as {name}"
+    assert not decoded.is_certain and decoded.remedy
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("language", ["de", "fr", "ru"])
+def test_unicode_needs_no_guess(language, encoding):
+    decoded = decode(TEXTS[language].encode(encoding))
+    assert (decoded.text.removeprefix("\ufeff"), decoded.problem) == (TEXTS[language], "")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "label"),
+    [
+        ("It’s “quoted” – 5 €", "cp1252", "iso-8859-1"),
+        ("It’s “quoted” – 5 €", "cp1252", "latin1"),
+        ("It’s “quoted” – 5 €", "cp1252", " 'US-ASCII' "),
+        (TEXTS["de"], "utf-8", "iso-8859-1"),
+        (TEXTS["zh"], "gb18030", "gb2312"),
+        (TEXTS["ja"], "cp932", "x-sjis"),
+        (TEXTS["ja"], "iso2022_jp", "iso-2022-jp"),
+        (TEXTS["ko"], "cp949", "ks_c_5601-1987"),
+        (TEXTS["pl"], "iso8859_2", "iso-8859-2"),
+        (TEXTS["de"], "utf-8", "utf-16"),
+        (TEXTS["de"], "utf-8", "no-such"),
+    ],
+)
+def test_a_label_means_what_it_means_to_browsers(text, encoding, label):
+    decoded = decode(text.encode(encoding), label)
+    assert (decoded.text, decoded.problem, decoded.is_certain) == (text, "", True)
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe4", b"\xc3"])
+def test_a_bad_byte_costs_one_character(bad):
+    text = TEXTS["de"] * 5
+    content = text.encode()
+    decoded = decode(content[:101] + bad + content[101:])
+    assert decoded.text.replace("\ufffd", "") == text
+    assert decoded.text.count("\ufffd") == 1
+    assert decoded.problem == "1 broken character(s) became U+FFFD in its encoding UTF-8"
+    assert not decoded.is_certain
+
+
+def test_a_bad_byte_in_a_declared_encoding_costs_one_character():
+    decoded = decode(TEXTS["pl"].encode("cp1250") + b"\x81.", "windows-1250")
+    assert decoded.text == f"{TEXTS['pl']}\ufffd."
+    assert decoded.problem == "1 broken character(s) became U+FFFD in its encoding Windows-1250"
+
+
+def test_too_little_to_guess_from_is_what_most_files_are():
+    assert decode(b"caf\xe9").text == "café"
+
+
+def test_the_letters_that_tell_the_encoding_may_come_late():
+    text = "plain words\n" * (SAMPLE_BYTES // 6) + TEXTS["ru"]
+    assert decode(text.encode("cp1251")).text == text
