@@ -46,6 +46,7 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
     "litellm": {"litellm"},
+    "whole": {"sample_index"},
 }
 # Under pytest-xdist, the tests of one Ray cluster run in one worker, from the start on; all others of a file share one.
 HEAVY = {"ray"}

@@ -51,12 +51,14 @@ def problems(_models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return {finding.part: finding.problem for finding in findings}
 
 
+@pytest.mark.whole
 def test_every_part_is_checked_even_after_a_problem(problems):
     parts = ["Python", "documents", "golden datasets", "experiments", "cache", "MLflow", "engine", "models", "judge"]
     assert list(problems) == [*parts, "generator"]
     assert [part for part, problem in problems.items() if problem is None] == ["Python", "experiments", "cache"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("part", "problem"),
     [

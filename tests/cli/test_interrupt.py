@@ -12,6 +12,7 @@ import pytest
 from model_servers import ModelServer
 from town import FACTS
 
+pytestmark = pytest.mark.whole
 SECONDS = 180
 
 

@@ -49,7 +49,14 @@ def test_a_reading_survives(cache):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"no json", mtime=0), gzip.compress(b"{}", mtime=0), gzip.compress(b"[1]", mtime=0)]
+    "content",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"no json", mtime=0),
+        gzip.compress(b"{}", mtime=0),
+        gzip.compress(b"[1]", mtime=0),
+    ],
 )
 def test_a_damaged_entry_is_ignored_and_written_again(cache, content, read_here):
     documents = MemoryStorage("m", {"a.pdf": GOOD})

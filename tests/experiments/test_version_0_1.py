@@ -78,6 +78,7 @@ def test_failures_that_were_texts_have_their_kinds(experiment: ExperimentResult)
         assert {score.failure.kind for score in failed if score.question_id in answers} == {FailureKind.REFUSED}
 
 
+@pytest.mark.whole
 def test_it_compares_and_reports(experiment: ExperimentResult):
     comparison = compare(experiment, failure_share=0.5)
     assert len(comparison.ranked) == 2 and len(comparison.losses) == 2

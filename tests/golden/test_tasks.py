@@ -47,6 +47,7 @@ def small_files(folder: Path, n: int) -> str:
     return str(folder)
 
 
+@pytest.mark.whole
 def test_thirty_small_files_give_every_kind_and_are_all_within_reach(model_server: ModelServer, tmp_path: Path):
     settings, told = settings_of(model_server, tmp_path / "home"), []
     documents_uri = small_files(tmp_path / "notes", 30)
@@ -68,6 +69,7 @@ def test_thirty_small_files_give_every_kind_and_are_all_within_reach(model_serve
         assert [place["file"] for place in evidence] == [source.file for source in question.sources]
 
 
+@pytest.mark.whole
 def test_a_long_document_costs_what_was_planned(model_server: ModelServer, tmp_path: Path):
     """46 calls of the LLM for three questions on 50 pieces. More only where other pieces had to be asked again."""
     (tmp_path / "long").mkdir()
