@@ -52,6 +52,7 @@ SERVICES = {
 HEAVY = {"ray"}
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
     for item in items:
