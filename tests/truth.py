@@ -11,6 +11,7 @@ installed, the reason is printed and nothing is run.
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ START_SECONDS = 300
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end too
     environment = Path(os.environ.get("TRUTH_ENVIRONMENT", REPOSITORY / ".truth"))
     python = environment / "bin" / "python"
     server = os.environ.get("LLAMA_SERVER") or next(map(str, environment.rglob("llama-server")), None)
@@ -62,6 +64,8 @@ def main() -> int:
                 "DREAM_HOME": str(home),
                 "DREAM_ENDPOINT_LLAMA_BASE_URL": f"http://127.0.0.1:{llm}/v1",
                 "DREAM_ENDPOINT_LLAMA_CONTEXT_WINDOW": "8192",
+                "DREAM_ENDPOINT_LLAMA_MAX_ANSWER_TOKENS": "256",  # so small an LLM rambles
+                "DREAM_ENDPOINT_LLAMA_TIMEOUT_SECONDS": "1800",
                 "DREAM_ENDPOINT_MINILM_BASE_URL": f"http://127.0.0.1:{embeddings}/v1",
                 "DREAM_LLMS": LLM,
                 "DREAM_EMBED_MODELS": EMBED_MODEL,
