@@ -35,6 +35,8 @@ SECONDS_AWAY = 30 if LONG else 5
 KILLS = 10 if LONG else 1
 REQUESTS_A_MINUTE = 60
 SPACE = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
+# The check before an experiment: an LLM, a judge with each of its forms, two embedding models with three requests each.
+MOST_CHECKS = 16
 FAULTS = ("error_share", "hang_share", "cut_share", "malformed_share", "wrong_schema_share")
 
 
@@ -110,10 +112,16 @@ class TestBadDays:
         counters = lab.models.counters()
         assert set(counters["by_fault"]) >= {"error", "cut", "malformed"}
         assert counters["by_status"]["429"] > 0
-        assert numbers(outcome) == numbers(faultless)
+        found, true = numbers(outcome), numbers(faultless)
+        twice_unreadable = dict.fromkeys(key for key, value in found.items() if value is None)
+        assert len(twice_unreadable) < 0.05 * len(found)
+        assert found == {**true, **twice_unreadable}
         assert sum(row.retried for row in outcome.usage) > 0
-        assert sum(row.failed for row in outcome.usage) == 0
+        assert bool(twice_unreadable) == any(row.failed for row in outcome.usage)
         assert load_experiment(name, lab.settings) == outcome
+        lab.models.reset()
+        again = lab.changed(DREAM_ENGINE=engine, DREAM_CACHE_URI=str(tmp_path), **changes)
+        assert numbers(run_experiment(resume=name, settings=again, show=None)) == true
 
     @pytest.mark.skipif(not LONG, reason="minutes at 60 requests a minute: LONG_BAD_DAYS=1")
     def test_a_storm_of_429_loses_nothing_and_pays_nothing_twice(
@@ -294,7 +302,7 @@ def test_a_killed_driver_is_resumed_by_the_same_command_on_either_engine(
     outcome = load_experiment(name, lab.settings)
     assert numbers(outcome) == numbers(faultless)
     needed = first_answers(faultless)
-    checks = 4 * (KILLS + 1)  # each start asks two LLMs and two embedding models for a word
+    checks = MOST_CHECKS * (KILLS + 1)
     # what was under way when a driver died may have been answered without being kept, and as much may have waited to be
     # written to the cache together with others
     lost = 2 * lab.models.counters()["in_flight_most"]
@@ -312,7 +320,7 @@ def _start_and_kill(
     with (folder / "killed.log").open("wb") as log:
         driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
         try:
-            enough = calls + (30 if seconds is None else 1)
+            enough = calls + MOST_CHECKS + (30 if seconds is None else 1)
             wait_for(lambda: lab.models.chat_calls() > enough or driver.poll() is not None, 180)
             time.sleep(seconds or 0)
             assert driver.poll() is None or seconds, (folder / "killed.log").read_text()

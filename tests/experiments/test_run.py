@@ -161,14 +161,15 @@ def test_one_trial_fails_and_mlflow_is_down_yet_the_other_is_whole_and_can_be_tr
             server.stop()
     failed, whole = outcome.results
     assert failed.error and "401" in failed.error and "API key" in failed.error
-    assert failed.failure.kind == FailureKind.SERVICE and not failed.failure.kind.by_system
+    assert failed.failure.kind == FailureKind.ENDPOINT and not failed.failure.kind.by_system
     assert "Traceback (most recent call last)" in failed.failure.traceback
     assert whole.error is None
     assert [summary.n_scored for summary in whole.evaluation.summaries()] == [2]
     assert load_experiment("half", settings) == outcome
     table = open_storage(settings.experiments_uri, settings).read_csv("half/results.csv")
     assert [bool(error) for error in table["error"]] == [True, False]
-    assert any("FAILED" in line for line in lines)
+    assert any("not finished" in line for line in lines)
+    assert sum("refuses the API key" in line for line in lines) == 1
     assert any("did not accept the results" in line for line in lines)
     # the index that cannot be built is shown as unfinished when the experiment has ended
     assert [line for line in lines if not line.startswith("embedding documents")][-1].endswith("dream track half")
