@@ -52,6 +52,11 @@ SERVICES = {
 HEAVY = {"ray"}
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Files that tests make hold times and random numbers, and names of tests must be the same in each process."""
+    return "bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
