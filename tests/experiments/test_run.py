@@ -271,11 +271,13 @@ def assert_tracked(settings, outcome):
     parents = [run for run in runs if run.info.run_id == first]
     children = {run.data.tags["dream.trial_id"]: run for run in runs if run.info.run_id != first}
     assert len(runs) == 3
-    assert parents[0].info.status == "FINISHED"
+    was_stopped = any(result.was_stopped for result in outcome.results)
+    assert parents[0].info.status == ("KILLED" if was_stopped else "FINISHED")
     assert parents[0].data.metrics["trials_failed"] == 1
     for result in outcome.results:
         run = children[result.trial.id]
-        assert run.info.status == ("FAILED" if result.error else "FINISHED")
+        ended = "KILLED" if result.was_stopped else "FAILED"
+        assert run.info.status == (ended if result.error else "FINISHED")
         assert run.data.tags.get("dream.error") == result.error
 
 
