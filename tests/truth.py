@@ -2,8 +2,8 @@
 
 Run by hand, since it takes half an hour on two cores, most of it the compilation of llama.cpp. It prepares documents,
 asks `dream doctor`, runs two RAG methods on three questions, and prints answers and judgements to be read by a person.
-What such a small LLM says is often wrong; what is looked at is whether DREAM says so. It cannot judge: `dream doctor` has
-to say that, and the offline judge takes its place.
+What such a small LLM says is often wrong; what is looked at is whether DREAM says so. It cannot judge: `dream doctor`
+has to say that, and the offline judge takes its place.
 
 Models and server come from an environment of their own (`.truth`), which `make truth` makes. Where they cannot be
 installed, the reason is printed and nothing is run.
