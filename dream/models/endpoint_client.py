@@ -24,12 +24,20 @@ from dream.models.openai_wire import (
     EMBEDDINGS_PATH,
     ModelRequest,
     ModelResponse,
-    base_url_variable,
     parsed,
     texts_of,
 )
 from dream.models.rate_limiter import Limiter
-from dream.models.refusals import endless, no_answer_in_time, pause_asked_for, readable, refusal, shown, too_slow
+from dream.models.refusals import (
+    endless,
+    no_answer_in_time,
+    pause_asked_for,
+    readable,
+    refusal,
+    shown,
+    too_slow,
+    variable_of,
+)
 from dream.models.response_times import Pace, ResponseTimes
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
@@ -206,7 +214,7 @@ class EndpointClient:
         """The outcome with the answer that its response holds, in OpenAI's format, or with an error in its place."""
         response = outcome.response
         if 300 <= response.status < 400:
-            location, variable = outcome.headers.get("location", ""), base_url_variable(self.endpoint.name)
+            location, variable = outcome.headers.get("location", ""), variable_of(self.endpoint.name, "BASE_URL")
             return self._failed(outcome, of_redirect(response.status, location, request.path, variable))
         if response.status != 200:
             return outcome

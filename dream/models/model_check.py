@@ -22,10 +22,17 @@ from dream.models.pickers import (
     offered_models,
     split_identifier,
 )
-from dream.models.refusals import is_missing_model, is_refused_key, is_without_credit, without_credit, words_of
+from dream.models.refusals import (
+    is_missing_model,
+    is_refused_key,
+    is_without_credit,
+    variable_of,
+    without_credit,
+    words_of,
+)
 from dream.models.usage import CHECK_STAGE
 from dream.records import FailureKind
-from dream.settings import OFFLINE, OPENAI
+from dream.settings import OFFLINE
 from dream.tokens import first_tokens
 
 if TYPE_CHECKING:
@@ -255,19 +262,18 @@ async def _explained(identifier: str, error: BaseException) -> str:
 
 async def _refused(identifier: str, error: "openai.APIStatusError") -> str:
     endpoint, model = split_identifier(identifier)
-    prefix = "OPENAI" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}"
     response = ModelResponse(error.status_code, error.response.content)
     if isinstance(error.body, Mapping) and error.body.get("type") == NO_ANSWER:
         return explain(error)
     if is_without_credit(response):
         return f"the endpoint {endpoint!r} {without_credit(response)}"
     if is_refused_key(response):
-        return f"the endpoint {endpoint!r} refuses the key: check {prefix}_API_KEY"
+        return f"the endpoint {endpoint!r} refuses the key: check {variable_of(endpoint, 'API_KEY')}"
     if response.status == 404 or is_missing_model(response):
         offered = await offered_models(endpoint)
         if offered is None:
             base_url = await asyncio.to_thread(current_gateway().base_url, endpoint)
-            nothing = message_where_nothing_is(base_url, f"{prefix}_BASE_URL")
+            nothing = message_where_nothing_is(base_url, variable_of(endpoint, "BASE_URL"))
             return f"the endpoint {endpoint!r} has no model {model!r} ({explain(error)}), or {nothing}"
         return f"the endpoint {endpoint!r} has no model {model!r}; it offers: {offered}"
     return f"the endpoint {endpoint!r} answers HTTP {response.status}: {words_of(response)}"

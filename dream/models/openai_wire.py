@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dream.records import digest
-from dream.settings import OPENAI
 
 CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
@@ -80,16 +79,6 @@ def texts_of(body: Mapping[str, Any]) -> list[Any]:
     given = body.get("input", [])
     single = isinstance(given, str) or (bool(given) and all(isinstance(item, int) for item in given))
     return [given] if single else list(given)
-
-
-def base_url_variable(endpoint: str) -> str:
-    """The setting that has an endpoint's base URL.
-
-    Example:
-        >>> base_url_variable("openai"), base_url_variable("vllm")
-        ('OPENAI_BASE_URL', 'DREAM_ENDPOINT_VLLM_BASE_URL')
-    """
-    return "OPENAI_BASE_URL" if endpoint == OPENAI else f"DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL"
 
 
 def embeddings_answer(

@@ -154,10 +154,15 @@ def is_missing_model(response: ModelResponse) -> bool:
     return response.status in (400, 404, 422) and bool(_MISSING_MODEL.search(words_of(response)))
 
 
-def variable_of(endpoint: Endpoint, name: str) -> str:
-    """The variable that sets a field of an endpoint, such as DREAM_ENDPOINT_VLLM_API_KEY."""
-    is_default = endpoint.name == OPENAI and name in ("API_KEY", "BASE_URL")
-    return f"OPENAI_{name}" if is_default else f"DREAM_ENDPOINT_{endpoint.name.upper()}_{name}"
+def variable_of(endpoint: str, name: str) -> str:
+    """The variable that sets a field of an endpoint.
+
+    Example:
+        >>> variable_of("openai", "BASE_URL"), variable_of("vllm", "BASE_URL")
+        ('OPENAI_BASE_URL', 'DREAM_ENDPOINT_VLLM_BASE_URL')
+    """
+    is_default = endpoint == OPENAI and name in ("API_KEY", "BASE_URL")
+    return f"OPENAI_{name}" if is_default else f"DREAM_ENDPOINT_{endpoint.upper()}_{name}"
 
 
 def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, str]) -> str | None:
@@ -171,7 +176,7 @@ def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, s
     elif is_exhausted(response, headers):
         reason, remedy = _exhausted(pause_asked_for(response, headers))
     elif is_refused_key(response):
-        key = variable_of(endpoint, "API_KEY")
+        key = variable_of(endpoint.name, "API_KEY")
         return f"{where} refuses the API key (HTTP {response.status}): check {key}. Nothing more was sent to it"
     elif is_missing_model(response):
         reason, remedy = "does not have the model", "load it there, or see with `dream doctor` what it offers"
@@ -209,7 +214,7 @@ def endless(endpoint: Endpoint, response: ModelResponse, patience_seconds: float
 
 def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
     """The reason of a request that waited in vain, with the variable that sets the limit."""
-    limit, tokens = variable_of(endpoint, "TIMEOUT_SECONDS"), variable_of(endpoint, "MAX_ANSWER_TOKENS")
+    limit, tokens = variable_of(endpoint.name, "TIMEOUT_SECONDS"), variable_of(endpoint.name, "MAX_ANSWER_TOKENS")
     return (
         f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s; raise {limit} "
         f"if it is slow, lower {tokens} if it writes without end"
@@ -218,7 +223,7 @@ def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
 
 def too_slow(endpoint: Endpoint, seconds: float) -> str:
     """The message about a model that answers nothing within the limit."""
-    variable = variable_of(endpoint, "TIMEOUT_SECONDS")
+    variable = variable_of(endpoint.name, "TIMEOUT_SECONDS")
     return (
         f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s: raise the limit "
         f"({variable}={_rounded(2 * seconds)}) if the server is only slow, else look at its log; then resume. Finished "
@@ -239,6 +244,6 @@ def readable(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, 
     words = words_of(response) or "no text"
     if 300 <= response.status < 400:
         target = headers.get("location", "an address that it does not name")
-        words = f"redirects to {target}: set {variable_of(endpoint, 'BASE_URL')} to the address that answers"
+        words = f"redirects to {target}: set {variable_of(endpoint.name, 'BASE_URL')} to the address that answers"
     body = json.dumps({"error": {"message": words}}, ensure_ascii=False).encode()
     return replace(response, body=body, content_type="application/json")
