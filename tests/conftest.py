@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import LAB_DOCUMENTS, LAB_KEY, REPOSITORY, Lab, MlflowServer, Ran, S3Server
+from lab import REPOSITORY, Lab, MlflowServer, Ran, S3Server, opened_lab, small_run
 from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
 from servers import running, wait_until_ready
 
 from dream import ray_cluster as cluster
 from dream.documents.loading import load_documents
-from dream.experiments.run import run_experiment
 from dream.golden.dataset import generate_golden_dataset
 from dream.indexes.chunkers import build_index
 from dream.models import gateway_client
@@ -28,7 +27,6 @@ from dream.models.gateway_client import GatewayClient
 from dream.models.pickers import embed_model_picker
 from dream.offline.faults import Switches
 from dream.rag.methods import find_rag_method
-from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -236,39 +234,44 @@ def home(tmp_path: Path) -> Settings:
 def lab(
     tmp_path_factory: pytest.TempPathFactory,
     _starting_mlflow: tuple[MlflowServer, subprocess.Popen],
+    mlflow_server: MlflowServer,
+) -> Iterator[Lab]:
+    """Trials run in this process."""
+    with opened_lab(tmp_path_factory.mktemp("lab"), mlflow_server, {"DREAM_ENGINE": "in_process"}) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def ray_lab(
+    tmp_path_factory: pytest.TempPathFactory,
+    _starting_mlflow: tuple[MlflowServer, subprocess.Popen],
     ray_cluster: RayCluster,
     mlflow_server: MlflowServer,
 ) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("lab")
-    (home / "documents").mkdir()
-    for name in LAB_DOCUMENTS:
-        shutil.copy(REPOSITORY / "notebooks/sample_documents" / name, home / "documents")
-    with offline_models(LAB_KEY) as models:
-        environment = {
-            "DREAM_HOME": str(home),
-            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": models.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": mlflow_server.url,
-            **ray_cluster.environment(),
-        }
-        yield Lab(home, environment, models, mlflow_server)
+    """Trials run on the Ray cluster, by Ray Client."""
+    with opened_lab(tmp_path_factory.mktemp("ray-lab"), mlflow_server, ray_cluster.environment()) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
 def small_golden(lab: Lab) -> GoldenDataset:
-    """Eight questions, generated over the cluster."""
+    """Eight questions."""
     return generate_golden_dataset(8, settings=lab.settings, show=None)
 
 
 @pytest.fixture(scope="session")
+def golden_on_ray(ray_lab: Lab) -> GoldenDataset:
+    """The same eight questions, generated over the cluster."""
+    return generate_golden_dataset(8, settings=ray_lab.settings, show=None)
+
+
+@pytest.fixture(scope="session")
 def small_experiment(lab: Lab, small_golden: GoldenDataset) -> Ran:
-    """Two trials of three questions, run over the cluster and logged to the MLflow server."""
-    lines: list[str] = []
-    space = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
-    golden = GoldenDataset(small_golden.questions[:3], small_golden.uri)
-    outcome = run_experiment(space, name="small", golden_dataset=golden, settings=lab.settings, show=lines.append)
-    return Ran(outcome, lines)
+    """Two trials of three questions, logged to the MLflow server."""
+    return small_run(lab, small_golden)
+
+
+@pytest.fixture(scope="session")
+def experiment_on_ray(ray_lab: Lab, golden_on_ray: GoldenDataset) -> Ran:
+    """The same experiment, run over the cluster."""
+    return small_run(ray_lab, golden_on_ray)

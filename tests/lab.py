@@ -1,12 +1,16 @@
 """What the tests' fixtures hand out: servers with keys for them, and a whole set-up to run experiments in."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_servers import ModelServer
+from model_servers import ModelServer, offline_models
 
-from dream.records import ExperimentResult
+from dream.experiments.run import run_experiment
+from dream.rag.search_space import SearchSpace
+from dream.records import ExperimentResult, GoldenDataset
 from dream.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -47,7 +51,7 @@ class MlflowServer:
 
 @dataclass(frozen=True)
 class Lab:
-    """A home with four sample PDFs, its own models behind the endpoint `x`, a Ray cluster and an MLflow server."""
+    """A home with four sample PDFs, its own models behind the endpoint `x`, an engine and an MLflow server."""
 
     home: Path
     environment: Mapping[str, str]
@@ -69,3 +73,33 @@ class Ran:
 
     outcome: ExperimentResult
     lines: Sequence[str]
+
+
+@contextmanager
+def opened_lab(home: Path, mlflow: MlflowServer, engine: Mapping[str, str]) -> Iterator[Lab]:
+    """A lab in a folder, on the engine that the variables `engine` name."""
+    (home / "documents").mkdir()
+    for name in LAB_DOCUMENTS:
+        shutil.copy(REPOSITORY / "notebooks/sample_documents" / name, home / "documents")
+    with offline_models(LAB_KEY) as models:
+        environment = {
+            "DREAM_HOME": str(home),
+            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
+            "DREAM_ENDPOINT_X_API_KEY": models.key,
+            "DREAM_LLMS": "llm-small@x",
+            "DREAM_EMBED_MODELS": "embed-small@x",
+            "DREAM_JUDGE_LLM": "judge@x",
+            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
+            "MLFLOW_TRACKING_URI": mlflow.url,
+            **engine,
+        }
+        yield Lab(home, environment, models, mlflow)
+
+
+def small_run(lab: Lab, golden: GoldenDataset) -> Ran:
+    """The experiment `small`: two trials of the first three questions."""
+    lines: list[str] = []
+    space = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
+    three = GoldenDataset(golden.questions[:3], golden.uri)
+    outcome = run_experiment(space, name="small", golden_dataset=three, settings=lab.settings, show=lines.append)
+    return Ran(outcome, lines)

@@ -40,12 +40,11 @@ def dream(
 
 @pytest.fixture
 def dream_in_lab(dream: Command, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The same with the lab's documents, models, cluster and MLflow server; no secret of the lab may be printed. Trials
-    run in this process, for speed."""
-    for name, value in {**lab.environment, "DREAM_ENGINE": "in_process"}.items():
+    """The same with the lab's documents, models and MLflow server; no secret of the lab may be printed."""
+    for name, value in lab.environment.items():
         monkeypatch.setenv(name, value)
     secrets = lab.settings.secrets()
-    assert len(secrets) > 1
+    assert secrets
 
     def run(*arguments: str) -> Done:
         done = dream(*arguments)

@@ -27,7 +27,10 @@ def test_the_cache_is_shown_by_model_and_emptied_by_name(dream_in_lab, small_exp
     assert dream_in_lab("cache", "--model", "llm-small").out == done.out
 
 
-def test_doctor_finds_a_working_lab_healthy(dream_in_lab, lab):
+def test_doctor_finds_a_working_lab_healthy(dream_in_lab, ray_cluster, monkeypatch):
+    monkeypatch.delenv("DREAM_ENGINE")
+    for name, value in ray_cluster.environment().items():
+        monkeypatch.setenv(name, value)
     done = dream_in_lab("doctor")
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()

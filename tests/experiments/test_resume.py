@@ -30,6 +30,8 @@ from dream.models.usage import CHECK_STAGE, spent_of
 from dream.rag.search_space import SearchSpace
 from dream.records import ExperimentResult, GoldenDataset
 
+pytestmark = pytest.mark.mlflow
+
 LONG = os.environ.get("LONG_BAD_DAYS") == "1"
 SECONDS_AWAY = 30 if LONG else 5
 KILLS = 10 if LONG else 1
@@ -40,23 +42,37 @@ MOST_CHECKS = 16
 FAULTS = ("error_share", "hang_share", "cut_share", "malformed_share", "wrong_schema_share")
 
 
-@pytest.fixture(scope="module")
-def golden(lab: Lab, small_golden: GoldenDataset) -> GoldenDataset:
-    return save_golden_dataset(GoldenDataset(small_golden.questions[:3], small_golden.uri), "three", lab.settings)
-
-
-@pytest.fixture(scope="module")
-def faultless(small_experiment: Ran) -> ExperimentResult:
-    """The experiment on a good day."""
-    return small_experiment.outcome
-
-
 @pytest.fixture(params=["in_process", pytest.param("ray", marks=pytest.mark.ray)])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each test runs on both engines; Ray is reached through one connection for all of them."""
     if request.param == "ray":
         request.getfixturevalue("on_ray")
     return request.param
+
+
+@pytest.fixture
+def on_an_engine(request: pytest.FixtureRequest) -> tuple[Lab, Ran]:
+    """The lab of the test's engine, Ray where it has none, and the small experiment there."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if parameters.get("engine", "ray") == "ray":
+        return request.getfixturevalue("ray_lab"), request.getfixturevalue("experiment_on_ray")
+    return request.getfixturevalue("lab"), request.getfixturevalue("small_experiment")
+
+
+@pytest.fixture
+def lab(on_an_engine: tuple[Lab, Ran]) -> Lab:
+    return on_an_engine[0]
+
+
+@pytest.fixture
+def faultless(on_an_engine: tuple[Lab, Ran]) -> ExperimentResult:
+    """The experiment on a good day."""
+    return on_an_engine[1].outcome
+
+
+@pytest.fixture
+def golden(lab: Lab, faultless: ExperimentResult) -> GoldenDataset:
+    return save_golden_dataset(GoldenDataset(faultless.manifest.questions), "three", lab.settings)
 
 
 def run(lab: Lab, golden: GoldenDataset, name: str, engine: str, show: Any = None, **changes: str) -> ExperimentResult:
@@ -263,6 +279,7 @@ def assert_tracked_once(lab: Lab, name: str) -> None:
 BOTH = ("in_process", "ray")
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("killed_on", "ends_on"),
     [(a, b) for a in BOTH for b in BOTH] if LONG else [("ray", "in_process"), ("in_process", "ray")],
@@ -271,7 +288,6 @@ def test_a_killed_driver_is_resumed_by_the_same_command_on_either_engine(
     lab: Lab,
     golden: GoldenDataset,
     faultless: ExperimentResult,
-    small_experiment: Ran,
     tmp_path: Path,
     killed_on: str,
     ends_on: str,

@@ -43,19 +43,19 @@ def question(text: str, truth: str, *contexts: str) -> GoldenQuestion:
 
 @pytest.mark.usefixtures("on_ray")
 class TestGeneratedOnTheCluster:
-    def test_as_many_as_asked_for_by_single_and_multi_hop_synthesizers(self, small_golden: GoldenDataset):
-        assert len(small_golden.questions) == 8
-        assert len({question.id for question in small_golden.questions}) == 8
-        synthesizers = {question.synthesizer for question in small_golden.questions}
+    def test_as_many_as_asked_for_by_single_and_multi_hop_synthesizers(self, golden_on_ray: GoldenDataset):
+        assert len(golden_on_ray.questions) == 8
+        assert len({question.id for question in golden_on_ray.questions}) == 8
+        synthesizers = {question.synthesizer for question in golden_on_ray.questions}
         assert {name.split("_")[0] for name in synthesizers} == {"single", "multi"}
-        assert all(question.question.strip() and question.ground_truth.strip() for question in small_golden.questions)
+        assert all(question.question.strip() and question.ground_truth.strip() for question in golden_on_ray.questions)
 
     def test_each_question_names_the_file_and_the_pages_that_hold_its_contexts(
-        self, lab: Lab, small_golden: GoldenDataset
+        self, ray_lab: Lab, golden_on_ray: GoldenDataset
     ):
-        loaded = load_documents(open_storage(lab.settings.documents_uri, lab.settings))
+        loaded = load_documents(open_storage(ray_lab.settings.documents_uri, ray_lab.settings))
         files = {document.metadata["file_name"]: document for document in merge_pages(loaded.documents)}
-        for golden in small_golden.questions:
+        for golden in golden_on_ray.questions:
             assert len(golden.sources) == len(golden.reference_contexts)
             for context, source in zip(golden.reference_contexts, golden.sources, strict=True):
                 assert source.file in LAB_DOCUMENTS
@@ -64,28 +64,30 @@ class TestGeneratedOnTheCluster:
                 document = files[source.file]
                 assert page_of(document.metadata, document.text.index(text)) == source.page
 
-    def test_the_csv_gives_back_what_was_generated(self, lab: Lab, small_golden: GoldenDataset):
-        assert load_golden_dataset("golden", lab.settings) == small_golden
-        table = open_storage(lab.settings.golden_datasets_uri, lab.settings).read_csv("golden.csv")
+    def test_the_csv_gives_back_what_was_generated(self, ray_lab: Lab, golden_on_ray: GoldenDataset):
+        assert load_golden_dataset("golden", ray_lab.settings) == golden_on_ray
+        table = open_storage(ray_lab.settings.golden_datasets_uri, ray_lab.settings).read_csv("golden.csv")
         assert tuple(table.columns) == COLUMNS
 
-    def test_the_manifest_says_who_made_it_from_what(self, lab: Lab, small_golden: GoldenDataset):
-        manifest = open_storage(lab.settings.golden_datasets_uri, lab.settings).read_json("golden.manifest.json")
-        documents = load_documents(open_storage(lab.settings.documents_uri, lab.settings))
+    def test_the_manifest_says_who_made_it_from_what(self, ray_lab: Lab, golden_on_ray: GoldenDataset):
+        manifest = open_storage(ray_lab.settings.golden_datasets_uri, ray_lab.settings).read_json(
+            "golden.manifest.json"
+        )
+        documents = load_documents(open_storage(ray_lab.settings.documents_uri, ray_lab.settings))
         assert manifest["documents"]["digest"] == documents.digest
         assert (manifest["generator_llm"], manifest["embed_model"], manifest["offline"]) == (
             "judge@x", "embed-large@x", False,
         )  # fmt: skip
         assert (manifest["questions_wanted"], manifest["questions"], manifest["shortfalls"]) == (8, 8, [])
-        assert manifest["questions_digest"] == small_golden.digest
+        assert manifest["questions_digest"] == golden_on_ray.digest
         assert sum(manifest["kinds"].values()) == 8
-        assert set(manifest["evidence"]) == {question.id for question in small_golden.questions}
+        assert set(manifest["evidence"]) == {question.id for question in golden_on_ray.questions}
         assert manifest["versions"]["ragas"] == "0.4.3"
-        assert lab.models.key not in json.dumps(manifest)
+        assert ray_lab.models.key not in json.dumps(manifest)
 
-    def test_workers_read_s3_and_one_broken_or_short_file_costs_only_itself(self, lab: Lab, moto: S3Server):
+    def test_workers_read_s3_and_one_broken_or_short_file_costs_only_itself(self, ray_lab: Lab, moto: S3Server):
         settings = replace(
-            lab.settings,
+            ray_lab.settings,
             s3_endpoint_url=moto.url,
             s3_access_key_id=moto.access_key_id,
             s3_secret_access_key=moto.secret_access_key,
@@ -113,22 +115,22 @@ class TestGeneratedOnTheCluster:
         # either all four came, or what is missing is told
         assert len(golden.questions) == 4 or any(" of 4 questions" in line for line in shortfalls)
 
-    def test_both_engines_give_the_same_questions(self, lab: Lab, small_golden: GoldenDataset, tmp_path: Path):
+    def test_both_engines_give_the_same_questions(self, ray_lab: Lab, golden_on_ray: GoldenDataset, tmp_path: Path):
         """Also without the cache: in other processes than those of the cluster, from the same seed."""
-        settings = lab.changed(DREAM_CACHE_URI=str(tmp_path / "cache"), DREAM_GOLDEN_DATASETS_URI=str(tmp_path))
+        settings = ray_lab.changed(DREAM_CACHE_URI=str(tmp_path / "cache"), DREAM_GOLDEN_DATASETS_URI=str(tmp_path))
         golden = generate_golden_dataset(8, engine="in_process", settings=settings, show=None)
-        assert golden.questions == small_golden.questions
+        assert golden.questions == golden_on_ray.questions
 
-    def test_only_short_documents_is_an_error_with_the_minimum(self, lab: Lab, tmp_path: Path):
+    def test_only_short_documents_is_an_error_with_the_minimum(self, ray_lab: Lab, tmp_path: Path):
         for name in ("one.txt", "two.txt"):
             (tmp_path / name).write_text(f"{name} says little.")
         with pytest.raises(DataError) as caught:
-            generate_golden_dataset(2, name="short", documents_uri=str(tmp_path), settings=lab.settings, show=None)
+            generate_golden_dataset(2, name="short", documents_uri=str(tmp_path), settings=ray_lab.settings, show=None)
         assert "one.txt" in str(caught.value)
         assert "two.txt" in str(caught.value)
         assert "at least 100 are needed" in str(caught.value)
         with pytest.raises(DataError, match="no golden dataset 'short'"):
-            load_golden_dataset("short", lab.settings)
+            load_golden_dataset("short", ray_lab.settings)
 
     @pytest.mark.parametrize(
         ("faults", "wanted", "engine"),
@@ -139,13 +141,13 @@ class TestGeneratedOnTheCluster:
         ],
     )
     def test_faults_of_the_model_are_retried_or_told(
-        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict, wanted: str, engine: str
+        self, ray_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict, wanted: str, engine: str
     ):
         at_once = partial(GatewayOptions, first_backoff_seconds=0.01)
         monkeypatch.setattr("dream.models.gateway_client.GatewayOptions", at_once)
         (tmp_path / "tidal.pdf").write_bytes((SAMPLES / "tidal-array-operations.pdf").read_bytes())
         with offline_models("k") as faulty:
-            settings = lab.changed(
+            settings = ray_lab.changed(
                 DREAM_ENDPOINT_F_BASE_URL=faulty.base_url,
                 DREAM_ENDPOINT_F_API_KEY="k",
                 DREAM_GENERATOR_LLM="judge@f",
@@ -168,16 +170,16 @@ class TestGeneratedOnTheCluster:
         elif made < 4:
             assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told), told
 
-    def test_mistakes_are_told_before_any_model_is_called(self, lab: Lab):
-        lab.models.reset()
+    def test_mistakes_are_told_before_any_model_is_called(self, ray_lab: Lab):
+        ray_lab.models.reset()
         for arguments, mistake in (
             ({"n_questions": 0}, "n_questions=0"),
             ({"name": "a/b"}, "'a/b'"),
-            ({"settings": lab.changed(DREAM_GENERATOR_LLM="judge@nowhere")}, "no endpoint 'nowhere'"),
+            ({"settings": ray_lab.changed(DREAM_GENERATOR_LLM="judge@nowhere")}, "no endpoint 'nowhere'"),
         ):
             with pytest.raises(ConfigurationError, match=mistake):
-                generate_golden_dataset(**{"settings": lab.settings, "show": None, **arguments})
-        assert lab.models.counters()["by_path"] == {}
+                generate_golden_dataset(**{"settings": ray_lab.settings, "show": None, **arguments})
+        assert ray_lab.models.counters()["by_path"] == {}
 
 
 def text_of(name: str) -> str:

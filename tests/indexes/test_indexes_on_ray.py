@@ -182,20 +182,20 @@ def test_a_folder_that_the_cluster_does_not_see_is_said(settings, documents, lin
     assert any("indexes are not kept" in line and "DREAM_CACHE_URI" in line for line in lines)
 
 
-def test_a_grid_builds_each_distinct_index_once(lab: Lab, small_golden: GoldenDataset, ray_cluster: RayCluster):
+def test_a_grid_builds_each_distinct_index_once(ray_lab: Lab, golden_on_ray: GoldenDataset, ray_cluster: RayCluster):
     """Four trials, two indexes; a second experiment of the same asks no model for anything, not even a word."""
     space = SearchSpace(["chunks_with_overlap", "sentence_window"], ["llm-small@x", "llm-large@x"], ["embed-small@x"])
-    golden = GoldenDataset(small_golden.questions[:1], small_golden.uri)
+    golden = GoldenDataset(golden_on_ray.questions[:1], golden_on_ray.uri)
     lines: list[str] = []
-    lab_settings = lab.changed(DREAM_CACHE_URI=str(lab.home / "grid-cache"))
+    lab_settings = ray_lab.changed(DREAM_CACHE_URI=str(ray_lab.home / "grid-cache"))
 
     def run(name: str) -> int:
-        lab.models.reset()
+        ray_lab.models.reset()
         outcome = run_experiment(
             space, name=name, golden_dataset=golden, settings=lab_settings, metrics=["faithfulness"], show=lines.append
         )
         assert [result.error for result in outcome.results] == [None] * 4
-        return lab.models.counters()["texts_embedded"]
+        return ray_lab.models.counters()["texts_embedded"]
 
     texts = run("grid")
     built = [line for line in lines if "built in" in line]
@@ -204,4 +204,4 @@ def test_a_grid_builds_each_distinct_index_once(lab: Lab, small_golden: GoldenDa
     checked = 2 * (EMBED_BATCH_SIZE + 2)  # a full batch, one of its texts alone, and a long one, for each of two models
     assert sum(sizes) <= texts <= sum(sizes) + 4 + checked
     assert run("grid-again") == 0
-    assert lab.models.counters()["by_status"] == {}
+    assert ray_lab.models.counters()["by_status"] == {}
