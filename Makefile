@@ -27,12 +27,12 @@ check: install  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-test-fast: check  ## Check style and types, run the tests that need no Ray, MLflow, S3, browser, API server or proxy
+test-fast: install  ## Run the tests that need no Ray, MLflow, S3, browser, API server or proxy
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
 
 # One process for all tests on a Ray cluster, one for the others: several clusters would only wait for each other.
-test: test-fast  ## Check style and types, run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "$(SERVICES)"
+test: check  ## Check style and types, run all tests
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 lint: install  ## Correct style
 	$(BIN)/ruff check --fix .

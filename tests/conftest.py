@@ -66,7 +66,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in needed:
             item.add_marker(name)
         item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    # first what takes longest; the quick tests fill what time is left
+    items.sort(
+        key=lambda item: (item.get_closest_marker("ray") is None, not any(map(item.get_closest_marker, SERVICES)))
+    )
 
 
 @pytest.fixture

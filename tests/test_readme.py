@@ -54,7 +54,8 @@ def test_every_setting_is_in_the_install_page_and_none_is_invented():
     assert named <= set(KNOWN_VARIABLES)
 
 
-def test_the_ten_line_program_runs(ray_by_itself: None, tmp_path: Path):
+@pytest.mark.whole
+def test_the_ten_line_program_runs(tmp_path: Path):
     program = text_of("README.md").split("## Ten lines")[1].split("```python\n")[1].split("```")[0]
     program = program.replace("n_questions=20", "n_questions=4").replace(
         "settings.llms, settings.embed_models", "settings.llms[:1], settings.embed_models[:1]"

@@ -223,20 +223,22 @@ class TestBadDays:
         assert {key: found[key] for key in expected} == expected
         assert first_answers(outcome) == paid(lab)
 
-    def test_a_spent_budget_stops_and_a_higher_one_goes_on(
-        self, engine: str, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, tmp_path: Path
+    @pytest.mark.usefixtures("on_ray")
+    @pytest.mark.parametrize(("stops_on", "goes_on"), [("in_process", "ray"), ("ray", "in_process")])
+    def test_a_spent_budget_stops_and_a_higher_one_goes_on_with_the_other_engine(
+        self, stops_on: str, goes_on: str, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, tmp_path: Path
     ):
         needed = int(spent_of(faultless.usage)["calls"])
         ceiling = needed * 2 // 3
         lines: list[str] = []
-        name = f"budget-{engine}"
+        name = f"budget-{stops_on}"
         changes = {"DREAM_CACHE_URI": str(tmp_path)}
-        stopped = run(lab, golden, name, engine, lines.append, DREAM_BUDGET_CALLS=str(ceiling), **changes)
+        stopped = run(lab, golden, name, stops_on, lines.append, DREAM_BUDGET_CALLS=str(ceiling), **changes)
         assert "stopped at budget" in (stopped.stopped or "")
         assert f"dream run --resume {name}" in lines[-1]
         assert spent_of(stopped.usage)["calls"] == ceiling
         higher = lab.changed(DREAM_BUDGET_CALLS=str(needed), **changes)
-        outcome = run_experiment(resume=name, engine=engine, settings=higher, show=None)
+        outcome = run_experiment(resume=name, engine=goes_on, settings=higher, show=None)
         assert outcome.stopped is None
         assert numbers(outcome) == numbers(faultless)
         assert spent_of(outcome.usage)["calls"] == needed
@@ -282,7 +284,7 @@ BOTH = ("in_process", "ray")
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("killed_on", "ends_on"),
-    [(a, b) for a in BOTH for b in BOTH] if LONG else [("ray", "in_process"), ("in_process", "ray")],
+    [(a, b) for a in BOTH for b in BOTH] if LONG else [("ray", "in_process")],
 )
 def test_a_killed_driver_is_resumed_by_the_same_command_on_either_engine(
     lab: Lab,
@@ -324,7 +326,7 @@ def test_a_killed_driver_is_resumed_by_the_same_command_on_either_engine(
     lost = 2 * lab.models.counters()["in_flight_most"]
     print(f"{paid(lab)} answers paid, {needed} needed, up to {checks} checks, at most {lost} lost by a kill")
     assert needed <= paid(lab) <= needed + checks + lost * KILLS
-    assert paid(lab) - before < needed
+    assert paid(lab) - before < needed + MOST_CHECKS
     assert_tracked_once(lab, name)
 
 

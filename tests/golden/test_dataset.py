@@ -121,33 +121,24 @@ class TestGeneratedOnTheCluster:
         golden = generate_golden_dataset(8, engine="in_process", settings=settings, show=None)
         assert golden.questions == golden_on_ray.questions
 
-    def test_only_short_documents_is_an_error_with_the_minimum(self, ray_lab: Lab, tmp_path: Path):
-        for name in ("one.txt", "two.txt"):
-            (tmp_path / name).write_text(f"{name} says little.")
-        with pytest.raises(DataError) as caught:
-            generate_golden_dataset(2, name="short", documents_uri=str(tmp_path), settings=ray_lab.settings, show=None)
-        assert "one.txt" in str(caught.value)
-        assert "two.txt" in str(caught.value)
-        assert "at least 100 are needed" in str(caught.value)
-        with pytest.raises(DataError, match="no golden dataset 'short'"):
-            load_golden_dataset("short", ray_lab.settings)
 
+class TestGeneratedHere:
     @pytest.mark.parametrize(
-        ("faults", "wanted", "engine"),
+        ("faults", "wanted"),
         [
-            ({"error_share": 0.1, "seed": 3}, "all", "ray"),
-            ({"malformed_share": 0.4}, "some", "in_process"),
-            ({"malformed_share": 1}, "none", "in_process"),
+            ({"error_share": 0.1, "seed": 3}, "all"),
+            ({"malformed_share": 0.4}, "some"),
+            ({"malformed_share": 1}, "none"),
         ],
     )
     def test_faults_of_the_model_are_retried_or_told(
-        self, ray_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict, wanted: str, engine: str
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: dict, wanted: str
     ):
         at_once = partial(GatewayOptions, first_backoff_seconds=0.01)
         monkeypatch.setattr("dream.models.gateway_client.GatewayOptions", at_once)
         (tmp_path / "tidal.pdf").write_bytes((SAMPLES / "tidal-array-operations.pdf").read_bytes())
         with offline_models("k") as faulty:
-            settings = ray_lab.changed(
+            settings = lab.changed(
                 DREAM_ENDPOINT_F_BASE_URL=faulty.base_url,
                 DREAM_ENDPOINT_F_API_KEY="k",
                 DREAM_GENERATOR_LLM="judge@f",
@@ -157,7 +148,7 @@ class TestGeneratedOnTheCluster:
             told: list[str] = []
             try:
                 golden = generate_golden_dataset(
-                    4, name="f", documents_uri=str(tmp_path), engine=engine, settings=settings, show=told.append
+                    4, name="f", documents_uri=str(tmp_path), settings=settings, show=told.append
                 )
                 made = len(golden.questions)
             except (DataError, ServiceError) as error:
@@ -170,16 +161,27 @@ class TestGeneratedOnTheCluster:
         elif made < 4:
             assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told), told
 
-    def test_mistakes_are_told_before_any_model_is_called(self, ray_lab: Lab):
-        ray_lab.models.reset()
+    def test_only_short_documents_is_an_error_with_the_minimum(self, lab: Lab, tmp_path: Path):
+        for name in ("one.txt", "two.txt"):
+            (tmp_path / name).write_text(f"{name} says little.")
+        with pytest.raises(DataError) as caught:
+            generate_golden_dataset(2, name="short", documents_uri=str(tmp_path), settings=lab.settings, show=None)
+        assert "one.txt" in str(caught.value)
+        assert "two.txt" in str(caught.value)
+        assert "at least 100 are needed" in str(caught.value)
+        with pytest.raises(DataError, match="no golden dataset 'short'"):
+            load_golden_dataset("short", lab.settings)
+
+    def test_mistakes_are_told_before_any_model_is_called(self, lab: Lab):
+        lab.models.reset()
         for arguments, mistake in (
             ({"n_questions": 0}, "n_questions=0"),
             ({"name": "a/b"}, "'a/b'"),
-            ({"settings": ray_lab.changed(DREAM_GENERATOR_LLM="judge@nowhere")}, "no endpoint 'nowhere'"),
+            ({"settings": lab.changed(DREAM_GENERATOR_LLM="judge@nowhere")}, "no endpoint 'nowhere'"),
         ):
             with pytest.raises(ConfigurationError, match=mistake):
-                generate_golden_dataset(**{"settings": ray_lab.settings, "show": None, **arguments})
-        assert ray_lab.models.counters()["by_path"] == {}
+                generate_golden_dataset(**{"settings": lab.settings, "show": None, **arguments})
+        assert lab.models.counters()["by_path"] == {}
 
 
 def text_of(name: str) -> str:
