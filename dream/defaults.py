@@ -9,6 +9,7 @@ DEFAULT_METRIC = "answer_correctness"
 FAILURE_SHARE = 0.1
 MARGIN = 0.05
 OFFLINE_PORT = 8899
+GATEWAY_PORT = 8898
 DEMO_FOLDER = "dream-demo"
 DEMO_QUESTIONS = 20
 # ragas asks the judge three times for the questions that answer_relevancy derives from an answer. At its temperature of

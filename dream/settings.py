@@ -134,6 +134,12 @@ def log_place(name: str, text: str) -> str:
     return uri if "://" in uri else _folder(name, uri) + "/" * is_folder
 
 
+def _token(name: str, text: str) -> str:
+    if len(text) < 16:
+        raise ConfigurationError(f"{name} has {len(text)} characters: give at least 16 that nobody can guess")
+    return text
+
+
 def _engine(name: str, text: str) -> str:
     if text not in ENGINES:
         raise ConfigurationError(f"{name}={text!r}: give auto, in_process or ray")
@@ -230,6 +236,7 @@ class Settings:
     judge_embed_model: str = _variable("DREAM_JUDGE_EMBED_MODEL", _text, "{judge_embed_model}")
     generator_llm: str = _variable("DREAM_GENERATOR_LLM DREAM_JUDGE_LLM", _text, "{judge_llm}")
     max_answer_tokens: int = _variable("DREAM_MAX_ANSWER_TOKENS", _count, str(MAX_ANSWER_TOKENS))  # of an LLM's answer
+    gateway_token: str | None = _variable("DREAM_GATEWAY_TOKEN", _token, secret=True)  # of `dream gateway`
     call_log: str | None = _variable("DREAM_CALL_LOG", log_place)  # (`dream.models.call_log`)
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
@@ -268,11 +275,21 @@ class Settings:
 
     def without_model_keys(self) -> "Settings":
         """A copy to send to workers: model keys and the cluster's token stay behind."""
-        return replace(self, endpoints=tuple(replace(e, api_key=None) for e in self.endpoints), ray_auth_token=None)
+        return replace(
+            self,
+            endpoints=tuple(replace(e, api_key=None) for e in self.endpoints),
+            ray_auth_token=None,
+            gateway_token=None,
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value in use, for removing them from messages."""
-        values = [self.s3_secret_access_key, self.ray_auth_token, *(e.api_key for e in self.endpoints)]
+        values = [
+            self.s3_secret_access_key,
+            self.ray_auth_token,
+            self.gateway_token,
+            *(e.api_key for e in self.endpoints),
+        ]
         return tuple(secret for secret in values if secret)
 
 

@@ -22,7 +22,13 @@ def compare(
     experiment: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="the experiment's name [default: the one started last]")
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="NAME", help="rank by this metric")] = defaults.DEFAULT_METRIC,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"rank by this metric [default: the study's objective, else {defaults.DEFAULT_METRIC}]",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -35,13 +41,14 @@ def compare(
         typer.Option(metavar="SHARE", help="trials with a larger share of missing scores are not ranked"),
     ] = defaults.FAILURE_SHARE,
     margin: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="LOSS",
             help="the largest acceptable loss (0 to 1): trials whose mean is further below the best are not "
-            "recommended; 1 allows any trial that is statistically indistinguishable from the best",
+            "recommended; 1 allows any trial that is statistically indistinguishable from the best [default: the "
+            f"study's objective, else {defaults.MARGIN}]",
         ),
-    ] = defaults.MARGIN,
+    ] = None,
     html: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="write the report as one HTML file that needs no network"),
@@ -91,7 +98,7 @@ def compare(
     if not baseline:
         return 0
     earlier = load_experiment(baseline, settings)
-    return _regressions(result, earlier, margins or {metric: 0.0}, failure_share, bool(margins))
+    return _regressions(result, earlier, margins or {compared.metric: 0.0}, failure_share, bool(margins))
 
 
 def checked_path(text: str | None) -> Path | None:

@@ -9,6 +9,7 @@ import typer
 from dream import defaults
 from dream.cli import options
 from dream.cli.parameters import parameters_of
+from dream.errors import ConfigurationError
 from dream.settings import Settings, log_place, safe_uri
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan(
+    study: options.StudyFile = None,
     golden: options.Golden = None,
     documents: options.Documents = None,
     query_engine: options.QueryEngines = None,
@@ -37,14 +39,18 @@ def plan(
 ) -> int:
     """Count the model calls, tokens and USD of a run; nothing is sent.
 
-    Give it the options that `dream run` will get.
+    Give it the study file or the options of the run.
     """
     from dream import experiments
     from dream.golden import has_golden_dataset, load_golden_dataset, plan_golden_dataset
-    from dream.metrics import METRICS
 
     settings = Settings.from_environment()
     options.show_banner(settings)
+    asked, golden = _asked(
+        study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
+        embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
+        judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+    )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
             "There are no golden questions yet. `dream golden` makes them; then this command counts the trials too.\n"
@@ -52,23 +58,14 @@ def plan(
         print(plan_golden_dataset(documents_uri=documents, settings=settings))
         return 0
     dataset = load_golden_dataset(golden or defaults.GOLDEN_DATASET, settings)
-    planned = experiments.plan(
-        search_space_of(query_engine, llm, embed_model, parameters, settings),
-        golden_dataset=dataset,
-        documents_uri=documents,
-        metrics=metric or METRICS,
-        judge_repeats=judge_repeats,
-        judge_repeat_questions=judge_repeat_questions,
-        baselines=baselines,
-        **_given(strictness=strictness),
-        settings=settings,
-    )
+    planned = experiments.plan(**asked, settings=settings)
     print(planned)
     print(experiments.planned_power(dataset, pilot, settings).text)
     return 0
 
 
 def run(
+    study: options.StudyFile = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="the experiment's name [default: experiment-<date>-<time>-<4 digits>]"),
@@ -110,7 +107,7 @@ def run(
         ),
     ] = None,
 ) -> int:
-    """Run every trial of the search space on the golden questions.
+    """Run every trial of a study file or of the options.
 
     The trials are every combination of RAG method, LLM, embedding model and parameter value. All answer the same
     questions and are scored by the same judge.
@@ -121,17 +118,15 @@ def run(
     if call_log:
         settings = replace(settings, call_log=log_place("--call-log", call_log))
     options.show_banner(settings)
+    asked, _ = _asked(
+        study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
+        embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
+        judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+    )  # fmt: skip
     experiment = run_experiment(
-        search_space_of(query_engine, llm, embed_model, parameters, settings),
+        **asked,
         name=name,
         resume=resume,
-        golden_dataset=golden,
-        documents_uri=documents,
-        metrics=metric,
-        judge_repeats=judge_repeats,
-        judge_repeat_questions=judge_repeat_questions,
-        baselines=baselines,
-        **_given(strictness=strictness),
         max_concurrent_trials=concurrent_trials,
         engine=engine,
         settings=settings,
@@ -156,9 +151,36 @@ def track(experiment: Annotated[str, typer.Argument(metavar="NAME", help="the ex
     return 0
 
 
-def _given(**arguments: int | None) -> dict[str, Any]:
-    """The arguments that are not None: an option that was not named leaves a resumed experiment as it was."""
-    return {name: value for name, value in arguments.items() if value is not None}
+def _asked(study: str | None, settings: Settings, **given: Any) -> tuple[dict[str, Any], str | None]:
+    """The arguments of `run_experiment` that a study file or the options make, and the golden dataset that is named.
+
+    Raises:
+        ConfigurationError: for options beside a study file.
+    """
+    if study is None:
+        return _by_options(settings, **given), given["golden"]
+    from dream.experiments import read_study
+
+    usual = {"judge_repeats": defaults.JUDGE_REPEATS, "judge_repeat_questions": defaults.JUDGE_REPEAT_QUESTIONS}
+    beside = [_OPTIONS.get(name, name) for name, value in given.items() if value and value != usual.get(name)]
+    if beside:
+        options_text = ", ".join(f"--{name.replace('_', '-')}" for name in beside)
+        raise ConfigurationError(f"{options_text} beside {study}: write it into the file")
+    read = read_study(study)
+    return {"spec": read}, read.options.get("golden_dataset")
+
+
+# Options whose name is not that of their argument.
+_OPTIONS = {"parameters": "set"}
+
+
+def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
+    """The arguments of `run_experiment`. An option that was not named leaves a resumed experiment as it was."""
+    space = search_space_of(given["query_engine"], given["llm"], given["embed_model"], given["parameters"], settings)
+    named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric", "strictness": "strictness"}
+    own = {argument: given[option] for argument, option in named.items() if given[option] is not None}
+    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines")}
+    return {"spec": space, **own, **repeats}
 
 
 def search_space_of(

@@ -1,5 +1,6 @@
 """`dream init`: a starting project for the user's own documents and models."""
 
+import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -10,12 +11,15 @@ import typer
 from dream.errors import ConfigurationError, bullets
 from dream.storage import local_files
 
-# Each file: its name, its template, its purpose.
+SCHEMA = "study.schema.json"
+# Each file: its name, its template, its purpose. The schema is made of the methods and metrics that there are.
 FILES = (
     (".env", "env.txt", "keys, models, services and limits, each explained, none set"),
     (".gitignore", "gitignore.txt", "keeps keys and results out of Git"),
     ("README.md", "readme.txt", "what is where"),
     ("documents/.gitkeep", "gitkeep.txt", "the folder of your documents"),
+    ("study.yaml", "study.yaml", "the study as a file: what is tried, for dream plan and dream run"),
+    (SCHEMA, "", "completes and checks study.yaml in editors"),
     ("study.py", "study.py.txt", "the study as a script: what is tried, and every step"),
     ("study.ipynb", "study.ipynb", "the same steps one by one"),
 )
@@ -40,7 +44,7 @@ def init(
         (root / HOME).mkdir(parents=True, exist_ok=True)
         (root / "documents").mkdir(exist_ok=True)
     for name, template, _ in FILES:
-        local_files.write(root / name, [_template(template)])
+        local_files.write(root / name, [_template(template) if template else _schema()])
     if samples:
         _copy_samples(root / "documents")
     _say_what_next(root, samples)
@@ -63,6 +67,12 @@ def _template(name: str) -> bytes:
     return (files("dream.cli") / "templates" / name).read_bytes()
 
 
+def _schema() -> bytes:
+    from dream.experiments.study_schema import study_schema
+
+    return json.dumps(study_schema(), indent=1).encode()
+
+
 def _copy_samples(documents: Path) -> None:
     from dream.documents.sample_documents import sample_documents
 
@@ -78,6 +88,7 @@ def _say_what_next(root: Path, samples: bool) -> None:
     print(
         f"\nNext: {put}in {root}\n"
         "  python study.py            all steps; asks before the run\n"
+        "  dream plan study.yaml      what is tried as a file, then dream run study.yaml (needs: dream golden)\n"
         "  jupyter lab study.ipynb    step by step (needs: pip install 'dream-rag[notebooks]')\n"
         "With nothing set in .env, offline models answer: they show how it works, not how good a real LLM is."
     )

@@ -18,6 +18,10 @@ def _metrics() -> list[str]:
     return list(METRICS)
 
 
+StudyFile = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY]", help="a study file, such as study.yaml, in place of the options for what is run"),
+]
 # What is run, the same for `dream plan` and `dream run`.
 Golden = Annotated[
     str | None,

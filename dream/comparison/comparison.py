@@ -81,29 +81,33 @@ class Comparison:
 
 
 def default_metric(experiment: ExperimentResult) -> str:
-    """The default ranking metric: answer correctness if it was scored, otherwise the first metric of the experiment."""
+    """The default ranking metric: that of the experiment's objective, else answer correctness if it was scored,
+    otherwise the experiment's first metric."""
+    if experiment.manifest.objective.metric:
+        return experiment.manifest.objective.metric
     metrics = experiment.manifest.metrics
     return DEFAULT_METRIC if DEFAULT_METRIC in metrics else metrics[0]
 
 
 def compare(
     experiment: ExperimentResult,
-    metric: str = DEFAULT_METRIC,
+    metric: str | None = None,
     *,
     weights: Mapping[str, float] | None = None,
     failure_share: float = FAILURE_SHARE,
-    margin: float = MARGIN,
+    margin: float | None = None,
     clustered: bool = True,
     seed: int = 0,
 ) -> Comparison:
     """Compare all trials of an experiment, question by question, and recommend one.
 
     Args:
-        metric: the metric to compare by; any that the experiment scored.
+        metric: the metric to compare by; any that the experiment scored, by default `default_metric`.
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
-        margin: the largest acceptable loss against the best mean (0 to 1). Trials with a larger measured loss are not
+        margin: the largest acceptable loss against the best mean (0 to 1), by default that of the experiment's
+            objective, else 0.05. Trials with a larger measured loss are not
             recommended; if the confidence interval includes a larger loss, the recommendation states this doubt. With
             1, every trial of the tie set may be recommended.
         clustered: resample whole source documents, so that the intervals hold for new documents; False resamples
@@ -119,6 +123,8 @@ def compare(
         comparison = compare(experiment, "faithfulness", margin=0.02)
         print(comparison.recommended.trial.name, [standing.rank for standing in comparison.tie_set])
     """
+    metric = metric or default_metric(experiment)
+    margin = next(each for each in (margin, experiment.manifest.objective.margin, MARGIN) if each is not None)
     if not 0 <= failure_share <= 1:
         raise ConfigurationError(f"failure_share={failure_share}: give a share from 0 to 1, such as 0.1")
     if not 0 <= margin <= 1:
@@ -194,7 +200,7 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
 
 
 def leaderboard(
-    experiment: ExperimentResult, metric: str = DEFAULT_METRIC, failure_share: float = FAILURE_SHARE
+    experiment: ExperimentResult, metric: str | None = None, failure_share: float = FAILURE_SHARE
 ) -> pandas.DataFrame:
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
@@ -263,7 +269,7 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
     }
 
 
-def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
+def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str | None = None) -> str:
     """The leaderboard for a terminal: a line per trial with its paired difference and interval, then `verdict`."""
     return comparison_text(compare(experiment, metric), table)
 
@@ -278,7 +284,7 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
     return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
 
 
-def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str = DEFAULT_METRIC) -> str:
+def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str | None = None) -> str:
     """The verdict in sentences: the highest mean, the size of the tie set, the recommended trial, and the limits."""
     return verdict_of(compare(experiment, metric))
 

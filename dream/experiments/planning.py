@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from dream.experiments import store
-from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, as_spec
+from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
+from dream.experiments.study import Study, asked
 from dream.indexes.chunkers import chunk_once, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
@@ -32,7 +33,7 @@ PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 119
 
 
 def plan(
-    spec: ExperimentSpec | SearchSpace | None = None,
+    spec: ExperimentSpec | SearchSpace | Study | None = None,
     *,
     settings: Settings | None = None,
     **options: Unpack[SpecOptions],
@@ -40,12 +41,12 @@ def plan(
     """Count the model calls that `run_experiment` with the same arguments would make.
 
     Args:
-        spec: an `ExperimentSpec`, or only its search space with the other fields as keyword arguments.
+        spec: an `ExperimentSpec`, a `Study`, or only a search space with the other fields as keyword arguments.
 
     Raises:
         ConfigurationError, DataError: for everything that `run_experiment` would refuse too.
     """
-    spec, settings = as_spec(spec, options), settings or Settings.from_environment()
+    spec, settings = asked(spec, options, settings or Settings.from_environment())
     prepared = spec.prepare(settings)
     with gateway_client.opened(settings):
         return plan_of(prepared, settings)

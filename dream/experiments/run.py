@@ -22,7 +22,8 @@ from dream.experiments.planning import plan_of
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over
-from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext, as_spec
+from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
+from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
 from dream.libraries import prepare_libraries
@@ -113,7 +114,7 @@ def experiment_or_failure(
 
 
 def run_experiment(
-    spec: ExperimentSpec | SearchSpace | None = None,
+    spec: ExperimentSpec | SearchSpace | Study | None = None,
     *,
     name: str | None = None,
     resume: str | None = None,
@@ -126,9 +127,9 @@ def run_experiment(
     """Run every trial of a search space on the same questions with the same judge.
 
     Args:
-        spec: an `ExperimentSpec`, or only its search space with the other fields as keyword arguments:
-            `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`, `baselines`,
-            `strictness`.
+        spec: an `ExperimentSpec`, a `Study` (see `read_study`), or only a search space with the other fields as
+            keyword arguments: `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`,
+            `baselines`, `strictness`.
         name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
@@ -147,7 +148,7 @@ def run_experiment(
         ServiceError: when the cluster or a model does not answer, before any trial is started. (Where all answers are
             known from an earlier experiment, no model is asked.)
     """
-    spec, settings = as_spec(spec, options), settings or Settings.from_environment()
+    spec, settings = asked(spec, options, settings or Settings.from_environment())
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
     check_not_deleted(settings)

@@ -1,7 +1,7 @@
 """An experiment as it is asked for (`ExperimentSpec`), and as it can be run (`PreparedExperiment`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -17,7 +17,18 @@ from dream.progress import Show
 from dream.provenance import versions
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.search_space import SearchSpace, default_search_space
-from dream.records import CLOSED_BOOK, JUDGED_ONCE, DocumentSet, GoldenDataset, GoldenQuestion, Manifest, Repeats, Trial
+from dream.rag.search_spaces import JoinedSpace
+from dream.records import (
+    CLOSED_BOOK,
+    JUDGED_ONCE,
+    DocumentSet,
+    GoldenDataset,
+    GoldenQuestion,
+    Manifest,
+    Objective,
+    Repeats,
+    Trial,
+)
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -47,6 +58,8 @@ class PreparedExperiment:
     baselines: tuple[Trial, ...]
     context: TrialContext
     documents: DocumentSet
+    objective: Objective = field(default_factory=Objective)
+    study: str = ""
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -102,6 +115,8 @@ class PreparedExperiment:
             cluster=engine.cluster,
             endpoints=endpoint_urls(sorted(identifiers)),
             versions=versions(),
+            objective=self.objective,
+            study=self.study,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -112,7 +127,7 @@ class PreparedExperiment:
 class SpecOptions(TypedDict, total=False):
     """The fields of `ExperimentSpec` as keyword arguments."""
 
-    search_space: SearchSpace | None
+    search_space: SearchSpace | JoinedSpace | None
     golden_dataset: str | GoldenDataset | None
     documents_uri: str | None
     metrics: Sequence[str] | None
@@ -139,9 +154,11 @@ class ExperimentSpec:
         baselines: let each LLM also answer without any context and with the reference contexts, so that
             `dream.comparison.loss_split` can split the loss into retrieval's and generation's. They are not ranked.
         strictness: the number of questions that answer_relevancy derives from an answer, by default 1.
+        objective: how a comparison chooses unless it is told otherwise.
+        study: the text of the study file that this is from (`dream.experiments.study`).
     """
 
-    search_space: SearchSpace | None = None
+    search_space: SearchSpace | JoinedSpace | None = None
     golden_dataset: str | GoldenDataset | None = None
     documents_uri: str | None = None
     metrics: Sequence[str] | None = None
@@ -149,6 +166,8 @@ class ExperimentSpec:
     judge_repeat_questions: int = JUDGE_REPEAT_QUESTIONS
     baselines: bool = False
     strictness: int | None = None
+    objective: Objective = field(default_factory=Objective)
+    study: str = ""
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -169,7 +188,8 @@ class ExperimentSpec:
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
-        return self._with_additions(PreparedExperiment(trials, (), context, DocumentSet(uri, loaded.digest)))
+        documents = DocumentSet(uri, loaded.digest)
+        return self._with_additions(PreparedExperiment(trials, (), context, documents, self.objective, self.study))
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
         """An experiment that was started earlier. Values that are given must be the same as then, except that repeats
@@ -231,7 +251,7 @@ class ExperimentSpec:
         return Repeats(self.judge_repeats, slice_of(questions, self.judge_repeat_questions))
 
 
-def as_spec(spec: ExperimentSpec | SearchSpace | None, options: Mapping[str, Any]) -> ExperimentSpec:
+def as_spec(spec: ExperimentSpec | SearchSpace | JoinedSpace | None, options: Mapping[str, Any]) -> ExperimentSpec:
     """The spec that was given, or the one that a search space and keyword arguments make.
 
     Raises:

@@ -43,7 +43,7 @@ class SearchSpace:
         Raises:
             ConfigurationError: for invalid choices; the message lists every mistake.
         """
-        problems = self._problems(settings)
+        problems = self.problems(settings)
         if problems:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in the search space:", problems))
         grid = itertools.product(self.query_engines, self.llms, self.embed_models)
@@ -63,7 +63,8 @@ class SearchSpace:
         choices = [_choices(value, default=defaults[name]) for name, value in merged.items()]
         return [dict(zip(merged, combination, strict=True)) for combination in itertools.product(*choices)]
 
-    def _problems(self, settings: Settings | None) -> list[str]:
+    def problems(self, settings: Settings | None = None) -> list[str]:
+        """Every mistake in the choices, in words."""
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:

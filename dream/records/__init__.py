@@ -8,7 +8,12 @@ from dream.records.failures import (
     FailureKind as FailureKind,
     failure_from_json as failure_from_json,
 )
-from dream.records.manifest import Cluster as Cluster, DocumentSet as DocumentSet, Manifest as Manifest
+from dream.records.manifest import (
+    Cluster as Cluster,
+    DocumentSet as DocumentSet,
+    Manifest as Manifest,
+    Objective as Objective,
+)
 from dream.records.questions import (
     GoldenDataset as GoldenDataset,
     GoldenQuestion as GoldenQuestion,

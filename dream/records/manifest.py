@@ -43,6 +43,15 @@ class DocumentSet:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """How to choose among the trials: the metric to rank by (empty for the default), and the largest acceptable loss
+    against the best (0 to 1; None for the default)."""
+
+    metric: str = ""
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The configuration and environment of an experiment at its start.
 
@@ -57,6 +66,8 @@ class Manifest:
         forms: how requests to a model were written, by model identifier, where it differs from what clients write
             (`dream.models.request_forms`).
         versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
+        objective: how a comparison chooses unless it is told otherwise.
+        study: the text of the study file that the experiment was started with, if any.
         plan: None if the documents were too large to plan with.
     """
 
@@ -78,6 +89,8 @@ class Manifest:
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     plan: Plan | None = None
+    objective: Objective = field(default_factory=Objective)
+    study: str = ""
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -110,6 +123,8 @@ class Manifest:
             "cluster": asdict(self.cluster) if self.cluster else None,
             "versions": dict(self.versions),
             "plan": self.plan.to_json() if self.plan else None,
+            "objective": asdict(self.objective),
+            "study": self.study,
         }
 
     @classmethod
@@ -147,6 +162,8 @@ class Manifest:
             forms=dict(data.get("forms", {})),
             versions=dict(data.get("versions", {})),
             plan=Plan.from_json(plan) if plan else None,
+            objective=Objective(**data.get("objective", {})),
+            study=data.get("study", ""),
         )
 
 

@@ -66,6 +66,43 @@ def test_run_varies_the_parameters_and_reads_the_documents_that_are_named(dream_
     assert "dream run --resume by-hand" in again.err
 
 
+STUDY = """
+documents: papers
+questions: two.csv
+models: {llms: [llm-small@x], embed_models: [embed-small@x]}
+systems:
+  - {method: chunks_with_overlap, top_k: [2, 3]}
+metrics: [answer_similarity]
+objective: {maximise: answer_similarity, margin: 0.5}
+"""
+
+
+def test_a_study_file_is_planned_run_kept_and_compared_by_its_objective(dream_in_lab, own_data, lab: Lab, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    planned = dream_in_lab("plan", "study.yaml")
+    assert (planned.code, planned.err) == (0, "")
+    assert planned.out.startswith("2 trials x 2 questions, 1 indexes")
+    done = dream_in_lab("run", "study.yaml", "--name", "studied")
+    assert (done.code, done.err) == (0, "")
+    experiment = load_experiment("studied", lab.settings)
+    assert sorted(result.trial.parameters["top_k"] for result in experiment.results) == [2, 3]
+    assert experiment.manifest.study == STUDY
+    compared = dream_in_lab("compare", "studied")
+    assert "ranked by answer_similarity" in compared.out
+    again = dream_in_lab("run", "study.yaml", "--resume", "studied")
+    assert (again.code, again.err) == (0, "")
+
+
+def test_options_beside_a_study_and_its_mistakes_are_told(dream, tmp_path):
+    (tmp_path / "study.yaml").write_text("systems: [sentence_windw]\nmetrics: [x]\n")
+    both = dream("plan", "study.yaml", "--golden", "two.csv", "--set", "top_k=3", "--baselines")
+    assert both.code == 1
+    assert both.err == "dream plan: --golden, --set, --baselines beside study.yaml: write it into the file\n"
+    wrong = dream("run", "study.yaml")
+    assert wrong.code == 1
+    assert wrong.err.startswith("dream run: 2 mistake(s) in study.yaml:\n  - line 1: unknown method 'sentence_windw'")
+
+
 def test_track_logs_again_and_nothing_twice(dream_in_lab, small_experiment: Ran):
     runs = [dream_in_lab("track", small_experiment.outcome.name) for _ in range(2)]
     assert [run.code for run in runs] == [0, 0]

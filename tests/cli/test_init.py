@@ -1,6 +1,7 @@
 """`dream init` from the command line; what it writes is read, and run to its end with offline models."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -8,16 +9,22 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import nbformat
 import pytest
+import yaml
 from dotenv import dotenv_values
 from notebook_outputs import outside_settings_removed, parameters_cell, run
 
 from dream.cli.init import FILES
+from dream.experiments import read_study
 from dream.rag import RAG_METHODS
 from dream.settings import KNOWN_VARIABLES, Settings
 
-NAMES = {".env", ".gitignore", "README.md", "documents/.gitkeep", "study.py", "study.ipynb"}
+NAMES = {
+    ".env", ".gitignore", "README.md", "documents/.gitkeep", "study.py", "study.ipynb", "study.yaml",
+    "study.schema.json",
+}  # fmt: skip
 # A page about a place that does not exist, long enough to ask about.
 PAGE = """# The harbour of Vellmar
 
@@ -101,7 +108,7 @@ def test_the_sample_documents_are_put_into_it_where_asked_for(dream, tmp_path):
 
 def test_every_template_is_used():
     templates = {path.name for path in (files("dream.cli") / "templates").iterdir()}
-    assert {template for _, template, _ in FILES} == templates
+    assert {template for _, template, _ in FILES if template} == templates
     assert {name for name, _, _ in FILES} == NAMES
 
 
@@ -118,6 +125,13 @@ def test_the_env_file_sets_nothing_explains_every_setting_and_each_value_is_vali
     defaults = Settings.from_environment({"OPENAI_API_KEY": "x"})
     assert (settings.llms, settings.embed_models) == (defaults.llms, defaults.embed_models)
     assert (settings.judge_llm, settings.generator_llm) == (defaults.judge_llm, defaults.generator_llm)
+
+
+def test_the_study_file_is_valid_by_its_schema_and_reads_to_trials(project):
+    schema = json.loads((project / "study.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load((project / "study.yaml").read_text()))
+    study = read_study(project / "study.yaml")
+    assert len(study.spec(Settings.from_environment({})).search_space.trials()) == (3 + 1 + 1) * 4
 
 
 def test_git_leaves_keys_and_results_out(project):

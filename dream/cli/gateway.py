@@ -1,0 +1,93 @@
+"""`dream gateway`: the model gateway for programs that are not DREAM's."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dream import defaults
+from dream.cli.options import show_banner
+from dream.settings import Settings
+
+if TYPE_CHECKING:
+    from dream.models.gateway_client import GatewayClient
+
+
+def gateway(
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 for a free one")] = defaults.GATEWAY_PORT,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="the address to listen on; 0.0.0.0 lets other machines in")
+    ] = "127.0.0.1",
+) -> int:
+    """Serve the model gateway over HTTP until Ctrl-C.
+
+    Programs in any language that speak OpenAI's API get answers from DREAM's cache, within its limits and budget, each
+    call counted. They send the token as their API key: that of DREAM_GATEWAY_TOKEN, else a new one in a file.
+    """
+    from dream.models import gateway_client
+    from dream.models.gateway_server import served
+
+    settings = Settings.from_environment()
+    show_banner(settings)
+    token, place = _token(settings)
+    judges = [settings.judge_llm, settings.judge_embed_model, settings.generator_llm]
+    models = list(dict.fromkeys([*settings.llms, *settings.embed_models, *judges]))
+    with (
+        gateway_client.opened(settings) as opened,
+        served(opened, token, host=host, port=port, models=models) as url,
+    ):
+        print(_how_to_use(url, place, models), flush=True)
+        try:
+            _until_interrupted()
+        finally:
+            for line in _usage_lines(opened):
+                print(line)
+    return 0
+
+
+def _token(settings: Settings) -> tuple[str, str]:
+    """The token, and how a shell reads it."""
+    from dream.models.gateway_server import new_token
+
+    if settings.gateway_token:
+        return settings.gateway_token, "$DREAM_GATEWAY_TOKEN"
+    path = Path(settings.home) / "gateway-token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = new_token()
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token)
+    return token, f'$(cat "{path}")'
+
+
+def _how_to_use(url: str, token: str, models: Sequence[str]) -> str:
+    return "\n".join(
+        [
+            f"gateway: {url}",
+            f"  export OPENAI_BASE_URL={url}/v1    (or {url}/trial/NAME/v1, to count calls under a name)",
+            f"  export OPENAI_API_KEY={token}",
+            f"  models: {', '.join(models)}",
+            f"  calls so far: {url}/usage (with the token); stop with Ctrl-C",
+        ]
+    )
+
+
+def _until_interrupted() -> None:
+    import threading
+
+    threading.Event().wait()
+
+
+def _usage_lines(opened: "GatewayClient") -> list[str]:
+    """A line for each model and label: calls, those from the cache, tokens and USD."""
+    lines = []
+    for row in opened.usage():
+        usd = "USD unknown" if row.usd is None else f"USD {row.usd:.4f}"
+        label = f" ({row.trial})" if row.trial else ""
+        lines.append(
+            f"  {row.model}@{row.endpoint}{label}: {row.calls:,} calls, {row.cached:,} from the cache, "
+            f"{row.failed:,} failed, {row.tokens:,.0f} tokens, {usd}"
+        )
+    return lines

@@ -1,0 +1,96 @@
+"""Reads YAML with the line of every value, so that a mistake can be told where it stands."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+from dream.errors import ConfigurationError, bullets
+
+Path = tuple[Any, ...]
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass
+class Document:
+    """The values of a YAML file, the line of each by its path, and the mistakes found so far.
+
+    A path is the keys and positions that lead to a value, such as ("systems", 0, "top_k").
+    """
+
+    name: str
+    value: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    _problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def problem(self, path: Path, message: str) -> None:
+        """Note a mistake in the value at a path, or at the nearest one above it that has a line."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        entry = (self.lines.get(path, 1), message)
+        if entry not in self._problems:
+            self._problems.append(entry)
+
+    def raise_problems(self) -> None:
+        """Raise a ConfigurationError that lists all mistakes by line, if there are any."""
+        if self._problems:
+            found = [f"line {line}: {message}" for line, message in sorted(self._problems)]
+            raise ConfigurationError(bullets(f"{len(found)} mistake(s) in {self.name}:", found))
+
+    def check_keys(self, path: Path, given: Mapping[Any, Any], valid: Sequence[str]) -> None:
+        """Note every key that is not valid, with the valid one that looks like it."""
+        for key in given:
+            if key not in valid:
+                alike = get_close_matches(str(key), valid, 1)
+                hint = f"did you mean {alike[0]}?" if alike else f"valid: {', '.join(valid)}"
+                self.problem((*path, key), f"there is no {key!r} here; {hint}")
+
+
+def read_yaml(text: str, name: str) -> Document:
+    """Read a YAML text; anchors and merge keys are allowed, a repeated key is a mistake.
+
+    Raises:
+        ConfigurationError: where it is no YAML, with the line.
+
+    Example:
+        >>> document = read_yaml("models:\\n  llms: [a, b]", "study.yaml")
+        >>> document.value, document.lines["models", "llms", 1]
+        ({'models': {'llms': ['a', 'b']}}, 2)
+    """
+    loader, document = yaml.SafeLoader(text), Document(name)
+    try:
+        node = loader.get_single_node()
+        document.value = None if node is None else _value(node, (), loader, document)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ConfigurationError(f"{name} is no YAML: {where}: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+    finally:
+        loader.dispose()
+    return document
+
+
+def _value(node: yaml.Node, path: Path, loader: yaml.SafeLoader, document: Document) -> Any:
+    document.lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(child, (*path, place), loader, document) for place, child in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return loader.construct_object(node, deep=True)
+    own = [(_key(key, loader), key.start_mark.line + 1) for key, _ in node.value if key.tag != _MERGE]
+    names = [name for name, _ in own]
+    for place, (name, line) in enumerate(own):
+        document.lines[*path, name] = line
+        if name in names[:place]:
+            document.problem((*path, name), f"{name!r} is there twice: keep one")
+    loader.flatten_mapping(node)  # the keys of `<<` come first, so that own ones replace them
+    return {_key(key, loader): _value(child, (*path, _key(key, loader)), loader, document) for key, child in node.value}
+
+
+def _key(node: yaml.Node, loader: yaml.SafeLoader) -> Any:
+    key = loader.construct_object(node, deep=True)
+    return key if isinstance(key, Hashable) else str(key)

@@ -1,0 +1,318 @@
+"""`read_study`: reads a study file; every mistake is told at once, with its line."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from dream.defaults import ENGINES
+from dream.errors import ConfigurationError
+from dream.experiments.study import Study
+from dream.experiments.study_file import Document, Path, read_yaml
+from dream.metrics import check_metrics
+from dream.rag.methods import RAG_METHODS
+from dream.rag.search_space import SearchSpace
+from dream.rag.search_spaces import Condition, Requirement
+from dream.records import Objective
+
+KEYS = (
+    "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
+    "judge_repeats", "engine", "budget",
+)  # fmt: skip
+# The names of factors in a file, and in a trial's configuration.
+FACTORS = {"method": "query_engine_identifier", "llm": "llm_identifier", "embed_model": "embed_model_identifier"}
+_RANGE_KEYS = ("from", "to", "step")
+_MOST_VALUES = 1000
+
+
+def read_study(path: str | FilePath) -> Study:
+    """Read a study file (`dream.experiments.study` has an example). A method may be "package.module:function", whose
+    module is imported.
+
+    Raises:
+        ConfigurationError: naming every mistake at once, each with its line.
+    """
+    try:
+        text = FilePath(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"the study {str(path)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"the study {str(path)!r} is not UTF-8, at byte {error.start}") from error
+    return study_of(text, FilePath(path).name)
+
+
+def study_of(text: str, name: str = "study.yaml") -> Study:
+    """`read_study` for a text."""
+    return _StudyReader(read_yaml(text, name), text).study()
+
+
+class _StudyReader:
+    """Makes a `Study` of a YAML document; every mistake is noted before any is raised."""
+
+    def __init__(self, document: Document, text: str) -> None:
+        self._document, self._text = document, text
+
+    def study(self) -> Study:
+        """The study; a ConfigurationError with all mistakes."""
+        given = self._document.value
+        if not isinstance(given, dict):
+            raise ConfigurationError(f"{self._document.name} has no keys: write at least `systems:`, a list of methods")
+        self._document.check_keys((), given, KEYS)
+        exclude, require = self._rules()
+        systems, lines = self._systems()
+        options = self._options(given)
+        study = Study(
+            self._document.name, self._text, systems, lines, exclude, require, self._settings(given),
+            self._budget(given), options, self._objective(given, options.get("metrics")),
+        )  # fmt: skip
+        self._document.raise_problems()
+        return study
+
+    # --- what is not a system
+
+    def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        models = self._mapping("models", ("llms", "embed_models", "judge", "generator"), given)
+        judge = self._mapping("judge", ("llm", "embed_model"), models, ("models",))
+        judge_llm = self._text_of("llm", judge, ("models", "judge"))
+        return _without_nothing(
+            llms=self._names("llms", models, ("models",)),
+            embed_models=self._names("embed_models", models, ("models",)),
+            judge_llm=judge_llm,
+            judge_embed_model=self._text_of("embed_model", judge, ("models", "judge")),
+            generator_llm=self._text_of("generator", models, ("models",)) or judge_llm,
+            documents_uri=self._text_of("documents", given, ()),
+            engine=self._one_of("engine", given, ENGINES),
+        )
+
+    def _budget(self, given: Mapping[str, Any]) -> dict[str, float]:
+        limits = ("usd", "calls", "tokens")
+        budget = self._mapping("budget", limits, given)
+        return _without_nothing(**{name: self._number(name, budget, ("budget",), above=0) for name in limits})
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        repeats = self._mapping("judge_repeats", ("times", "questions"), given)
+        metrics = self._names("metrics", given, ())
+        if metrics:
+            try:
+                check_metrics(metrics)
+            except ConfigurationError as error:
+                self._document.problem(("metrics",), str(error))
+        return _without_nothing(
+            golden_dataset=self._text_of("questions", given, ()),
+            metrics=metrics,
+            strictness=self._count("strictness", given, ()),
+            baselines=self._flag("baselines", given),
+            judge_repeats=self._count("times", repeats, ("judge_repeats",)),
+            judge_repeat_questions=self._count("questions", repeats, ("judge_repeats",)),
+        )
+
+    def _objective(self, given: Mapping[str, Any], metrics: Sequence[str] | None) -> Objective:
+        path = ("objective",)
+        objective = self._mapping("objective", ("maximise", "margin"), given)
+        metric = self._text_of("maximise", objective, path)
+        if metric and metrics and metric not in metrics:
+            self._document.problem((*path, "maximise"), f"maximise={metric!r} is not among metrics={list(metrics)}")
+        return Objective(metric or "", self._number("margin", objective, path, most=1))
+
+    # --- systems and rules
+
+    def _systems(self) -> tuple[list[SearchSpace], list[int]]:
+        given = self._document.value.get("systems")
+        if not isinstance(given, list) or not given:
+            self._document.problem(
+                ("systems",),
+                f"systems={given!r}: list the RAG systems to try, such as - method: {next(iter(RAG_METHODS))}",
+            )
+            return [], []
+        spaces, lines = [], []
+        for place, entry in enumerate(given):
+            path: Path = ("systems", place)
+            entry = {"method": entry} if isinstance(entry, str) else entry
+            if not isinstance(entry, dict) or not entry.get("method"):
+                self._document.problem(path, f"{entry!r} names no method; valid: {', '.join(RAG_METHODS)}")
+                continue
+            spaces += [space for method in _listed(entry["method"]) if (space := self._system(path, entry, method))]
+            lines += [self._document.lines[path]] * (len(spaces) - len(lines))
+        return spaces, lines
+
+    def _system(self, path: Path, entry: Mapping[str, Any], method: Any) -> SearchSpace | None:
+        """The search space of one system with one method."""
+        name = self._method(path, method)
+        if name is None:
+            return None
+        valid = [*RAG_METHODS[name].defaults, "method", "llms", "embed_models"]
+        self._document.check_keys(path, entry, valid)
+        parameters = {
+            key: self._values((*path, key), value) for key, value in entry.items() if key in RAG_METHODS[name].defaults
+        }
+        llms, embed_models = self._names("llms", entry, path), self._names("embed_models", entry, path)
+        for problem in SearchSpace((name,), llms or ("-",), embed_models or ("-",), {name: parameters}).problems():
+            self._document.problem(path, problem)
+        return SearchSpace((name,), llms, embed_models, {name: parameters})
+
+    def _method(self, path: Path, method: Any) -> str | None:
+        """The registered name of a method; "package.module:function" is imported."""
+        module, _, function = str(method).partition(":")
+        if function:
+            try:
+                importlib.import_module(module)
+            except Exception as error:  # noqa: BLE001 - whatever a user's module raises is told
+                self._document.problem(
+                    (*path, "method"), f"{method!r} cannot be imported: {type(error).__name__}: {error}"
+                )
+                return None
+        name = function or module
+        if name in RAG_METHODS:
+            return name
+        remedy = f"{module} registers no such method with @rag_method" if function else "or package.module:function"
+        self._document.problem(
+            (*path, "method"), f"unknown method {method!r}; valid: {', '.join(RAG_METHODS)}; {remedy}"
+        )
+        return None
+
+    def _values(self, path: Path, value: Any) -> Any:
+        """The values of a parameter; a range becomes a list."""
+        if not isinstance(value, dict):
+            return value
+        self._document.check_keys(path, value, _RANGE_KEYS)
+        given = [value.get("from"), value.get("to"), value.get("step", 1)]
+        numbers = [each for each in given if isinstance(each, int | float) and not isinstance(each, bool)]
+        if len(numbers) < 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
+            self._document.problem(path, f"{value!r} is no range: write {{from: 2, to: 6, step: 2}}")
+            return []
+        low, high, step = numbers
+        n = int((high - low) / step + 1e-9) + 1
+        if n > _MOST_VALUES:
+            self._document.problem(path, f"{value!r} has {n:,} values: at most {_MOST_VALUES} are tried")
+            return []
+        whole = all(isinstance(each, int) for each in numbers)
+        return [low + step * place if whole else round(low + step * place, 10) for place in range(n)]
+
+    def _rules(self) -> tuple[list[Condition], list[Requirement]]:
+        given = self._document.value.get("rules") or []
+        if not isinstance(given, list):
+            self._document.problem(("rules",), f"rules={given!r}: write a list of exclude: and require:")
+            return [], []
+        exclude, require = [], []
+        for place, rule in enumerate(given):
+            path: Path = ("rules", place)
+            (kind, content), *more = rule.items() if isinstance(rule, dict) and rule else [(None, None)]
+            if more or kind not in ("exclude", "require") or not isinstance(content, dict):
+                self._document.problem(
+                    path,
+                    f"{rule!r} is no rule: write exclude: {{top_k: 20}}, or require: {{when: {{...}}, then: {{...}}}}",
+                )
+            elif kind == "exclude":
+                exclude.append(self._condition((*path, kind), content))
+            else:
+                self._document.check_keys((*path, kind), content, ("when", "then"))
+                when, then = (content.get(part) for part in ("when", "then"))
+                if not isinstance(when, dict) or not isinstance(then, dict):
+                    self._document.problem((*path, kind), f"{content!r}: give both when: {{...}} and then: {{...}}")
+                    continue
+                require.append(
+                    Requirement(
+                        self._condition((*path, kind, "when"), when), self._condition((*path, kind, "then"), then)
+                    )
+                )
+        return exclude, require
+
+    def _condition(self, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A condition by the names of a trial's configuration."""
+        parameters = {name for method in RAG_METHODS.values() for name in method.defaults}
+        self._document.check_keys(path, given, [*FACTORS, *sorted(parameters)])
+        return {FACTORS.get(key, key): value for key, value in given.items()}
+
+    # --- plain values
+
+    def _check_metrics(self, metrics: Sequence[str] | None, metric: str | None) -> None:
+        if metrics:
+            try:
+                check_metrics(metrics)
+            except ConfigurationError as error:
+                self._document.problem(("metrics",), str(error))
+        if metric and metrics and metric not in metrics:
+            self._document.problem(
+                ("objective", "maximise"), f"maximise={metric!r} is not among metrics={list(metrics)}"
+            )
+
+    def _mapping(self, key: str, valid: Sequence[str], given: Mapping[str, Any], path: Path = ()) -> Mapping[str, Any]:
+        value = given.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._document.problem((*path, key), f"{key}={value!r}: write keys under it, of: {', '.join(valid)}")
+            return {}
+        self._document.check_keys((*path, key), value, valid)
+        return value
+
+    def _names(self, key: str, given: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+        values = _listed(given.get(key))
+        wrong = [value for value in values if not isinstance(value, str) or not value.strip()]
+        if wrong:
+            self._document.problem((*path, key), f"{key}: {', '.join(map(repr, wrong))} is no name")
+        if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+            self._document.problem((*path, key), f"{key} names {', '.join(repeated)} more than once")
+        return tuple(value for value in values if value not in wrong)
+
+    def _text_of(self, key: str, given: Mapping[str, Any], path: Path) -> str | None:
+        value = given.get(key)
+        if value is None or (isinstance(value, str) and value.strip()):
+            return value
+        self._document.problem((*path, key), f"{key}={value!r}: give a text")
+        return None
+
+    def _number(
+        self,
+        key: str,
+        given: Mapping[str, Any],
+        path: Path,
+        *,
+        least: float = 0,
+        most: float | None = None,
+        above: float | None = None,
+    ) -> float | None:
+        value = given.get(key)
+        if value is None:
+            return None
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and value >= least and (most is None or value <= most) and (above is None or value > above):
+            return float(value)
+        limits = (
+            f"above {above:g}"
+            if above is not None
+            else f"from {least:g}" + (f" to {most:g}" if most is not None else "")
+        )
+        self._document.problem((*path, key), f"{key}={value!r}: give a number {limits}")
+        return None
+
+    def _count(self, key: str, given: Mapping[str, Any], path: Path) -> int | None:
+        value = given.get(key)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        self._document.problem((*path, key), f"{key}={value!r}: give a whole number of at least 1")
+        return None
+
+    def _flag(self, key: str, given: Mapping[str, Any]) -> bool:
+        value = given.get(key, False)
+        if not isinstance(value, bool):
+            self._document.problem((key,), f"{key}={value!r}: give true or false")
+            return False
+        return value
+
+    def _one_of(self, key: str, given: Mapping[str, Any], valid: Sequence[str]) -> str | None:
+        value = given.get(key)
+        if value is None or value in valid:
+            return value
+        self._document.problem((key,), f"{key}={value!r}: give {', '.join(valid)}")
+        return None
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _without_nothing(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}

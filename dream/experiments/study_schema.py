@@ -1,0 +1,91 @@
+"""The JSON schema of study files, by which editors complete keys and mark mistakes."""
+
+from typing import Any
+
+from dream.defaults import ENGINES
+from dream.experiments.study_reader import FACTORS, KEYS
+from dream.metrics import METRICS
+from dream.rag.methods import RAG_METHODS
+
+_NAMES = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
+_ANY = {"description": "a value, or a list of values"}
+_COUNT = {"type": "integer", "minimum": 1}
+_DESCRIPTIONS = {
+    "documents": "s3://bucket/prefix or a folder",
+    "questions": "the name of a golden dataset, or a file of questions",
+    "models": "what is compared, and who judges; model@endpoint names an endpoint of the environment",
+    "systems": "the RAG systems to try; a list of values is a factor",
+    "rules": "combinations to leave out",
+    "metrics": "by default the six of ragas",
+    "objective": "the metric to rank by, and the largest acceptable loss against the best",
+    "strictness": "the number of questions that answer_relevancy derives from an answer",
+    "baselines": "let each LLM also answer without context and with the reference contexts",
+    "judge_repeats": "judge the answers to some questions several times",
+    "engine": "where trials run",
+    "budget": "limits of the experiment over all its runs",
+}
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema for the RAG methods and metrics that are registered.
+
+    Example:
+        >>> sorted(study_schema()["properties"]) == sorted(KEYS)
+        True
+    """
+    properties = {**_plain(), "systems": {"type": "array", "minItems": 1, "items": _system()}, "rules": _rules()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of DREAM",
+        "type": "object",
+        "required": ["systems"],
+        "additionalProperties": False,
+        "properties": {key: {"description": _DESCRIPTIONS[key], **properties[key]} for key in KEYS},
+    }
+
+
+def _plain() -> dict[str, dict[str, Any]]:
+    text = {"type": "string"}
+    above = {"type": "number", "exclusiveMinimum": 0}
+    judge = _object({"llm": text, "embed_model": text})
+    return {
+        "documents": text,
+        "questions": text,
+        "models": _object({"llms": _NAMES, "embed_models": _NAMES, "judge": judge, "generator": text}),
+        "metrics": {**_NAMES, "items": {"enum": list(METRICS)}},
+        "objective": _object(
+            {"maximise": {"enum": list(METRICS)}, "margin": {"type": "number", "minimum": 0, "maximum": 1}}
+        ),
+        "strictness": _COUNT,
+        "baselines": {"type": "boolean"},
+        "judge_repeats": _object({"times": _COUNT, "questions": _COUNT}),
+        "engine": {"enum": list(ENGINES)},
+        "budget": _object({"usd": above, "calls": above, "tokens": above}),
+    }
+
+
+def _system() -> dict[str, Any]:
+    methods = [
+        _object({"method": {"const": name}, **dict.fromkeys(method.defaults, _ANY), **_own_models()}, ["method"])
+        for name, method in RAG_METHODS.items()
+    ]
+    own = {"type": "object", "required": ["method"], "properties": {"method": {"type": "string", "pattern": ":"}}}
+    several = {"type": "object", "required": ["method"], "properties": {"method": _NAMES}}
+    return {"anyOf": [{"enum": list(RAG_METHODS)}, *methods, own, several]}
+
+
+def _own_models() -> dict[str, Any]:
+    return {"llms": _NAMES, "embed_models": _NAMES}
+
+
+def _rules() -> dict[str, Any]:
+    names = [*FACTORS, *sorted({name for method in RAG_METHODS.values() for name in method.defaults})]
+    condition = _object(dict.fromkeys(names, _ANY))
+    require = _object({"when": condition, "then": condition}, ["when", "then"])
+    kinds = [_object({"exclude": condition}, ["exclude"]), _object({"require": require}, ["require"])]
+    return {"type": "array", "items": {"anyOf": kinds}}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    found = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**found, "required": required} if required else found

@@ -1,0 +1,153 @@
+"""Study files: what they become, and how mistakes are told."""
+
+import os
+from pathlib import Path
+
+import pytest
+from studies import WHOLE
+
+from dream.errors import ConfigurationError
+from dream.experiments import read_study
+from dream.experiments.study_reader import study_of
+from dream.settings import Settings
+
+NOTHING = Settings.from_environment({})
+
+
+def trials_of(text: str):
+    return study_of(text).spec(NOTHING).search_space.trials()
+
+
+def test_a_whole_study():
+    study = study_of(WHOLE)
+    settings, spec = study.applied_to(NOTHING), study.spec(NOTHING)
+    assert (settings.documents_uri, settings.engine) == ("s3://documents/contracts", "in_process")
+    assert (settings.judge_llm, settings.judge_embed_model) == ("gpt-4o", "text-embedding-3-large")
+    assert (settings.generator_llm, settings.budget.usd, settings.budget.calls) == ("gpt-4o", 20, None)
+    assert (spec.golden_dataset, spec.metrics) == ("golden", ("answer_correctness", "faithfulness"))
+    assert (spec.judge_repeats, spec.judge_repeat_questions, spec.baselines) == (3, 5, True)
+    assert (spec.objective.metric, spec.objective.margin) == ("faithfulness", 0.03)
+    assert spec.study == WHOLE
+    trials = spec.search_space.trials()
+    chunks = [t for t in trials if t.query_engine_identifier == "chunks_with_overlap"]
+    found = {(t.llm_identifier, t.parameters["chunk_size"], t.parameters["top_k"]) for t in chunks}
+    assert found == {
+        ("gpt-4o-mini", 256, 2), ("gpt-4o-mini", 512, 2),
+        *(("llama-3.1-8b@vllm", size, k) for size in (256, 512) for k in (2, 3, 4) if (size, k) != (512, 4)),
+    }  # fmt: skip
+    merging = [t for t in trials if t.query_engine_identifier == "hierarchical_automerging"]
+    assert {t.llm_identifier for t in merging} == {"gpt-4o"}
+    assert {t.parameters["merge_ratio"] for t in merging} == {0.2, 0.4, 0.6}
+    assert {t.parameters["chunk_sizes"] for t in merging} == {(1024, 256), (512, 128)}
+    assert len([t for t in trials if t.query_engine_identifier == "sentence_window"]) == 2  # its top_k is 12
+
+
+def test_one_line_is_enough_and_the_rest_are_the_defaults():
+    spec = study_of("systems: [sentence_window]").spec(NOTHING)
+    assert len(spec.search_space.trials()) == len(NOTHING.llms) * len(NOTHING.embed_models)
+    assert (spec.metrics, spec.golden_dataset, spec.baselines, spec.objective.margin) == (None, None, False, None)
+
+
+def test_the_same_trial_of_two_systems_is_one():
+    systems = "systems: [{method: sentence_window, top_k: [6, 12]}, {method: [sentence_window, chunks_with_overlap]}]"
+    assert len(trials_of(systems)) == 3 * len(NOTHING.llms) * len(NOTHING.embed_models)
+
+
+def test_anchors_and_merge_keys():
+    text = "systems:\n  - &base {method: chunks_with_overlap, top_k: 2}\n  - {<<: *base, top_k: 5}"
+    assert {trial.parameters["top_k"] for trial in trials_of(text)} == {2, 5}
+
+
+def test_all_mistakes_are_told_at_once_by_line():
+    text = """documets: x
+questions: [1]
+models:
+  llm: gpt
+  llms: [a, a]
+  judge: gpt-4o
+systems:
+  - {method: chunks_with_overlp}
+  - {method: chunks_with_overlap, top_k: -3, chunk_siz: 3}
+  - {metod: x}
+  - {method: sentence_window, window_size: {from: 3, to: 1}}
+  - {method: no_such.module:thing}
+  - {method: json:thing}
+rules: [{exclude: {topk: 3}}, {forbid: 3}, {require: {when: {top_k: 3}}}]
+metrics: [faithfulnes]
+objective: {maximise: x, margin: 2}
+budget: {usd: -1, calls: lots}
+engine: spark
+engine: ray
+baselines: yes please
+judge_repeats: {times: 0}
+"""
+    with pytest.raises(ConfigurationError) as caught:
+        study_of(text, "contracts.yaml")
+    headline, *told = str(caught.value).splitlines()
+    lines = [int(line.split("line ")[1].split(":")[0]) for line in told]
+    assert headline == f"{len(told)} mistake(s) in contracts.yaml:"
+    assert lines == sorted(lines)
+    assert lines == [1, 2, 4, 5, 6, 8, 9, 9, 10, 11, 12, 13, 14, 14, 14, 15, 16, 16, 17, 17, 19, 20, 21]
+    for part in (
+        "there is no 'documets' here; did you mean documents?",
+        "unknown method 'chunks_with_overlp'; valid: chunks_with_overlap, ",
+        "top_k=-3",
+        "did you mean chunk_size?",
+        "no_such.module:thing' cannot be imported: ModuleNotFoundError",
+        "json registers no such method with @rag_method",
+        "'engine' is there twice",
+        "margin=2: give a number from 0 to 1",
+        "calls='lots': give a number above 0",
+        "baselines='yes please': give true or false",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "study.yaml has no keys: write at least `systems:`"),
+        ("- a", "study.yaml has no keys"),
+        ("a: [", "study.yaml is no YAML: line 1, column 5"),
+        ("x: !!python/name:os.system ''", "study.yaml is no YAML: line 1"),
+        ("systems: []", "line 1: systems=[]: list the RAG systems"),
+        ("systems: [{method: sentence_window, top_k: {from: 1, to: 100000}}]", "has 100,000 values"),
+        ("systems: [sentence_window]\nrules: [{exclude: {method: sentence_window}}]", "leave none of the 4 trials"),
+    ],
+)
+def test_what_is_no_study(text: str, message: str):
+    with pytest.raises(ConfigurationError) as caught:
+        trials_of(text)
+    assert message in str(caught.value)
+
+
+def test_models_are_checked_against_the_endpoints_by_line():
+    study = study_of("models: {llms: [a@nowhere]}\nsystems:\n  - sentence_window")
+    with pytest.raises(ConfigurationError, match=r"line 3: .*no endpoint 'nowhere'"):
+        study.spec(NOTHING).search_space.trials(NOTHING)
+
+
+def test_a_method_of_ones_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "graph_walks.py").write_text(
+        "from dream.rag import rag_method\n\n\n"
+        "@rag_method('overlapping_chunks', chunk_size=256, chunk_overlap=32, depth=2)\n"
+        "def graph_walk(index, llm, *, depth):\n    ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from dream.rag import RAG_METHODS
+
+    try:
+        trials = trials_of("systems: [{method: 'graph_walks:graph_walk', depth: {from: 1, to: 4}}]")
+    finally:
+        RAG_METHODS.pop("graph_walk", None)
+    assert {trial.parameters["depth"] for trial in trials} == {1, 2, 3, 4}
+
+
+def test_files_that_cannot_be_read(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml' cannot be read: No such file"):
+        read_study(tmp_path / "nowhere.yaml")
+    (tmp_path / "latin.yaml").write_bytes("systems: [sentence_window] # für".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="is not UTF-8, at byte "):
+        read_study(os.fspath(tmp_path / "latin.yaml"))
+    (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbfsystems: [sentence_window]")
+    assert read_study(tmp_path / "bom.yaml").name == "bom.yaml"

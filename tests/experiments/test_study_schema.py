@@ -1,0 +1,33 @@
+"""The schema of study files accepts what the reader accepts."""
+
+import jsonschema
+import pytest
+import yaml
+from studies import WHOLE
+
+from dream.experiments.study_schema import study_schema
+
+
+def errors(text: str) -> list[str]:
+    validator = jsonschema.Draft202012Validator(study_schema())
+    return [error.message for error in validator.iter_errors(yaml.safe_load(text))]
+
+
+@pytest.mark.parametrize("text", [WHOLE, "systems: [sentence_window]", "systems: [{method: 'a.b:c', depth: 3}]"])
+def test_a_study_is_valid(text: str):
+    assert errors(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "documents: x",
+        "systems: [sentence_windw]",
+        "systems: [{method: sentence_window, top_q: 3}]",
+        "systems: [sentence_window]\nmetrics: [faithfulnes]",
+        "systems: [sentence_window]\nbudget: {usd: 0}",
+        "systems: [sentence_window]\nrules: [{exclude: {topk: 3}}]",
+    ],
+)
+def test_a_mistake_is_marked(text: str):
+    assert errors(text)
