@@ -17,7 +17,7 @@ from dream.golden.allotment import KINDS, PIECE_TOKENS, Batch, pieces_in_order, 
 from dream.golden.sheet import unfit_character
 from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
-from dream.records import GoldenQuestion, Source
+from dream.records import GoldenQuestion, Source, page_label
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _piece(document: "Document", text: str, start: int) -> Piece:
     starts = [offset for offset, _ in document.metadata.get("page_starts", ()) if start < offset < end]
     pages = tuple(dict.fromkeys(page_of(document.metadata, offset) for offset in (start, *starts)))
     evidence = Evidence(file, document.metadata["file_digest"], start, end, tuple(page for page in pages if page))
-    return Piece(text, Source(file, page_of(document.metadata, start)), evidence)
+    return Piece(text, Source(file, page_label(pages)), evidence)
 
 
 def _samples(
