@@ -5,10 +5,12 @@ import re
 from dataclasses import dataclass
 
 SAMPLE_BYTES = 200_000
-# UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte.
-LETTERS_PER_ERROR = 3
+# UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte: in other
+# encodings these are rare.
+LETTERS_PER_ERROR = 1
 # Fewer bytes beyond ASCII than this say nothing; what nearly all such files are in is taken.
 FEW_BYTES = 3
+MOST_UPPER_BYTES = 8
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -105,6 +107,10 @@ def _utf_16_without_mark(content: bytes) -> str | None:
     if len(content) % 2 or max(even, odd) < max(1, least) or min(even, odd) > max(even, odd) / 50:
         return None
     encoding = "utf-16-le" if odd > even else "utf-16-be"
+    if sample.isascii():  # else ASCII with a few zeros: the upper bytes of an alphabet have few values
+        upper = sample[odd > even :: 2]
+        if len(set(upper)) > min(MOST_UPPER_BYTES, len(upper) / 2):
+            return None
     text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
     strange = sum(not (letter.isprintable() or letter in "\r\n\t\f") for letter in text)
     return encoding if strange <= len(text) / 100 else None

@@ -84,6 +84,15 @@ def test_a_bad_byte_costs_one_character(bad):
     assert not decoded.is_certain
 
 
+@pytest.mark.parametrize("text", ["How\x00 high?,", "The weir\x00 is closed in May and in June.\n" * 3])
+def test_a_zero_in_ascii_does_not_make_it_utf_16(text):
+    assert decode(text.encode()).text == text
+
+
+def test_a_bad_byte_beside_few_letters_costs_one_character():
+    assert decode("Die Größe".encode() + b"\xff ist gleich.").text == "Die Größe\ufffd ist gleich."
+
+
 def test_a_bad_byte_in_a_declared_encoding_costs_one_character():
     decoded = decode(TEXTS["pl"].encode("cp1250") + b"\x81.", "windows-1250")
     assert decoded.text == f"{TEXTS['pl']}\ufffd."
