@@ -47,7 +47,7 @@ def overlapping_chunks(
     documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int
 ) -> tuple[list["BaseNode"], list["BaseNode"]]:
     """Chunks of whole sentences, at most `chunk_size` tokens, each repeating up to `chunk_overlap` tokens."""
-    nodes = _splitter(chunk_size, chunk_overlap).get_nodes_from_documents(documents)
+    nodes = sentence_splitter(chunk_size, chunk_overlap).get_nodes_from_documents(documents)
     return nodes, nodes
 
 
@@ -76,14 +76,14 @@ def hierarchy(
 
     if list(chunk_sizes) != sorted(set(chunk_sizes), reverse=True):
         raise ConfigurationError(f"chunk_sizes={list(chunk_sizes)} must descend, e.g. [1024, 512, 128]")
-    splitters: dict[str, NodeParser] = {f"chunk_size_{size}": _splitter(size, 0) for size in chunk_sizes}
+    splitters: dict[str, NodeParser] = {f"chunk_size_{size}": sentence_splitter(size, 0) for size in chunk_sizes}
     parser = HierarchicalNodeParser.from_defaults(node_parser_ids=list(splitters), node_parser_map=splitters)
     nodes = parser.get_nodes_from_documents(documents)
     leaves = get_leaf_nodes(nodes)
     return nodes, [leaf for leaf in leaves if count_words(leaf.get_content()) >= LEAST_WORDS] or leaves
 
 
-def _splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
+def sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
     """LlamaIndex's splitter at sentence ends, with sizes in DREAM's tokens whatever the global tokenizer is."""
     from llama_index.core.node_parser import SentenceSplitter
 
