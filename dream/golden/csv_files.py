@@ -15,6 +15,8 @@ SEPARATORS = (",", ";", "\t", "|")
 QUOTING = (
     'put quotes around a text with a separator, a quote or a line break, and write its own quotes twice: "one, ""two"""'
 )
+_RULE = re.compile(r"\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?")
+_MARKDOWN_TABLE = re.compile(rf"\s*\|[^\n]*\|[ \t]*\r?\n[ \t]*{_RULE.pattern}[ \t]*(?:\r?\n|$)")
 _SPACE_BEFORE_QUOTE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
@@ -42,7 +44,7 @@ class _Parsed:
 def read_csv(content: bytes) -> Sheet:
     """The rows of a CSV file, with a note for everything that was guessed."""
     text, note = decoded(content)
-    separator, text = _declared_separator(text)
+    separator, text = _declared_separator(_without_frame(text))
     parsed = _parsed(text, separator or _separator(text))
     sheet = _sheet(parsed)
     return replace(sheet, notes=tuple(part for part in (note, parsed.note, *sheet.notes) if part))
@@ -52,6 +54,14 @@ def decoded(content: bytes) -> tuple[str, str]:
     """The text of a file, and a note if its encoding had to be guessed or a byte of it is broken."""
     read = decode(content)
     return read.text, f"{read.problem}: if letters look wrong, save it as 'CSV UTF-8'" if read.problem else ""
+
+
+def _without_frame(text: str) -> str:
+    """A table in Markdown without its frame, in the same rows."""
+    if not _MARKDOWN_TABLE.match(text):
+        return text
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join("" if _RULE.fullmatch(line) else re.sub(r"\s*\|\s*", "|", line).strip("|") for line in lines)
 
 
 def _declared_separator(text: str) -> tuple[str, str]:

@@ -33,6 +33,10 @@ def rows_of(content: str | bytes) -> list[tuple[int, str, str]]:
         (HEAD + '"How high?" , "42 m, more or less"  \n', [(2, "How high?", "42 m, more or less")]),
         (HEAD + '"He said \\"no, never\\"",42 m\n', [(2, 'He said "no, never"', "42 m")]),
         (HEAD + 'How "high" is it?,42 m\n', [(2, 'How "high" is it?', "42 m")]),
+        (
+            "| question | ground_truth |\n|---|:--:|\n| How high? | 42 m |\n\n|How low?|3 m|\n",
+            [(3, "How high?", "42 m"), (5, "How low?", "3 m")],
+        ),
         (HEAD + '"  spaces around ","007, NA"\n', [(2, "  spaces around ", "007, NA")]),
     ],
 )
