@@ -11,6 +11,9 @@ from dream.tokens import count_tokens, tokenize
 # sentences on either side, 7 * 128 tokens are within the default budget for the context.)
 LEAST_WORDS = 5
 MOST_TOKENS = 128
+# a text that is cut is as long as the limit in this part at least, if that is possible
+FULL = 0.75
+BLOCK_CHARACTERS = 20_000
 # longer texts are halved before their tokens are counted: few have as many characters in `MOST_TOKENS`
 _CHARACTERS_A_TOKEN = 20
 
@@ -56,12 +59,7 @@ def split_sentences(text: str, most_tokens: int = MOST_TOKENS) -> list[str]:
 
 def split_at_ends(text: str) -> list[str]:
     """`split_sentences`, of any length: LlamaIndex's sentences, cut where those of other scripts end."""
-    from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
-
-    parts = split_by_sentence_tokenizer()(text)
-    if (begin := len(text) - sum(map(len, parts))) > 0:  # white space before the first
-        parts[:1] = [text[:begin] + "".join(parts[:1])]
-    return [sentence for part in parts for sentence in _split_at_other_ends(part)]
+    return [sentence for part in _llama_index_sentences(text) for sentence in _split_at_other_ends(part)]
 
 
 def whole_sentences(text: str) -> list[str]:
@@ -102,14 +100,35 @@ def ends_sentence(text: str) -> bool:
 
 
 def beginning(text: str, most_tokens: int) -> str:
-    """The beginning of a text that has at most so many tokens, cut where a sentence, clause or word ends; empty
-    where not even its first character has so few."""
-    kept = ""
-    for piece in split_sentences(text, most_tokens):
-        if count_tokens((kept + piece).strip()) > most_tokens:
+    """The beginning of a text that has at most so many tokens, and mostly `FULL` of them or more: cut where a sentence
+    ends if that suffices, else in a sentence where it can be cut best; empty where not even its first character has
+    so few."""
+    kept, left = "", split_sentences(text, most_tokens)[::-1]
+    while left:
+        piece = left.pop()
+        if count_tokens((kept + piece).strip()) <= most_tokens:
+            kept += piece
+        elif count_tokens(kept) < FULL * most_tokens and (place := _place_to_cut(piece)):
+            left += [piece[place:], piece[:place]]
+        else:
             break
-        kept += piece
     return kept.strip()
+
+
+def _llama_index_sentences(text: str) -> Iterator[str]:
+    """The sentences of LlamaIndex's tokenizer, which gives up after five seconds with a text: it gets one in blocks,
+    of which the last two sentences, where there are more, begin the next."""
+    from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
+
+    split, start = split_by_sentence_tokenizer(), 0
+    while start < len(text):
+        block = text[start : start + BLOCK_CHARACTERS]
+        parts = split(block) or [block]
+        parts[0] = block[: len(block) - sum(map(len, parts))] + parts[0]  # the white space before the first
+        is_last = start + len(block) == len(text)
+        done = parts if is_last or len(parts) < 3 else parts[:-2]
+        yield from done
+        start += sum(map(len, done))
 
 
 def _split_at_other_ends(text: str) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Sentences of every language and kind of text: none is too long, and no character is lost."""
 
 import pytest
+from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 from texts_of_languages import TEXTS
 
 from dream.indexes.sentence_splitting import (
+    BLOCK_CHARACTERS,
     LEAST_WORDS,
     MOST_TOKENS,
     beginning,
@@ -42,6 +44,20 @@ def test_what_ends_a_sentence_in_its_script(sentences):
     assert split_sentences("".join(sentences)) == sentences
 
 
+def test_a_long_text_has_the_sentences_that_it_has_as_a_whole():
+    sentences = [f"Dr. {'A' * (n % 40)} saw no. {n}, i.e. 3.{n} m, at {n % 12} p.m. in the U.S. " for n in range(2000)]
+    text = "".join(sentences)
+    whole = split_by_sentence_tokenizer()(text)
+    assert len(text) > 5 * BLOCK_CHARACTERS
+    assert split_sentences(text) == whole
+
+
+@pytest.mark.parametrize("part", ["1. 2.5 3. ", "x", "no stop "])
+def test_very_long_texts_lose_no_character(part):
+    text = part * (10 * BLOCK_CHARACTERS // len(part))
+    assert "".join(whole_sentences(text)) == text
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\n"])
 def test_text_without_a_sentence_loses_nothing(text):
     assert "".join(split_sentences(text)) == text
@@ -76,9 +92,10 @@ def test_the_beginning_of_a_text_keeps_to_its_tokens(kind, tokens):
     kept = beginning(text, tokens)
     assert text.startswith(kept)
     assert count_tokens(kept) <= tokens
-    assert count_tokens(kept) >= tokens // 4 or tokens == 1
+    assert count_tokens(kept) >= 0.7 * tokens or tokens < 40
 
 
 def test_the_beginning_ends_with_a_sentence():
-    assert beginning("Ice melts in the spring. Bees fly over the hill. Rain falls.", 12).endswith((".", "hill."))
+    text = "Ice melts in the spring. Bees fly over the hill. Rain falls."
+    assert beginning(text, count_tokens(text) - 1) == "Ice melts in the spring. Bees fly over the hill."
     assert beginning("雨が降る。風が吹く。", 7) == "雨が降る。"

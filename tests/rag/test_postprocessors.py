@@ -77,7 +77,7 @@ def test_a_best_passage_that_exceeds_the_budget_is_cut_and_says_so():
     metadata = {"file_name": "mill.pdf", "page_label": "3-4"}
     hits = [NodeWithScore(node=TextNode(text=text, metadata=metadata), score=0.5)]
     hits[0].node.excluded_llm_metadata_keys = list(metadata)
-    (passage,) = passages(ContextBudget(context_tokens=12).postprocess_nodes(hits))
+    (passage,) = passages(ContextBudget(context_tokens=9).postprocess_nodes(hits))
     assert (passage.text, passage.is_cut) == ("The mill stands at the weir.", True)
     assert passage.tokens == count_tokens(passage.text)
     assert (passage.file_name, passage.page_label, passage.score) == ("mill.pdf", "3-4", 0.5)
