@@ -7,7 +7,10 @@ from dream.documents.file_types import Reading, plain_reading
 from dream.documents.rows import one_line
 from dream.documents.text_encoding import decode
 
-_FRONT_MATTER = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?\r?\n)?(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+# begins with a comment or a name and its value: else the text stands between two rules
+_FRONT_MATTER = re.compile(
+    r"\ufeff?(---|\+\+\+)[ \t]*\r?\n((?:#|\[|[^\s:=][^\r\n:=]*[:=]).*?\r?\n)?(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL
+)
 _TITLE = re.compile(r"^title\s*[:=]\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _DATA_PICTURE = re.compile(r"!\[([^\]]*)\]\(\s*<?data:[^)\s]*>?(?:\s+[\"'][^)]*)?\s*\)", re.IGNORECASE)
 _DATA_REFERENCE = re.compile(r"^[ \t]*\[[^\]]+\]:\s*<?data:\S+.*(?:\r?\n|\Z)", re.MULTILINE | re.IGNORECASE)

@@ -5,10 +5,12 @@ import re
 from dataclasses import dataclass
 
 SAMPLE_BYTES = 200_000
-# UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte.
-LETTERS_PER_ERROR = 3
+# UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte: in other
+# encodings these are rare.
+LETTERS_PER_ERROR = 1
 # Fewer bytes beyond ASCII than this say nothing; what nearly all such files are in is taken.
 FEW_BYTES = 3
+MOST_UPPER_BYTES = 8
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -40,8 +42,13 @@ _NAMES = {
 }
 _ESCAPES = b"\x1b$"  # of the encodings in seven bits, ISO-2022-JP and its kin, which are valid UTF-8
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_LATIN = ("cp1250", "cp1254", "iso8859_2", "cp850")
+_LATIN = ("cp1252", "cp1250", "cp1254", "iso8859_2", "cp850")
+_EASTERN = ("cp1250", "iso8859_2")
 _LATIN_LETTERS = re.compile(rb"[\xc0-\xff]")
+# a sign within a word, or a letter that hardly any language has, also where another encoding has a sign
+_ODDITY = re.compile(
+    r"[^\W\d_][^\w\s'’‘–—\u00ad.,:;/()-](?=[^\W\d_])|(?<!\w)[£¥¼¾¹³ª](?=[^\W\d_])|[ŔŕĹĺ]|[Łł](?![^\W_])"
+)
 _REMEDY = "if it looks wrong, convert it to UTF-8"
 
 
@@ -75,7 +82,7 @@ def decode(content: bytes, declared: str | None = None) -> Decoded:
     except UnicodeDecodeError:
         if label and label != "utf-8":
             return _with_replacements(content, label)
-        return _broken_utf_8(content) or _guessed(content)
+        return _with_pairs(content) or _broken_utf_8(content) or _guessed(content)
 
 
 def unicode_encoding(content: bytes) -> str | None:
@@ -105,6 +112,10 @@ def _utf_16_without_mark(content: bytes) -> str | None:
     if len(content) % 2 or max(even, odd) < max(1, least) or min(even, odd) > max(even, odd) / 50:
         return None
     encoding = "utf-16-le" if odd > even else "utf-16-be"
+    if sample.isascii():  # else ASCII with a few zeros: the upper bytes of an alphabet have few values
+        upper = sample[odd > even :: 2]
+        if len(set(upper)) > min(MOST_UPPER_BYTES, len(upper) / 2):
+            return None
     text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
     strange = sum(not (letter.isprintable() or letter in "\r\n\t\f") for letter in text)
     return encoding if strange <= len(text) / 100 else None
@@ -121,6 +132,16 @@ def _with_replacements(content: bytes, encoding: str) -> Decoded:
 
 def _lost(text: str) -> str:
     return f"{text.count(chr(0xFFFD))} broken character(s) became U+FFFD"
+
+
+def _with_pairs(content: bytes) -> Decoded | None:
+    """UTF-8 as some databases write it (CESU-8), with letters beyond U+FFFF as pairs of surrogates."""
+    try:
+        text = content.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return Decoded(whole, _lost(whole), False) if "\ufffd" in whole else Decoded(whole)
 
 
 def _broken_utf_8(content: bytes) -> Decoded | None:
@@ -151,13 +172,24 @@ def _guess(content: bytes) -> str:
         return "cp1252"
     best = from_bytes(sample, cp_isolation=list(_NAMES)).best()
     guess = best.encoding if best is not None and best.encoding in _NAMES else "cp1252"
-    return "cp1252" if guess in _LATIN and _may_be_western(sample, guess) else guess
+    return _of_latin(sample, guess) if guess in _LATIN else guess
 
 
-def _may_be_western(sample: bytes, guess: str) -> bool:
-    """True if Windows-1252 gives the same text, or there are too few letters to tell; most such files are in it."""
+def _of_latin(sample: bytes, guess: str) -> str:
+    """The encoding of a text in Latin letters, for which the guess is often a neighbour of the right one: the one with
+    the fewest signs within words and letters of no language, the guess if several have as few. Of few letters nothing
+    can be told; most such files are in Windows-1252."""
+    western = _oddities(sample, "cp1252")
+    if guess == "cp1252":
+        better = min(_EASTERN, key=lambda encoding: _oddities(sample, encoding))
+        return better if western >= FEW_BYTES and 2 * _oddities(sample, better) < western else guess
     same = sample.decode("cp1252", "replace") == sample.decode(guess, "replace")
-    return same or len(_LATIN_LETTERS.findall(sample)) < FEW_BYTES
+    few = len(_LATIN_LETTERS.findall(sample)) < FEW_BYTES and western < FEW_BYTES
+    return "cp1252" if same or few or western < _oddities(sample, guess) else guess
+
+
+def _oddities(sample: bytes, encoding: str) -> int:
+    return len(_ODDITY.findall(sample.decode(encoding, "replace")))
 
 
 def _sample(content: bytes) -> bytes:

@@ -216,13 +216,18 @@ def count_pieces(shares: Iterable[FileShare]) -> int:
 
 
 def by_hops(kinds: Kinds) -> dict[str, int]:
-    """Numbers of single-hop and of multi-hop questions; of which kind the latter are is a wish, not a promise.
+    """Numbers of single-hop and of multi-hop questions.
 
     Example:
         >>> by_hops({SINGLE_HOP: 3, MULTI_HOP_ABSTRACT: 2, MULTI_HOP_SPECIFIC: 1})
         {'single-hop': 3, 'multi-hop': 3}
     """
     return by_kind({"single-hop" if kind == SINGLE_HOP else "multi-hop": n} for kind, n in kinds.items())
+
+
+def by_short_name(kinds: Kinds) -> dict[str, int]:
+    """The same numbers by the short names of kinds."""
+    return {short_name(kind): n for kind, n in kinds.items()}
 
 
 def by_kind(counts: Iterable[Kinds]) -> dict[str, int]:

@@ -7,26 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charset_normalizer import from_bytes
-
+from dream.documents.text_encoding import decode
 from dream.golden.columns import fields_of, is_nothing
 from dream.golden.sheet import Problems, Row, Sheet, shortened
 
 SEPARATORS = (",", ";", "\t", "|")
-BYTE_ORDER_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
-# Windows' and East Asia's encodings: those in which spreadsheets save a CSV
-CANDIDATES = (
-    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp932", "gb18030", "cp949", "big5",
-)  # fmt: skip
 QUOTING = (
     'put quotes around a text with a separator, a quote or a line break, and write its own quotes twice: "one, ""two"""'
 )
+_RULE = re.compile(r"\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?")
+_MARKDOWN_TABLE = re.compile(rf"\s*\|[^\n]*\|[ \t]*\r?\n[ \t]*{_RULE.pattern}[ \t]*(?:\r?\n|$)")
 _SPACE_BEFORE_QUOTE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
@@ -54,7 +44,7 @@ class _Parsed:
 def read_csv(content: bytes) -> Sheet:
     """The rows of a CSV file, with a note for everything that was guessed."""
     text, note = decoded(content)
-    separator, text = _declared_separator(text)
+    separator, text = _declared_separator(_without_frame(text))
     parsed = _parsed(text, separator or _separator(text))
     sheet = _sheet(parsed)
     return replace(sheet, notes=tuple(part for part in (note, parsed.note, *sheet.notes) if part))
@@ -62,38 +52,16 @@ def read_csv(content: bytes) -> Sheet:
 
 def decoded(content: bytes) -> tuple[str, str]:
     """The text of a file, and a note if its encoding had to be guessed or a byte of it is broken."""
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if content.startswith(mark):
-            return content.decode(encoding, "replace"), ""
-    if encoding := _wide_encoding(content):
-        return content.decode(encoding, "replace"), ""
-    text = content.decode("utf-8", "replace")
-    if "\ufffd" not in text or "\ufffd".encode() in content:
-        return text, ""
-    bad = text.count("\ufffd")
-    if sum(character > "\x7f" for character in text) - bad >= bad:
-        return text, f"{bad} broken character(s): it is UTF-8 with bytes that are not, which became U+FFFD"
-    encoding = _guessed_encoding(content)
-    remedy = "if letters look wrong, save it as 'CSV UTF-8'"
-    return content.decode(encoding, "replace"), f"it is not UTF-8; read as {encoding}, which is a guess: {remedy}"
+    read = decode(content)
+    return read.text, f"{read.problem}: if letters look wrong, save it as 'CSV UTF-8'" if read.problem else ""
 
 
-def _wide_encoding(content: bytes) -> str:
-    """UTF-16 without a byte order mark, which shows in NULs at every other place."""
-    even, odd = content[:2000:2].count(0), content[1:2000:2].count(0)
-    half = min(len(content), 2000) / 4
-    if max(even, odd) > max(half, 10 * min(even, odd)):
-        return "utf-16-be" if even > odd else "utf-16-le"
-    return ""
-
-
-def _guessed_encoding(content: bytes) -> str:
-    matches = list(from_bytes(content, cp_isolation=list(CANDIDATES)))
-    if not matches:
-        return "cp1252"
-    least = min(match.chaos for match in matches)
-    best = max((match for match in matches if match.chaos <= least + 0.02), key=lambda match: match.coherence)
-    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+def _without_frame(text: str) -> str:
+    """A table in Markdown without its frame, in the same rows."""
+    if not _MARKDOWN_TABLE.match(text):
+        return text
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join("" if _RULE.fullmatch(line) else re.sub(r"\s*\|\s*", "|", line).strip("|") for line in lines)
 
 
 def _declared_separator(text: str) -> tuple[str, str]:

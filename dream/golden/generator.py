@@ -15,9 +15,10 @@ from dream.documents.loading import page_of
 from dream.errors import end_of_all, explain
 from dream.golden.allotment import KINDS, PIECE_TOKENS, Batch, pieces_in_order, short_name
 from dream.golden.sheet import unfit_character
+from dream.indexes.chunkers import sentence_splitter
 from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
-from dream.records import GoldenQuestion, Source
+from dream.records import GoldenQuestion, Source, page_label
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def generate_questions(
         At most as many questions of each kind as the batch wants, and the reasons why there are fewer.
     """
     prepare_libraries()
-    pieces = _chosen_pieces(documents, batch)
+    pieces = chosen_pieces(documents, batch)
     if not pieces:
         return [], [f"no piece of its text has {LEAST_TOKENS} tokens, which are needed to ask about it"]
     with _ragas_complaints() as complaints:
@@ -101,7 +102,7 @@ def generator_forms() -> list[tuple[str, Any]]:
     return [(prompt.to_string(prompt.examples[0][0]), prompt.output_model) for prompt in prompts]
 
 
-def _chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]:
+def chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]:
     """The pieces of a batch, the files by turns: ragas asks about the first pieces first."""
     by_file = {document.metadata["file_name"]: _pieces(document) for document in documents}
     chosen: dict[str, list[Piece]] = {}
@@ -117,14 +118,12 @@ def _chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]
 
 def _pieces(document: "Document") -> list[Piece]:
     """A file cut into even pieces of about 600 tokens; shorter ones than 100 are left out."""
-    from llama_index.core.node_parser import SentenceSplitter
-
     tokens = count_tokens(document.text)
     if tokens < LEAST_TOKENS:
         return []
     size = math.ceil(tokens / math.ceil(tokens / PIECE_TOKENS)) + LEAST_TOKENS
     pieces, start = [], 0
-    for text in SentenceSplitter(chunk_size=size, chunk_overlap=0).split_text(document.text):
+    for text in sentence_splitter(size, 0).split_text(document.text):
         start = max(start, document.text.find(text, start))
         if count_tokens(text) >= LEAST_TOKENS:
             pieces.append(_piece(document, text, start))
@@ -136,7 +135,7 @@ def _piece(document: "Document", text: str, start: int) -> Piece:
     starts = [offset for offset, _ in document.metadata.get("page_starts", ()) if start < offset < end]
     pages = tuple(dict.fromkeys(page_of(document.metadata, offset) for offset in (start, *starts)))
     evidence = Evidence(file, document.metadata["file_digest"], start, end, tuple(page for page in pages if page))
-    return Piece(text, Source(file, page_of(document.metadata, start)), evidence)
+    return Piece(text, Source(file, page_label(pages)), evidence)
 
 
 def _samples(

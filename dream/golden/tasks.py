@@ -20,6 +20,7 @@ from dream.golden.allotment import (
     allotment_notes,
     by_hops,
     by_kind,
+    by_short_name,
     in_other_kinds,
     kinds_text,
 )
@@ -188,13 +189,15 @@ def _run_round(
 
 
 def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mapping[str, int]) -> list[str]:
-    """What is missing in the end: a line for single-hop and multi-hop questions, and for each reason a line with the
-    files that gave too few.
+    """What is missing in the end: a line for single-hop and multi-hop questions, or for the two kinds of the latter
+    where one took the other's place, and for each reason a line with the files that gave too few.
 
     Files that gave too few are left out if others made up for them, unless they failed.
     """
-    made, hops = by_hops(_Progress(wanted, list(done)).made()), by_hops(wanted)
-    missing = any(made.get(name, 0) < n for name, n in hops.items())
+    kinds = _Progress(wanted, list(done)).made()
+    counted = [(by_hops(kinds), by_hops(wanted)), (by_short_name(kinds), by_short_name(wanted))]
+    too_few = [(made, of) for made, of in counted if any(made.get(name, 0) < n for name, n in of.items())]
+    missing = bool(too_few)
     asked: dict[tuple[str, ...], _Asked] = {}
     for batch, generated in done:
         asked.setdefault(batch.asked, _Asked(batch.questions)).add(generated)
@@ -202,7 +205,7 @@ def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mappin
     by_reason: dict[str, list[tuple[tuple[str, ...], _Asked]]] = {}
     for files, one in short.items():
         by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "no reason was given", []).append((files, one))
-    lines = [_hops_line(made, hops)] if missing else []
+    lines = [_missing_line(*too_few[0])] if missing else []
     return bounded([*lines, *(_reason_line(reason, those) for reason, those in by_reason.items())])
 
 
@@ -228,7 +231,7 @@ def _reason_line(reason: str, those: Sequence[tuple[tuple[str, ...], _Asked]]) -
     return f"{', '.join(names[:FILES_NAMED])}{more}: {n_made} of {n_wanted} questions: {reason}"
 
 
-def _hops_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
+def _missing_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
     few = ", ".join(f"{made.get(name, 0)} of {n} {name}" for name, n in wanted.items() if made.get(name, 0) < n)
     more = {name: n - wanted.get(name, 0) for name, n in made.items() if n > wanted.get(name, 0)}
     in_place = "".join(f"; {n} {name} more in their place" for name, n in more.items())

@@ -6,8 +6,8 @@ a build. `build_index` takes both at once, for documents at hand; `index_builder
 
 import asyncio
 import json
-import re
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy
 import pyarrow
 
-from dream.documents.loading import merge_pages, page_of
+from dream.documents.loading import merge_pages
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
+from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
+from dream.records import page_label
 from dream.tokens import tokenize
 
 if TYPE_CHECKING:
@@ -31,55 +33,35 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# what is too short to stand for itself, and too long for a sentence
-LEAST_WORDS = 5
-MOST_TOKENS = 512
 # requests of one process that wait for an embedding model together; the gateway keeps to the endpoint's limits
 BATCHES_IN_FLIGHT = 16
 # chunked documents that are kept for the next who needs the same, of at most 2 million characters each
 TABLES_KEPT = 8
 _tables: "OrderedDict[tuple[str, str, str], pyarrow.Table]" = OrderedDict()
 _chunking = threading.Lock()
-_WORD = re.compile(r"[^\W\d_]{2,}")
+# the parts of a sentence that is longer than a chunk: clauses and lines, joined the whole sentence
+_CLAUSES = "[^{0}]*[{0}]+|[^{0}]+".format(r"\n,.;。？！，；、،؛")
 
 
 def overlapping_chunks(
     documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int
 ) -> tuple[list["BaseNode"], list["BaseNode"]]:
     """Chunks of whole sentences, at most `chunk_size` tokens, each repeating up to `chunk_overlap` tokens."""
-    nodes = _splitter(chunk_size, chunk_overlap).get_nodes_from_documents(documents)
+    nodes = sentence_splitter(chunk_size, chunk_overlap).get_nodes_from_documents(documents)
     return nodes, nodes
 
 
 def sentences(documents: Sequence["Document"]) -> tuple[list["BaseNode"], list["BaseNode"]]:
-    """Single sentences, each linked to the one before and after it, so that a window can be read around it."""
+    """Single sentences of at most `MOST_TOKENS`, each linked to the one before and after it, so that a window can be
+    read around it."""
     from llama_index.core.node_parser import SentenceWindowNodeParser
 
     # The parser's own windows copy every sentence seven times and overlap; `dream.rag` reads them from the links.
-    parser = SentenceWindowNodeParser.from_defaults(sentence_splitter=_whole_sentences, window_size=1)
+    parser = SentenceWindowNodeParser.from_defaults(sentence_splitter=whole_sentences, window_size=1)
     nodes = parser.get_nodes_from_documents(documents)
     for node in nodes:
         del node.metadata["window"], node.metadata["original_text"]
     return nodes, [node for node in nodes if node.get_content().strip()]
-
-
-def _whole_sentences(text: str) -> list[str]:
-    """LlamaIndex's sentences: those of fewer than `LEAST_WORDS` words go with the next, those of more than
-    `MOST_TOKENS` are cut.
-
-    The leader dots of a table of contents and numbered headings would each be a sentence otherwise, and a long
-    table or listing without a full stop a single one that no embedding model takes.
-    """
-    from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
-
-    whole = [""]
-    for sentence in split_by_sentence_tokenizer()(text):
-        if len(_WORD.findall(whole[-1])) < LEAST_WORDS:
-            whole[-1] += sentence
-        else:
-            whole.append(sentence)
-    cut = _splitter(MOST_TOKENS, 0).split_text
-    return [piece for sentence in whole for piece in (cut(sentence) if len(sentence) > MOST_TOKENS else [sentence])]
 
 
 def hierarchy(
@@ -94,18 +76,24 @@ def hierarchy(
 
     if list(chunk_sizes) != sorted(set(chunk_sizes), reverse=True):
         raise ConfigurationError(f"chunk_sizes={list(chunk_sizes)} must descend, e.g. [1024, 512, 128]")
-    splitters: dict[str, NodeParser] = {f"chunk_size_{size}": _splitter(size, 0) for size in chunk_sizes}
+    splitters: dict[str, NodeParser] = {f"chunk_size_{size}": sentence_splitter(size, 0) for size in chunk_sizes}
     parser = HierarchicalNodeParser.from_defaults(node_parser_ids=list(splitters), node_parser_map=splitters)
     nodes = parser.get_nodes_from_documents(documents)
     leaves = get_leaf_nodes(nodes)
-    return nodes, [leaf for leaf in leaves if len(_WORD.findall(leaf.get_content())) >= LEAST_WORDS] or leaves
+    return nodes, [leaf for leaf in leaves if count_words(leaf.get_content()) >= LEAST_WORDS] or leaves
 
 
-def _splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
+def sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
     """LlamaIndex's splitter at sentence ends, with sizes in DREAM's tokens whatever the global tokenizer is."""
     from llama_index.core.node_parser import SentenceSplitter
 
-    return SentenceSplitter(chunk_size=chunk_size, chunk_overlap=chunk_overlap, tokenizer=tokenize)
+    return SentenceSplitter(
+        chunk_size=chunk_size,
+        chunk_overlap=chunk_overlap,
+        tokenizer=tokenize,
+        chunking_tokenizer_fn=split_at_ends,
+        secondary_chunking_regex=_CLAUSES,
+    )
 
 
 CHUNKERS: Mapping[str, "Chunker"] = {
@@ -232,8 +220,13 @@ def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str]) -> None:
 
 
 def _label_pages(nodes: Sequence["TextNode"], page_starts: Mapping[str, Any]) -> None:
-    """Give each node the page it starts on."""
+    """Give each node the pages that its text is on."""
+    offsets = {file: [offset for offset, _ in starts] for file, starts in page_starts.items()}
     for node in nodes:
-        located = node.start_char_idx is not None
-        starts = {"page_starts": page_starts[node.metadata["file_digest"]]}
-        node.metadata["page_label"] = page_of(starts, node.start_char_idx) if located else ""
+        node.metadata["page_label"] = ""
+        if (start := node.start_char_idx) is not None:
+            file, text = node.metadata["file_digest"], node.text
+            last = start + max(len(text.rstrip()) - 1, 0)
+            start = min(last, start + len(text) - len(text.lstrip()))
+            first_page, end = (max(1, bisect_right(offsets[file], place)) for place in (start, last))
+            node.metadata["page_label"] = page_label(label for _, label in page_starts[file][first_page - 1 : end])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from llama_index.core import Document
 
 # Raise it when the same documents and parameters give another index than before.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 FOLDER = "indexes"
 # The norm of a unit vector in float32 differs from 1 by less.
 NORM_TOLERANCE = 1e-3

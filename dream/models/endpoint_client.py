@@ -147,7 +147,7 @@ class EndpointClient:
             if isinstance(decision, GiveUp) and decision.ends_all and not state.is_check:
                 self._refusals[model] = self._why_all_ends(outcome)
             if not isinstance(decision, Retry):
-                return readable(self.endpoint, outcome.response, outcome.headers), outcome.answer
+                return readable(outcome.response), outcome.answer
             if outcome.waited is not None and not state.waits_in_vain:
                 logger.warning("%s; it is sent again", outcome.response.body.decode())
             state = decision.state

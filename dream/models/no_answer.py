@@ -22,6 +22,8 @@ BY_SERVER = 502
 # A status that is not retried: the request reached the wrong place.
 WRONG_PLACE = 421
 _WORDS = 400
+PAGE_BYTES = 20_000
+_PAGE = re.compile(rb"<(!doctype|html|head|body)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ def of_model(reason: str, kind: FailureKind, most_attempts: int = 1) -> NoAnswer
 def of_page(content: bytes, content_type: str) -> NoAnswer | None:
     """The failure of a web page in place of an answer; None if the content is none."""
     start = content[:2000].decode(errors="replace").lstrip("\ufeff \r\n\t").lower()
-    is_page = start.startswith(("<!doctype html", "<html")) or ("html" in content_type and start.startswith("<"))
-    if not is_page:
+    if not (start.startswith(("<!doctype html", "<html")) or ("html" in content_type and start.startswith("<"))):
         return None
+    words = _cut(": ".join(filter(None, page_words(content))), 160)
     return NoAnswer(
-        f"answered with a web page in place of JSON: {_page_words(content)!r}. Check that the base URL is that of the "
+        f"answered with a web page in place of JSON: {words!r}. Check that the base URL is that of the "
         "API (mostly it ends in /v1), and that no sign-in or proxy page stands before it",
         most_attempts=1,
     )
@@ -149,13 +151,23 @@ def _status(error: Any) -> int:
     return next((status for word, status in _STATUS_OF_WORDS if word in words), BY_SERVER)
 
 
-def _page_words(content: bytes) -> str:
-    """The title of a web page, or its first words."""
-    text = content[:20_000].decode(errors="replace")
+def is_page(content: bytes) -> bool:
+    """True for a web page, also one that begins with a comment or a part of a page."""
+    return bool(_PAGE.search(content[:PAGE_BYTES]))
+
+
+def page_words(content: bytes) -> tuple[str, str]:
+    """The title of a web page and the first words of its body, each empty where there are none.
+
+    Example:
+        >>> page_words(b"<html><title>502 Bad &amp; busy</title><script>x</script><p>nginx</p></html>")
+        ('502 Bad & busy', 'nginx')
+    """
+    text = content[:PAGE_BYTES].decode(errors="replace")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    body = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]+>", " ", text, flags=re.IGNORECASE | re.DOTALL)
-    parts = [title[1] if title else "", body]
-    return _cut(": ".join(words for part in parts if (words := " ".join(unescape(part).split()))), 160)
+    body = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]*>", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    one, two = (" ".join(unescape(part).split()) for part in (title[1] if title else "", body))
+    return one, two
 
 
 def _cut(text: str, length: int = _WORDS) -> str:

@@ -11,10 +11,10 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from html import unescape
 from typing import Any
 
 from dream.errors import NO_ANSWER
+from dream.models.no_answer import is_page, page_words
 from dream.models.openai_wire import ModelResponse, parsed
 from dream.models.rate_limiter import seconds_of
 from dream.settings import OPENAI, Endpoint
@@ -90,7 +90,12 @@ def words_of(response: ModelResponse) -> str:
     """What the endpoint says, in one line of at most 200 characters: the message of its error, the title of a page in
     HTML, else its text."""
     answer = parsed(response.body)
-    text = _message(answer) if answer is not None else _plain(response.body.decode(errors="replace"))
+    if answer is not None:
+        text = _message(answer)
+    elif is_page(response.body):
+        text = next(filter(None, page_words(response.body)), "")
+    else:
+        text = response.body.decode(errors="replace")
     line = " ".join(text.split())
     return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}..."
 
@@ -106,16 +111,6 @@ def _message(answer: Mapping[str, Any]) -> str:
     code = error.get("code") if error.get("type") != NO_ANSWER else None
     text = message if isinstance(message, str) else json.dumps(message or error, ensure_ascii=False)
     return f"{text} ({code})" if isinstance(code, str) and code not in text else text
-
-
-def _plain(text: str) -> str:
-    """A text without the tags of HTML: the title of a page where it has one."""
-    if not re.search(r"<(!doctype|html|head|body)\b", text, re.IGNORECASE):
-        return text
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    if title and title[1].strip():
-        return unescape(title[1])
-    return unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.IGNORECASE | re.DOTALL))
 
 
 def is_without_credit(response: ModelResponse) -> bool:
@@ -237,13 +232,10 @@ def _rounded(seconds: float) -> int:
     return math.ceil(seconds / step) * step
 
 
-def readable(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, str]) -> ModelResponse:
+def readable(response: ModelResponse) -> ModelResponse:
     """A failed response whose body is an error in OpenAI's format, also where the endpoint sent a page in HTML."""
     if response.status in (0, 200) or parsed(response.body) is not None:
         return response
     words = words_of(response) or "no text"
-    if 300 <= response.status < 400:
-        target = headers.get("location", "an address that it does not name")
-        words = f"redirects to {target}: set {variable_of(endpoint.name, 'BASE_URL')} to the address that answers"
     body = json.dumps({"error": {"message": words}}, ensure_ascii=False).encode()
     return replace(response, body=body, content_type="application/json")

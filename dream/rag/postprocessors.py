@@ -1,7 +1,7 @@
 """Postprocessing of retrieved nodes to the passages in the prompt: no duplicates, within a token budget."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from llama_index.core import StorageContext
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -9,15 +9,18 @@ from llama_index.core.retrievers import AutoMergingRetriever, BaseRetriever, Vec
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.docstore.types import BaseDocumentStore
 
-from dream.records import Passage
+from dream.indexes.sentence_splitting import beginning, ends_sentence
+from dream.records import Passage, page_label, pages_of
 from dream.tokens import count_tokens
+
+IS_CUT = "is_cut"
 
 
 class ContextBudget(BaseNodePostprocessor):
     """Keeps passages, best first, up to a total of `context_tokens`; a passage that exceeds the rest is skipped.
 
-    Passages that are contained in another passage are dropped. The best passage is always kept, even if it exceeds the
-    budget by itself.
+    Passages that are contained in another passage are dropped. If the best passage exceeds the budget by itself, it is
+    cut where a sentence or clause ends (`Passage.is_cut`).
     """
 
     context_tokens: int
@@ -28,9 +31,10 @@ class ContextBudget(BaseNodePostprocessor):
         kept: list[NodeWithScore] = []
         left = self.context_tokens
         for hit in _outermost(nodes):
-            size = count_tokens(hit.node.get_content(MetadataMode.LLM))
-            if size <= left or not kept:
-                kept.append(hit)
+            fitting = hit if kept else _cut(hit, left)
+            size = count_tokens(_content(fitting))
+            if 0 < size <= left:
+                kept.append(fitting)
                 left -= size
         return kept
 
@@ -39,7 +43,8 @@ class SentenceWindows(BaseNodePostprocessor):
     """Replaces sentences by the windows around them; overlapping and adjacent windows are merged into one passage.
 
     Sentences are processed in order of score, each with `window_size` sentences on either side. A sentence whose window
-    would exceed `context_tokens` in total is skipped, except the first.
+    would exceed `context_tokens` in total is skipped. The first has a smaller window then; if it exceeds the budget by
+    itself, it is cut (`Passage.is_cut`).
     """
 
     window_size: int
@@ -52,21 +57,31 @@ class SentenceWindows(BaseNodePostprocessor):
         sentences: dict[str, BaseNode] = {}
         scores: dict[str, float] = {}
         for hit in nodes:
-            wider = sentences | {node.node_id: node for node in self._window(hit.node)}
-            if sentences and sum(count_tokens(_text(run)) for run in _runs(wider)) > self.context_tokens:
+            wider = sentences | self._window(hit.node, self.window_size)
+            for size in range(0 if sentences else self.window_size, 0, -1):
+                if self._fits(wider):
+                    break
+                wider = self._window(hit.node, size - 1)
+            if sentences and not self._fits(wider):
                 continue
             sentences = wider
             scores[hit.node.node_id] = hit.score or 0.0
-        passages = [_join(run, scores) for run in _runs(sentences)]
-        return _outermost(sorted(passages, key=lambda passage: passage.score or 0.0, reverse=True))
+        joined = sorted(
+            (_join(run, scores) for run in _runs(sentences)), key=lambda hit: hit.score or 0.0, reverse=True
+        )
+        passages = _outermost(joined)
+        return [fit for hit in passages if _content(fit := _cut(hit, self.context_tokens))]
 
-    def _window(self, node: BaseNode) -> list[BaseNode]:
-        before = self._walk(node, "prev_node")
-        return [*reversed(before), node, *self._walk(node, "next_node")]
+    def _fits(self, sentences: Mapping[str, BaseNode]) -> bool:
+        return sum(count_tokens(_text(run)) for run in _runs(sentences)) <= self.context_tokens
 
-    def _walk(self, node: BaseNode, direction: str) -> list[BaseNode]:
+    def _window(self, node: BaseNode, size: int) -> dict[str, BaseNode]:
+        before = self._walk(node, "prev_node", size)
+        return {node.node_id: node for node in [*reversed(before), node, *self._walk(node, "next_node", size)]}
+
+    def _walk(self, node: BaseNode, direction: str, size: int) -> list[BaseNode]:
         neighbours: list[BaseNode] = []
-        while len(neighbours) < self.window_size and (link := getattr(node, direction)) is not None:
+        while len(neighbours) < size and (link := getattr(node, direction)) is not None:
             node = self.docstore.get_node(link.node_id)
             neighbours.append(node)
         return neighbours
@@ -114,16 +129,33 @@ def passages(nodes: Iterable[NodeWithScore]) -> tuple[Passage, ...]:
 
 
 def _passage(hit: NodeWithScore) -> Passage:
-    text = hit.node.get_content(MetadataMode.LLM)
-    metadata = hit.node.metadata
-    return Passage(
-        text, metadata.get("file_name", ""), metadata.get("page_label", ""), hit.score, tokens=count_tokens(text)
-    )
+    text, metadata = _content(hit), hit.node.metadata
+    file, page, is_cut = metadata.get("file_name", ""), metadata.get("page_label", ""), metadata.get(IS_CUT, False)
+    return Passage(text, file, page, hit.score, tokens=count_tokens(text), is_cut=is_cut)
+
+
+def _content(hit: NodeWithScore) -> str:
+    return hit.node.get_content(MetadataMode.LLM)
+
+
+def _cut(hit: NodeWithScore, most_tokens: int) -> NodeWithScore:
+    """The passage, or its beginning if it has more than `most_tokens`; an empty one if that is too little."""
+    text = _content(hit)
+    if count_tokens(text) <= most_tokens:
+        return hit
+    return _passage_node(beginning(text, most_tokens), {**hit.node.metadata, IS_CUT: True}, hit.score)
+
+
+def _passage_node(text: str, metadata: dict[str, Any], score: float | None) -> NodeWithScore:
+    """A passage whose metadata are for people alone."""
+    names = list(metadata)
+    node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=names, excluded_embed_metadata_keys=names)
+    return NodeWithScore(node=node, score=score)
 
 
 def _outermost(hits: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     """The hits without those whose text is contained in another hit's; of equal texts the first is kept."""
-    texts = [hit.node.get_content(MetadataMode.LLM) for hit in hits]
+    texts = [_content(hit) for hit in hits]
     return [
         hit
         for i, hit in enumerate(hits)
@@ -144,11 +176,28 @@ def _runs(sentences: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
 
 
 def _text(run: Sequence[BaseNode]) -> str:
-    return " ".join(text for node in run if (text := node.get_content().strip()))
+    """The text of consecutive sentences: as in the document, but a space for all white space between two sentences.
+    Between pieces that end without a full stop, as the rows of a table do, a line break stays one."""
+    text, after = "", None
+    for node in run:
+        content = node.get_content()
+        if stripped := content.strip():
+            text += (_gap(after, node) if after else "") + stripped
+            after = node
+    return text
+
+
+def _gap(before: BaseNode, after: BaseNode) -> str:
+    one, two = before.get_content(), after.get_content()
+    white = one[len(one.rstrip()) :] + two[: len(two) - len(two.lstrip())]
+    if "\n" in white and not ends_sentence(one):
+        return "\n"
+    end, start = getattr(before, "end_char_idx", None), getattr(after, "start_char_idx", None)
+    return "" if not white and end is not None and end == start else " "
 
 
 def _join(run: Sequence[BaseNode], scores: dict[str, float]) -> NodeWithScore:
-    node = TextNode(text=_text(run), metadata=run[0].metadata)
-    node.excluded_llm_metadata_keys = list(node.metadata)
-    node.excluded_embed_metadata_keys = list(node.metadata)
-    return NodeWithScore(node=node, score=max(scores[node.node_id] for node in run if node.node_id in scores))
+    pages = [page for node in run for page in pages_of(node.metadata.get("page_label", ""))]
+    metadata = {**run[0].metadata, **({"page_label": page_label(pages)} if pages else {})}
+    score = max(scores[node.node_id] for node in run if node.node_id in scores)
+    return _passage_node(_text(run), metadata, score)

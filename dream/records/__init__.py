@@ -19,6 +19,8 @@ from dream.records.questions import (
     GoldenQuestion as GoldenQuestion,
     Source as Source,
     digest as digest,
+    page_label as page_label,
+    pages_of as pages_of,
     source_columns as source_columns,
     sources_of as sources_of,
 )

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 _SEPARATOR = "; "
+_PAGES = re.compile(r"([0-9]+) ?[-–] ?([0-9]+)")
+MOST_PAGES = 10_000  # of one range
 
 
 def digest(value: Any) -> str:
@@ -25,16 +28,29 @@ def digest(value: Any) -> str:
 class Source:
     """The file and page of a passage. `page` counts from 1 and is empty for a file without pages.
 
+    A passage that goes over several pages names them all in `page` (see `page_label`).
+
     Example:
-        >>> print(Source("handbook.pdf", "7"), "|", Source("notes.md"))
-        handbook.pdf, page 7 | notes.md
+        >>> print(Source("handbook.pdf", "7"), "|", Source("handbook.pdf", "7-9"), "|", Source("notes.md"))
+        handbook.pdf, page 7 | handbook.pdf, pages 7-9 | notes.md
     """
 
     file: str
     page: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}, page {self.page}" if self.page else self.file
+        plural = "s" * (len(pages_of(self.page)) > 1)
+        return f"{self.file}, page{plural} {self.page}" if self.page else self.file
+
+    @property
+    def pages(self) -> "tuple[Source, ...]":
+        """A source for each page that is named, so that sources can be compared page by page.
+
+        Example:
+            >>> Source("handbook.pdf", "7-8").pages
+            (Source(file='handbook.pdf', page='7'), Source(file='handbook.pdf', page='8'))
+        """
+        return tuple(Source(self.file, page) for page in pages_of(self.page) or ("",))
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,39 @@ def sources_of(source_file: str, source_page: str) -> tuple[Source, ...]:
     """The sources in two columns of a table; if one column has fewer entries, the missing ones are empty."""
     pairs = zip_longest(_parts(source_file), _parts(source_page), fillvalue="")
     return tuple(Source(file, page) for file, page in pairs)
+
+
+def page_label(pages: Iterable[str]) -> str:
+    """Pages in one text, those that follow each other as a range; `pages_of` is the inverse.
+
+    Example:
+        >>> page_label(["3", "4", "5", "9", "iv"]), page_label(["3"]), page_label([])
+        ('3-5, 9, iv', '3', '')
+    """
+    runs: list[list[str]] = []
+    for page in dict.fromkeys(page for page in pages if page):
+        if runs and page.isdecimal() and runs[-1][-1].isdecimal() and int(page) == int(runs[-1][-1]) + 1:
+            runs[-1].append(page)
+        else:
+            runs.append([page])
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def pages_of(label: str) -> tuple[str, ...]:
+    """Each page that a label names.
+
+    Example:
+        >>> pages_of("3-5, 9, iv"), pages_of("A-3"), pages_of("")
+        (('3', '4', '5', '9', 'iv'), ('A-3',), ())
+    """
+    parts = [part.strip() for part in label.split(",") if part.strip()]
+    return tuple(dict.fromkeys(page for part in parts for page in _range(part)))
+
+
+def _range(part: str) -> Sequence[str]:
+    found = _PAGES.fullmatch(part)
+    first, last = map(int, found.groups()) if found else (0, -1)
+    return [str(page) for page in range(first, last + 1)] if 0 <= last - first < MOST_PAGES else [part]
 
 
 def _column(texts: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dream.metrics import COMPUTED
 from dream.records.failures import Failure, failure_from_json
-from dream.records.questions import digest
+from dream.records.questions import Source, digest
 from dream.records.usage import UsageRow
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ class Trial:
 class Passage:
     """One retrieved piece of text, as the LLM saw it.
 
-    `page_label` is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the
-    retriever), None if it reports none. `tokens` is counted by `dream.tokens.count_tokens`.
+    `page_label` names all pages that the text is on, e.g. "3" or "3-5" (in records of version 0.1 only the first), and
+    is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the retriever), None
+    if it reports none. `tokens` is counted by `dream.tokens.count_tokens`. `is_cut`: the passage was longer than the
+    RAG method's `context_tokens`, and the text is its beginning; its pages are those of the whole.
     """
 
     text: str
@@ -87,16 +89,27 @@ class Passage:
     page_label: str = ""
     score: float | None = None
     tokens: int = 0
+    is_cut: bool = False
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        """The file with each page that the text is on, one `Source` a page.
+
+        Example:
+            >>> sorted(source.page for source in Passage("17 m deep", "wells.pdf", "3-5").sources)
+            ['3', '4', '5']
+        """
+        return frozenset(Source(self.file_name, self.page_label).pages)
 
     @property
     def location(self) -> str:
-        """The file, with its page as a URI fragment (RFC 8118) where the file has pages.
+        """The file, with its page or pages as a URI fragment (RFC 8118) where the file has pages.
 
         Example:
             >>> Passage("17 m deep", "wells.pdf", "3").location, Passage("42 m high", "mast.md").location
             ('wells.pdf#page=3', 'mast.md')
         """
-        return f"{self.file_name}#page={self.page_label}" if self.page_label else self.file_name
+        return f"{self.file_name}#page={self.page_label.replace(', ', ',')}" if self.page_label else self.file_name
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def _judged(scores: Sequence[Score]) -> Table:
 def _passage_title(number: int, passage: Passage) -> str:
     source = Source(passage.file_name or "unknown file", passage.page_label)
     score = "" if passage.score is None else f", retrieval score {passage.score:.3f}"
-    return f"context {number}: {source} ({passage.tokens} tokens{score})"
+    cut = ", cut to fit context_tokens" if passage.is_cut else ""
+    return f"context {number}: {source} ({passage.tokens} tokens{cut}{score})"
 
 
 def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:

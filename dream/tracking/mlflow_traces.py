@@ -254,4 +254,6 @@ def _document(passage: Any) -> dict[str, Any]:
     metadata = {"doc_uri": passage.location, "tokens": passage.tokens}
     if passage.score is not None:
         metadata["score"] = passage.score
+    if passage.is_cut:
+        metadata["is_cut"] = True
     return {"page_content": passage.text, "metadata": metadata, "id": None}

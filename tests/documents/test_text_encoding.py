@@ -84,6 +84,35 @@ def test_a_bad_byte_costs_one_character(bad):
     assert not decoded.is_certain
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Zapora na rzece Łynie ma wysokość łąki i ściany.\n" * 3, "cp1250"),  # hardly a letter as in Windows-1252
+        ("Le coût est déjà payé à l'été.", "cp1252"),
+        ("Le coût est déjà payé à l'été, là où il est dû.\n" * 30, "cp1252"),
+        ("It costs £5 at 20 °C, £7 at 30 °C, or £9 for 10 m³.\n" * 10, "cp1252"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy.\n" * 3, "cp1250"),
+    ],
+)
+def test_eastern_and_western_letters_are_told_apart(text, encoding):
+    assert decode(text.encode(encoding)).text == text
+
+
+def test_letters_as_pairs_of_surrogates_are_read():
+    pairs = b"The lamp \xed\xa0\xbd\xed\xb2\xa1 is lit."
+    assert (decode(pairs).text, decode(pairs).problem) == ("The lamp 💡 is lit.", "")
+    assert decode(pairs.replace(b"\xed\xb2\xa1", b"")).text == "The lamp � is lit."
+
+
+@pytest.mark.parametrize("text", ["How\x00 high?,", "The weir\x00 is closed in May and in June.\n" * 3])
+def test_a_zero_in_ascii_does_not_make_it_utf_16(text):
+    assert decode(text.encode()).text == text
+
+
+def test_a_bad_byte_beside_few_letters_costs_one_character():
+    assert decode("Die Größe".encode() + b"\xff ist gleich.").text == "Die Größe\ufffd ist gleich."
+
+
 def test_a_bad_byte_in_a_declared_encoding_costs_one_character():
     decoded = decode(TEXTS["pl"].encode("cp1250") + b"\x81.", "windows-1250")
     assert decoded.text == f"{TEXTS['pl']}\ufffd."

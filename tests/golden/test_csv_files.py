@@ -33,6 +33,10 @@ def rows_of(content: str | bytes) -> list[tuple[int, str, str]]:
         (HEAD + '"How high?" , "42 m, more or less"  \n', [(2, "How high?", "42 m, more or less")]),
         (HEAD + '"He said \\"no, never\\"",42 m\n', [(2, 'He said "no, never"', "42 m")]),
         (HEAD + 'How "high" is it?,42 m\n', [(2, 'How "high" is it?', "42 m")]),
+        (
+            "| question | ground_truth |\n|---|:--:|\n| How high? | 42 m |\n\n|How low?|3 m|\n",
+            [(3, "How high?", "42 m"), (5, "How low?", "3 m")],
+        ),
         (HEAD + '"  spaces around ","007, NA"\n', [(2, "  spaces around ", "007, NA")]),
     ],
 )
@@ -51,6 +55,9 @@ def test_unicode_is_known_with_and_without_its_mark(encoding: str, mark: bool):
     assert rows_of(text.encode(encoding)) == [(2, "Wie hoch ist Köln über dem Meer?", "42 m – größer als „früher“")]
 
 
+NAMES = {"cp1252": "Windows-1252", "cp1251": "Windows-1251", "cp932": "Shift-JIS", "gb18030": "GB18030 (GBK)"}
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
@@ -64,14 +71,17 @@ def test_unicode_is_known_with_and_without_its_mark(encoding: str, mark: bool):
 )
 def test_other_encodings_are_guessed_and_the_guess_is_told(text: str, encoding: str):
     assert decoded(text.encode(encoding)) == (
-        text, f"it is not UTF-8; read as {encoding}, which is a guess: if letters look wrong, save it as 'CSV UTF-8'"
-    )  # fmt: skip
+        text,
+        f"it is not UTF-8; its encoding was guessed, and read as {NAMES[encoding]}: if letters look wrong, save it as "
+        "'CSV UTF-8'",
+    )
     assert read_csv(text.encode(encoding)).notes[0].startswith("it is not UTF-8")
 
 
-def test_one_bad_byte_costs_one_character():
-    text, note = decoded("Größe, Länge, Höhe".encode() + b"\xff")
-    assert text == "Größe, Länge, Höhe\ufffd"
+@pytest.mark.parametrize("letters", ["Größe, Länge, Höhe", "Größe", "é"])
+def test_one_bad_byte_costs_one_character(letters: str):
+    text, note = decoded(letters.encode() + b"\xff")
+    assert text == f"{letters}\ufffd"
     assert note.startswith("1 broken character(s)")
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from lab import REPOSITORY
 from model_servers import Relay, Reply, Seen, chat_reply, pages
+from texts_of_languages import TEXTS
 
 from dream.documents.loading import load_documents, merge_pages
-from dream.golden.allotment import MULTI_HOP_SPECIFIC, SINGLE_HOP, Batch, FileShare
-from dream.golden.generator import LANGUAGE, generate_questions
+from dream.golden.allotment import MULTI_HOP_SPECIFIC, PIECE_TOKENS, SINGLE_HOP, Batch, FileShare
+from dream.golden.generator import LANGUAGE, chosen_pieces, generate_questions
+from dream.records import page_label
 from dream.storage import MemoryStorage, open_storage
+from dream.tokens import count_tokens
 
 MODELS = ("judge@relay", "embed-large@relay")
 FILE = "tidal-array-operations.pdf"
@@ -29,6 +32,19 @@ def documents():
 
 def batch(kinds: dict[str, int], pieces: int = 6, file: str = FILE, seed: int = 0) -> Batch:
     return Batch((FileShare(file, sum(kinds.values()), pieces),), kinds, seed, 0)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_pieces_of_a_document_are_where_the_evidence_says(kind: str):
+    middle = len(TEXTS[kind]) // 2
+    (document,) = merge_pages(pages("a.pdf", TEXTS[kind][:middle], TEXTS[kind][middle:]))
+    pieces = chosen_pieces([document], batch({SINGLE_HOP: 3}, pieces=100, file="a.pdf"))
+    assert pieces
+    for piece in pieces:
+        assert document.text[piece.evidence.start : piece.evidence.end] == piece.text
+        assert piece.source.page == page_label(piece.evidence.pages)
+        assert count_tokens(piece.text) <= 2 * PIECE_TOKENS
+    assert {page for piece in pieces for page in piece.evidence.pages} == {"1", "2"}
 
 
 def is_question(seen: Seen) -> bool:

@@ -163,7 +163,7 @@ def test_a_slow_server_is_told_with_the_variable_and_a_value():
 
 
 def test_a_failed_response_becomes_an_error_that_clients_can_read():
-    page = readable(LAB, response(503, "<html><title>503 busy</title></html>"), {})
+    page = readable(response(503, "<html><title>503 busy</title></html>"))
     assert (page.content_type, json.loads(page.body)) == ("application/json", {"error": {"message": "503 busy"}})
     for other in (response(503, error("busy")), response(200, "text"), response(0, "no connection")):
-        assert readable(LAB, other, {}) is other
+        assert readable(other) is other

@@ -5,10 +5,14 @@ from dataclasses import replace
 import pytest
 
 from dream.records import (
+    Answer,
     GoldenDataset,
     GoldenQuestion,
+    Passage,
     Source,
     digest,
+    page_label,
+    pages_of,
     source_columns,
     sources_of,
 )
@@ -76,3 +80,40 @@ def test_a_question_comes_back_from_its_row_and_a_short_row_is_enough():
 def test_a_question_belongs_to_the_document_that_its_first_source_names():
     assert GoldenQuestion("1", "q", "a", sources=(Source("b.pdf", "7"), Source("a.pdf"))).document == "b.pdf"
     assert GoldenQuestion("1", "q", "a").document == ""
+
+
+@pytest.mark.parametrize(
+    ("pages", "label"),
+    [
+        (["3"], "3"),
+        (["3", "4", "5"], "3-5"),
+        (["3", "5"], "3, 5"),
+        (["1", "2", "4", "7", "8"], "1-2, 4, 7-8"),
+        (["iv", "v"], "iv, v"),
+        (["A-3", "4"], "A-3, 4"),
+        ([], ""),
+    ],
+)
+def test_a_label_names_each_page(pages, label):
+    assert page_label(pages) == label
+    assert pages_of(label) == tuple(pages)
+
+
+@pytest.mark.parametrize(
+    ("label", "pages"),
+    [("3–5", ("3", "4", "5")), ("5-3", ("5-3",)), ("1-99999999999", ("1-99999999999",)), (" 3 ,, 3", ("3",))],
+)
+def test_labels_that_people_wrote_are_read_as_far_as_they_go(label, pages):
+    assert pages_of(label) == pages
+
+
+def test_passages_and_evidence_are_compared_page_by_page():
+    passage = Passage("The weir was built in May.", "mill.pdf", "3-5")
+    assert passage.sources == {Source("mill.pdf", "3"), Source("mill.pdf", "4"), Source("mill.pdf", "5")}
+    assert passage.sources & set(Source("mill.pdf", "5-6").pages) == {Source("mill.pdf", "5")}
+    assert passage.location == "mill.pdf#page=3-5"
+    assert Passage("Rye.", "notes.md").sources == {Source("notes.md")}
+    assert str(Source("mill.pdf", "3, 5")) == "mill.pdf, pages 3, 5"
+    old = {"text": "Rye.", "file_name": "mill.pdf", "page_label": "3", "score": None, "tokens": 2}
+    answer = Answer.from_json({"question_id": "q", "text": "Rye.", "contexts": [old]})
+    assert answer.contexts == (Passage("Rye.", "mill.pdf", "3", None, 2),)
