@@ -14,6 +14,7 @@ from dream.records.questions import (
     GoldenQuestion as GoldenQuestion,
     Source as Source,
     digest as digest,
+    digest_of_list as digest_of_list,
     source_columns as source_columns,
     sources_of as sources_of,
 )
