@@ -50,9 +50,9 @@ class TextSource:
         reading = self.held.get(place) or self.texts.get(file.digest, file.name)
         return self._read_again(file) if reading is None else reading
 
-    def has(self, file: DocumentFile) -> bool:
-        """True if the text of a file need not be read again."""
-        return (file.digest, extension(file.name)) in self.held or self.texts.has(file.digest, file.name)
+    def holds(self, file: DocumentFile) -> bool:
+        """True if the text of a file travels with this source."""
+        return (file.digest, extension(file.name)) in self.held
 
     def of(self, files: Collection[DocumentFile]) -> "TextSource":
         """The source of some of the files, which holds no text of others."""
@@ -114,8 +114,9 @@ class StoredDocuments(Sequence["Document"]):
         return self._source.storage.uri()
 
     def can_be_read_here(self) -> bool:
-        """True if this process has the texts, or sees where they are kept; the first file stands for all."""
-        return all(self._source.has(file) for file in self.files[:1])
+        """True if this process has the texts, or sees where they are kept; the first one there stands for all."""
+        kept = next((file for file in self.files if not self._source.holds(file)), None)
+        return kept is None or self.texts.has(kept.digest, kept.name)
 
     def only(self, names: Collection[str]) -> "StoredDocuments":
         """The Documents of the files with these names."""

@@ -76,7 +76,7 @@ def test_little_is_read_here(monkeypatch):
     assert [file.name for file, _ in read_files(FILES_TO_READ, READERS)] == list(FILES)
 
 
-def read_with(run: Callable[..., Any], readers: Readers = READERS) -> dict[str, Reading | None]:
+def read_with(run: Callable[..., Any], readers: Readers = READERS) -> dict[str, Any]:
     """Read with a `submit` of one's own, as an engine gives it."""
     with ThreadPoolExecutor(2) as threads:
         submit = lambda task, *arguments: threads.submit(run, task, *arguments)  # noqa: E731
