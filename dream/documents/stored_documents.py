@@ -120,7 +120,8 @@ class StoredDocuments(Sequence["Document"]):
 
     def only(self, names: Collection[str]) -> "StoredDocuments":
         """The Documents of the files with these names."""
-        return self._of([file for file in self.files if file.name in names])
+        wanted = set(names)
+        return self._of([file for file in self.files if file.name in wanted])
 
     def batches(self, characters: int) -> "list[StoredDocuments]":
         """The Documents in batches of whole files, each but the last with at least so many characters."""
