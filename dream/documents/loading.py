@@ -103,7 +103,7 @@ def load_documents(
         raise DataError(f"there is no document in {storage.uri()}: add some with `dream prepare FOLDER-OR-URL`")
     if settings is not None:
         cache = cache or open_storage(settings.cache_uri, settings)
-        options = options or ReadingOptions(settings.repeated_lines, settings.ocr_command)
+        options = options or reading_options(settings)
     options = options or ReadingOptions()
     texts = TextStore(cache, options)
     reader = _Reader(Readers(storage, texts, options), objects, submit)
@@ -125,6 +125,11 @@ def load_documents(
     if not files:
         raise DataError(bullets(f"no document in {storage.uri()} can be read:", [str(line) for line in report]))
     return LoadedDocuments(StoredDocuments(files, TextSource(storage, texts, options, reader.held)), tuple(report))
+
+
+def reading_options(settings: Settings) -> ReadingOptions:
+    """How files are read according to the settings."""
+    return ReadingOptions(settings.repeated_lines, settings.ocr_command)
 
 
 def merge_pages(documents: "Sequence[Document]") -> "list[Document]":

@@ -48,6 +48,7 @@ _NOT_READERS = (
     "sample_documents.py",
     "sources.py",
     "stored_documents.py",
+    "text_cache.py",
     "text_store.py",
     "uploading.py",
 )
