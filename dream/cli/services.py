@@ -18,27 +18,37 @@ def cache(
         bool, typer.Option("--empty", help="delete entries; answers that are needed later are paid for again")
     ] = False,
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
-    model: Annotated[str, typer.Option(metavar="TEXT", help="restrict to models whose name contains this text")] = "",
+    model: Annotated[
+        str, typer.Option(metavar="TEXT", help="restrict to models, or texts, whose name in the list contains this")
+    ] = "",
 ) -> int:
-    """Show the cache of model answers or one entry, or empty it."""
+    """Show the cache of model answers and of texts of documents, or one answer, or empty it.
+
+    Indexes are not part of the list. `dream cache --empty --model "other readers"` deletes the texts that other
+    versions of DREAM, or other settings, have read.
+    """
     from dream.cli.cache_entry import key_to_show, print_entry
+    from dream.documents import reading_options, text_cache
     from dream.models import answer_cache
     from dream.storage import open_storage
 
     settings = Settings.from_environment()
-    storage = open_storage(settings.cache_uri, settings)
+    storage, options = open_storage(settings.cache_uri, settings), reading_options(settings)
     if show:
         print_entry(storage, key_to_show(show))
         return 0
     if empty:
         freed = answer_cache.empty(storage, older_than_days=older_than_days, model=model)
+        freed += text_cache.empty(storage, options, older_than_days=older_than_days, name=model)
         print(f"{storage.uri()}: {freed / 1e6:,.1f} MB freed")
         return 0
-    contents = [row for row in answer_cache.contents(storage) if model in row.model]
-    print(f"{storage.uri()}: {sum(row.bytes for row in contents) / 1e6:,.1f} MB")
-    for row in contents:
+    models = [(row.model, row) for row in answer_cache.contents(storage)]
+    texts = [(row.name, row) for row in text_cache.contents(storage, options)]
+    contents = [(name, row) for name, row in [*models, *texts] if model in name]
+    print(f"{storage.uri()}: {sum(row.bytes for _, row in contents) / 1e6:,.1f} MB")
+    for name, row in contents:
         days = f"{_day(row.oldest)} to {_day(row.newest)}"
-        print(f"  {row.model:<40} {row.entries:>7,} entries {row.bytes / 1e6:>9,.1f} MB  {days}")
+        print(f"  {name:<40} {row.entries:>7,} entries {row.bytes / 1e6:>9,.1f} MB  {days}")
     return 0
 
 

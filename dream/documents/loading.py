@@ -4,20 +4,19 @@ A file that cannot be read is reported with reason and remedy; the others are lo
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from dream.documents.file_types import Reading, ReadingOptions, extension
-from dream.documents.parsing import FileToRead, Submit, read_files
+from dream.documents.parsing import FileToRead, Readers, Submit, read_files
 from dream.documents.sources import MAX_FILE_MB, is_hidden, printable, refusal, report_line
-from dream.documents.text_store import TextStore
+from dream.documents.stored_documents import DocumentFile, StoredDocuments, TextSource, new_document
+from dream.documents.text_store import TextFacts, TextStore
 from dream.documents.uploading import UploadReport as UploadReport, prepare_documents as prepare_documents
 from dream.errors import DataError, StorageError, bullets
 from dream.progress import Reporter, Show, Task, reporter_for
-from dream.records import digest
 from dream.settings import Settings
 from dream.storage import Storage, StoredObject, check_key, open_storage
 
@@ -49,15 +48,18 @@ class FileReport:
 
 @dataclass(frozen=True)
 class LoadedDocuments:
-    """A Document per page with text, ordered by file name, and a report per file."""
+    """A Document per page with text, ordered by file name, and a report per file.
 
-    documents: "tuple[Document, ...]"
+    With a cache, the texts stay there: `documents` is a sequence that reads them when it is iterated, file by file.
+    """
+
+    documents: StoredDocuments
     report: tuple[FileReport, ...]
 
     @property
     def digest(self) -> str:
         """SHA-256 of all text, independent of the names and order of the files."""
-        return digest(sorted([document.id_, document.text] for document in self.documents))
+        return self.documents.digest
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.report))
@@ -79,7 +81,8 @@ def load_documents(
     A document's id is `<first 16 digits of the file's SHA-256>-p<page number>`; its metadata (`file_name`,
     `page_label`, `file_digest`) is hidden from the embedding model and the LLM, which see only the text.
 
-    Files are read by several processes where there is much to read. With a cache, each is read once.
+    Files are read by several processes where there is much to read. With a cache, each is read once, and its text
+    stays there until it is asked for; without one, all texts are held in memory.
 
     Args:
         keys: the objects to load; None for all.
@@ -100,25 +103,33 @@ def load_documents(
         raise DataError(f"there is no document in {storage.uri()}: add some with `dream prepare FOLDER-OR-URL`")
     if settings is not None:
         cache = cache or open_storage(settings.cache_uri, settings)
-        options = options or ReadingOptions(settings.repeated_lines, settings.ocr_command)
+        options = options or reading_options(settings)
     options = options or ReadingOptions()
-    reader = _Reader(storage, objects, TextStore(cache, options), options, submit)
-    readings = reader.read(sorted(set(names)), max_file_mb, reporter_for(show))
-    documents: list[Document] = []
+    texts = TextStore(cache, options)
+    reader = _Reader(Readers(storage, texts, options), objects, submit)
+    found = reader.read(sorted(set(names)), max_file_mb, reporter_for(show))
+    files: list[DocumentFile] = []
     report: list[FileReport] = []
     first_names: dict[str, str] = {}
-    for name, (reading, file_digest) in sorted(readings.items()):
-        if file_digest and (original := first_names.get(file_digest)):
-            problem = f"the same content as {printable(original)}"
-            reading = Reading(problem=problem, remedy="nothing is lost")
-        elif reading.pages:
-            first_names[file_digest] = name
-        status = "skipped" if not reading.pages else "read" if reading.complete else "partly"
-        report.append(FileReport(name, status, reading.n_pages, reading.problem, reading.remedy, reading.left_out))
-        documents += _documents(name, file_digest, reading)
-    if not documents:
+    for name, facts in sorted(found.items()):
+        if facts.digest and (original := first_names.get(facts.digest)):
+            report.append(
+                FileReport(name, "skipped", 0, f"the same content as {printable(original)}", "nothing is lost")
+            )
+            continue
+        if facts.text_pages:
+            first_names[facts.digest] = name
+            files.append(DocumentFile(name, facts.digest, facts.text_pages, facts.characters))
+        status = "skipped" if not facts.text_pages else "read" if facts.complete else "partly"
+        report.append(FileReport(name, status, facts.n_pages, facts.problem, facts.remedy, facts.left_out))
+    if not files:
         raise DataError(bullets(f"no document in {storage.uri()} can be read:", [str(line) for line in report]))
-    return LoadedDocuments(tuple(documents), tuple(report))
+    return LoadedDocuments(StoredDocuments(files, TextSource(storage, texts, options, reader.held)), tuple(report))
+
+
+def reading_options(settings: Settings) -> ReadingOptions:
+    """How files are read according to the settings."""
+    return ReadingOptions(settings.repeated_lines, settings.ocr_command)
 
 
 def merge_pages(documents: "Sequence[Document]") -> "list[Document]":
@@ -147,41 +158,34 @@ def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
 
 
 class _Reader:
-    """Reads files, each content once: from the texts that are kept, or anew."""
+    """Reads files, each content once: nothing of those that have not changed, nor of those whose text is kept.
 
-    def __init__(
-        self,
-        storage: Storage,
-        objects: Mapping[str, StoredObject],
-        texts: TextStore,
-        options: ReadingOptions,
-        submit: Submit | None,
-    ) -> None:
-        self._storage, self._objects, self._texts = storage, objects, texts
-        self._options, self._submit = options, submit
-        self._readings: dict[str, tuple[Reading, str]] = {}  # by name, with the file's digest
-        self._digests: dict[str, str] = {}
-        self._same: dict[tuple[str, str], list[str]] = {}  # names by digest and extension
+    `held` are the texts that could not be kept, by digest and extension.
+    """
+
+    def __init__(self, readers: Readers, objects: Mapping[str, StoredObject], submit: Submit | None) -> None:
+        self._readers, self._objects, self._submit = readers, objects, submit
+        self._texts, self._uri = readers.texts, readers.storage.uri()
+        self.held: dict[tuple[str, str], Reading] = {}
+        self._found: dict[str, TextFacts] = {}
         self._pages = 0
 
-    def read(self, names: Sequence[str], max_file_mb: float, reporter: Reporter) -> dict[str, tuple[Reading, str]]:
-        """The text of files, and their SHA-256 (empty for those that were not fetched)."""
+    def read(self, names: Sequence[str], max_file_mb: float, reporter: Reporter) -> dict[str, TextFacts]:
+        """What there is to know of each file, by name; without a digest for those that were not fetched."""
         with reporter.task("reading documents", len(names), "files") as task:
             for name in names:
                 if refused := self._refused(name, max_file_mb):
-                    self._take(name, refused, "", task)
-            objects = [self._objects[name] for name in self._left(names) if name in self._objects]
-            known = self._texts.known_digests(self._storage.uri(), objects)
-            for name, reading in self._texts.get_all(known).items():
-                self._take(name, reading, known[name], task)
-            self._read_anew(self._left(names), task)
+                    self._take(name, TextFacts.of("", refused), task)
+            self._find_unchanged(self._left(names), task)
+            self._read_others(self._left(names), task)
             task.facts.pop("pages/s", None)
-        digests = {name: file_digest for name, (_, file_digest) in self._readings.items()}
-        self._texts.remember(self._storage.uri(), self._objects.values(), digests)
-        return self._readings
+        digests = {name: facts.digest for name, facts in self._found.items()}
+        self._texts.remember(self._uri, self._objects.values(), digests)
+        self._remember_facts()
+        return self._found
 
     def _left(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name not in self._readings]
+        return [name for name in names if name not in self._found]
 
     def _refused(self, name: str, max_file_mb: float) -> Reading | None:
         if refused := refusal(name, self._size(name), max_file_mb):
@@ -195,48 +199,40 @@ class _Reader:
     def _size(self, name: str) -> int:
         return self._objects[name].size if name in self._objects else 0
 
-    def _read_anew(self, names: Sequence[str], task: Task) -> None:
-        """Fetch files, and read those whose text is not kept."""
-        files = [FileToRead(name, self._size(name), partial(self._fetched, name, task)) for name in names]
-        for file, reading in read_files(files, self._options, self._submit, partial(task.advance, 0)):
-            file_digest = self._digests[file.name]
-            self._texts.put(file_digest, file.name, reading)
-            for name in self._left(self._same[file_digest, extension(file.name)]):
-                self._take(name, reading, file_digest, task)
+    def _find_unchanged(self, names: Sequence[str], task: Task) -> None:
+        """Take the files that storage lists as they were before, and whose facts or text are kept."""
+        objects = [self._objects[name] for name in names if name in self._objects]
+        known = self._texts.known_digests(self._uri, objects)
+        before = self._texts.facts(self._uri) if known else {}
+        for name in known:
+            if name in before and before[name].digest == known[name]:
+                self._take(name, before[name], task)
+        unsaid = {name: known[name] for name in self._left(known)}
+        for name, reading in self._texts.get_all(unsaid):
+            self._take(name, TextFacts.of(known[name], reading), task)
 
-    def _fetched(self, name: str, task: Task) -> bytes | None:
-        """The content of a file to read; None for one whose text is kept, or that is read under another name."""
-        content = self._storage.read_bytes(name)
-        file_digest = self._digests[name] = sha256(content).hexdigest()
-        if (reading := self._texts.get(file_digest, name)) is not None:
-            self._take(name, reading, file_digest, task)
-            return None
-        same = self._same.setdefault((file_digest, extension(name)), [])
-        same.append(name)
-        if same[0] in self._readings:
-            self._take(name, self._readings[same[0]][0], file_digest, task)
-        return content if len(same) == 1 else None
+    def _read_others(self, names: Sequence[str], task: Task) -> None:
+        files = [FileToRead(name, self._size(name)) for name in names]
+        for file, found in read_files(files, self._readers, self._submit, partial(task.advance, 0)):
+            if found.unkept is not None and found.facts.digest:
+                self.held[found.facts.digest, extension(file.name)] = found.unkept
+            self._take(file.name, found.facts, task)
 
-    def _take(self, name: str, reading: Reading, file_digest: str, task: Task) -> None:
-        self._readings[name] = (reading, file_digest)
-        self._pages += reading.n_pages
+    def _remember_facts(self) -> None:
+        """Keep what was found of all files that are still there; texts that are held are another run's to find."""
+        before = self._texts.facts(self._uri)
+        held = {file_digest for file_digest, _ in self.held}
+        kept = {name: facts for name, facts in self._found.items() if facts.digest and facts.digest not in held}
+        after = {name: facts for name, facts in {**before, **kept}.items() if name in self._objects}
+        if after != before:
+            self._texts.keep_facts(self._uri, after)
+
+    def _take(self, name: str, facts: TextFacts, task: Task) -> None:
+        self._found[name] = facts
+        self._pages += facts.n_pages
         rate = f"{self._pages / task.seconds:.0f}" if task.seconds > 1 else ""
         task.facts.update({"pages": f"{self._pages:,}"} if self._pages else {})
         task.advance(1, **({"pages/s": rate} if rate else {}))
-
-
-def _documents(name: str, file_digest: str, reading: Reading) -> "Iterator[Document]":
-    for number, text in reading.pages:
-        metadata = {"file_name": name, "page_label": str(number), "file_digest": file_digest}
-        yield _document(f"{file_digest[:16]}-p{number}", text, metadata)
-
-
-def _document(id_: str, text: str, metadata: dict[str, Any]) -> "Document":
-    from llama_index.core import Document
-
-    keys = list(metadata)
-    excluded = {"excluded_embed_metadata_keys": keys, "excluded_llm_metadata_keys": keys}
-    return Document(id_=id_, text=text, metadata=metadata, **excluded)
 
 
 def _merged(pages: "Sequence[Document]") -> "Document":
@@ -246,4 +242,4 @@ def _merged(pages: "Sequence[Document]") -> "Document":
         offset += len(page.text) + len(PAGE_BREAK)
     file_name, file_digest = (pages[0].metadata[name] for name in ("file_name", "file_digest"))
     metadata = {"file_name": file_name, "file_digest": file_digest, "page_starts": starts}
-    return _document(file_digest[:16], PAGE_BREAK.join(page.text for page in pages), metadata)
+    return new_document(file_digest[:16], PAGE_BREAK.join(page.text for page in pages), metadata)

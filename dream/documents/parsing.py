@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from dream.documents.file_types import Reading, ReadingOptions, extension
 from dream.documents.readers import read_file
-from dream.errors import explain
+from dream.documents.text_store import TextFacts, TextStore
+from dream.errors import StorageError, explain
+from dream.storage import Storage
+from dream.storage.memory import MemoryStorage
 
 Submit = Callable[..., "Future[Any]"]
 
@@ -17,8 +22,10 @@ SECONDS_PER_MB = {".pdf": 0.2, ".txt": 0.02, ".md": 0.02, ".csv": 1.0}
 OTHER_SECONDS_PER_MB = 2.0
 SECONDS_FOR_PROCESSES = 3.0
 PROCESSES_AT_MOST = 8
-# Files that are in memory or on their way to a process, for each process.
+# Files that are being read or wait to be, for each process.
 IN_FLIGHT = 2
+# Files that are being read elsewhere, by the workers of a cluster.
+FAR_IN_FLIGHT = 32
 # A process that reads one file for so long is ended by the operating system.
 CPU_SECONDS_PER_FILE = 1200
 ATTEMPTS = 2
@@ -27,32 +34,93 @@ WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class FileToRead:
-    """A file; `content` is called when a process is free for it, and returns None if there is nothing to read."""
+    """A file of a storage; `size` in bytes."""
 
     name: str
     size: int
-    content: Callable[[], bytes | None]
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """What there is to know of a file that was read; its text comes along only where it is not kept."""
+
+    facts: TextFacts
+    unkept: Reading | None = None
+
+
+@dataclass(frozen=True)
+class Readers:
+    """How files are read: from which storage, with which options, and where their texts are kept."""
+
+    storage: Storage
+    texts: TextStore
+    options: ReadingOptions
+
+    def read(self, name: str) -> ReadFile:
+        """Read a file and keep its text, unless the text is kept already."""
+        content = self.storage.read_bytes(name)
+        file_digest = sha256(content).hexdigest()
+        if (kept := self.texts.get(file_digest, name)) is not None:
+            return ReadFile(TextFacts.of(file_digest, kept))
+        return self.kept(name, file_digest, read_file(name, content, self.options))
+
+    def kept(self, name: str, file_digest: str, reading: Reading) -> ReadFile:
+        """Keep a text, if it can be."""
+        is_kept = self.texts.put(file_digest, name, reading)
+        return ReadFile(TextFacts.of(file_digest, reading), None if is_kept else reading)
+
+    def sent(self, name: str, far: bool) -> "Readers":
+        """The readers in the form that a task takes to read one file.
+
+        Args:
+            far: the task runs on another machine, which sees S3, but no folder of this one.
+        """
+        if far or isinstance(self.storage, MemoryStorage):
+            return Readers(self.storage.in_memory([name]), self.texts.shared() if far else self.texts, self.options)
+        return self
 
 
 def read_files(
     files: Sequence[FileToRead],
-    options: ReadingOptions,
+    readers: Readers,
     submit: Submit | None = None,
     waiting: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[FileToRead, Reading]]:
-    """Each file that was read with its text, in the order in which they are finished.
+) -> Iterator[tuple[FileToRead, ReadFile]]:
+    """Read files and keep their texts; each file as soon as it is read.
 
     Args:
-        submit: runs tasks elsewhere (`dream.engines.Engine.submit`); by default processes of this machine.
+        submit: runs tasks elsewhere (`dream.engines.Engine.submit`); by default processes of this machine, which read
+            files and write texts themselves.
         waiting: called about every second while no file is finished.
     """
     if len(files) < 2 or _seconds(files) < SECONDS_FOR_PROCESSES or (submit is None and n_processes() < 2):
         for file in files:
-            if (content := file.content()) is not None:
-                yield file, read_file(file.name, content, options)
+            yield file, readers.read(file.name)
         return
+    far = submit is not None
     with _submitting(submit, n_processes(len(files))) as start:
-        yield from _in_processes(files, options, start, n_processes(len(files)) * IN_FLIGHT, waiting)
+        in_flight = FAR_IN_FLIGHT if far else n_processes(len(files)) * IN_FLIGHT
+        for file, found in _in_processes(files, partial(_start, readers, start, far), in_flight, waiting):
+            if far and found.unkept is not None:
+                found = readers.kept(file.name, found.facts.digest, found.unkept)
+            yield file, found
+
+
+def _start(readers: Readers, submit: Submit, far: bool, file: FileToRead) -> "Future[ReadFile]":
+    """Start to read a file, unless its content is here to be sent, and its text is kept already."""
+    sent = readers.sent(file.name, far)
+    if far and isinstance(sent.storage, MemoryStorage):
+        file_digest = sha256(sent.storage.read_bytes(file.name)).hexdigest()
+        if (kept := readers.texts.get(file_digest, file.name)) is not None:
+            found: Future[ReadFile] = Future()
+            found.set_result(ReadFile(TextFacts.of(file_digest, kept)))
+            return found
+    return submit(_read, file.name, sent)
+
+
+def _read(name: str, readers: Readers) -> ReadFile:
+    """The task."""
+    return readers.read(name)
 
 
 def n_processes(n_files: int = PROCESSES_AT_MOST) -> int:
@@ -82,36 +150,38 @@ def _submitting(submit: Submit | None, size: int) -> Iterator[Submit]:
 
 
 def _in_processes(
-    files: Sequence[FileToRead], options: ReadingOptions, submit: Submit, in_flight: int, waiting: Callable[[], None]
-) -> Iterator[tuple[FileToRead, Reading]]:
+    files: Sequence[FileToRead],
+    start: "Callable[[FileToRead], Future[ReadFile]]",
+    in_flight: int,
+    waiting: Callable[[], None],
+) -> Iterator[tuple[FileToRead, ReadFile]]:
     """The largest files first, so that no process is left alone with one at the end."""
     queue = sorted(files, key=lambda file: file.size)
-    running: dict[Future[Reading], tuple[FileToRead, bytes, int]] = {}
-
-    def start(file: FileToRead, content: bytes, attempt: int) -> None:
-        running[submit(read_file, file.name, content, options)] = (file, content, attempt)
-
+    running: dict[Future[ReadFile], tuple[FileToRead, int]] = {}
     while queue or running:
         while queue and len(running) < in_flight:
             file = queue.pop()
-            if (content := file.content()) is not None:
-                start(file, content, 1)
+            running[start(file)] = file, 1
         done = wait(running, WAIT_SECONDS, FIRST_COMPLETED).done
         if running and not done:
             waiting()
         for future in done:
-            file, content, attempt = running.pop(future)
-            if (error := future.exception()) is None:
+            file, attempt = running.pop(future)
+            error = future.exception()
+            if error is None:
                 yield file, future.result()
+            elif isinstance(error, StorageError):
+                raise error  # an outage is not an unreadable file
             elif attempt < ATTEMPTS:
-                start(file, content, attempt + 1)
+                running[start(file)] = file, attempt + 1
             else:
                 yield file, _lost(error)
 
 
-def _lost(error: BaseException) -> Reading:
+def _lost(error: BaseException) -> ReadFile:
     problem = f"reading it failed {ATTEMPTS} times ({explain(error)[:200]})"
-    return Reading(problem=problem, remedy="split it, or save it again from its source", is_repeatable=False)
+    reading = Reading(problem=problem, remedy="split it, or save it again from its source", is_repeatable=False)
+    return ReadFile(TextFacts.of("", reading), reading)
 
 
 def _within(cpu_seconds: int, task: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,17 +1,21 @@
 """The text of files in storage: a file is read once, and its text found by every later command, trial and experiment.
 
 <cache>/texts/<version of the readers>/<2 digits>/<SHA-256 of the file><extension>.json.gz    a `Reading`
+<cache>/texts/<version of the readers>/sets/<digest of names and files>.json.gz    digests of a set of documents
 <cache>/texts/listings/<digest of a storage's URI>.json.gz        the SHA-256 of files by key, size and version
+<cache>/texts/listings/<digest of a storage's URI>-<version>.json.gz               `TextFacts` by key
+<cache>/texts/counts/...                                          see `dream.indexes.counts`
 
-An entry that is damaged is ignored and written again. The listing saves the download of files that have not changed.
+An entry that is damaged is ignored and written again. The listing saves the download of files that have not changed,
+and the facts save that of their texts.
 """
 
 import gzip
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -43,6 +47,8 @@ _NOT_READERS = (
     "parsing.py",
     "sample_documents.py",
     "sources.py",
+    "stored_documents.py",
+    "text_cache.py",
     "text_store.py",
     "uploading.py",
 )
@@ -65,37 +71,101 @@ def _version(library: str) -> str:
         return ""
 
 
+@dataclass(frozen=True)
+class TextFacts:
+    """What there is to know of a file's text beside the text: the SHA-256 of the file, the number of pages with text
+    and their characters, and the fields of its `Reading`."""
+
+    digest: str = ""
+    text_pages: int = 0
+    characters: int = 0
+    n_pages: int = 0
+    complete: bool = True
+    problem: str = ""
+    remedy: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(file_digest: str, reading: Reading) -> "TextFacts":
+        """The facts of a file that was read."""
+        return TextFacts(
+            file_digest,
+            len(reading.pages),
+            sum(len(text) for _, text in reading.pages),
+            reading.n_pages,
+            reading.complete,
+            reading.problem,
+            reading.remedy,
+            reading.left_out,
+        )
+
+
 class TextStore:
-    """The texts of one version of the readers; `storage` None keeps nothing. Storage that fails is as if empty."""
+    """The texts of one version of the readers; `storage` None keeps nothing. Storage that fails is as if empty.
+
+    It can be pickled, and reads and writes the same texts in other processes that see its storage.
+    """
 
     def __init__(self, storage: Storage | None, options: ReadingOptions) -> None:
-        self._storage, self._version = storage, readers_version(options)
+        self._storage, self.version = storage, readers_version(options)
         self._is_ready = False
+
+    @property
+    def is_shared(self) -> bool:
+        """True if other machines see the texts too."""
+        return self._storage is not None and self._storage.in_memory(()) is self._storage
+
+    def shared(self) -> "TextStore":
+        """The store as other machines see it: one that keeps nothing, where its storage is a folder."""
+        return self if self.is_shared else self._with(None)
+
+    def _with(self, storage: Storage | None) -> "TextStore":
+        other = TextStore.__new__(TextStore)
+        other._storage, other.version, other._is_ready = storage, self.version, False
+        return other
 
     def get(self, file_digest: str, name: str) -> Reading | None:
         """The text of a file, None if it is not kept."""
-        content = self._read(self._key(file_digest, name))
-        if content is None:
-            return None
+        value = self.read_value(self._key(file_digest, name))
         try:
-            value = json.loads(gzip.decompress(content))
             pages = tuple((int(number), str(text)) for number, text in value["pages"])
             return Reading(**{**value, "pages": pages, "left_out": tuple(value["left_out"])})
-        except (OSError, EOFError, ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError):
             return None
 
-    def put(self, file_digest: str, name: str, reading: Reading) -> None:
-        """Keep the text of a file."""
-        if reading.is_repeatable:
-            self._write(self._key(file_digest, name), asdict(reading))
+    def has(self, file_digest: str, name: str) -> bool:
+        """True if the text of a file is kept where this process sees it."""
+        try:
+            return self._storage is not None and self._storage.exists(f"{FOLDER}/{self._key(file_digest, name)}")
+        except StorageError:
+            return False
 
-    def get_all(self, files: Mapping[str, str]) -> dict[str, Reading]:
-        """The texts that are kept, by name; `files` has the digest of each."""
+    def put(self, file_digest: str, name: str, reading: Reading) -> bool:
+        """Keep the text of a file; returns False if it is not kept."""
+        return reading.is_repeatable and self.write_value(self._key(file_digest, name), asdict(reading))
+
+    def get_all(self, files: Mapping[str, str]) -> Iterator[tuple[str, Reading]]:
+        """The texts that are kept, each with its name; `files` has the digest of each."""
         if self._storage is None or not files:
-            return {}
+            return
+        names = list(files)
         with ThreadPoolExecutor(min(THREADS, len(files))) as threads:
-            found = threads.map(lambda name: self.get(files[name], name), files)
-            return {name: reading for name, reading in zip(files, found, strict=True) if reading is not None}
+            for start in range(0, len(names), THREADS):  # few texts are in memory at a time
+                some = names[start : start + THREADS]
+                found = threads.map(lambda name: self.get(files[name], name), some)
+                yield from ((name, one) for name, one in zip(some, found, strict=True) if one is not None)
+
+    def facts(self, uri: str) -> dict[str, TextFacts]:
+        """The facts about the files of a storage that were kept by `keep_facts`, by key."""
+        try:
+            rows: dict[str, dict[str, Any]] = dict(self.read_value(self._facts_key(uri)) or {})
+            return {key: TextFacts(**{**row, "left_out": tuple(row["left_out"])}) for key, row in rows.items()}
+        except (ValueError, TypeError, LookupError):
+            return {}
+
+    def keep_facts(self, uri: str, facts: Mapping[str, TextFacts]) -> None:
+        """Keep the facts about all files of a storage."""
+        self.write_value(self._facts_key(uri), {key: asdict(one) for key, one in facts.items()})
 
     def known_digests(self, uri: str, objects: Iterable[StoredObject]) -> dict[str, str]:
         """The SHA-256 of the objects of a storage that have not changed since `remember`, by key."""
@@ -115,23 +185,30 @@ class TextStore:
             elif item.key in before:
                 after[item.key] = before[item.key]
         if after != before:
-            self._write(self._listing_key(uri), after)
+            self.write_value(self._listing_key(uri), after)
+
+    def read_value(self, key: str) -> Any:
+        """A JSON value that was kept under a key beside the texts; None if there is none that can be read."""
+        content = self._read(f"{FOLDER}/{key}")
+        try:
+            return json.loads(gzip.decompress(content)) if content else None
+        except (OSError, EOFError, ValueError):
+            return None
 
     def _listing(self, uri: str) -> dict[str, list[Any]]:
-        content = self._read(self._listing_key(uri))
-        try:
-            value = json.loads(gzip.decompress(content)) if content else {}
-        except (OSError, EOFError, ValueError):
-            return {}
+        value = self.read_value(self._listing_key(uri))
         good = isinstance(value, dict) and all(isinstance(row, list) and len(row) == 3 for row in value.values())
         return value if good else {}
 
     def _key(self, file_digest: str, name: str) -> str:
-        return f"{FOLDER}/{self._version}/{file_digest[:2]}/{file_digest}{extension(name)}.json.gz"
+        return f"{self.version}/{file_digest[:2]}/{file_digest}{extension(name)}.json.gz"
+
+    def _facts_key(self, uri: str) -> str:
+        return self._listing_key(uri).replace(".json", f"-{self.version}.json")
 
     @staticmethod
     def _listing_key(uri: str) -> str:
-        return f"{FOLDER}/listings/{sha256(uri.encode(errors='replace')).hexdigest()[:32]}.json.gz"
+        return f"listings/{sha256(uri.encode(errors='replace')).hexdigest()[:32]}.json.gz"
 
     def _read(self, key: str) -> bytes | None:
         try:
@@ -140,15 +217,18 @@ class TextStore:
             logger.info("a text cannot be looked up: %s", error)
             return None
 
-    def _write(self, key: str, value: Any) -> None:
+    def write_value(self, key: str, value: Any) -> bool:
+        """Keep a JSON value under a key beside the texts; returns False if it is not kept."""
         if self._storage is None:
-            return
+            return False
         text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
         try:
             if not self._is_ready:
                 self._storage.ensure()
                 self._is_ready = True
-            self._storage.write_bytes(key, gzip.compress(text, 5, mtime=0), durable=False)
+            self._storage.write_bytes(f"{FOLDER}/{key}", gzip.compress(text, 5, mtime=0), durable=False)
         except StorageError as error:
             logger.warning("the text of documents is read again next time, as it cannot be kept: %s", error)
             self._storage = None
+            return False
+        return True

@@ -4,14 +4,14 @@ Calls follow from the search space, the questions and the metrics; texts to embe
 are estimates. Nothing is sent to any model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
 from dream.experiments import store
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
-from dream.indexes.chunkers import chunk_once, texts_to_embed
-from dream.indexes.client import index_spec
+from dream.indexes.client import IndexRequest, index_spec
+from dream.indexes.counts import texts_to_embed, uncounted_characters
 from dream.indexes.store import documents_digest, is_stored
 from dream.metrics import COMPUTED, DEFINITIONS
 from dream.models import gateway_client
@@ -116,8 +116,13 @@ def _context_tokens(trial: Trial, questions: Sequence[GoldenQuestion]) -> int:
 
 def index_key(trial: Trial) -> str:
     """A key that two trials share exactly if they use the same index over the same documents."""
-    chunker, parameters, embed_model = index_request(trial)
-    return f"{chunker} {sorted(parameters.items())} {embed_model}"
+    request = index_request(trial)
+    return f"{_split(request)} {request.embed_model}"
+
+
+def _split(request: IndexRequest) -> str:
+    """A key that indexes of the same texts share."""
+    return f"{request.chunker} {sorted(request.parameters.items())}"
 
 
 def _passages(trial: Trial) -> float:
@@ -128,22 +133,37 @@ def _count_indexes(
     trials: Sequence[Trial], documents: Sequence[Any], settings: Settings, counter: Counter
 ) -> tuple[int, int]:
     """Indexes that are kept from before, and texts that are to be embedded for the others."""
-    cache = open_storage(settings.cache_uri, settings)
-    digest = documents_digest(documents)
     kept = to_embed = 0
-    texts: dict[str, list[str]] = {}
-    for trial in {index_key(trial): trial for trial in trials}.values():
-        chunker, parameters, embed_model = index_request(trial)
-        split = f"{chunker} {sorted(parameters.items())}"
-        if is_stored(cache, index_spec(digest, chunker, parameters, embed_model)):
+    counted: dict[str, tuple[int, int]] = {}
+    for request, is_kept in _indexes(trials, documents, settings):
+        if is_kept:
             kept += 1  # it asks for nothing at all
             continue
-        if split not in texts:
-            texts[split] = texts_to_embed(chunk_once(documents, chunker, parameters))
-        to_embed += len(texts[split])
-        n_calls = -(-len(texts[split]) // EMBED_BATCH_SIZE)
-        counter.add(embed_model, "embed", n_calls, 0, sum(map(count_tokens, texts[split])), 0)
+        if (split := _split(request)) not in counted:
+            counted[split] = texts_to_embed(documents, request.chunker, request.parameters)
+        n_texts, n_tokens = counted[split]
+        to_embed += n_texts
+        counter.add(request.embed_model, "embed", -(-n_texts // EMBED_BATCH_SIZE), 0, n_tokens, 0)
     return kept, to_embed
+
+
+def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
+    """The characters of the documents that must be chunked to plan the experiment: of those that were not before."""
+    documents = prepared.context.documents
+    indexes = _indexes(prepared.trials, documents, settings)
+    splits = {_split(request): request for request, is_kept in indexes if not is_kept}
+    uncounted = (uncounted_characters(documents, split.chunker, split.parameters) for split in splits.values())
+    return max(uncounted, default=0)
+
+
+def _indexes(
+    trials: Sequence[Trial], documents: Sequence[Any], settings: Settings
+) -> Iterator[tuple[IndexRequest, bool]]:
+    """The distinct indexes that trials use, and for each if it is kept from before."""
+    cache, digest = open_storage(settings.cache_uri, settings), documents_digest(documents)
+    for trial in {index_key(trial): trial for trial in trials}.values():
+        request = index_request(trial)
+        yield request, is_stored(cache, index_spec(digest, *request))
 
 
 def _finished_before(prepared: PreparedExperiment, settings: Settings, but: str) -> dict[str, Repeats]:

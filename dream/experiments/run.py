@@ -18,7 +18,7 @@ from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
-from dream.experiments.planning import plan_of
+from dream.experiments.planning import plan_of, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over
@@ -54,7 +54,7 @@ from dream.tracking.tracker import TrackingProcess
 
 # What is embedded by the sentence is seldom longer.
 SENTENCE_TOKENS = 100
-# Documents with more text are not chunked a second time only to count what there is to embed.
+# Documents with more text that were not counted before are not chunked a second time only to count what to embed.
 PLANNED_CHARACTERS = 5_000_000
 
 
@@ -319,13 +319,13 @@ def _checked_name(name: str | None, resume: str | None) -> str:
 
 
 def _new_plan(prepared: PreparedExperiment, before: Manifest | None, settings: Settings) -> Plan | None:
-    """The plan of a new experiment, or of one with additions; None where nothing is new, or the documents are large.
+    """The plan of a new experiment, or of one with additions; None where nothing is new, or the documents are large and
+    were not counted by an earlier plan.
 
     Calls for embedding the documents stay as they were planned before the indexes were built.
     """
-    too_large = sum(len(document.text) for document in prepared.context.documents) >= PLANNED_CHARACTERS
     nothing_new = before is not None and prepared.manifest_again(before) == before
-    if nothing_new or too_large or (before and before.plan is None):
+    if nothing_new or (before and before.plan is None) or uncounted_text(prepared, settings) >= PLANNED_CHARACTERS:
         return None
     plan = plan_of(prepared, settings, but=before.name if before else "")
     if before is None or before.plan is None:

@@ -75,14 +75,13 @@ def generate_golden_dataset(
         if line.status != "read":
             reporter.line(f"  {line}")
     files, too_short = file_texts(loaded.documents)
-    del loaded
     if not files:
         raise DataError(bullets(f"no question could be made of {documents.uri}:", too_short))
     reporter.line(f"{name}: {plan_text(files, n_questions, seed)}")
     with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
         for note in check_models((), [settings.judge_embed_model], {settings.generator_llm: generator_forms}):
             reporter.line(f"  {note}")
-        generated, shortfalls = generate_all(generation, storage, files, running_on)
+        generated, shortfalls = generate_all(generation, loaded.documents, files, running_on)
     return _save(generation, generated, [*too_short, *shortfalls])
 
 

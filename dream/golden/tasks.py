@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dream.documents.loading import load_documents, merge_pages
+from dream.documents.loading import merge_pages
+from dream.documents.stored_documents import StoredDocuments
 from dream.engines import Engine
 from dream.errors import ServiceError
 from dream.golden.allotment import (
@@ -31,7 +32,6 @@ from dream.progress import Reporter, Task
 from dream.records import DocumentSet, Failure, FailureKind, GoldenQuestion, known_sum
 from dream.services import renew_session
 from dream.settings import Settings
-from dream.storage import Storage
 
 if TYPE_CHECKING:
     from llama_index.core import Document
@@ -109,18 +109,18 @@ class _Progress:
 
 
 def generate_all(
-    generation: Generation, storage: Storage, files: Sequence[FileText], engine: Engine
+    generation: Generation, documents: StoredDocuments, files: Sequence[FileText], engine: Engine
 ) -> tuple[list[GeneratedBatch], list[str]]:
     """All batches of a dataset, and a line for each kind and file that fell short, with numbers and reasons."""
     first = allot(files, generation.n_questions, generation.seed)
     progress = _Progress(by_kind(batch.kinds for batch in first))
     with generation.reporter.task("generating questions", generation.n_questions, "questions") as task:
-        _run_round(generation, storage, first, engine, progress, task)
+        _run_round(generation, documents, first, engine, progress, task)
         for attempt in range(1, ROUNDS_AGAIN + 1):
             again = _batches_again(generation, files, progress, attempt)
             if not again:
                 break
-            _run_round(generation, storage, again, engine, progress, task)
+            _run_round(generation, documents, again, engine, progress, task)
     return [made for _, made in progress.done], [
         *allotment_notes(first),
         *shortfall_lines(progress.done, progress.wanted),
@@ -157,7 +157,7 @@ def _is_over(progress: _Progress) -> bool:
 
 def _run_round(
     generation: Generation,
-    storage: Storage,
+    documents: StoredDocuments,
     batches: Sequence[Batch],
     engine: Engine,
     progress: _Progress,
@@ -166,8 +166,9 @@ def _run_round(
     """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
 
     def submit(batch: Batch) -> "Future[GeneratedBatch]":
-        loaded = load_documents(storage, keys=batch.files, settings=generation.settings)  # from the cache
-        return engine.submit(_generate, merge_pages(loaded.documents), batch, generation.models)
+        some = documents.only(batch.files)
+        far = engine.cluster is not None and not documents.is_shared  # workers may not see the folder of the texts
+        return engine.submit(_generate, list(some) if far else some, batch, generation.models)
 
     waiting = {submit(batch): (i, 1) for i, batch in enumerate(batches)}
     generated: dict[int, GeneratedBatch] = {}
@@ -266,11 +267,11 @@ def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: S
 
 
 def _generate(documents: "Sequence[Document]", batch: Batch, models: tuple[str, str]) -> GeneratedBatch:
-    """The task: make questions of whole documents."""
+    """The task: make questions of documents."""
     renew_session()
     os.environ.setdefault("TQDM_DISABLE", "1")  # ragas' own bars, which would write over those of the reporter
     try:
-        generated, shortfalls = generate_questions(documents, batch, *models)
+        generated, shortfalls = generate_questions(merge_pages(documents), batch, *models)
     except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
         return GeneratedBatch(batch.files, failure=Failure.of(error))
     questions = tuple(one.question for one in generated)

@@ -1,6 +1,7 @@
 """How much text each file has: what questions are allotted by."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dream.golden.allotment import FileText
@@ -17,23 +18,30 @@ FILES_NAMED = 10
 
 def file_texts(documents: "Iterable[Document]") -> tuple[list[FileText], list[str]]:
     """The files that can be asked about, in order of their names, and a line for each that is too short."""
-    pages: dict[str, list[str]] = {}
+    counted: dict[str, _Counted] = {}
     for document in documents:
-        pages.setdefault(document.metadata["file_name"], []).append(document.text)
-    texts = [FileText(file, _tokens(pages[file])) for file in sorted(pages)]
+        counted.setdefault(document.metadata["file_name"], _Counted()).add(document.text)
+    texts = [FileText(file, counted[file].estimate()) for file in sorted(counted)]
     short = [text for text in texts if text.tokens < LEAST_TOKENS]
     return [text for text in texts if text.tokens >= LEAST_TOKENS], _told(short)
 
 
-def _tokens(pages: Sequence[str]) -> int:
-    counted = length = 0
-    for page in pages:
-        part = page[: COUNTED_CHARACTERS - length]
-        counted += count_tokens(part)
-        length += len(part)
-        if length >= COUNTED_CHARACTERS:
-            break
-    return round(counted * sum(map(len, pages)) / length) if length else 0
+@dataclass
+class _Counted:
+    """The characters of a file, the first of them that were counted, and their tokens."""
+
+    characters: int = 0
+    counted: int = 0
+    tokens: int = 0
+
+    def add(self, page: str) -> None:
+        self.characters += len(page)
+        if part := page[: COUNTED_CHARACTERS - self.counted]:
+            self.tokens += count_tokens(part)
+            self.counted += len(part)
+
+    def estimate(self) -> int:
+        return round(self.tokens * self.characters / self.counted) if self.counted else 0
 
 
 def _told(short: Sequence[FileText]) -> list[str]:

@@ -1,8 +1,8 @@
 """Builds each distinct index once, in steps that run as Ray tasks over the cluster, or in this process: without Ray,
 and for documents so few that starting processes would take longer than the work.
 
-    in storage? --no--> chunk (a step for each batch of documents) --> embed (a step for each part of the
-    texts) --> finish: joined, stored, shared
+    in storage? --no--> chunk (a step for each batch of documents, whose texts it reads from storage) --> embed (a step
+    for each part of the texts) --> finish: joined, stored, shared
 
 One `IndexBuilder` serves all trials: whoever asks first has the index built, the others wait for it. A step whose
 process or machine is lost runs again elsewhere. A failure is told to all who wait, and forgotten: whoever asks later
@@ -19,6 +19,7 @@ from typing import Any
 import numpy
 import pyarrow
 
+from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, StorageError, end_of_all, explain
 from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
@@ -35,6 +36,8 @@ CHARACTERS_A_BATCH = 2_000_000
 FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
 # from this size on, documents are chunked in other processes where there is no cluster: half a minute of CPU or more
 MANY_DOCUMENTS_BYTES = 5_000_000
+# batches in memory on their way to workers that do not see where they come from
+BATCHES_READ_AT_ONCE = 4
 MESSAGES_WAIT_SECONDS = 0.5
 STAGE = "embed"
 
@@ -47,13 +50,26 @@ class BuiltIndex:
 
 
 @dataclass(frozen=True)
-class _PackedDocuments:
-    """Documents in batches, as `steps` take them."""
+class WholeDocuments:
+    """The size of documents that are sent in batches."""
+
+    n_batches: int
+    n_documents: int
+    characters: int
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Documents in batches, as `chunk_steps` take them: packed, or `StoredDocuments` whose texts each step reads.
+
+    Those that `must_be_read` are read by the builder, a few at a time: workers do not see their texts.
+    """
 
     steps: Steps
     chunk_steps: Steps
     batches: list[Any]
     n_documents: int
+    must_be_read: bool = False
 
 
 @dataclass
@@ -71,6 +87,7 @@ class IndexBuilder:
         storage: keeps indexes; None keeps none.
         steps: run the steps of large indexes; `small_steps` those of small ones.
         chunk_steps: chunk documents from `MANY_DOCUMENTS_BYTES` on; by default `steps`.
+        steps_see_folders: false if `steps` run on machines that do not see the folders of this one.
         show: takes the messages about progress; by default they wait until `messages` takes them.
     """
 
@@ -81,6 +98,7 @@ class IndexBuilder:
         small_steps: Steps | None = None,
         show: Callable[[Message], Any] | None = None,
         chunk_steps: Steps | None = None,
+        steps_see_folders: bool = True,
     ) -> None:
         self._storage = storage
         self._steps, self._small_steps, self._chunk_steps = steps, small_steps or steps, chunk_steps or steps
@@ -88,7 +106,10 @@ class IndexBuilder:
         is_folder = storage is not None and storage.in_memory(()) is not storage
         self._storage_machine = Machine.OF_BUILDER if is_folder else Machine.ANY
         self._builds: dict[str, asyncio.Task] = {}
-        self._documents: dict[str, _PackedDocuments] = {}
+        self._documents: dict[str, _Batches] = {}
+        self._parts: dict[str, dict[int, Any]] = {}
+        self._steps_see_folders = steps_see_folders
+        self._reading = asyncio.Semaphore(BATCHES_READ_AT_ONCE)
         self._numbers: dict[str, int] = {}
         self._progress: dict[str, _Progress] = {}
         self._ready: set[str] = set()
@@ -97,20 +118,51 @@ class IndexBuilder:
         self._build_permits = asyncio.Semaphore(BUILDS_AT_ONCE)
 
     async def get(self, spec: IndexSpec) -> BuiltIndex | None:
-        """The index; None when `take_documents` must be called first."""
+        """The index; None when the documents must be sent first."""
         if spec.key not in self._builds:
             self._builds[spec.key] = asyncio.ensure_future(self._build(spec))
             self._builds[spec.key].add_done_callback(lambda done: self._forget_failed(spec.key, done))
         return await asyncio.shield(self._builds[spec.key])
 
+    async def take_reference(self, digest: str, documents: StoredDocuments) -> bool:
+        """Keep documents for the indexes that will be made of them; their texts are read when they are needed.
+
+        Returns:
+            False if this process does not see the texts: `take_batch` must be called for each batch.
+        """
+        if digest not in self._documents:
+            if not await asyncio.to_thread(documents.can_be_read_here):
+                return False
+            steps, chunk_steps = self._steps_for(documents.characters)
+            is_far = chunk_steps is self._steps and not self._steps_see_folders
+            batches: list[Any] = list(documents.batches(CHARACTERS_A_BATCH))
+            must_be_read = is_far and not documents.is_shared
+            self._documents[digest] = _Batches(steps, chunk_steps, batches, len(documents), must_be_read)
+        return True
+
     async def take_documents(self, digest: str, batches: Sequence[bytes], n_documents: int) -> None:
         """Keep documents, packed by `pack`, for the indexes that will be made of them."""
         if digest not in self._documents:
-            size = sum(map(len, batches))
-            steps = self._small_steps if size <= FEW_DOCUMENTS_BYTES else self._steps
-            chunk_steps = self._chunk_steps if size >= MANY_DOCUMENTS_BYTES else steps
-            packed = [chunk_steps.put(batch) for batch in batches]
-            self._documents[digest] = _PackedDocuments(steps, chunk_steps, packed, n_documents)
+            steps, chunk_steps = self._steps_for(sum(map(len, batches)))
+            put = [chunk_steps.put(batch) for batch in batches]
+            self._documents[digest] = _Batches(steps, chunk_steps, put, n_documents)
+
+    async def take_batch(self, digest: str, number: int, batch: bytes, whole: WholeDocuments) -> None:
+        """Keep one of the batches of documents whose texts this process does not see, packed by `packed`."""
+        if digest in self._documents:
+            return
+        steps, chunk_steps = self._steps_for(whole.characters)
+        parts = self._parts.setdefault(digest, {})
+        parts[number] = chunk_steps.put(batch)
+        if len(parts) == whole.n_batches:
+            batches = [parts[i] for i in range(whole.n_batches)]
+            self._documents[digest] = _Batches(steps, chunk_steps, batches, whole.n_documents)
+            del self._parts[digest]
+
+    def _steps_for(self, size: int) -> tuple[Steps, Steps]:
+        """The steps for documents of so many bytes, and those that chunk them."""
+        steps = self._small_steps if size <= FEW_DOCUMENTS_BYTES else self._steps
+        return steps, self._chunk_steps if size >= MANY_DOCUMENTS_BYTES else steps
 
     async def expect(self, specs: Sequence[IndexSpec]) -> None:
         """Number the indexes of an experiment, and begin to build them in this order before trials ask."""
@@ -190,10 +242,18 @@ class IndexBuilder:
                 return None
             return await self._make(spec, self._documents[spec.documents])
 
-    async def _make(self, spec: IndexSpec, documents: _PackedDocuments) -> BuiltIndex:
+    async def _chunk(self, documents: _Batches, batch: Any, spec: IndexSpec) -> tuple[Any, int]:
+        """The nodes of a batch, which stay where they are, and how many of them are to be embedded."""
+        if not documents.must_be_read:
+            return await documents.chunk_steps.run(chunk_step, batch, spec)
+        async with self._reading:
+            sent = documents.chunk_steps.put(await asyncio.to_thread(packed, batch))
+            return await documents.chunk_steps.run(chunk_step, sent, spec)
+
+    async def _make(self, spec: IndexSpec, documents: _Batches) -> BuiltIndex:
         started = time.monotonic()
         steps = documents.steps
-        chunked = await together(documents.chunk_steps.run(chunk_step, batch, spec) for batch in documents.batches)
+        chunked = await together(self._chunk(documents, batch, spec) for batch in documents.batches)
         total = sum(n_texts for _, n_texts in chunked)
         if not total:
             raise no_text(documents.n_documents, spec.chunker, spec.parameters)
@@ -229,7 +289,8 @@ def ray_builder(storage: Storage, mark: str) -> IndexBuilder:
             another folder of the same name, so that it keeps no indexes.
     """
     is_visible = storage.in_memory(()) is storage or storage.exists(mark)
-    builder = IndexBuilder(storage if is_visible else None, RaySteps(), ActorSteps())
+    kept = storage if is_visible else None
+    builder = IndexBuilder(kept, RaySteps(), ActorSteps(), steps_see_folders=False)
     if not is_visible:
         builder.warn(f"indexes are not kept: the cluster does not see {storage.uri()}; set DREAM_CACHE_URI to S3")
     return builder
@@ -252,7 +313,12 @@ def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:
             characters_left = CHARACTERS_A_BATCH
         batches[-1] += pages
         characters_left -= sum(len(page.text) for page in pages)
-    return [pickle.dumps(batch) for batch in batches], len(documents)
+    return [packed(batch) for batch in batches], len(documents)
+
+
+def packed(documents: Sequence[Any]) -> bytes:
+    """Documents in the form that `chunk_step` takes on any machine."""
+    return pickle.dumps(list(documents))
 
 
 def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int | None]:
@@ -261,9 +327,10 @@ def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int 
     return data, None if data is None else len(data.vectors)
 
 
-def chunk_step(packed: bytes, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
+def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
     """The nodes of a batch of documents, and how many of them are to be embedded."""
-    nodes = chunk_once(pickle.loads(packed), spec.chunker, spec.parameters)
+    documents = pickle.loads(batch) if isinstance(batch, bytes) else list(batch)
+    nodes = chunk_once(documents, spec.chunker, spec.parameters)
     return nodes, int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
 
 

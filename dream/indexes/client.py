@@ -14,8 +14,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from dream.documents.stored_documents import StoredDocuments
 from dream.errors import DreamError
-from dream.indexes.builder import BuiltIndex, IndexBuilder, IndexBuilderActor, local_builder, pack, ray_builder
+from dream.indexes.builder import (
+    CHARACTERS_A_BATCH,
+    BuiltIndex,
+    IndexBuilder,
+    IndexBuilderActor,
+    WholeDocuments,
+    local_builder,
+    pack,
+    packed,
+    ray_builder,
+)
 from dream.indexes.progress import Message, ProgressOfIndexes
 from dream.indexes.store import FOLDER, IndexData, IndexSpec, documents_digest
 from dream.models.gateway_client import current_gateway
@@ -86,14 +97,14 @@ class IndexClient(ABC):
 
     @abstractmethod
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
-        """The index; its documents are sent along only when the builder needs them."""
+        """The index; its documents are sent to the builder only when it needs them."""
 
     def start(self, documents: Sequence["Document"], requests: Iterable[IndexRequest]) -> int:
         """Begin to build all indexes of an experiment before trials ask for them; the number of distinct ones."""
         digest = documents_digest(documents)
         specs = {spec.key: spec for spec in (index_spec(digest, *request) for request in requests)}
         if any(self._service.call(IndexBuilder.kept_bytes, spec) is None for spec in specs.values()):
-            self._service.call(IndexBuilder.take_documents, digest, *pack(documents))
+            self._send(digest, documents)
         self._service.call(IndexBuilder.expect, list(specs.values()))
         return len(specs)
 
@@ -103,8 +114,18 @@ class IndexClient(ABC):
 
     def _built(self, spec: IndexSpec, documents: Sequence["Document"]) -> BuiltIndex:
         while (index := self._service.call(IndexBuilder.get, spec)) is None:
-            self._service.call(IndexBuilder.take_documents, spec.documents, *pack(documents))
+            self._send(spec.documents, documents)
         return index
+
+    def _send(self, digest: str, documents: Sequence["Document"]) -> None:
+        """Tell the builder where the texts of documents are, or send them batch by batch where it does not see them."""
+        if not isinstance(documents, StoredDocuments):
+            self._service.call(IndexBuilder.take_documents, digest, *pack(documents))
+        elif not self._service.call(IndexBuilder.take_reference, digest, documents):
+            batches = documents.batches(CHARACTERS_A_BATCH)
+            whole = WholeDocuments(len(batches), len(documents), documents.characters)
+            for number, batch in enumerate(batches):
+                self._service.call(IndexBuilder.take_batch, digest, number, packed(batch), whole)
 
 
 class LocalIndexes(IndexClient):

@@ -20,9 +20,10 @@ import numpy
 import pyarrow
 from pyarrow import parquet
 
+from dream.documents.stored_documents import StoredDocuments
 from dream.errors import DreamError, ServiceError
 from dream.models.vector_reading import distinct
-from dream.records import digest
+from dream.records import digest, digest_of_list
 from dream.storage import Storage, local_files
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ def documents_digest(documents: Sequence["Document"]) -> str:
 
     (`LoadedDocuments.digest` leaves out names and order, which are in the nodes of an index.)
     """
+    if isinstance(documents, StoredDocuments):
+        return documents.digest_with_names
     labels = ("file_name", "page_label", "file_digest")
-    return digest([[document.text, *(document.metadata[label] for label in labels)] for document in documents])
+    return digest_of_list([document.text, *(document.metadata[label] for label in labels)] for document in documents)
 
 
 def vectors_problem(vectors: Sequence[numpy.ndarray], n_texts: int) -> str | None:

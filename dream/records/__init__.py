@@ -19,6 +19,7 @@ from dream.records.questions import (
     GoldenQuestion as GoldenQuestion,
     Source as Source,
     digest as digest,
+    digest_of_list as digest_of_list,
     page_label as page_label,
     pages_of as pages_of,
     source_columns as source_columns,

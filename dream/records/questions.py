@@ -20,8 +20,26 @@ def digest(value: Any) -> str:
         >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
         True
     """
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def digest_of_list(values: Iterable[Any]) -> str:
+    """`digest(list(values))`, with one value in memory at a time.
+
+    Example:
+        >>> digest_of_list(iter(["a", 1])) == digest(["a", 1])
+        True
+    """
+    whole, separator = hashlib.sha256(b"["), b""
+    for value in values:
+        whole.update(separator + _canonical(value))
+        separator = b","
+    whole.update(b"]")
+    return whole.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)

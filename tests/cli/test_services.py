@@ -27,6 +27,18 @@ def test_the_cache_is_shown_by_model_and_emptied_by_name(dream_in_lab, small_exp
     assert dream_in_lab("cache", "--model", "llm-small").out == done.out
 
 
+def test_texts_of_documents_are_shown_and_emptied_apart_from_models(dream, tmp_path):
+    (tmp_path / "note.txt").write_text("A note on honey.")
+    assert dream("prepare", str(tmp_path / "note.txt")).code == 0
+    shown = dream("cache").out.splitlines()
+    assert [line.split("  ")[1] for line in shown[1:]] == ["texts of documents"]
+    assert " 1 entries " in shown[1]
+    assert dream("cache", "--empty", "--model", "some-model").out.endswith(": 0.0 MB freed\n")
+    assert dream("cache", "--model", "texts").out.splitlines() == shown
+    assert dream("cache", "--empty").code == 0
+    assert dream("cache").out == f"{tmp_path}/home/cache: 0.0 MB\n"
+
+
 def test_doctor_finds_a_working_lab_healthy(dream_in_lab, ray_cluster, monkeypatch):
     monkeypatch.delenv("DREAM_ENGINE")
     for name, value in ray_cluster.environment().items():

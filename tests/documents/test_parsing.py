@@ -3,23 +3,30 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_files import GOOD, pdf
 
 from dream.documents import load_documents, parsing
 from dream.documents.file_types import Reading, ReadingOptions
-from dream.documents.parsing import FileToRead, n_processes, read_files
-from dream.errors import ServiceError
-from dream.storage import MemoryStorage
+from dream.documents.parsing import FileToRead, Readers, n_processes, read_files
+from dream.documents.text_store import TextStore
+from dream.errors import ServiceError, StorageError
+from dream.storage import LocalStorage, MemoryStorage, StoredObject
 
 FILES = {f"{n:02}.pdf": pdf([f"File {n}.", f"Second page of {n}."]) for n in range(12)}
 OPTIONS = ReadingOptions()
+FILES_TO_READ = [FileToRead(name, len(content)) for name, content in FILES.items()]
 
 
-def files_of(contents: dict[str, bytes | None]) -> list[FileToRead]:
-    return [FileToRead(name, len(content or b""), partial(contents.get, name)) for name, content in contents.items()]
+def readers_of(storage, cache=None) -> Readers:
+    return Readers(storage, TextStore(cache, OPTIONS), OPTIONS)
+
+
+READERS = readers_of(MemoryStorage("m", FILES))
 
 
 @pytest.fixture
@@ -28,22 +35,67 @@ def always_in_processes(monkeypatch):
     monkeypatch.setattr(parsing, "n_processes", lambda n_files=2: 2)
 
 
+@pytest.fixture
+def folder(tmp_path) -> LocalStorage:
+    folder = LocalStorage(str(tmp_path / "documents"))
+    for name, content in FILES.items():
+        folder.write_bytes(name, content)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path) -> LocalStorage:
+    return LocalStorage(str(tmp_path / "cache"))
+
+
+def texts_kept(cache) -> dict[str, Reading | None]:
+    store = TextStore(cache, OPTIONS)
+    return {name: store.get(sha256(content).hexdigest(), name) for name, content in FILES.items()}
+
+
+EXPECTED = {name: parsing.read_file(name, content, OPTIONS) for name, content in FILES.items()}
+
+
 @pytest.mark.usefixtures("always_in_processes")
 def test_processes_read_what_this_one_reads():
-    in_others = {file.name: reading for file, reading in read_files(files_of(FILES), OPTIONS)}
-    assert in_others == {name: parsing.read_file(name, content, OPTIONS) for name, content in FILES.items()}
+    in_others = {file.name: found.unkept for file, found in read_files(FILES_TO_READ, READERS)}
+    assert in_others == EXPECTED
+
+
+@pytest.mark.usefixtures("always_in_processes")
+def test_processes_fetch_the_files_and_keep_the_texts_themselves(folder, cache, monkeypatch):
+    monkeypatch.setattr(LocalStorage, "read_bytes", None)
+    found = [found for _, found in read_files(FILES_TO_READ, readers_of(folder, cache))]
+    assert {one.unkept for one in found} == {None}
+    assert sum(one.facts.text_pages for one in found) == 24
+    assert texts_kept(cache) == EXPECTED
 
 
 def test_little_is_read_here(monkeypatch):
     monkeypatch.setattr(parsing, "_submitting", None)
-    assert [file.name for file, _ in read_files(files_of(FILES), OPTIONS)] == list(FILES)
+    assert [file.name for file, _ in read_files(FILES_TO_READ, READERS)] == list(FILES)
 
 
-def read_with(run: Callable[..., Reading], contents: dict[str, bytes | None]) -> dict[str, Reading]:
+def read_with(run: Callable[..., Any], readers: Readers = READERS) -> dict[str, Any]:
     """Read with a `submit` of one's own, as an engine gives it."""
     with ThreadPoolExecutor(2) as threads:
         submit = lambda task, *arguments: threads.submit(run, task, *arguments)  # noqa: E731
-        return {file.name: reading for file, reading in read_files(files_of(contents), OPTIONS, submit)}
+        return {file.name: found.unkept for file, found in read_files(FILES_TO_READ, readers, submit)}
+
+
+@pytest.mark.usefixtures("always_in_processes")
+def test_other_machines_get_files_of_a_folder_and_give_back_texts_for_its_cache(folder, cache):
+    """A folder and its cache are seen here alone: the task finds neither."""
+
+    def run(task, name, readers):
+        assert readers.storage.list() == [StoredObject(name, len(FILES[name]))]
+        assert not readers.texts.is_shared
+        assert not readers.texts.has(sha256(FILES[name]).hexdigest(), name)
+        return task(name, readers)
+
+    assert set(read_with(run, readers_of(folder, cache)).values()) == {None}
+    assert texts_kept(cache) == EXPECTED
+    assert set(read_with(None, readers_of(folder, cache)).values()) == {None}  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("always_in_processes")
@@ -53,7 +105,7 @@ def test_a_file_that_ends_its_process_costs_only_itself():
             raise ServiceError("the process of a task ended: exit code -24")
         return task(name, *arguments)
 
-    readings = read_with(run, dict(FILES))
+    readings = read_with(run)
     assert sorted(readings) == sorted(FILES)
     lost = readings.pop("03.pdf")
     assert lost.problem == "reading it failed 2 times (ServiceError: the process of a task ended: exit code -24)"
@@ -71,22 +123,33 @@ def test_a_process_that_dies_once_is_forgiven():
             raise ServiceError("gone")
         return task(name, *arguments)
 
-    assert all(reading.complete for reading in read_with(run, dict(FILES)).values())
+    assert all(reading.complete for reading in read_with(run).values())
 
 
 @pytest.mark.usefixtures("always_in_processes")
-def test_few_files_are_in_memory_at_a_time():
+def test_an_outage_of_storage_is_no_unreadable_file(folder):
+    Path(folder.root, "03.pdf").unlink()
+    with pytest.raises(StorageError, match=r"03\.pdf"):
+        list(read_files(FILES_TO_READ, readers_of(folder)))
+
+
+@pytest.mark.usefixtures("always_in_processes")
+def test_few_files_are_in_memory_at_a_time(monkeypatch):
+    monkeypatch.setattr(parsing, "FAR_IN_FLIGHT", 4)
     fetched: list[str] = []
     finished: list[str] = []
 
-    def fetch(name: str) -> bytes:
-        fetched.append(name)
-        assert len(fetched) - len(finished) <= 2 * parsing.IN_FLIGHT
-        return GOOD
+    class Folder(MemoryStorage):
+        def read_bytes(self, key: str) -> bytes:
+            fetched.append(key)
+            assert len(fetched) - len(finished) <= 4
+            return GOOD
+
+        def in_memory(self, keys) -> MemoryStorage:
+            return MemoryStorage("m", {key: self.read_bytes(key) for key in keys})
 
     with ThreadPoolExecutor(2) as threads:
-        files = [FileToRead(name, 1, partial(fetch, name)) for name in FILES]
-        for file, _ in read_files(files, OPTIONS, threads.submit):
+        for file, _ in read_files(FILES_TO_READ, readers_of(Folder("m", FILES)), threads.submit):
             finished.append(file.name)
     assert sorted(finished) == sorted(FILES)
 

@@ -11,7 +11,7 @@ from sample_files import GOOD, pdf
 
 from dream.documents import load_documents, loading, parsing, text_store
 from dream.documents.file_types import Reading, ReadingOptions
-from dream.documents.text_store import TextStore, readers_version
+from dream.documents.text_store import TextFacts, TextStore, readers_version
 from dream.errors import StorageError
 from dream.settings import Settings
 from dream.storage import LocalStorage, MemoryStorage, StoredObject, open_storage
@@ -45,7 +45,32 @@ def test_a_reading_survives(cache):
     assert store.get("ab12", "other.pdf") == READING
     assert store.get("ab12", "x.txt") is None
     assert store.get("ab13", "x.pdf") is None
-    assert store.get_all({"a.pdf": "ab12", "b.pdf": "none"}) == {"a.pdf": READING}
+    assert dict(store.get_all({"a.pdf": "ab12", "b.pdf": "none"})) == {"a.pdf": READING}
+    assert (store.has("ab12", "y.pdf"), store.has("ab13", "y.pdf")) == (True, False)
+
+
+def test_facts_survive_by_storage_and_version_of_the_readers(cache):
+    store, facts = TextStore(cache, ReadingOptions()), {"x.pdf": TextFacts.of("ab12", READING)}
+    assert facts["x.pdf"] == TextFacts("ab12", 2, 10, 3, False, "problem", "remedy", ("a footer",))
+    store.keep_facts("s3://one", facts)
+    assert store.facts("s3://one") == facts
+    assert store.facts("s3://two") == {}
+    assert TextStore(cache, ReadingOptions("keep")).facts("s3://one") == {}
+    cache.write_bytes(next(item.key for item in cache.list("texts/listings")), gzip.compress(b'{"x.pdf": [1]}'))
+    assert store.facts("s3://one") == {}
+
+
+def test_only_texts_in_a_folder_are_hidden_from_other_machines(cache):
+    class Everywhere(LocalStorage):
+        def in_memory(self, keys):
+            return self
+
+    here, everywhere = (TextStore(each, ReadingOptions()) for each in (cache, Everywhere(cache.root)))
+    for store in (here, everywhere):
+        store.put("ab12", "x.pdf", READING)
+    assert (here.is_shared, here.shared().get("ab12", "x.pdf")) == (False, None)
+    assert (everywhere.is_shared, everywhere.shared().get("ab12", "x.pdf")) == (True, READING)
+    assert here.shared().version == here.version
 
 
 @pytest.mark.parametrize(
@@ -101,6 +126,20 @@ def test_files_that_have_not_changed_are_not_even_fetched(cache, tmp_path):
     assert storage.fetched == ["a.txt", "b.txt"]
     assert load_documents(storage, cache=cache) == first
     assert storage.fetched == ["a.txt", "b.txt"]
+
+
+def test_the_texts_of_files_that_have_not_changed_are_not_read_to_list_them(cache, tmp_path, monkeypatch):
+    storage = Counting(str(tmp_path / "documents"))
+    for name in ("a.txt", "b.txt"):
+        storage.write_text(name, name)
+    storage.write_bytes("bad.pdf", b"%PDF-1.7\n%%EOF")
+    make_old(tmp_path / "documents")
+    first = load_documents(storage, cache=cache)
+    digests = first.digest, first.documents.digest_with_names
+    monkeypatch.setattr(TextStore, "get", None)
+    again = load_documents(storage, cache=cache)
+    assert again == first
+    assert (again.digest, again.documents.digest_with_names) == digests
 
 
 def test_a_change_that_keeps_size_and_time_is_seen(cache, tmp_path, monkeypatch):

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from dream.experiments.planning import Plan, plan
+from dream.experiments.planning import Plan, plan, uncounted_text
 from dream.experiments.spec import ExperimentSpec
+from dream.indexes import counts
+from dream.models import gateway_client
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
@@ -51,6 +53,19 @@ def test_each_question_that_answer_relevancy_derives_is_a_call(documents: Settin
     assert calls(once)["judge", "judge"] == 2 * 8
     assert calls(thrice)["judge", "judge"] == 3 * 2 * 8
     assert calls(thrice)["embed-small", "query"] == calls(once)["embed-small", "query"]
+
+
+def test_documents_are_chunked_by_the_first_plan_alone(documents: Settings, monkeypatch: pytest.MonkeyPatch):
+    spec = ExperimentSpec(SPACE, GOLDEN, metrics=["context_recall"])
+    prepared = spec.prepare(documents)
+    with gateway_client.opened(documents):
+        assert uncounted_text(prepared, documents) == sum(len(document.text) for document in prepared.context.documents)
+    first = plan(spec, settings=documents)
+    assert first.texts_to_embed > 0
+    monkeypatch.setattr(counts, "chunk_once", None)
+    assert plan(spec, settings=documents) == first
+    with gateway_client.opened(documents):
+        assert uncounted_text(prepared, documents) == 0
 
 
 def test_a_spec_and_keyword_arguments_make_the_same_plan(documents: Settings):

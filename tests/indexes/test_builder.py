@@ -3,6 +3,7 @@
 Covers `client` and `steps` too: they are what the builder is reached by and works with.
 """
 
+import pickle
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,14 @@ import numpy
 import pytest
 from model_servers import Reply, pages
 
+from dream.documents import load_documents
 from dream.engines.processes import ProcessPool
 from dream.errors import DataError, ServiceError, StorageError
 from dream.indexes import builder, client as index_client
 from dream.indexes.chunkers import build_index
-from dream.indexes.client import get_index, index_spec
+from dream.indexes.client import LocalIndexes, get_index, index_spec
+from dream.indexes.nodes import vector_index
+from dream.indexes.steps import LocalSteps, Machine
 from dream.indexes.store import (
     FOLDER,
     MANIFEST,
@@ -31,6 +35,7 @@ from dream.indexes.store import (
 from dream.models.pickers import embed_model_picker
 from dream.progress import Lines
 from dream.rag.methods import RAG_METHODS
+from dream.services import LocalService
 from dream.settings import Settings
 from dream.storage import LocalStorage, open_storage
 
@@ -131,6 +136,90 @@ def test_many_documents_are_chunked_in_other_processes_into_the_same_index(gatew
     finally:
         pool.close()
     assert submitted == [builder.chunk_step] * 3 * len(RAG_METHODS)  # three files, each a batch
+
+
+@pytest.fixture
+def stored(storage, tmp_path):
+    """Documents of three files whose texts are kept in the cache."""
+    folder = LocalStorage(str(tmp_path / "documents"))
+    for name, text in {"a.txt": TEXT[:9000], "b.txt": TEXT[200:4000], "c.txt": TEXT[:3000]}.items():
+        folder.write_text(name, text)
+    return load_documents(folder, cache=storage).documents
+
+
+def small_batches(monkeypatch):
+    monkeypatch.setattr(builder, "CHARACTERS_A_BATCH", 1000)
+    monkeypatch.setattr(index_client, "CHARACTERS_A_BATCH", 1000)
+
+
+def test_texts_in_storage_are_read_by_the_steps_into_the_same_index(access, stored, storage, monkeypatch):
+    small_batches(monkeypatch)
+    monkeypatch.setattr(index_client, "packed", None)
+    assert index_spec(documents_digest(stored), "sentences", {}, "embed-small") == spec_of_list(stored)
+    for method in RAG_METHODS.values():
+        request = (method.chunker, method.split(method.defaults)[0])
+        plain = build_index(list(stored), *request, embed_model_picker("embed-small"))
+        assert described(get_index(stored, *request, "embed-small")) == described(plain)
+        assert is_stored(storage, index_spec(documents_digest(list(stored)), *request, "embed-small"))
+
+
+def spec_of_list(documents):
+    return index_spec(documents_digest(list(documents)), "sentences", {}, "embed-small")
+
+
+@pytest.mark.whole
+def test_other_processes_read_texts_from_storage_themselves(gateway, home, stored, monkeypatch):
+    monkeypatch.setattr(builder, "MANY_DOCUMENTS_BYTES", 1)
+    small_batches(monkeypatch)
+    pool, taken = ProcessPool(2), []
+
+    def submit(step, batch, *arguments):
+        taken.append(len(pickle.dumps(batch)))
+        return pool.submit(step, batch, *arguments)
+
+    try:
+        with index_client.opened(home, submit=submit):
+            plain = build_index(list(stored), "sentences", {}, embed_model_picker("embed-small"))
+            assert described(get_index(stored, "sentences", {}, "embed-small")) == described(plain)
+    finally:
+        pool.close()
+    assert len(taken) == 3
+    assert max(taken) < 1500
+
+
+def test_texts_that_the_builder_does_not_see_are_sent_in_batches(access, stored, storage, monkeypatch):
+    small_batches(monkeypatch)
+    documents_digest(stored)
+    sent = []
+    monkeypatch.setattr(index_client, "packed", lambda batch: sent.append(batch.files) or builder.packed(batch))
+    plain = build_index(list(stored), "sentences", {}, embed_model_picker("embed-small"))
+    for item in storage.list("texts/"):
+        storage.delete(item.key)
+    assert described(get_index(stored, "sentences", {}, "embed-small")) == described(plain)
+    assert [[file.name for file in files] for files in sent] == [["a.txt"], ["b.txt"], ["c.txt"]]
+
+
+def test_workers_that_see_no_folder_get_batches_that_the_builder_reads(gateway, stored, storage, monkeypatch):
+    """As on Ray, where steps run on any machine, and the texts are in a folder of the builder's."""
+    small_batches(monkeypatch)
+    taken = []
+
+    class FarSteps(LocalSteps):
+        async def run(self, step, *arguments, machine=Machine.ANY):
+            taken.extend(argument for argument in arguments[:1] if step is builder.chunk_step)
+            return await super().run(step, *arguments)
+
+    monkeypatch.setattr(builder, "FEW_DOCUMENTS_BYTES", 0)
+    far = builder.IndexBuilder(storage, FarSteps(), LocalSteps(), steps_see_folders=False)
+    indexes = LocalIndexes.__new__(LocalIndexes)
+    index_client.IndexClient.__init__(indexes, LocalService(far))
+    try:
+        data = indexes.get(spec_of_list(stored), stored)
+    finally:
+        indexes.close()
+    plain = build_index(list(stored), "sentences", {}, embed_model_picker("embed-small"))
+    assert described(vector_index(data, embed_model_picker("embed-small"))) == described(plain)
+    assert [type(batch) for batch in taken] == [bytes] * 3
 
 
 def described(index):
