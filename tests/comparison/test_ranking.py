@@ -14,6 +14,7 @@ def stand(values: numpy.ndarray, seed: int = 0):
     return standings(table(values), 0.1, seed)[0]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("shape", SHAPES)
 def test_identical_systems_seldom_lose_one_and_never_name_a_winner(shape: str):
     random = numpy.random.default_rng(11)

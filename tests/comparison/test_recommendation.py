@@ -62,6 +62,7 @@ def test_a_measured_loss_above_the_margin_is_not_taken_for_a_lower_price():
         compared(FEW_GOOD, FEW_BAD, margin=2)
 
 
+@pytest.mark.whole
 def test_the_margin_limits_what_the_recommended_trial_truly_loses():
     # a small version of the last table of tests/benchmarks/choosing.md: each trial is better and dearer than the last
     random, quality, trials = numpy.random.default_rng(8), numpy.linspace(0, 1.2, 6), grid(6)

@@ -48,6 +48,7 @@ def test_equal_is_ruled_out_and_in_between_cannot_be_told():
     assert not between.shown and not between.ruled_out and "inconclusive" in between.text
 
 
+@pytest.mark.whole
 def test_luck_of_the_picked_best_is_no_regression():
     """One trial run again, equal to all 12 of a baseline whose best is the luckiest."""
     random, shown = numpy.random.default_rng(2), 0

@@ -88,6 +88,7 @@ def test_what_is_computed_from_embeddings_is_not_repeated(engine):
     assert all(score.value == 1 for score in evaluation.repeats)  # the offline judge has no moods
 
 
+@pytest.mark.whole
 def test_a_judge_of_moods_is_found_in_the_experiment_and_a_steady_one_is_not(engine, relay):
     moody, steady = (experiment_judged_by(engine, relay, script) for script in (MoodyJudge(), MoodyJudge("1")))
     (noise,), reasons = noise_of(moody)

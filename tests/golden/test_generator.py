@@ -51,6 +51,7 @@ def is_question(seen: Seen) -> bool:
     return "GeneratedQueryAnswer" in seen.text and "embeddings" not in seen.path
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("gateway")
 class TestOneBatch:
     @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ async def simulate(
     return answered, refused
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("retry_after", [None, 0.12])
 async def test_an_unknown_limit_is_learned_and_used(retry_after):
     answered, refused = await simulate({}, 500 / 60, 120, retry_after)
@@ -100,6 +101,7 @@ async def test_a_bad_start_is_made_up_for(closed):
     assert answered > 0.7 * 30 * 500 / 60
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("share", "errors"), [(0.05, 0.0), (0.2, 0.0), (0.4, 0.0), (0.05, 0.2), (0.2, 0.2)])
 @pytest.mark.parametrize(("clients", "latency"), [(8, 0.5), (64, 0.5), (64, 5.0)])
 def test_refusals_that_come_at_any_rate_do_not_slow_down_an_endpoint(share, errors, clients, latency):
@@ -112,6 +114,7 @@ def test_refusals_that_come_at_any_rate_do_not_slow_down_an_endpoint(share, erro
     assert ran.given_up <= 0.002 * requests
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("says_when", [False, True])
 @pytest.mark.parametrize(("a_minute", "burst"), [(60, 30), (500, 8), (500, 250), (3000, 50), (3000, 1500)])
 def test_a_limit_of_requests_per_minute_is_used_within_a_twentieth(a_minute, burst, says_when):
@@ -122,6 +125,7 @@ def test_a_limit_of_requests_per_minute_is_used_within_a_twentieth(a_minute, bur
     assert ran.given_up == 0
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("a_minute", "latency"), [(60, 0.5), (500, 0.5), (1200, 0.01), (3000, 0.5)])
 def test_a_limit_that_allows_no_two_requests_together_is_used_within_a_tenth(a_minute, latency):
     requests = max(3 * a_minute, 300)
@@ -129,6 +133,7 @@ def test_a_limit_that_allows_no_two_requests_together_is_used_within_a_tenth(a_m
     assert ran.seconds <= 1.1 * requests / (a_minute / 60)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("clients", [64, 256])
 @pytest.mark.parametrize("most", [4, 16, 40])
 def test_a_number_of_requests_at_once_is_learned(most, clients):
@@ -147,6 +152,7 @@ def test_a_limit_beside_refusals_at_any_rate_is_used_well():
     assert ran.seconds <= 1.5 * 1500 / (500 / 60)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("most", "seconds", "says_when", "least"), [(500, 60, True, 120), (10, 1, False, 150)])
 def test_a_limit_over_a_sliding_window_is_used_well(most, seconds, says_when, least):
     ran = ask(SimulatedEndpoint(SlidingWindow(most, seconds, says_when)), 1500)

@@ -46,6 +46,7 @@ def assert_good(rows, size):
         assert hops == 1 if row["synthesizer_name"].startswith("single") else hops >= 1
 
 
+@pytest.mark.whole
 def test_from_chunks(generator):
     chunks = [chunk for text in DOCUMENTS.values() for chunk in halves(text)]
     rows = generator.generate_with_chunks(chunks, testset_size=12).to_list()
@@ -54,6 +55,7 @@ def test_from_chunks(generator):
     assert len({persona.name for persona in generator.persona_list}) >= 2
 
 
+@pytest.mark.whole
 def test_from_documents(generator):
     documents = [
         Document(text=f"{one}\n{other}")
@@ -62,6 +64,7 @@ def test_from_documents(generator):
     assert_good(generator.generate_with_llamaindex_docs(documents, testset_size=6).to_list(), 6)
 
 
+@pytest.mark.whole
 def test_from_short_documents(generator):
     documents = [Document(text=part) for text in DOCUMENTS.values() for part in halves(text)]
     assert_good(generator.generate_with_llamaindex_docs(documents, testset_size=6).to_list(), 6)

@@ -113,6 +113,7 @@ def test_offline_scores_are_marked_on_every_picture(name: str):
     ).replace("</sub>", "")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_is_written_without_browser_or_network(small, name: str, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(socket, "socket", None)
@@ -135,6 +136,7 @@ def test_other_formats_and_other_figures_are_refused(small, tmp_path: Path):
         save_static(graph_objects.Figure(graph_objects.Bar(x=[1], y=[1])), tmp_path / "bar.png")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "trace",
     [

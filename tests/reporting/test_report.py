@@ -37,6 +37,8 @@ from dream.reporting.sections import N_WORST
 from dream.settings import Settings
 from dream.storage import open_storage
 
+pytestmark = pytest.mark.whole
+
 EVIL = "<script>document.title='taken over'</script><img src=x onerror=alert(1)>"
 GONE_AWAY = Failure(FailureKind.SERVICE, "ServiceError: gone away")
 NO_ANSWER = Failure(FailureKind.SERVICE, "ServiceError: no answer")

@@ -24,6 +24,7 @@ def deleted(tmp_path: Path) -> Settings:
     return settings
 
 
+@pytest.mark.whole
 def test_a_deleted_experiment_is_told_with_the_remedy_before_a_run(deleted: Settings):
     for check in (check_not_deleted, check_mlflow, lambda settings: run_experiment(settings=settings, show=None)):
         with pytest.raises(ConfigurationError) as caught:
@@ -41,6 +42,7 @@ def test_a_deleted_experiment_is_told_with_the_remedy_before_a_run(deleted: Sett
     check_mlflow(deleted)
 
 
+@pytest.mark.whole
 def test_another_name_is_used_instead(deleted: Settings):
     from dataclasses import replace
 
