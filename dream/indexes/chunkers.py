@@ -21,7 +21,7 @@ from dream.event_loop import run_async
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
 from dream.records import page_label
-from dream.tokens import tokenize
+from dream.tokens import first_tokens, tokenize
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
@@ -37,6 +37,8 @@ T = TypeVar("T")
 BATCHES_IN_FLIGHT = 16
 # chunked documents that are kept for the next who needs the same, of at most 2 million characters each
 TABLES_KEPT = 8
+# more than the tokens of a chunk's sentences, one by one, exceed those of the chunk
+MORE_TOKENS = 8
 _tables: "OrderedDict[tuple[str, str, str], pyarrow.Table]" = OrderedDict()
 _chunking = threading.Lock()
 # the parts of a sentence that is longer than a chunk: clauses and lines, joined the whole sentence
@@ -131,7 +133,8 @@ def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str
     # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
     nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
-    _locate(nodes, {document.metadata["file_digest"]: document.text for document in whole})
+    texts = {document.metadata["file_digest"]: document.text for document in whole}
+    _locate(nodes, texts, parameters.get("chunk_overlap", 0))
     _label_pages(nodes, page_starts)
     return table_of(nodes, embedded)
 
@@ -204,19 +207,38 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
-def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str]) -> None:
-    """Set each node's character span in its file. (LlamaIndex leaves that of nested chunks unset.)"""
+def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str], overlap: int) -> None:
+    """Set each node's character span in its file. (LlamaIndex leaves that of nested chunks unset, and takes the first
+    of equal texts.)
+
+    Args:
+        overlap: the tokens that a node may share with the one before it.
+    """
     starts: dict[str, int] = {}
-    next_search: dict[str, int] = {}
+    before: dict[str, TextNode] = {}
     for node in nodes:
         parent = node.parent_node.node_id if node.parent_node else node.metadata["file_digest"]
-        content = node.get_content()
-        begin = next_search.get(parent, starts.get(parent, 0))
-        start = texts[node.metadata["file_digest"]].find(content, begin)
+        text, content = texts[node.metadata["file_digest"]], node.get_content()
+        first = starts.get(parent, 0)
+        if (last := before.get(parent)) is not None:
+            first = cast(int, last.start_char_idx) + 1
+            start = text.find(content, max(first, cast(int, last.end_char_idx) - _end_length(last.text, overlap)))
+        else:
+            start = text.find(content, first)
+        if start < 0:
+            start = text.find(content, first)
         if start >= 0:
             node.start_char_idx, node.end_char_idx = start, start + len(content)
             starts[node.node_id] = start
-            next_search[parent] = start + 1
+            before[parent] = node
+
+
+def _end_length(text: str, tokens: int) -> int:
+    """The characters of a text's last tokens, of a few more where some are asked for: those of sentences add up to
+    more than those of a text."""
+    if not tokens:
+        return 0
+    return len(text) - len(first_tokens(text, max(0, len(tokenize(text)) - tokens - MORE_TOKENS)))
 
 
 def _label_pages(nodes: Sequence["TextNode"], page_starts: Mapping[str, Any]) -> None:

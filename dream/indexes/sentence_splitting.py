@@ -103,7 +103,7 @@ def beginning(text: str, most_tokens: int) -> str:
     """The beginning of a text that has at most so many tokens, and mostly `FULL` of them or more: cut where a sentence
     ends if that suffices, else in a sentence where it can be cut best; empty where not even its first character has
     so few."""
-    kept, left = "", split_sentences(text, most_tokens)[::-1]
+    kept, left = "", split_sentences(text[: most_tokens * _CHARACTERS_A_TOKEN], most_tokens)[::-1]
     while left:
         piece = left.pop()
         if count_tokens((kept + piece).strip()) <= most_tokens:

@@ -313,7 +313,7 @@ def test_what_was_guessed_is_shown_with_the_file(home: Settings, tmp_path: Path)
     told: list[str] = []
     golden = load_golden_dataset(str(mine), home, show=told.append)
     assert golden.questions == (question("Wo liegt Köln?", "Am Rhein"),)
-    assert told[0].startswith(f"{mine}: it is not UTF-8; read as cp1252, which is a guess")
+    assert told[0].startswith(f"{mine}: it is not UTF-8; its encoding was guessed, and read as Windows-1252")
     assert told[1:] == [f"{mine}: columns that are not used: note"]
 
 

@@ -12,7 +12,7 @@ from model_servers import pages
 from dream.documents.loading import merge_pages
 from dream.documents.readers import read_file
 from dream.errors import ConfigurationError, DataError
-from dream.indexes.chunkers import build_index
+from dream.indexes.chunkers import build_index, chunk
 from dream.indexes.sentence_splitting import LEAST_WORDS, MOST_TOKENS
 from dream.models.pickers import embed_model_picker
 from dream.rag.methods import RAG_METHODS
@@ -158,6 +158,20 @@ def test_repeated_text_is_found_in_its_own_place(gateway):
     index = build_index(documents, "sentences", {}, embed_model_picker("embed-small"))
     repeated = [node for node in nodes_of(index) if node.text.strip() == again.strip()]
     assert [node.metadata["page_label"] for node in repeated] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_rows_are_found_in_their_own_places(method):
+    rag_method = RAG_METHODS[method]
+    documents = pages("a.pdf", *["the same row again | 0 | 0\n" * 200] * 3)
+    (whole,) = merge_pages(documents)
+    nodes = chunk(documents, rag_method.chunker, rag_method.split(rag_method.defaults)[0]).to_pylist()
+    covered = bytearray(len(whole.text))
+    for node in nodes:
+        covered[node["start"] : node["end"]] = b"x" * len(node["text"])
+    left = "".join(c for c, seen in zip(whole.text, covered, strict=True) if not seen).split("\n")
+    assert len("".join(left)) < 0.02 * len(whole.text)
+    assert {page for node in nodes for page in pages_of(node["page_label"])} == {"1", "2", "3"}
 
 
 def test_a_table_of_numbers_is_cut_and_what_is_too_short_goes_with_the_next(gateway):

@@ -204,11 +204,13 @@ def test_thinking_cut_answers_and_estimates_are_shown(outcome: ExperimentResult)
     found = compare(outcome)
     place = outcome.results.index(found.scores.results[found.standings.index(found.recommended)])
     worst = int(numpy.nanargmin(found.scores.values[:, found.standings.index(found.recommended)]))
-    marked = changed(outcome, place, worst, thinking="so it is 17 m", is_cut=True)
+    part = Passage("The weir", "mill.pdf", "7-9", 0.5, 40, is_cut=True)
+    marked = changed(outcome, place, worst, thinking="so it is 17 m", is_cut=True, contexts=(part,))
     first, *others = marked.usage
     marked = replace(marked, usage=(replace(first, estimated_tokens=1000), *others))
     text = plain_text(report_html(marked))
     assert "(cut: it reached the limit of tokens, DREAM_MAX_ANSWER_TOKENS)" in text
+    assert "mill.pdf, pages 7-9 (40 tokens, cut to fit context_tokens, retrieval score 0.500) The weir" in text
     assert "the LLM's thinking, which was not judged so it is 17 m" in text
     assert "1 answer(s) of 1 trial(s) were cut at the limit of tokens" in text
     assert "(1,000 estimated)" in text

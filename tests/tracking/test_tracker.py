@@ -55,7 +55,7 @@ NO_KEY = Failure(FailureKind.SERVICE, "ServiceError: 401")
 def answer(question: GoldenQuestion) -> Answer:
     passages = (
         Passage(f"Number {question.id} is at a place.", question.document, "2", 0.75, 7),
-        Passage("Other text.", "other.pdf", "1", None, 2),
+        Passage("Other text.", "other.pdf", "1-3", None, 2, is_cut=True),
     )
     return Answer(question.id, f"At {question.ground_truth}.", passages, 1.5, 100, 10, None, 0.5, ASKED_AT)
 
@@ -320,7 +320,8 @@ def test_a_trace_shows_retrieval_generation_and_judging_as_they_were_timed(setti
     }
     assert spans["chunks_with_overlap"].inputs == {"question": "Where is number 1?"}
     assert spans["chunks_with_overlap"].outputs == spans["generate"].outputs == "At place 1."
-    document = spans["retrieve"].outputs[0]
+    document, other = spans["retrieve"].outputs
+    assert other["metadata"] == {"doc_uri": "other.pdf#page=1-3", "tokens": 2, "is_cut": True}
     assert document["page_content"] == "Number q1 is at a place."
     assert document["metadata"] == {"doc_uri": "1.pdf#page=2", "tokens": 7, "score": 0.75}
     assert spans["generate"].attributes["mlflow.llm.model"] == "llm-small@x"
