@@ -57,7 +57,7 @@ class Manifest:
         forms: how requests to a model were written, by model identifier, where it differs from what clients write
             (`dream.models.request_forms`).
         versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
-        plan: None if the documents were too large to plan with.
+        plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
     """
 
     name: str
