@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from dream.errors import ServiceError, bullets
@@ -207,7 +208,6 @@ def _token_problems(host: str, port: int, settings: Settings) -> list[str]:
 
 def _version_problems(dashboard: str, settings: Settings) -> list[str]:
     """A message if the cluster's dashboard names another version of Ray; none if it cannot be reached."""
-    import httpx
     import ray
 
     token = _token(settings)

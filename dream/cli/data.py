@@ -1,6 +1,9 @@
 """`dream prepare` and `dream golden`: documents and questions."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,11 +11,18 @@ from dream import defaults
 from dream.cli.options import EngineName, show_banner
 from dream.settings import Settings
 
+if TYPE_CHECKING:
+    from dream.documents.parsing import Submit
+
 
 def prepare(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="folders, files or http(s) URLs")],
+    engine: EngineName = None,
 ) -> int:
-    """Put documents into storage and report which of them can be read."""
+    """Put documents into storage and report which of them can be read.
+
+    Many files are read by the Ray cluster at RAY_ADDRESS, or by as many processes of this machine as it has CPUs.
+    """
     from dream.documents import load_documents, prepare_documents
     from dream.storage import open_storage
 
@@ -21,10 +31,33 @@ def prepare(
     uploads = prepare_documents(sources, storage, show=print)
     for upload in uploads:
         print(upload)
-    loaded = load_documents(storage, show=print, settings=settings)
+    with _on_cluster(engine, settings) as submit:
+        loaded = load_documents(storage, show=print, settings=settings, submit=submit)
     print(f"\nReadable documents in {storage.uri('')}:")
     print(loaded)
     return 1 if any(upload.status == "failed" for upload in uploads) else 0
+
+
+@contextmanager
+def _on_cluster(engine: str | None, settings: Settings) -> "Iterator[Submit | None]":
+    """What runs tasks on the cluster, which is connected with the first of them; None where there is no cluster.
+
+    A local Ray is started only if it is asked for: its processes read no faster than others.
+    """
+    from dream import engines
+
+    choice = engines.choose_engine(engine, settings)
+    if choice.engine != engines.RAY or not (engine or settings.ray_address):
+        yield None
+        return
+    with ExitStack() as stack:
+
+        @cache
+        def connected() -> engines.Engine:
+            print(choice)
+            return stack.enter_context(engines.opened(choice, settings))
+
+        yield lambda task, *arguments: connected().submit(task, *arguments)
 
 
 def golden(

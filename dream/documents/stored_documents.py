@@ -172,9 +172,11 @@ class StoredDocuments(Sequence["Document"]):
     def _at(self, place: int) -> "Document":
         for file in self.files:
             if place < file.pages:
-                if self._latest is None or self._latest[0] != file:
-                    self._latest = file, list(documents_of(file.name, file.digest, self._source.reading(file)))
-                return self._latest[1][place]
+                latest = self._latest
+                if latest is None or latest[0] != file:
+                    latest = file, list(documents_of(file.name, file.digest, self._source.reading(file)))
+                    self._latest = latest
+                return latest[1][place]
             place -= file.pages
         raise IndexError(place)
 

@@ -59,9 +59,12 @@ logger = logging.getLogger(__name__)
 @cache
 def readers_version(options: ReadingOptions) -> str:
     """16 digits that change with the code of the readers, the libraries they use, and the options."""
-    modules = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_READERS)
-    code = {path.name: sha256(path.read_bytes()).hexdigest() for path in modules}
+    code = {path.name: sha256(path.read_bytes()).hexdigest() for path in _reader_modules()}
     return digest([code, {name: _version(name) for name in LIBRARIES}, asdict(options)])[:16]
+
+
+def _reader_modules() -> list[Path]:
+    return sorted(path for path in Path(__file__).parent.glob("*.py") if path.name not in _NOT_READERS)
 
 
 def _version(library: str) -> str:

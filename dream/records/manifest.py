@@ -68,7 +68,7 @@ class Manifest:
         versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
         objective: how a comparison chooses unless it is told otherwise.
         study: the text of the study file that the experiment was started with, if any.
-        plan: None if the documents were too large to plan with.
+        plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
     """
 
     name: str

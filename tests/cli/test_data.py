@@ -1,6 +1,9 @@
 """`dream prepare` and `dream golden` from the command line."""
 
 from lab import Lab
+from ray_cluster import RayCluster
+
+from dream.documents import parsing
 
 CSV = 'question,ground_truth\nWhere?,"Here, there"\n'
 
@@ -20,6 +23,21 @@ def test_prepare_uploads_and_reports_what_can_be_read(dream, tmp_path):
         "skipped  b.pdf: its content is plain text, which does not match .pdf; rename it to end in .txt",
     ]
     assert "already there a.txt" in dream("prepare", str(tmp_path / "mine")).out
+
+
+def test_prepare_reads_much_on_the_cluster(dream, tmp_path, ray_cluster: RayCluster, monkeypatch):
+    for name, value in ray_cluster.environment().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "mine").mkdir()
+    for n in range(3):
+        (tmp_path / "mine" / f"{n}.txt").write_text(f"text {n}")
+    assert "engine: " not in dream("prepare", str(tmp_path / "mine" / "0.txt")).out
+    monkeypatch.setattr(parsing, "SECONDS_FOR_PROCESSES", 0)
+    done = dream("prepare", str(tmp_path / "mine"))
+    assert (done.code, done.err) == (0, "")
+    assert f"engine: ray (RAY_ADDRESS={ray_cluster.address})" in done.out
+    assert done.out.endswith("read     0.txt, 1 page\nread     1.txt, 1 page\nread     2.txt, 1 page\n")
+    assert "engine: " not in dream("prepare", str(tmp_path / "mine"), "--engine", "in_process").out
 
 
 def test_prepare_ends_with_1_if_a_source_fails(dream, tmp_path):

@@ -199,6 +199,12 @@ def test_another_version_of_the_readers_reads_again(cache, monkeypatch, read_her
     assert read_here == ["a.pdf"] * 3
 
 
+def test_code_that_reads_nothing_is_no_part_of_the_version():
+    modules = {path.name for path in text_store._reader_modules()}
+    assert {"readers.py", "pdf.py", "docx.py", "file_types.py", "text_encoding.py"} <= modules
+    assert not modules & {"loading.py", "parsing.py", "stored_documents.py", "text_store.py", "uploading.py"}
+
+
 def test_headers_and_footers_are_kept_where_the_settings_say_so(tmp_path):
     pages = [f"{word} one {n}" for n, word in enumerate("alpha beta gamma delta".split())]
     from reportlab.pdfgen.canvas import Canvas
