@@ -89,7 +89,7 @@ def test_keys_are_neither_in_storage_nor_in_mlflow_nor_in_rays_session(
     lab: Lab, small_experiment: Ran, ray_cluster: RayCluster
 ):
     assert files_with("hierarchical_automerging", lab.mlflow.folder)
-    assert files_with("dream-gateway", ray_cluster.folder)
+    assert files_with("dream-services", ray_cluster.folder)
     for folder in (lab.home / "experiments", lab.home / "golden-datasets", lab.mlflow.folder, ray_cluster.folder):
         for secret in (LAB_KEY, NODE_S3_KEY, ray_cluster.token):
             assert files_with(secret, folder) == []
