@@ -89,6 +89,16 @@ def test_only_what_nobody_can_have_paid_for_is_planned_while_models_are_checked(
     assert threads == ["dream_plan_of_new", threading.current_thread().name]
 
 
+def test_the_same_again_starts_no_ray_where_that_was_asked_for(settings, first, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray is started"))
+    space = SearchSpace(("chunks_with_overlap",), settings.llms, settings.embed_models)
+    asked = {"golden_dataset": GoldenDataset(QUESTIONS), "metrics": METRICS, "settings": settings, "show": None}
+    outcome = run_experiment(space, name="no-ray", engine="ray", **asked)
+    assert [result.taken_from for result in outcome.results] == ["first"]
+
+
 def test_a_failure_to_plan_ends_an_experiment_before_its_trials(settings, first, monkeypatch, model_server):
     def plan_of(*arguments, **options):
         raise DataError("the documents have no text")
