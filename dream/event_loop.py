@@ -66,6 +66,13 @@ def background_loop() -> asyncio.AbstractEventLoop:
     return _loop
 
 
+def use_running_loop() -> None:
+    """Make the running event loop DREAM's for this process, in place of one in a separate thread."""
+    global _loop, _loop_thread
+    with _loop_lock:
+        _loop, _loop_thread = asyncio.get_running_loop(), threading.current_thread()
+
+
 def start_async(coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
     """Start a coroutine on DREAM's loop, from any thread."""
     return asyncio.run_coroutine_threadsafe(coroutine, background_loop())

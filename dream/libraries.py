@@ -2,6 +2,11 @@
 
 import gc
 import os
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,3 +41,29 @@ def prepare_libraries() -> None:
         os.environ.setdefault(name, value)
     if 0 < gc.get_threshold()[0] < GC_THRESHOLD[0]:
         gc.set_threshold(*GC_THRESHOLD)
+
+
+_importing: list[threading.Thread] = []
+
+
+def import_meanwhile(modules: Sequence[str]) -> None:
+    """Import modules in a thread, while this one waits for models, for Ray, or for an index.
+
+    httpx2 is imported here at once: the OpenAI client, which this thread may use, looks for it among the loaded
+    modules, and must not find it half imported.
+    """
+    missing = [module for module in modules if module not in sys.modules]
+    if not missing:
+        return
+    prepare_libraries()
+    with suppress(ImportError):
+        import_module("httpx2")
+    thread = threading.Thread(target=lambda: [*map(import_module, missing)], name="dream-imports", daemon=True)
+    _importing.append(thread)
+    thread.start()
+
+
+def wait_for_imports() -> None:
+    """Wait for the threads of `import_meanwhile`: two threads must not import the same of ragas or LlamaIndex."""
+    for thread in [*_importing]:
+        thread.join()

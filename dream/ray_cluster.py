@@ -4,24 +4,19 @@ Ray answers a wrong token with a time-out and a version mismatch with an obscure
 first: the token at the Ray Client server, the version at the dashboard (port 8265), where there is one.
 """
 
-import importlib
 import logging
 import os
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
-from tenacity import retry, retry_if_exception, stop_after_attempt
-
 from dream.errors import ServiceError, bullets
-from dream.libraries import prepare_libraries
+from dream.libraries import import_meanwhile, prepare_libraries
 from dream.records import Cluster as Cluster
 from dream.settings import Settings
 
@@ -41,11 +36,11 @@ VERSIONS_HINT = (
 )
 
 
-def connect(settings: Settings, meanwhile: str = "") -> Cluster:
+def connect(settings: Settings, meanwhile: Sequence[str] = ()) -> Cluster:
     """Connect this process to Ray, once; a connection that the caller made already is used as it is.
 
     Args:
-        meanwhile: a module to import in a thread while a local Ray starts its processes.
+        meanwhile: modules to import in a thread while Ray starts its processes (`dream.libraries.import_meanwhile`).
 
     Raises:
         ServiceError: when the cluster cannot be reached, refuses the token or has other versions.
@@ -54,8 +49,7 @@ def connect(settings: Settings, meanwhile: str = "") -> Cluster:
     _use_token(settings)
     import ray
 
-    if meanwhile:
-        threading.Thread(target=importlib.import_module, args=(meanwhile,), name="dream-imports", daemon=True).start()
+    import_meanwhile(meanwhile)
     if not ray.is_initialized():
         address = settings.ray_address
         if address:
@@ -75,7 +69,6 @@ def _never_started(error: BaseException) -> bool:
     return any(sign in str(error) for sign in NEVER_STARTED)
 
 
-@retry(retry=retry_if_exception(_never_started), stop=stop_after_attempt(3), reraise=True)
 def _init(address: str | None) -> None:
     """Connect. Ray gives a node, and Ray Client a session, 30 s to start, which a busy machine may miss.
 
@@ -83,13 +76,16 @@ def _init(address: str | None) -> None:
     (https://github.com/grpc/grpc/issues/43055) unless the head was started with GRPC_ENABLE_FORK_SUPPORT=0.
     """
     import ray
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    for attempt in Retrying(retry=retry_if_exception(_never_started), stop=stop_after_attempt(3), reraise=True):
+        with attempt:
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
 
 
 def disconnect() -> None:
@@ -101,7 +97,7 @@ def disconnect() -> None:
 
 
 @contextmanager
-def connected(settings: Settings, meanwhile: str = "") -> Iterator[Cluster]:
+def connected(settings: Settings, meanwhile: Sequence[str] = ()) -> Iterator[Cluster]:
     """`connect` for the length of a `with` block; a connection that existed before is left open."""
     existed = on_ray()
     cluster = connect(settings, meanwhile)
@@ -208,6 +204,7 @@ def _token_problems(host: str, port: int, settings: Settings) -> list[str]:
 
 def _version_problems(dashboard: str, settings: Settings) -> list[str]:
     """A message if the cluster's dashboard names another version of Ray; none if it cannot be reached."""
+    import httpx
     import ray
 
     token = _token(settings)

@@ -1,4 +1,4 @@
-"""Services that all trials share, such as the model gateway: objects of this process, or named actors on Ray.
+"""Services that all trials share, such as the model gateway: objects of this process, or of one process on Ray's head.
 
 A client holds a `Service` and names its methods themselves, so that editors and type checkers follow each call:
 
@@ -10,40 +10,27 @@ each process has one (`session()`).
 
 import asyncio
 import inspect
+import pickle
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from dream import ray_cluster
 from dream.errors import ServiceError
-from dream.event_loop import background_loop, start_async, wait_for
+from dream.event_loop import background_loop, start_async, use_running_loop, wait_for
+from dream.libraries import prepare_libraries
 
 S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
 
-ACTOR_END_SECONDS = 10.0
-
-
-class ServiceActor(Generic[S]):
-    """The Ray actor around a service.
-
-    It holds the service and is none: Ray wraps each method of an actor's class, which would slow every step.
-    """
-
-    def __init__(self, make: Callable[[], S]) -> None:
-        self._service = make()
-
-    async def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Run a method of the service on the actor's event loop."""
-        result = method(self._service, *arguments, **options)
-        return await result if inspect.isawaitable(result) else result
+ACTOR_NAME = "dream-services"
+# It must outlive every worker node. So many calls wait in it at the same time.
+_ACTOR_OPTIONS = {"name": ACTOR_NAME, "get_if_exists": True, "max_concurrency": 10_000, **ray_cluster.ON_HEAD}
 
 
 class Service(ABC, Generic[S]):
@@ -92,13 +79,13 @@ class LocalService(AsyncService[S]):
     """A service in this process. Its coroutines run on DREAM's own event loop."""
 
     def __init__(self, service: S) -> None:
-        self._service = service
+        self.service = service
 
     def start(
         self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]
     ) -> "Future[Any]":
         try:
-            result = method(self._service, *arguments, **options)
+            result = method(self.service, *arguments, **options)
         except Exception as error:  # noqa: BLE001 - the outcome of the call
             return _done(error=error)
         return start_async(result) if asyncio.iscoroutine(result) else _done(result)
@@ -107,7 +94,7 @@ class LocalService(AsyncService[S]):
         self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         if asyncio.get_running_loop() is background_loop():
-            return await method(self._service, *args, **kwargs)
+            return await method(self.service, *args, **kwargs)
         return await super().call_async(method, *args, **kwargs)
 
 
@@ -120,22 +107,72 @@ def _done(value: Any = None, error: Exception | None = None) -> "Future[Any]":
     return future
 
 
-class RayService(Service[S]):
-    """A service in a named Ray actor, shared by all processes of the job."""
+@dataclass(frozen=True)
+class ServiceKind(Generic[S]):
+    """One of DREAM's services. `title` is its name in messages, `name` that by which processes find it."""
 
-    def __init__(self, kind: "ServiceKind[S]", actor: Any) -> None:
-        self.actor = actor
-        self._kind = kind
+    title: str
+    name: str
+
+
+class ServicesProcess:
+    """The Ray actor that holds the services of a job, in one process; they run on its event loop.
+
+    Their classes are none of Ray's: Ray wraps each method of an actor's class, which would slow every step.
+    """
+
+    def __init__(self) -> None:
+        prepare_libraries()
+        session().host = _ServicesOfThisProcess()
+        self._starting = asyncio.Lock()
+
+    async def start(self, name: str, pickled_make: bytes) -> None:
+        """Start a service that has not started yet. It is imported and made in a thread: others go on meanwhile."""
+        use_running_loop()
+        async with self._starting:
+            if name not in _local_services:
+                made = await asyncio.to_thread(lambda: pickle.loads(pickled_make)())
+                _local_services.setdefault(name, LocalService(made))
+
+    async def has(self, name: str) -> bool:
+        """True if a service has started and not ended."""
+        return name in _local_services
+
+    async def end(self, name: str) -> None:
+        """Forget a service, so that its name is free."""
+        _local_services.pop(name, None)
+
+    async def call(self, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        """Run a method of a service.
+
+        Raises:
+            ServiceError: when the service has ended; else what the method raised.
+        """
+        if name not in _local_services:
+            raise ServiceError(f"the service {name} has ended: nothing more can be asked of it")
+        result = method(_local_services[name].service, *arguments, **options)
+        return await result if inspect.isawaitable(result) else result
+
+
+class RayService(Service[S]):
+    """A service in the job's `ServicesProcess`, whose handle is `actor`. It may be sent to other processes."""
+
+    def __init__(self, kind: ServiceKind[S], actor: Any) -> None:
+        self._kind, self._actor = kind, actor
+
+    def send(self, method: Callable[Concatenate[S, P], Any], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Start a call and return Ray's reference to its outcome, which raises Ray's own errors (see `errors`)."""
+        return self._actor.call.remote(self._kind.name, method, *args, **kwargs)
 
     def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         import ray
 
         with self.errors():
-            return ray.get(self.actor.call.remote(method, *arguments, **options))
+            return ray.get(self.send(method, *arguments, **options))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raise what the actor raised, and a ServiceError where the actor is gone."""
+        """Raise what the service raised, and a ServiceError where its process is gone."""
         from ray.exceptions import RayActorError
 
         try:
@@ -146,27 +183,28 @@ class RayService(Service[S]):
             remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
             raise ServiceError(f"the {self._kind.title} is gone (Actor died: {reason}): {remedy}") from None
 
-    def end(self) -> None:
-        """End the actor, and wait up to 10 s until its name is free."""
+    def start(self, make: Callable[[], S]) -> None:
+        """Start the service, unless it has started already; `make` runs in its process."""
+        import ray
+        from ray import cloudpickle
+
+        with self.errors():
+            pickled = cloudpickle.dumps(make)  # pyright: ignore[reportPrivateImportUsage]
+            ray.get(self._actor.start.remote(self._kind.name, pickled))
+
+    def has_started(self) -> bool:
+        """True if the service has started and not ended."""
         import ray
 
-        ray.kill(self.actor)
-        until_gone = Retrying(
-            retry=retry_if_result(lambda actor: actor is not None),
-            stop=stop_after_delay(ACTOR_END_SECONDS),
-            wait=wait_fixed(0.02),
-            retry_error_callback=lambda state: None,
-        )
-        until_gone(ray_cluster.find_actor, self._kind.actor_name)
+        with self.errors():
+            return ray.get(self._actor.has.remote(self._kind.name))
 
+    def end(self) -> None:
+        """Free the name of the service, whose process lives on. What it still does is for its own methods to end."""
+        import ray
 
-@dataclass(frozen=True)
-class ServiceKind(Generic[S]):
-    """One of DREAM's services. `title` is its name in messages."""
-
-    title: str
-    actor_name: str
-    actor_class: type[ServiceActor[S]]
+        with suppress(ServiceError), self.errors():
+            ray.get(self._actor.end.remote(self._kind.name))
 
 
 class Host(ABC):
@@ -185,31 +223,40 @@ class InProcess(Host):
 
     def start(self, kind: ServiceKind[S], service: S) -> LocalService[S]:
         """Make an object a service of this process, and of its child processes (`dream.engines.processes`)."""
-        started = _local_services[kind.actor_name] = LocalService(service)
+        started = _local_services[kind.name] = LocalService(service)
         return started
 
 
+class _ServicesOfThisProcess(Host):
+    """Services are where the caller is: threads of a `ServicesProcess` need no Ray to reach them."""
+
+    def find(self, kind: ServiceKind[S]) -> LocalService[S] | None:
+        return _local_services.get(kind.name)
+
+
 class OnRay(Host):
-    """Services are actors of the Ray cluster that this process is connected to."""
+    """Services share one process on the head of the Ray cluster that this process is connected to."""
 
     def find(self, kind: ServiceKind[S]) -> RayService[S] | None:
-        actor = ray_cluster.find_actor(kind.actor_name)
-        return RayService(kind, actor) if actor else None
+        actor = ray_cluster.find_actor(ACTOR_NAME)
+        service = RayService(kind, actor)
+        return service if actor and service.has_started() else None
 
-    def start(self, kind: ServiceKind[S], make: Callable[[], S], **options: Any) -> RayService[S]:
-        """Start the service's actor. `make` runs in the actor; `options` are those of a Ray actor."""
+    def start(self, kind: ServiceKind[S], make: Callable[[], S]) -> RayService[S]:
+        """Start a service, unless it has started already; the first one starts the process. `make` runs there."""
         import ray
 
-        actor = ray.remote(kind.actor_class).options(name=kind.actor_name, **options)
-        return RayService(kind, actor.remote(make))
+        service = RayService(kind, ray.remote(ServicesProcess).options(**_ACTOR_OPTIONS).remote())
+        service.start(make)
+        return service
 
 
 _local_services: dict[str, LocalService[Any]] = {}
 
 
-def local_service(actor_name: str) -> LocalService[Any]:
+def local_service(name: str) -> LocalService[Any]:
     """The service of this process that was started last under the name of a kind."""
-    return _local_services[actor_name]
+    return _local_services[name]
 
 
 def host() -> Host:

@@ -1,14 +1,16 @@
 """The switches of libraries: set before they are imported, and never over those of the user."""
 
 import gc
+import importlib
 import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from dream.libraries import GC_THRESHOLD, prepare_libraries
+from dream.libraries import GC_THRESHOLD, import_meanwhile, prepare_libraries, wait_for_imports
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,18 @@ def test_telemetry_is_off_unless_the_user_wants_it():
 def test_tokenizers_are_found_without_a_network():
     folder = variables_after()["TIKTOKEN_CACHE_DIR"]
     assert len(os.listdir(folder)) > 0
+
+
+def test_modules_are_imported_in_a_thread_that_can_be_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "slow_module.py").write_text(
+        "import threading, time; time.sleep(0.3); thread = threading.current_thread()"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    started = time.monotonic()
+    import_meanwhile(["json", "slow_module"])
+    assert time.monotonic() - started < 0.25
+    wait_for_imports()
+    assert importlib.import_module("slow_module").thread.name == "dream-imports"
+    import_meanwhile(["json", "slow_module"])  # there already
+    wait_for_imports()
+    del sys.modules["slow_module"]

@@ -1,14 +1,20 @@
 """Services in this process: calls by the methods themselves, and clients that belong to a session."""
 
 import asyncio
+import os
+import pickle
+import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dream import services
+from dream import event_loop, services
+from dream.errors import ServiceError
 from dream.event_loop import run_async
-from dream.services import InProcess, LocalService, ServiceActor, Session
+from dream.services import InProcess, LocalService, OnRay, RayService, ServiceKind, ServicesProcess, Session
 
 
 class Counter:
@@ -47,12 +53,104 @@ async def test_coroutines_run_on_dreams_own_loop_from_any_other():
     assert await asyncio.to_thread(service.call, Counter.thread) == "dream-loop"
 
 
-async def test_an_actor_calls_methods_of_both_kinds_on_its_loop():
-    actor = ServiceActor(Counter)
-    assert await actor.call(Counter.name) == "counter"
-    assert await actor.call(Counter.add, 2, times=4) == 8
+KIND = ServiceKind[Counter]("counter of tests", "tests-counter")
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> ServicesProcess:
+    """The class of the Ray actor, used in this process, whose session and loop come back at the end."""
+    for name in ("_loop", "_loop_thread"):
+        monkeypatch.setattr(event_loop, name, None)
+    monkeypatch.setattr(services, "_session", Session())
+    monkeypatch.setattr(services, "_local_services", {})
+    return ServicesProcess()
+
+
+async def test_a_process_calls_methods_of_both_kinds_of_the_services_that_it_is_told_to_start(process):
+    await process.start("one", pickle.dumps(Counter))
+    await process.start("two", pickle.dumps(Counter))
+    assert await process.call("one", Counter.name) == "counter"
+    assert await process.call("one", Counter.add, 2, times=4) == 8
+    assert await process.call("two", Counter.add, 1) == 1
     with pytest.raises(ValueError, match="no such number"):
-        await actor.call(Counter.fail)
+        await process.call("one", Counter.fail)
+
+
+async def test_a_service_starts_once_and_anew_when_it_has_ended(process):
+    await asyncio.gather(*(process.start("one", pickle.dumps(Counter)) for _ in range(5)))
+    await process.call("one", Counter.add, 2)
+    await process.start("one", pickle.dumps(Counter))
+    assert await process.call("one", Counter.add, 2) == 4
+    await process.end("one")
+    assert not await process.has("one")
+    with pytest.raises(ServiceError, match="the service one has ended"):
+        await process.call("one", Counter.name)
+    await process.start("one", pickle.dumps(Counter))
+    assert await process.call("one", Counter.add, 1) == 1
+
+
+def slow_counter() -> Counter:
+    time.sleep(0.3)
+    return Counter()
+
+
+async def test_a_slow_start_and_what_waits_for_the_loop_stop_no_other_service(process):
+    await process.start("one", pickle.dumps(Counter))
+    starting = asyncio.create_task(process.start("two", pickle.dumps(slow_counter)))
+    await asyncio.sleep(0.05)
+    assert await process.call("one", Counter.add, 1) == 1
+    assert not starting.done()
+    await starting
+
+
+async def test_threads_of_the_process_reach_its_services_on_its_own_loop(process):
+    await process.start(KIND.name, pickle.dumps(Counter))
+    here = services.host().find(KIND)
+    assert isinstance(here, LocalService)
+    assert await asyncio.to_thread(here.call, Counter.thread) == threading.current_thread().name
+
+
+def process_id(service: Counter) -> int:
+    return os.getpid()
+
+
+def add_in_a_task(service: RayService[Counter]) -> int:
+    return service.call(Counter.add, 1)
+
+
+@pytest.fixture
+def sent_whole(on_ray: object) -> Iterator[None]:
+    """The cluster's processes do not have this module."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_on_ray_services_share_one_process_and_end_by_themselves(sent_whole):
+    """Other processes of the job find them by their names; a killed process is an error that says what to do."""
+    import ray
+
+    assert OnRay().find(KIND) is None
+    first, second = OnRay().start(KIND, Counter), OnRay().start(ServiceKind("another", "tests-other"), Counter)
+    (pid,) = {first.call(process_id), second.call(process_id)}
+    assert pid != os.getpid()
+    assert first.call(Counter.add, 2, times=2) == 4
+    found = OnRay().find(KIND)
+    assert found is not None and found.call(Counter.add, 1) == 5
+    assert ray.get(ray.remote(add_in_a_task).options(num_cpus=0).remote(first)) == 6
+    with pytest.raises(ValueError, match="no such number"):
+        first.call(Counter.fail)
+    first.end()
+    assert OnRay().find(KIND) is None
+    with pytest.raises(ServiceError, match="has ended"):
+        first.call(Counter.name)
+    assert OnRay().start(KIND, Counter).call(Counter.add, 1) == 1
+    ray.kill(ray.get_actor(services.ACTOR_NAME))
+    with pytest.raises(ServiceError, match=r"the counter of tests is gone \(Actor died.*dream run --resume NAME"):
+        first.call(Counter.name)
+    first.end()
 
 
 def test_without_ray_services_are_in_this_process(monkeypatch):

@@ -1,4 +1,4 @@
-"""The messages that trials send to the driver, and the Ray actor that holds them until the driver fetches them.
+"""The messages that trials send to the driver, and the service on Ray that holds them until the driver fetches them.
 
 Workers need no access to storage or MLflow: they know only the inbox.
 """
@@ -33,7 +33,7 @@ Message = BlockFinished | TrialFinished
 
 
 class TrialInbox:
-    """Holds the messages of all trials; runs as a Ray actor. `collect` waits briefly, so that polling is cheap.
+    """Holds the messages of all trials; a service on Ray. `collect` waits briefly, so that polling is cheap.
 
     It also remembers the finished questions of each trial, so that a trial whose worker died resumes from there.
     """

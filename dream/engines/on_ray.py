@@ -2,10 +2,12 @@
 
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from dream import ray_cluster
@@ -15,8 +17,10 @@ from dream.engines.inbox import BlockFinished, TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
+from dream.services import OnRay, RayService, ServiceKind
 
 T = TypeVar("T")
+Inbox = RayService[TrialInbox]
 
 
 class RayEngine(Engine):
@@ -28,13 +32,10 @@ class RayEngine(Engine):
         self.cluster: Cluster = cluster
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
-        import ray
-
         at_once = runs.at_once or self.cluster.trials_at_once
         cpus_each = min(1.0, self.cluster.cpus / at_once)
-        inbox = ray.remote(TrialInbox).options(max_concurrency=1000, **ray_cluster.ON_HEAD).remote(dict(runs.finished))
         configs = [trial.config() for trial in runs.trials]
-        with _collecting(inbox, receive):
+        with _inbox(runs.finished) as inbox, _collecting(inbox, receive):
             return ray_cluster.inside(_fit, runs.name, configs, runs.function, inbox, at_once, cpus_each)
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -68,15 +69,24 @@ def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
 
 
 @contextmanager
-def _collecting(inbox: Any, receive: Receive) -> Iterator[None]:
-    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
-    import ray
+def _inbox(finished: Mapping[str, Evaluation]) -> Iterator[Inbox]:
+    """An inbox under a name of its own, so that nothing from trials of an earlier experiment comes into it."""
+    kind = ServiceKind[TrialInbox]("inbox of trials", f"dream-trials-{uuid.uuid4().hex}")
+    inbox = OnRay().start(kind, partial(TrialInbox, dict(finished)))
+    try:
+        yield inbox
+    finally:
+        inbox.end()
 
+
+@contextmanager
+def _collecting(inbox: Inbox, receive: Receive) -> Iterator[None]:
+    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
     stop = threading.Event()
     problems: list[BaseException] = []
 
     def collect() -> int:
-        messages = ray.get(inbox.collect.remote())
+        messages = inbox.call(TrialInbox.collect)
         receive(messages)
         return len(messages)
 
@@ -94,7 +104,7 @@ def _collecting(inbox: Any, receive: Receive) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _end(stop, collector)
-        receive([each for each in ray.get(inbox.collect.remote()) if isinstance(each, BlockFinished)])
+        receive([each for each in inbox.call(TrialInbox.collect) if isinstance(each, BlockFinished)])
         raise
     finally:
         _end(stop, collector)
@@ -109,23 +119,22 @@ def _end(stop: threading.Event, thread: threading.Thread) -> None:
     thread.join()
 
 
-def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Any) -> None:
+def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox) -> None:
     """The function that Ray Tune calls on a worker. A failed trial is a result, not an exception."""
-    import ray
     from ray import tune
 
     trial = Trial.from_config(config["trial"])
-    finished: Evaluation = ray.get(inbox.finished.remote(trial.id))
+    finished = inbox.call(TrialInbox.finished, trial.id)
     done = len(finished.answers)
 
     def on_block(block: Evaluation) -> None:
         nonlocal done
         done += len(block.answers)
-        inbox.put_block.remote(trial.id, block)
+        inbox.send(TrialInbox.put_block, trial.id, block)
         tune.report({"questions": done, **_means(block)})
 
     result = function(config["trial"], finished, on_block)
-    ray.get(inbox.put_result.remote(result))
+    inbox.call(TrialInbox.put_result, result)
     tune.report({"questions": done, "failed": result.failure is not None, **_means(result.evaluation)})
 
 
@@ -135,7 +144,7 @@ def _means(evaluation: Evaluation | None) -> dict[str, float]:
 
 
 def _fit(
-    name: str, configs: Sequence[Mapping[str, Any]], function: TrialFunction, inbox: Any, at_once: int, cpus: float
+    name: str, configs: Sequence[Mapping[str, Any]], function: TrialFunction, inbox: Inbox, at_once: int, cpus: float
 ) -> dict[str, Failure]:
     """Let Ray Tune run the trials; the failures of those that ended without reporting a result, by trial id."""
     from ray import tune

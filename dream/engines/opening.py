@@ -1,20 +1,21 @@
 """`opened`: an engine for the length of a `with` block."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from dream import ray_cluster, services
 from dream.engines.choice import RAY, EngineChoice
 from dream.engines.engine import Engine
+from dream.libraries import import_meanwhile
 from dream.settings import Settings
 
 
 @contextmanager
-def opened(choice: EngineChoice, settings: Settings, meanwhile: str = "") -> Iterator[Engine]:
+def opened(choice: EngineChoice, settings: Settings, meanwhile: Sequence[str] = ()) -> Iterator[Engine]:
     """The engine of this choice; services that are opened within the block run on it.
 
     Args:
-        meanwhile: a module to import in a thread while a local Ray starts its processes.
+        meanwhile: modules that its user needs soon, to import in a thread (`dream.libraries.import_meanwhile`).
 
     Raises:
         ServiceError: when the Ray cluster cannot be used.
@@ -22,11 +23,15 @@ def opened(choice: EngineChoice, settings: Settings, meanwhile: str = "") -> Ite
     if choice.engine == RAY:
         from dream.engines.on_ray import RayEngine
 
-        with ray_cluster.connected(settings, meanwhile) as cluster:
+        is_inside = not (settings.ray_address or "").startswith("ray://")  # else Tune runs on the head
+        with ray_cluster.connected(
+            settings, [*meanwhile, *(["ray.tune"] if meanwhile and is_inside else [])]
+        ) as cluster:
             yield RayEngine(cluster)
         return
     from dream.engines.in_process import InProcessEngine
 
+    import_meanwhile(meanwhile)
     with services.in_this_process():
         engine = InProcessEngine()
         try:

@@ -250,7 +250,7 @@ class _ParentService(AsyncService[S]):
     """A service of the parent process."""
 
     def __init__(self, kind: ServiceKind[S], parent: _Parent) -> None:
-        self._name, self._parent = kind.actor_name, parent
+        self._name, self._parent = kind.name, parent
 
     def start(
         self, method: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]

@@ -7,18 +7,18 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from typing import Any, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from dream import engines, services
 from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose_engine
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
-from dream.experiments.planning import plan_of, uncounted_text
+from dream.experiments.planning import is_alike, plan_of, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over
@@ -26,7 +26,7 @@ from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptio
 from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
-from dream.libraries import prepare_libraries
+from dream.libraries import wait_for_imports
 from dream.models import gateway_client
 from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
@@ -52,6 +52,11 @@ from dream.storage import Storage, open_storage
 from dream.tracking.mlflow_experiment import check_not_deleted
 from dream.tracking.tracker import TrackingProcess
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What trials and the check of the models import: two seconds of CPU.
+NEEDED_SOON = ("dream.rag.synthesis", "dream.evaluation.judge")
 # What is embedded by the sentence is seldom longer.
 SENTENCE_TOKENS = 100
 # Documents with more text that were not counted before are not chunked a second time only to count what to embed.
@@ -169,7 +174,7 @@ def run_experiment(
             choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
         reporter.line(str(choice))
         with (
-            engines.opened(choice, settings, meanwhile="ray.tune") as running_on,
+            engines.opened(choice, settings, NEEDED_SOON if due.to_run else ()) as running_on,
             gateway_client.opened(settings, spent_of(due.usage)),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
@@ -201,7 +206,8 @@ class _Due:
 
     `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
     other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
-    earlier runs and of what was taken over.
+    earlier runs and of what was taken over. `is_planned` is False where no experiment before asked anything like it, so
+    that it cannot be paid for: its plan is made later, while models are checked.
     """
 
     name: str
@@ -212,6 +218,7 @@ class _Due:
     taken: Mapping[str, TrialResult]
     partial: Mapping[str, Evaluation]
     usage: tuple[UsageRow, ...]
+    is_planned: bool = True
 
     @property
     def to_run(self) -> list[Trial]:
@@ -234,6 +241,8 @@ def _due(
 ) -> _Due:
     """Prepare an experiment, new or resumed, and plan what is left of it; nothing is asked."""
     prepared = spec.prepare_again(before, settings, show) if before else spec.prepare(settings, show)
+    if before is None and not any(is_alike(manifest, prepared) for manifest in store.load_manifests(storage).values()):
+        return _Due(name, prepared, before, None, {}, {}, {}, (), is_planned=False)
     finished, partial_results = finished_part(storage, name, prepared) if before else ({}, {})
     usage = store.load_usage(storage, name) if before else ()
     with services.in_this_process(), gateway_client.opened(settings):
@@ -249,29 +258,37 @@ def _recorder(
     """The recorder of an experiment whose models answer; manifest and results that were taken over are in storage."""
     prepared, before = due.prepared, due.before
     manifest = prepared.manifest_again(before) if before else prepared.manifest(due.name, engine)
-    imports = _import_meanwhile("dream.rag.synthesis", "dream.evaluation.judge") if due.to_run else None
+    plan = due.plan
     if not due.is_paid:
-        for note in _check_models(due.to_run, prepared.context, imports):
+        planning = None if due.is_planned else _in_a_thread(_plan_of_new, prepared, settings)
+        for note in _check_models(due.to_run, prepared.context):
             reporter.line(f"  {note}")
-    manifest = replace(manifest, plan=due.plan or manifest.plan, forms=forms_in_use(manifest.endpoints))
+        plan = planning.result() if planning else plan
+    manifest = replace(manifest, plan=plan or manifest.plan, forms=forms_in_use(manifest.endpoints))
     store.save_manifest(storage, due.name, manifest)
     recorder = Recorder(manifest, prepared, storage, settings, reporter, due.finished, due.partial, due.usage, tracking)
     recorder.take([TrialFinished(result) for result in due.taken.values()])
     return recorder
 
 
-def _import_meanwhile(*modules: str) -> threading.Thread:
-    """Import what trials need while this thread waits for models or for Ray: two seconds of CPU.
+def _plan_of_new(prepared: PreparedExperiment, settings: Settings) -> Plan | None:
+    """The plan of an experiment that nobody has paid for, made while this process waits for answers of models."""
+    wait_for_imports()
+    return _new_plan(prepared, None, settings)
 
-    httpx2 is imported here at once: the OpenAI client, which this thread uses, looks for it among the loaded modules,
-    and must not find it half imported.
-    """
-    prepare_libraries()
-    with suppress(ImportError):
-        import_module("httpx2")
-    thread = threading.Thread(target=lambda: [*map(import_module, modules)], name="dream-imports", daemon=True)
-    thread.start()
-    return thread
+
+def _in_a_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+    """Run a function in a thread that keeps no process alive; the future has its outcome."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - raised where the outcome is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=f"dream{function.__name__}", daemon=True).start()
+    return future
 
 
 def _run_trial(
@@ -281,17 +298,13 @@ def _run_trial(
     return experiment_or_failure(config, context, finished, on_block)
 
 
-def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threading.Thread | None) -> list[str]:
-    """Send each model what the trials will send; what a user should know of it.
-
-    Two threads must not import ragas at once: the judge's forms wait for `imports`.
-    """
+def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
+    """Send each model what the trials will send; what a user should know of it."""
 
     def forms() -> list[Form]:
+        wait_for_imports()
         from dream.evaluation.judge_check import judge_forms
 
-        if imports is not None:
-            imports.join()
         return judge_forms(context.metrics)
 
     chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]

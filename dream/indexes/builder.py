@@ -26,7 +26,6 @@ from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.models.pickers import embed_model_picker
-from dream.services import ServiceActor
 from dream.storage import Storage
 
 BUILDS_AT_ONCE = 3
@@ -282,10 +281,10 @@ def local_builder(
 
 
 def ray_builder(storage: Storage, mark: str) -> IndexBuilder:
-    """A builder for a Ray actor.
+    """A builder for the services' process on Ray.
 
     Args:
-        mark: an object that the driver has put into `storage`. An actor that does not see it is on a machine with
+        mark: an object that the driver has put into `storage`. A process that does not see it is on a machine with
             another folder of the same name, so that it keeps no indexes.
     """
     is_visible = storage.in_memory(()) is storage or storage.exists(mark)
@@ -294,10 +293,6 @@ def ray_builder(storage: Storage, mark: str) -> IndexBuilder:
     if not is_visible:
         builder.warn(f"indexes are not kept: the cluster does not see {storage.uri()}; set DREAM_CACHE_URI to S3")
     return builder
-
-
-class IndexBuilderActor(ServiceActor[IndexBuilder]):
-    """The builder's Ray actor."""
 
 
 def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:

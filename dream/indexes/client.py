@@ -1,6 +1,6 @@
 """`get_index`: gives a trial its index. Built by whoever needs it first; the others wait for it.
 
-trial --get_index--> IndexClient --> IndexBuilder, an object of this process or a Ray actor
+trial --get_index--> IndexClient --> IndexBuilder, an object of this process or of one on Ray
 """
 
 import threading
@@ -20,7 +20,6 @@ from dream.indexes.builder import (
     CHARACTERS_A_BATCH,
     BuiltIndex,
     IndexBuilder,
-    IndexBuilderActor,
     WholeDocuments,
     local_builder,
     pack,
@@ -28,19 +27,18 @@ from dream.indexes.builder import (
     ray_builder,
 )
 from dream.indexes.progress import Message, ProgressOfIndexes
+from dream.indexes.steps import INDEXES
 from dream.indexes.store import FOLDER, IndexData, IndexSpec, documents_digest
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import embed_model_picker, split_identifier
 from dream.progress import Reporter, Show, reporter_for
-from dream.services import LocalService, OnRay, RayService, Service, ServiceKind, host, session
+from dream.services import LocalService, OnRay, RayService, Service, host, session
 from dream.settings import OFFLINE, Settings
 from dream.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from llama_index.core import Document, VectorStoreIndex
 
-INDEXES = ServiceKind[IndexBuilder]("index builder", "dream-indexes", IndexBuilderActor)
-_ACTOR_OPTIONS = {"num_cpus": 0, "max_concurrency": 1000, "max_restarts": -1, "max_task_retries": -1}
 Submit = Callable[..., Future[Any]]
 QUERY_STAGE = "query"
 LOSSES_ALLOWED = 3
@@ -143,7 +141,7 @@ class LocalIndexes(IndexClient):
 
 
 class RayIndexes(IndexClient):
-    """The builder as a named Ray actor, shared by all workers of this job; data come from the object store."""
+    """The builder in the services' process on Ray, shared by all workers; data come from the object store."""
 
     def __init__(self, service: RayService[IndexBuilder]) -> None:
         super().__init__(service)
@@ -216,20 +214,17 @@ def _started(
 
 @contextmanager
 def _on_ray(cluster: OnRay, storage: Storage, progress: ProgressOfIndexes) -> Iterator[IndexClient]:
-    """The actor. A file lies in the cache meanwhile, by which the actor knows whether it sees this very folder."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    same_machine = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    """The builder on Ray. A file lies in the cache meanwhile, by which it knows whether it sees this very folder."""
     mark = f"{FOLDER}/opened-{uuid.uuid4().hex}"
     storage.write_bytes(mark, b"")
-    make = partial(ray_builder, storage, mark)
-    service = cluster.start(INDEXES, make, scheduling_strategy=same_machine, **_ACTOR_OPTIONS)
+    service = cluster.start(INDEXES, partial(ray_builder, storage, mark))
     indexes = RayIndexes(service)
     try:
         with _showing(indexes, progress):
             yield indexes
     finally:
+        with suppress(DreamError):
+            service.call(IndexBuilder.close)
         service.end()
         with suppress(DreamError):
             storage.delete(mark)

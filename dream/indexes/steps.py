@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
 from dream.event_loop import Waits
-from dream.services import renew_session
+from dream.services import RayService, ServiceKind, renew_session
 
 if TYPE_CHECKING:
     from dream.indexes.builder import IndexBuilder
 
+INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-indexes")
 THREADS = 4
 
 Step = Callable[..., tuple[Any, Any]]
@@ -98,7 +99,7 @@ class ProcessSteps(LocalSteps):
 
 
 class ActorSteps(LocalSteps):
-    """Steps as threads of the builder's actor, for small indexes, whose data trials get from Ray's object store."""
+    """Steps as threads of the builder's process, for small indexes, whose data trials get from Ray's object store."""
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
         return await super().run(_on_worker, step, *arguments)
@@ -122,11 +123,17 @@ class RaySteps:
         self._node_id = ray.get_runtime_context().get_node_id()
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
+        import ray
+
         async with self._permits:
             options = {"name": f"dream-index-{step.__name__}", "scheduling_strategy": self._scheduling(machine)}
             large, small = _worker_task().options(**options).remote(step, *arguments)
-            with ray_cluster.unwrapped():
-                return large, await small
+            try:
+                with ray_cluster.unwrapped():
+                    return large, await small
+            except asyncio.CancelledError:
+                ray.cancel(small, force=True)
+                raise
 
     def _scheduling(self, machine: Machine) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -144,7 +151,7 @@ class RaySteps:
     def report(self, builder: "IndexBuilder") -> Report:
         import ray
 
-        return _ReportToActor(ray.get_runtime_context().current_actor)
+        return _ReportToBuilder(RayService(INDEXES, ray.get_runtime_context().current_actor))
 
 
 @lru_cache
@@ -160,10 +167,10 @@ def _on_worker(step: Step, *arguments: Any) -> tuple[Any, Any]:
 
 
 @dataclass(frozen=True)
-class _ReportToActor:
-    actor: Any
+class _ReportToBuilder:
+    builder: "RayService[IndexBuilder]"
 
     def __call__(self, key: str, part: Any, n_texts: int) -> None:
         from dream.indexes.builder import IndexBuilder
 
-        self.actor.call.remote(IndexBuilder.embedded, key, part, n_texts)
+        self.builder.send(IndexBuilder.embedded, key, part, n_texts)

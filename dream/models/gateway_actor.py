@@ -1,4 +1,4 @@
-"""Requests travel to the gateway's actor, and answers back, in batches.
+"""Requests travel to the gateway's process on Ray, and answers back, in batches.
 
 A Ray call for each request costs both sides half a millisecond of CPU, more than the gateway's own work for it.
 """
@@ -6,14 +6,12 @@ A Ray call for each request costs both sides half a millisecond of CPU, more tha
 import asyncio
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.libraries import prepare_libraries
 from dream.models.gateway import Gateway
 from dream.models.openai_wire import ModelRequest, ModelResponse
-from dream.services import ServiceActor
 
 # requests and answers that come within this time share a Ray call
 BATCH_SECONDS = 0.003
@@ -29,14 +27,12 @@ class _Outbox:
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class GatewayActor(ServiceActor[Gateway]):
+@dataclass
+class BatchGateway(Gateway):
     """A gateway that takes requests in batches. Each sending process and event loop has a distinct name."""
 
-    def __init__(self, make: Callable[[], Gateway] = Gateway) -> None:
-        prepare_libraries()
-        super().__init__(make)
-        self._outboxes: dict[str, _Outbox] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    _outboxes: dict[str, _Outbox] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def take(self, sender: str, requests: Mapping[int, ModelRequest]) -> None:
         """Start these requests of a sender, which numbers them."""
@@ -57,17 +53,17 @@ class GatewayActor(ServiceActor[Gateway]):
 
     async def _answer(self, outbox: _Outbox, number: int, request: ModelRequest) -> None:
         try:
-            outbox.outcomes[number] = await self._service.send(request)
+            outbox.outcomes[number] = await self.send(request)
         except Exception as error:  # noqa: BLE001 - raised where the request came from
             outbox.outcomes[number] = error
         outbox.filled.set()
 
 
 class Sender:
-    """Sends requests to a `GatewayActor` from one event loop. `actor` is the actor's handle."""
+    """Sends requests to a `BatchGateway` from one event loop. `call` starts a call of one of its methods."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, call: Callable[..., Awaitable[Any]]) -> None:
+        self._call = call
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count()
         self._unsent: dict[int, ModelRequest] = {}
@@ -91,13 +87,13 @@ class Sender:
 
     def _hand_over(self) -> None:
         unsent, self._unsent = self._unsent, {}
-        self._actor.take.remote(self._name, unsent)
+        self._call(BatchGateway.take, self._name, unsent)
 
     async def _collect(self) -> None:
         """Fetch outcomes for as long as a request waits for one."""
         try:
             while self._waiting:
-                for number, outcome in (await self._actor.outcomes.remote(self._name)).items():
+                for number, outcome in (await self._call(BatchGateway.outcomes, self._name)).items():
                     self._settle(number, outcome)
         except BaseException as error:  # requests that wait must not wait for ever
             for number in list(self._waiting):

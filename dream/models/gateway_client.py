@@ -1,4 +1,4 @@
-"""`GatewayClient`: how each process reaches the gateway, which is an object of this process or a Ray actor."""
+"""`GatewayClient`: how each process reaches the gateway, which is an object of this process or of one on Ray."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from dream import ray_cluster
 from dream.models.call_log import target_of
 from dream.models.gateway import Gateway, GatewayOptions
-from dream.models.gateway_actor import GatewayActor, Sender
+from dream.models.gateway_actor import BatchGateway, Sender
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.usage import read_prices
 from dream.records import UsageRow
@@ -19,8 +18,7 @@ from dream.services import AsyncService, InProcess, OnRay, RayService, Service, 
 from dream.settings import Settings
 from dream.storage import open_storage
 
-GATEWAY = ServiceKind[Gateway]("model gateway", "dream-gateway", GatewayActor)
-_ACTOR_OPTIONS = {"get_if_exists": True, "max_concurrency": 10_000, **ray_cluster.ON_HEAD}
+GATEWAY = ServiceKind[Gateway]("model gateway", "dream-gateway")
 
 
 class GatewayClient(ABC):
@@ -86,7 +84,7 @@ class LocalGateway(GatewayClient):
 
 
 class RayGateway(GatewayClient):
-    """The gateway as a named Ray actor, shared by all workers of this job. Requests travel to it in batches."""
+    """The gateway in the services' process on Ray, shared by all workers of this job. Requests travel in batches."""
 
     def __init__(self, service: RayService[Gateway]) -> None:
         super().__init__(service)
@@ -96,7 +94,7 @@ class RayGateway(GatewayClient):
     async def send(self, request: ModelRequest) -> ModelResponse:
         loop = asyncio.get_running_loop()
         if loop not in self._senders:
-            self._senders[loop] = Sender(self._remote.actor)
+            self._senders[loop] = Sender(self._remote.send)
         with self._remote.errors():
             return await self._senders[loop].send(request)
 
@@ -144,7 +142,7 @@ def _start(settings: Settings, spent_before: Mapping[str, float] | None = None) 
     cache.ensure()
     here = host()
     if isinstance(here, OnRay):
-        gateway = RayGateway(here.start(GATEWAY, Gateway, **_ACTOR_OPTIONS))
+        gateway = RayGateway(here.start(GATEWAY, BatchGateway))
     else:
         gateway = LocalGateway(InProcess().start(GATEWAY, Gateway()))
     options = GatewayOptions(settings.endpoints, cache, settings.budget, spent_before or {}, prices)

@@ -33,6 +33,13 @@ CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
 REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests"}
 BACKLOG = 4096
+# In the prompt by which DREAM checks its models before an experiment: its answer is no first answer.
+CHECKED = b"Since when are the numbers sent by radio?"
+
+
+def _is_question(body: dict[str, Any]) -> bool:
+    """True for a prompt with contexts and a question, false for a judge's."""
+    return read_task(body) is None and read_request(body["messages"]).context is not None
 
 
 @dataclass
@@ -149,7 +156,7 @@ class Provider:
         self.counters.chat += 1
         self.counters.distinct["chat"].add(key)
         first = self.counters.first_question_answered_at is None
-        return text, first and read_task(body) is None and read_request(body["messages"]).context is not None
+        return text, first and CHECKED not in raw and _is_question(body)
 
     def _embeddings(self, raw: bytes, body: dict[str, Any]) -> str:
         model, inputs = body.get("model"), body.get("input")

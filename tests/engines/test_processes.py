@@ -1,6 +1,8 @@
 """Real child processes: their results and failures, and their calls of the gateway in this one."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -84,3 +86,9 @@ def test_closing_ends_processes_that_are_at_work():
     pool.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_imports_only_what_it_uses():
+    """Its start is time that somebody waits for: the HTTP client alone would double it."""
+    program = "import sys, dream.engines.processes; print(*{'httpx', 'tenacity', 'numpy', 'ray'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == ""

@@ -1,15 +1,18 @@
 """The same experiment again: results are taken over where everything is the same, and only there."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from model_servers import ModelServer
 
-from dream.experiments import reuse
+from dream.errors import DataError
+from dream.experiments import reuse, run as run_module
+from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment
 from dream.experiments.spec import ExperimentSpec
-from dream.experiments.store import load_experiment
+from dream.experiments.store import experiment_names, load_experiment
 from dream.models import gateway_client
 from dream.rag.methods import RAG_METHODS, chunks_with_overlap, rag_method
 from dream.rag.search_space import SearchSpace
@@ -62,6 +65,48 @@ def first(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
     patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # MLflow is down, and need not be waited for
     yield run(settings, "first")[0]
     patch.undo()
+
+
+def test_only_what_nobody_can_have_paid_for_is_planned_while_models_are_checked(settings, first, monkeypatch):
+    """Whatever an earlier experiment may have paid for is planned first, so that nothing is started for nothing."""
+    threads = []
+    planned = run_module.plan_of
+
+    def plan_of(*arguments, **options):
+        threads.append(threading.current_thread().name)
+        return planned(*arguments, **options)
+
+    monkeypatch.setattr(run_module, "plan_of", plan_of)
+    fewer, methods = QUESTIONS[:2], ("sentence_window",)
+    expected = plan(
+        SearchSpace(methods, settings.llms, settings.embed_models), golden_dataset=GoldenDataset(fewer),
+        settings=settings, metrics=METRICS,
+    )  # fmt: skip
+    outcome, _ = run(settings, "new", fewer, methods)
+    assert outcome.manifest.plan == expected
+    assert expected.texts_to_embed > 0 and not expected.is_paid
+    run(settings, "new-again", fewer, methods)
+    assert threads == ["dream_plan_of_new", threading.current_thread().name]
+
+
+def test_the_same_again_starts_no_ray_where_that_was_asked_for(settings, first, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: pytest.fail("Ray is started"))
+    space = SearchSpace(("chunks_with_overlap",), settings.llms, settings.embed_models)
+    asked = {"golden_dataset": GoldenDataset(QUESTIONS), "metrics": METRICS, "settings": settings, "show": None}
+    outcome = run_experiment(space, name="no-ray", engine="ray", **asked)
+    assert [result.taken_from for result in outcome.results] == ["first"]
+
+
+def test_a_failure_to_plan_ends_an_experiment_before_its_trials(settings, first, monkeypatch, model_server):
+    def plan_of(*arguments, **options):
+        raise DataError("the documents have no text")
+
+    monkeypatch.setattr(run_module, "plan_of", plan_of)
+    with pytest.raises(DataError, match="no text"):
+        run(settings, "not-planned", QUESTIONS[:1])
+    assert "not-planned" not in experiment_names(open_storage(settings.experiments_uri, settings))
 
 
 def test_the_same_again_asks_nothing_and_starts_nothing(settings, first, model_server):

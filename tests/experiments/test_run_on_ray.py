@@ -88,7 +88,7 @@ def test_keys_are_neither_in_storage_nor_in_mlflow_nor_in_rays_session(
     ray_lab: Lab, experiment_on_ray: Ran, ray_cluster: RayCluster
 ):
     assert files_with("hierarchical_automerging", ray_lab.mlflow.folder)
-    assert files_with("dream-gateway", ray_cluster.folder)
+    assert files_with("dream-services", ray_cluster.folder)
     for folder in (
         ray_lab.home / "experiments",
         ray_lab.home / "golden-datasets",

@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
@@ -17,7 +18,7 @@ from dream.errors import ServiceError
 from dream.experiments.run import run_experiment
 from dream.indexes import builder, client as index_client
 from dream.indexes.chunkers import build_index, chunk
-from dream.indexes.client import RayIndexes, get_index
+from dream.indexes.client import IndexRequest, RayIndexes, get_index
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE, embed_model_picker
 from dream.rag.search_space import SearchSpace
@@ -132,13 +133,8 @@ def many_documents():
     return documents
 
 
-@pytest.mark.parametrize(
-    ("victim", "which"), [("ray::dream-index-embed_step", "many_documents"), ("ray::IndexBuilder", "documents")]
-)
-def test_a_killed_builder_is_replaced_by_another(
-    victim, which, access, relay, model_server, ray_cluster, lines, request
-):
-    documents = request.getfixturevalue(which)
+def test_a_step_whose_process_is_killed_runs_again(access, many_documents, relay, model_server, ray_cluster, lines):
+    victim, documents = "ray::dream-index-embed_step", many_documents
     model_server.faults(embedding_latency_ms=3000)
     killed = []
 
@@ -157,6 +153,27 @@ def test_a_killed_builder_is_replaced_by_another(
     plain = build_index(documents, *CHUNKING, embed_model_picker(MODEL))
     assert numpy.allclose(index.vector_store.client, plain.vector_store.client)
     wait_for(lambda: any("built in" in line for line in lines))
+
+
+@pytest.mark.parametrize("which", ["documents", "many_documents"])
+def test_an_index_that_nobody_needs_any_more_asks_for_no_further_vectors(
+    which, settings, relay, model_server, request, ray_cluster
+):
+    """The builder's process lives on when an experiment is stopped; its threads, and tasks on workers, end."""
+    documents = request.getfixturevalue(which)
+    with gateway_client.opened(settings):
+        with index_client.opened(settings) as opened:
+            model_server.faults(embedding_latency_ms=1000)
+            opened.start(documents, [IndexRequest(*CHUNKING, MODEL)])
+            wait_for(lambda: relay.requests, 60)
+        wait_for(lambda: not ray_cluster.head.pids("ray::dream-index-embed_step"))
+        time.sleep(1.5)  # what was under way
+        asked = len(relay.requests)
+        time.sleep(1.5)
+        assert len(relay.requests) == asked
+        model_server.faults(embedding_latency_ms=0)
+        with index_client.opened(settings):
+            assert len(get_index(documents, *CHUNKING, MODEL).vector_store.client) > 100
 
 
 def test_a_failure_is_one_clear_error_for_all_who_wait_and_is_not_remembered(access, documents, relay):

@@ -1,38 +1,32 @@
 """Many requests in few Ray calls, each with its own answer; nobody waits for a gateway that is gone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from model_servers import chat_reply, endpoint_settings
 
 from dream.errors import ConfigurationError
 from dream.models import gateway_client
-from dream.models.gateway import Gateway, GatewayOptions
-from dream.models.gateway_actor import GatewayActor, Sender
+from dream.models.gateway import GatewayOptions
+from dream.models.gateway_actor import BatchGateway, Sender
 from dream.models.gateway_client import GatewayClient
 from dream.models.openai_wire import ModelRequest, ModelResponse, parsed
 
 
-class Handle:
-    """An actor's handle in this process: methods are called by `.remote`, and the calls are counted."""
+class Calls:
+    """Calls of a gateway's methods in this process, which are counted."""
 
-    def __init__(self, actor: GatewayActor) -> None:
-        self._actor = actor
+    def __init__(self, gateway: BatchGateway) -> None:
+        self._gateway = gateway
         self.calls: list[str] = []
         self.dead = False
 
-    def __getattr__(self, method: str) -> "Handle._Method":
-        return Handle._Method(self, method)
-
-    class _Method:
-        def __init__(self, handle: "Handle", name: str) -> None:
-            self._handle, self._name = handle, name
-
-        def remote(self, *arguments):
-            self._handle.calls.append(self._name)
-            if self._handle.dead:
-                raise RuntimeError("The actor died")
-            return asyncio.ensure_future(getattr(self._handle._actor, self._name)(*arguments))
+    def __call__(self, method, *arguments):
+        self.calls.append(method.__name__)
+        if self.dead:
+            raise RuntimeError("The actor died")
+        return asyncio.ensure_future(method(self._gateway, *arguments))
 
 
 def request(number: int, endpoint: str = "relay") -> ModelRequest:
@@ -41,11 +35,11 @@ def request(number: int, endpoint: str = "relay") -> ModelRequest:
 
 
 @pytest.fixture
-def gateway(no_environment, model_server, relay) -> GatewayActor:
+def gateway(no_environment, model_server, relay) -> BatchGateway:
     relay.script = lambda seen: chat_reply(f"answer to {seen.body['messages'][0]['content']}")
-    actor = GatewayActor()
-    asyncio.run(actor.call(Gateway.configure, GatewayOptions(endpoint_settings(model_server, relay).endpoints)))
-    return actor
+    made = BatchGateway()
+    made.configure(GatewayOptions(endpoint_settings(model_server, relay).endpoints))
+    return made
 
 
 def text_of(response: ModelResponse) -> str:
@@ -53,39 +47,39 @@ def text_of(response: ModelResponse) -> str:
 
 
 def test_each_gets_its_own_answer_and_few_calls_carry_them_all(gateway):
-    handle = Handle(gateway)
+    calls = Calls(gateway)
 
-    async def ask() -> list[object]:
-        sender = Sender(handle)
+    async def ask() -> list[Any]:
+        sender = Sender(calls)
         asked = [sender.send(request(number)) for number in range(100)]
         outcomes = await asyncio.gather(*asked, sender.send(request(0, "nowhere")), return_exceptions=True)
-        await gateway.call(Gateway.close)
+        await gateway.close()
         return outcomes
 
     *answers, refused = asyncio.run(ask())
     assert [text_of(response) for response in answers] == [f"answer to {number}" for number in range(100)]
     assert isinstance(refused, ConfigurationError)
-    assert handle.calls.count("take") == 1
-    assert handle.calls.count("outcomes") < 60
+    assert calls.calls.count("take") == 1
+    assert calls.calls.count("outcomes") < 60
 
 
 def test_senders_do_not_get_each_others_answers(gateway):
-    handle = Handle(gateway)
+    calls = Calls(gateway)
 
     async def ask() -> list[ModelResponse]:
-        senders = [Sender(handle), Sender(handle)]
+        senders = [Sender(calls), Sender(calls)]
         responses = await asyncio.gather(*(senders[number % 2].send(request(number)) for number in range(20)))
-        await gateway.call(Gateway.close)
+        await gateway.close()
         return responses
 
     assert [text_of(response) for response in asyncio.run(ask())] == [f"answer to {number}" for number in range(20)]
 
 
 def test_a_request_that_is_given_up_disturbs_no_other(gateway, relay):
-    handle = Handle(gateway)
+    calls = Calls(gateway)
 
     async def ask() -> str:
-        sender = Sender(handle)
+        sender = Sender(calls)
         given_up = asyncio.create_task(sender.send(request(1)))
         other = asyncio.create_task(sender.send(request(2)))
         await asyncio.sleep(0)
@@ -94,7 +88,7 @@ def test_a_request_that_is_given_up_disturbs_no_other(gateway, relay):
             await given_up
         others_answer = text_of(await other)
         again = text_of(await sender.send(request(1)))  # paid by the one who gave up
-        await gateway.call(Gateway.close)
+        await gateway.close()
         return f"{others_answer}, {again}"
 
     assert asyncio.run(ask()) == "answer to 2, answer to 1"
@@ -102,11 +96,11 @@ def test_a_request_that_is_given_up_disturbs_no_other(gateway, relay):
 
 
 def test_all_who_wait_learn_that_the_actor_is_gone(gateway):
-    handle = Handle(gateway)
-    handle.dead = True
+    calls = Calls(gateway)
+    calls.dead = True
 
-    async def ask() -> list[object]:
-        sender = Sender(handle)
+    async def ask() -> list[Any]:
+        sender = Sender(calls)
         return await asyncio.gather(*(sender.send(request(number)) for number in range(3)), return_exceptions=True)
 
     assert [str(error) for error in asyncio.run(ask())] == ["The actor died"] * 3

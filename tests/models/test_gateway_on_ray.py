@@ -10,9 +10,10 @@ from model_servers import KEY, endpoint_settings
 from dream.errors import ConfigurationError, ServiceError, explain
 from dream.event_loop import run_async
 from dream.models import gateway_client
-from dream.models.gateway_client import GATEWAY, GatewayClient, RayGateway
+from dream.models.gateway_client import GatewayClient, RayGateway
 from dream.models.model_check import check_models
 from dream.models.pickers import llm_picker
+from dream.services import ACTOR_NAME
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_lost_gateway_is_a_lost_connection(ray_gateway):
     import ray
 
     llm = llm_picker("llm-large")
-    ray.kill(ray.get_actor(GATEWAY.actor_name))
+    ray.kill(ray.get_actor(ACTOR_NAME))
     with pytest.raises(openai.APIConnectionError) as caught:
         llm.complete("hello")
     assert "Actor" in explain(caught.value)
