@@ -1,14 +1,14 @@
 """Scores of an experiment as a questions x trials matrix, with the source document of each question."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy
 from numpy.typing import NDArray
 
 from dream.comparison.intervals import Floats, cluster_numbers
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.records import ExperimentResult, TrialResult
+from dream.records import ExperimentResult, GoldenQuestion, TrialResult
 
 FACTORS = {
     "query_engine_identifier": "RAG method",
@@ -24,7 +24,8 @@ class ScoreTable:
     """The scores on one metric: `values` is questions x trials, NaN for a missing score.
 
     `clusters` is the number of each question's source document, from 0; a question without a source is its own
-    cluster. `note` is a sentence about the clusters.
+    cluster. `note` is a sentence about the clusters. Questions that the metric does not apply to are no rows;
+    `not_applicable` is their number.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class ScoreTable:
     values: Floats
     clusters: NDArray[numpy.int64]
     note: str = ""
+    not_applicable: int = 0
 
     @property
     def scored(self) -> NDArray[numpy.int64]:
@@ -52,7 +54,14 @@ class ScoreTable:
     def only(self, columns: list[int]) -> "ScoreTable":
         """The table restricted to the trials of these columns, in this order."""
         results = tuple(self.results[column] for column in columns)
-        return ScoreTable(self.metric, self.question_ids, results, self.values[:, columns], self.clusters, self.note)
+        return replace(self, results=results, values=self.values[:, columns])
+
+    def of_questions(self, ids: Sequence[str]) -> "ScoreTable":
+        """The table restricted to these questions, in this order."""
+        rows = {question_id: row for row, question_id in enumerate(self.question_ids)}
+        order = [rows[question_id] for question_id in ids]
+        clusters = numpy.unique(self.clusters[order], return_inverse=True)[1]
+        return replace(self, question_ids=tuple(ids), values=self.values[order], clusters=clusters)
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
@@ -61,6 +70,15 @@ def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
         return {}
     scores = [score for score in result.evaluation.scores if score.metric == metric]
     return {score.question_id: score.value for score in scores if score.value is not None}
+
+
+def inapplicable(results: Sequence[TrialResult], metric: str) -> set[str]:
+    """The ids of the questions that a metric does not apply to: a trial says so, and none has a score."""
+    scores = [
+        score for result in results if result.evaluation for score in result.evaluation.scores if score.metric == metric
+    ]
+    scored = {score.question_id for score in scores if score.value is not None}
+    return {score.question_id for score in scores if score.not_applicable} - scored
 
 
 def score_table(
@@ -77,19 +95,25 @@ def score_table(
 
     Raises:
         ConfigurationError: for a metric that was not scored, or weights that cannot be used.
-        DataError: if trials were scored on questions that are not in the experiment's golden dataset.
+        DataError: if trials were scored on questions that are not in the experiment's golden dataset, or if a metric
+            applies to no question.
     """
-    questions = [question.id for question in experiment.manifest.questions]
-    _check_questions(experiment, set(questions))
+    everything = experiment.manifest.questions
+    _check_questions(experiment, {question.id for question in everything})
     if weights is None:
         check_metric(experiment, metric)
-        values = _values(experiment, metric, questions)
-    else:
-        shares = checked_weights(experiment, weights)
-        values = numpy.sum([share * _values(experiment, name, questions) for name, share in shares.items()], axis=0)
+    shares = {metric: 1.0} if weights is None else checked_weights(experiment, weights)
+    outside = {question_id for name in shares for question_id in inapplicable(experiment.results, name)}
+    questions = [question for question in everything if question.id not in outside]
+    if outside and not questions:
+        problem = f"{', '.join(shares)} applies to no question of {experiment.name!r}"
+        raise DataError(f"{problem}; compare by another of: {', '.join(experiment.manifest.metrics)}")
+    ids = [question.id for question in questions]
+    values = numpy.sum([share * _values(experiment, name, ids) for name, share in shares.items()], axis=0)
+    if weights is not None:
         metric = " + ".join(f"{share:.3g} {name}" for name, share in shares.items())
-    clusters, note = _clusters(experiment) if clustered else (numpy.arange(len(questions)), "")
-    return ScoreTable(metric, tuple(questions), experiment.results, values, clusters, note)
+    clusters, note = _clusters(questions) if clustered else (numpy.arange(len(questions)), "")
+    return ScoreTable(metric, tuple(ids), experiment.results, values, clusters, note, len(outside))
 
 
 def check_metric(experiment: ExperimentResult, metric: str) -> None:
@@ -140,9 +164,8 @@ def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> 
     return numpy.array([[column.get(question, numpy.nan) for column in columns] for question in questions], float)
 
 
-def _clusters(experiment: ExperimentResult) -> tuple[NDArray[numpy.int64], str]:
+def _clusters(questions: Sequence[GoldenQuestion]) -> tuple[NDArray[numpy.int64], str]:
     """The cluster number of each question, by its first source document, and a note about it."""
-    questions = experiment.manifest.questions
     clusters = cluster_numbers([question.document for question in questions])
     n_clusters = len(set(clusters.tolist()))
     if n_clusters < FEWEST_CLUSTERS and n_clusters < len(questions):

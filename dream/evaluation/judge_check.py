@@ -5,14 +5,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dream.metrics import DEFINITIONS
+from dream.metrics import is_judged
 from dream.settings import offline_models
 
 
 def judge_forms(metrics: Sequence[str]) -> list[tuple[str, type[BaseModel]]]:
     """Prompts with ragas' own examples, and the response model of each; a form that several metrics use comes once."""
     forms: dict[str, tuple[str, type[BaseModel]]] = {}
-    for prompt in _prompts([name for name in metrics if DEFINITIONS[name].judged]):
+    for prompt in _prompts([name for name in metrics if is_judged(name)]):
         forms.setdefault(prompt.output_model.__name__, (prompt.to_string(prompt.examples[0][0]), prompt.output_model))
     return list(forms.values())
 

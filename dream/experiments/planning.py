@@ -12,7 +12,7 @@ from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptio
 from dream.indexes.chunkers import chunk_once, texts_to_embed
 from dream.indexes.client import index_spec
 from dream.indexes.store import documents_digest, is_stored
-from dream.metrics import COMPUTED, DEFINITIONS
+from dream.metrics import find_metric, is_judged
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
@@ -77,7 +77,7 @@ def _count_trial(trial: Trial, prepared: PreparedExperiment, paid: Repeats | Non
     _count_judgements(trial, prepared, metrics, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
-        judged = [name for name in metrics if name not in COMPUTED]
+        judged = [name for name in metrics if is_judged(name)]
         paid_again = paid and paid.times >= repeats.times and {*paid.question_ids} >= {*repeats.question_ids}
         _count_judgements(trial, prepared, judged, (times, times if paid_again else 0), counter, again=True)
 
@@ -93,7 +93,7 @@ def _count_judgements(
     """One judgement on these metrics of `answers`: their number, and how many of them are paid for. A judgement that is
     made `again` embeds the same texts, except for the questions that the judge derives anew."""
     context, (n, paid) = prepared.context, answers
-    definitions = [DEFINITIONS[name] for name in metrics]
+    definitions = [find_metric(name) for name in metrics]
     a_question = sum(metric.calls(context.strictness, _passages(trial)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)

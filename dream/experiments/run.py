@@ -92,6 +92,7 @@ def experiment(
             trial=trial.id,
             repeats=context.repeats_of(trial),
             needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+            evidence=context.evidence,
         ),
         known=known,
         on_block=on_block,

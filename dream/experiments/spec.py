@@ -1,7 +1,7 @@
 """An experiment as it is asked for (`ExperimentSpec`), and as it can be run (`PreparedExperiment`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -9,9 +9,12 @@ from dream.defaults import GOLDEN_DATASET, JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
 from dream.engines import Engine
 from dream.errors import ConfigurationError, bullets
+from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
+from dream.evaluation.evidence import Evidence
+from dream.evaluation.locating import locate
 from dream.golden.dataset import load_golden_dataset
-from dream.metrics import COMPUTED, METRICS, check_metrics
+from dream.metrics import METRICS, check_metrics, find_metric, is_judged
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
 from dream.provenance import versions
@@ -24,7 +27,8 @@ from dream.storage import open_storage
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times."""
+    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
+    `evidence` is that of each question by its id, where a metric needs it."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -33,6 +37,7 @@ class TrialContext:
     metrics: Sequence[str] = METRICS
     strictness: int = STRICTNESS
     repeats: Repeats = JUDGED_ONCE
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def repeats_of(self, trial: Trial) -> Repeats:
         """The repeats of a trial; baselines are judged once."""
@@ -64,8 +69,10 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for repeats, baselines and questions without reference contexts."""
-        lines, repeats = [], self.context.repeats
+        """One line each for repeats, baselines, questions without reference contexts, and metrics that do not apply to
+        all questions."""
+        context = self.context
+        lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
         if repeats.times > 1:
             n = len(repeats.question_ids)
             lines.append(f"answers to {n} of {len(self.questions)} questions are judged {repeats.times} times")
@@ -131,7 +138,7 @@ class ExperimentSpec:
         search_space: by default every RAG method with the LLMs and embedding models of the settings.
         golden_dataset: the name of one in storage (by default "golden"), a CSV file, or the dataset itself.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
-        metrics: names in `dream.metrics.METRICS`, by default all.
+        metrics: names of metrics (`dream.metrics`), by default the six of ragas.
         judge_repeats: how many times the answers to some questions are judged, 1 for once; from 2 on,
             `dream.comparison.judge_noise` measures the judge's part of the differences between trials. Answers are not
             asked for again.
@@ -205,8 +212,13 @@ class ExperimentSpec:
         return [name for name, (asked, then) in pairs.items() if asked != then]
 
     def _with_additions(self, prepared: PreparedExperiment, before: Manifest | None = None) -> PreparedExperiment:
-        """The experiment with the repeats and baselines that are asked for, or were before."""
+        """The experiment with the evidence that its metrics need, and the repeats and baselines that are asked for, or
+        were before."""
         metrics = prepared.context.metrics
+        if any(find_metric(name).needs_evidence for name in metrics):
+            evidence = locate(prepared.questions, prepared.context.documents)
+            prepared = replace(prepared, context=replace(prepared.context, evidence=evidence))
+        applicability_notes(metrics, prepared.questions, prepared.context.evidence)
         repeats = self._repeats(prepared.questions, metrics) or (before.repeats if before else JUDGED_ONCE)
         baselines = before.baselines if before else ()
         if self.baselines:
@@ -223,7 +235,7 @@ class ExperimentSpec:
             )
         if self.judge_repeats == 1:
             return None
-        if not set(metrics) - set(COMPUTED):
+        if not any(map(is_judged, metrics)):
             raise ConfigurationError(
                 f"judge_repeats={self.judge_repeats} with metrics={list(metrics)}: these ask no judge, so there is "
                 "nothing to repeat; leave it out, or add a metric such as answer_correctness"

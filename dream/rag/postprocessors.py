@@ -117,7 +117,14 @@ def _passage(hit: NodeWithScore) -> Passage:
     text = hit.node.get_content(MetadataMode.LLM)
     metadata = hit.node.metadata
     return Passage(
-        text, metadata.get("file_name", ""), metadata.get("page_label", ""), hit.score, tokens=count_tokens(text)
+        text,
+        metadata.get("file_name", ""),
+        metadata.get("page_label", ""),
+        hit.score,
+        tokens=count_tokens(text),
+        file_digest=metadata.get("file_digest", ""),
+        start=getattr(hit.node, "start_char_idx", None),
+        end=getattr(hit.node, "end_char_idx", None),
     )
 
 
@@ -149,6 +156,8 @@ def _text(run: Sequence[BaseNode]) -> str:
 
 def _join(run: Sequence[BaseNode], scores: dict[str, float]) -> NodeWithScore:
     node = TextNode(text=_text(run), metadata=run[0].metadata)
+    node.start_char_idx = getattr(run[0], "start_char_idx", None)
+    node.end_char_idx = getattr(run[-1], "end_char_idx", None)
     node.excluded_llm_metadata_keys = list(node.metadata)
     node.excluded_embed_metadata_keys = list(node.metadata)
     return NodeWithScore(node=node, score=max(scores[node.node_id] for node in run if node.node_id in scores))

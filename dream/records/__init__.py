@@ -10,6 +10,7 @@ from dream.records.failures import (
 )
 from dream.records.manifest import Cluster as Cluster, DocumentSet as DocumentSet, Manifest as Manifest
 from dream.records.questions import (
+    EvidenceSpan as EvidenceSpan,
     GoldenDataset as GoldenDataset,
     GoldenQuestion as GoldenQuestion,
     Source as Source,

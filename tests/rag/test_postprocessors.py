@@ -78,7 +78,9 @@ def test_a_text_inside_another_hit_is_dropped_and_of_equal_ones_the_second():
 
 
 def test_windows_that_touch_become_one_passage():
-    nodes = [TextNode(id_=str(number), text=f"Sentence {number}.") for number in range(9)]
+    nodes = [
+        TextNode(id_=str(n), text=f"Sentence {n}.", start_char_idx=10 * n, end_char_idx=10 * n + 9) for n in range(9)
+    ]
     for before, after in pairwise(nodes):
         before.relationships[NodeRelationship.NEXT] = RelatedNodeInfo(node_id=after.node_id)
         after.relationships[NodeRelationship.PREVIOUS] = RelatedNodeInfo(node_id=before.node_id)
@@ -92,3 +94,4 @@ def test_windows_that_touch_become_one_passage():
         "Sentence 0. Sentence 1. Sentence 2. Sentence 3. Sentence 4.",
     ]
     assert [passage.score for passage in passages] == [0.9, 0.8]
+    assert [(passage.node.start_char_idx, passage.node.end_char_idx) for passage in passages] == [(60, 89), (0, 49)]

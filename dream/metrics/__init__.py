@@ -1,0 +1,18 @@
+"""The metrics: their definitions, for all packages; `dream.evaluation` computes them."""
+
+from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS, RAGAS as RAGAS
+from dream.metrics.definition import Metric as Metric
+from dream.metrics.registry import (
+    EXPLANATION_COLUMNS as EXPLANATION_COLUMNS,
+    check_metrics as check_metrics,
+    definition_of as definition_of,
+    explanation_rows as explanation_rows,
+    explanation_table as explanation_table,
+    find_metric as find_metric,
+    is_judged as is_judged,
+    metric_names as metric_names,
+    valid_names as valid_names,
+)
+
+# The built-in metrics that ask no judge.
+COMPUTED = tuple(name for name, metric in DEFINITIONS.items() if not metric.judged)
