@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dream.errors import ConfigurationError, bullets
+from dream.evaluation.answer_metrics import why_no_answer_metric
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import summary
 from dream.metrics import Metric, find_metric
@@ -14,7 +15,7 @@ def why_not_applicable(metric: Metric, question: GoldenQuestion, evidence: Evide
     """The reason why a metric has no value for a question; empty if it has one."""
     if metric.needs_evidence and not evidence.places:
         return f"no evidence can be matched: {evidence.unmatched}"
-    return ""
+    return why_no_answer_metric(metric.name, question.ground_truth)
 
 
 def applicability_notes(

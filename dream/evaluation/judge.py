@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dream.errors import DataError, end_of_all
+from dream.evaluation.answer_metrics import AnswerMetric
 from dream.evaluation.applicability import why_not_applicable
 from dream.evaluation.evidence import Evidence, coverage
 from dream.evaluation.locating import known_evidence
@@ -98,8 +99,8 @@ class Judge:
         return Score(question.id, metric.name, value, reason=result.reason, seconds=seconds)
 
 
-def _computed(metric: Metric) -> RetrievalMetric:
-    return RetrievalMetric(metric)
+def _computed(metric: Metric) -> RetrievalMetric | AnswerMetric:
+    return RetrievalMetric(metric) if metric.needs_evidence else AnswerMetric(metric)
 
 
 def _can_be_scored(metric: Metric, answer: Answer) -> bool:

@@ -5,11 +5,11 @@ import unicodedata
 
 # Scripts that are written without spaces between words, whose characters are tokens: Thai and Lao, Burmese, Khmer,
 # kana, Han.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_CHARACTER = re.compile(f"[{_UNSPACED}]")
-_BEFORE_OTHERS = re.compile(f"([{_UNSPACED}])(?=[^{_UNSPACED}\\s])")
+_CHARACTER = re.compile(f"[{UNSPACED}]")
+_BEFORE_OTHERS = re.compile(f"([{UNSPACED}])(?=[^{UNSPACED}\\s])")
 _DASHES = frozenset("\u2012\u2013\u2014\u2015\u2e3a\u2e3b\u301c")
 _ARTICLES = frozenset({"a", "an", "the"})
 

@@ -26,6 +26,7 @@ from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptio
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
 from dream.libraries import prepare_libraries
+from dream.metrics import find_metric
 from dream.models import gateway_client
 from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
@@ -294,11 +295,14 @@ def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threa
             imports.join()
         return judge_forms(context.metrics)
 
+    definitions = [find_metric(name) for name in context.metrics]
+    judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
+    judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)
     chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]
     return check_models(
         [trial.llm_identifier for trial in trials],
-        [context.judge_embed_model, *(embed_model for embed_model, _ in chunks)],
-        {context.judge_llm: forms},
+        [*([context.judge_embed_model] if judge_embeds else []), *(embed_model for embed_model, _ in chunks)],
+        judge_forms_of,
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
     )
 

@@ -111,6 +111,34 @@ _RETRIEVAL = (
         arguments=_EVIDENCE,
     ),
 )
-DEFINITIONS = {metric.name: metric for metric in (*_RAGAS, *_RETRIEVAL)}
+_ANSWER_AND_TRUTH = ("user_input", "response", "reference")
+_ANSWER = (
+    Metric(
+        "exact_match",
+        question="Is the answer the ground truth, word for word?",
+        meaning="1 if both have the same words, without case, punctuation and English articles, else 0",
+        low_value="The answer is worded differently, as most right answers of LLMs are; meant for short ground truths.",
+        arguments=_ANSWER_AND_TRUTH,
+        range="0 or 1",
+    ),
+    Metric(
+        "token_f1",
+        question="Has the answer the words of the ground truth, and no others?",
+        meaning="F1 of the words that both have, as in SQuAD, without case, punctuation and English articles; of "
+        "scripts without spaces (Chinese, Japanese, Thai) characters are the words",
+        low_value="The answer is wrong, worded differently, or longer than the ground truth.",
+        arguments=_ANSWER_AND_TRUTH,
+    ),
+    Metric(
+        "numbers_agree",
+        question="Has the answer the numbers of the ground truth?",
+        meaning="numbers of the ground truth that are in the answer / its numbers, without those that the question "
+        "names already; separators, scale words and percent are understood. Questions whose ground truth has no number "
+        "are left out",
+        low_value="A number is wrong or missing, or is written in words. Further numbers in the answer do not count.",
+        arguments=_ANSWER_AND_TRUTH,
+    ),
+)
+DEFINITIONS = {metric.name: metric for metric in (*_RAGAS, *_RETRIEVAL, *_ANSWER)}
 METRICS = tuple(metric.name for metric in _RAGAS)
 RAGAS = frozenset(METRICS)

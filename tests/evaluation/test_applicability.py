@@ -32,3 +32,11 @@ def test_what_can_be_matched_is_told_once_for_all_metrics():
 def test_a_metric_that_no_question_can_be_scored_on_is_refused():
     with pytest.raises(ConfigurationError, match=r"leave them out(.|\n)*mrr: evidence of 0 of 2 questions"):
         applicability_notes(["mrr"], QUESTIONS, {"a": NONE, "b": NONE})
+
+
+def test_questions_whose_truth_has_no_number_are_counted():
+    assert applicability_notes(["numbers_agree", "token_f1"], QUESTIONS, {}) == [
+        "numbers_agree: not applicable to 1 of 2 questions: the ground truth has no number"
+    ]
+    with pytest.raises(ConfigurationError, match="numbers_agree: not applicable to 1 of 1 questions"):
+        applicability_notes(["numbers_agree"], QUESTIONS[1:], {})
