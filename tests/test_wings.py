@@ -34,11 +34,15 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
+    "by_value.py": ("metrics/test_own.py", "metrics are what travels"),
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
     "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
     "evaluation/judgement.py": ("evaluation/test_retrieval_metrics.py", "what metrics return"),
+    "evaluation/further_ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "evaluation/judge_models.py": ("evaluation/test_judge.py", "the judge is the only way to them"),
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "experiments/arrival.py": ("experiments/test_own_metrics.py", "metrics arrive in whole experiments"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),

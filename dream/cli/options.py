@@ -52,7 +52,8 @@ Metrics = Annotated[
     typer.Option(
         "--metric",
         metavar="NAME",
-        help="a metric, such as faithfulness, recall@5 or mrr; repeat for several [default: the six of ragas]",
+        help="a metric, such as faithfulness, recall@5, or module:name for one of your own; repeat for several "
+        "[default: the six of ragas]",
         autocompletion=_metrics,
     ),
 ]

@@ -83,7 +83,7 @@ def noise_of(
     noises, reasons = [], []
     judgements = [judgement for result in experiment.results for judgement in _judgements(result)]
     for metric in experiment.manifest.metrics if metrics is None else metrics:
-        if not is_judged(metric):
+        if not is_judged(metric, experiment.manifest.own_metrics):
             reasons.append(f"judge noise of {metric!r}: none, since it is computed without a judge")
             continue
         try:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dream.comparison.intervals import Floats, cluster_numbers
 from dream.errors import ConfigurationError, DataError, bullets
+from dream.metrics import definition_of
 from dream.records import ExperimentResult, GoldenQuestion, TrialResult
 
 FACTORS = {
@@ -89,6 +90,8 @@ def score_table(
 ) -> ScoreTable:
     """The scores of an experiment on one metric, or on the weighted mean of several.
 
+    Where lower is better, such as on noise_sensitivity, the values are 1 - score.
+
     Args:
         weights: see `compare`; the score of a question is missing unless all weighted metrics have one.
         clustered: group questions by source document; False makes each question its own cluster.
@@ -109,9 +112,12 @@ def score_table(
         problem = f"{', '.join(shares)} applies to no question of {experiment.name!r}"
         raise DataError(f"{problem}; compare by another of: {', '.join(experiment.manifest.metrics)}")
     ids = [question.id for question in questions]
-    values = numpy.sum([share * _values(experiment, name, ids) for name, share in shares.items()], axis=0)
-    if weights is not None:
-        metric = " + ".join(f"{share:.3g} {name}" for name, share in shares.items())
+    goods = {name: _goods(experiment, name, ids) for name in shares}
+    values = numpy.sum([share * goods[name][1] for name, share in shares.items()], axis=0)
+    if weights is None:
+        metric = goods[metric][0]
+    else:
+        metric = " + ".join(f"{share:.3g} {goods[name][0]}" for name, share in shares.items())
     clusters, note = _clusters(questions) if clustered else (numpy.arange(len(questions)), "")
     return ScoreTable(metric, tuple(ids), experiment.results, values, clusters, note, len(outside))
 
@@ -157,6 +163,14 @@ def _check_questions(experiment: ExperimentResult, questions: set[str]) -> None:
                 problems,
             )
         )
+
+
+def _goods(experiment: ExperimentResult, metric: str, questions: list[str]) -> tuple[str, Floats]:
+    """The scores on a metric where higher is better, and their name; where lower is better, 1 - the score."""
+    values = _values(experiment, metric, questions)
+    if definition_of(metric, experiment.manifest.own_metrics).lower_is_better:
+        return f"(1 - {metric})", 1 - values
+    return metric, values
 
 
 def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> Floats:

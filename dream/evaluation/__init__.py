@@ -1,6 +1,6 @@
-"""Questions become answers, and answers become scores by ragas' metrics.
+"""Questions become answers, and answers become scores.
 
-`evaluator` runs both for one trial; `judge` is the only module that knows ragas' metrics.
+`evaluator` runs both for one trial; `ragas_metrics` and `further_ragas_metrics` are what knows ragas' metrics.
 """
 
 from dream.evaluation.applicability import applicability_notes as applicability_notes

@@ -11,10 +11,12 @@ from dream.errors import DataError, end_of_all
 from dream.evaluation.answer_metrics import AnswerMetric
 from dream.evaluation.applicability import why_not_applicable
 from dream.evaluation.evidence import Evidence, coverage
+from dream.evaluation.judge_models import EmbeddedOnce
 from dream.evaluation.locating import known_evidence
-from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
+from dream.evaluation.own_functions import AskedJudge, OwnFunction
+from dream.evaluation.ragas_metrics import ragas_metrics
 from dream.evaluation.retrieval_metrics import RetrievalMetric
-from dream.metrics import RAGAS, Metric, find_metric
+from dream.metrics import Metric, NotApplicable, find_metric
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
 
@@ -53,9 +55,11 @@ class Judge:
         # requests that are alike need numbers of their own, or the cache would give all of them the first's answer
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
         question_llms = [judge_llm_picker(llm, trial=trial, repeat=number) for number in numbers]
-        of_ragas = [name for name in metrics if name in RAGAS]
-        self._metrics: dict[str, Any] = ragas_metrics(of_ragas, llm_judge, question_llms, self._embeddings)
-        self._metrics |= {name: _computed(metric) for name, metric in self._definitions.items() if name not in RAGAS}
+        self._metrics: dict[str, Any] = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
+        asked = AskedJudge(llm_judge)
+        for name, metric in self._definitions.items():
+            if name not in self._metrics:
+                self._metrics[name] = _computed(metric, asked)
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
         """One score for each metric, in their order; a failed judgement is a score with `failure` and no value."""
@@ -87,6 +91,8 @@ class Judge:
             if metric.needs_evidence:
                 values = {**values, "evidence": coverage(answer.contexts, evidence.places)}
             result = await self._metrics[metric.name].ascore(**{name: values[name] for name in metric.arguments})
+        except NotApplicable as reason:
+            return Score(question.id, metric.name, None, not_applicable=str(reason) or "the metric says so")
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
@@ -99,7 +105,9 @@ class Judge:
         return Score(question.id, metric.name, value, reason=result.reason, seconds=seconds)
 
 
-def _computed(metric: Metric) -> RetrievalMetric | AnswerMetric:
+def _computed(metric: Metric, judge: AskedJudge) -> RetrievalMetric | AnswerMetric | OwnFunction:
+    if metric.source:
+        return OwnFunction(metric, judge)
     return RetrievalMetric(metric) if metric.needs_evidence else AnswerMetric(metric)
 
 
@@ -119,7 +127,7 @@ def _problem_of(metric: Metric, value: float) -> str | None:
     """Why a value is no score; None if it is one."""
     if math.isnan(value):
         return "the judge found no statement to score"
-    least, most = metric.bounds
+    least, most = (0.0, 1.0) if metric.source else metric.bounds
     if least - ROUNDING <= value <= most + ROUNDING:
         return None
     return f"the score {value:g} is outside of the range of {metric.name}, {least:g} to {most:g}: it is not used"

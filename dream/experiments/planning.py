@@ -170,5 +170,6 @@ def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
         and manifest.judge_llm == context.judge_llm
         and manifest.judge_embed_model == context.judge_embed_model
         and set(context.metrics) <= set(manifest.metrics)
+        and set(context.own_metrics) <= set(manifest.own_metrics)
         and same_strictness
     )

@@ -18,6 +18,7 @@ from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
+from dream.experiments.arrival import check_arrival
 from dream.experiments.planning import plan_of
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
@@ -26,7 +27,7 @@ from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptio
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
 from dream.libraries import prepare_libraries
-from dream.metrics import find_metric
+from dream.metrics import find_metric, register
 from dream.models import gateway_client
 from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
@@ -73,6 +74,8 @@ def experiment(
         on_block: called with finished questions, some at a time.
     """
     started = time.monotonic()
+    for metric in context.own_metrics:  # in a worker they are not known yet
+        register(metric)
     trial = Trial.from_config(config)
     llm = llm_picker(trial.llm_identifier, trial=trial.id)
     questions = questions_of(trial, context.golden_dataset.questions)
@@ -174,6 +177,8 @@ def run_experiment(
             gateway_client.opened(settings, spent_of(due.usage)),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
+            if running_on.name == engines.RAY and due.to_run:
+                check_arrival(due.prepared.context.own_metrics, running_on.submit)
             recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
             if due.to_run:
                 documents = due.prepared.context.documents

@@ -1,7 +1,13 @@
 """The metrics: their definitions, for all packages; `dream.evaluation` computes them."""
 
-from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS, RAGAS as RAGAS
+from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS
 from dream.metrics.definition import Metric as Metric
+from dream.metrics.own import (
+    NotApplicable as NotApplicable,
+    aspect_critic as aspect_critic,
+    metric as metric,
+    rubric as rubric,
+)
 from dream.metrics.registry import (
     EXPLANATION_COLUMNS as EXPLANATION_COLUMNS,
     check_metrics as check_metrics,
@@ -11,6 +17,9 @@ from dream.metrics.registry import (
     find_metric as find_metric,
     is_judged as is_judged,
     metric_names as metric_names,
+    names_of as names_of,
+    own_metrics as own_metrics,
+    register as register,
     valid_names as valid_names,
 )
 

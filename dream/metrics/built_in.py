@@ -69,6 +69,42 @@ _RAGAS = (
         bounds=(-1.0, 1.0),
     ),
 )
+_MORE_OF_RAGAS = (
+    Metric(
+        "factual_correctness",
+        question="Are the claims of the answer those of the ground truth?",
+        meaning="F1 of claims, each checked against the other text as a whole: TP and FP are claims of the answer that "
+        "the ground truth supports or not, FN claims of the ground truth that the answer does not support; rounded to "
+        "two decimals",
+        low_value="The answer is wrong, incomplete or says more than was asked. Wording does not matter, as no "
+        "embeddings are compared.",
+        arguments=("response", "reference"),
+        judge_calls=4,
+    ),
+    Metric(
+        "noise_sensitivity",
+        question="How much of the answer is wrong although it is read off a relevant passage?",
+        meaning="statements of the answer that the ground truth does not support, and that a passage with a statement "
+        "of the ground truth does / all statements of the answer; trials are compared by 1 - its value",
+        low_value="Low is good. A high value: passages hold what is close to the question and is not the answer, and "
+        "the LLM does not tell them apart.",
+        arguments=("user_input", "response", "reference", "retrieved_contexts"),
+        judge_calls=3,
+        calls_a_passage=2,
+        range="0 to 1, lower is better",
+        lower_is_better=True,
+    ),
+    Metric(
+        "rubrics",
+        question="How good is the answer against the ground truth, all in all?",
+        meaning="the level from 1 to 5 of ragas' rubric that the judge chooses, scaled to 0 to 1 (levels of your own: "
+        "`dream.metrics.rubric`)",
+        low_value="The judge gives its reason with each score.",
+        arguments=("user_input", "response", "reference"),
+        judge_calls=1,
+        range="0, 0.25, 0.5, 0.75 or 1",
+    ),
+)
 _EVIDENCE = ("retrieved_contexts", "evidence")
 _RETRIEVAL = (
     Metric(
@@ -139,6 +175,5 @@ _ANSWER = (
         arguments=_ANSWER_AND_TRUTH,
     ),
 )
-DEFINITIONS = {metric.name: metric for metric in (*_RAGAS, *_RETRIEVAL, *_ANSWER)}
+DEFINITIONS = {metric.name: metric for metric in (*_RAGAS, *_MORE_OF_RAGAS, *_RETRIEVAL, *_ANSWER)}
 METRICS = tuple(metric.name for metric in _RAGAS)
-RAGAS = frozenset(METRICS)

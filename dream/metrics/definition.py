@@ -1,11 +1,15 @@
 """`Metric`: what a metric asks, how it is computed, what it needs and costs, and the values that it can have."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from dream.by_value import ByValue
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; higher values are better.
+    """One metric; higher values are better, unless `lower_is_better`.
 
     Args:
         question: the question that the metric answers.
@@ -21,6 +25,10 @@ class Metric:
         range: the possible values, in words.
         bounds: the least and the greatest possible value.
         cutoff: the number of passages, from the first on, that a retrieval metric looks at; None for all.
+        lower_is_better: trials are compared by 1 - value.
+        source: of a metric of one's own, the SHA-256 of what computes it: a `function`, a `rubric` (descriptions of
+            levels, the worst first) or a `criterion` that answers meet or not; empty for a built-in metric.
+        function: None where it is not at hand, as in an experiment that was loaded.
     """
 
     name: str
@@ -35,6 +43,11 @@ class Metric:
     range: str = "0 to 1"
     bounds: tuple[float, float] = (0.0, 1.0)
     cutoff: int | None = None
+    lower_is_better: bool = False
+    source: str = ""
+    rubric: tuple[str, ...] = ()
+    criterion: str = ""
+    function: ByValue | None = field(default=None, repr=False, compare=False)
 
     @property
     def judged(self) -> bool:
@@ -79,6 +92,19 @@ class Metric:
             passages: the (mean) number of retrieved passages.
         """
         return self.judge_calls + self.calls_a_derived_question * strictness + self.calls_a_passage * passages
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields but the function."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "function"}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Metric":
+        """The inverse of `to_json`; unknown fields are ignored."""
+        names = {each.name for each in fields(cls)}
+        known: dict[str, Any] = {}
+        for name in names & data.keys():
+            known[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
+        return cls(**known)
 
     def at(self, cutoff: int) -> "Metric":
         """The same metric of the first `cutoff` retrieved passages, such as `recall@5`."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dream.errors import DataError
+from dream.metrics import Metric
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.usage import Plan
@@ -58,6 +59,7 @@ class Manifest:
             (`dream.models.request_forms`).
         versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
         plan: None if the documents were too large to plan with.
+        own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Manifest:
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     plan: Plan | None = None
+    own_metrics: tuple[Metric, ...] = ()
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -94,6 +97,7 @@ class Manifest:
             "trials": [trial.to_json() for trial in self.trials],
             "baselines": [trial.to_json() for trial in self.baselines],
             "metrics": list(self.metrics),
+            "own_metrics": [metric.to_json() for metric in self.own_metrics],
             "judge_llm": self.judge_llm,
             "judge_embed_model": self.judge_embed_model,
             "strictness": self.strictness,
@@ -147,6 +151,7 @@ class Manifest:
             forms=dict(data.get("forms", {})),
             versions=dict(data.get("versions", {})),
             plan=Plan.from_json(plan) if plan else None,
+            own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
         )
 
 

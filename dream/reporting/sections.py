@@ -112,7 +112,8 @@ def metrics_explained(experiment: ExperimentResult, comparison: Comparison | Non
     """The metrics of the experiment: the question that each asks, its computation, and the meaning of a low value."""
     if comparison is None:
         return None
-    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest.metrics)]
+    manifest = experiment.manifest
+    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(manifest.metrics, manifest.own_metrics)]
     return Section("metrics", "How to read the metrics", [Table("The metrics", EXPLANATION_COLUMNS, rows)])
 
 

@@ -185,7 +185,8 @@ class QuestionTrace:
     def _feedback(self, score: Score) -> "Assessment":
         from mlflow.entities import AssessmentError, AssessmentSource, Feedback
 
-        metric, manifest = definition_of(score.metric), self.of.manifest
+        manifest = self.of.manifest
+        metric = definition_of(score.metric, manifest.own_metrics)
         by_code = ("CODE", manifest.judge_embed_model if metric.embedded else "dream")
         source = ("LLM_JUDGE", manifest.judge_llm) if metric.judged else by_code
         return Feedback(

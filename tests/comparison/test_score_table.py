@@ -153,3 +153,15 @@ def test_questions_of_a_table_in_another_order_keep_their_documents_together():
     table = replace(score_table(outcome, "m"), clusters=numpy.array([0, 1, 1, 2])).of_questions(["q3", "q1", "q2"])
     numpy.testing.assert_equal(table.values, VALUES[[3, 1, 2]])
     assert table.clusters.tolist() == [1, 0, 0]
+
+
+def test_where_lower_is_better_trials_are_compared_by_1_minus_the_score():
+    outcome = experiment({"noise_sensitivity": VALUES, "m": VALUES})
+    table = score_table(outcome, "noise_sensitivity")
+    numpy.testing.assert_allclose(table.values, 1 - VALUES)
+    assert table.metric == "(1 - noise_sensitivity)"
+    best = compare(outcome, "noise_sensitivity", failure_share=0.5).best
+    assert (best.trial.query_engine_identifier, best.mean) == ("method_0", pytest.approx(0.6))
+    weighted = score_table(outcome, "", {"noise_sensitivity": 1, "m": 1})
+    assert weighted.metric == "0.5 (1 - noise_sensitivity) + 0.5 m"
+    numpy.testing.assert_allclose(weighted.values, numpy.where(numpy.isnan(VALUES), NONE, 0.5))

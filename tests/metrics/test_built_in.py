@@ -25,6 +25,10 @@ def test_a_metric_takes_what_its_definition_names(name: str, judge: Judge):
     assert set(DEFINITIONS[name].embedded) <= set(DEFINITIONS[name].arguments)
 
 
+def test_lower_is_better_on_one_alone():
+    assert [name for name, metric in DEFINITIONS.items() if metric.lower_is_better] == ["noise_sensitivity"]
+
+
 def test_the_weights_and_the_default_that_are_told_are_the_ones_in_use(judge: Judge):
     correctness = judge._metrics["answer_correctness"]
     assert (correctness.weights, correctness.beta) == ([0.75, 0.25], 1.0)
@@ -36,6 +40,8 @@ def test_the_weights_and_the_default_that_are_told_are_the_ones_in_use(judge: Ju
 
 def test_calls_follow_the_passages_and_the_derived_questions():
     calls = {name: metric.calls(strictness=3, passages=4) for name, metric in DEFINITIONS.items()}
+    further = {name: calls[name] for name in ("factual_correctness", "noise_sensitivity", "rubrics")}
+    assert further == {"factual_correctness": 4, "noise_sensitivity": 3 + 2 * 4, "rubrics": 1}
     assert {name: calls[name] for name in METRICS} == {
         "faithfulness": 2,
         "answer_relevancy": 3,
@@ -53,8 +59,8 @@ def test_calls_follow_the_passages_and_the_derived_questions():
 def test_a_baseline_is_scored_where_nothing_retrieved_is_needed():
     closed_book, oracle = (metrics_of(Trial(name, "llm", ""), list(DEFINITIONS)) for name in (CLOSED_BOOK, ORACLE))
     of_ragas, by_words = ("answer_relevancy", "answer_correctness", "answer_similarity"), tuple(DEFINITIONS)[-3:]
-    assert closed_book == (*of_ragas, *by_words)
-    assert oracle == ("faithfulness", *closed_book)
+    assert closed_book == (*of_ragas, "factual_correctness", "rubrics", *by_words)
+    assert set(oracle) == {"faithfulness", "noise_sensitivity", *closed_book}
 
 
 def test_every_metric_is_explained_in_full():
