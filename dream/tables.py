@@ -19,8 +19,9 @@ def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
     Columns: `question_id`, `question`, `answer`, `ground_truth`, the score on each metric, `error` (why there is no
     answer), `contexts` and `context_sources` (lists, in the order of the prompt), `context_tokens`,
     `latency_seconds`, `retrieval_seconds`, `prompt_tokens`, `completion_tokens`, and, where there are any,
-    `<metric>_reason` (the judge's explanation), `<metric>_error` (why there is no score), `thinking` (the LLM's, which
-    is not judged), `is_cut` (the limit of tokens ended the answer) and `tokens_are_estimated`.
+    `<metric>_reason` (the explanation), `<metric>_error` (why there is no score), `<metric>_not_applicable` (why the
+    metric has none for this question), `thinking` (the LLM's, which is not judged), `is_cut` (the limit of tokens ended
+    the answer) and `tokens_are_estimated`.
     """
     if result.evaluation is None:
         return pandas.DataFrame()
@@ -29,7 +30,8 @@ def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
     notes: dict[str, dict[str, Any]] = {answer.question_id: _marks(answer) for answer in result.answers}
     for score in result.evaluation.scores:
         scores[score.question_id][score.metric] = score.value
-        for kind, text in (("reason", score.reason), ("error", score.error)):
+        texts = {"reason": score.reason, "error": score.error, "not_applicable": score.not_applicable}
+        for kind, text in texts.items():
             if text:
                 notes[score.question_id][f"{score.metric}_{kind}"] = text
     return pandas.DataFrame(
@@ -74,17 +76,19 @@ def _marks(answer: Answer) -> dict[str, Any]:
 def trial_row(result: TrialResult) -> dict[str, Any]:
     """One trial as a flat dictionary; a mean over no values is None.
 
-    It has the trial's id, factors and parameters; for each metric the mean, `<metric>_n_scored` and
-    `<metric>_n_failed`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of tokens); means per
-    answered question of `context_tokens`, `passages` and `latency_seconds`; totals of `model_calls`, `usd` (paid, None
-    if a price is unknown), `tokens` and `estimated_tokens` (those of them that DREAM estimated); `nodes` in the index,
-    `seconds` of the trial, and `error`.
+    It has the trial's id, factors and parameters; for each metric the mean, `<metric>_n_scored`, `<metric>_n_failed`
+    and, if any, `<metric>_n_not_applicable`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of
+    tokens); means per answered question of `context_tokens`, `passages` and `latency_seconds`; totals of `model_calls`,
+    `usd` (paid, None if a price is unknown), `tokens` and `estimated_tokens` (those of them that DREAM estimated);
+    `nodes` in the index, `seconds` of the trial, and `error`.
     """
     row: dict[str, Any] = {"trial_id": result.trial.id, **result.trial.config()}
     for summary in result.evaluation.summaries() if result.evaluation else ():
         row[summary.metric] = summary.mean
         row[f"{summary.metric}_n_scored"] = summary.n_scored
         row[f"{summary.metric}_n_failed"] = summary.n_failed
+        if summary.n_not_applicable:
+            row[f"{summary.metric}_n_not_applicable"] = summary.n_not_applicable
     answered = [answer for answer in result.answers if answer.failure is None]
     row["n_questions"] = len(result.answers)
     row["n_unanswered"] = len(result.answers) - len(answered)

@@ -12,8 +12,9 @@ import pytest
 import dream
 
 PACKAGE = Path(dream.__file__).parent
-# From the bottom to the top. What lies in dream/ itself, and the records, are below them all. `offline` is a program of
+# From the bottom to the top. What lies in dream/ itself, and the ground, are below them all. `offline` is a program of
 # its own that the gateway starts; only the gateway and the command that serves it know it.
+GROUND = ("records", "metrics")
 WINGS = (
     "engines",
     "storage",
@@ -33,13 +34,19 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
+    "by_value.py": ("metrics/test_own.py", "metrics are what travels"),
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
     "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
+    "evaluation/judgement.py": ("evaluation/test_retrieval_metrics.py", "what metrics return"),
+    "evaluation/further_ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "evaluation/judge_models.py": ("evaluation/test_judge.py", "the judge is the only way to them"),
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "experiments/arrival.py": ("experiments/test_own_metrics.py", "metrics arrive in whole experiments"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
+    "metrics/definition.py": ("metrics/test_registry.py", "the definitions are found by name"),
     "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
@@ -56,7 +63,7 @@ TESTED_ELSEWHERE = {
 def wing_of(path: Path) -> str:
     """The wing that a file belongs to; "" for the modules in dream/ itself."""
     parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 and parts[0] != "records" else ""
+    return parts[0] if len(parts) > 1 and parts[0] not in GROUND else ""
 
 
 def imported_modules(path: Path) -> Iterator[str]:
@@ -70,12 +77,12 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 def imported_wings(path: Path) -> set[str]:
     names = (name.split(".")[1] for name in imported_modules(path) if name.startswith("dream."))
-    return {name for name in names if (PACKAGE / name).is_dir()} - {wing_of(path), "records"}
+    return {name for name in names if (PACKAGE / name).is_dir()} - {wing_of(path), *GROUND}
 
 
 def test_every_package_is_a_wing_that_says_what_it_is_for():
     packages = {path.parent.name: path.read_text(encoding="utf-8") for path in PACKAGE.glob("*/__init__.py")}
-    assert set(packages) == {*WINGS, "offline", "records"}
+    assert set(packages) == {*WINGS, "offline", *GROUND}
     for name, text in packages.items():
         assert ast.get_docstring(ast.parse(text)), name
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dream import defaults
-from dream.metrics import METRICS
+from dream.metrics import metric_names
 from dream.settings import Settings
 
 OFFLINE_BANNER = (
@@ -15,7 +15,7 @@ OFFLINE_BANNER = (
 
 
 def _metrics() -> list[str]:
-    return list(METRICS)
+    return metric_names()
 
 
 StudyFile = Annotated[
@@ -54,7 +54,11 @@ Parameters = Annotated[
 Metrics = Annotated[
     list[str] | None,
     typer.Option(
-        "--metric", metavar="NAME", help="a ragas metric; repeat for several [default: all]", autocompletion=_metrics
+        "--metric",
+        metavar="NAME",
+        help="a metric, such as faithfulness, recall@5, or module:name for one of your own; repeat for several "
+        "[default: the six of ragas]",
+        autocompletion=_metrics,
     ),
 ]
 Strictness = Annotated[

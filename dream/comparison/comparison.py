@@ -179,6 +179,8 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
     ranked = [standing for standing in ordered if standing.rank is not None]
     gaps = [standing for standing in ranked if standing.n_scored < standing.n_questions]
     notes = [table.note] if table.note else []
+    if table.not_applicable:
+        notes.append(f"{table.metric} does not apply to {table.not_applicable} question(s), which are left out.")
     if len(table.question_ids) < 10:
         notes.append(f"{len(table.question_ids)} question(s) are too few for a comparison; use at least 50.")
     if len(ranked) == 1:

@@ -12,7 +12,7 @@ import numpy
 
 from dream.comparison.intervals import Floats
 from dream.errors import DataError
-from dream.metrics import COMPUTED
+from dream.metrics import is_judged
 from dream.records import ExperimentResult, TrialResult
 
 
@@ -83,8 +83,8 @@ def noise_of(
     noises, reasons = [], []
     judgements = [judgement for result in experiment.results for judgement in _judgements(result)]
     for metric in experiment.manifest.metrics if metrics is None else metrics:
-        if metric in COMPUTED:
-            reasons.append(f"judge noise of {metric!r}: none, since it is computed from embeddings without a judge")
+        if not is_judged(metric, experiment.manifest.own_metrics):
+            reasons.append(f"judge noise of {metric!r}: none, since it is computed without a judge")
             continue
         try:
             noises.append(judge_noise(judgements, metric))

@@ -79,7 +79,11 @@ def against_baseline(
     if not 0 <= margin < 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to below 1, such as 0.03")
     check_comparable(experiment, baseline)
-    new, old = score_table(experiment, metric), _ordered(score_table(baseline, metric), experiment)
+    new, old = score_table(experiment, metric), score_table(baseline, metric)
+    both = [question_id for question_id in new.question_ids if question_id in set(old.question_ids)]
+    if not both:
+        raise DataError(f"{metric} applies to no question of both {experiment.name!r} and {baseline.name!r}")
+    new, old = new.of_questions(both), old.of_questions(both)
     firsts, seconds = ranking(new, failure_share), ranking(old, failure_share)
     for name, ranked in ((experiment.name, firsts), (baseline.name, seconds)):
         if not ranked:
@@ -125,14 +129,6 @@ def _question_problems(first: GoldenDataset, second: GoldenDataset) -> list[str]
         digests = f"{first.digest[:12]} and {second.digest[:12]}"
         return [f"the golden datasets have the same questions but differ otherwise (digests {digests}): {remedy}"]
     return []
-
-
-def _ordered(table: ScoreTable, experiment: ExperimentResult) -> ScoreTable:
-    """The table with its questions in the order of another experiment."""
-    rows = {question_id: row for row, question_id in enumerate(table.question_ids)}
-    order = [rows[question.id] for question in experiment.manifest.questions]
-    ids = tuple(table.question_ids[row] for row in order)
-    return ScoreTable(table.metric, ids, table.results, table.values[order], table.clusters[order], table.note)
 
 
 def _cross(new: ScoreTable, old: ScoreTable) -> Iterator[Columns]:

@@ -1,8 +1,9 @@
-"""Questions become answers, and answers become scores by ragas' metrics.
+"""Questions become answers, and answers become scores.
 
-`evaluator` runs both for one trial; `judge` is the only module that knows ragas' metrics.
+`evaluator` runs both for one trial; `ragas_metrics` and `further_ragas_metrics` are what knows ragas' metrics.
 """
 
+from dream.evaluation.applicability import applicability_notes as applicability_notes
 from dream.evaluation.evaluate import (
     JUDGED_ONCE as JUDGED_ONCE,
     STRICTNESS as STRICTNESS,
@@ -12,3 +13,5 @@ from dream.evaluation.evaluate import (
     evaluator as evaluator,
     joined as joined,
 )
+from dream.evaluation.evidence import Evidence as Evidence, Place as Place
+from dream.evaluation.locating import locate as locate

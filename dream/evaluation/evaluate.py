@@ -1,20 +1,21 @@
 """`evaluator(query_engine, golden_dataset)`: questions become answers and scores, concurrently, failures included.
 
-The metrics are ragas' own. A question that cannot be answered, or a judgement that cannot be read, is a recorded
+A question that cannot be answered, or a judgement that cannot be read, is a recorded
 error: it is counted, never averaged in or away.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dream.defaults import MAX_CONCURRENT_QUESTIONS, STRICTNESS
 from dream.errors import ConfigurationError
 from dream.evaluation.asking import count_tokens_by_question
+from dream.evaluation.evidence import Evidence
 from dream.evaluation.procedure import Blocks, Procedure, evaluate_questions
 from dream.event_loop import run_async
 from dream.libraries import prepare_libraries
-from dream.metrics import COMPUTED, METRICS, check_metrics
+from dream.metrics import METRICS, check_metrics, is_judged
 from dream.records import JUDGED_ONCE as JUDGED_ONCE, Evaluation, GoldenQuestion, Repeats as Repeats
 from dream.records.evaluations import by_question as by_question, joined as joined
 
@@ -31,7 +32,7 @@ class EvaluationOptions:
 
     Args:
         judge_llm, judge_embed_model: model identifiers; use the same for all trials of an experiment.
-        metrics: names in `METRICS`.
+        metrics: names of metrics (`dream.metrics`).
         strictness: number of questions that answer_relevancy derives from an answer.
         max_concurrency: questions in progress at the same time.
         block_size: number of finished questions that are handed on together.
@@ -39,6 +40,8 @@ class EvaluationOptions:
         repeat: number of the judgement; another number asks the judge anew instead of taking the cache's answer.
         repeats: answers that are judged several times, each time anew; the further scores are `Evaluation.repeats`.
         needs_contexts: an answer without any retrieved context is a failure.
+        evidence: the evidence of questions by their id, as `dream.evaluation.locate` found it in the documents; of
+            others it is what the question names.
 
     Raises:
         ConfigurationError: for an unknown metric, listing the valid ones; for a number below 1.
@@ -54,6 +57,7 @@ class EvaluationOptions:
     repeat: int = 0
     repeats: Repeats = JUDGED_ONCE
     needs_contexts: bool = True
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_metrics(self.metrics)
@@ -115,9 +119,9 @@ def _procedure(query_engine: "BaseQueryEngine", options: EvaluationOptions, done
     from dream.evaluation.judge import Judge
 
     models = (options.judge_llm, options.judge_embed_model, options.strictness, options.trial)
-    judged = [name for name in options.metrics if name not in COMPUTED]
+    judged = [name for name in options.metrics if is_judged(name)]
     judges = [
-        Judge(judged if number else options.metrics, *models, options.repeat + number)
+        Judge(judged if number else options.metrics, *models, options.repeat + number, options.evidence)
         for number in range(options.repeats.times)
     ]
     return Procedure(query_engine, judges, options.repeats, options.needs_contexts, done)

@@ -1,4 +1,4 @@
-"""The judge: answers become scores on ragas' metrics, each `await judge.score(...)` for one answer."""
+"""The judge: answers become scores, each `await judge.score(...)` for one answer."""
 
 import asyncio
 import math
@@ -8,8 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from dream.errors import DataError, end_of_all
-from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
-from dream.metrics import DEFINITIONS
+from dream.evaluation.answer_metrics import AnswerMetric
+from dream.evaluation.applicability import why_not_applicable
+from dream.evaluation.evidence import Evidence, coverage
+from dream.evaluation.judge_models import EmbeddedOnce
+from dream.evaluation.locating import known_evidence
+from dream.evaluation.own_functions import AskedJudge, OwnFunction
+from dream.evaluation.ragas_metrics import ragas_metrics
+from dream.evaluation.retrieval_metrics import RetrievalMetric
+from dream.metrics import Metric, NotApplicable, find_metric
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Score
 
@@ -25,6 +32,8 @@ class Judge:
         strictness: how many questions answer_relevancy derives from an answer.
         trial: labels the judge's calls in the gateway's meter.
         repeat: number of the judgement, from 0 on, where it is repeated on purpose.
+        evidence: the evidence of questions by their id, as it was found in the documents; of others it is what they
+            name.
     """
 
     def __init__(
@@ -35,7 +44,10 @@ class Judge:
         strictness: int,
         trial: str = "",
         repeat: int = 0,
+        evidence: Mapping[str, Evidence] | None = None,
     ) -> None:
+        self._definitions = {name: find_metric(name) for name in metrics}
+        self._evidence = evidence or {}
         self._embeddings = EmbeddedOnce(
             judge_embed_model_picker(embed_model, trial=trial), model_calls(embed_model, trial=trial)
         )
@@ -43,37 +55,66 @@ class Judge:
         # requests that are alike need numbers of their own, or the cache would give all of them the first's answer
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
         question_llms = [judge_llm_picker(llm, trial=trial, repeat=number) for number in numbers]
-        self._metrics = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
+        self._metrics: dict[str, Any] = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
+        asked = AskedJudge(llm_judge)
+        for name, metric in self._definitions.items():
+            if name not in self._metrics:
+                self._metrics[name] = _computed(metric, asked)
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
         """One score for each metric, in their order; a failed judgement is a score with `failure` and no value."""
-        if answer.failure is not None:
-            failure = answer.failure.before_judging()
-            return [Score(question.id, name, None, failure=failure) for name in self._metrics]
-        values = {
+        values: dict[str, Any] = {
             "user_input": question.question,
             "response": answer.text,
             "reference": question.ground_truth,
             "retrieved_contexts": [passage.text for passage in answer.contexts],
         }
-        self._embeddings.begin(values[name] for metric in self._metrics for name in DEFINITIONS[metric].embedded)
-        return await asyncio.gather(*(self._score(name, question.id, values) for name in self._metrics))
+        evidence = self._evidence.get(question.id) or known_evidence(question)
+        scores: dict[str, Score] = {}
+        for name, metric in self._definitions.items():
+            if reason := why_not_applicable(metric, question, evidence):
+                scores[name] = Score(question.id, name, None, not_applicable=reason)
+            elif answer.failure is not None and not _can_be_scored(metric, answer):
+                scores[name] = Score(question.id, name, None, failure=answer.failure.before_judging())
+        due = {name: metric for name, metric in self._definitions.items() if name not in scores}
+        self._embeddings.begin(values[name] for metric in due.values() for name in metric.embedded)
+        found = await asyncio.gather(*(self._score(metric, question, answer, evidence, values)
+                                       for metric in due.values()))  # fmt: skip
+        scores |= {score.metric: score for score in found}
+        return [scores[name] for name in self._definitions]
 
-    async def _score(self, name: str, question_id: str, values: Mapping[str, Any]) -> Score:
-        arguments = {argument: values[argument] for argument in DEFINITIONS[name].arguments}
+    async def _score(
+        self, metric: Metric, question: GoldenQuestion, answer: Answer, evidence: Evidence, values: Mapping[str, Any]
+    ) -> Score:
         started = time.monotonic()
         try:
-            result = await self._metrics[name].ascore(**arguments)
+            if metric.needs_evidence:
+                values = {**values, "evidence": coverage(answer.contexts, evidence.places)}
+            result = await self._metrics[metric.name].ascore(**{name: values[name] for name in metric.arguments})
+        except NotApplicable as reason:
+            return Score(question.id, metric.name, None, not_applicable=str(reason) or "the metric says so")
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
             failure = _failure_of(error)
-            return Score(question_id, name, None, failure=failure, seconds=time.monotonic() - started)
+            return Score(question.id, metric.name, None, failure=failure, seconds=time.monotonic() - started)
         value, seconds = float(result.value), time.monotonic() - started
-        if (problem := _problem_of(name, value)) is not None:
+        if (problem := _problem_of(metric, value)) is not None:
             failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, problem)
-            return Score(question_id, name, None, failure=failure, seconds=seconds)
-        return Score(question_id, name, value, reason=result.reason, seconds=seconds)
+            return Score(question.id, metric.name, None, failure=failure, seconds=seconds)
+        return Score(question.id, metric.name, value, reason=result.reason, seconds=seconds)
+
+
+def _computed(metric: Metric, judge: AskedJudge) -> RetrievalMetric | AnswerMetric | OwnFunction:
+    if metric.source:
+        return OwnFunction(metric, judge)
+    return RetrievalMetric(metric) if metric.needs_evidence else AnswerMetric(metric)
+
+
+def _can_be_scored(metric: Metric, answer: Answer) -> bool:
+    """True for a metric of retrieval alone, where it was retrieval that gave nothing, or the LLM that failed later."""
+    retrieved = bool(answer.contexts) or (answer.failure and answer.failure.kind == FailureKind.NOTHING_RETRIEVED)
+    return bool(retrieved) and metric.has_cutoff
 
 
 def _failure_of(error: Exception) -> Failure:
@@ -82,11 +123,11 @@ def _failure_of(error: Exception) -> Failure:
     return replace(failure, traceback="") if isinstance(error, DataError) else failure
 
 
-def _problem_of(metric: str, value: float) -> str | None:
+def _problem_of(metric: Metric, value: float) -> str | None:
     """Why a value is no score; None if it is one."""
     if math.isnan(value):
         return "the judge found no statement to score"
-    least, most = DEFINITIONS[metric].bounds
+    least, most = (0.0, 1.0) if metric.source else metric.bounds
     if least - ROUNDING <= value <= most + ROUNDING:
         return None
-    return f"the score {value:g} is outside of the range of {metric}, {least:g} to {most:g}: it is not used"
+    return f"the score {value:g} is outside of the range of {metric.name}, {least:g} to {most:g}: it is not used"

@@ -1,27 +1,39 @@
 """`judge_forms`: one request of each form that a judge must fill, for the check before an experiment."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
-from dream.metrics import DEFINITIONS
+from dream.metrics import is_judged
 from dream.settings import offline_models
+
+EXAMPLE = "The mill was built in 1931."
 
 
 def judge_forms(metrics: Sequence[str]) -> list[tuple[str, type[BaseModel]]]:
     """Prompts with ragas' own examples, and the response model of each; a form that several metrics use comes once."""
     forms: dict[str, tuple[str, type[BaseModel]]] = {}
-    for prompt in _prompts([name for name in metrics if DEFINITIONS[name].judged]):
-        forms.setdefault(prompt.output_model.__name__, (prompt.to_string(prompt.examples[0][0]), prompt.output_model))
+    for prompt in _prompts([name for name in metrics if is_judged(name)]):
+        forms.setdefault(prompt.output_model.__name__, (prompt.to_string(_example(prompt)), prompt.output_model))
     return list(forms.values())
+
+
+def _example(prompt: Any) -> BaseModel:
+    """An input of a prompt: ragas' own example, or if it has none a made one."""
+    if examples := getattr(prompt, "examples", None):
+        return examples[0][0]
+    fields = prompt.input_model.model_fields
+    are_lists = {name: get_origin(field.annotation) is list for name, field in fields.items()}
+    return prompt.input_model(**{name: [EXAMPLE] if is_list else EXAMPLE for name, is_list in are_lists.items()})
 
 
 def _prompts(metrics: Sequence[str]) -> list[Any]:
     """The prompts of metrics, with whose models nothing is asked."""
     from ragas.prompt.metrics.base_prompt import BasePrompt
 
-    from dream.evaluation.ragas_metrics import EmbeddedOnce, ragas_metrics
+    from dream.evaluation.judge_models import EmbeddedOnce
+    from dream.evaluation.ragas_metrics import ragas_metrics
     from dream.models.pickers import judge_embed_model_picker, judge_llm_picker, model_calls
 
     names = offline_models()

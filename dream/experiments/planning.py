@@ -13,7 +13,7 @@ from dream.experiments.study import Study, asked
 from dream.indexes.client import IndexRequest, index_spec
 from dream.indexes.counts import texts_to_embed, uncounted_characters
 from dream.indexes.store import documents_digest, is_stored
-from dream.metrics import COMPUTED, DEFINITIONS
+from dream.metrics import find_metric, is_judged
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
@@ -78,7 +78,7 @@ def _count_trial(trial: Trial, prepared: PreparedExperiment, paid: Repeats | Non
     _count_judgements(trial, prepared, metrics, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
-        judged = [name for name in metrics if name not in COMPUTED]
+        judged = [name for name in metrics if is_judged(name)]
         paid_again = paid and paid.times >= repeats.times and {*paid.question_ids} >= {*repeats.question_ids}
         _count_judgements(trial, prepared, judged, (times, times if paid_again else 0), counter, again=True)
 
@@ -94,7 +94,7 @@ def _count_judgements(
     """One judgement on these metrics of `answers`: their number, and how many of them are paid for. A judgement that is
     made `again` embeds the same texts, except for the questions that the judge derives anew."""
     context, (n, paid) = prepared.context, answers
-    definitions = [DEFINITIONS[name] for name in metrics]
+    definitions = [find_metric(name) for name in metrics]
     a_question = sum(metric.calls(context.strictness, _passages(trial)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
@@ -191,5 +191,6 @@ def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
         and manifest.judge_llm == context.judge_llm
         and manifest.judge_embed_model == context.judge_embed_model
         and set(context.metrics) <= set(manifest.metrics)
+        and set(context.own_metrics) <= set(manifest.own_metrics)
         and same_strictness
     )

@@ -46,7 +46,9 @@ def _is_answer(answer: Answer) -> bool:
 
 
 def _is_score(score: Score) -> bool:
-    return score.failure is not None or (score.value is not None and math.isfinite(score.value))
+    if score.failure is not None or score.not_applicable:
+        return True
+    return score.value is not None and math.isfinite(score.value)
 
 
 def _is_whole(result: TrialResult, prepared: PreparedExperiment) -> bool:

@@ -25,9 +25,11 @@ def results_taken_over(prepared: PreparedExperiment, settings: Settings) -> dict
     """The whole results of trials and baselines that earlier experiments have, by trial id.
 
     They count where documents, questions, judge, metrics, models with their endpoints, all versions and DREAM's own
-    source are the same, the RAG method is one of DREAM's, and the cache still has answers of the judge. A gateway must
-    be open.
+    source are the same, the RAG method is one of DREAM's, no metric is a function of the user's, and the cache still
+    has answers of the judge. A gateway must be open.
     """
+    if any(metric.function for metric in prepared.context.own_metrics):  # what it calls may have changed
+        return {}
     if not current_gateway().has_answers(*split_identifier(prepared.context.judge_llm)):
         return {}
     storage = open_storage(settings.experiments_uri, settings)

@@ -18,6 +18,7 @@ from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
+from dream.experiments.arrival import check_arrival
 from dream.experiments.planning import is_alike, plan_of, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
@@ -27,6 +28,7 @@ from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
 from dream.libraries import wait_for_imports
+from dream.metrics import find_metric, register
 from dream.models import gateway_client
 from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
@@ -78,6 +80,8 @@ def experiment(
         on_block: called with finished questions, some at a time.
     """
     started = time.monotonic()
+    for metric in context.own_metrics:  # in a worker they are not known yet
+        register(metric)
     trial = Trial.from_config(config)
     llm = llm_picker(trial.llm_identifier, trial=trial.id)
     questions = questions_of(trial, context.golden_dataset.questions)
@@ -98,6 +102,7 @@ def experiment(
             trial=trial.id,
             repeats=context.repeats_of(trial),
             needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
+            evidence=context.evidence,
         ),
         known=known,
         on_block=on_block,
@@ -178,6 +183,8 @@ def run_experiment(
             gateway_client.opened(settings, spent_of(due.usage)),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
+            if running_on.name == engines.RAY and due.to_run:
+                check_arrival(due.prepared.context.own_metrics, running_on.submit)
             recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
             if due.to_run:
                 documents = due.prepared.context.documents
@@ -307,11 +314,14 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
 
         return judge_forms(context.metrics)
 
+    definitions = [find_metric(name) for name in context.metrics]
+    judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
+    judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)
     chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]
     return check_models(
         [trial.llm_identifier for trial in trials],
-        [context.judge_embed_model, *(embed_model for embed_model, _ in chunks)],
-        {context.judge_llm: forms},
+        [*([context.judge_embed_model] if judge_embeds else []), *(embed_model for embed_model, _ in chunks)],
+        judge_forms_of,
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
     )
 

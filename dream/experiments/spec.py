@@ -9,9 +9,21 @@ from dream.defaults import GOLDEN_DATASET, JUDGE_REPEAT_QUESTIONS
 from dream.documents.loading import load_documents
 from dream.engines import Engine
 from dream.errors import ConfigurationError, bullets
+from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
+from dream.evaluation.evidence import Evidence
+from dream.evaluation.locating import locate
 from dream.golden.dataset import load_golden_dataset
-from dream.metrics import COMPUTED, METRICS, check_metrics
+from dream.metrics import (
+    METRICS,
+    Metric,
+    check_metrics,
+    definition_of,
+    find_metric,
+    is_judged,
+    names_of,
+    own_metrics,
+)
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
 from dream.provenance import versions
@@ -35,7 +47,9 @@ from dream.storage import open_storage
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times."""
+    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
+    `evidence` is that of each question by its id, where a metric needs it, `own_metrics` are those with a function,
+    rubric or criterion of the user's."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -44,6 +58,8 @@ class TrialContext:
     metrics: Sequence[str] = METRICS
     strictness: int = STRICTNESS
     repeats: Repeats = JUDGED_ONCE
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    own_metrics: tuple[Metric, ...] = ()
 
     def repeats_of(self, trial: Trial) -> Repeats:
         """The repeats of a trial; baselines are judged once."""
@@ -77,8 +93,10 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for repeats, baselines and questions without reference contexts."""
-        lines, repeats = [], self.context.repeats
+        """One line each for repeats, baselines, questions without reference contexts, and metrics that do not apply to
+        all questions."""
+        context = self.context
+        lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
         if repeats.times > 1:
             n = len(repeats.question_ids)
             lines.append(f"answers to {n} of {len(self.questions)} questions are judged {repeats.times} times")
@@ -102,6 +120,7 @@ class PreparedExperiment:
             name=name,
             golden_dataset=context.golden_dataset,
             metrics=tuple(context.metrics),
+            own_metrics=context.own_metrics,
             trials=self.trials,
             baselines=self.baselines,
             judge_llm=context.judge_llm,
@@ -130,7 +149,7 @@ class SpecOptions(TypedDict, total=False):
     search_space: SearchSpace | JoinedSpace | None
     golden_dataset: str | GoldenDataset | None
     documents_uri: str | None
-    metrics: Sequence[str] | None
+    metrics: Sequence[Any] | None
     judge_repeats: int
     judge_repeat_questions: int
     baselines: bool
@@ -146,7 +165,8 @@ class ExperimentSpec:
         search_space: by default every RAG method with the LLMs and embedding models of the settings.
         golden_dataset: the name of one in storage (by default "golden"), a CSV file, or the dataset itself.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
-        metrics: names in `dream.metrics.METRICS`, by default all.
+        metrics: names of metrics (`dream.metrics`), by default the six of ragas; those of your own also as the
+            function, or as what `rubric` and `aspect_critic` return.
         judge_repeats: how many times the answers to some questions are judged, 1 for once; from 2 on,
             `dream.comparison.judge_noise` measures the judge's part of the differences between trials. Answers are not
             asked for again.
@@ -161,7 +181,7 @@ class ExperimentSpec:
     search_space: SearchSpace | JoinedSpace | None = None
     golden_dataset: str | GoldenDataset | None = None
     documents_uri: str | None = None
-    metrics: Sequence[str] | None = None
+    metrics: Sequence[Any] | None = None
     judge_repeats: int = 1
     judge_repeat_questions: int = JUDGE_REPEAT_QUESTIONS
     baselines: bool = False
@@ -176,7 +196,7 @@ class ExperimentSpec:
             ConfigurationError, DataError: for everything that cannot be run.
         """
         trials = (self.search_space or default_search_space(settings)).trials(settings)
-        metrics = METRICS if self.metrics is None else tuple(self.metrics)
+        metrics = METRICS if self.metrics is None else names_of(self.metrics)
         check_metrics(metrics)
         if problems := check_identifiers([settings.judge_llm, settings.judge_embed_model], settings):
             raise ConfigurationError(bullets("the judge cannot be used:", problems))
@@ -204,6 +224,7 @@ class ExperimentSpec:
             remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
             lines = [f"{name} differ from those it was started with" for name in changed]
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
+        _check_at_hand(before)
         judge = (before.judge_llm, before.judge_embed_model)
         context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
         documents = DocumentSet(uri, loaded.digest)
@@ -219,14 +240,25 @@ class ExperimentSpec:
             digest = load_golden_dataset(self.golden_dataset, settings).digest
             pairs["the golden questions"] = (digest, before.golden_dataset.digest)
         if self.metrics is not None:
-            pairs["the metrics"] = (set(self.metrics), set(before.metrics))
+            pairs["the metrics"] = (set(names_of(self.metrics)), set(before.metrics))
+        for metric in own_metrics(before.metrics):
+            pairs[f"the sources of the metric {metric.name!r}"] = (
+                metric.source,
+                definition_of(metric.name, before.own_metrics).source,
+            )
         if self.strictness is not None:
             pairs["the questions that answer_relevancy derives (strictness)"] = (self.strictness, before.strictness)
         return [name for name, (asked, then) in pairs.items() if asked != then]
 
     def _with_additions(self, prepared: PreparedExperiment, before: Manifest | None = None) -> PreparedExperiment:
-        """The experiment with the repeats and baselines that are asked for, or were before."""
+        """The experiment with the evidence that its metrics need, and the repeats and baselines that are asked for, or
+        were before."""
         metrics = prepared.context.metrics
+        prepared = replace(prepared, context=replace(prepared.context, own_metrics=own_metrics(metrics)))
+        if any(find_metric(name).needs_evidence for name in metrics):
+            evidence = locate(prepared.questions, prepared.context.documents)
+            prepared = replace(prepared, context=replace(prepared.context, evidence=evidence))
+        applicability_notes(metrics, prepared.questions, prepared.context.evidence)
         repeats = self._repeats(prepared.questions, metrics) or (before.repeats if before else JUDGED_ONCE)
         baselines = before.baselines if before else ()
         if self.baselines:
@@ -243,12 +275,23 @@ class ExperimentSpec:
             )
         if self.judge_repeats == 1:
             return None
-        if not set(metrics) - set(COMPUTED):
+        if not any(map(is_judged, metrics)):
             raise ConfigurationError(
                 f"judge_repeats={self.judge_repeats} with metrics={list(metrics)}: these ask no judge, so there is "
                 "nothing to repeat; leave it out, or add a metric such as answer_correctness"
             )
         return Repeats(self.judge_repeats, slice_of(questions, self.judge_repeat_questions))
+
+
+def _check_at_hand(before: Manifest) -> None:
+    """Raise a ConfigurationError that names the experiment's own metrics that are not registered in this process."""
+    there = {metric.name for metric in own_metrics(before.metrics)}
+    if missing := [metric.name for metric in before.own_metrics if metric.name not in there]:
+        raise ConfigurationError(
+            f"experiment {before.name!r} has metrics of its own that are not known here: {', '.join(missing)}. "
+            "Register them first: run the cell, or import the module, with @metric, rubric or aspect_critic (on the "
+            "command line: all metrics again, these as --metric module:name)"
+        )
 
 
 def as_spec(spec: ExperimentSpec | SearchSpace | JoinedSpace | None, options: Mapping[str, Any]) -> ExperimentSpec:

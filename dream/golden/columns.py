@@ -31,6 +31,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "synthesizer": ("synthesizer", "synthesizer_name", "evolution_type"),
     "id": ("id", "_id", "question_id", "query_id", "qid"),
+    "evidence_spans": ("evidence_spans",),
 }  # fmt: skip
 LISTS = ("reference_contexts", "ground_truth_contexts", "contexts")
 # What a RAG system gave, which is no evidence: with an answer beside them, `contexts` are what that system retrieved.
@@ -149,6 +150,29 @@ def files_of(value: Any) -> str:
     """The file or files in a cell, in the form of `dream.records.sources_of`; a list in Python becomes one in JSON."""
     texts = texts_of(value) if isinstance(value, list) or text_of(value).startswith("['") else None
     return json.dumps(texts, ensure_ascii=False) if texts else text_of(value)
+
+
+def spans_of(value: Any) -> list[dict[str, Any]] | None:
+    """The places of evidence in a cell, as DREAM writes them; None for anything else.
+
+    Example:
+        >>> spans_of('[{"file": "a.md", "digest": "9f", "start": 0, "end": 17, "pages": []}]')[0]["end"], spans_of("17")
+        (17, None)
+    """
+    if is_nothing(value):
+        return []
+    items = value if isinstance(value, list) else _parsed(value) if isinstance(value, str) else None
+    return items if items is not None and all(map(_is_span, items)) else None
+
+
+def _is_span(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    texts, (start, end) = (item.get("file"), item.get("digest")), (item.get("start"), item.get("end"))
+    numbers = isinstance(start, int) and isinstance(end, int) and 0 <= start < end
+    pages = item.get("pages") or []
+    are_texts = isinstance(pages, list) and all(isinstance(text, str) for text in (*texts, *pages))
+    return numbers and are_texts
 
 
 def metadata_sources(value: Any) -> list[str]:

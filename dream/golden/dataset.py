@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas
 
@@ -35,6 +34,7 @@ from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
+EVIDENCE_COLUMN = "evidence_spans"
 
 
 def generate_golden_dataset(
@@ -199,11 +199,15 @@ def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Sett
 
 
 def golden_table(questions: Sequence[GoldenQuestion]) -> pandas.DataFrame:
-    """The questions as a table with `COLUMNS`; reference contexts as a JSON list, so that they stay apart."""
+    """The questions as a table with `COLUMNS`, and with `EVIDENCE_COLUMN` where the place of some evidence is known;
+    lists are written as JSON."""
     rows = [question.to_row() for question in questions]
     for row in rows:
         row["reference_contexts"] = json.dumps(row["reference_contexts"], ensure_ascii=False)
-    return pandas.DataFrame(rows, columns=pandas.Index(COLUMNS))
+        if EVIDENCE_COLUMN in row:
+            row[EVIDENCE_COLUMN] = json.dumps(row[EVIDENCE_COLUMN], ensure_ascii=False)
+    located = (EVIDENCE_COLUMN,) if any(EVIDENCE_COLUMN in row for row in rows) else ()
+    return pandas.DataFrame(rows, columns=pandas.Index([*COLUMNS, *located]))
 
 
 def _check_name(name: str) -> None:
@@ -249,16 +253,10 @@ def _save(
         "shortfalls": shortfalls,
         "failures": failures,
         "kinds": dict(Counter(question.synthesizer for question in golden.questions)),
-        "evidence": _evidence(golden, batches),
+        "evidence": {question.id: [asdict(place) for place in question.evidence] for question in golden.questions},
         "versions": versions(),
     }
     storage = open_storage(settings.golden_datasets_uri, settings)
     storage.write_json(f"{name}.manifest.json", {**manifest, "digest": digest(manifest)})
     generation.reporter.line(f"{name}: {len(golden.questions)} questions in {golden.uri}")
     return golden
-
-
-def _evidence(golden: GoldenDataset, batches: Sequence[GeneratedBatch]) -> dict[str, list[dict[str, Any]]]:
-    """Where each question's reference contexts are in the documents, by the question's id."""
-    places = {id_: evidence for batch in reversed(batches) for id_, evidence in batch.evidence.items()}
-    return {question.id: [asdict(place) for place in places.get(question.id, ())] for question in golden.questions}

@@ -18,7 +18,7 @@ from dream.golden.sheet import unfit_character
 from dream.indexes.chunkers import sentence_splitter
 from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
-from dream.records import GoldenQuestion, Source, page_label
+from dream.records import EvidenceSpan, GoldenQuestion, Source, page_label
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -36,37 +36,17 @@ LANGUAGE = (
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Where a reference context is in a document: its file, the file's SHA-256, the characters of its text (of all
-    pages together, see `dream.documents.merge_pages`), and the pages that these are on."""
-
-    file: str
-    digest: str
-    start: int
-    end: int
-    pages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Piece:
     """One of the equal parts of a document, with its position."""
 
     text: str
     source: Source
-    evidence: Evidence
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A question, and the evidence for each of its reference contexts."""
-
-    question: GoldenQuestion
-    evidence: tuple[Evidence, ...]
+    evidence: EvidenceSpan
 
 
 def generate_questions(
     documents: Sequence["Document"], batch: Batch, llm: str, embed_model: str
-) -> tuple[list[Generated], list[str]]:
+) -> tuple[list[GoldenQuestion], list[str]]:
     """The questions of a batch, about whole documents (`dream.documents.merge_pages`).
 
     Args:
@@ -81,7 +61,7 @@ def generate_questions(
         return [], [f"no piece of its text has {LEAST_TOKENS} tokens, which are needed to ask about it"]
     with _ragas_complaints() as complaints:
         samples, reasons = _samples(pieces, batch, llm, embed_model)
-    generated: list[Generated] = []
+    generated: list[GoldenQuestion] = []
     for sample, kind in samples:
         try:
             generated.append(_generated(sample, kind, pieces))
@@ -134,7 +114,7 @@ def _piece(document: "Document", text: str, start: int) -> Piece:
     file, end = document.metadata["file_name"], start + len(text)
     starts = [offset for offset, _ in document.metadata.get("page_starts", ()) if start < offset < end]
     pages = tuple(dict.fromkeys(page_of(document.metadata, offset) for offset in (start, *starts)))
-    evidence = Evidence(file, document.metadata["file_digest"], start, end, tuple(page for page in pages if page))
+    evidence = EvidenceSpan(file, document.metadata["file_digest"], start, end, tuple(page for page in pages if page))
     return Piece(text, Source(file, page_label(pages)), evidence)
 
 
@@ -276,7 +256,7 @@ def _graph(pieces: Sequence[Piece]) -> "KnowledgeGraph":
     )
 
 
-def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> Generated:
+def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> GoldenQuestion:
     """A sample as a question.
 
     Raises:
@@ -292,15 +272,15 @@ def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> Generated:
     found = [piece for context in contexts if (piece := _piece_of(context, pieces))]
     if len(found) < len(contexts):
         raise ValueError(f"{short_name(kind)}: a question whose contexts are not in the documents was left out")
-    golden = GoldenQuestion(
+    return GoldenQuestion(
         GoldenQuestion.make_id(question, answer),
         question,
         answer,
         contexts,
         tuple(piece.source for piece in found),
         kind,
+        tuple(piece.evidence for piece in found),
     )
-    return Generated(golden, tuple(piece.evidence for piece in found))
 
 
 def _piece_of(context: str, pieces: Sequence[Piece]) -> Piece | None:

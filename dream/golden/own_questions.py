@@ -15,6 +15,7 @@ from dream.golden.columns import (
     metadata_sources,
     page_of,
     plain_name,
+    spans_of,
     text_of,
     texts_of,
     truths_of,
@@ -95,7 +96,7 @@ def _read_parquet(content: bytes) -> Sheet:
 
 @dataclass(frozen=True)
 class _Question:
-    """A row with its columns understood; contexts are None where they cannot be read."""
+    """A row with its columns understood; contexts and evidence are None where they cannot be read."""
 
     number: int
     question: str
@@ -106,6 +107,7 @@ class _Question:
     source_page: str
     synthesizer: str
     id: str
+    evidence: list[dict[str, Any]] | None
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -126,6 +128,7 @@ class _Question:
                 "source_file": self.source_file,
                 "source_page": self.source_page,
                 "synthesizer": self.synthesizer,
+                "evidence_spans": self.evidence,
             }
         )
 
@@ -169,6 +172,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
         page,
         text_of(cells.get("synthesizer")),
         id_,
+        spans_of(cells.get("evidence_spans")),
     )
 
 
@@ -235,6 +239,8 @@ def _row_problems(rows: Sequence[_Question], sheet: Sheet, fields: Mapping[str, 
                 yield row.number, _empty(field, fields[field], cells[row.number].get(fields[field]))
         if row.contexts is None:
             yield row.number, f'{fields["reference_contexts"]} must be a JSON list of texts, e.g. ["one", "two"]'
+        if row.evidence is None:
+            yield row.number, "evidence_spans is not what DREAM wrote: mend it, or empty the cell"
         for field, text in row.texts():
             if character := unfit_character(text):
                 yield row.number, f"{field} has {character}, which no text may have: remove it"

@@ -25,7 +25,7 @@ from dream.golden.allotment import (
     in_other_kinds,
     kinds_text,
 )
-from dream.golden.generator import Evidence, generate_questions
+from dream.golden.generator import generate_questions
 from dream.golden.sheet import bounded
 from dream.models import gateway_client
 from dream.progress import Reporter, Task
@@ -48,16 +48,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it, if any.
-
-    `evidence` has the places of each question's reference contexts, by the question's id.
-    """
+    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it."""
 
     files: tuple[str, ...]
     questions: tuple[GoldenQuestion, ...] = ()
     shortfalls: tuple[str, ...] = ()
     failure: Failure | None = None
-    evidence: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -274,6 +270,4 @@ def _generate(documents: "Sequence[Document]", batch: Batch, models: tuple[str, 
         generated, shortfalls = generate_questions(merge_pages(documents), batch, *models)
     except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver
         return GeneratedBatch(batch.files, failure=Failure.of(error))
-    questions = tuple(one.question for one in generated)
-    evidence = {one.question.id: one.evidence for one in generated}
-    return GeneratedBatch(batch.files, questions, tuple(shortfalls), evidence=evidence)
+    return GeneratedBatch(batch.files, tuple(generated), tuple(shortfalls))

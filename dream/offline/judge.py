@@ -62,6 +62,11 @@ def statement_generation(data: dict, careful: bool) -> dict:
     return {"statements": statements(data["answer"])}
 
 
+def claims(data: dict, careful: bool) -> dict:
+    """ClaimDecompositionOutput."""
+    return {"claims": statements(data["response"])}
+
+
 def faithfulness(data: dict, careful: bool) -> dict:
     """NLIStatementOutput: does the context support each statement?"""
     passage = analyse(data["context"])
@@ -118,6 +123,32 @@ def correctness(data: dict, careful: bool) -> dict:
     return classified
 
 
+def rubric(data: dict, careful: bool) -> dict:
+    """RubricScoreOutput: the levels are not understood; the higher, the more of answer and reference is in both."""
+    answer, reference = (tuple(map(analyse_sentence, statements(data.get(name) or ""))) for name in _TEXTS)
+    shares = [_share_supported(*pair, careful) for pair in ((answer, reference), (reference, answer))]
+    level = 1 + round(sum(shares) / 2 * (data["levels"] - 1))
+    told = f"{shares[0]:.0%} of the response is in the reference, and {shares[1]:.0%} of the reference in the response."
+    return {"feedback": told, "score": level}
+
+
+_TEXTS = ("response", "reference")
+
+
+def _share_supported(stated: tuple[Sentence, ...], passage: tuple[Sentence, ...], careful: bool) -> float:
+    return sum(support(each, passage, careful).holds for each in stated) / len(stated) if stated else 0.0
+
+
+def aspect(data: dict, careful: bool) -> dict:
+    """AspectCriticOutput: the criterion is not understood; met by an answer that does not evade, and all of which the
+    contexts or the reference support."""
+    response = data.get("response") or ""
+    passage = analyse("\n".join([*(data.get("retrieved_contexts") or ()), data.get("reference") or ""]))
+    share = _share_supported(tuple(map(analyse_sentence, statements(response))), passage, careful)
+    met = share == 1 and not is_noncommittal(response)
+    return {"reason": f"{share:.0%} of the response is in the texts given.", "verdict": int(met)}
+
+
 METRIC_SCHEMAS: dict[str, Callable[[dict, bool], dict]] = {
     "StatementGeneratorOutput": statement_generation,
     "NLIStatementOutput": faithfulness,
@@ -128,4 +159,8 @@ METRIC_SCHEMAS: dict[str, Callable[[dict, bool], dict]] = {
     "ContextRecallOutput": context_recall,
     "ContextRecallClassifications": context_recall,
     "ClassificationWithReason": correctness,
+    "ClaimDecompositionOutput": claims,
+    "StatementFaithfulnessOutput": faithfulness,
+    "RubricScoreOutput": rubric,
+    "AspectCriticOutput": aspect,
 }

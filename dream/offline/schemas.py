@@ -1,6 +1,7 @@
 """The JSON schema that a chat request asks for, and its input, in the prompt formats of ragas and instructor."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from dream.offline.prompts import message_text
 _INPUT_MARK = "Now perform the same with the following input\ninput: "
 _SCHEMA_MARKS = ("json_schema:", "as specified in JSON Schema:")
 _DECODER = json.JSONDecoder()
+_LEVEL = re.compile(r"^score(\d)_description:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def read_task(body: dict) -> Task | None:
     if name is None and not wants_json:
         return None
     data, instruction = _input(messages)
+    if name == "RubricScoreOutput" and isinstance(data, dict):
+        data = {**data, "levels": _levels(messages)}
     return Task(name, data, instruction, tool)
 
 
@@ -71,6 +75,11 @@ def _input(messages: list[dict]) -> tuple[Any, str]:
         if mark_seen:
             return _json_at(after), before.partition("\n")[0]
     return None, ""
+
+
+def _levels(messages: list[dict]) -> int:
+    """The levels of a rubric, which ragas lists after its instruction."""
+    return len(set(_LEVEL.findall("\n".join(map(message_text, messages))))) or 5
 
 
 def _json_at(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError
-from dream.metrics import DEFINITIONS
+from dream.metrics import definition_of, metric_names
 from dream.rag.methods import answer_from
 from dream.records import CLOSED_BOOK, ORACLE, GoldenQuestion, Source, Trial
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.llms import LLM
 
-# Metrics that are meaningful for answers without retrieval.
-METRICS_OF = {
-    CLOSED_BOOK: tuple(name for name, metric in DEFINITIONS.items() if not metric.needs_contexts),
-    ORACLE: tuple(name for name, metric in DEFINITIONS.items() if metric.needs_answer),
-}
 CLOSED_BOOK_PROMPT = (
     "Answer the query from what you know. Answer briefly, and say so if you do not know.\nQuery: {query_str}\nAnswer: "
 )
@@ -47,14 +42,21 @@ def questions_of(trial: Trial, questions: Sequence[GoldenQuestion]) -> tuple[Gol
 
 def metrics_of(trial: Trial, metrics: Sequence[str]) -> tuple[str, ...]:
     """The metrics of a trial: all of them, for a baseline only those that are defined without retrieval."""
-    sensible = METRICS_OF.get(trial.query_engine_identifier, metrics)
-    return tuple(name for name in metrics if name in sensible)
+    if not trial.is_baseline:
+        return tuple(metrics)
+    return tuple(name for name in metrics if _is_sensible(name, trial.query_engine_identifier))
+
+
+def _is_sensible(name: str, baseline: str) -> bool:
+    """True if a metric says something about answers without retrieval; the oracle did not retrieve its contexts."""
+    metric = definition_of(name)
+    return metric.needs_answer and not metric.needs_evidence and (baseline == ORACLE or not metric.needs_contexts)
 
 
 def check_baseline_metrics(metrics: Sequence[str]) -> None:
     """Raise a ConfigurationError if no metric can be computed for both baselines."""
-    valid = METRICS_OF[CLOSED_BOOK]
-    if not set(metrics) & set(valid):
+    if not any(_is_sensible(name, CLOSED_BOOK) for name in metrics):
+        valid = [name for name in metric_names() if _is_sensible(name, CLOSED_BOOK)]
         raise ConfigurationError(
             f"baselines with metrics={list(metrics)}: all need retrieved contexts; add one of: {', '.join(valid)}"
         )

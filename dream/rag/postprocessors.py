@@ -129,9 +129,19 @@ def passages(nodes: Iterable[NodeWithScore]) -> tuple[Passage, ...]:
 
 
 def _passage(hit: NodeWithScore) -> Passage:
-    text, metadata = _content(hit), hit.node.metadata
-    file, page, is_cut = metadata.get("file_name", ""), metadata.get("page_label", ""), metadata.get(IS_CUT, False)
-    return Passage(text, file, page, hit.score, tokens=count_tokens(text), is_cut=is_cut)
+    text, node = _content(hit), hit.node
+    metadata = node.metadata
+    return Passage(
+        text,
+        metadata.get("file_name", ""),
+        metadata.get("page_label", ""),
+        hit.score,
+        tokens=count_tokens(text),
+        is_cut=metadata.get(IS_CUT, False),
+        file_digest=metadata.get("file_digest", ""),
+        start=getattr(node, "start_char_idx", None),
+        end=getattr(node, "end_char_idx", None),
+    )
 
 
 def _content(hit: NodeWithScore) -> str:
@@ -143,13 +153,23 @@ def _cut(hit: NodeWithScore, most_tokens: int) -> NodeWithScore:
     text = _content(hit)
     if count_tokens(text) <= most_tokens:
         return hit
-    return _passage_node(beginning(text, most_tokens), {**hit.node.metadata, IS_CUT: True}, hit.score)
+    text, start, end = beginning(text, most_tokens), *_span(hit.node, hit.node)
+    end = None if start is None or end is None else min(end, start + len(text))
+    return _passage_node(text, {**hit.node.metadata, IS_CUT: True}, hit.score, (start, end))
 
 
-def _passage_node(text: str, metadata: dict[str, Any], score: float | None) -> NodeWithScore:
+def _span(first: BaseNode, last: BaseNode) -> tuple[int | None, int | None]:
+    """The characters from the start of one node to the end of another; None where unknown."""
+    return getattr(first, "start_char_idx", None), getattr(last, "end_char_idx", None)
+
+
+def _passage_node(
+    text: str, metadata: dict[str, Any], score: float | None, span: tuple[int | None, int | None]
+) -> NodeWithScore:
     """A passage whose metadata are for people alone."""
     names = list(metadata)
     node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=names, excluded_embed_metadata_keys=names)
+    node.start_char_idx, node.end_char_idx = span
     return NodeWithScore(node=node, score=score)
 
 
@@ -200,4 +220,4 @@ def _join(run: Sequence[BaseNode], scores: dict[str, float]) -> NodeWithScore:
     pages = [page for node in run for page in pages_of(node.metadata.get("page_label", ""))]
     metadata = {**run[0].metadata, **({"page_label": page_label(pages)} if pages else {})}
     score = max(scores[node.node_id] for node in run if node.node_id in scores)
-    return _passage_node(_text(run), metadata, score)
+    return _passage_node(_text(run), metadata, score, _span(run[0], run[-1]))

@@ -15,6 +15,7 @@ from dream.records.manifest import (
     Objective as Objective,
 )
 from dream.records.questions import (
+    EvidenceSpan as EvidenceSpan,
     GoldenDataset as GoldenDataset,
     GoldenQuestion as GoldenQuestion,
     Source as Source,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dream.errors import DataError
+from dream.metrics import Metric
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.usage import Plan
@@ -69,6 +70,7 @@ class Manifest:
         objective: how a comparison chooses unless it is told otherwise.
         study: the text of the study file that the experiment was started with, if any.
         plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
+        own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Manifest:
     plan: Plan | None = None
     objective: Objective = field(default_factory=Objective)
     study: str = ""
+    own_metrics: tuple[Metric, ...] = ()
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -107,6 +110,7 @@ class Manifest:
             "trials": [trial.to_json() for trial in self.trials],
             "baselines": [trial.to_json() for trial in self.baselines],
             "metrics": list(self.metrics),
+            "own_metrics": [metric.to_json() for metric in self.own_metrics],
             "judge_llm": self.judge_llm,
             "judge_embed_model": self.judge_embed_model,
             "strictness": self.strictness,
@@ -164,6 +168,7 @@ class Manifest:
             plan=Plan.from_json(plan) if plan else None,
             objective=Objective(**data.get("objective", {})),
             study=data.get("study", ""),
+            own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
         )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -72,6 +72,23 @@ class Source:
 
 
 @dataclass(frozen=True)
+class EvidenceSpan:
+    """The place of a reference context in a document: its file, the file's SHA-256, the characters of its text (of all
+    pages together, see `dream.documents.merge_pages`), and the pages that these are on."""
+
+    file: str
+    digest: str
+    start: int
+    end: int
+    pages: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "EvidenceSpan":
+        """The inverse of `asdict`."""
+        return cls(data["file"], data["digest"], data["start"], data["end"], tuple(data.get("pages") or ()))
+
+
+@dataclass(frozen=True)
 class GoldenQuestion:
     """One question of the golden dataset, with its ground truth: the answer that is considered correct.
 
@@ -80,6 +97,7 @@ class GoldenQuestion:
         reference_contexts: the passages that contain the ground truth; empty if the dataset has none.
         sources: the source of each reference context, in the same order, if the dataset names all of them.
         synthesizer: the ragas synthesizer that generated the question; empty for a question by a user.
+        evidence: the place of each reference context in the documents, for generated questions.
     """
 
     id: str
@@ -88,6 +106,7 @@ class GoldenQuestion:
     reference_contexts: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     synthesizer: str = ""
+    evidence: tuple[EvidenceSpan, ...] = ()
 
     @staticmethod
     def make_id(question: str, ground_truth: str) -> str:
@@ -110,6 +129,7 @@ class GoldenQuestion:
             "source_file": source_file,
             "source_page": source_page,
             "synthesizer": self.synthesizer,
+            **({"evidence_spans": [asdict(place) for place in self.evidence]} if self.evidence else {}),
         }
 
     @classmethod
@@ -122,6 +142,7 @@ class GoldenQuestion:
             tuple(row.get("reference_contexts") or ()),
             sources_of(row.get("source_file") or "", row.get("source_page") or ""),
             row.get("synthesizer") or "",
+            tuple(map(EvidenceSpan.from_json, row.get("evidence_spans") or ())),
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dream.metrics import COMPUTED
+from dream.metrics import is_judged
 from dream.records.failures import Failure, failure_from_json
 from dream.records.questions import Source, digest
 from dream.records.usage import UsageRow
@@ -81,7 +81,9 @@ class Passage:
     `page_label` names all pages that the text is on, e.g. "3" or "3-5" (in records of version 0.1 only the first), and
     is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the retriever), None
     if it reports none. `tokens` is counted by `dream.tokens.count_tokens`. `is_cut`: the passage was longer than the
-    RAG method's `context_tokens`, and the text is its beginning; its pages are those of the whole.
+    RAG method's `context_tokens`, and the text is its beginning; its pages are those of the whole. `file_digest` is the
+    file's SHA-256; `start` and `end` are the passage's characters in the text of all the file's pages
+    (`dream.documents.merge_pages`), None if unknown.
     """
 
     text: str
@@ -90,6 +92,9 @@ class Passage:
     score: float | None = None
     tokens: int = 0
     is_cut: bool = False
+    file_digest: str = ""
+    start: int | None = None
+    end: int | None = None
 
     @property
     def sources(self) -> frozenset[Source]:
@@ -163,6 +168,8 @@ class Score:
     Attributes:
         value: in the range of the metric, mostly 0 (worst) to 1 (best); None if and only if `failure` is set.
         reason: the judge's explanation, if it gives one.
+        not_applicable: the reason why the metric has no value for this question, whatever is answered; it is neither a
+            score nor a failure. Empty for all others.
         repeat: the number of the judgement; 0 is the first, further ones measure the judge's noise.
         seconds: the duration of the judgement; None if it was not measured.
     """
@@ -174,6 +181,7 @@ class Score:
     failure: Failure | None = None
     repeat: int = 0
     seconds: float | None = field(default=None, compare=False)
+    not_applicable: str = ""
 
     @property
     def error(self) -> str | None:
@@ -186,17 +194,20 @@ class Score:
         return cls(**{**_fields_in(cls, data), "failure": failure_from_json(data, judging=True)})
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "failure": self.failure and self.failure.to_json()}
+        kept = {name: value for name, value in asdict(self).items() if value or name != "not_applicable"}
+        return {**kept, "failure": self.failure and self.failure.to_json()}
 
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """The mean of a metric with the number of scored and failed answers. `mean` is None if nothing was scored."""
+    """The mean of a metric with the number of scored and failed answers, and of questions that it does not apply to.
+    `mean` is None if nothing was scored."""
 
     metric: str
     mean: float | None
     n_scored: int
     n_failed: int
+    n_not_applicable: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,10 +226,11 @@ class Evaluation:
         return tuple(self._summary(metric) for metric in dict.fromkeys(score.metric for score in self.scores))
 
     def _summary(self, metric: str) -> MetricSummary:
-        values = [score.value for score in self.scores if score.metric == metric]
-        scored = [value for value in values if value is not None]
+        scores = [score for score in self.scores if score.metric == metric]
+        scored = [score.value for score in scores if score.value is not None]
         mean = math.fsum(scored) / len(scored) if scored else None
-        return MetricSummary(metric, mean, len(scored), len(values) - len(scored))
+        outside = sum(bool(score.not_applicable) for score in scores)
+        return MetricSummary(metric, mean, len(scored), len(scores) - len(scored) - outside, outside)
 
     def redacted(self, secrets: Sequence[str]) -> "Evaluation":
         """A copy in which `***` replaces each secret in the failures."""
@@ -249,7 +261,7 @@ class Repeats:
 
     def missing(self, question: Evaluation, metrics: Sequence[str]) -> list[int]:
         """The repeat numbers of the judgements that an evaluation of a single question lacks on these metrics."""
-        judged = set(metrics) - set(COMPUTED)
+        judged = {name for name in metrics if is_judged(name)}
         answer = next(iter(question.answers), None)
         if answer is None or answer.failure or answer.question_id not in self.question_ids:
             return []

@@ -88,13 +88,18 @@ def _case(
 
 def _judged(scores: Sequence[Score]) -> Table:
     """The score of each metric, with a column for reasons and errors if there are any."""
-    columns = ["metric", "score", "the judge's reason, or the error"]
+    columns = ["metric", "score", "reason, or error"]
     rows = [
-        [score.metric, "failed" if score.value is None else f"{score.value:.3f}", score.error or score.reason or ""]
-        for score in scores
+        [score.metric, _value(score), score.error or score.not_applicable or score.reason or ""] for score in scores
     ]
     width = 3 if any(row[2] for row in rows) else 2
     return Table("How it was judged", columns[:width], [row[:width] for row in rows], _numbers("score"))
+
+
+def _value(score: Score) -> str:
+    if score.value is None:
+        return "not applicable" if score.not_applicable else "failed"
+    return f"{score.value:.3f}"
 
 
 def _passage_title(number: int, passage: Passage) -> str:
@@ -108,8 +113,9 @@ def metrics_explained(experiment: ExperimentResult, comparison: Comparison | Non
     """The metrics of the experiment: the question that each asks, its computation, and the meaning of a low value."""
     if comparison is None:
         return None
-    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(experiment.manifest.metrics)]
-    return Section("metrics", "How to read the metrics", [Table("The metrics, by ragas", EXPLANATION_COLUMNS, rows)])
+    manifest = experiment.manifest
+    rows = [[text.replace("`", "") for text in row] for row in explanation_rows(manifest.metrics, manifest.own_metrics)]
+    return Section("metrics", "How to read the metrics", [Table("The metrics", EXPLANATION_COLUMNS, rows)])
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:

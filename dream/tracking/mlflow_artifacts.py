@@ -4,6 +4,7 @@ The functions return plain values and file contents, which `dream.tracking.mlflo
 value, such as a price, is left out, never 0.
 """
 
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -222,4 +223,14 @@ def _totals(usage: Sequence[UsageRow]) -> dict[str, float | None]:
 
 
 def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: float(value) for name, value in numbers.items() if value is not None}
+    return {mlflow_name(name): float(value) for name, value in numbers.items() if value is not None}
+
+
+def mlflow_name(metric: str) -> str:
+    """A name as MLflow takes it, which refuses most signs.
+
+    Example:
+        >>> mlflow_name("recall@5"), mlflow_name("scored/höflich?")
+        ('recall_at_5', 'scored/höflich_')
+    """
+    return re.sub(r"[^\w\-. :/]", "_", metric.replace("@", "_at_"))

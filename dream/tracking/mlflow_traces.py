@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dream.metrics import DEFINITIONS
+from dream.metrics import definition_of
 from dream.records import Answer, GoldenQuestion, Manifest, Score, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class QuestionTrace:
 
         trial = self.of.result.trial
         tokens = self._tokens()
+        applicable = [score for score in self.scores if not score.not_applicable]
         return TraceInfo(
             trace_id=self.trace_id,
             trace_location=TraceLocation.from_experiment_id(self.of.mlflow_experiment),
@@ -116,7 +117,7 @@ class QuestionTrace:
                 "dream.question_id": self.question.id,
                 "dream.offline": str(self.of.manifest.offline).lower(),
             },
-            assessments=[self._ground_truth(), *map(self._feedback, self.scores)],
+            assessments=[self._ground_truth(), *map(self._feedback, applicable)],
         )
 
     def spans(self) -> "list[Span]":
@@ -184,13 +185,15 @@ class QuestionTrace:
     def _feedback(self, score: Score) -> "Assessment":
         from mlflow.entities import AssessmentError, AssessmentSource, Feedback
 
-        by_embeddings = not DEFINITIONS[score.metric].judged
-        judge = self.of.manifest.judge_embed_model if by_embeddings else self.of.manifest.judge_llm
+        manifest = self.of.manifest
+        metric = definition_of(score.metric, manifest.own_metrics)
+        by_code = ("CODE", manifest.judge_embed_model if metric.embedded else "dream")
+        source = ("LLM_JUDGE", manifest.judge_llm) if metric.judged else by_code
         return Feedback(
             name=score.metric,
             value=score.value,
             error=AssessmentError("NOT_SCORED", score.error) if score.error else None,
-            source=AssessmentSource("CODE" if by_embeddings else "LLM_JUDGE", judge),
+            source=AssessmentSource(*source),
             trace_id=self.trace_id,
             rationale=score.reason,
         )

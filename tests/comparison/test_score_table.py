@@ -6,9 +6,10 @@ import numpy
 import pytest
 from simulated import experiment
 
+from dream.comparison.comparison import compare
 from dream.comparison.score_table import checked_weights, score_table, scores_of
 from dream.errors import ConfigurationError, DataError
-from dream.records import Score, TrialResult
+from dream.records import ExperimentResult, Score, TrialResult
 
 NONE = numpy.nan
 VALUES = numpy.array([[0.2, 1.0], [0.4, NONE], [0.6, 0.5], [NONE, NONE]])
@@ -100,3 +101,67 @@ def test_questions_of_one_document_share_a_number_where_there_are_documents_enou
 def test_each_question_without_a_known_document_is_a_document_of_its_own():
     table = score_table(experiment({"m": VALUES}), "m")
     assert (table.clusters.tolist(), table.note) == ([0, 1, 2, 3], "")
+
+
+def not_applicable(outcome: ExperimentResult, metric: str, question_id: str, columns: list[int]) -> ExperimentResult:
+    """An experiment in which a metric does not apply to a question, as the trials of these columns say."""
+    results = list(outcome.results)
+    for column in columns:
+        evaluation = results[column].evaluation
+        assert evaluation
+        scores = tuple(
+            Score(question_id, metric, None, not_applicable="no number in the ground truth")
+            if (score.question_id, score.metric) == (question_id, metric)
+            else score
+            for score in evaluation.scores
+        )
+        results[column] = replace(results[column], evaluation=replace(evaluation, scores=scores))
+    return replace(outcome, results=tuple(results))
+
+
+def test_a_question_that_the_metric_does_not_apply_to_is_no_row_and_no_missing_score():
+    outcome = not_applicable(experiment({"m": VALUES, "other": VALUES}), "m", "q3", [0, 1])
+    table = score_table(outcome, "m")
+    assert (table.question_ids, table.not_applicable) == (("q0", "q1", "q2"), 1)
+    numpy.testing.assert_equal(table.values, VALUES[:3])
+    assert table.scored.tolist() == [3, 2]
+    assert score_table(outcome, "other").question_ids == ("q0", "q1", "q2", "q3")
+    assert score_table(outcome, "", {"m": 1, "other": 1}).question_ids == ("q0", "q1", "q2")
+
+
+def test_it_is_no_row_either_where_another_trial_failed_but_is_one_where_another_was_scored():
+    assert score_table(not_applicable(experiment({"m": VALUES}), "m", "q3", [0]), "m").question_ids[-1] == "q2"
+    assert score_table(not_applicable(experiment({"m": VALUES}), "m", "q0", [0]), "m").question_ids[0] == "q0"
+
+
+def test_a_metric_that_applies_to_no_question_is_refused():
+    outcome = not_applicable(experiment({"m": VALUES[:1], "other": VALUES[:1]}), "m", "q0", [0, 1])
+    with pytest.raises(DataError, match=r"m applies to no question of .* compare by another of: m, other"):
+        score_table(outcome, "m")
+
+
+def test_a_comparison_says_how_many_questions_are_left_out():
+    outcome = not_applicable(experiment({"m": VALUES}), "m", "q3", [0, 1])
+    compared = compare(outcome, "m", failure_share=0.5)
+    assert compared.n_questions == 3
+    assert "m does not apply to 1 question(s), which are left out." in compared.notes
+    assert {standing.n_questions for standing in compared.standings} == {3}
+
+
+def test_questions_of_a_table_in_another_order_keep_their_documents_together():
+    outcome = experiment({"m": VALUES})
+    table = replace(score_table(outcome, "m"), clusters=numpy.array([0, 1, 1, 2])).of_questions(["q3", "q1", "q2"])
+    numpy.testing.assert_equal(table.values, VALUES[[3, 1, 2]])
+    assert table.clusters.tolist() == [1, 0, 0]
+
+
+def test_where_lower_is_better_trials_are_compared_by_1_minus_the_score():
+    outcome = experiment({"noise_sensitivity": VALUES, "m": VALUES})
+    table = score_table(outcome, "noise_sensitivity")
+    numpy.testing.assert_allclose(table.values, 1 - VALUES)
+    assert table.metric == "(1 - noise_sensitivity)"
+    best = compare(outcome, "noise_sensitivity", failure_share=0.5).best
+    assert (best.trial.query_engine_identifier, best.mean) == ("method_0", pytest.approx(0.6))
+    weighted = score_table(outcome, "", {"noise_sensitivity": 1, "m": 1})
+    assert weighted.metric == "0.5 (1 - noise_sensitivity) + 0.5 m"
+    numpy.testing.assert_allclose(weighted.values, numpy.where(numpy.isnan(VALUES), NONE, 0.5))

@@ -1,6 +1,7 @@
 """The six metrics over HTTP: each equals a number computed by hand, and a judge's slip is an error, never a number."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy
@@ -9,9 +10,10 @@ from model_servers import Reply, chat_reply, forget_answers
 from ragas.metrics.result import MetricResult
 
 from dream.evaluation.judge import Judge
+from dream.evaluation.judge_check import judge_forms
 from dream.event_loop import run_async
-from dream.metrics import METRICS
-from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Passage
+from dream.metrics import METRICS, find_metric
+from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Passage, Source
 
 QUESTION = GoldenQuestion(
     "q1", "How many colonies were lost in the winter of 2022?", "The survey counted 127 lost colonies in the winter."
@@ -253,6 +255,95 @@ def test_a_score_outside_of_the_range_of_its_metric_is_a_failure(gateway, metric
     assert found.value == (value if is_score else None)
     assert is_score or found.failure.kind is FailureKind.UNREADABLE_JUDGEMENT
     assert is_score or "outside of the range" in found.error
+
+
+FURTHER = ("factual_correctness", "noise_sensitivity", "rubrics")
+
+
+def test_further_metrics_of_ragas_by_hand(score):
+    right, half = (values(score(answer(text, GOOD, BAD), *FURTHER)) for text in (RIGHT, HALF_RIGHT))
+    assert right == {"factual_correctness": 1, "noise_sensitivity": 0, "rubrics": 1}
+    # one claim of two is in the truth, and the whole truth is in the answer
+    assert half["factual_correctness"] == pytest.approx(2 * 0.5 * 1 / (0.5 + 1), abs=0.005)  # ragas rounds
+    assert half["noise_sensitivity"] == 0  # no passage says that the queens were painted
+    assert half["rubrics"] == 0.75  # level 1 + 0.75 x 4
+    truth = QUESTION.ground_truth
+    misled = score(answer(HALF_RIGHT, f"{truth} The queens were painted yellow.", BAD), "noise_sensitivity")
+    assert values(misled) == {"noise_sensitivity": 0.5}
+
+
+def test_further_metrics_ask_as_often_as_they_say(score, relay):
+    for name in FURTHER:
+        relay.requests.clear()
+        score(answer(HALF_RIGHT, GOOD, BAD, OFF_TOPIC), name)
+        assert len(relay.requests) == find_metric(name).calls(strictness=1, passages=3), name
+
+
+@pytest.mark.parametrize(
+    ("metric", "schema", "content"),
+    [
+        ("factual_correctness", "ClaimDecompositionOutput", {"claims": []}),
+        ("factual_correctness", "NLIStatementOutput", {"statements": []}),
+        ("noise_sensitivity", "StatementGeneratorOutput", {"statements": []}),
+        ("noise_sensitivity", "StatementFaithfulnessOutput", {"statements": []}),
+        ("rubrics", "RubricScoreOutput", {"feedback": "", "score": 6}),
+    ],
+)
+def test_a_judge_that_finds_nothing_to_score_is_an_error_of_further_metrics_too(metric, schema, content, score, relay):
+    spoil(relay, schema, chat_reply(content))
+    found = score(answer(RIGHT), metric)[metric]
+    assert found.value is None
+    assert found.failure.kind is FailureKind.UNREADABLE_JUDGEMENT
+
+
+def test_further_metrics_are_checked_before_the_run():
+    forms = [model.__name__ for _, model in judge_forms(FURTHER)]
+    assert forms == [
+        "ClaimDecompositionOutput", "NLIStatementOutput", "StatementGeneratorOutput", "StatementFaithfulnessOutput",
+        "RubricScoreOutput",
+    ]  # fmt: skip
+
+
+RETRIEVAL = ("recall@1", "mrr", "precision")
+EVIDENCE = replace(QUESTION, reference_contexts=(GOOD,))
+
+
+def test_retrieval_is_scored_without_any_model(score, relay):
+    scores = score(answer(RIGHT, BAD, GOOD, OFF_TOPIC), *RETRIEVAL, question=EVIDENCE)
+    assert values(scores) == {"recall@1": 0, "mrr": 1 / 2, "precision": 1 / 3}
+    assert scores["mrr"].reason.endswith("in passage 2")
+    assert relay.requests == []
+
+
+def test_without_evidence_a_retrieval_metric_is_not_applicable_whatever_happened_to_the_answer(score):
+    failed = Answer("q1", None, failure=Failure(FailureKind.SERVICE, "gone"))
+    for judged in (answer(RIGHT, GOOD), failed):
+        found = score(judged, "mrr")["mrr"]
+        assert (found.value, found.failure) == (None, None)
+        assert found.not_applicable.startswith("no evidence can be matched: the question names neither")
+
+
+@pytest.mark.parametrize(
+    ("kind", "contexts", "expected"),
+    [
+        (FailureKind.NOTHING_RETRIEVED, (), 0.0),
+        (FailureKind.REFUSED, (Passage(BAD), Passage(GOOD)), 0.5),  # the LLM failed after retrieval
+        (FailureKind.SERVICE, (), None),
+    ],
+)
+def test_retrieval_is_scored_where_only_the_answer_failed(score, kind, contexts, expected):
+    failed = Answer("q1", None, contexts, failure=Failure(kind, "failed"))
+    scores = score(failed, "mrr", "faithfulness", question=EVIDENCE)
+    assert scores["mrr"].value == expected
+    assert scores["mrr"].error == (None if expected is not None else "no answer to judge: failed")
+    assert scores["faithfulness"].error == "no answer to judge: failed"
+
+
+def test_passages_that_cannot_be_compared_with_the_evidence_are_an_error(score):
+    by_page = replace(QUESTION, sources=(Source("a.pdf", "3"),))
+    found = score(answer(RIGHT, GOOD), "mrr", question=by_page)["mrr"]
+    assert found.value is None
+    assert "names no file" in found.error
 
 
 def test_a_verdict_that_cannot_be_is_unscored_with_what_the_judge_said(score, relay):

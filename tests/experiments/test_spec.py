@@ -34,6 +34,24 @@ def test_what_is_not_given_has_its_default(documents: Settings):
     assert (prepared.baselines, prepared.notes) == ((), ())
 
 
+def test_evidence_is_found_before_anything_is_asked(documents: Settings):
+    text = "Ida Brandt tunes the harbour organ."
+    golden = GoldenDataset(
+        (
+            GoldenQuestion("a", "Who?", "Ida.", (f"{text} {text}",), (Source("town.txt"),)),
+            GoldenQuestion("b", "Who?", "Nobody.", (), (Source("gone.txt"),)),
+        )
+    )
+    prepared = ExperimentSpec(SPACE, golden, metrics=["recall@5", "mrr"]).prepare(documents)
+    assert {name: bool(found.places) for name, found in prepared.context.evidence.items()} == {"a": True, "b": False}
+    assert prepared.notes == (
+        "recall@5, mrr: evidence of 1 of 2 questions can be matched (1 by text); not of 1: no document is called "
+        "'gone.txt'",
+    )
+    with pytest.raises(ConfigurationError, match=r"no document is called 'gone\.txt'"):
+        ExperimentSpec(SPACE, GoldenDataset(golden.questions[1:]), metrics=["mrr"]).prepare(documents)
+
+
 def test_baselines_are_run_beside_the_trials_and_judged_once(documents: Settings):
     spec = replace(SPEC, search_space=LARGER, baselines=True, judge_repeats=3, judge_repeat_questions=2)
     prepared = spec.prepare(documents)

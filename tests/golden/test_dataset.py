@@ -15,6 +15,7 @@ from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.golden import dataset
 from dream.golden.dataset import (
     COLUMNS,
+    EVIDENCE_COLUMN,
     GeneratedBatch,
     Generation,
     generate_golden_dataset,
@@ -67,7 +68,8 @@ class TestGeneratedOnTheCluster:
     def test_the_csv_gives_back_what_was_generated(self, ray_lab: Lab, golden_on_ray: GoldenDataset):
         assert load_golden_dataset("golden", ray_lab.settings) == golden_on_ray
         table = open_storage(ray_lab.settings.golden_datasets_uri, ray_lab.settings).read_csv("golden.csv")
-        assert tuple(table.columns) == COLUMNS
+        assert tuple(table.columns) == (*COLUMNS, EVIDENCE_COLUMN)
+        assert all(question.evidence for question in golden_on_ray.questions)
 
     def test_the_manifest_says_who_made_it_from_what(self, ray_lab: Lab, golden_on_ray: GoldenDataset):
         manifest = open_storage(ray_lab.settings.golden_datasets_uri, ray_lab.settings).read_json(

@@ -98,18 +98,16 @@ class TestOneBatch:
         asked = [seen for seen in relay.requests if is_question(seen)]
         assert asked
         assert all(LANGUAGE in seen.prompt for seen in asked)
-        assert all(one.question.question.startswith("Was wird über ") for one in generated)
+        assert all(one.question.startswith("Was wird über ") for one in generated)
 
     def test_evidence_leads_to_the_text_and_all_its_pages(self, documents):
         (document,) = documents
         kinds = {SINGLE_HOP: 2, MULTI_HOP_SPECIFIC: 2}
         generated, _ = generate_questions(documents, batch(kinds), *MODELS)
-        assert {one.question.synthesizer for one in generated} == set(kinds)
+        assert {one.synthesizer for one in generated} == set(kinds)
         for one in generated:
-            assert len(one.evidence) == len(one.question.sources) == len(one.question.reference_contexts)
-            for place, context, source in zip(
-                one.evidence, one.question.reference_contexts, one.question.sources, strict=True
-            ):
+            assert len(one.evidence) == len(one.sources) == len(one.reference_contexts)
+            for place, context, source in zip(one.evidence, one.reference_contexts, one.sources, strict=True):
                 assert context.endswith(document.text[place.start : place.end])
                 assert place.digest == document.metadata["file_digest"]
                 assert (place.file, place.pages[0]) == (source.file, source.page)

@@ -9,7 +9,7 @@ import pytest
 
 from dream.errors import DataError
 from dream.golden.own_questions import OwnQuestions, is_question_file, read_questions
-from dream.records import GoldenQuestion, Source
+from dream.records import EvidenceSpan, GoldenQuestion, Source
 
 HEAD = "question,ground_truth\n"
 
@@ -106,6 +106,17 @@ def test_a_column_in_dreams_own_names_tells_nothing():
     assert (
         read("id,question,ground_truth,reference_contexts,source_file,source_page,synthesizer\n,a,b,,,,\n").notes == ()
     )
+
+
+def test_the_place_of_evidence_is_read_as_dream_writes_it_and_anything_else_is_a_mistake():
+    header = "question,ground_truth,evidence_spans\n"
+    place = '"[{""file"": ""a.md"", ""digest"": ""9f"", ""start"": 3, ""end"": 17, ""pages"": [""1""]}]"'
+    first, second = read(f"{header}a?,b,{place}\nc?,d,\n").questions
+    assert first.evidence == (EvidenceSpan("a.md", "9f", 3, 17, ("1",)),)
+    assert second.evidence == ()
+    for wrong in ("page 3", place.replace("17", "2"), place.replace("start", "begin")):
+        with pytest.raises(DataError, match="row 2: evidence_spans is not what DREAM wrote"):
+            read(f"{header}a?,b,{wrong}\n")
 
 
 @pytest.mark.parametrize("truth", ["nan", "None", "N/A", ""])

@@ -145,7 +145,9 @@ def test_sentences_are_joined_as_they_are_in_the_document(texts, expected):
 
 
 def test_windows_that_touch_become_one_passage():
-    nodes = [TextNode(id_=str(number), text=f"Sentence {number}.") for number in range(9)]
+    nodes = [
+        TextNode(id_=str(n), text=f"Sentence {n}.", start_char_idx=10 * n, end_char_idx=10 * n + 9) for n in range(9)
+    ]
     windows = SentenceWindows(window_size=1, context_tokens=1000, docstore=linked(*nodes))
     hits = [NodeWithScore(node=nodes[number], score=score) for number, score in ((7, 0.9), (1, 0.5), (3, 0.8))]
     found = windows.postprocess_nodes(hits)
@@ -154,3 +156,4 @@ def test_windows_that_touch_become_one_passage():
         "Sentence 0. Sentence 1. Sentence 2. Sentence 3. Sentence 4.",
     ]
     assert [passage.score for passage in found] == [0.9, 0.8]
+    assert [(passage.start, passage.end) for passage in passages(found)] == [(60, 89), (0, 49)]

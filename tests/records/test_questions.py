@@ -1,11 +1,13 @@
 """Golden questions: ids and digests that stay, and sources that no name can confuse."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from dream.records import (
     Answer,
+    EvidenceSpan,
     GoldenDataset,
     GoldenQuestion,
     Passage,
@@ -73,6 +75,9 @@ def test_columns_that_people_wrote_are_read_as_far_as_they_go(columns, sources):
 def test_a_question_comes_back_from_its_row_and_a_short_row_is_enough():
     whole = GoldenQuestion("7", "How deep?", "17 m", ("It is deep.",), (Source("a; b.pdf", "3"),), "single_hop")
     assert GoldenQuestion.from_row(whole.to_row()) == whole
+    assert "evidence_spans" not in whole.to_row()  # so that digests of datasets without it stay as they are
+    located = replace(whole, evidence=(EvidenceSpan("a; b.pdf", "a digest", 20, 37, ("3", "4")),))
+    assert GoldenQuestion.from_row(json.loads(json.dumps(located.to_row()))) == located
     short = GoldenQuestion.from_row({"question": "How deep?", "ground_truth": "17 m", "reference_contexts": None})
     assert short == GoldenQuestion(GoldenQuestion.make_id("How deep?", "17 m"), "How deep?", "17 m")
 

@@ -69,9 +69,17 @@ def test_a_mean_counts_what_was_scored_and_names_what_failed():
     assert Evaluation((), ()).summaries() == ()
 
 
+def test_a_question_that_a_metric_does_not_apply_to_is_neither_scored_nor_failed():
+    outside = Score("2", "recall@5", None, not_applicable="no evidence can be matched")
+    evaluation = Evaluation((Answer("1", "text"), Answer("2", "text")), (Score("1", "recall@5", 0.5), outside))
+    assert evaluation.summaries() == (MetricSummary("recall@5", 0.5, 1, 0, 1),)
+    assert Score.from_json(json.loads(json.dumps(outside.to_json()))) == outside
+    assert "not_applicable" not in Score("1", "recall@5", 0.5).to_json()
+
+
 def test_records_come_back_from_json_as_they_were():
     refused = Failure(FailureKind.REFUSED, "BadRequestError: too long", "Traceback ...")
-    passage = Passage("The well is deep.", "wells.pdf", "3", 0.5, 5)
+    passage = Passage("The well is deep.", "wells.pdf", "3", 0.5, 5, "a digest", 20, 37)
     answers = (Answer("1", "17 m", (passage,), 1.5, 100, 10, None, 0.5, 1e9), Answer("2", None, failure=refused))
     scores = (Score("1", "faithfulness", 0.5, "one of two"), Score("2", "faithfulness", None, None, refused))
     evaluation = Evaluation(answers, scores, (Score("1", "faithfulness", 1.0, repeat=1),))

@@ -1,0 +1,225 @@
+"""`locate`: the evidence of golden questions, found in the documents before anything is asked.
+
+Generated questions know the characters of their evidence. Of one's own questions, reference contexts are searched in
+the text of the documents, and files and pages are checked. What cannot be found is said, because a passage can never
+cover it.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dream.documents.loading import merge_pages, page_of
+from dream.evaluation.evidence import SHARE, Evidence, Place, runs_of, share_of_runs
+from dream.evaluation.normalised_text import tokens_of
+from dream.records import GoldenQuestion, Source
+
+if TYPE_CHECKING:
+    from llama_index.core import Document
+
+# Where contexts x characters are more, reference contexts are not searched, but only compared with passages.
+SEARCHED_CHARACTERS = 4_000_000_000
+_RANGE = re.compile(r"(\d+)\s*[-–—]\s*(\d+)")
+_PAGES_AT_MOST = 50
+
+
+def known_evidence(question: GoldenQuestion) -> Evidence:
+    """The evidence of a question as it is given, without any document to find it in."""
+    contexts, sources, spans = question.reference_contexts, question.sources, question.evidence
+    if spans:
+        texts = contexts if len(contexts) == len(spans) else ("",) * len(spans)
+        places = [
+            Place(span.file, span.digest, span.start, span.end, span.pages, text)
+            for span, text in zip(spans, texts, strict=True)
+        ]
+    elif contexts:
+        files = [source.file for source in sources] if len(sources) == len(contexts) else [""] * len(contexts)
+        places = [Place(file, text=text) for file, text in zip(files, contexts, strict=True) if tokens_of(text)]
+    else:
+        places = [Place(source.file, pages=tuple(_pages(source.page))) for source in sources if source.file]
+    reason = "" if places else "the question names neither reference contexts nor source files"
+    return Evidence(tuple(dict.fromkeys(places)), reason)
+
+
+def locate(questions: Sequence[GoldenQuestion], documents: "Sequence[Document]") -> dict[str, Evidence]:
+    """The evidence of each question by its id, as it was found in the documents.
+
+    Args:
+        documents: pages, as `dream.documents.load_documents` gives them.
+    """
+    files = _Files(documents)
+    contexts = sum(len(question.reference_contexts) for question in questions if not files.has(question))
+    searched = contexts * files.characters <= SEARCHED_CHARACTERS
+    return {question.id: _located(question, files, searched) for question in questions}
+
+
+def summary(evidence: Iterable[Evidence]) -> str:
+    """How many questions have evidence that can be matched, and by what, in a sentence; then the reasons for others.
+
+    Example:
+        >>> summary([Evidence((Place("a.pdf", pages=("3",)),)), Evidence(unmatched="it names nothing")])
+        'evidence of 1 of 2 questions can be matched (1 by page); not of 1: it names nothing'
+    """
+    found = list(evidence)
+    by = Counter(max((place.known_by for place in one.places), key=_LEVELS.index) for one in found if one.places)
+    levels = ", ".join(f"{by[level]} by {level}" for level in _LEVELS if by[level])
+    text = f"evidence of {sum(by.values())} of {len(found)} questions can be matched" + (f" ({levels})" if by else "")
+    reasons = Counter(one.unmatched for one in found if not one.places)
+    shown = [f"not of {n}: {reason}" for reason, n in reasons.most_common(3)]
+    rest = sum(reasons.values()) - sum(n for _, n in reasons.most_common(3))
+    return "; ".join([text, *shown, *([f"not of {rest} more"] if rest else [])])
+
+
+_LEVELS = ("position", "text", "page", "file")
+
+
+class _Files:
+    """The documents by file, to be searched."""
+
+    def __init__(self, documents: "Sequence[Document]") -> None:
+        self._documents = documents
+        self._runs: dict[str, set[tuple[str, ...]]] = {}
+        self._plain: dict[str, list[str]] = {}
+        self.pages: dict[str, set[str]] = {}
+        self.digests: set[str] = set()
+        self.characters = 0
+        for document in documents:
+            file, page = document.metadata["file_name"], document.metadata["page_label"]
+            if file not in self.pages:
+                self._plain.setdefault(_plain(file), []).append(file)
+            self.pages.setdefault(file, set()).add(page)
+            self.digests.add(document.metadata["file_digest"])
+            self.characters += len(document.text)
+
+    @cached_property
+    def whole(self) -> "dict[str, Document]":
+        """The documents with the pages of each file joined, by file."""
+        return {document.metadata["file_name"]: document for document in merge_pages(self._documents)}
+
+    def has(self, question: GoldenQuestion) -> bool:
+        """True if the files that hold a question's evidence are as they were when it was made."""
+        return bool(question.evidence) and all(span.digest in self.digests for span in question.evidence)
+
+    def named(self, file: str) -> str:
+        """The file that a user means, by its name, or by the last part of its path if no other has that; else ""."""
+        if file in self.pages:
+            return file
+        alike = self._plain.get(_plain(file), [])
+        return alike[0] if len(alike) == 1 else ""
+
+    def find(self, text: str, files: Sequence[str]) -> Place | None:
+        """The place of a text in the files: its characters if it is there once, else only the text; None if it is
+        nowhere."""
+        hits = list(self._hits(text, files))
+        if len(hits) == 1:
+            file, start, end = hits[0]
+            metadata = self.whole[file].metadata
+            pages = dict.fromkeys(page_of(metadata, offset) for offset in _offsets(metadata, start, end))
+            return Place(file, metadata["file_digest"], start, end, tuple(page for page in pages if page), text)
+        if hits or self._is_in_one(tokens_of(text), files):
+            return Place(files[0] if len(files) == 1 else "", text=text)
+        return None
+
+    def _hits(self, text: str, files: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+        """The first two places of a text, whatever white space is in it."""
+        pattern, n = re.compile(r"\s+".join(map(re.escape, text.split()))), 0
+        for file in files:
+            for hit in pattern.finditer(self.whole[file].text):
+                yield file, hit.start(), hit.end()
+                n += 1
+                if n == 2:
+                    return
+
+    def _is_in_one(self, tokens: list[str], files: Sequence[str]) -> bool:
+        return any(share_of_runs(tokens, self._runs_of(file)) >= SHARE for file in files)
+
+    def _runs_of(self, file: str) -> set[tuple[str, ...]]:
+        if file not in self._runs:
+            self._runs[file] = runs_of(tokens_of(self.whole[file].text))
+        return self._runs[file]
+
+
+def _located(question: GoldenQuestion, files: _Files, searched: bool) -> Evidence:
+    if files.has(question):
+        return known_evidence(question)
+    contexts, sources = question.reference_contexts, question.sources
+    places: list[Place] = []
+    for number, text in enumerate(contexts):
+        source = sources[number] if len(sources) == len(contexts) else None
+        place, reason = _context_place(text, source, sources, files, searched)
+        if place is None:
+            return Evidence(unmatched=f"reference context {number + 1} {reason}")
+        places.append(place)
+    if not contexts:
+        for source in sources:
+            place, reason = _source_place(source, files)
+            if place is None:
+                return Evidence(unmatched=reason)
+            places.append(place)
+    return Evidence(tuple(dict.fromkeys(places))) if places else known_evidence(question)
+
+
+def _context_place(
+    text: str, source: Source | None, sources: Sequence[Source], files: _Files, searched: bool
+) -> tuple[Place | None, str]:
+    """The place of a reference context: by its text, or else by its source; otherwise None with the reason."""
+    named = [name for each in ([source] if source else sources) if (name := files.named(each.file))]
+    if not tokens_of(text):
+        return None, "is empty"
+    if not searched:
+        return Place(named[0] if len(named) == 1 else "", text=text), ""
+    if place := files.find(text, named or list(files.pages)):
+        return place, ""
+    if source and source.file:
+        place, reason = _source_place(source, files)
+        return place, f"is not in the documents, and {reason}"
+    return None, "is not in the documents"
+
+
+def _source_place(source: Source, files: _Files) -> tuple[Place | None, str]:
+    """The page or the file of a source; None with the reason if there is none such."""
+    if not (file := files.named(source.file)):
+        return None, f"no document is called {source.file!r}"
+    there, asked = files.pages[file], _pages(source.page)
+    if not source.page:
+        return Place(file), ""
+    pages = tuple(page for page in asked if page in there)
+    if pages:
+        return Place(file, pages=pages), ""
+    numbered = sorted((page for page in there if page), key=lambda page: (len(page), page))
+    has = f"pages with text are {numbered[0]} to {numbered[-1]}" if numbered else "it is read without pages"
+    return None, f"page {source.page!r} of {file} cannot be matched: {has}"
+
+
+def _pages(text: str) -> list[str]:
+    """The pages that a text names: "7", "p. 7", "3-5", "3, 5".
+
+    Example:
+        >>> _pages("7"), _pages("p. 3-5, 9"), _pages("iv")
+        (['7'], ['3', '4', '5', '9'], ['iv'])
+    """
+    return list(dict.fromkeys(page for part in text.split(",") for page in _pages_of_part(part)))
+
+
+def _pages_of_part(text: str) -> list[str]:
+    if found := _RANGE.search(text):
+        first, last = int(found[1]), int(found[2])
+        if first <= last < first + _PAGES_AT_MOST:
+            return [str(page) for page in range(first, last + 1)]
+    number = re.search(r"\d+", text)
+    return [str(int(number[0]))] if number else [text.strip()] if text.strip() else []
+
+
+def _offsets(metadata: Mapping[str, object], start: int, end: int) -> list[int]:
+    """The first character of a span, and that of each further page in it."""
+    starts = metadata.get("page_starts")
+    further = [offset for offset, _ in starts if start < offset < end] if isinstance(starts, list) else []
+    return [start, *further]
+
+
+def _plain(file: str) -> str:
+    """The last part of a path, without differences that file systems do not keep."""
+    return unicodedata.normalize("NFC", re.split(r"[/\\]", file)[-1]).casefold()

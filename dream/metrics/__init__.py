@@ -1,0 +1,27 @@
+"""The metrics: their definitions, for all packages; `dream.evaluation` computes them."""
+
+from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS
+from dream.metrics.definition import Metric as Metric
+from dream.metrics.own import (
+    NotApplicable as NotApplicable,
+    aspect_critic as aspect_critic,
+    metric as metric,
+    rubric as rubric,
+)
+from dream.metrics.registry import (
+    EXPLANATION_COLUMNS as EXPLANATION_COLUMNS,
+    check_metrics as check_metrics,
+    definition_of as definition_of,
+    explanation_rows as explanation_rows,
+    explanation_table as explanation_table,
+    find_metric as find_metric,
+    is_judged as is_judged,
+    metric_names as metric_names,
+    names_of as names_of,
+    own_metrics as own_metrics,
+    register as register,
+    valid_names as valid_names,
+)
+
+# The built-in metrics that ask no judge.
+COMPUTED = tuple(name for name, metric in DEFINITIONS.items() if not metric.judged)

@@ -1,0 +1,108 @@
+"""The evidence of questions, found in documents: what is found where, and what is said of the rest."""
+
+from dataclasses import replace
+
+import pytest
+from model_servers import pages
+
+from dream.documents.loading import merge_pages
+from dream.evaluation.evidence import Evidence, Place
+from dream.evaluation.locating import known_evidence, locate, summary
+from dream.records import EvidenceSpan, GoldenQuestion, Source
+
+WELL = "The ice well is 17 metres deep and was dug in 1931."
+MILL = "The salt mill was rebuilt in 1931 by Ida Brandt."
+REPEATED = "All figures are in millions unless stated otherwise."
+DOCUMENTS = [
+    *pages("reports/wells.pdf", f"{WELL} {REPEATED}", f"Otters sleep here.\n{REPEATED}", "The last page of it all."),
+    *pages("mill.pdf", MILL),
+]
+DIGEST = DOCUMENTS[0].metadata["file_digest"]
+
+
+def question(
+    *contexts: str, sources: tuple[Source, ...] = (), evidence: tuple[EvidenceSpan, ...] = ()
+) -> GoldenQuestion:
+    return GoldenQuestion("q", "Which?", "This.", contexts, sources, evidence=evidence)
+
+
+def found(*contexts: str, **more) -> Evidence:
+    return locate([question(*contexts, **more)], DOCUMENTS)["q"]
+
+
+def test_a_reference_context_is_found_in_the_text_whatever_its_white_space():
+    (place,) = found("The ice well is\n17 metres   deep").places
+    whole = merge_pages(DOCUMENTS)[0].text
+    assert whole[place.start : place.end] == "The ice well is 17 metres deep"
+    assert (place.file, place.digest, place.pages, place.known_by) == ("reports/wells.pdf", DIGEST, ("1",), "position")
+
+
+def test_a_context_across_pages_is_on_both():
+    (place,) = found(f"{REPEATED} Otters sleep").places
+    assert place.pages == ("1", "2")
+
+
+def test_a_text_that_is_there_twice_is_compared_as_text():
+    assert found(REPEATED) == Evidence((Place("", text=REPEATED),))
+    named = found(REPEATED, sources=(Source("wells.pdf"),))
+    assert named == Evidence((Place("reports/wells.pdf", text=REPEATED),))
+
+
+def test_a_text_that_differs_a_little_is_compared_as_text():
+    changed = "the ice well is 17 metres deep & was dug in 1931"
+    assert found(changed, sources=(Source("wells.pdf", "1"),)).places == (Place("reports/wells.pdf", text=changed),)
+
+
+def test_a_context_that_is_not_there_is_matched_by_its_page_or_not_at_all():
+    paraphrase = "Somebody once excavated seventeen metres of frozen ground."
+    by_page = found(paraphrase, sources=(Source("wells.pdf", "2"),))
+    assert by_page.places == (Place("reports/wells.pdf", pages=("2",)),)
+    assert found(paraphrase).unmatched == "reference context 1 is not in the documents"
+    assert found(WELL, paraphrase).unmatched == "reference context 2 is not in the documents"
+    assert not found(WELL, paraphrase).places
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        (Source("mill.pdf"), Place("mill.pdf")),
+        (Source("MILL.PDF", "1"), Place("mill.pdf", pages=("1",))),
+        (Source("C:\\reports\\Wells.pdf", "p. 2"), Place("reports/wells.pdf", pages=("2",))),
+        (Source("wells.pdf", "2-3"), Place("reports/wells.pdf", pages=("2", "3"))),
+        (Source("wells.pdf", "3–9"), Place("reports/wells.pdf", pages=("3",))),
+    ],
+)
+def test_sources_are_matched_by_file_and_page(source: Source, place: Place):
+    assert found(sources=(source,)) == Evidence((place,))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (Source("gone.pdf"), "no document is called 'gone.pdf'"),
+        (Source("wells.pdf", "12"), "page '12' of reports/wells.pdf cannot be matched: pages with text are 1 to 3"),
+        (Source("wells.pdf", "iv"), "page 'iv' of reports/wells.pdf cannot be matched"),
+    ],
+)
+def test_sources_that_are_not_there_are_told(source: Source, reason: str):
+    assert reason in found(sources=(source,)).unmatched
+
+
+def test_a_question_that_names_nothing_is_told():
+    assert found().unmatched == "the question names neither reference contexts nor source files"
+    assert known_evidence(question()) == found()
+
+
+def test_generated_evidence_is_taken_as_it_is_until_the_file_changes():
+    span = EvidenceSpan("reports/wells.pdf", DIGEST, 0, 30, ("1",))
+    assert found(WELL, evidence=(span,)).places == (Place("reports/wells.pdf", DIGEST, 0, 30, ("1",), WELL),)
+    changed = found(WELL, evidence=(replace(span, digest="of another version"),))
+    assert [(place.digest, place.end) for place in changed.places] == [(DIGEST, len(WELL))]
+
+
+def test_the_summary_counts_what_decides():
+    everything = [found(WELL), found(REPEATED), found(sources=(Source("mill.pdf"),)), found(), found()]
+    assert summary(everything) == (
+        "evidence of 3 of 5 questions can be matched (1 by position, 1 by text, 1 by file); not of 2: the question "
+        "names neither reference contexts nor source files"
+    )
