@@ -22,7 +22,7 @@ def cache(
         str, typer.Option(metavar="TEXT", help="restrict to models, or texts, whose name in the list contains this")
     ] = "",
 ) -> int:
-    """Show the cache of model answers and of texts of documents, or one answer, or empty it.
+    """Show or empty the cache of model answers and texts.
 
     Indexes are not part of the list. `dream cache --empty --model "other readers"` deletes the texts that other
     versions of DREAM, or other settings, have read.
