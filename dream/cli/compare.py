@@ -22,7 +22,13 @@ def compare(
     experiment: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="the experiment's name [default: the one started last]")
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="NAME", help="rank by this metric")] = defaults.DEFAULT_METRIC,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"rank by this metric [default: {defaults.DEFAULT_METRIC}, or else the experiment's first]",
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +83,7 @@ def compare(
     page = checked_path(html)
     settings = Settings.from_environment()
     result = load_experiment(experiment or latest_experiment(settings), settings)
+    metric = metric or comparison.default_metric(result)
     try:
         compared = comparison.compare(result, metric, weights=weighted, failure_share=failure_share, margin=margin)
     except DataError as error:
