@@ -26,7 +26,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"rank by this metric [default: the study's objective, else {defaults.DEFAULT_METRIC}]",
+            help=f"rank by this metric [default: that of the study, else {defaults.DEFAULT_METRIC}, else the first]",
         ),
     ] = None,
     weights: Annotated[
@@ -84,6 +84,7 @@ def compare(
     page = checked_path(html)
     settings = Settings.from_environment()
     result = load_experiment(experiment or latest_experiment(settings), settings)
+    metric = metric or comparison.default_metric(result)
     try:
         compared = comparison.compare(result, metric, weights=weighted, failure_share=failure_share, margin=margin)
     except DataError as error:

@@ -15,6 +15,7 @@ from scipy import stats
 from dream.comparison.intervals import Floats
 from dream.comparison.score_table import scores_of
 from dream.errors import DataError, bullets
+from dream.metrics import definition_of
 from dream.records import ExperimentResult
 
 COLUMNS = ("question_id", "trial_id", "label")
@@ -72,14 +73,18 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
 def agreement(
     experiment: ExperimentResult, labels: Sequence[Label], thresholds: Sequence[float] = THRESHOLDS
 ) -> tuple[Agreement, ...]:
-    """The agreement of each metric with the labels, in the order of the experiment's metrics.
+    """The agreement of each metric with the labels, in the order of the experiment's metrics; where lower is better,
+    that of 1 - score.
 
     Args:
         thresholds: scores from which an answer counts as good, for Cohen's kappa (0 to 1).
     """
     agreements = []
     for metric in experiment.manifest.metrics:
+        lower = definition_of(metric, experiment.manifest.own_metrics).lower_is_better
         scores = {result.trial.id: scores_of(result, metric) for result in experiment.results}
+        if lower:
+            scores = {trial: {name: 1 - value for name, value in of.items()} for trial, of in scores.items()}
         pairs = [
             (score, label.value)
             for label in labels

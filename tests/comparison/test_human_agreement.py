@@ -46,6 +46,14 @@ def test_measures_equal_scipys_and_leave_out_answers_without_a_score(tmp_path: P
     assert "WARNING: the judge agrees with these labels less than chance" in text and "undefined" in text
 
 
+def test_where_lower_is_better_people_agree_with_1_minus_the_score(tmp_path: Path):
+    lines = [f"{question},{IDS[trial]},{value}" for question, trial, value in LABELS]
+    outcome = experiment({"correct": SCORES, "noise_sensitivity": 1 - SCORES})
+    correct, noise = agreement(outcome, read_labels(write(tmp_path / "labels.csv", *lines), outcome))
+    assert noise.spearman == pytest.approx(correct.spearman)
+    assert noise.warning == ""
+
+
 def test_kappa_of_a_published_table():
     # Cohen's own kind of table: both yes 20, first only 5, second only 10, both no 15: agreement 0.7, by chance 0.5
     first = [True] * 25 + [False] * 25
