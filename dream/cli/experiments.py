@@ -179,5 +179,5 @@ def search_space_of(
         return None
     default = default_search_space(settings)
     chosen = query_engines or default.query_engines
-    parameters = parameters_of(assignments or (), chosen, {name: m.defaults for name, m in RAG_METHODS.items()})
+    parameters = parameters_of(assignments or (), chosen, {name: m.all_defaults for name, m in RAG_METHODS.items()})
     return SearchSpace(chosen, llms or default.llms, embed_models or default.embed_models, parameters)

@@ -31,9 +31,11 @@ from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
 from dream.models.usage import spent_of
 from dream.progress import Reporter, Show, reporter_for
+from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
+from dream.rag.travelling import check_travelling
 from dream.records import (
     CLOSED_BOOK,
     Evaluation,
@@ -78,9 +80,11 @@ def experiment(
     if trial.is_baseline:
         n_nodes, query_engine = None, baseline_engine(trial, llm, questions)
     else:
-        index = get_index(context.documents, *index_request(trial), trial=trial.id)
+        index = get_index(context.documents, *index_request(trial, context.methods), trial=trial.id)
         n_nodes = len(index.docstore.docs)
-        query_engine = query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters)
+        query_engine = query_engine_picker(
+            trial.query_engine_identifier, index, llm, trial.parameters, trial=trial.id, methods=context.methods
+        )
     evaluation = evaluator(
         query_engine,
         questions,
@@ -172,10 +176,12 @@ def run_experiment(
             gateway_client.opened(settings, spent_of(due.usage)),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
+            if due.to_run and running_on.name != engines.IN_PROCESS:
+                check_travelling(due.prepared.context.methods, running_on.submit)
             recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
             if due.to_run:
                 documents = due.prepared.context.documents
-                indexes.start(documents, [index_request(trial) for trial in due.to_run if not trial.is_baseline])
+                indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
                 with recorder.progress.start():
                     recorder.lost(running_on.run_trials(due.trial_runs(max_concurrent_trials), recorder.take))
             return recorder.finish()
@@ -293,12 +299,13 @@ def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threa
             imports.join()
         return judge_forms(context.metrics)
 
-    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]
+    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if trial.embed_model_identifier]
     return check_models(
         [trial.llm_identifier for trial in trials],
         [context.judge_embed_model, *(embed_model for embed_model, _ in chunks)],
         {context.judge_llm: forms},
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
+        rerankers=[name for trial in trials for name in rerankers_of(trial)],
     )
 
 

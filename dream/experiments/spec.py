@@ -1,7 +1,7 @@
 """An experiment as it is asked for (`ExperimentSpec`), and as it can be run (`PreparedExperiment`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -15,8 +15,10 @@ from dream.metrics import COMPUTED, METRICS, check_metrics
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
 from dream.provenance import versions
+from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.search_space import SearchSpace, default_search_space
+from dream.rag.travelling import TravellingMethods
 from dream.records import CLOSED_BOOK, JUDGED_ONCE, DocumentSet, GoldenDataset, GoldenQuestion, Manifest, Repeats, Trial
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -24,7 +26,8 @@ from dream.storage import open_storage
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times."""
+    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
+    `methods` are the user's own RAG methods."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -33,6 +36,7 @@ class TrialContext:
     metrics: Sequence[str] = METRICS
     strictness: int = STRICTNESS
     repeats: Repeats = JUDGED_ONCE
+    methods: TravellingMethods = field(default_factory=TravellingMethods)
 
     def repeats_of(self, trial: Trial) -> Repeats:
         """The repeats of a trial; baselines are judged once."""
@@ -84,7 +88,7 @@ class PreparedExperiment:
         context = self.context
         identifiers = {context.judge_llm, context.judge_embed_model}
         for trial in self.trials:
-            identifiers |= {trial.llm_identifier, trial.embed_model_identifier}
+            identifiers |= set(models_of(trial))
         return Manifest(
             name=name,
             golden_dataset=context.golden_dataset,
@@ -168,7 +172,8 @@ class ExperimentSpec:
         uri = self.documents_uri or settings.documents_uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
-        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
+        own = TravellingMethods.of(trials)
+        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         return self._with_additions(PreparedExperiment(trials, (), context, DocumentSet(uri, loaded.digest)))
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
@@ -185,7 +190,10 @@ class ExperimentSpec:
             lines = [f"{name} differ from those it was started with" for name in changed]
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
         judge = (before.judge_llm, before.judge_embed_model)
-        context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
+        own = TravellingMethods.of(before.trials)
+        context = TrialContext(
+            loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
+        )
         documents = DocumentSet(uri, loaded.digest)
         return self._with_additions(PreparedExperiment(before.trials, (), context, documents), before)
 

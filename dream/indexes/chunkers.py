@@ -19,6 +19,7 @@ from dream.documents.loading import merge_pages, page_of
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
 from dream.indexes.store import documents_digest, join
+from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
 from dream.tokens import tokenize
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ CHUNKERS: Mapping[str, "Chunker"] = {
     "overlapping_chunks": overlapping_chunks,
     "sentences": sentences,
     "hierarchy": hierarchy,
+    "tokens": tokens,
+    "headings": headings,
+    "tables": tables,
+    "whole_documents": whole_documents,
 }
 
 

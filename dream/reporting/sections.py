@@ -220,7 +220,7 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-_STAGES = (CHECK_STAGE, "embed", "query", "answer", "judge")
+_STAGES = (CHECK_STAGE, "embed", "query", "rerank", "answer", "judge")
 
 
 def _usage_table(rows: Sequence[UsageRow]) -> Table:

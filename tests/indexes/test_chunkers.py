@@ -15,10 +15,11 @@ from dream.errors import ConfigurationError, DataError
 from dream.indexes.chunkers import LEAST_WORDS, MOST_TOKENS, build_index
 from dream.models.pickers import embed_model_picker
 from dream.rag.methods import RAG_METHODS
+from dream.rag.search_space import DEFAULT_METHODS
 from dream.tokens import count_tokens
 
 PDFS = Path(__file__).resolve().parents[2] / "notebooks/sample_documents"
-METHODS = list(RAG_METHODS)
+METHODS = list(DEFAULT_METHODS)
 
 
 def letters(text: str) -> str:
