@@ -4,7 +4,7 @@ Calls follow from the search space, the questions and the metrics; texts to embe
 are estimates. Nothing is sent to any model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from dream.defaults import FACTORS
@@ -18,7 +18,7 @@ from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
-from dream.rag.costs import calls_of
+from dream.rag.costs import calls_of, passages_read
 from dream.rag.methods import index_request
 from dream.rag.search_space import SearchSpace
 from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
@@ -57,8 +57,10 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     counter = Counter(settings)
     kept, texts = _count_indexes(prepared.trials, prepared.context.documents, settings, counter)
     before = _finished_before(prepared, settings, but)
+    context, questions = prepared.context, [question.question for question in prepared.questions]
+    passages = passages_read(prepared.trials, context.documents, questions, context.methods)
     for trial in prepared.everything:
-        _count_trial(trial, prepared, before.get(trial.id), counter)
+        _count_trial(trial, prepared, passages, before.get(trial.id), counter)
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
@@ -66,9 +68,15 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes)
 
 
-def _count_trial(trial: Trial, prepared: PreparedExperiment, paid: Repeats | None, counter: Counter) -> None:
-    """Its questions answered, judged, and judged again; `paid` are the repeats of an earlier experiment that finished
-    the same trial."""
+def _count_trial(
+    trial: Trial, prepared: PreparedExperiment, passages: Mapping[str, float], paid: Repeats | None, counter: Counter
+) -> None:
+    """Its questions answered, judged, and judged again.
+
+    Args:
+        passages: those that the LLM reads, by trial id.
+        paid: the repeats of an earlier experiment that finished the same trial.
+    """
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
     n, question_tokens = len(questions), sum(count_tokens(question.question) for question in questions)
     prompts = n * PROMPT_FRAME + _context_tokens(trial, questions) + question_tokens
@@ -76,12 +84,12 @@ def _count_trial(trial: Trial, prepared: PreparedExperiment, paid: Repeats | Non
         counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
     else:
         _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), counter)
-    _count_judgements(trial, prepared, metrics, (n, n if paid else 0), counter)
+    _count_judgements(trial, prepared, metrics, passages, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
         judged = [name for name in metrics if name not in COMPUTED]
         paid_again = paid and paid.times >= repeats.times and {*paid.question_ids} >= {*repeats.question_ids}
-        _count_judgements(trial, prepared, judged, (times, times if paid_again else 0), counter, again=True)
+        _count_judgements(trial, prepared, judged, passages, (times, times if paid_again else 0), counter, again=True)
 
 
 def _count_answers(
@@ -112,6 +120,7 @@ def _count_judgements(
     trial: Trial,
     prepared: PreparedExperiment,
     metrics: Sequence[str],
+    passages: Mapping[str, float],
     answers: tuple[int, int],
     counter: Counter,
     again: bool = False,
@@ -120,8 +129,7 @@ def _count_judgements(
     made `again` embeds the same texts, except for the questions that the judge derives anew."""
     context, (n, paid) = prepared.context, answers
     definitions = [DEFINITIONS[name] for name in metrics]
-    passages = 1.0 if trial.is_baseline else calls_of(trial, context.methods).passages
-    a_question = sum(metric.calls(context.strictness, passages) for metric in definitions)
+    a_question = sum(metric.calls(context.strictness, passages.get(trial.id, 1.0)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
