@@ -103,6 +103,8 @@ def _count_answers(
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
     prompt_tokens += ranked if calls.ranking else 0
     written = round(n * (calls.answering + calls.rewriting + calls.ranking) * ANSWER_TOKENS)
+    if not trial.llm_identifier:
+        return
     counter.add(
         trial.llm_identifier, "answer", round(n * calls.of_llm), round(paid * calls.of_llm), prompt_tokens, written
     )

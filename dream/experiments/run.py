@@ -75,9 +75,9 @@ def experiment(
     """
     started = time.monotonic()
     trial = Trial.from_config(config)
-    llm = llm_picker(trial.llm_identifier, trial=trial.id)
+    llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
     questions = questions_of(trial, context.golden_dataset.questions)
-    if trial.is_baseline:
+    if trial.is_baseline and llm is not None:
         n_nodes, query_engine = None, baseline_engine(trial, llm, questions)
     else:
         index = get_index(context.documents, *index_request(trial, context.methods), trial=trial.id)
@@ -301,7 +301,7 @@ def _check_models(trials: Sequence[Trial], context: TrialContext, imports: threa
 
     chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if trial.embed_model_identifier]
     return check_models(
-        [trial.llm_identifier for trial in trials],
+        [trial.llm_identifier for trial in trials if trial.llm_identifier],
         [context.judge_embed_model, *(embed_model for embed_model, _ in chunks)],
         {context.judge_llm: forms},
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last

@@ -14,7 +14,9 @@ from dream.rag.methods import (
     RAG_METHODS as RAG_METHODS,
     answer_from as answer_from,
     find_rag_method as find_rag_method,
+    http_system as http_system,
     index_request as index_request,
+    own_system as own_system,
     query_engine_picker as query_engine_picker,
     rag_method as rag_method,
 )

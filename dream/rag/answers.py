@@ -6,6 +6,7 @@ The methods themselves make retriever and postprocessor; what is not asked for i
 with the factors at their defaults does exactly what it does without them.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def query_engine_picker(
     identifier: str,
     index: "VectorStoreIndex",
-    llm: "LLM",
+    llm: "LLM | None",
     parameters: Mapping[str, Any] | None = None,
     *,
     trial: str = "",
@@ -35,8 +36,9 @@ def query_engine_picker(
 
     Args:
         identifier: a name in `RAG_METHODS`.
+        llm: None for a method that asks none.
         parameters: override the defaults; parameters of the chunker are accepted and ignored.
-        trial: labels the calls of a reranker in the meter.
+        trial: labels the calls of a reranker in the meter; given to functions that take it.
         methods: those of an experiment, which come before the registered ones.
 
     Raises:
@@ -49,6 +51,10 @@ def query_engine_picker(
     top_k = of_engine.get("top_k")
     if top_k is not None and factors.get("reranker", NONE) != NONE:
         of_engine["top_k"] = max(top_k, factors["rerank_from"])
+    if "trial" not in values and "trial" in inspect.signature(method.function, follow_wrapped=False).parameters:
+        of_engine["trial"] = trial
+    if llm is None:
+        return method.function(index, None, **of_engine)
     engine = method.function(index, _answering(llm, factors), **of_engine)
     of_retrieval = {name: factors.get(name, NONE) for name in ("query_transform", "reranker", "prompt")}
     asked = [name for name, value in of_retrieval.items() if value not in (NONE, DEFAULT)]

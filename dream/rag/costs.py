@@ -8,6 +8,7 @@ from dream.errors import DreamError
 from dream.indexes.client import get_index
 from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
 from dream.rag.registry import RagMethod, find_rag_method, index_request
+from dream.rag.travelling import is_built_in
 from dream.records import Trial
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def passages_read(
     for trial in trials:
         key = f"{trial.query_engine_identifier} {sorted(trial.parameters.items(), key=str)}"
         if key not in known:
-            is_own = bool(methods and trial.query_engine_identifier in methods)
+            is_own = not is_built_in(find_rag_method(trial.query_engine_identifier, methods))
             known[key] = None if is_own or is_large else _measured(trial, documents, few)
         found[trial.id] = known[key] or calls_of(trial, methods).passages
     return found

@@ -9,6 +9,7 @@ contexts of 3,072 and 768 tokens.)
 """
 
 from dream.rag.answers import answer_from as answer_from, query_engine_picker as query_engine_picker
+from dream.rag.own_systems import http_system as http_system, own_system as own_system
 from dream.rag.parameters import CONTEXT_TOKENS as CONTEXT_TOKENS
 from dream.rag.registry import (
     RAG_METHODS as RAG_METHODS,

@@ -39,7 +39,7 @@ class AnsweringParameters(Parameters):
     """Parameters of the LLM that answers: its system prompt, temperature, and the most tokens of an answer (None: as
     DREAM_MAX_ANSWER_TOKENS says)."""
 
-    system_prompt: str = FACTORS["system_prompt"]
+    system_prompt: Annotated[str, Field(max_length=5000)] = FACTORS["system_prompt"]
     temperature: Annotated[float, Field(ge=0, le=2)] = FACTORS["temperature"]
     max_tokens: Count | None = FACTORS["max_tokens"]
 
@@ -61,7 +61,7 @@ class RetrievalParameters(AnsweringParameters):
     n_queries: Annotated[int, Field(ge=1, le=10)] = FACTORS["n_queries"]
     reranker: Annotated[str, Field(min_length=1)] = FACTORS["reranker"]
     rerank_from: Annotated[int, Field(ge=1, le=200)] = FACTORS["rerank_from"]
-    prompt: str = FACTORS["prompt"]
+    prompt: Annotated[str, Field(max_length=5000)] = FACTORS["prompt"]
 
     @field_validator("prompt")
     @classmethod

@@ -62,6 +62,7 @@ class RagMethod:
         chunker: the name of its chunker in `dream.indexes.CHUNKERS`, unless a parameter `chunker` names another.
         parameters: a pydantic model with a default for each parameter of the chunker and of the function.
         needs_vectors: without them, its trials have no embedding model, and no index is built.
+        needs_llm: without one, its trials have none.
     """
 
     function: Callable[..., "BaseQueryEngine"]
@@ -69,6 +70,7 @@ class RagMethod:
     parameters: "type[BaseModel]"
     cost: MethodCost = MethodCost()
     needs_vectors: bool = True
+    needs_llm: bool = True
 
     @property
     def name(self) -> str:
@@ -217,6 +219,7 @@ def _not_taken(method: RagMethod) -> list[str]:
     problems = [] if takes_all else [
         f"the function does not take {name!r}, one of its parameters" for name in sorted(given - set(signature))
     ]  # fmt: skip
+    keywords.pop("trial", None)  # the picker gives it
     wanted = [name for name, each in keywords.items() if each.default is inspect.Parameter.empty and name not in given]
     return problems + [f"the function wants {name!r}, which is none of its parameters" for name in wanted]
 

@@ -53,7 +53,7 @@ class SearchSpace:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in the search space:", problems))
         grid = itertools.product(self.query_engines, self.llms, self.embed_models)
         combinations = (
-            Trial(name, llm, embed_model if RAG_METHODS[name].needs_vectors else "", RAG_METHODS[name].recorded(values))
+            _trial(name, llm, embed_model, values)
             for name, llm, embed_model in grid
             for values in self._parameter_sets(name)
         )
@@ -135,6 +135,17 @@ def default_search_space(settings: Settings) -> SearchSpace:
     """The RAG methods of the article with the LLMs and embedding models of the settings: 3 x 2 x 2 trials by
     default."""
     return SearchSpace(DEFAULT_METHODS, settings.llms, settings.embed_models)
+
+
+def _trial(name: str, llm: str, embed_model: str, values: Mapping[str, Any]) -> Trial:
+    """A trial, without the models that its method does not need."""
+    method = RAG_METHODS[name]
+    return Trial(
+        name,
+        llm if method.needs_llm else "",
+        embed_model if method.needs_vectors else "",
+        method.recorded(values),
+    )
 
 
 def _names(values: Iterable[str]) -> list[str]:

@@ -59,7 +59,7 @@ class Mmr(RetrievalParameters, FlatChunkParameters):
     """Parameters of `mmr`; `relevance` is the weight of similarity to the question, the rest that of difference from
     what is chosen already; `mmr_from` is how many hits are chosen from."""
 
-    top_k: Count = 3
+    top_k: Count = 4  # chunks that differ are often short
     mmr_from: Count = 20
     relevance: Share = 0.5
 

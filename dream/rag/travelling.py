@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from dream.errors import ConfigurationError, bullets, explain
+from dream.rag.own_systems import OwnSystem
 from dream.rag.registry import RAG_METHODS, RagMethod
 from dream.records import Trial
 
@@ -71,7 +72,7 @@ class TravellingMethods(Mapping[str, RagMethod]):
 
 def is_built_in(method: RagMethod) -> bool:
     """True for a method that comes with DREAM."""
-    return method.function.__module__.startswith(_OURS)
+    return not isinstance(method.function, OwnSystem) and method.function.__module__.startswith(_OURS)
 
 
 def check_travelling(methods: TravellingMethods, submit: Callable[..., "Future[list[str]]"]) -> None:
