@@ -9,6 +9,7 @@ paired difference: simultaneous over all effects of a kind (`dream.comparison.in
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 
@@ -100,12 +101,17 @@ def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
     """The level of each trial for each factor with more than one level.
 
     A parameter is a factor only if every trial has it; the factors that methods share have their default where a trial
-    does not name them.
+    does not name them. Models are a factor only if every trial has one: `bm25` has no embedding model, and a system of
+    one's own has no LLM.
     """
     configs = [{**FACTOR_DEFAULTS, **trial.config()} for trial in trials]
-    shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
+    shared = [name for name in configs[0] if all(_has(config, name) for config in configs)] if configs else []
     values = {FACTORS.get(name, name): [str(config[name]) for config in configs] for name in shared}
     return {name: choices for name, choices in values.items() if len(set(choices)) > 1}
+
+
+def _has(config: Mapping[str, Any], name: str) -> bool:
+    return name in config and not (name in FACTORS and config[name] == "")
 
 
 def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

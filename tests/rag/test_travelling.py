@@ -47,6 +47,14 @@ import pickle
 methods = TravellingMethods.of([Trial("own_walk", "llm", "embed")])
 Path(sys.argv[1]).write_bytes(pickle.dumps(methods))
 """
+# the head of a cluster hands on what it got
+HAND_ON = """
+import sys
+from pathlib import Path
+from ray import cloudpickle
+import pickle
+Path(sys.argv[2]).write_bytes(cloudpickle.dumps(pickle.loads(Path(sys.argv[1]).read_bytes())))
+"""
 # a worker that has only what is installed
 LOAD = """
 import pickle, sys
@@ -91,7 +99,8 @@ def test_a_method_arrives_where_its_source_is_not(place, tmp_path):
         )
         program = "import own_methods\n" + PACK
     python(here, program, str(tmp_path / "packed"))
-    said = python(there, LOAD, str(tmp_path / "packed"))
+    python(there, HAND_ON, str(tmp_path / "packed"), str(tmp_path / "packed again"))
+    said = python(there, LOAD, str(tmp_path / "packed again"))
     assert said.startswith(
         "own_walk {'depth': 3, 'mode': 'near'} 6 ['own_walk: depth=9 must be a whole number from 1 to 3']"
     )
