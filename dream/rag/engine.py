@@ -37,15 +37,16 @@ class PassageQueryEngine(RetrieverQueryEngine):
         Args:
             factors: those of `RetrievalParameters`.
             helper: the LLM that rewrites questions and ranks passages, which has no system prompt.
-            top_k: how many hits stay after reranking; None keeps all.
+            top_k: how many hits stay of several searches and after reranking; None keeps all.
             trial: labels a reranker's calls in the meter.
         """
-        retriever = self.retriever
+        retriever, reranker = self.retriever, factors.get("reranker", NONE)
+        n_hits = top_k if reranker == NONE or top_k is None else max(top_k, factors["rerank_from"])
         if (transform := factors.get("query_transform", NONE)) != NONE:
             from dream.rag.queries import TransformedRetriever
 
-            retriever = TransformedRetriever(retriever, helper, transform, factors["n_queries"])
-        if (reranker := factors.get("reranker", NONE)) != NONE:
+            retriever = TransformedRetriever(retriever, helper, transform, factors["n_queries"], n_hits)
+        if reranker != NONE:
             from dream.rag.reranking import RerankedRetriever, reranker_of
 
             ranks = reranker_of(reranker, helper, trial)

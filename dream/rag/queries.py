@@ -28,11 +28,15 @@ class TransformedRetriever(BaseRetriever):
     Args:
         transform: one of `RetrievalParameters.query_transform`, except none.
         n_queries: how many queries are searched for besides the question.
+        n_hits: how many of the fused hits stay; None for all.
     """
 
-    def __init__(self, retriever: BaseRetriever, llm: LLM, transform: str, n_queries: int) -> None:
+    def __init__(
+        self, retriever: BaseRetriever, llm: LLM, transform: str, n_queries: int, n_hits: int | None = None
+    ) -> None:
         super().__init__()
-        self._retriever, self._llm, self._transform, self._n_queries = retriever, llm, transform, n_queries
+        self._retriever, self._llm = retriever, llm
+        self._transform, self._n_queries, self._n_hits = transform, n_queries, n_hits
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return run_async(self._aretrieve(query_bundle))
@@ -43,9 +47,8 @@ class TransformedRetriever(BaseRetriever):
             passage = await self._llm.apredict(DEFAULT_HYDE_PROMPT, context_str=question)
             return await self._retriever.aretrieve(QueryBundle(question, custom_embedding_strs=[passage, question]))
         queries = dict.fromkeys([question, *await self._queries(question)])
-        return await fused(
-            [_Asking(self._retriever, query) for query in queries], FUSION_MODES.RECIPROCAL_RANK
-        ).aretrieve(query_bundle)
+        searches: list[BaseRetriever] = [_Asking(self._retriever, query) for query in queries]
+        return await fused(searches, FUSION_MODES.RECIPROCAL_RANK, self._n_hits).aretrieve(query_bundle)
 
     async def _queries(self, question: str) -> list[str]:
         prompt = PromptTemplate(DECOMPOSE_PROMPT if self._transform == DECOMPOSE else QUERY_GEN_PROMPT)

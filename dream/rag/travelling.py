@@ -8,7 +8,7 @@ import pickle
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,7 +121,9 @@ def _local_modules_by_value() -> Iterator[None]:
     from cloudpickle import list_registry_pickle_by_value, register_pickle_by_value, unregister_pickle_by_value
 
     before = list_registry_pickle_by_value()
-    local = [module for module in list(sys.modules.values()) if _is_local(module) and module.__name__ not in before]
+    installed = _installed()
+    modules = [module for module in list(sys.modules.values()) if _is_local(module, installed)]
+    local = [module for module in modules if module.__name__ not in before]
     for module in local:
         register_pickle_by_value(module)
     try:
@@ -131,13 +133,14 @@ def _local_modules_by_value() -> Iterator[None]:
             unregister_pickle_by_value(module)
 
 
-def _is_local(module: ModuleType | None) -> bool:
+def _is_local(module: ModuleType | None, installed: Sequence[str]) -> bool:
+    """True for a loaded module of a file outside of the folders of installed packages."""
     name, file = getattr(module, "__name__", None), getattr(module, "__file__", None)
     if not file or not name or name == "__main__" or name.partition(".")[0] == _OURS[:-1]:
         return False
     if sys.modules.get(name) is not module:
         return False
-    return not any(Path(file).is_relative_to(folder) for folder in _installed())
+    return not any(Path(file).is_relative_to(folder) for folder in installed)
 
 
 def _installed() -> list[str]:

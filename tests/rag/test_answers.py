@@ -67,6 +67,13 @@ async def test_with_all_factors_at_their_defaults_the_request_is_the_same(asked)
     assert plain.body["temperature"] == 0.0
 
 
+@pytest.mark.parametrize("transform", ["hyde", "multi_query", "decompose"])
+async def test_several_searches_give_as_many_hits_as_one(transform, asked):
+    response, chats = await asked(query_transform=transform, top_k=2)
+    assert len(response.source_nodes) == 2
+    assert len(chats) == 2
+
+
 async def test_reranking_reads_more_hits_and_keeps_as_many(asked):
     response, (ranking, answering) = await asked(reranker="llm", rerank_from=9, top_k=2)
     assert ranking.prompt.count("Passage ") == 9

@@ -51,6 +51,22 @@ def test_exclude_drops_matching_combinations():
     assert len(space.trials(SETTINGS)) == 10
 
 
+def test_exclude_knows_the_defaults_of_shared_factors():
+    parameters = {"hybrid": {"reranker": ["none", "llm"], "query_transform": ["none", "hyde"]}}
+    rules = [{"reranker": "none", "query_transform": "hyde"}]
+    trials = SearchSpace(["hybrid"], ["a"], ["b"], parameters, rules).trials()
+    chosen = [(one.parameters.get("reranker"), one.parameters.get("query_transform")) for one in trials]
+    assert chosen == [(None, None), ("llm", None), ("llm", "hyde")]
+
+
+def test_methods_without_an_embedding_model_have_one_trial_per_llm():
+    trials = SearchSpace(["bm25", "long_context", "hybrid"], ["a", "b"], ["e", "f"]).trials()
+    assert [one.name for one in trials] == [
+        "bm25 + a", "bm25 + b", "long_context + a", "long_context + b",
+        "hybrid + a + e", "hybrid + a + f", "hybrid + b + e", "hybrid + b + f",
+    ]  # fmt: skip
+
+
 def test_every_mistake_is_named_with_what_is_valid():
     space = SearchSpace(
         ["chunks_with_overlap", "no_such_method"],
