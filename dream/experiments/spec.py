@@ -68,8 +68,12 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for repeats, baselines and questions without reference contexts."""
+        """One line each for methods of unknown cost, repeats, baselines and questions without reference contexts."""
         lines, repeats = [], self.context.repeats
+        if unknown := [name for name, method in self.context.methods.items() if method.cost.llm_calls is None]:
+            lines.append(
+                f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
+            )
         if repeats.times > 1:
             n = len(repeats.question_ids)
             lines.append(f"answers to {n} of {len(self.questions)} questions are judged {repeats.times} times")

@@ -15,6 +15,7 @@ from dream.rag.registry import (
     RAG_METHODS as RAG_METHODS,
     RagMethod as RagMethod,
     find_rag_method as find_rag_method,
+    imported_method as imported_method,
     index_request as index_request,
     rag_method as rag_method,
 )

@@ -4,13 +4,16 @@ and a cost, registered by name.
 Parameters of the chunker determine the index; the others are passed to the function.
 """
 
+import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dream.errors import ConfigurationError, bullets
+from dream.errors import ConfigurationError, bullets, explain
 from dream.indexes.chunkers import CHUNKERS
 from dream.indexes.client import IndexRequest
 from dream.rag.parameters import (
@@ -235,6 +238,30 @@ def find_rag_method(identifier: str, methods: Mapping[str, RagMethod] | None = N
             "once the cell or module with its @rag_method has run)"
         )
     return RAG_METHODS[identifier]
+
+
+def imported_method(identifier: str) -> str:
+    """The name of a method; `module:function` is imported first, also from the working folder.
+
+    Raises:
+        ConfigurationError: when there is no such module, or it registers no such method.
+
+    Example:
+        >>> imported_method("hybrid"), imported_method("dream.rag.searching:hybrid")
+        ('hybrid', 'hybrid')
+    """
+    module, colon, name = identifier.partition(":")
+    if not colon:
+        return identifier
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise ConfigurationError(f"{identifier}: cannot import {module!r}: {explain(error)}") from error
+    if name not in RAG_METHODS:
+        raise ConfigurationError(f"{identifier}: {module} registers no RAG method {name!r} (@rag_method, @own_system)")
+    return name
 
 
 def index_request(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> IndexRequest:

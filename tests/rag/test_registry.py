@@ -1,10 +1,12 @@
 """Registering a method: its parameters are checked at once, and ids of trials outlive new factors."""
 
+import sys
+
 import pytest
 from pydantic import BaseModel, Field
 
 from dream.errors import ConfigurationError
-from dream.rag.methods import RAG_METHODS, find_rag_method, index_request, rag_method
+from dream.rag.methods import RAG_METHODS, find_rag_method, imported_method, index_request, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.records import Trial
 
@@ -93,3 +95,17 @@ def test_an_experiments_own_methods_come_before_those_of_the_process():
     assert index_request(trial, own).chunker == "sentences"
     with pytest.raises(ConfigurationError, match=r"unknown query engine .* is known once the cell or module"):
         find_rag_method("chunks_with_overlap")
+
+
+def test_a_method_is_imported_by_its_module(tmp_path, monkeypatch):
+    source = "from dream.rag import rag_method\n@rag_method('sentences')\ndef walk(index, llm): ...\n"
+    (tmp_path / "my_walks.py").write_text(source)
+    (tmp_path / "my_broken_walks.py").write_text("import no_such_package\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert imported_method("my_walks:walk") == "walk"
+    assert RAG_METHODS["walk"].chunker == "sentences"
+    with pytest.raises(ConfigurationError, match="my_walks registers no RAG method 'run'"):
+        imported_method("my_walks:run")
+    with pytest.raises(ConfigurationError, match=r"cannot import 'my_broken_walks': .*no_such_package"):
+        imported_method("my_broken_walks:walk")
