@@ -21,3 +21,17 @@ MAX_CONCURRENT_QUESTIONS = 64
 MAX_ANSWER_TOKENS = 4096
 # Engines of trials and golden questions (`dream.engines`).
 ENGINES = ("auto", "in_process", "ray")
+
+# The factors that all retrieval methods share, with the values that a trial has which does not name them. A trial's
+# parameters, and so its id, leave them out where they have these values.
+FACTORS = {
+    "chunker": "overlapping_chunks",
+    "query_transform": "none",
+    "n_queries": 3,
+    "reranker": "none",
+    "rerank_from": 20,
+    "prompt": "default",
+    "system_prompt": "",
+    "temperature": 0.0,
+    "max_tokens": None,
+}

@@ -21,6 +21,7 @@ from dream import ray_cluster as cluster
 from dream.documents.loading import load_documents
 from dream.golden.dataset import generate_golden_dataset
 from dream.indexes.chunkers import build_index
+from dream.indexes.without_vectors import index_without_vectors
 from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
@@ -181,6 +182,8 @@ def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], V
     def build(identifier: str) -> "VectorStoreIndex":
         method = find_rag_method(identifier)
         chunking, _ = method.split(method.defaults)
+        if not method.needs_vectors:
+            return index_without_vectors(sample_documents, method.chunker, chunking)
         return build_index(sample_documents, method.chunker, chunking, embed_model_picker("embed-large"))
 
     return build

@@ -195,11 +195,12 @@ def search_space_of(
     Raises:
         ConfigurationError: naming every mistake in the `--set` options at once.
     """
-    from dream.rag import RAG_METHODS, SearchSpace, default_search_space
+    from dream.rag import SearchSpace, default_search_space
+    from dream.rag.methods import RAG_METHODS, imported_method
 
     if not (query_engines or llms or embed_models or assignments):
         return None
     default = default_search_space(settings)
-    chosen = query_engines or default.query_engines
-    parameters = parameters_of(assignments or (), chosen, {name: m.defaults for name, m in RAG_METHODS.items()})
+    chosen = [imported_method(name) for name in query_engines or default.query_engines]
+    parameters = parameters_of(assignments or (), chosen, {name: m.all_defaults for name, m in RAG_METHODS.items()})
     return SearchSpace(chosen, llms or default.llms, embed_models or default.embed_models, parameters)

@@ -32,7 +32,10 @@ Documents = Annotated[
     typer.Option(metavar="URI", help="s3://bucket/prefix or a folder [default: DREAM_DOCUMENTS_URI]"),
 ]
 QueryEngines = Annotated[
-    list[str] | None, typer.Option("--query-engine", metavar="ID", help="a RAG method; repeat for several")
+    list[str] | None,
+    typer.Option(
+        "--query-engine", metavar="ID", help="a RAG method, or module:function for one of your own; repeat for several"
+    ),
 ]
 Llms = Annotated[
     list[str] | None,

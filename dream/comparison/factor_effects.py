@@ -9,11 +9,13 @@ paired difference: simultaneous over all effects of a kind (`dream.comparison.in
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 
 from dream.comparison.intervals import Floats, Interval, columns, critical, intervals, resamples
 from dream.comparison.score_table import FACTORS, ScoreTable
+from dream.defaults import FACTORS as FACTOR_DEFAULTS
 from dream.records import Trial
 
 
@@ -98,12 +100,18 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
 def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
     """The level of each trial for each factor with more than one level.
 
-    A parameter is a factor only if every trial has it.
+    A parameter is a factor only if every trial has it; the factors that methods share have their default where a trial
+    does not name them. Models are a factor only if every trial has one: `bm25` has no embedding model, and a system of
+    one's own has no LLM.
     """
-    configs = [trial.config() for trial in trials]
-    shared = [name for name in configs[0] if all(name in config for config in configs)] if configs else []
+    configs = [{**FACTOR_DEFAULTS, **trial.config()} for trial in trials]
+    shared = [name for name in configs[0] if all(_has(config, name) for config in configs)] if configs else []
     values = {FACTORS.get(name, name): [str(config[name]) for config in configs] for name in shared}
     return {name: choices for name, choices in values.items() if len(set(choices)) > 1}
+
+
+def _has(config: Mapping[str, Any], name: str) -> bool:
+    return name in config and not (name in FACTORS and config[name] == "")
 
 
 def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tuple[str, ...]]:

@@ -86,9 +86,8 @@ def in_code(trial: Trial) -> str:
         >>> in_code(Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small"))
         '`chunks_with_overlap` + `gpt-4o-mini` + `text-embedding-3-small`'
     """
-    return " + ".join(
-        f"`{part}`" for part in (trial.query_engine_identifier, trial.llm_identifier, trial.embed_model_identifier)
-    )
+    parts = (trial.query_engine_identifier, trial.llm_identifier, trial.embed_model_identifier)
+    return " + ".join(f"`{part}`" for part in parts if part)
 
 
 def _doubt(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dream.records import TrialResult, known_sum
 
 # The stages of model calls that a user's question needs in production.
-RUNNING_STAGES = ("answer", "query")
+RUNNING_STAGES = ("answer", "query", "rerank")
 
 
 @dataclass(frozen=True)

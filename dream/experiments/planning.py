@@ -4,9 +4,10 @@ Calls follow from the search space, the questions and the metrics; texts to embe
 are estimates. Nothing is sent to any model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
+from dream.defaults import FACTORS
 from dream.experiments import store
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
@@ -18,6 +19,7 @@ from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
+from dream.rag.costs import calls_of, passages_read
 from dream.rag.methods import index_request
 from dream.rag.search_space import SearchSpace
 from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
@@ -25,11 +27,10 @@ from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tokens import count_tokens
 
-# How many passages an LLM reads for each hit that a method asks for, on the sample documents: windows that touch and
-# leaves that are merged become one.
-PASSAGES_A_HIT = {"sentence_window": 0.53, "hierarchical_automerging": 0.82}
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
 PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
+# Of a sentence that is retrieved.
+SENTENCE_TOKENS = 30
 
 
 def plan(
@@ -57,36 +58,72 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     counter = Counter(settings)
     kept, texts = _count_indexes(prepared.trials, prepared.context.documents, settings, counter)
     before = _finished_before(prepared, settings, but)
+    context, questions = prepared.context, [question.question for question in prepared.questions]
+    passages = passages_read(prepared.trials, context.documents, questions, context.methods)
     for trial in prepared.everything:
-        _count_trial(trial, prepared, before.get(trial.id), counter)
+        _count_trial(trial, prepared, passages, before.get(trial.id), counter)
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
-    distinct = len({index_key(trial) for trial in prepared.trials})
+    distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes)
 
 
-def _count_trial(trial: Trial, prepared: PreparedExperiment, paid: Repeats | None, counter: Counter) -> None:
-    """Its questions answered, judged, and judged again; `paid` are the repeats of an earlier experiment that finished
-    the same trial."""
+def _count_trial(
+    trial: Trial, prepared: PreparedExperiment, passages: Mapping[str, float], paid: Repeats | None, counter: Counter
+) -> None:
+    """Its questions answered, judged, and judged again.
+
+    Args:
+        passages: those that the LLM reads, by trial id.
+        paid: the repeats of an earlier experiment that finished the same trial.
+    """
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
     n, question_tokens = len(questions), sum(count_tokens(question.question) for question in questions)
     prompts = n * PROMPT_FRAME + _context_tokens(trial, questions) + question_tokens
-    counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
-    if not trial.is_baseline:
-        counter.add(trial.embed_model_identifier, "query", n, n if paid else 0, question_tokens, 0)
-    _count_judgements(trial, prepared, metrics, (n, n if paid else 0), counter)
+    if trial.is_baseline:
+        counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
+    else:
+        _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), counter)
+    _count_judgements(trial, prepared, metrics, passages, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
         judged = [name for name in metrics if is_judged(name)]
         paid_again = paid and paid.times >= repeats.times and {*paid.question_ids} >= {*repeats.question_ids}
-        _count_judgements(trial, prepared, judged, (times, times if paid_again else 0), counter, again=True)
+        _count_judgements(trial, prepared, judged, passages, (times, times if paid_again else 0), counter, again=True)
+
+
+def _count_answers(
+    trial: Trial, prepared: PreparedExperiment, answers: tuple[int, int], tokens: tuple[int, int], counter: Counter
+) -> None:
+    """All calls for `answers`, their number and how many of them are paid for; `tokens` are those of plain prompts and
+    of the questions."""
+    calls = calls_of(trial, prepared.context.methods)
+    (n, paid), (prompts, questions) = answers, tokens
+    ranked = n * trial.parameters.get("rerank_from", FACTORS["rerank_from"]) * _chunk_tokens(trial)
+    prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
+    prompt_tokens += ranked if calls.ranking else 0
+    written = round(n * (calls.answering + calls.rewriting + calls.ranking) * ANSWER_TOKENS)
+    if not trial.llm_identifier:
+        return
+    counter.add(
+        trial.llm_identifier, "answer", round(n * calls.of_llm), round(paid * calls.of_llm), prompt_tokens, written
+    )
+    if calls.embedding and trial.embed_model_identifier:
+        embedded = round(n * calls.embedding)
+        counter.add(
+            trial.embed_model_identifier, "query", embedded, round(paid * calls.embedding),
+            round(questions * calls.embedding), 0,
+        )  # fmt: skip
+    if calls.reranking:
+        counter.add(trial.parameters["reranker"], "rerank", n, paid, ranked + questions, 0)
 
 
 def _count_judgements(
     trial: Trial,
     prepared: PreparedExperiment,
     metrics: Sequence[str],
+    passages: Mapping[str, float],
     answers: tuple[int, int],
     counter: Counter,
     again: bool = False,
@@ -95,7 +132,7 @@ def _count_judgements(
     made `again` embeds the same texts, except for the questions that the judge derives anew."""
     context, (n, paid) = prepared.context, answers
     definitions = [find_metric(name) for name in metrics]
-    a_question = sum(metric.calls(context.strictness, _passages(trial)) for metric in definitions)
+    a_question = sum(metric.calls(context.strictness, passages.get(trial.id, 1.0)) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
     counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
@@ -125,8 +162,9 @@ def _split(request: IndexRequest) -> str:
     return f"{request.chunker} {sorted(request.parameters.items())}"
 
 
-def _passages(trial: Trial) -> float:
-    return trial.parameters.get("top_k", 1) * PASSAGES_A_HIT.get(trial.query_engine_identifier, 1.0)
+def _chunk_tokens(trial: Trial) -> int:
+    """The size of the passages that are ranked."""
+    return trial.parameters.get("chunk_size") or min(trial.parameters.get("chunk_sizes", (SENTENCE_TOKENS,)))
 
 
 def _count_indexes(
@@ -161,7 +199,7 @@ def _indexes(
 ) -> Iterator[tuple[IndexRequest, bool]]:
     """The distinct indexes that trials use, and for each if it is kept from before."""
     cache, digest = open_storage(settings.cache_uri, settings), documents_digest(documents)
-    for trial in {index_key(trial): trial for trial in trials}.values():
+    for trial in {index_key(trial): trial for trial in trials if trial.embed_model_identifier}.values():
         request = index_request(trial)
         yield request, is_stored(cache, index_spec(digest, *request))
 

@@ -13,8 +13,10 @@ from dream.experiments.spec import PreparedExperiment
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import endpoint_urls, split_identifier
 from dream.provenance import versions
+from dream.rag.answers import models_of
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import find_rag_method
+from dream.rag.travelling import is_built_in
 from dream.records import Evaluation, Manifest, Trial, TrialResult, UsageRow
 from dream.records.evaluations import by_question, joined
 from dream.settings import OFFLINE, Settings
@@ -51,14 +53,14 @@ def _is_same(trial: Trial, manifest: Manifest) -> bool:
         return False
     if not trial.is_baseline and not _is_ours(trial):
         return False
-    models = [trial.llm_identifier, trial.embed_model_identifier, manifest.judge_llm, manifest.judge_embed_model]
-    served = [model for model in models if model and not model.startswith(f"{OFFLINE}/")]
+    models = [*models_of(trial), manifest.judge_llm, manifest.judge_embed_model]
+    served = [model for model in models if not model.startswith(f"{OFFLINE}/")]
     return all(manifest.endpoints.get(model) == url for model, url in endpoint_urls(served).items())
 
 
 def _is_ours(trial: Trial) -> bool:
     """True if the RAG method belongs to DREAM, whose source is among the versions; a user's may have changed."""
-    return find_rag_method(trial.query_engine_identifier).function.__module__.startswith("dream.")
+    return is_built_in(find_rag_method(trial.query_engine_identifier))
 
 
 def _whole(result: TrialResult, prepared: PreparedExperiment) -> Evaluation | None:

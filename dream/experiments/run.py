@@ -34,9 +34,11 @@ from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
 from dream.models.usage import spent_of
 from dream.progress import Reporter, Show, reporter_for
+from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
+from dream.rag.travelling import check_travelling
 from dream.records import (
     CLOSED_BOOK,
     Evaluation,
@@ -83,14 +85,16 @@ def experiment(
     for metric in context.own_metrics:  # in a worker they are not known yet
         register(metric)
     trial = Trial.from_config(config)
-    llm = llm_picker(trial.llm_identifier, trial=trial.id)
+    llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
     questions = questions_of(trial, context.golden_dataset.questions)
-    if trial.is_baseline:
+    if trial.is_baseline and llm is not None:
         n_nodes, query_engine = None, baseline_engine(trial, llm, questions)
     else:
-        index = get_index(context.documents, *index_request(trial), trial=trial.id)
+        index = get_index(context.documents, *index_request(trial, context.methods), trial=trial.id)
         n_nodes = len(index.docstore.docs)
-        query_engine = query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters)
+        query_engine = query_engine_picker(
+            trial.query_engine_identifier, index, llm, trial.parameters, trial=trial.id, methods=context.methods
+        )
     evaluation = evaluator(
         query_engine,
         questions,
@@ -183,12 +187,13 @@ def run_experiment(
             gateway_client.opened(settings, spent_of(due.usage)),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
-            if running_on.name == engines.RAY and due.to_run:
+            if due.to_run and running_on.name != engines.IN_PROCESS:
                 check_arrival(due.prepared.context.own_metrics, running_on.submit)
+                check_travelling(due.prepared.context.methods, running_on.submit)
             recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
             if due.to_run:
                 documents = due.prepared.context.documents
-                indexes.start(documents, [index_request(trial) for trial in due.to_run if not trial.is_baseline])
+                indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
                 with recorder.progress.start():
                     recorder.lost(running_on.run_trials(due.trial_runs(max_concurrent_trials), recorder.take))
             return recorder.finish()
@@ -317,12 +322,13 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
     definitions = [find_metric(name) for name in context.metrics]
     judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
     judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)
-    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if not trial.is_baseline]
+    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if trial.embed_model_identifier]
     return check_models(
-        [trial.llm_identifier for trial in trials],
+        [trial.llm_identifier for trial in trials if trial.llm_identifier],
         [*([context.judge_embed_model] if judge_embeds else []), *(embed_model for embed_model, _ in chunks)],
         judge_forms_of,
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
+        rerankers=[name for trial in trials for name in rerankers_of(trial)],
     )
 
 

@@ -27,9 +27,11 @@ from dream.metrics import (
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
 from dream.provenance import versions
+from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.search_space import SearchSpace, default_search_space
 from dream.rag.search_spaces import JoinedSpace
+from dream.rag.travelling import TravellingMethods
 from dream.records import (
     CLOSED_BOOK,
     JUDGED_ONCE,
@@ -49,7 +51,7 @@ from dream.storage import open_storage
 class TrialContext:
     """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
     `evidence` is that of each question by its id, where a metric needs it, `own_metrics` are those with a function,
-    rubric or criterion of the user's."""
+    rubric or criterion of the user's, `methods` the user's own RAG methods."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -60,6 +62,7 @@ class TrialContext:
     repeats: Repeats = JUDGED_ONCE
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     own_metrics: tuple[Metric, ...] = ()
+    methods: TravellingMethods = field(default_factory=TravellingMethods)
 
     def repeats_of(self, trial: Trial) -> Repeats:
         """The repeats of a trial; baselines are judged once."""
@@ -93,10 +96,14 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for repeats, baselines, questions without reference contexts, and metrics that do not apply to
-        all questions."""
+        """One line each for methods of unknown cost, repeats, baselines, questions without reference contexts, and
+        metrics that do not apply to all questions."""
         context = self.context
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
+        if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
+            lines.append(
+                f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
+            )
         if repeats.times > 1:
             n = len(repeats.question_ids)
             lines.append(f"answers to {n} of {len(self.questions)} questions are judged {repeats.times} times")
@@ -115,7 +122,7 @@ class PreparedExperiment:
         context = self.context
         identifiers = {context.judge_llm, context.judge_embed_model}
         for trial in self.trials:
-            identifiers |= {trial.llm_identifier, trial.embed_model_identifier}
+            identifiers |= set(models_of(trial))
         return Manifest(
             name=name,
             golden_dataset=context.golden_dataset,
@@ -207,7 +214,8 @@ class ExperimentSpec:
         uri = self.documents_uri or settings.documents_uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
-        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
+        own = TravellingMethods.of(trials)
+        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         documents = DocumentSet(uri, loaded.digest)
         return self._with_additions(PreparedExperiment(trials, (), context, documents, self.objective, self.study))
 
@@ -226,7 +234,10 @@ class ExperimentSpec:
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
         _check_at_hand(before)
         judge = (before.judge_llm, before.judge_embed_model)
-        context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
+        own = TravellingMethods.of(before.trials)
+        context = TrialContext(
+            loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
+        )
         documents = DocumentSet(uri, loaded.digest)
         return self._with_additions(PreparedExperiment(before.trials, (), context, documents), before)
 

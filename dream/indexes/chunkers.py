@@ -20,6 +20,7 @@ from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
+from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
 from dream.records import page_label
 from dream.tokens import first_tokens, tokenize
 
@@ -102,6 +103,10 @@ CHUNKERS: Mapping[str, "Chunker"] = {
     "overlapping_chunks": overlapping_chunks,
     "sentences": sentences,
     "hierarchy": hierarchy,
+    "tokens": tokens,
+    "headings": headings,
+    "tables": tables,
+    "whole_documents": whole_documents,
 }
 
 

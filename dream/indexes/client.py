@@ -59,15 +59,18 @@ def get_index(
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
-        embed_model: its identifier. The meter counts texts for no trial (stage "embed", trial ""), as the index is
-            shared, and questions for this trial (stage "query").
+        embed_model: its identifier; "" for an index without vectors, which is chunked here. The meter counts texts for
+            no trial (stage "embed", trial ""), as the index is shared, and questions for this trial (stage "query").
 
     Raises:
         DataError: when the documents yield no node to embed.
         ServiceError: when the embedding model fails; a later call tries again.
     """
     from dream.indexes.nodes import vector_index
+    from dream.indexes.without_vectors import index_without_vectors
 
+    if not embed_model:
+        return index_without_vectors(documents, chunker, parameters)
     spec = index_spec(documents_digest(documents), chunker, parameters, embed_model)
     data = current_indexes().get(spec, documents)
     return vector_index(data, embed_model_picker(embed_model, stage=QUERY_STAGE, trial=trial))

@@ -22,6 +22,7 @@ from dream.models.no_answer import NoAnswer, of_redirect
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
+    RERANK_PATH,
     ModelRequest,
     ModelResponse,
     parsed,
@@ -38,6 +39,8 @@ from dream.models.refusals import (
     too_slow,
     variable_of,
 )
+from dream.models.request_forms import TEI_DOCUMENTS
+from dream.models.rerank_reading import read_ranking
 from dream.models.response_times import Pace, ResponseTimes
 from dream.models.retry_policy import (
     FIRST_BACKOFF_SECONDS,
@@ -218,8 +221,10 @@ class EndpointClient:
             return self._failed(outcome, of_redirect(response.status, location, request.path, variable))
         if response.status != 200:
             return outcome
-        if body is None or body.get("stream") or request.path not in (CHAT_PATH, EMBEDDINGS_PATH):
+        if body is None or body.get("stream") or request.path not in (CHAT_PATH, EMBEDDINGS_PATH, RERANK_PATH):
             return replace(outcome, answer=parsed(response.body) or {})
+        if request.path == RERANK_PATH:
+            return self._ranking(body, outcome)
         if request.path == EMBEDDINGS_PATH:
             return self._vectors(body, outcome)
         given = body_of(response.body, response.content_type)
@@ -230,6 +235,14 @@ class EndpointClient:
         content = response.body if is_as_given else json.dumps(answer).encode()
         in_format = replace(response, body=content, content_type="application/json")
         return replace(outcome, response=in_format, answer=answer)
+
+    def _ranking(self, body: Mapping[str, Any], outcome: Outcome) -> Outcome:
+        documents = body.get("documents") or body.get(TEI_DOCUMENTS)
+        answer = read_ranking({"documents": documents}, outcome.response.body, outcome.response.content_type)
+        if isinstance(answer, NoAnswer):
+            return self._failed(outcome, answer)
+        response = replace(outcome.response, body=json.dumps(answer).encode(), content_type="application/json")
+        return replace(outcome, response=response, answer=answer)
 
     def _vectors(self, body: Mapping[str, Any], outcome: Outcome) -> Outcome:
         given = body_of(outcome.response.body, outcome.response.content_type)

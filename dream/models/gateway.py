@@ -34,6 +34,7 @@ from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
+    RERANK_PATH,
     ModelRequest,
     ModelResponse,
     embeddings_answer,
@@ -43,6 +44,7 @@ from dream.models.openai_wire import (
     texts_of,
 )
 from dream.models.reading import Readability, read, read_or_ask_again
+from dream.models.rerank_reading import read_ranking
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
 from dream.models.token_usage import Tokens, chat_tokens, reported, text_tokens, with_usage
 from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
@@ -139,7 +141,7 @@ class Gateway:
     async def _ask(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
     ) -> ModelResponse:
-        is_kept = request.path == CHAT_PATH and body is not None and not body.get("stream")
+        is_kept = request.path in (CHAT_PATH, RERANK_PATH) and body is not None and not body.get("stream")
         if not is_kept or body is None or request.stage == CHECK_STAGE:
             paid = await self._pay(client, request, body, usage)
             if body is not None and paid.vectors:
@@ -184,6 +186,8 @@ class Gateway:
         """The cached answer to a request, or to the same request without a limit of tokens, as earlier versions sent
         it, if it ended by itself within the limit."""
         model = self._model(client, body)
+        if request.path == RERANK_PATH:
+            return await self._cache.get(model, key, lambda entry: _ranking_again(body, entry))
         entry = await self._cache.get(model, key, lambda entry: _read_again(body, entry))
         limit = body.get("max_tokens")
         if entry is not None or limit is None or limit != self.answer_limit(client.endpoint.name):
@@ -316,6 +320,11 @@ class Gateway:
             return _Paid(response, {})
         if request.path == EMBEDDINGS_PATH and body is not None:
             return await self._vectors(client, body, usage, response, answer)
+        if request.path == RERANK_PATH and body is not None:
+            tokens = await asyncio.to_thread(text_tokens, [body.get("query", ""), *body["documents"]], answer)
+            content = json.dumps(with_usage(answer, tokens)).encode()
+            response = replace(response, body=content)
+            return _Paid(response, {"": _entry(response, tokens)})
         if request.path != CHAT_PATH or body is None or body.get("stream"):
             return _Paid(response, {"": Entry(response.body, response.seconds)})
         is_reported = all(reported(answer))
@@ -498,6 +507,12 @@ def _read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
     tokens = chat_tokens(body, answer)
     content = json.dumps(with_usage(answer, tokens)).encode()
     return Entry(content, entry.seconds, tokens.prompt, tokens.completion, tokens.estimated)
+
+
+def _ranking_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
+    """A cached ranking; None for what is none."""
+    answer = read_ranking(body, entry.content, "application/json")
+    return None if isinstance(answer, NoAnswer) else entry
 
 
 def _read_vector(entry: Entry) -> Entry | None:

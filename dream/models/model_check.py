@@ -30,6 +30,7 @@ from dream.models.refusals import (
     without_credit,
     words_of,
 )
+from dream.models.reranking import check_rerank_model
 from dream.models.usage import CHECK_STAGE
 from dream.records import FailureKind
 from dream.settings import OFFLINE
@@ -70,6 +71,7 @@ def check_models(
     forms: Mapping[str, Callable[[], Sequence[Form]]] | None = None,
     *,
     chunk_tokens: Mapping[str, int] | None = None,
+    rerankers: Iterable[str] = (),
 ) -> list[str]:
     """Send each model what it will be sent, to all of them at the same time; offline models get one cheap call.
 
@@ -78,6 +80,7 @@ def check_models(
         forms: for each LLM that must answer in JSON, a function that gives prompts and their response models.
         chunk_tokens: the longest chunk that each embedding model will get; None where this is not known yet: that
             chunks of a usual length are too long for a model is then told, and no error.
+        rerankers: those behind a `/rerank` endpoint.
 
     Returns:
         A line for each thing that a user should know, such as a parameter that a server does not take.
@@ -97,6 +100,8 @@ def check_models(
     for identifier in dict.fromkeys(embed_models):
         longest = None if chunk_tokens is None else chunk_tokens.get(identifier, 0)
         checks.append((identifier, partial(_check_embed_model, identifier, longest)))
+    for identifier in dict.fromkeys(rerankers):
+        checks.append((identifier, partial(_check_reranker, identifier)))
     notes, problems = run_async(_outcomes(checks))
     if problems:
         raise ServiceError(bullets(f"{len(problems)} model(s) cannot be used:", problems))
@@ -194,6 +199,11 @@ async def _check_embed_model(identifier: str, chunk_tokens: int | None) -> list[
     if problem := vectors_problem(batch, alone, number):
         raise DataError(problem)
     return [] if chunk_tokens == 0 else await _check_length(embed_model, chunk_tokens)
+
+
+async def _check_reranker(identifier: str) -> list[str]:
+    await check_rerank_model(identifier)
+    return []
 
 
 async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None) -> list[str]:

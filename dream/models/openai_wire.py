@@ -11,6 +11,7 @@ from dream.records import digest
 
 CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
+RERANK_PATH = "/rerank"
 NO_LIMIT = float("inf")
 
 

@@ -23,6 +23,7 @@ TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 # Parameters without which an answer is still an answer to the same question
 OPTIONAL = ("temperature", "top_p", "seed", "user", "n", "stop", "frequency_penalty", "presence_penalty")
 LEAST_TOKENS = 64
+TEI_DOCUMENTS = "texts"  # what TEI calls the documents to be ranked
 COLDEST = 0.01  # where a temperature of 0 is refused
 
 _ABOUT_FORMAT = re.compile(r"response.?format|json.?object|json.?schema|json mode|structured output|guided|grammar")
@@ -39,7 +40,8 @@ class RequestForm:
 
     `response_format` is json_object, json_schema or text; `token_limit` is the name of the parameter that limits
     tokens, and `max_tokens` its greatest value; `batch_size` is the most texts in an embeddings request;
-    `max_input_tokens` is where texts to embed are cut, which only users set. `temperature` is the least that is sent.
+    `max_input_tokens` is where texts to embed are cut, which only users set; `documents_parameter` holds the texts of a
+    ranking. `temperature` is the least that is sent.
     """
 
     response_format: str = ""
@@ -50,6 +52,7 @@ class RequestForm:
     encoding_format: str = ""
     batch_size: int = 0
     max_input_tokens: int = 0
+    documents_parameter: str = ""
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "RequestForm":
@@ -82,6 +85,9 @@ class RequestForm:
                 self.encoding_format if "encoding_format" not in self.omitted else ""
             ),
             f"{self.batch_size} texts are embedded at a time (EMBED_BATCH_SIZE={self.batch_size})": self.batch_size,
+            f"documents to be ranked are sent as {self.documents_parameter}, and cut where they are too long": (
+                self.documents_parameter
+            ),
             f"texts to embed are cut at {self.max_input_tokens} tokens": self.max_input_tokens,
         }
         return [line for line, applies in lines.items() if applies]
@@ -94,6 +100,8 @@ class RequestForm:
                 tokens = min(sent.pop(name), self.max_tokens or sent.get(name) or 10**9)
                 sent[self.token_limit or name] = tokens
                 break
+        if self.documents_parameter and "documents" in sent:
+            sent |= {self.documents_parameter: sent.pop("documents"), "truncate": True}
         if self.temperature and "temperature" in sent:
             sent["temperature"] = max(sent["temperature"], self.temperature)
         if self.encoding_format and "encoding_format" in sent:
@@ -158,10 +166,15 @@ def next_form(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> S
         >>> next_form(RequestForm(), {"temperature": 0.0, "messages": []}, refusal).form.described()
         {'omitted': ['temperature']}
     """
-    for rule in (_both_of_two, _format, _context, _token_limit, _encoding, _cold, _optional):
+    for rule in (_documents, _both_of_two, _format, _context, _token_limit, _encoding, _cold, _optional):
         if (step := rule(form, sent, refusal)) is not None:
             return step
     return None
+
+
+def _documents(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Step | None:
+    is_named = "documents" in sent and refusal.names(TEI_DOCUMENTS)
+    return Step(replace(form, documents_parameter=TEI_DOCUMENTS)) if is_named else None
 
 
 def _both_of_two(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Step | None:

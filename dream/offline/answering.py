@@ -40,14 +40,21 @@ _YEAR = re.compile(
 )
 _FIGURE = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w.-]*\w)")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+")
+_JOINTS = re.compile(r"\?\s+|;\s+|,?\s+and\s+(?=(?:what|when|where|who|why|how|which)\b)", re.I)
 _CAUSE = re.compile(r"\b(because|since|due to|so that|in order to|therefore|as a result|to avoid|caused by)\b", re.I)
 
 
 def answer(model: str, messages: list[dict]) -> str:
     """The reply of a model to a plain-text chat request."""
     request = read_request(messages)
-    reply = {"queries": _queries, "choose": _choose, "passage": _passage, "refine": _refine, "answer": _answer}
-    return reply[request.kind](model, request)
+    return _REPLIES[request.kind](model, request)
+
+
+def relevance(question: str, text: str) -> float:
+    """How much of a question the best sentence of a text speaks of, with a little for the rest of the text; 0 to 1."""
+    wanted, sentences = analyse_sentence(question), analyse(text)
+    best = max((_coverage(wanted, [sentence]) for sentence in sentences), default=0.0)
+    return 0.7 * best + 0.3 * _coverage(wanted, sentences)
 
 
 def _answer(model: str, request: Request) -> str:
@@ -193,3 +200,26 @@ def _choose(model: str, request: Request) -> str:
     shares = [(_coverage(question, analyse(body)), label) for label, body in request.documents]
     ranked = sorted((pair for pair in shares if pair[0] > 0), key=lambda pair: (-pair[0], pair[1]))
     return "\n".join(f"Doc: {label}, Relevance: {max(1, round(10 * share))}" for share, label in ranked)
+
+
+def _rate(model: str, request: Request) -> str:
+    """A rating from 0 to 10 of each passage, one per line."""
+    return "\n".join(f"{label}: {round(10 * relevance(request.question, body))}" for label, body in request.documents)
+
+
+def _parts(model: str, request: Request) -> str:
+    """The questions that a question joins with "and", ";" or "?", one per line."""
+    pieces = [piece.strip(" ,") for piece in _JOINTS.split(request.question.strip().rstrip("?"))]
+    parts = [f"{piece[:1].upper()}{piece[1:]}?" for piece in pieces if len(piece.split()) > 2]
+    return "\n".join(parts[: request.count]) or request.question
+
+
+_REPLIES = {
+    "queries": _queries,
+    "parts": _parts,
+    "choose": _choose,
+    "rate": _rate,
+    "passage": _passage,
+    "refine": _refine,
+    "answer": _answer,
+}

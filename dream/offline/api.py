@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from dream.offline.answering import answer
+from dream.offline.answering import answer, relevance
 from dream.offline.embeddings import EMBEDDING_MODELS, INPUT_LIMIT_TOKENS, embed
 from dream.offline.generator import STRING_TASKS, TESTSET_SCHEMAS
 from dream.offline.judge import METRIC_SCHEMAS
@@ -18,7 +18,8 @@ from dream.offline.words import count_tokens
 CONTEXT_WINDOWS = {"llm-small": 16_384, "llm-large": 131_072, "judge": 131_072}
 SCHEMAS = (*METRIC_SCHEMAS, *TESTSET_SCHEMAS, "StringIO (title or summary)")
 _HANDLERS = {**METRIC_SCHEMAS, **TESTSET_SCHEMAS}
-MODELS = (*CONTEXT_WINDOWS, *EMBEDDING_MODELS)
+RERANK_MODEL = "rerank"
+MODELS = (*CONTEXT_WINDOWS, *EMBEDDING_MODELS, RERANK_MODEL)
 _MOST_INPUTS = 2048
 _MOST_CHOICES = 16
 
@@ -60,6 +61,8 @@ def describe_model(name: str) -> dict[str, Any]:
     described: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "dream-offline"}
     if name in EMBEDDING_MODELS:
         return described | {"dimensions": EMBEDDING_MODELS[name].dimensions, "context_window": INPUT_LIMIT_TOKENS}
+    if name == RERANK_MODEL:
+        return described
     return described | {"context_window": CONTEXT_WINDOWS[name]}
 
 
@@ -117,6 +120,22 @@ def embeddings(body: dict[str, Any]) -> Reply:
     total = sum(counts)
     reply = {"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": total, "total_tokens": total}}
     return Reply(reply, model, total, texts=len(texts))
+
+
+def rerank(body: dict[str, Any]) -> Reply:
+    """POST /v1/rerank, in the form of Cohere, Jina and vLLM: the most relevant document first."""
+    model = _check_model(body.get("model"), (RERANK_MODEL,))
+    query, documents = body.get("query"), body.get("documents")
+    if not isinstance(query, str) or not query.strip():
+        raise ApiError(400, "`query` must be a text.", "invalid_type", "query")
+    if not isinstance(documents, list) or not documents or not all(isinstance(text, str) for text in documents):
+        raise ApiError(400, "`documents` must be a list of at least one text.", "invalid_type", "documents")
+    scores = [round(relevance(query, text), 6) for text in documents]
+    order = sorted(range(len(documents)), key=lambda index: -scores[index])[: body.get("top_n") or len(documents)]
+    total = count_tokens(query) * len(documents) + sum(map(count_tokens, documents))
+    results = [{"index": index, "relevance_score": scores[index]} for index in order]
+    reply = {"model": model, "results": results, "usage": {"total_tokens": total}}
+    return Reply(reply, model, total, texts=len(documents))
 
 
 def _encoded(vector: Any, encoding: str) -> Any:

@@ -25,13 +25,16 @@ _EXISTING = (
     re.compile(r"We have provided an existing answer: (?P<answer>.*?)\nWe have the opportunity", re.DOTALL),
 )
 _EXPAND = re.compile(r"Generate (?P<count>\d+) search queries, one on each line")
+_RATE = re.compile(r"Rate how much each passage helps to answer the question")
+_PASSAGE = re.compile(r"^Passage (\d+):\s*\n(.*?)(?=^Passage \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
+_DECOMPOSE = re.compile(r"Break the question down into simpler questions, (?P<count>\d+) at most")
 _CHOOSE = re.compile(r"numbers of the documents you should consult", re.IGNORECASE)
 _DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed chat request. `kind` is "answer", "refine", "passage", "queries" or "choose"."""
+    """A parsed chat request. `kind` is "answer", "refine", "passage", "queries", "parts", "choose" or "rate"."""
 
     kind: str
     question: str
@@ -51,6 +54,11 @@ def read_request(messages: list[dict]) -> Request:
         return Request("refine", question, context or "", existing.strip())
     if expand := _EXPAND.search(prompt):
         return Request("queries", question, count=int(expand["count"]))
+    if split := _DECOMPOSE.search(prompt):
+        return Request("parts", question, count=int(split["count"]))
+    if _RATE.search(prompt):
+        question = prompt.rpartition("\nQuestion: ")[2].partition("\nRatings:")[0]
+        return Request("rate", question, documents=_numbered(_PASSAGE, prompt))
     if _CHOOSE.search(prompt):
         return Request("choose", question, documents=_documents(prompt))
     if "write a passage to answer the question" in prompt:
@@ -87,5 +95,8 @@ def _without(prompt: str, context: str | None) -> str:
 
 
 def _documents(prompt: str) -> tuple[tuple[int, str], ...]:
-    real = prompt.rpartition("Let's try this now")[2]
-    return tuple((int(label), body.strip()) for label, body in _DOCUMENT.findall(real))
+    return _numbered(_DOCUMENT, prompt.rpartition("Let's try this now")[2])
+
+
+def _numbered(pattern: re.Pattern, text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(label), body.strip()) for label, body in pattern.findall(text))

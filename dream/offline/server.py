@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from dream.offline.api import ApiError, Reply, chat_completion, describe_model, embeddings, list_models
+from dream.offline.api import ApiError, Reply, chat_completion, describe_model, embeddings, list_models, rerank
 from dream.offline.faults import Faults, Switches, changed
 from dream.offline.meter import Meter
 
@@ -39,6 +39,7 @@ class OfflineModels:
         routes = [
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
+            Route("/v1/rerank", self.rerank, methods=["POST"]),
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.model),
             Route("/health", self.health),
@@ -54,6 +55,9 @@ class OfflineModels:
 
     async def embeddings(self, request: Request) -> Response:
         return await self._serve(request, lambda body, fault: embeddings(body))
+
+    async def rerank(self, request: Request) -> Response:
+        return await self._serve(request, lambda body, fault: rerank(body))
 
     async def models(self, request: Request) -> Response:
         return self._guarded(request, list_models)
@@ -203,6 +207,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     message = (
         f"{request.method} {request.url.path} is not served here; served: POST /v1/chat/completions (chat models only: "
-        "set is_chat_model=True), POST /v1/embeddings, GET /v1/models, GET /health, /counters, /faults."
+        "set is_chat_model=True), POST /v1/embeddings and /v1/rerank, GET /v1/models, GET /health, /counters, /faults."
     )
     return _refused(ApiError(status, message, _URL_CODES.get(status, "error")))

@@ -29,7 +29,7 @@ def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]
         >>> [trial.name for trial in baseline_trials(trials, [GoldenQuestion("a", "Who?", "Ida.", ("It was Ida.",))])]
         ['closed_book + gpt-4o-mini', 'oracle + gpt-4o-mini']
     """
-    llms = dict.fromkeys(trial.llm_identifier for trial in trials)
+    llms = dict.fromkeys(trial.llm_identifier for trial in trials if trial.llm_identifier)
     pairs = [Trial(name, llm, "") for llm in llms for name in (CLOSED_BOOK, ORACLE)]
     return tuple(trial for trial in pairs if questions_of(trial, questions))
 

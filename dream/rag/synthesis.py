@@ -6,11 +6,13 @@ from typing import Any
 
 from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.llms import LLM
+from llama_index.core.prompts import PromptTemplate
 from llama_index.core.prompts.default_prompt_selectors import DEFAULT_REFINE_PROMPT_SEL, DEFAULT_TEXT_QA_PROMPT_SEL
 from llama_index.core.response_synthesizers import BaseSynthesizer, CompactAndRefine
 from llama_index.core.schema import NodeWithScore
 from llama_index.core.types import RESPONSE_TEXT_TYPE
 
+from dream.rag.parameters import DEFAULT
 from dream.tokens import tokenize
 
 # More than the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
@@ -27,16 +29,18 @@ class _Compact(CompactAndRefine):
     LlamaIndex's, is then sent at once, with a fifth of the CPU. Otherwise LlamaIndex's own code runs.
     """
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: LLM, prompt: str = DEFAULT) -> None:
+        template = DEFAULT_TEXT_QA_PROMPT_SEL if prompt == DEFAULT else PromptTemplate(prompt)
         super().__init__(
             llm=llm,
             prompt_helper=PromptHelper.from_llm_metadata(llm.metadata, tokenizer=tokenize),
-            text_qa_template=DEFAULT_TEXT_QA_PROMPT_SEL,
+            text_qa_template=template,
             refine_template=DEFAULT_REFINE_PROMPT_SEL,
         )
-        self._answering, self._prompt = llm, DEFAULT_TEXT_QA_PROMPT_SEL
-        metadata = llm.metadata
-        self._bytes_for_text = metadata.context_window - max(metadata.num_output, 256) - PROMPT_BYTES
+        self._answering, self._prompt = llm, template
+        metadata, own = llm.metadata, (0 if prompt == DEFAULT else len(prompt.encode(errors="replace")))
+        own += len((llm.system_prompt or "").encode(errors="replace"))
+        self._bytes_for_text = metadata.context_window - max(metadata.num_output, 256) - PROMPT_BYTES - own
 
     async def asynthesize(self, query: Any, nodes: list[NodeWithScore], *args: Any, **kwargs: Any) -> Any:
         if (noted := nodes_of_prompt.get()) is not None:
@@ -74,7 +78,11 @@ class _Compact(CompactAndRefine):
         return text if text and size <= self._bytes_for_text else None
 
 
-def answer_synthesizer(llm: LLM) -> BaseSynthesizer:
+def answer_synthesizer(llm: LLM, prompt: str = DEFAULT) -> BaseSynthesizer:
     """The response synthesizer of all RAG methods: one prompt with all passages, or "refine" prompts in turn where they
-    exceed the LLM's context window."""
-    return _Compact(llm)
+    exceed the LLM's context window.
+
+    Args:
+        prompt: with {context_str} and {query_str}; "default" for that of LlamaIndex.
+    """
+    return _Compact(llm, prompt)

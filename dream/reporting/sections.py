@@ -192,7 +192,13 @@ def parameters(values: Mapping[str, Any]) -> str:
         >>> parameters({"top_k": 3, "chunk_size": 256})
         'top_k=3, chunk_size=256'
     """
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in values.items())
+
+
+def _short(value: Any) -> str:
+    """A value in one line, the beginning of a long one, such as a prompt."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]}..."
 
 
 def _located(uri: str, digest: str, size: str = "") -> str:
@@ -227,7 +233,8 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-_STAGES = (CHECK_STAGE, "embed", "query", "answer", "judge")
+MOST_OF_A_VALUE = 60
+_STAGES = (CHECK_STAGE, "embed", "query", "rerank", "answer", "judge")
 
 
 def _usage_table(rows: Sequence[UsageRow]) -> Table:

@@ -67,3 +67,25 @@ def test_all_mistakes_are_told_at_once():
         parameters_of(["top_k=3", "top_k=5", "ratio=half", "nothing"], BOTH, DEFAULTS)
     assert str(caught.value).startswith("3 mistake(s) in --set:")
     assert "top_k is set 2 times: write all values in one option, such as top_k=3,5" in str(caught.value)
+
+
+def test_values_of_shared_factors_are_read_and_refused_by_the_search_space():
+    from dream.cli.experiments import search_space_of
+    from dream.settings import Settings
+
+    settings = Settings.from_environment({})
+    texts = ["hybrid.fusion=relative_score", "max_tokens=64", "temperature=0,0.7", "reranker=none,llm"]
+    space = search_space_of(["hybrid", "bm25"], ["offline/llm-small"], ["offline/embed-small"], texts, settings)
+    assert space is not None
+    trials = space.trials(settings)
+    assert len(trials) == 8
+    assert {trial.parameters["max_tokens"] for trial in trials} == {64}
+    wrong = search_space_of(["hybrid"], None, None, ["fusion=sum", "rerank_from=-7", "top_k=0"], settings)
+    assert wrong is not None
+    with pytest.raises(ConfigurationError) as caught:
+        wrong.trials(settings)
+    assert sorted(str(caught.value).splitlines()[1:]) == [
+        "  - hybrid: fusion='sum' must be reciprocal_rank or relative_score",
+        "  - hybrid: rerank_from=-7 must be a whole number from 1 to 200",
+        "  - hybrid: top_k=0 must be a whole number of at least 1",
+    ]

@@ -100,6 +100,20 @@ def test_a_parameter_is_a_factor_where_every_trial_has_it():
     assert factor_values(trials) == {"RAG method": ["A", "A", "B"], "top_k": ["2", "4", "2"]}
 
 
+def test_a_shared_factor_has_its_default_where_a_trial_does_not_name_it():
+    trials = [Trial("A", "x", "e"), Trial("A", "x", "e", {"reranker": "llm"}), Trial("B", "x", "e", {"max_tokens": 9})]
+    assert factor_values(trials) == {
+        "RAG method": ["A", "A", "B"],
+        "reranker": ["none", "llm", "none"],
+        "max_tokens": ["None", "None", "9"],
+    }
+
+
+def test_models_are_no_factor_where_a_trial_has_none():
+    trials = [Trial("A", "x", "e"), Trial("B", "x", ""), Trial("A", "y", "e"), Trial("B", "y", "")]
+    assert factor_values(trials) == {"LLM": ["x", "x", "y", "y"], "RAG method": ["A", "B", "A", "B"]}
+
+
 def test_a_parameter_that_changes_only_with_the_method_is_no_factor_of_its_own():
     values = simulated()
     table = score_table(values)

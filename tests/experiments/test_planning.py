@@ -8,6 +8,7 @@ from dream.experiments.planning import Plan, plan, uncounted_text
 from dream.experiments.spec import ExperimentSpec
 from dream.indexes import counts
 from dream.models import gateway_client
+from dream.rag.methods import RAG_METHODS, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
@@ -82,6 +83,22 @@ def test_repeats_cost_usd_where_the_judge_does(documents: Settings):
     )
     assert once.usd and thrice.usd
     assert thrice.usd == pytest.approx(3 * once.usd, rel=0.01)  # all 8 questions are in the slice
+
+
+def test_a_method_of_ones_own_whose_cost_is_unknown_is_named(documents: Settings):
+    @rag_method("sentences", top_k=2)
+    def silent(index, llm, *, top_k): ...
+
+    @rag_method("sentences", top_k=2, llm_calls=3)
+    def costly(index, llm, *, top_k): ...
+
+    try:
+        space = SearchSpace(["silent", "costly"], ["offline/llm-small"], ["offline/embed-small"])
+        planned = plan(space, golden_dataset=GOLDEN, metrics=["answer_similarity"], settings=documents)
+    finally:
+        del RAG_METHODS["silent"], RAG_METHODS["costly"]
+    assert calls(planned)["llm-small", "answer"] == 8 + 3 * 8
+    assert "silent: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many" in str(planned)
 
 
 def openai_endpoint():

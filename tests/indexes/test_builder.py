@@ -34,11 +34,13 @@ from dream.indexes.store import (
 )
 from dream.models.pickers import embed_model_picker
 from dream.progress import Lines
-from dream.rag.methods import RAG_METHODS
+from dream.rag.methods import find_rag_method
+from dream.rag.search_space import DEFAULT_METHODS
 from dream.services import LocalService
 from dream.settings import Settings
 from dream.storage import LocalStorage, open_storage
 
+METHODS = {name: find_rag_method(name) for name in DEFAULT_METHODS}
 TEXT = " ".join(f"Buoy {number} lies {number * 3} miles off the coast of Kell." for number in range(400))
 SPEC = IndexSpec("digest", "hierarchy", {"chunk_sizes": (512, 128)}, "embed-small@relay", "host:1/v1")
 
@@ -94,9 +96,9 @@ def test_the_same_name_at_another_endpoint_is_another_model_but_offline_models_a
     assert not any(part in offline for part in ("127.0.0.1", "localhost", ":"))
 
 
-@pytest.mark.parametrize("method", list(RAG_METHODS))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_what_is_kept_is_what_was_built(method, access, home, documents, storage):
-    rag_method = RAG_METHODS[method]
+    rag_method = METHODS[method]
     request = (rag_method.chunker, rag_method.split(rag_method.defaults)[0])
     plain = build_index(documents, *request, embed_model_picker("embed-small"))
     built = get_index(documents, *request, "embed-small")
@@ -109,7 +111,7 @@ def test_what_is_kept_is_what_was_built(method, access, home, documents, storage
 def test_small_steps_give_the_same_index(access, documents, monkeypatch):
     monkeypatch.setattr(builder, "CHARACTERS_A_BATCH", 1000)
     monkeypatch.setattr(builder, "TEXTS_A_STEP", 5)
-    for method in RAG_METHODS.values():
+    for method in METHODS.values():
         request = (method.chunker, method.split(method.defaults)[0])
         plain = build_index(documents, *request, embed_model_picker("embed-small"))
         in_steps = get_index(documents, *request, "embed-small")
@@ -129,13 +131,13 @@ def test_many_documents_are_chunked_in_other_processes_into_the_same_index(gatew
 
     try:
         with index_client.opened(home, submit=submit):
-            for method in RAG_METHODS.values():
+            for method in METHODS.values():
                 request = (method.chunker, method.split(method.defaults)[0])
                 plain = build_index(documents, *request, embed_model_picker("embed-small"))
                 assert described(get_index(documents, *request, "embed-small")) == described(plain)
     finally:
         pool.close()
-    assert submitted == [builder.chunk_step] * 3 * len(RAG_METHODS)  # three files, each a batch
+    assert submitted == [builder.chunk_step] * 3 * len(METHODS)  # three files, each a batch
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_texts_in_storage_are_read_by_the_steps_into_the_same_index(access, stor
     small_batches(monkeypatch)
     monkeypatch.setattr(index_client, "packed", None)
     assert index_spec(documents_digest(stored), "sentences", {}, "embed-small") == spec_of_list(stored)
-    for method in RAG_METHODS.values():
+    for method in map(find_rag_method, METHODS):
         request = (method.chunker, method.split(method.defaults)[0])
         plain = build_index(list(stored), *request, embed_model_picker("embed-small"))
         assert described(get_index(stored, *request, "embed-small")) == described(plain)

@@ -16,11 +16,12 @@ from dream.indexes.chunkers import build_index, chunk
 from dream.indexes.sentence_splitting import LEAST_WORDS, MOST_TOKENS
 from dream.models.pickers import embed_model_picker
 from dream.rag.methods import RAG_METHODS
+from dream.rag.search_space import DEFAULT_METHODS
 from dream.records import pages_of
 from dream.tokens import count_tokens
 
 PDFS = Path(__file__).resolve().parents[2] / "notebooks/sample_documents"
-METHODS = list(RAG_METHODS)
+METHODS = list(DEFAULT_METHODS)
 
 
 def letters(text: str) -> str:

@@ -25,7 +25,7 @@ def refused(response: httpx.Response, status: int, code: str) -> str:
 
 def test_models_are_listed_and_described(models):
     assert [model.id for model in models.client.models.list()] == [
-        "llm-small", "llm-large", "judge", "embed-small", "embed-large",
+        "llm-small", "llm-large", "judge", "embed-small", "embed-large", "rerank",
     ]  # fmt: skip
     assert models.client.models.retrieve("embed-large").model_dump()["dimensions"] == 1024
     with pytest.raises(openai.NotFoundError, match="valid: llm-small"):

@@ -24,7 +24,7 @@ from dream.rag.methods import (
 from dream.rag.postprocessors import passages
 from dream.tokens import count_tokens
 
-METHODS = list(RAG_METHODS)
+METHODS = [name for name in RAG_METHODS if name != "long_context"]  # which retrieves nothing
 
 
 @pytest.fixture(scope="session")
@@ -230,7 +230,7 @@ def test_parameters_of_the_chunker_and_of_the_engine_are_told_apart():
     for method in RAG_METHODS.values():
         chunking, of_engine = method.split(method.defaults)
         assert {**chunking, **of_engine} == method.defaults
-        assert {"top_k", "context_tokens"} <= set(of_engine)
+        assert "context_tokens" in of_engine
     assert set(RAG_METHODS["hierarchical_automerging"].split({"chunk_sizes": (1, 2), "top_k": 3})[0]) == {"chunk_sizes"}
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from dream.errors import ConfigurationError
 from dream.rag.methods import RAG_METHODS
-from dream.rag.search_space import SearchSpace, default_search_space
+from dream.rag.search_space import DEFAULT_METHODS, SearchSpace, default_search_space
 from dream.records import Trial
 from dream.settings import Settings
 
@@ -20,7 +20,9 @@ def test_the_default_grid_is_three_by_two_by_two_with_all_parameters_written_out
 
 
 def test_all_methods_read_the_same_amount_of_context_by_default():
-    assert len({method.defaults["context_tokens"] for method in RAG_METHODS.values()}) == 1
+    reading = {name: method.defaults["context_tokens"] for name, method in RAG_METHODS.items()}
+    assert reading.pop("long_context") == 6000  # what it is for
+    assert len(set(reading.values())) == 1
 
 
 def test_a_list_of_values_makes_a_trial_for_each_and_chunk_sizes_stay_one_value():
@@ -45,8 +47,24 @@ def test_a_list_of_values_makes_a_trial_for_each_and_chunk_sizes_stay_one_value(
 
 def test_exclude_drops_matching_combinations():
     rule = {"query_engine_identifier": "sentence_window", "llm_identifier": "offline/llm-large"}
-    space = SearchSpace(tuple(RAG_METHODS), SETTINGS.llms, SETTINGS.embed_models, exclude=[rule])
+    space = SearchSpace(DEFAULT_METHODS, SETTINGS.llms, SETTINGS.embed_models, exclude=[rule])
     assert len(space.trials(SETTINGS)) == 10
+
+
+def test_exclude_knows_the_defaults_of_shared_factors():
+    parameters = {"hybrid": {"reranker": ["none", "llm"], "query_transform": ["none", "hyde"]}}
+    rules = [{"reranker": "none", "query_transform": "hyde"}]
+    trials = SearchSpace(["hybrid"], ["a"], ["b"], parameters, rules).trials()
+    chosen = [(one.parameters.get("reranker"), one.parameters.get("query_transform")) for one in trials]
+    assert chosen == [(None, None), ("llm", None), ("llm", "hyde")]
+
+
+def test_methods_without_an_embedding_model_have_one_trial_per_llm():
+    trials = SearchSpace(["bm25", "long_context", "hybrid"], ["a", "b"], ["e", "f"]).trials()
+    assert [one.name for one in trials] == [
+        "bm25 + a", "bm25 + b", "long_context + a", "long_context + b",
+        "hybrid + a + e", "hybrid + a + f", "hybrid + b + e", "hybrid + b + f",
+    ]  # fmt: skip
 
 
 def test_every_mistake_is_named_with_what_is_valid():
@@ -63,13 +81,14 @@ def test_every_mistake_is_named_with_what_is_valid():
     with pytest.raises(ConfigurationError) as caught:
         space.trials()
     message = str(caught.value)
-    assert message.startswith("8 mistake(s)")
+    assert message.startswith("9 mistake(s)")
     for expected in (
         "llms='gpt-4o' must be a list",
         "embed_models is empty",
         "no_such_method",
         "'topk'; valid: chunk_size",
         "not among query_engines",
+        "chunk_overlap=100 must be smaller than chunk_size=100",
         "[128, 512] must be two or more sizes that descend",
         "merge_ratio=1.5",
         "exclude names 'llm'",

@@ -1,0 +1,136 @@
+"""`calls_of`: the model calls that a trial makes for each question, for the plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dream.errors import DreamError
+from dream.indexes.client import get_index
+from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
+from dream.rag.registry import RagMethod, find_rag_method, index_request
+from dream.rag.travelling import is_built_in
+from dream.records import Trial
+
+if TYPE_CHECKING:
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.base.base_retriever import BaseRetriever
+
+# So many questions tell how many passages are read; larger documents would take long to search.
+MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 5_000_000
+# Chunks end at the ends of sentences, so that they are seldom full.
+FULLNESS = 0.9
+
+
+@dataclass(frozen=True)
+class QuestionCalls:
+    """Calls for one question, and the passages that the LLM reads (0 where they are not known).
+
+    `rewriting` and `ranking` are those of the answering LLM besides its answers (`answering`).
+    """
+
+    answering: float
+    rewriting: float
+    ranking: float
+    embedding: float
+    reranking: float
+    passages: float
+
+    @property
+    def of_llm(self) -> float:
+        """All calls of the answering LLM."""
+        return self.answering + self.rewriting + self.ranking
+
+
+def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> QuestionCalls:
+    """The calls of a trial that is no baseline, as its method and its factors say; those of decomposed questions are
+    the most that there can be.
+
+    Example:
+        >>> factors = {"top_k": 3, "reranker": "llm", "query_transform": "hyde"}
+        >>> calls_of(Trial("chunks_with_overlap", "llm", "embed", factors))
+        QuestionCalls(answering=1, rewriting=1, ranking=2, embedding=2.0, reranking=0, passages=3.0)
+    """
+    method = find_rag_method(trial.query_engine_identifier, methods)
+    values = {**method.all_defaults, **trial.parameters}
+    transform, reranker = values.get("query_transform", NONE), values.get("reranker", NONE)
+    if not {"query_transform", "reranker"} <= method.shared:
+        transform = reranker = NONE
+    searches = {HYDE: 2, MULTI_QUERY: 1 + values.get("n_queries", 0), DECOMPOSE: 1 + values.get("n_queries", 0)}
+    ranked = values.get("rerank_from", 0)
+    return QuestionCalls(
+        answering=method.cost.llm_calls or 1.0,
+        rewriting=int(transform != NONE),
+        ranking=-(-ranked // PASSAGES_A_RATING) if reranker == LLM else 0,
+        embedding=method.cost.query_embeddings * searches.get(transform, 1),
+        reranking=int(reranker not in (NONE, LLM)),
+        passages=_passages(method, values),
+    )
+
+
+def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
+    """As many as were found, or as fit the budget; 0 for a method that does not search."""
+    if "top_k" not in values:
+        return 0.0
+    found = values["top_k"] * method.cost.passages_a_hit
+    size = method.cost.passage_tokens or values.get("chunk_size", 0) * FULLNESS
+    budget = values.get("context_tokens")
+    return max(1.0, min(found, budget // size)) if size and budget else found
+
+
+def passages_read(
+    trials: Sequence[Trial],
+    documents: Sequence[Any],
+    questions: Sequence[str],
+    methods: Mapping[str, RagMethod] | None = None,
+) -> dict[str, float]:
+    """The mean number of passages that the LLM reads in each trial, by trial id.
+
+    How many neighbours become one passage depends on documents and questions, so it is measured with words in place of
+    vectors, which costs nothing. Large documents and methods of one's own have what the method declares.
+    """
+    few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
+    is_large = sum(len(document.text) for document in documents) > MEASURED_CHARACTERS
+    known: dict[str, float | None] = {}
+    found = {}
+    for trial in trials:
+        key = f"{trial.query_engine_identifier} {sorted(trial.parameters.items(), key=str)}"
+        if key not in known:
+            is_own = not is_built_in(find_rag_method(trial.query_engine_identifier, methods))
+            known[key] = None if is_own or is_large else _measured(trial, documents, few)
+        found[trial.id] = known[key] or calls_of(trial, methods).passages
+    return found
+
+
+def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) -> float | None:
+    """None where a method cannot be tried by words."""
+    from llama_index.core.llms import MockLLM
+    from llama_index.core.schema import QueryBundle
+
+    from dream.rag.answers import query_engine_picker
+
+    chunker, chunking, _ = index_request(trial)
+    plain = {name: value for name, value in trial.parameters.items() if name not in ("query_transform", "reranker")}
+    try:
+        index: Any = _WordIndex(get_index(documents, chunker, chunking, ""))
+        engine = query_engine_picker(trial.query_engine_identifier, index, MockLLM(), plain)
+        counts = [len(engine.retrieve(QueryBundle(question))) for question in questions]
+    except (DreamError, AttributeError, IndexError):
+        return None
+    return sum(counts) / len(counts) if counts else None
+
+
+class _WordIndex:
+    """An index that searches by words."""
+
+    def __init__(self, index: "VectorStoreIndex") -> None:
+        self._index = index
+        self.docstore, self.storage_context, self.vector_store = (
+            index.docstore,
+            index.storage_context,
+            index.vector_store,
+        )
+
+    def as_retriever(self, similarity_top_k: int) -> "BaseRetriever":
+        from dream.rag.words import WordRetriever
+
+        return WordRetriever(self._index, similarity_top_k)

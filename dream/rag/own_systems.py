@@ -1,0 +1,221 @@
+"""RAG systems of one's own as trials: a function that answers a question, or an HTTP service.
+
+They stand beside the methods, are asked the same questions and judged alike; DREAM builds no index and asks no LLM for
+them. What they spend on models is not known.
+"""
+
+import asyncio
+import functools
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import create_model
+
+from dream.errors import ConfigurationError, DataError
+from dream.models.pickers import model_calls
+from dream.rag.parameters import Parameters
+from dream.rag.registry import RAG_METHODS, MethodCost, RagMethod
+
+if TYPE_CHECKING:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+    from llama_index.core.schema import NodeWithScore
+
+QUESTION = "{question}"
+CONCURRENCY = 8
+_SHOWN = 300
+
+
+def own_system(
+    function: Callable[[str], Any] | None = None, *, incumbent: bool = False, concurrency: int = CONCURRENCY
+) -> Callable[..., Any]:
+    """Register a function that answers a question as a RAG method, under its own name.
+
+    Args:
+        function: takes the question; may be asynchronous. It returns the answer and the list of contexts that it was
+            made of, each a text or a mapping with `text`, and `file`, `page` and `score` where they are known; or a
+            mapping with `answer` and `contexts`.
+        incumbent: True for the system in use, which the parameters of its trial then say.
+        concurrency: how many questions it is asked at a time.
+
+    Example:
+        @own_system(incumbent=True)
+        def our_rag(question):
+            reply = ask_our_rag(question)
+            return reply.text, [source.text for source in reply.sources]
+    """
+    if function is None:
+        return functools.partial(own_system, incumbent=incumbent, concurrency=concurrency)
+    _register(OwnSystem(function, function.__name__, concurrency), incumbent)
+    return function
+
+
+def http_system(
+    name: str,
+    *,
+    endpoint: str,
+    path: str = "/",
+    request: Mapping[str, Any] | None = None,
+    answer: str = "answer",
+    contexts: str = "contexts",
+    incumbent: bool = False,
+    concurrency: int = CONCURRENCY,
+) -> str:
+    """Register an HTTP service that answers questions as a RAG method, and return its name.
+
+    Its requests go through the gateway, which has the key, limits the rate, tries again and counts them; answers are
+    not cached.
+
+    Args:
+        endpoint: the name of DREAM_ENDPOINT_<NAME>_BASE_URL (and _API_KEY, _AUTH_HEADER, _MAX_CONCURRENCY, ...).
+        path: below the base URL; the request is a POST.
+        request: the JSON that is sent; "{question}" in any of its texts is the question. By default
+            {"question": "{question}"}.
+        answer, contexts: where they are in the reply: names of fields and numbers of items with dots between, such as
+            "choices.0.message.content". A name applies to each item of a list: "sources.text" are the texts of all.
+
+    Example:
+        http_system("our_rag", endpoint="our_rag", path="/ask", answer="result", contexts="sources.text")
+    """
+    template = dict(request or {"question": QUESTION})
+    if QUESTION not in json.dumps(template):
+        raise ConfigurationError(f"request={template} of {name} lacks {QUESTION!r}, the place of the question")
+    if not name.isidentifier():
+        raise ConfigurationError(f"name={name!r}: use letters, digits and _")
+    asking = _HttpSystem(name, endpoint, path, template, answer, contexts)
+    _register(OwnSystem(asking, name, concurrency), incumbent)
+    return name
+
+
+class OwnSystem:
+    """The function of a RAG method that hands questions on to another function."""
+
+    def __init__(self, function: Callable[..., Any], name: str, concurrency: int) -> None:
+        self.__name__, self.__wrapped__ = name, function
+        self._concurrency = concurrency
+
+    def __call__(self, index: Any, llm: Any, *, trial: str = "", incumbent: bool = False) -> "BaseQueryEngine":
+        from llama_index.core.base.response.schema import Response
+        from llama_index.core.query_engine import CustomQueryEngine
+
+        ask, name, at_once = self.__wrapped__, self.__name__, self._concurrency
+        takes_trial = isinstance(ask, _HttpSystem)
+        turns: dict[Any, asyncio.Semaphore] = {}
+
+        async def answered(question: str) -> Response:
+            async with turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(at_once)):
+                if takes_trial:
+                    given = await ask(question, trial)
+                elif inspect.iscoroutinefunction(ask):
+                    given = await ask(question)
+                else:
+                    given = await asyncio.to_thread(ask, question)
+            text, contexts = _read(name, given)
+            return Response(response=text, source_nodes=contexts)
+
+        class Asking(CustomQueryEngine):
+            def custom_query(self, query_str: str) -> Response:
+                from dream.event_loop import run_async
+
+                return run_async(answered(query_str))
+
+            async def acustom_query(self, query_str: str) -> Response:
+                return await answered(query_str)
+
+        return Asking()
+
+
+class _HttpSystem:
+    """Sends a question to a service and finds answer and contexts in its reply."""
+
+    def __init__(
+        self, name: str, endpoint: str, path: str, request: Mapping[str, Any], answer: str, contexts: str
+    ) -> None:
+        self.name, self.endpoint, self.path = name, endpoint.lower(), path
+        self._request, self._answer, self._contexts = request, answer, contexts
+
+    async def __call__(self, question: str, trial: str) -> dict[str, Any]:
+        calls = model_calls(f"{self.name}@{self.endpoint}", stage="answer", trial=trial)
+        reply = await calls.post(self.path, _filled(self._request, question))
+        found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
+        if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:
+            shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
+            raise DataError(f"the reply of {self.name} has no {' and no '.join(missing)}: {shown}")
+        return found
+
+
+def _register(system: OwnSystem, incumbent: bool) -> None:
+    fields: dict[str, Any] = {"incumbent": (bool, True)} if incumbent else {}
+    model = create_model(f"{system.__name__}_parameters", __base__=Parameters, __module__=__name__, **fields)
+    cost = MethodCost(llm_calls=0, query_embeddings=0, passages_a_hit=0)
+    RAG_METHODS[system.__name__] = RagMethod(
+        system, "whole_documents", model, cost, needs_vectors=False, needs_llm=False
+    )
+
+
+def _filled(template: Any, question: str) -> Any:
+    if isinstance(template, str):
+        return template.replace(QUESTION, question)
+    if isinstance(template, Mapping):
+        return {name: _filled(value, question) for name, value in template.items()}
+    return [_filled(value, question) for value in template] if isinstance(template, list) else template
+
+
+def _at(value: Any, path: str) -> Any:
+    """What is at a path of names and numbers; None where nothing is.
+
+    Example:
+        >>> reply = {"sources": [{"text": "a"}, {"text": "b"}]}
+        >>> _at(reply, "sources.text"), _at(reply, "sources.0.text"), _at(reply, "answer")
+        (['a', 'b'], 'a', None)
+    """
+    for number, part in enumerate(parts := path.split(".")):
+        if isinstance(value, list) and part.isdecimal():
+            value = value[int(part)] if int(part) < len(value) else None
+        elif isinstance(value, list):
+            found = [_at(item, ".".join(parts[number:])) for item in value]
+            return [item for item in found if item is not None]
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _read(name: str, given: Any) -> tuple[str, "list[NodeWithScore]"]:
+    """The answer and the contexts that a system gave.
+
+    Raises:
+        DataError: if they are none.
+    """
+    if isinstance(given, Mapping):
+        given = (given.get("answer"), given.get("contexts"))
+    is_pair = isinstance(given, tuple | list) and len(given) == 2
+    text, contexts = given if is_pair else (None, None)
+    if isinstance(contexts, str):
+        contexts = [contexts]
+    if not isinstance(text, str) or not isinstance(contexts, Sequence):
+        shown = repr(given)[:_SHOWN]
+        raise DataError(f"{name} must return an answer and a list of contexts, as (text, [text, ...]); it gave {shown}")
+    return text, [_node(name, context) for context in contexts]
+
+
+def _node(name: str, context: Any) -> "NodeWithScore":
+    from llama_index.core.schema import NodeWithScore, TextNode
+
+    fields = {"text": context} if isinstance(context, str) else context
+    text = _first(fields, "text", "content", "page_content")
+    if not isinstance(text, str):
+        raise DataError(f"a context of {name} must be a text, or a mapping with text; it is {repr(context)[:_SHOWN]}")
+    metadata = {
+        "file_name": str(_first(fields, "file_name", "file", "source") or ""),
+        "page_label": str(_first(fields, "page_label", "page") or ""),
+    }
+    node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=list(metadata))
+    score = _first(fields, "score")
+    return NodeWithScore(node=node, score=float(score) if isinstance(score, int | float) else None)
+
+
+def _first(fields: Any, *names: str) -> Any:
+    """The first of these fields that there is; None for what has no fields."""
+    given = fields if isinstance(fields, Mapping) else {}
+    return next((given[name] for name in names if given.get(name) is not None), None)

@@ -1,0 +1,77 @@
+"""`WordRetriever`: search by words (BM25), in any language.
+
+Words are runs of letters, marks and digits, without a stemmer or stop words of one language. Scripts that put no spaces
+between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and Korean, whose particles are written with the word, are
+searched by pairs of characters.
+"""
+
+import unicodedata
+from functools import cached_property
+from itertools import pairwise
+
+import bm25s
+import numpy
+import regex
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_RUN = regex.compile(
+    rf"(?P<pairs>[{_UNSPACED}ー々〆][{_UNSPACED}\p{{M}}ー々〆]*)|[[\p{{L}}\p{{M}}\p{{N}}_]--[{_UNSPACED}]]+", regex.V1
+)
+_CHARACTER = regex.compile(r"\X")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, in lower case; pairs of characters where words are not told apart by spaces.
+
+    Example:
+        >>> words_of("Der Öl-Preis (2,5 %) ist GESTIEGEN; 東京都 und ไทย")
+        ['der', 'öl', 'preis', '2', '5', 'ist', 'gestiegen', '東京', '京都', 'und', 'ไท', 'ทย']
+    """
+    words = []
+    for run in _RUN.finditer(unicodedata.normalize("NFKC", text).casefold()):
+        if run["pairs"] is None:
+            words.append(run[0])
+            continue
+        characters = _CHARACTER.findall(run[0])
+        words += ["".join(pair) for pair in pairwise(characters)] or characters
+    return words
+
+
+class WordRetriever(BaseRetriever):
+    """The `top_k` nodes that share the most telling words with the question; none that share no word.
+
+    Args:
+        index: its embedded nodes are searched; vectors are not needed.
+    """
+
+    def __init__(self, index: VectorStoreIndex, top_k: int) -> None:
+        super().__init__()
+        self._docstore, self._top_k = index.docstore, top_k
+        self._ids: list[str] = index.vector_store.embedded_ids  # pyright: ignore[reportAttributeAccessIssue]
+
+    @cached_property
+    def _search(self) -> bm25s.BM25 | None:
+        """None for texts without any word."""
+        texts = [words_of(self._docstore.docs[node_id].get_content()) for node_id in self._ids]
+        if not any(texts):
+            return None
+        search = bm25s.BM25()
+        search.index(texts, show_progress=False)
+        return search
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        query = [word for text in query_bundle.embedding_strs for word in words_of(text)]
+        search = self._search
+        known = [] if search is None else [word for word in query if word in search.vocab_dict]
+        if search is None or not known:
+            return []
+        scores = search.get_scores(known)
+        best = numpy.argsort(-scores, kind="stable")[: self._top_k]
+        return [
+            NodeWithScore(node=self._docstore.docs[self._ids[place]], score=float(scores[place]))
+            for place in best
+            if scores[place] > 0
+        ]
