@@ -204,6 +204,13 @@ class StoredDocuments(Sequence["Document"]):
             yield from sorted([id_of(file.digest, n), text] for n, text in self._source.reading(file).pages)
 
 
+def characters_of(documents: "Sequence[Document]") -> int:
+    """The characters of all texts; those in storage are not read."""
+    if isinstance(documents, StoredDocuments):
+        return documents.characters
+    return sum(len(document.text) for document in documents)
+
+
 def id_of(file_digest: str, page: int) -> str:
     """The id of the Document of a page."""
     return f"{file_digest[:16]}-p{page}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dream.documents.stored_documents import characters_of
 from dream.errors import DreamError
 from dream.indexes.client import get_index
 from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from llama_index.core.base.base_retriever import BaseRetriever
 
 # So many questions tell how many passages are read; larger documents would take long to search.
-MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 5_000_000
+MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 1_000_000
 # Chunks end at the ends of sentences, so that they are seldom full.
 FULLNESS = 0.9
 
@@ -89,7 +90,7 @@ def passages_read(
     vectors, which costs nothing. Large documents and methods of one's own have what the method declares.
     """
     few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
-    is_large = sum(len(document.text) for document in documents) > MEASURED_CHARACTERS
+    is_large = characters_of(documents) > MEASURED_CHARACTERS
     known: dict[str, float | None] = {}
     found = {}
     for trial in trials:

@@ -158,7 +158,7 @@ def test_texts_in_storage_are_read_by_the_steps_into_the_same_index(access, stor
     small_batches(monkeypatch)
     monkeypatch.setattr(index_client, "packed", None)
     assert index_spec(documents_digest(stored), "sentences", {}, "embed-small") == spec_of_list(stored)
-    for method in map(find_rag_method, METHODS):
+    for method in METHODS.values():
         request = (method.chunker, method.split(method.defaults)[0])
         plain = build_index(list(stored), *request, embed_model_picker("embed-small"))
         assert described(get_index(stored, *request, "embed-small")) == described(plain)

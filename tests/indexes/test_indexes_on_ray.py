@@ -13,15 +13,17 @@ from lab import Lab
 from model_servers import Reply, endpoint_settings, pages
 from ray_cluster import RayCluster, wait_for
 
+from dream.documents import load_documents
 from dream.errors import ServiceError
 from dream.experiments.run import run_experiment
 from dream.indexes import builder, client as index_client
-from dream.indexes.chunkers import build_index
+from dream.indexes.chunkers import build_index, chunk
 from dream.indexes.client import IndexRequest, RayIndexes, get_index
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE, embed_model_picker
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset
+from dream.storage import open_storage
 
 pytestmark = pytest.mark.usefixtures("on_ray")
 
@@ -100,6 +102,26 @@ def test_a_later_experiment_loads_it(settings, documents, relay, lines):
             index = get_index(documents, *CHUNKING, MODEL)
     assert len(embedded_texts(relay)) == distinct(index.vector_store.client)
     assert lines[-1].endswith("texts, kept from before")
+
+
+def test_texts_in_the_drivers_folder_are_read_by_the_builder_and_chunked_by_workers(access, settings, relay):
+    """The index is large enough for tasks; what a trial carries is not."""
+    import ray
+
+    folder = open_storage(settings.documents_uri, settings)
+    folder.ensure()
+    for name, first in {"a.txt": 0, "b.txt": 6000}.items():
+        lines = (
+            f"Buoy {number} lies {number * 3} miles off the coast of Kell." for number in range(first, first + 6000)
+        )
+        folder.write_text(name, " ".join(lines))
+    stored = load_documents(folder, settings=settings).documents
+    assert stored.characters > builder.FEW_DOCUMENTS_BYTES
+    assert len(pickle.dumps(stored)) < 3000
+    vectors, found = ray.get(ask_in_a_task(stored, "t1"))[1:]
+    assert len(vectors) == len(chunk(list(stored), *CHUNKING))
+    assert distinct(vectors) == len({*embedded_texts(relay)} - {"Where is buoy 7?"})
+    assert len(found) == 3
 
 
 @pytest.fixture
