@@ -14,7 +14,7 @@ import pyarrow
 
 from dream import tokens
 from dream.documents.file_types import extension
-from dream.documents.stored_documents import DocumentFile, StoredDocuments
+from dream.documents.stored_documents import DocumentFile, StoredDocuments, characters_of
 from dream.indexes.builder import CHARACTERS_A_BATCH
 from dream.indexes.chunkers import chunk_once
 from dream.records import digest
@@ -45,7 +45,7 @@ def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[s
 def uncounted_characters(documents: Sequence[Any], chunker: str, parameters: Mapping[str, Any]) -> int:
     """The characters of the files that `texts_to_embed` would have to chunk."""
     if not isinstance(documents, StoredDocuments):
-        return sum(len(document.text) for document in documents)
+        return characters_of(documents)
     known = _known(documents, _key(documents, chunker, parameters))
     return sum(file.characters for file in documents.files if _place(file) not in known)
 
