@@ -1,6 +1,5 @@
 """`read_study`: reads a study file; every mistake is told at once, with its line."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -9,8 +8,9 @@ from dream.defaults import ENGINES
 from dream.errors import ConfigurationError
 from dream.experiments.study import Study
 from dream.experiments.study_file import Document, Path, read_yaml
-from dream.metrics import check_metrics
-from dream.rag.methods import RAG_METHODS
+from dream.metrics import is_metric, names_of, valid_names
+from dream.rag.own_systems import http_system
+from dream.rag.registry import RAG_METHODS, imported_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import Condition, Requirement
 from dream.records import Objective
@@ -19,8 +19,9 @@ KEYS = (
     "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
     "judge_repeats", "engine", "budget",
 )  # fmt: skip
+SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
-FACTORS = {"method": "query_engine_identifier", "llm": "llm_identifier", "embed_model": "embed_model_identifier"}
+TRIAL_KEYS = {"method": "query_engine_identifier", "llm": "llm_identifier", "embed_model": "embed_model_identifier"}
 _RANGE_KEYS = ("from", "to", "step")
 _MOST_VALUES = 1000
 
@@ -92,11 +93,14 @@ class _StudyReader:
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         repeats = self._mapping("judge_repeats", ("times", "questions"), given)
         metrics = self._names("metrics", given, ())
-        if metrics:
-            try:
-                check_metrics(metrics)
-            except ConfigurationError as error:
-                self._document.problem(("metrics",), str(error))
+        try:
+            metrics = names_of(metrics)
+        except ConfigurationError as error:
+            self._document.problem(("metrics",), str(error))
+        else:
+            for name in metrics:
+                if not is_metric(name):
+                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
         return _without_nothing(
             golden_dataset=self._text_of("questions", given, ()),
             metrics=metrics,
@@ -119,32 +123,32 @@ class _StudyReader:
     def _systems(self) -> tuple[list[SearchSpace], list[int]]:
         given = self._document.value.get("systems")
         if not isinstance(given, list) or not given:
-            self._document.problem(
-                ("systems",),
-                f"systems={given!r}: list the RAG systems to try, such as - method: {next(iter(RAG_METHODS))}",
-            )
+            example = f"- method: {next(iter(RAG_METHODS))}"
+            self._document.problem(("systems",), f"systems={given!r}: list the RAG systems to try, such as {example}")
             return [], []
         spaces, lines = [], []
         for place, entry in enumerate(given):
             path: Path = ("systems", place)
-            entry = {"method": entry} if isinstance(entry, str) else entry
-            if not isinstance(entry, dict) or not entry.get("method"):
-                self._document.problem(path, f"{entry!r} names no method; valid: {', '.join(RAG_METHODS)}")
-                continue
-            spaces += [space for method in _listed(entry["method"]) if (space := self._system(path, entry, method))]
-            lines += [self._document.lines[path]] * (len(spaces) - len(lines))
+            found = self._system(path, {"method": entry} if isinstance(entry, str) else entry)
+            spaces += found
+            lines += [self._document.lines[path]] * len(found)
         return spaces, lines
 
-    def _system(self, path: Path, entry: Mapping[str, Any], method: Any) -> SearchSpace | None:
-        """The search space of one system with one method."""
-        name = self._method(path, method)
-        if name is None:
-            return None
-        valid = [*RAG_METHODS[name].defaults, "method", "llms", "embed_models"]
-        self._document.check_keys(path, entry, valid)
-        parameters = {
-            key: self._values((*path, key), value) for key, value in entry.items() if key in RAG_METHODS[name].defaults
-        }
+    def _system(self, path: Path, entry: Any) -> list[SearchSpace]:
+        """The search spaces of one entry, one a method."""
+        if isinstance(entry, dict) and "service" in entry:
+            name = self._service(path, entry)
+            return [SearchSpace((name,), (), ())] if name else []
+        if not isinstance(entry, dict) or not entry.get("method"):
+            self._document.problem(path, f"{entry!r} names no method; valid: {', '.join(RAG_METHODS)}")
+            return []
+        names = [self._method(path, method) for method in _listed(entry["method"])]
+        return [self._space(path, entry, name) for name in names if name]
+
+    def _space(self, path: Path, entry: Mapping[str, Any], name: str) -> SearchSpace:
+        known = RAG_METHODS[name].all_defaults
+        self._document.check_keys(path, entry, [*known, "method", "llms", "embed_models"])
+        parameters = {key: self._values((*path, key), value) for key, value in entry.items() if key in known}
         llms, embed_models = self._names("llms", entry, path), self._names("embed_models", entry, path)
         for problem in SearchSpace((name,), llms or ("-",), embed_models or ("-",), {name: parameters}).problems():
             self._document.problem(path, problem)
@@ -152,23 +156,35 @@ class _StudyReader:
 
     def _method(self, path: Path, method: Any) -> str | None:
         """The registered name of a method; "package.module:function" is imported."""
-        module, _, function = str(method).partition(":")
-        if function:
-            try:
-                importlib.import_module(module)
-            except Exception as error:  # noqa: BLE001 - whatever a user's module raises is told
-                self._document.problem(
-                    (*path, "method"), f"{method!r} cannot be imported: {type(error).__name__}: {error}"
-                )
-                return None
-        name = function or module
-        if name in RAG_METHODS:
-            return name
-        remedy = f"{module} registers no such method with @rag_method" if function else "or package.module:function"
-        self._document.problem(
-            (*path, "method"), f"unknown method {method!r}; valid: {', '.join(RAG_METHODS)}; {remedy}"
-        )
-        return None
+        try:
+            name = imported_method(str(method))
+        except ConfigurationError as error:
+            self._document.problem((*path, "method"), str(error))
+            return None
+        if name not in RAG_METHODS:
+            valid = f"{', '.join(RAG_METHODS)}, or package.module:function"
+            self._document.problem((*path, "method"), f"unknown method {method!r}; valid: {valid}")
+            return None
+        return name
+
+    def _service(self, path: Path, entry: Mapping[str, Any]) -> str | None:
+        """Register an HTTP service as a method; its name."""
+        self._document.check_keys(path, entry, SERVICE_KEYS)
+        texts = {key: self._text_of(key, entry, path) for key in ("service", "endpoint", "path", "answer", "contexts")}
+        request = self._mapping("request", tuple(entry.get("request") or ()), entry, path)
+        name, endpoint = texts.pop("service"), texts.pop("endpoint")
+        concurrency = self._count("concurrency", entry, path)
+        if name is None or endpoint is None:
+            text = "give service: a name, and endpoint: the NAME of DREAM_ENDPOINT_<NAME>_BASE_URL"
+            self._document.problem(path, text)
+            return None
+        incumbent = self._flag("incumbent", entry, path)
+        options = _without_nothing(**texts, request=request, concurrency=concurrency, incumbent=incumbent)
+        try:
+            return http_system(name, endpoint=endpoint, **options)
+        except ConfigurationError as error:
+            self._document.problem(path, str(error))
+            return None
 
     def _values(self, path: Path, value: Any) -> Any:
         """The values of a parameter; a range becomes a list."""
@@ -219,18 +235,21 @@ class _StudyReader:
 
     def _condition(self, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         """A condition by the names of a trial's configuration."""
-        parameters = {name for method in RAG_METHODS.values() for name in method.defaults}
-        self._document.check_keys(path, given, [*FACTORS, *sorted(parameters)])
-        return {FACTORS.get(key, key): value for key, value in given.items()}
+        parameters = {name for method in RAG_METHODS.values() for name in method.all_defaults}
+        self._document.check_keys(path, given, [*TRIAL_KEYS, *sorted(parameters)])
+        return {TRIAL_KEYS.get(key, key): value for key, value in given.items()}
 
     # --- plain values
 
     def _check_metrics(self, metrics: Sequence[str] | None, metric: str | None) -> None:
-        if metrics:
-            try:
-                check_metrics(metrics)
-            except ConfigurationError as error:
-                self._document.problem(("metrics",), str(error))
+        try:
+            metrics = names_of(metrics)
+        except ConfigurationError as error:
+            self._document.problem(("metrics",), str(error))
+        else:
+            for name in metrics:
+                if not is_metric(name):
+                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
         if metric and metrics and metric not in metrics:
             self._document.problem(
                 ("objective", "maximise"), f"maximise={metric!r} is not among metrics={list(metrics)}"
@@ -293,10 +312,10 @@ class _StudyReader:
         self._document.problem((*path, key), f"{key}={value!r}: give a whole number of at least 1")
         return None
 
-    def _flag(self, key: str, given: Mapping[str, Any]) -> bool:
+    def _flag(self, key: str, given: Mapping[str, Any], path: Path = ()) -> bool:
         value = given.get(key, False)
         if not isinstance(value, bool):
-            self._document.problem((key,), f"{key}={value!r}: give true or false")
+            self._document.problem((*path, key), f"{key}={value!r}: give true or false")
             return False
         return value
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from dream.defaults import ENGINES
-from dream.experiments.study_reader import FACTORS, KEYS
-from dream.metrics import METRICS
+from dream.experiments.study_reader import KEYS, SERVICE_KEYS, TRIAL_KEYS
+from dream.metrics import metric_names
 from dream.rag.methods import RAG_METHODS
 
 _NAMES = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
@@ -52,10 +52,8 @@ def _plain() -> dict[str, dict[str, Any]]:
         "documents": text,
         "questions": text,
         "models": _object({"llms": _NAMES, "embed_models": _NAMES, "judge": judge, "generator": text}),
-        "metrics": {**_NAMES, "items": {"enum": list(METRICS)}},
-        "objective": _object(
-            {"maximise": {"enum": list(METRICS)}, "margin": {"type": "number", "minimum": 0, "maximum": 1}}
-        ),
+        "metrics": {**_NAMES, "items": _metric()},
+        "objective": _object({"maximise": _metric(), "margin": {"type": "number", "minimum": 0, "maximum": 1}}),
         "strictness": _COUNT,
         "baselines": {"type": "boolean"},
         "judge_repeats": _object({"times": _COUNT, "questions": _COUNT}),
@@ -64,14 +62,20 @@ def _plain() -> dict[str, dict[str, Any]]:
     }
 
 
+def _metric() -> dict[str, Any]:
+    """A metric by name, with a number of passages (recall@5), or of one's own (module:name)."""
+    return {"anyOf": [{"enum": metric_names()}, {"type": "string", "pattern": "^[a-z_]+@[1-9][0-9]*$|:"}]}
+
+
 def _system() -> dict[str, Any]:
     methods = [
-        _object({"method": {"const": name}, **dict.fromkeys(method.defaults, _ANY), **_own_models()}, ["method"])
+        _object({"method": {"const": name}, **dict.fromkeys(method.all_defaults, _ANY), **_own_models()}, ["method"])
         for name, method in RAG_METHODS.items()
     ]
     own = {"type": "object", "required": ["method"], "properties": {"method": {"type": "string", "pattern": ":"}}}
     several = {"type": "object", "required": ["method"], "properties": {"method": _NAMES}}
-    return {"anyOf": [{"enum": list(RAG_METHODS)}, *methods, own, several]}
+    service = _object({**{key: {} for key in SERVICE_KEYS}, "request": {"type": "object"}}, ["service", "endpoint"])
+    return {"anyOf": [{"enum": list(RAG_METHODS)}, *methods, own, several, service]}
 
 
 def _own_models() -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _own_models() -> dict[str, Any]:
 
 
 def _rules() -> dict[str, Any]:
-    names = [*FACTORS, *sorted({name for method in RAG_METHODS.values() for name in method.defaults})]
+    names = [*TRIAL_KEYS, *sorted({name for method in RAG_METHODS.values() for name in method.all_defaults})]
     condition = _object(dict.fromkeys(names, _ANY))
     require = _object({"when": condition, "then": condition}, ["when", "then"])
     kinds = [_object({"exclude": condition}, ["exclude"]), _object({"require": require}, ["require"])]

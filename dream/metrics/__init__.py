@@ -16,6 +16,7 @@ from dream.metrics.registry import (
     explanation_table as explanation_table,
     find_metric as find_metric,
     is_judged as is_judged,
+    is_metric as is_metric,
     metric_names as metric_names,
     names_of as names_of,
     own_metrics as own_metrics,

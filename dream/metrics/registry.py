@@ -79,6 +79,11 @@ def _found(name: str) -> Metric | None:
     return metric.at(int(parts["cutoff"])) if parts and metric and metric.has_cutoff else None
 
 
+def is_metric(name: str) -> bool:
+    """True for the name of a metric that can be chosen."""
+    return _found(name) is not None
+
+
 def definition_of(name: str, own: Iterable[Metric] = ()) -> Metric:
     """The definition of a metric in an experiment.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dream.errors import ConfigurationError, bullets
+from dream.rag.registry import RAG_METHODS
 from dream.rag.search_space import SearchSpace
 from dream.records import Trial
 from dream.settings import Settings
@@ -70,7 +71,7 @@ class JoinedSpace:
         return list(dict.fromkeys(found))
 
     def _is_allowed(self, trial: Trial) -> bool:
-        config = trial.config()
+        config = {**RAG_METHODS[trial.query_engine_identifier].all_defaults, **trial.config()}
         if any(_meets(config, condition) for condition in self.exclude):
             return False
         return all(_meets(config, rule.then) for rule in self.require if _meets(config, rule.when))

@@ -67,7 +67,7 @@ models:
   judge: gpt-4o
 systems:
   - {method: chunks_with_overlp}
-  - {method: chunks_with_overlap, top_k: -3, chunk_siz: 3}
+  - {method: chunks_with_overlap, top_k: -3, chunk_siz: 3, query_transform: hide}
   - {metod: x}
   - {method: sentence_window, window_size: {from: 3, to: 1}}
   - {method: no_such.module:thing}
@@ -87,14 +87,16 @@ judge_repeats: {times: 0}
     lines = [int(line.split("line ")[1].split(":")[0]) for line in told]
     assert headline == f"{len(told)} mistake(s) in contracts.yaml:"
     assert lines == sorted(lines)
-    assert lines == [1, 2, 4, 5, 6, 8, 9, 9, 10, 11, 12, 13, 14, 14, 14, 15, 16, 16, 17, 17, 19, 20, 21]
+    assert lines == [1, 2, 4, 5, 6, 8, 9, 9, 9, 10, 11, 12, 13, 14, 14, 14, 15, 16, 16, 17, 17, 19, 20, 21]
     for part in (
         "there is no 'documets' here; did you mean documents?",
         "unknown method 'chunks_with_overlp'; valid: chunks_with_overlap, ",
         "top_k=-3",
         "did you mean chunk_size?",
-        "no_such.module:thing' cannot be imported: ModuleNotFoundError",
-        "json registers no such method with @rag_method",
+        "no_such.module:thing: cannot import 'no_such.module': ModuleNotFoundError",
+        "json registers no RAG method 'thing'",
+        "query_transform='hide' must be none, hyde, multi_query or decompose",
+        "unknown metric 'faithfulnes'; valid: faithfulness, ",
         "'engine' is there twice",
         "margin=2: give a number from 0 to 1",
         "calls='lots': give a number above 0",
@@ -141,6 +143,48 @@ def test_a_method_of_ones_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         RAG_METHODS.pop("graph_walk", None)
     assert {trial.parameters["depth"] for trial in trials} == {1, 2, 3, 4}
+
+
+def test_factors_that_methods_share_are_varied_and_named_in_rules():
+    text = """
+models: {llms: [a], embed_models: [e]}
+systems:
+  - {method: hybrid, reranker: [none, llm, bge@tei], query_transform: [none, hyde], top_k: [3, 5]}
+rules:
+  - exclude: {reranker: none, top_k: 5}
+  - require: {when: {query_transform: hyde}, then: {reranker: none}}
+"""
+    found = [
+        (t.parameters.get("reranker"), t.parameters.get("query_transform"), t.parameters["top_k"])
+        for t in trials_of(text)
+    ]
+    assert set(found) == {
+        (None, "hyde", 3), (None, None, 3), ("bge@tei", None, 3), ("bge@tei", None, 5), ("llm", None, 3),
+        ("llm", None, 5),
+    }  # fmt: skip
+
+
+def test_a_service_is_a_system_without_models():
+    text = """
+models: {llms: [a, b], embed_models: [e]}
+systems:
+  - {service: our_rag, endpoint: ours, path: /ask, answer: result, contexts: sources.text, incumbent: true}
+"""
+    from dream.rag import RAG_METHODS
+
+    try:
+        (trial,) = trials_of(text)
+    finally:
+        RAG_METHODS.pop("our_rag", None)
+    assert (trial.query_engine_identifier, trial.llm_identifier, trial.parameters) == (
+        "our_rag",
+        "",
+        {"incumbent": True},
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        study_of("systems: [{service: our rag, endpoint: x}, {service: a}, {service: b, endpoint: x, request: {q: 1}}]")
+    for part in ("name='our rag': use letters", "give service: a name, and endpoint", "lacks '{question}'"):
+        assert part in str(caught.value)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path):
