@@ -10,7 +10,7 @@ from typing import Any
 from dream.errors import DataError, end_of_all
 from dream.evaluation.answer_metrics import AnswerMetric
 from dream.evaluation.applicability import why_not_applicable
-from dream.evaluation.evidence import Evidence, coverage
+from dream.evaluation.evidence import Covered, Evidence, coverage
 from dream.evaluation.judge_models import EmbeddedOnce
 from dream.evaluation.locating import known_evidence
 from dream.evaluation.own_functions import AskedJudge, OwnFunction
@@ -78,37 +78,45 @@ class Judge:
                 scores[name] = Score(question.id, name, None, failure=answer.failure.before_judging())
         due = {name: metric for name, metric in self._definitions.items() if name not in scores}
         self._embeddings.begin(values[name] for metric in due.values() for name in metric.embedded)
-        found = await asyncio.gather(*(self._score(metric, question, answer, evidence, values)
-                                       for metric in due.values()))  # fmt: skip
+        if any(metric.needs_evidence for metric in due.values()):
+            values["evidence"] = _covered(answer, evidence)
+        found = await asyncio.gather(*(self._score(metric, question.id, values) for metric in due.values()))
         scores |= {score.metric: score for score in found}
         return [scores[name] for name in self._definitions]
 
-    async def _score(
-        self, metric: Metric, question: GoldenQuestion, answer: Answer, evidence: Evidence, values: Mapping[str, Any]
-    ) -> Score:
+    async def _score(self, metric: Metric, question_id: str, values: Mapping[str, Any]) -> Score:
+        arguments = {name: values[name] for name in metric.arguments}
         started = time.monotonic()
         try:
-            if metric.needs_evidence:
-                values = {**values, "evidence": coverage(answer.contexts, evidence.places)}
-            result = await self._metrics[metric.name].ascore(**{name: values[name] for name in metric.arguments})
+            if isinstance(problem := arguments.get("evidence"), DataError):
+                raise problem
+            result = await self._metrics[metric.name].ascore(**arguments)
         except NotApplicable as reason:
-            return Score(question.id, metric.name, None, not_applicable=str(reason) or "the metric says so")
+            return Score(question_id, metric.name, None, not_applicable=str(reason) or "the metric says so")
         except Exception as error:  # noqa: BLE001 - a failed judgement is a value, and what failed is kept
             if (end := end_of_all(error)) is not None:
                 raise end from None
             failure = _failure_of(error)
-            return Score(question.id, metric.name, None, failure=failure, seconds=time.monotonic() - started)
+            return Score(question_id, metric.name, None, failure=failure, seconds=time.monotonic() - started)
         value, seconds = float(result.value), time.monotonic() - started
         if (problem := _problem_of(metric, value)) is not None:
             failure = Failure(FailureKind.UNREADABLE_JUDGEMENT, problem)
-            return Score(question.id, metric.name, None, failure=failure, seconds=seconds)
-        return Score(question.id, metric.name, value, reason=result.reason, seconds=seconds)
+            return Score(question_id, metric.name, None, failure=failure, seconds=seconds)
+        return Score(question_id, metric.name, value, reason=result.reason, seconds=seconds)
 
 
 def _computed(metric: Metric, judge: AskedJudge) -> RetrievalMetric | AnswerMetric | OwnFunction:
     if metric.source:
         return OwnFunction(metric, judge)
     return RetrievalMetric(metric) if metric.needs_evidence else AnswerMetric(metric)
+
+
+def _covered(answer: Answer, evidence: Evidence) -> Sequence[Covered] | DataError:
+    """The evidence with the passages that cover it, for all metrics of it; an error if that cannot be told."""
+    try:
+        return coverage(answer.contexts, evidence.places)
+    except DataError as error:
+        return error
 
 
 def _can_be_scored(metric: Metric, answer: Answer) -> bool:

@@ -87,17 +87,12 @@ class Classifying(AskedAhead):
 class FindingSomething(AskedAhead):
     """Refuses an answer without claims or statements, which ragas would score."""
 
-    async def agenerate(self, prompt: str, response_model: Any) -> Any:
-        answer = await super().agenerate(prompt, response_model)
-        found = getattr(answer, "claims", None) or getattr(answer, "statements", None)
-        if not found:
-            raise DataError("the judge found no statement")
-        return answer
-
     async def fetch(self, prompts: Sequence[str], response_model: Any) -> list[Any]:
-        """As in the base class, where an empty answer is an error too."""
+        """As in the base class, where an empty answer is an error."""
         answers = await super().fetch(prompts, response_model)
-        return [await self.agenerate(prompt, response_model) for prompt, _ in zip(prompts, answers, strict=True)]
+        if not all(getattr(answer, "claims", None) or getattr(answer, "statements", None) for answer in answers):
+            raise DataError("the judge found no statement")
+        return answers
 
 
 class InTurn(InstructorBaseRagasLLM):

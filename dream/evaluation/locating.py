@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dream.documents.loading import merge_pages, page_of
-from dream.evaluation.evidence import SHARE, Evidence, Place, runs_of, share_of_runs
+from dream.evaluation.evidence import SHARE, Evidence, Place, runs_of, share_of_runs, text_overlap
 from dream.evaluation.normalised_text import tokens_of
-from dream.records import GoldenQuestion, Source
+from dream.records import EvidenceSpan, GoldenQuestion, Source
 
 if TYPE_CHECKING:
     from llama_index.core import Document
@@ -100,8 +100,16 @@ class _Files:
         return {document.metadata["file_name"]: document for document in merge_pages(self._documents)}
 
     def has(self, question: GoldenQuestion) -> bool:
-        """True if the files that hold a question's evidence are as they were when it was made."""
-        return bool(question.evidence) and all(span.digest in self.digests for span in question.evidence)
+        """True if a question has evidence, and its files and reference contexts are as they were when it was made."""
+        spans, contexts = question.evidence, question.reference_contexts
+        if not spans or not all(span.digest in self.digests for span in spans):
+            return False
+        pairs = zip(spans, contexts, strict=True) if len(spans) == len(contexts) else ()
+        return all(text_overlap(self._text_at(span), text) >= SHARE for span, text in pairs)
+
+    def _text_at(self, span: EvidenceSpan) -> str:
+        documents = (document for document in self.whole.values() if document.metadata["file_digest"] == span.digest)
+        return next((document.text[span.start : span.end] for document in documents), "")
 
     def named(self, file: str) -> str:
         """The file that a user means, by its name, or by the last part of its path if no other has that; else ""."""

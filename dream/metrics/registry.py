@@ -133,7 +133,8 @@ def check_metrics(metrics: Sequence[str]) -> None:
 
 def explanation_rows(metrics: Iterable[str] = METRICS, own: Iterable[Metric] = ()) -> list[tuple[str, ...]]:
     """A row of texts per metric, with the columns `EXPLANATION_COLUMNS`; `own` as in `definition_of`."""
-    chosen = [definition_of(name, tuple(own)) for name in metrics]
+    own = tuple(own)
+    chosen = [definition_of(name, own) for name in metrics]
     return [(metric.name, metric.question, metric.meaning, metric.range, metric.low_value) for metric in chosen]
 
 

@@ -100,6 +100,12 @@ def test_generated_evidence_is_taken_as_it_is_until_the_file_changes():
     assert [(place.digest, place.end) for place in changed.places] == [(DIGEST, len(WELL))]
 
 
+def test_a_reference_context_that_was_edited_is_searched_anew():
+    span = EvidenceSpan("reports/wells.pdf", DIGEST, 0, len(WELL), ("1",))
+    (place,) = found(MILL, evidence=(span,)).places
+    assert (place.file, place.start) == ("mill.pdf", 0)
+
+
 def test_the_summary_counts_what_decides():
     everything = [found(WELL), found(REPEATED), found(sources=(Source("mill.pdf"),)), found(), found()]
     assert summary(everything) == (
