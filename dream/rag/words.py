@@ -6,7 +6,6 @@ searched by pairs of characters.
 """
 
 import unicodedata
-from functools import cached_property
 from itertools import pairwise
 
 import bm25s
@@ -51,16 +50,7 @@ class WordRetriever(BaseRetriever):
         super().__init__()
         self._docstore, self._top_k = index.docstore, top_k
         self._ids: list[str] = index.vector_store.embedded_ids  # pyright: ignore[reportAttributeAccessIssue]
-
-    @cached_property
-    def _search(self) -> bm25s.BM25 | None:
-        """None for texts without any word."""
-        texts = [words_of(self._docstore.docs[node_id].get_content()) for node_id in self._ids]
-        if not any(texts):
-            return None
-        search = bm25s.BM25()
-        search.index(texts, show_progress=False)
-        return search
+        self._search = _search_in([words_of(self._docstore.docs[node_id].get_content()) for node_id in self._ids])
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = [word for text in query_bundle.embedding_strs for word in words_of(text)]
@@ -75,3 +65,12 @@ class WordRetriever(BaseRetriever):
             for place in best
             if scores[place] > 0
         ]
+
+
+def _search_in(texts: list[list[str]]) -> bm25s.BM25 | None:
+    """None for texts without any word."""
+    if not any(texts):
+        return None
+    search = bm25s.BM25()
+    search.index(texts, show_progress=False)
+    return search
