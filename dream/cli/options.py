@@ -51,7 +51,7 @@ Parameters = Annotated[
         metavar="NAME=VALUE,...",
         help="values of a parameter to try: top_k=3,5 for every RAG method that has it, or "
         "chunks_with_overlap.chunk_size=256,512 for one; a list is one value if joined by '/', as in "
-        "chunk_sizes=1024/512/128; repeat for several parameters",
+        "chunk_sizes=1024/512/128; a text may be in a file, as in prompt=@prompt.txt; repeat for several parameters",
     ),
 ]
 Metrics = Annotated[

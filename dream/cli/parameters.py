@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dream.errors import ConfigurationError, bullets
@@ -88,11 +89,14 @@ def _methods(assignment: Assignment, chosen: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _values(assignment: Assignment, default: Any) -> list[Any]:
-    values, unreadable = [], []
+    values: list[Any] = []
+    unreadable: list[str] = []
     for text in assignment.values:
         try:
             values.append(_value(text, default))
         except ValueError:
+            if text.startswith("@"):
+                raise
             unreadable.append(repr(text))
     if unreadable:
         kind = _KINDS.get(type(default), "a valid value")
@@ -112,9 +116,21 @@ def _value(text: str, default: Any) -> Any:
         if "/" not in text:
             raise ValueError(text)
         return tuple(_value(part, default[0]) for part in text.split("/"))
+    if isinstance(default, str):
+        return _text(text)
     if default is not None:
         return type(default)(text)
     for read in (int, float):
         with suppress(ValueError):
             return read(text)
     return text
+
+
+def _text(text: str) -> str:
+    """The text itself, or what is in the file that it names as @FILE."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"the file {text[1:]!r} cannot be read: {error.strerror}") from None

@@ -5,8 +5,10 @@ between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) and Korean, whose p
 searched by pairs of characters.
 """
 
+import threading
 import unicodedata
-from functools import cached_property
+from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import pairwise
 
 import bm25s
@@ -16,11 +18,16 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
+from dream.records import digest
+
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _RUN = regex.compile(
     rf"(?P<pairs>[{_UNSPACED}ー々〆][{_UNSPACED}\p{{M}}ー々〆]*)|[[\p{{L}}\p{{M}}\p{{N}}_]--[{_UNSPACED}]]+", regex.V1
 )
 _CHARACTER = regex.compile(r"\X")
+SEARCHES_KEPT = 4
+_searches: OrderedDict[str, bm25s.BM25 | None] = OrderedDict()
+_making = threading.Lock()
 
 
 def words_of(text: str) -> list[str]:
@@ -51,16 +58,7 @@ class WordRetriever(BaseRetriever):
         super().__init__()
         self._docstore, self._top_k = index.docstore, top_k
         self._ids: list[str] = index.vector_store.embedded_ids  # pyright: ignore[reportAttributeAccessIssue]
-
-    @cached_property
-    def _search(self) -> bm25s.BM25 | None:
-        """None for texts without any word."""
-        texts = [words_of(self._docstore.docs[node_id].get_content()) for node_id in self._ids]
-        if not any(texts):
-            return None
-        search = bm25s.BM25()
-        search.index(texts, show_progress=False)
-        return search
+        self._search = _search_once([self._docstore.docs[node_id].get_content() for node_id in self._ids])
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = [word for text in query_bundle.embedding_strs for word in words_of(text)]
@@ -75,3 +73,25 @@ class WordRetriever(BaseRetriever):
             for place in best
             if scores[place] > 0
         ]
+
+
+def _search_once(texts: Sequence[str]) -> bm25s.BM25 | None:
+    """The search over texts, the latest of which are kept in this process: many trials search the same chunks. None for
+    texts without any word."""
+    key = digest(list(texts))
+    with _making:
+        if key not in _searches:
+            _searches[key] = _search(texts)
+            while len(_searches) > SEARCHES_KEPT:
+                _searches.popitem(last=False)
+        _searches.move_to_end(key)
+        return _searches[key]
+
+
+def _search(texts: Sequence[str]) -> bm25s.BM25 | None:
+    words = [words_of(text) for text in texts]
+    if not any(words):
+        return None
+    search = bm25s.BM25()
+    search.index(words, show_progress=False)
+    return search

@@ -80,7 +80,7 @@ def _metered(results: Any) -> dict[str, float]:
 def _run(options: argparse.Namespace) -> Any:
     from dream import SearchSpace, Settings, run_experiment
     from dream.libraries import prepare_libraries
-    from dream.rag.methods import RAG_METHODS
+    from dream.rag.search_space import DEFAULT_METHODS
 
     settings = Settings.from_environment(
         {
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> Any:
         )
     else:
         parameters = ORIGINAL_SIZES if options.original_sizes else PARAMETERS[options.trials]
-        space = SearchSpace(tuple(RAG_METHODS), settings.llms, settings.embed_models, parameters)
+        space = SearchSpace(DEFAULT_METHODS, settings.llms, settings.embed_models, parameters)
     if options.cpus:
         prepare_libraries()
         import ray

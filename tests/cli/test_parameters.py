@@ -29,6 +29,15 @@ def test_texts_become_parameters(texts, expected):
     assert parameters_of(texts, BOTH, DEFAULTS) == expected
 
 
+def test_a_text_may_be_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "brief.txt").write_text("Be brief, please.\n{context_str}\n{query_str}\n")
+    found = parameters_of(["prompt=default,@brief.txt"], ["basic"], {"basic": {"prompt": "default"}})
+    assert found == {"basic": {"prompt": ["default", "Be brief, please.\n{context_str}\n{query_str}"]}}
+    with pytest.raises(ConfigurationError, match=r"the file 'none.txt' cannot be read: No such file"):
+        parameters_of(["prompt=@none.txt"], ["basic"], {"basic": {"prompt": "default"}})
+
+
 def test_a_method_outside_the_search_space_is_not_set():
     assert parameters_of(["top_k=4"], ["basic"], DEFAULTS) == {"basic": {"top_k": [4]}}
 

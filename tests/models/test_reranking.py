@@ -4,10 +4,11 @@ import json
 
 import openai
 import pytest
-from model_servers import Reply, forget_answers
+from model_servers import Reply, endpoint_settings, forget_answers
 
 from dream.errors import DataError, EndpointError, ServiceError
 from dream.event_loop import run_async
+from dream.models import gateway_client
 from dream.models.model_check import check_models
 from dream.models.reranking import check_rerank_model, rerank_model_picker
 from dream.rag.search_space import SearchSpace
@@ -39,6 +40,19 @@ def test_the_text_with_the_answer_is_the_best_and_a_repeat_costs_nothing(gateway
     assert rows["t1"].prompt_tokens == rows["t2"].prompt_tokens > 20
     assert scores(texts=TEXTS[::-1]) == first[::-1]
     assert len(relay.requests) == 2  # another order is another request
+
+
+def test_a_ranking_is_kept_for_the_next_process(model_server, relay, no_environment, tmp_path):
+    settings = endpoint_settings(model_server, relay, DREAM_HOME=str(tmp_path))
+    found = []
+    for _ in range(2):
+        with gateway_client.opened(settings) as opened:
+            found.append(scores())
+            usage = opened.usage()
+    assert found[0] == found[1]
+    assert [seen.path for seen in relay.requests] == ["/v1/rerank"]
+    assert [(row.calls, row.cached, row.sent) for row in usage] == [(1, 1, 0)]
+    assert usage[0].prompt_tokens > 20
 
 
 def test_the_form_of_tei_is_found_and_remembered(gateway, relay):

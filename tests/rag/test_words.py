@@ -59,3 +59,10 @@ def test_texts_without_any_word():
 def test_words_keep_marks_and_fold_case_and_width():
     assert words_of("ＳＴＲＡẞＥ naïve x_1 हिन्दी") == ["strasse", "naïve", "x_1", "हिन्दी"]
     assert words_of("東") == ["東"]
+
+
+def test_many_trials_share_the_search_over_the_same_chunks():
+    first, again = (WordRetriever(index_of("The mast.", "The ferry."), 3) for _ in range(2))
+    other = WordRetriever(index_of("The mast.", "The otter."), 3)
+    assert first._search is again._search is not other._search
+    assert [hit.text for hit in again.retrieve("ferry")] == ["The ferry."]
