@@ -79,14 +79,30 @@ def problem_of(vectors: Sequence[bytes], texts: Sequence[Any]) -> str | None:
     for good, what in ((finite, "numbers that are not finite (NaN or infinite)"), (nonzero, "only zeros")):
         if not good.all():
             return f"gave a vector with {what} for text {int(numpy.argmin(good)) + 1} of {len(texts)}"
-    if len(set(vectors)) == 1 and len(distinct(texts)) > 1:
-        return f"gave one and the same vector for {len(distinct(texts))} different texts"
+    if len(set(vectors)) == 1 and (n := len(far_apart(texts))) > 1:
+        return f"gave one and the same vector for {n} different texts"
     return None
 
 
 def distinct(texts: Sequence[Any]) -> set[str]:
     """The texts that a model should tell apart: without case, punctuation and their ends, which it may not read."""
     return {_NOT_A_WORD.sub(" ", str(text)[:_COMPARED_CHARACTERS].casefold()).strip() for text in texts} - {""}
+
+
+def far_apart(texts: Sequence[Any]) -> list[str]:
+    """Texts of which no two share more than half of the shorter one's words, as an answer and its ground truth may: a
+    small model can have one vector for both.
+
+    Example:
+        >>> far_apart(["The dam is 42 m high.", "the dam is 42 m high", "The dam is 42 m high, and old.", "Bees"])
+        ['bees', 'the dam is 42 m high']
+    """
+    kept: list[str] = []
+    for text in sorted(distinct(texts)):
+        words = set(text.split())
+        if all(2 * len(words & set(other.split())) <= min(len(words), len(set(other.split()))) for other in kept):
+            kept.append(text)
+    return kept
 
 
 def _order(indices: list[Any]) -> list[int] | NoAnswer:

@@ -131,6 +131,15 @@ def test_single_texts_that_all_have_the_same_vector_are_told(gateway, relay):
     assert "one and the same vector for 3 different texts" in explain(caught.value)
 
 
+def test_texts_that_say_nearly_the_same_may_have_one_vector():
+    one = [PACKED[0], PACKED[0]]
+    assert (
+        problem_of(one, ["It covers 21.4 ha, of which 16.2 ha.", "It covers 21.4 ha of which 16.2 ha are woods"])
+        is None
+    )
+    assert problem_of(one, ["It covers 21.4 ha.", "Moths trebled in 2020."]) is not None
+
+
 def test_a_model_whose_vectors_differ_may_give_equal_ones_later():
     known = KnownVectors()
     assert known.problem(PACKED, TEXTS) is None
