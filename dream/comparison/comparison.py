@@ -206,11 +206,12 @@ def leaderboard(
 ) -> pandas.DataFrame:
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
-    Columns: the three factors, the mean of every metric, `scored` (scored questions of all, on `metric`), `difference`
-    to the first row (mean over the questions that both trials have a score on) and its 95 % confidence interval `low`,
-    `high`, simultaneous over all pairs of trials, `distinguishable` (the interval excludes 0), `in set` (true for the
-    best trial and those not shown to be worse), `context tokens` and `latency s` (means per question), `tokens` (all
-    model calls of the trial), `USD per question`, `trial_id`, `not ranked` (the reason, or empty), `error`.
+    Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
+    `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
+    trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all pairs of trials,
+    `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not shown to be worse),
+    `context tokens` and `latency s` (means per question), `tokens` (all model calls of the trial), `USD per
+    question`, `trial_id`, `not ranked` (the reason, or empty), `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -253,6 +254,7 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
     difference = standing.difference
     return {
         **{title: row[factor] for factor, title in FACTORS.items()},
+        "parameters": standing.parameters,
         **{name: row.get(name) for name in metrics},
         metric: standing.mean,
         "scored": f"{standing.n_scored} of {standing.n_questions}",
@@ -283,6 +285,8 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
         f"ranked by {comparison.metric}"
     )
     rows = [_line(trial, comparison.metric) for trial in table.reset_index().to_dict("records")]
+    if not any(row["parameters"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "parameters"} for row in rows]
     return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
 
 
@@ -294,7 +298,7 @@ def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str |
 def verdict_of(comparison: Comparison) -> str:
     """The verdict of a comparison in sentences, one per line."""
     together, ranked = comparison.tie_set, comparison.ranked
-    lines = [f"Highest mean: {in_code(comparison.best.trial)}."]
+    lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
     if len(together) > 1:
         lines.append(
             f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
@@ -312,9 +316,9 @@ def verdict_of(comparison: Comparison) -> str:
         lines.append(comparison.power.text)
     lines += [noise.text for noise in comparison.noise]
     lines += [
-        f"{in_code(trial)}: {comparison.losses[trial.id].text}"
-        for trial in {best.trial.id: best.trial for best in (comparison.best, comparison.recommended)}.values()
-        if trial.id in comparison.losses
+        f"{in_code(each.trial, each.parameters)}: {comparison.losses[each.trial.id].text}"
+        for each in {each.trial.id: each for each in (comparison.best, comparison.recommended)}.values()
+        if each.trial.id in comparison.losses
     ]
     lines += comparison.notes
     if comparison.offline:
@@ -329,6 +333,7 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {
         "#": "-" if row["not ranked"] else row["rank"],
         **{title: row[title] for title in FACTORS.values()},
+        "parameters": row["parameters"],
         metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
         "scored": row["scored"],
         "against the best": interval_text or row["not ranked"][:60] or "best",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dream.comparison.factor_effects import factor_values
-from dream.records import Answer, ExperimentResult, FailureKind, Trial, TrialResult
+from dream.records import Answer, ExperimentResult, FailureKind, Trial, TrialResult, full_name, telling_parameters
 
 TOLERANCE = 0.2
 _MEASURES = {
@@ -150,9 +150,11 @@ def _same_output(results: Sequence[TrialResult]) -> Iterator[str]:
     """Warnings about pairs of trials with identical answers, and about factors that never change an answer."""
     outputs = [_output(result) for result in results]
     pairs = itertools.combinations(range(len(results)), 2)
+    parameters = telling_parameters(result.trial for result in results)
+    names = [full_name(result.trial, parameters[result.trial.id]) for result in results]
     same = [(first, second) for first, second in pairs if outputs[first] == outputs[second]]
     for first, second in same[:10]:
-        yield f"identical answers to every question: {results[first].trial.name} and {results[second].trial.name}"
+        yield f"identical answers to every question: {names[first]} and {names[second]}"
     if len(same) > 10:
         yield f"identical answers to every question: {len(same) - 10} more pairs of trials"
     for factor, alike in _pairs_by_factor([result.trial for result in results]).items():

@@ -28,7 +28,7 @@ from dream.comparison.intervals import (
 )
 from dream.comparison.running_cost import Cost, running_cost
 from dream.comparison.score_table import ScoreTable
-from dream.records import Trial, TrialResult
+from dream.records import Trial, TrialResult, full_name, telling_parameters
 
 _PAIRS_AT_ONCE = 1000
 
@@ -47,6 +47,7 @@ class Standing:
         in_set: true for the trials of the tie set.
         same_scores: true if every score equals the best trial's.
         on_front: true for the trials on the Pareto front of quality, cost and latency.
+        parameters: those that tell the trial apart from others of its name, e.g. "top_k=3".
     """
 
     trial: Trial
@@ -64,6 +65,12 @@ class Standing:
     same_scores: bool = False
     on_front: bool = False
     why_not_ranked: str = ""
+    parameters: str = ""
+
+    @property
+    def name(self) -> str:
+        """The trial's name, with the parameters that tell it apart from others of that name."""
+        return full_name(self.trial, self.parameters)
 
 
 def ranking(table: ScoreTable, failure_share: float) -> list[int]:
@@ -121,6 +128,7 @@ def cost_unit(ordered: Sequence[Standing]) -> str:
 
 def _plain(table: ScoreTable) -> list[Standing]:
     (low, high), means, scored = table.bounds(), table.means, table.scored
+    parameters = telling_parameters(result.trial for result in table.results)
     return [
         Standing(
             trial=result.trial,
@@ -132,6 +140,7 @@ def _plain(table: ScoreTable) -> list[Standing]:
             highest=float(high[column]),
             cost=running_cost(result),
             means=_means(result),
+            parameters=parameters[result.trial.id],
         )
         for column, result in enumerate(table.results)
     ]

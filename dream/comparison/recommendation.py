@@ -23,7 +23,7 @@ class Recommendation:
 
     `quality` compares it with the best trial; `advantage` is its gain over the best, empty if it is the best itself.
     `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` says that the loss against the best may exceed
-    `margin`, and how many questions would resolve it; otherwise it is empty.
+    `margin`, and how many questions would resolve it; otherwise it is empty. `parameters` are those of the standing.
     """
 
     trial: Trial
@@ -32,6 +32,7 @@ class Recommendation:
     decided_by: str
     margin: float = MARGIN
     doubt: str = ""
+    parameters: str = ""
 
     @property
     def why(self) -> str:
@@ -41,7 +42,7 @@ class Recommendation:
     @property
     def reason(self) -> str:
         """The trial and the reason, in one sentence."""
-        return f"{in_code(self.trial)}: {self.why}"
+        return f"{in_code(self.trial, self.parameters)}: {self.why}"
 
 
 def recommend(
@@ -76,18 +77,18 @@ def recommend(
         quality, advantage = _why_the_best(candidates, standings, metric, margin), ""
     else:
         quality, advantage = _distance(chosen, metric, bool(doubt)), _gain(chosen, best, decided)
-    return Recommendation(chosen.trial, quality, advantage, decided, margin, doubt)
+    return Recommendation(chosen.trial, quality, advantage, decided, margin, doubt, chosen.parameters)
 
 
-def in_code(trial: Trial) -> str:
-    """A trial's name with each part in backticks.
+def in_code(trial: Trial, parameters: str = "") -> str:
+    """A trial's name with each part in backticks, and the parameters that tell it apart from others of that name.
 
     Example:
         >>> in_code(Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small"))
         '`chunks_with_overlap` + `gpt-4o-mini` + `text-embedding-3-small`'
     """
     parts = (trial.query_engine_identifier, trial.llm_identifier, trial.embed_model_identifier)
-    return " + ".join(f"`{part}`" for part in parts if part)
+    return " + ".join(f"`{part}`" for part in parts if part) + (f" ({parameters})" if parameters else "")
 
 
 def _doubt(

@@ -39,6 +39,9 @@ from dream.records.results import (
     Score as Score,
     Trial as Trial,
     TrialResult as TrialResult,
+    full_name as full_name,
+    shortened as shortened,
+    telling_parameters as telling_parameters,
 )
 from dream.records.usage import (
     Plan as Plan,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dream.defaults import FACTORS
 from dream.metrics import is_judged
 from dream.records.failures import Failure, failure_from_json
 from dream.records.questions import Source, digest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # The query engine identifiers of baselines, which run beside the trials of an experiment and are never ranked.
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"
 _IDENTIFIERS = ("query_engine_identifier", "llm_identifier", "embed_model_identifier")
+
+
+MOST_OF_A_VALUE = 60
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,38 @@ class Trial:
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
         """The inverse of `to_json`."""
         return cls(**_fields_in(cls, data))
+
+
+def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
+    """The parameters that tell trials of the same name apart, by trial id; empty where the name is enough.
+
+    Example:
+        >>> trials = [Trial("mmr", "gpt-4o", "bge", {"top_k": k, "chunk_size": 256}) for k in (3, 5)]
+        >>> list(telling_parameters(trials).values())
+        ['top_k=3', 'top_k=5']
+    """
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        alike.setdefault(trial.name, []).append(trial)
+    found = {}
+    for group in alike.values():
+        names = dict.fromkeys(name for trial in group for name in trial.parameters)
+        values = {name: [trial.parameters.get(name, FACTORS.get(name)) for trial in group] for name in names}
+        telling = [name for name in names if any(value != values[name][0] for value in values[name])]
+        for place, trial in enumerate(group):
+            found[trial.id] = ", ".join(f"{name}={shortened(values[name][place])}" for name in telling)
+    return found
+
+
+def full_name(trial: Trial, parameters: str) -> str:
+    """A trial's name, with the `telling_parameters` that it has."""
+    return f"{trial.name} ({parameters})" if parameters else trial.name
+
+
+def shortened(value: Any) -> str:
+    """A value in one line, the beginning of a long one, such as a prompt."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]}..."
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def error_bars(intervals: Sequence[Any], colour: str, thickness: float) -> dict[
 
 def short_name(standing: Standing) -> str:
     """A trial's name and rank; offline models without the prefix `offline/`."""
-    name = standing.trial.name.replace("offline/", "")
+    name = standing.name.replace("offline/", "")
     return f"{name}  {standing.rank}" if standing.rank else f"{name}  (not ranked)"
 
 

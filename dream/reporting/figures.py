@@ -215,7 +215,7 @@ def _interval_trace(name: str, colour: str, symbol: str, group: Sequence[Standin
         y=[standing.rank for standing in group],
         error_x=error_bars([standing.difference for standing in group], colour, 2.0 if few else 1.0),
         marker={"color": colour, "symbol": symbol, "size": 14 if symbol == "star" else 9 if few else 5},
-        hovertext=[f"rank {standing.rank}: {standing.trial.name}, mean {standing.mean:.3f}" for standing in group],
+        hovertext=[f"rank {standing.rank}: {standing.name}, mean {standing.mean:.3f}" for standing in group],
         hoverinfo="text+x",
     )
 
@@ -242,7 +242,7 @@ def _cost_trace(name: str, group: Sequence[Standing], comparison: Comparison, ma
         x=[_cost(standing, comparison) for standing in group],
         y=[standing.mean for standing in group],
         marker=marker,
-        hovertext=[f"rank {standing.rank}: {standing.trial.name}" for standing in group],
+        hovertext=[f"rank {standing.rank}: {standing.name}" for standing in group],
         hoverinfo="text+x+y",
     )
 

@@ -147,7 +147,7 @@ def _standing_row(standing: Standing, comparison: Comparison, others: list[str],
     return {
         "#": str(standing.rank or "–"),
         **factors,
-        **({} if distinct else {"parameters": parameters(standing.trial.parameters)}),
+        **({} if distinct else {"parameters": standing.parameters}),
         comparison.metric: "–" if standing.mean is None else f"{standing.mean:.3f}",
         "verdict": _verdict(standing, comparison),
         "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",

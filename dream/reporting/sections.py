@@ -26,6 +26,7 @@ from dream.records import (
     UsageRow,
     add_usage,
     known_sum,
+    shortened,
 )
 from dream.reporting.html_page import Case, Facts, Fold, Note, Section, Table, Text
 from dream.settings import safe_uri
@@ -192,13 +193,7 @@ def parameters(values: Mapping[str, Any]) -> str:
         >>> parameters({"top_k": 3, "chunk_size": 256})
         'top_k=3, chunk_size=256'
     """
-    return ", ".join(f"{name}={_short(value)}" for name, value in values.items())
-
-
-def _short(value: Any) -> str:
-    """A value in one line, the beginning of a long one, such as a prompt."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]}..."
+    return ", ".join(f"{name}={shortened(value)}" for name, value in values.items())
 
 
 def _located(uri: str, digest: str, size: str = "") -> str:
@@ -233,7 +228,6 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-MOST_OF_A_VALUE = 60
 _STAGES = (CHECK_STAGE, "embed", "query", "rerank", "answer", "judge")
 
 
