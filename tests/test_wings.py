@@ -34,7 +34,7 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
-    "by_value.py": ("metrics/test_own.py", "metrics are what travels"),
+    "by_value.py": ("rag/test_travelling.py", "methods and metrics are what travels"),
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
     "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),

@@ -5,16 +5,11 @@ are pickled by value (cloudpickle). `check_travelling` tries it on a worker befo
 """
 
 import pickle
-import site
-import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from dream.by_value import dumped
 from dream.errors import ConfigurationError, bullets, explain
 from dream.rag.own_systems import OwnSystem
 from dream.rag.registry import RAG_METHODS, RagMethod
@@ -62,7 +57,7 @@ class TravellingMethods(Mapping[str, RagMethod]):
         packed, problems = {}, []
         for name, method in self._methods.items():
             try:
-                packed[name] = _dumped(method)
+                packed[name] = dumped(method)
             except Exception as error:  # noqa: BLE001 - whatever an object does when it is pickled
                 problems.append(f"{name} cannot be pickled: {explain(error)}")
         if problems:
@@ -106,45 +101,3 @@ def _refused(problems: list[str]) -> ConfigurationError:
 
 def _unpacked(packed: Mapping[str, bytes]) -> TravellingMethods:
     return TravellingMethods({name: pickle.loads(content) for name, content in packed.items()})
-
-
-def _dumped(value: Any) -> bytes:
-    import cloudpickle
-
-    with _local_modules_by_value():
-        return cloudpickle.dumps(value)
-
-
-@contextmanager
-def _local_modules_by_value() -> Iterator[None]:
-    """Within the block, cloudpickle takes modules that no installed package has along by value."""
-    from cloudpickle import list_registry_pickle_by_value, register_pickle_by_value, unregister_pickle_by_value
-
-    before = list_registry_pickle_by_value()
-    installed = _installed()
-    modules = [module for module in list(sys.modules.values()) if _is_local(module, installed)]
-    local = [module for module in modules if module.__name__ not in before]
-    for module in local:
-        register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        for module in local:
-            unregister_pickle_by_value(module)
-
-
-def _is_local(module: ModuleType | None, installed: Sequence[str]) -> bool:
-    """True for a loaded module of a file outside of the folders of installed packages."""
-    name, file = getattr(module, "__name__", None), getattr(module, "__file__", None)
-    if not file or not name or name == "__main__" or name.partition(".")[0] == _OURS[:-1]:
-        return False
-    if sys.modules.get(name) is not module:
-        return False
-    return not any(Path(file).is_relative_to(folder) for folder in installed)
-
-
-def _installed() -> list[str]:
-    """The folders of the standard library and of installed packages."""
-    paths = sysconfig.get_paths()
-    folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return [*folders, *site.getsitepackages(), site.getusersitepackages()]
