@@ -241,20 +241,6 @@ class _StudyReader:
 
     # --- plain values
 
-    def _check_metrics(self, metrics: Sequence[str] | None, metric: str | None) -> None:
-        try:
-            metrics = names_of(metrics)
-        except ConfigurationError as error:
-            self._document.problem(("metrics",), str(error))
-        else:
-            for name in metrics:
-                if not is_metric(name):
-                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
-        if metric and metrics and metric not in metrics:
-            self._document.problem(
-                ("objective", "maximise"), f"maximise={metric!r} is not among metrics={list(metrics)}"
-            )
-
     def _mapping(self, key: str, valid: Sequence[str], given: Mapping[str, Any], path: Path = ()) -> Mapping[str, Any]:
         value = given.get(key)
         if value is None:

@@ -100,7 +100,8 @@ def test_the_budget_is_kept_in_every_language_and_without_full_stops(method, kin
         for start in (0, len(text) // 2, len(text) - 60):
             read = retrieved(query_engine, text[start : start + 60])
             assert all(passage.tokens == count_tokens(passage.text) > 0 for passage in read)
-            assert 0 < sum(passage.tokens for passage in read) <= context_tokens
+            assert sum(passage.tokens for passage in read) <= context_tokens
+            assert read or method == "bm25"  # which finds nothing where no whole word is asked for
             assert {passage.page_label for passage in read} <= {"1", "2", "1-2"}
             for passage in read:  # nothing but white space differs from the document
                 assert "".join(passage.text.split()) in "".join(document.text.split())
