@@ -1,17 +1,27 @@
-"""`ByValue`: an object that goes to other processes with the code that it is made of."""
+"""`ByValue`: an object that goes to other processes with the code that it is made of, and whether it can."""
 
 import pickle
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from dream.errors import ConfigurationError, bullets, explain
+
 _OURS = __name__.partition(".")[0]
+
+
+_REMEDY = (
+    "Define it at the top of a notebook, script or module, without open files, locks, connections or clients in what "
+    "it refers to (open them inside the function), and import what it uses from packages that the workers have; or "
+    "install its package on the workers; or run it in this process: engine='in_process' (dream run --engine in_process)"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,56 @@ def dumped(value: Any) -> bytes:
 
     with _local_modules_by_value():
         return cloudpickle.dumps(value)
+
+
+def packed(kind: str, values: Mapping[str, Any]) -> dict[str, bytes]:
+    """Each of some named values, pickled.
+
+    Args:
+        kind: what they are, in the plural, for messages.
+
+    Raises:
+        ConfigurationError: naming every value that cannot be pickled, why, and what to do.
+    """
+    found, problems = {}, []
+    for name, value in values.items():
+        try:
+            found[name] = dumped(value)
+        except Exception as error:  # noqa: BLE001 - whatever an object does when it is pickled
+            problems.append(f"{name} cannot be pickled: {explain(error)}")
+    _refuse(kind, problems)
+    return found
+
+
+def check_arrival(kind: str, values: Mapping[str, Any], submit: "Callable[..., Future[list[str]]]") -> None:
+    """Load values on a worker, before anything is paid.
+
+    Args:
+        kind: as in `packed`.
+        submit: runs a task in another process (`dream.engines.Engine.submit`).
+
+    Raises:
+        ConfigurationError: naming every value that does not arrive, why, and what to do.
+    """
+    if values:
+        _refuse(kind, submit(_problems_of_arrival, packed(kind, values)).result())
+
+
+def _problems_of_arrival(contents: Mapping[str, bytes]) -> list[str]:
+    """The task of a worker: why values cannot be loaded there."""
+    problems = []
+    for name, content in contents.items():
+        try:
+            pickle.loads(content)
+        except Exception as error:  # noqa: BLE001 - whatever an import does
+            problems.append(f"{name} cannot be loaded on a worker: {explain(error)}")
+    return problems
+
+
+def _refuse(kind: str, problems: list[str]) -> None:
+    if problems:
+        text = bullets(f"{len(problems)} {kind} cannot go to the workers:", problems)
+        raise ConfigurationError(f"{text}\n{_REMEDY}")
 
 
 def _loaded(content: bytes) -> ByValue:

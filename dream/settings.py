@@ -236,7 +236,10 @@ class Settings:
     judge_embed_model: str = _variable("DREAM_JUDGE_EMBED_MODEL", _text, "{judge_embed_model}")
     generator_llm: str = _variable("DREAM_GENERATOR_LLM DREAM_JUDGE_LLM", _text, "{judge_llm}")
     max_answer_tokens: int = _variable("DREAM_MAX_ANSWER_TOKENS", _count, str(MAX_ANSWER_TOKENS))  # of an LLM's answer
-    gateway_token: str | None = _variable("DREAM_GATEWAY_TOKEN", _token, secret=True)  # of `dream gateway`
+    # the gateway over HTTP (`dream.models.gateway_server`): of `dream gateway`, and with a port of each experiment
+    gateway_token: str | None = _variable("DREAM_GATEWAY_TOKEN", _token, secret=True)
+    gateway_host: str = _variable("DREAM_GATEWAY_HOST", _text, "127.0.0.1")
+    gateway_port: int | None = _variable("DREAM_GATEWAY_PORT", _count)
     call_log: str | None = _variable("DREAM_CALL_LOG", log_place)  # (`dream.models.call_log`)
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
@@ -264,7 +267,7 @@ class Settings:
         """
         values = _environment() if environment is None else dict(environment)
         values = {name: value.strip() for name, value in values.items() if value.strip()}
-        problems = [*_unknown_variables(values), *_key_pair_problems(values)]
+        problems = [*_unknown_variables(values), *_key_pair_problems(values), *_gateway_problems(values)]
         endpoints = _endpoints(values, problems)
         budget = Budget(**_read(Budget, values, {}, problems))
         own = _read(cls, values, _defaults(values, bool(endpoints)), problems)
@@ -291,6 +294,12 @@ class Settings:
             *(e.api_key for e in self.endpoints),
         ]
         return tuple(secret for secret in values if secret)
+
+
+def _gateway_problems(values: Mapping[str, str]) -> list[str]:
+    if values.get("DREAM_GATEWAY_PORT") and not values.get("DREAM_GATEWAY_TOKEN"):
+        return ["DREAM_GATEWAY_PORT needs DREAM_GATEWAY_TOKEN, which programs send as their API key"]
+    return []
 
 
 def _names(table: type) -> list[str]:

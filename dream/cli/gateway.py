@@ -16,10 +16,20 @@ if TYPE_CHECKING:
 
 
 def gateway(
-    port: Annotated[int, typer.Option(metavar="PORT", help="0 for a free one")] = defaults.GATEWAY_PORT,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT", help=f"0 for a free one [default: DREAM_GATEWAY_PORT, else {defaults.GATEWAY_PORT}]"
+        ),
+    ] = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="the address to listen on; 0.0.0.0 lets other machines in")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="the address to listen on; 0.0.0.0 lets other machines in [default: DREAM_GATEWAY_HOST, else "
+            "127.0.0.1]",
+        ),
+    ] = None,
 ) -> int:
     """Serve the model gateway over HTTP until Ctrl-C.
 
@@ -34,9 +44,10 @@ def gateway(
     token, place = _token(settings)
     judges = [settings.judge_llm, settings.judge_embed_model, settings.generator_llm]
     models = list(dict.fromkeys([*settings.llms, *settings.embed_models, *judges]))
+    port = (settings.gateway_port or defaults.GATEWAY_PORT) if port is None else port
     with (
         gateway_client.opened(settings) as opened,
-        served(opened, token, host=host, port=port, models=models) as url,
+        served(opened, token, host=host or settings.gateway_host, port=port, models=models) as url,
     ):
         print(_how_to_use(url, place, models), flush=True)
         try:

@@ -13,6 +13,7 @@ import pandas
 from tabulate import tabulate
 
 from dream.comparison.factor_effects import Effects, effects
+from dream.comparison.incumbent import incumbent_note
 from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
 from dream.comparison.loss_split import LossSplit, losses_of
@@ -140,6 +141,8 @@ def compare(
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
+    recommendation = recommend(ordered, table.metric, margin, power, n_clusters)
+    replacing = incumbent_note(ordered, table, recommendation.trial.id, level, seed)
     return Comparison(
         name=experiment.name,
         metric=table.metric,
@@ -147,12 +150,12 @@ def compare(
         n_clusters=n_clusters,
         offline=experiment.manifest.offline,
         standings=ordered,
-        recommendation=recommend(ordered, table.metric, margin, power, n_clusters),
+        recommendation=recommendation,
         effects=effects(table.only(list(range(n_ranked))), seed),
         power=power,
         cost_unit=cost_unit(ordered),
         scores=table,
-        notes=(*_notes(table, ordered), *no_noise, *no_loss[:3]),
+        notes=(*([replacing] if replacing else []), *_notes(table, ordered), *no_noise, *no_loss[:3]),
         noise=noise,
         losses=losses,
     )

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from dream import engines, services
+from dream.by_value import check_arrival
 from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose_engine
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
-from dream.experiments.arrival import check_arrival
 from dream.experiments.planning import is_alike, plan_of, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
@@ -30,6 +30,7 @@ from dream.indexes.client import get_index
 from dream.libraries import wait_for_imports
 from dream.metrics import find_metric, register
 from dream.models import gateway_client
+from dream.models.gateway_server import served_to_systems
 from dream.models.model_check import Form, check_models, forms_in_use
 from dream.models.pickers import llm_picker
 from dream.models.usage import spent_of
@@ -38,7 +39,7 @@ from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
-from dream.rag.travelling import check_travelling
+from dream.rag.travelling import KIND
 from dream.records import (
     CLOSED_BOOK,
     Evaluation,
@@ -184,12 +185,14 @@ def run_experiment(
         reporter.line(str(choice))
         with (
             engines.opened(choice, settings, NEEDED_SOON if due.to_run else ()) as running_on,
-            gateway_client.opened(settings, spent_of(due.usage)),
+            gateway_client.opened(settings, spent_of(due.usage)) as gateway,
+            served_to_systems(gateway, settings, reporter.line),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
             if due.to_run and running_on.name != engines.IN_PROCESS:
-                check_arrival(due.prepared.context.own_metrics, running_on.submit)
-                check_travelling(due.prepared.context.methods, running_on.submit)
+                own_metrics = {metric.name: metric for metric in due.prepared.context.own_metrics}
+                check_arrival("metric(s)", own_metrics, running_on.submit)
+                check_arrival(KIND, due.prepared.context.methods, running_on.submit)
             recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
             if due.to_run:
                 documents = due.prepared.context.documents

@@ -33,6 +33,7 @@ from dream.errors import BudgetError, ConfigurationError, DataError, DreamError,
 from dream.models.gateway_client import GatewayClient
 from dream.models.openai_wire import CHAT_PATH, EMBEDDINGS_PATH, ModelRequest, ModelResponse, parsed
 from dream.models.pickers import split_identifier
+from dream.settings import Settings
 
 # The stages under which calls are counted.
 STAGES = {CHAT_PATH: "answer", EMBEDDINGS_PATH: "embed"}
@@ -239,6 +240,19 @@ def served(
     finally:
         server.should_exit = True
         thread.join(_STOP_SECONDS)
+
+
+@contextmanager
+def served_to_systems(gateway: GatewayClient, settings: Settings, show: Callable[[str], Any]) -> Iterator[None]:
+    """Serve an experiment's gateway to RAG systems of the user's, where DREAM_GATEWAY_PORT is set: what they ask under
+    /trial/<id of a trial>/v1 is counted for that trial and against the experiment's budget."""
+    if settings.gateway_port is None or settings.gateway_token is None:
+        yield
+        return
+    place = {"host": settings.gateway_host, "port": settings.gateway_port}
+    with served(gateway, settings.gateway_token, **place) as url:
+        show(f"  gateway for systems of your own: {url}/trial/<trial>/v1, with DREAM_GATEWAY_TOKEN")
+        yield
 
 
 def _listening(host: str, port: int) -> socket.socket:

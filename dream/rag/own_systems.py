@@ -1,13 +1,14 @@
 """RAG systems of one's own as trials: a function that answers a question, or an HTTP service.
 
 They stand beside the methods, are asked the same questions and judged alike; DREAM builds no index and asks no LLM for
-them. What they spend on models is not known.
+them. What they spend on models is known if they ask DREAM's gateway (`dream.models.gateway_server`).
 """
 
 import asyncio
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.schema import NodeWithScore
 
-QUESTION = "{question}"
+QUESTION, TRIAL = "{question}", "{trial}"
 CONCURRENCY = 8
 _SHOWN = 300
 
@@ -33,9 +34,9 @@ def own_system(
     """Register a function that answers a question as a RAG method, under its own name.
 
     Args:
-        function: takes the question; may be asynchronous. It returns the answer and the list of contexts that it was
-            made of, each a text or a mapping with `text`, and `file`, `page` and `score` where they are known; or a
-            mapping with `answer` and `contexts`.
+        function: takes the question, and the trial's id if it has a parameter `trial`; may be asynchronous. It returns
+            the answer and the list of contexts that it was made of, each a text or a mapping with `text`, and `file`,
+            `page` and `score` where they are known; or a mapping with `answer` and `contexts`.
         incumbent: True for the system in use, which the parameters of its trial then say.
         concurrency: how many questions it is asked at a time.
 
@@ -70,7 +71,8 @@ def http_system(
     Args:
         endpoint: the name of DREAM_ENDPOINT_<NAME>_BASE_URL (and _API_KEY, _AUTH_HEADER, _MAX_CONCURRENCY, ...).
         path: below the base URL; the request is a POST.
-        request: the JSON that is sent; "{question}" in any of its texts is the question. By default
+        request: the JSON that is sent; "{question}" in any of its texts is the question, "{trial}" the trial's id, by
+            which calls to DREAM's gateway are counted (`dream.models.gateway_server`). By default
             {"question": "{question}"}.
         answer, contexts: where they are in the reply: names of fields and numbers of items with dots between, such as
             "choices.0.message.content". A name applies to each item of a list: "sources.text" are the texts of all.
@@ -100,17 +102,15 @@ class OwnSystem:
         from llama_index.core.query_engine import CustomQueryEngine
 
         ask, name, at_once = self.__wrapped__, self.__name__, self._concurrency
-        takes_trial = isinstance(ask, _HttpSystem)
+        given_too = {"trial": trial} if "trial" in inspect.signature(ask).parameters else {}
         turns: dict[Any, asyncio.Semaphore] = {}
 
         async def answered(question: str) -> Response:
             async with turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(at_once)):
-                if takes_trial:
-                    given = await ask(question, trial)
-                elif inspect.iscoroutinefunction(ask):
-                    given = await ask(question)
+                if isinstance(ask, _HttpSystem) or inspect.iscoroutinefunction(ask):
+                    given = await ask(question, **given_too)
                 else:
-                    given = await asyncio.to_thread(ask, question)
+                    given = await asyncio.to_thread(functools.partial(ask, question, **given_too))
             text, contexts = _read(name, given)
             return Response(response=text, source_nodes=contexts)
 
@@ -137,7 +137,7 @@ class _HttpSystem:
 
     async def __call__(self, question: str, trial: str) -> dict[str, Any]:
         calls = model_calls(f"{self.name}@{self.endpoint}", stage="answer", trial=trial)
-        reply = await calls.post(self.path, _filled(self._request, question))
+        reply = await calls.post(self.path, _filled(self._request, {QUESTION: question, TRIAL: trial}))
         found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
         if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:
             shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
@@ -154,12 +154,18 @@ def _register(system: OwnSystem, incumbent: bool) -> None:
     )
 
 
-def _filled(template: Any, question: str) -> Any:
+def _filled(template: Any, values: Mapping[str, str]) -> Any:
+    """The template with the values in place of their names, each text once.
+
+    Example:
+        >>> _filled({"q": ["{question}", 3]}, {QUESTION: "{trial}?", TRIAL: "t1"})
+        {'q': ['{trial}?', 3]}
+    """
     if isinstance(template, str):
-        return template.replace(QUESTION, question)
+        return re.sub("|".join(map(re.escape, values)), lambda name: values[name[0]], template)
     if isinstance(template, Mapping):
-        return {name: _filled(value, question) for name, value in template.items()}
-    return [_filled(value, question) for value in template] if isinstance(template, list) else template
+        return {name: _filled(value, values) for name, value in template.items()}
+    return [_filled(value, values) for value in template] if isinstance(template, list) else template
 
 
 def _at(value: Any, path: str) -> Any:

@@ -28,6 +28,7 @@ from dream.records.questions import (
 )
 from dream.records.results import (
     CLOSED_BOOK as CLOSED_BOOK,
+    INCUMBENT as INCUMBENT,
     JUDGED_ONCE as JUDGED_ONCE,
     ORACLE as ORACLE,
     Answer as Answer,

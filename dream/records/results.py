@@ -24,6 +24,8 @@ _IDENTIFIERS = ("query_engine_identifier", "llm_identifier", "embed_model_identi
 
 
 MOST_OF_A_VALUE = 60
+# The parameter of the user's own system that is in use.
+INCUMBENT = "incumbent"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class Trial:
 
 
 def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
-    """The parameters that tell trials of the same name apart, by trial id; empty where the name is enough.
+    """The parameters that tell trials of the same name apart, by trial id, and the word for the incumbent; empty where
+    the name is enough.
 
     Example:
         >>> trials = [Trial("mmr", "gpt-4o", "bge", {"top_k": k, "chunk_size": 256}) for k in (3, 5)]
@@ -95,7 +98,8 @@ def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
         values = {name: [trial.parameters.get(name, FACTORS.get(name)) for trial in group] for name in names}
         telling = [name for name in names if any(value != values[name][0] for value in values[name])]
         for place, trial in enumerate(group):
-            found[trial.id] = ", ".join(f"{name}={shortened(values[name][place])}" for name in telling)
+            texts = [f"{name}={shortened(values[name][place])}" for name in telling if name != INCUMBENT]
+            found[trial.id] = ", ".join([*([INCUMBENT] if trial.parameters.get(INCUMBENT) else []), *texts])
     return found
 
 

@@ -7,14 +7,14 @@ import pytest
 from lab import Lab
 from model_servers import ModelServer
 
+from dream.by_value import check_arrival
 from dream.comparison.comparison import compare, leaderboard
 from dream.errors import ConfigurationError
-from dream.experiments.arrival import check_arrival
 from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment
 from dream.experiments.spec import ExperimentSpec
 from dream.experiments.store import load_experiment
-from dream.metrics import metric, own_metrics, registry, rubric
+from dream.metrics import Metric, metric, own_metrics, registry, rubric
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.reporting.report import report_html
@@ -109,6 +109,10 @@ def test_names_are_checked_before_anything_is_asked(settings: Settings):
     assert "brevity" in str(caught.value)
 
 
+def by_name(*names: str) -> dict[str, Metric]:
+    return {metric.name: metric for metric in own_metrics(names)}
+
+
 def here(task, *arguments) -> "Future[list[str]]":
     future: Future[list[str]] = Future()
     future.set_result(task(*arguments))
@@ -116,7 +120,7 @@ def here(task, *arguments) -> "Future[list[str]]":
 
 
 def test_what_cannot_go_to_a_worker_is_refused_with_the_remedy(settings: Settings):
-    check_arrival(own_metrics(["brevity", "tone"]), here)
+    check_arrival("metric(s)", by_name("brevity", "tone"), here)
     lock = threading.Lock()
 
     @metric("?", name="locked")
@@ -124,7 +128,7 @@ def test_what_cannot_go_to_a_worker_is_refused_with_the_remedy(settings: Setting
         return float(lock.locked())
 
     with pytest.raises(ConfigurationError, match=r"locked cannot be pickled(.|\n)*open them inside the function"):
-        check_arrival(own_metrics(["brevity", "locked"]), here)
+        check_arrival("metric(s)", by_name("brevity", "locked"), here)
 
 
 @pytest.mark.usefixtures("on_ray")

@@ -1,9 +1,11 @@
 """One's own RAG system as a trial: a function, or a service behind the gateway."""
 
 import pickle
+import socket
 
+import openai
 import pytest
-from model_servers import Reply, endpoint_settings
+from model_servers import Reply, endpoint_settings, free_port
 from town import FACTS, GOLDEN, evaluate
 
 from dream.errors import ConfigurationError
@@ -12,7 +14,10 @@ from dream.rag.methods import RAG_METHODS, http_system, own_system, query_engine
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import TravellingMethods
 from dream.records import FailureKind, GoldenDataset
+from dream.settings import Settings
 from dream.storage import open_storage
+
+TOKEN = "a-token-of-the-tests-93ab"
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +105,11 @@ def service(seen) -> Reply | None:
 def our_service(**options):
     where = {"answer": "result.text", "contexts": "sources.text", **options}
     return http_system(
-        "our_rag", endpoint="relay", path="/ask", request={"inputs": [{"q": "{question}"}], "k": 3}, **where
+        "our_rag",
+        endpoint="relay",
+        path="/ask",
+        request={"inputs": [{"q": "{question}"}], "k": 3, "of": "run {trial}"},
+        **where,
     )
 
 
@@ -112,6 +121,7 @@ def test_a_service_is_asked_through_the_gateway(gateway, relay, model_server):
     assert [passage.text for passage in first.contexts] == [first.text, "More."]
     asked = [seen for seen in relay.requests if seen.path == "/v1/ask"]
     assert asked[0].body["k"] == 3
+    assert asked[0].body["of"] == "run t1"
     assert asked[0].headers["authorization"] == f"Bearer {model_server.key}"
     (row,) = [row for row in gateway.usage("t1") if row.stage == "answer"]
     assert (row.endpoint, row.calls, row.sent, row.cached) == ("relay", 2, 2, 0)
@@ -159,3 +169,42 @@ def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_e
     assert ours is not None and ours.summaries()[0].mean == 1.0
     assert {row.stage for row in outcome.results[0].usage} == {"answer", "judge"}
     assert {trial.llm_identifier for trial in outcome.manifest.baselines} == {"llm-large", "llm-small"}
+
+
+def test_its_calls_to_the_experiments_gateway_are_counted_for_its_trial_and_limited_by_the_budget(
+    model_server, relay, no_environment, tmp_path
+):
+    port = free_port()
+    settings = endpoint_settings(
+        model_server, relay, DREAM_HOME=str(tmp_path), DREAM_JUDGE_LLM="judge", DREAM_JUDGE_EMBED_MODEL="embed-large",
+        DREAM_GATEWAY_TOKEN=TOKEN, DREAM_GATEWAY_PORT=str(port),
+    )  # fmt: skip
+    storage = open_storage(settings.documents_uri, settings)
+    storage.ensure()
+    storage.write_bytes("town.txt", " ".join(FACTS.values()).encode())
+
+    @own_system(incumbent=True)
+    def our_rag(question, trial):
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/trial/{trial}/v1", api_key=TOKEN) as client:
+            prompt = f"Context: {FACTS[question]}\nQuery: {question}\nAnswer:"
+            messages = [{"role": "user", "content": prompt}]
+            reply = client.chat.completions.create(model="llm-large", messages=messages)  # pyright: ignore
+        return reply.choices[0].message.content, [FACTS[question]]
+
+    lines: list[str] = []
+    outcome = run_experiment(
+        SearchSpace(["our_rag"], ["llm-large"], ["embed-small"]), golden_dataset=GoldenDataset(tuple(GOLDEN)),
+        metrics=["exact_match"], settings=settings, engine="in_process", show=lines.append,
+    )  # fmt: skip
+    (ours,) = outcome.results
+    assert ours.failure is None
+    assert [(row.stage, row.model, row.calls) for row in ours.usage] == [("answer", "llm-large", len(GOLDEN))]
+    assert any(f"http://127.0.0.1:{port}/trial/" in line for line in lines)
+    assert not any(TOKEN in line for line in lines)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 2)
+
+
+def test_a_port_without_a_token_is_refused():
+    with pytest.raises(ConfigurationError, match="DREAM_GATEWAY_PORT needs DREAM_GATEWAY_TOKEN"):
+        Settings.from_environment({"DREAM_GATEWAY_PORT": "8898"})

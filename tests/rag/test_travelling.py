@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from model_servers import endpoint_settings
 
+from dream.by_value import check_arrival
 from dream.engines.in_process import InProcessEngine
 from dream.errors import ConfigurationError
 from dream.experiments.run import run_experiment
 from dream.rag.methods import RAG_METHODS, rag_method
 from dream.rag.search_space import SearchSpace
-from dream.rag.travelling import TravellingMethods, check_travelling
+from dream.rag.travelling import KIND, TravellingMethods
 from dream.records import GoldenDataset, GoldenQuestion
 from dream.storage import open_storage
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_pickled_is_refused_by_name_with_the_remedy():
 
     methods = TravellingMethods({name: RAG_METHODS[name] for name in ("locked", "free")})
     with pytest.raises(ConfigurationError) as caught:
-        check_travelling(methods, InProcessEngine().submit)
+        check_arrival(KIND, methods, InProcessEngine().submit)
     message = str(caught.value)
     assert "1 RAG method(s) cannot go to the workers:\n  - locked cannot be pickled: " in message
     assert "open them inside the function" in message and "engine='in_process'" in message
@@ -153,7 +154,7 @@ def test_a_child_process_tries_what_would_fail_on_a_worker():
     try:
         methods = TravellingMethods({"needs_a_package": RAG_METHODS["needs_a_package"]})
         with pytest.raises(ConfigurationError) as caught:
-            check_travelling(methods, engine.submit)
+            check_arrival(KIND, methods, engine.submit)
     finally:
         engine.close()
     assert "needs_a_package cannot be loaded on a worker: ModuleNotFoundError" in str(caught.value)
