@@ -14,7 +14,7 @@ from dream.experiments import ExperimentSpec
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (compare, {"failure_share": defaults.FAILURE_SHARE, "margin": defaults.MARGIN}),
+        (compare, {"failure_share": defaults.FAILURE_SHARE}),
         (generate_golden_dataset, {"n_questions": defaults.GOLDEN_QUESTIONS, "name": defaults.GOLDEN_DATASET}),
         (EvaluationOptions, {"strictness": defaults.STRICTNESS}),
         (

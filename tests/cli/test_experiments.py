@@ -16,8 +16,10 @@ SPACE = ["--query-engine", "chunks_with_overlap", "--llm", "llm-small@x", "--emb
 
 
 @pytest.fixture
-def own_data(tmp_path: Path, lab: Lab) -> list[str]:
-    """Options for questions and documents that are not those of the settings."""
+def own_data(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options for questions and documents that are not those of the settings; their answers go to a cache of their own,
+    so that other tests of the lab pay what they expect to."""
+    monkeypatch.setenv("DREAM_CACHE_URI", str(tmp_path / "cache"))
     (tmp_path / "two.csv").write_text(CSV)
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "one.pdf").write_bytes((lab.home / "documents" / LAB_DOCUMENTS[0]).read_bytes())
@@ -50,7 +52,7 @@ def test_plan_tells_all_mistakes_in_parameters_at_once(dream, tmp_path):
     done = dream("plan", "--golden", "two.csv", "--set", "top_q=3", "--set", "window_size=wide")
     assert done.code == 1
     assert done.err.startswith("dream plan: 2 mistake(s) in --set:\n")
-    assert "sentence_window: window_size, top_k, context_tokens" in done.err
+    assert "valid of chunks_with_overlap: chunk_size, chunk_overlap, " in done.err
     assert "window_size=wide: 'wide' cannot be read: give a whole number" in done.err
 
 

@@ -84,5 +84,5 @@ def test_plain_texts_of_any_language_are_one_chunk(chunker, text):
 def test_documents_are_whole():
     whole = chunk([*pages("a.md", MARKDOWN, "Page two."), *pages("b.md", " ")], "whole_documents", {}).to_pylist()
     assert len(whole) == 1
-    assert whole[0]["text"].endswith("Page two.") and whole[0]["page_label"] == "1"
+    assert whole[0]["text"].endswith("Page two.") and whole[0]["page_label"] == "1-2"
     assert {"tokens", "headings", "tables", "whole_documents"} <= set(CHUNKERS)

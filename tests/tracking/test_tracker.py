@@ -291,7 +291,7 @@ def test_a_child_has_factors_numbers_with_counts_and_every_question(settings: Se
         "question_id": "q1", "question": "Where is number 1?", "answer": "At place 1.", "ground_truth": "place 1",
         "faithfulness": None, "answer_correctness": 0.5, "error": None,
         "contexts": ["Number q1 is at a place.", "Other text."],
-        "context_sources": ["1.pdf#page=2", "other.pdf#page=1"], "context_tokens": 9, "latency_seconds": 1.5,
+        "context_sources": ["1.pdf#page=2", "other.pdf#page=1-3"], "context_tokens": 9, "latency_seconds": 1.5,
         "retrieval_seconds": 0.5, "prompt_tokens": 100, "completion_tokens": 10,
         "faithfulness_error": "the judge's reply is no JSON", "answer_correctness_reason": "one of two statements",
     }  # fmt: skip
