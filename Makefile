@@ -30,9 +30,9 @@ check: install  ## Check style and types
 test-fast: install  ## Run the tests that need no Ray, MLflow, S3, browser, API server or proxy
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
 
-# Two processes with a Ray cluster each, and one for the other tests: those of a cluster mostly wait.
+# One process for all tests on a Ray cluster, one for the others: several clusters would only wait for each other.
 test: check  ## Check style and types, run all tests
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 lint: install  ## Correct style
 	$(BIN)/ruff check --fix .

@@ -47,10 +47,9 @@ SERVICES = {
     "litellm": {"litellm"},
     "whole": {"sample_index"},
 }
-# Under pytest-xdist, the tests of one Ray cluster run in one worker, from the start on; all others of a file share one.
-# Two clusters, of which each mostly waits, use the time better than one.
-RAY_GROUPS = {"experiments": "ray-1"}
-OTHER_RAY_GROUP = "ray-2"
+# Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; all others of a file share one.
+# (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
+HEAVY = {"ray"}
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -68,8 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
-        group = RAY_GROUPS.get(item.path.parent.name, OTHER_RAY_GROUP) if "ray" in needed else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
     # first what takes longest; the quick tests fill what time is left
     items.sort(
         key=lambda item: (item.get_closest_marker("ray") is None, not any(map(item.get_closest_marker, SERVICES)))
