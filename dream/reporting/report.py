@@ -89,7 +89,7 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
     chosen, recommendation = comparison.recommended, comparison.recommendation
     trial = chosen.trial
     label = "Use so far" if recommendation.doubt else "Use"
-    factors = {title: str(trial.config()[factor]) for factor, title in FACTORS.items()}
+    factors = {title: str(trial.config()[factor]) for factor, title in FACTORS.items() if trial.config()[factor]}
     doubt = [Note(f"Not settled: {recommendation.doubt}")] if recommendation.doubt else []
     why = recommendation.why
     matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
