@@ -27,7 +27,7 @@ from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
 from dream.models.pickers import embed_model_picker
 from dream.offline.faults import Switches
-from dream.rag.methods import find_rag_method
+from dream.rag.methods import RAG_METHODS, find_rag_method
 from dream.records import GoldenDataset
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -229,6 +229,15 @@ def mlflow_server(_starting_mlflow: tuple[MlflowServer, subprocess.Popen]) -> Ml
     server, process = _starting_mlflow
     wait_until_ready(f"{server.url}/health", process, 90)
     return server
+
+
+@pytest.fixture
+def registered_methods() -> Iterator[None]:
+    """RAG methods that a test registers are gone after it."""
+    before = dict(RAG_METHODS)
+    yield
+    RAG_METHODS.clear()
+    RAG_METHODS.update(before)
 
 
 @pytest.fixture

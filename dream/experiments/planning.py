@@ -19,7 +19,7 @@ from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
-from dream.rag.costs import calls_of, passages_read
+from dream.rag.costs import calls_of, chunk_tokens, passages_read
 from dream.rag.methods import index_request
 from dream.rag.search_space import SearchSpace
 from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
@@ -100,7 +100,11 @@ def _count_answers(
     of the questions."""
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
-    ranked = n * trial.parameters.get("rerank_from", FACTORS["rerank_from"]) * _chunk_tokens(trial)
+    ranked = (
+        n
+        * trial.parameters.get("rerank_from", FACTORS["rerank_from"])
+        * chunk_tokens(trial.parameters, SENTENCE_TOKENS)
+    )
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
     prompt_tokens += ranked if calls.ranking else 0
     written = round(n * (calls.answering + calls.rewriting + calls.ranking) * ANSWER_TOKENS)
@@ -160,11 +164,6 @@ def index_key(trial: Trial) -> str:
 def _split(request: IndexRequest) -> str:
     """A key that indexes of the same texts share."""
     return f"{request.chunker} {sorted(request.parameters.items())}"
-
-
-def _chunk_tokens(trial: Trial) -> int:
-    """The size of the passages that are ranked."""
-    return trial.parameters.get("chunk_size") or min(trial.parameters.get("chunk_sizes", (SENTENCE_TOKENS,)))
 
 
 def _count_indexes(

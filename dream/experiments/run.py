@@ -37,6 +37,7 @@ from dream.models.usage import spent_of
 from dream.progress import Reporter, Show, reporter_for
 from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
+from dream.rag.costs import chunk_tokens
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND
@@ -325,7 +326,11 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
     definitions = [find_metric(name) for name in context.metrics]
     judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
     judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)
-    chunks = [(trial.embed_model_identifier, _chunk_tokens(trial)) for trial in trials if trial.embed_model_identifier]
+    chunks = [
+        (trial.embed_model_identifier, chunk_tokens(index_request(trial).parameters, SENTENCE_TOKENS))
+        for trial in trials
+        if trial.embed_model_identifier
+    ]
     return check_models(
         [trial.llm_identifier for trial in trials if trial.llm_identifier],
         [*([context.judge_embed_model] if judge_embeds else []), *(embed_model for embed_model, _ in chunks)],
@@ -333,12 +338,6 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
         rerankers=[name for trial in trials for name in rerankers_of(trial)],
     )
-
-
-def _chunk_tokens(trial: Trial) -> int:
-    """The length of the longest text that a trial embeds."""
-    parameters = index_request(trial).parameters
-    return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (SENTENCE_TOKENS,)))
 
 
 def _checked_name(name: str | None, resume: str | None) -> str:

@@ -78,6 +78,11 @@ def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
     return max(1.0, min(found, budget // size)) if size and budget else found
 
 
+def chunk_tokens(parameters: Mapping[str, Any], of_sentence: int) -> int:
+    """The size of the texts of an index with these parameters; `of_sentence` where they are sentences."""
+    return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (of_sentence,)))
+
+
 def passages_read(
     trials: Sequence[Trial],
     documents: Sequence[Any],

@@ -51,6 +51,10 @@ class SearchSpace:
         problems = self.problems(settings)
         if problems:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in the search space:", problems))
+        return self.unchecked_trials()
+
+    def unchecked_trials(self) -> tuple[Trial, ...]:
+        """`trials` of a space that has no `problems`."""
         grid = itertools.product(self.query_engines, self.llms, self.embed_models)
         combinations = (
             _trial(name, llm, embed_model, values)
@@ -164,5 +168,10 @@ def _choices(value: Any, is_sequence: bool) -> list[Any]:
 
 
 def _matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
-    config = {**RAG_METHODS[trial.query_engine_identifier].all_defaults, **trial.config()}
+    config = full_config(trial)
     return all(key in config and config[key] == value for key, value in rule.items())
+
+
+def full_config(trial: Trial) -> dict[str, Any]:
+    """A trial's configuration with the shared factors that it leaves out at their defaults."""
+    return {**RAG_METHODS[trial.query_engine_identifier].all_defaults, **trial.config()}

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dream.errors import ConfigurationError, bullets
-from dream.rag.registry import RAG_METHODS
-from dream.rag.search_space import SearchSpace
+from dream.rag.search_space import SearchSpace, full_config
 from dream.records import Trial
 from dream.settings import Settings
 
@@ -54,7 +53,7 @@ class JoinedSpace:
         problems = self.problems(settings)
         if problems:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in {self.name}:", problems))
-        trials = {trial.id: trial for space in self.spaces for trial in space.trials()}
+        trials = {trial.id: trial for space in self.spaces for trial in space.unchecked_trials()}
         kept = tuple(trial for trial in trials.values() if self._is_allowed(trial))
         if not kept:
             raise ConfigurationError(f"the rules of {self.name} leave none of the {len(trials)} trials")
@@ -71,7 +70,7 @@ class JoinedSpace:
         return list(dict.fromkeys(found))
 
     def _is_allowed(self, trial: Trial) -> bool:
-        config = {**RAG_METHODS[trial.query_engine_identifier].all_defaults, **trial.config()}
+        config = full_config(trial)
         if any(_meets(config, condition) for condition in self.exclude):
             return False
         return all(_meets(config, rule.then) for rule in self.require if _meets(config, rule.when))

@@ -11,6 +11,8 @@ from dream.experiments import read_study
 from dream.experiments.study_reader import study_of
 from dream.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("registered_methods")
+
 NOTHING = Settings.from_environment({})
 
 
@@ -136,12 +138,7 @@ def test_a_method_of_ones_own_module(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "def graph_walk(index, llm, *, depth):\n    ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    from dream.rag import RAG_METHODS
-
-    try:
-        trials = trials_of("systems: [{method: 'graph_walks:graph_walk', depth: {from: 1, to: 4}}]")
-    finally:
-        RAG_METHODS.pop("graph_walk", None)
+    trials = trials_of("systems: [{method: 'graph_walks:graph_walk', depth: {from: 1, to: 4}}]")
     assert {trial.parameters["depth"] for trial in trials} == {1, 2, 3, 4}
 
 
@@ -170,12 +167,7 @@ models: {llms: [a, b], embed_models: [e]}
 systems:
   - {service: our_rag, endpoint: ours, path: /ask, answer: result, contexts: sources.text, incumbent: true}
 """
-    from dream.rag import RAG_METHODS
-
-    try:
-        (trial,) = trials_of(text)
-    finally:
-        RAG_METHODS.pop("our_rag", None)
+    (trial,) = trials_of(text)
     assert (trial.query_engine_identifier, trial.llm_identifier, trial.parameters) == (
         "our_rag",
         "",

@@ -10,7 +10,7 @@ from town import FACTS, GOLDEN, evaluate
 
 from dream.errors import ConfigurationError
 from dream.experiments.run import run_experiment
-from dream.rag.methods import RAG_METHODS, http_system, own_system, query_engine_picker
+from dream.rag.methods import http_system, own_system, query_engine_picker
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import TravellingMethods
 from dream.records import FailureKind, GoldenDataset
@@ -20,12 +20,7 @@ from dream.storage import open_storage
 TOKEN = "a-token-of-the-tests-93ab"
 
 
-@pytest.fixture(autouse=True)
-def registered():
-    before = dict(RAG_METHODS)
-    yield
-    RAG_METHODS.clear()
-    RAG_METHODS.update(before)
+pytestmark = pytest.mark.usefixtures("registered_methods")
 
 
 def answers(name, questions=GOLDEN[:2], trial="t1"):

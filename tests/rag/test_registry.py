@@ -10,13 +10,7 @@ from dream.rag.methods import RAG_METHODS, find_rag_method, imported_method, ind
 from dream.rag.search_space import SearchSpace
 from dream.records import Trial
 
-
-@pytest.fixture(autouse=True)
-def registered():
-    before = dict(RAG_METHODS)
-    yield
-    RAG_METHODS.clear()
-    RAG_METHODS.update(before)
+pytestmark = pytest.mark.usefixtures("registered_methods")
 
 
 class Walk(BaseModel):

@@ -65,12 +65,7 @@ print(method.name, method.typed({"depth": 3}), method.function.__globals__["hits
 """
 
 
-@pytest.fixture(autouse=True)
-def registered():
-    before = dict(RAG_METHODS)
-    yield
-    RAG_METHODS.clear()
-    RAG_METHODS.update(before)
+pytestmark = pytest.mark.usefixtures("registered_methods")
 
 
 def python(folder: Path, program: str, *arguments: str) -> str:
