@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTIONS ?= 20
+# Where it is set, each of the many processes would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo check test test-fast lint mlflow notebooks notebook-outputs validate rehearsal truth clean
 

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema_rs import Draft202012Validator
 from k8s_checks import REPOSITORY, Object, name_of
 
 # Maps with free keys, of which we use few: names that a misspelling would slip through.
@@ -30,7 +30,7 @@ def crd_folder() -> Path:
 
 
 @cache
-def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
+def validators() -> dict[tuple[str, str], Draft202012Validator]:
     folder = crd_folder()
     if not folder.is_dir():
         reason = f"no CRDs at {folder}: set DREAM_CRDS to a folder of them as JSON"
@@ -44,7 +44,7 @@ def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
             schema = closed(version["schema"]["openAPIV3Schema"])
             schema["properties"]["metadata"] = {"type": "object"}
             schema["properties"].pop("status", None)
-            made[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = jsonschema.Draft202012Validator(schema)
+            made[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = Draft202012Validator(schema)
     return made
 
 
@@ -86,7 +86,7 @@ def schema_problems(found: list[Object]) -> list[str]:
     for one in found:
         validator = validators().get((one["apiVersion"], one["kind"]))
         for error in validator.iter_errors(one) if validator else ():
-            where = "/".join(str(part) for part in error.absolute_path)
+            where = "/".join(str(part) for part in error.instance_path)
             problems.append(f"{name_of(one)} {where}: {error.message[:200]}")
         problems += key_problems(name_of(one), one)
     return problems

@@ -9,11 +9,11 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-import jsonschema
 import nbformat
 import pytest
 import yaml
 from dotenv import dotenv_values
+from jsonschema_rs import Draft202012Validator
 from notebook_outputs import outside_settings_removed, parameters_cell, run
 
 from dream.cli.init import FILES
@@ -130,7 +130,7 @@ def test_the_env_file_sets_nothing_explains_every_setting_and_each_value_is_vali
 
 def test_the_study_file_is_valid_by_its_schema_and_reads_to_trials(project):
     schema = json.loads((project / "study.schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load((project / "study.yaml").read_text()))
+    Draft202012Validator(schema).validate(yaml.safe_load((project / "study.yaml").read_text()))
     study = read_study(project / "study.yaml")
     assert len(study.spec(Settings.from_environment({})).search_space.trials()) == (3 + 1 + 1) * 4
 

@@ -1,15 +1,15 @@
 """The schema of study files accepts what the reader accepts."""
 
-import jsonschema
 import pytest
 import yaml
+from jsonschema_rs import Draft202012Validator
 from studies import WHOLE
 
 from dream.experiments.study_schema import study_schema
 
 
 def errors(text: str) -> list[str]:
-    validator = jsonschema.Draft202012Validator(study_schema())
+    validator = Draft202012Validator(study_schema())
     return [error.message for error in validator.iter_errors(yaml.safe_load(text))]
 
 
