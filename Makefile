@@ -32,9 +32,9 @@ check: install  ## Check style and types
 test-fast: install  ## Run the tests that need no Ray, MLflow, S3, browser, API server or proxy
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
 
-# One process for all tests on a Ray cluster, one for the others: several clusters would only wait for each other.
+# One process for all tests on a Ray cluster, two for the others: each of them waits half of its time.
 test: check  ## Check style and types, run all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
 lint: install  ## Correct style
 	$(BIN)/ruff check --fix .

@@ -36,32 +36,6 @@ def experiments_in(home: Path) -> list[str]:
     return sorted(path.name for path in (home / "experiments").iterdir() if path.is_dir())
 
 
-@pytest.mark.whole
-def test_the_demo_runs_twice_in_a_folder_whatever_the_environment_says(dream, tmp_path, monkeypatch):
-    for name, value in HOSTILE.items():
-        monkeypatch.setenv(name, value)
-    (tmp_path / ".env").write_text(f"DREAM_CACHE_URI=s3://elsewhere\nRAY_DASHBOARD_ADDRESS=http://{NOWHERE}\n")
-    first = dream("demo", "--questions", "3")
-    assert first.code == 0, first.out + first.err
-    home = tmp_path / "dream-demo"
-    assert [line[:8] for line in first.out.splitlines() if line.startswith("[")] == STEPS
-    assert "9 files, 9 of them new" in first.out
-    assert f"mlflow server --workers 1 --backend-store-uri sqlite:///{home}/mlflow.db" in first.out
-    assert first.out.splitlines()[0].endswith("Their scores say nothing about a real LLM.")
-    assert (home / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert (home / "mlflow.db").stat().st_size > 0
-    (name,) = experiments_in(home)
-    experiment = load_experiment(name, Settings.from_environment({"DREAM_HOME": str(home)}))
-    assert [result.error for result in experiment.results] == [None] * 12
-    assert experiment.manifest.offline and len(experiment.manifest.questions) == 3
-    assert sorted(os.listdir(tmp_path)) == [".env", "dream-demo"]
-
-    second = dream("demo", "--questions", "3")
-    assert second.code == 0, second.out + second.err
-    assert "9 files, 0 of them new" in second.out
-    assert len(experiments_in(home)) == 2
-
-
 def test_a_folder_with_documents_of_others_is_refused(dream, tmp_path):
     (tmp_path / "mine" / "documents").mkdir(parents=True)
     (tmp_path / "mine" / "documents" / "contract.txt").write_text("Of one and another.")
@@ -110,17 +84,38 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
 
 
 @pytest.mark.whole
-def test_the_demo_runs_from_the_wheel_away_from_the_checkout(wheel: Path, tmp_path: Path):
-    site = tmp_path / "site"
+def test_the_demo_runs_twice_from_the_wheel_whatever_the_environment_says(wheel: Path, tmp_path: Path):
+    site, work = tmp_path / "site", tmp_path / "work"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, env=outside_the_checkout())
-    environment = {**outside_the_checkout(), **HOSTILE, "PYTHONPATH": str(site)}
+    work.mkdir()
+    (work / ".env").write_text(f"DREAM_CACHE_URI=s3://elsewhere\nRAY_DASHBOARD_ADDRESS=http://{NOWHERE}\n")
+    place, *first = demo(site, work)
+    assert json.loads(place) == str(site / "dream" / "__init__.py")
+    home = work / "dream-demo"
+    assert [line[:8] for line in first if line.startswith("[")] == STEPS
+    assert "9 files, 9 of them new" in "\n".join(first)
+    assert f"mlflow server --workers 1 --backend-store-uri sqlite:///{home}/mlflow.db" in "\n".join(first)
+    assert first[0].endswith("Their scores say nothing about a real LLM.")
+    report = (home / "report.html").read_text(encoding="utf-8")
+    assert report.startswith("<!DOCTYPE html>") and len(report) > 1_000_000
+    assert (home / "mlflow.db").stat().st_size > 0
+    (name,) = experiments_in(home)
+    experiment = load_experiment(name, Settings.from_environment({"DREAM_HOME": str(home)}))
+    assert [result.error for result in experiment.results] == [None] * 12
+    assert experiment.manifest.offline and len(experiment.manifest.questions) == 3
+    assert sorted(os.listdir(work)) == [".env", "dream-demo"]
+    assert "9 files, 0 of them new" in "\n".join(demo(site, work))
+    assert len(experiments_in(home)) == 2
+
+
+def demo(site: Path, folder: Path) -> list[str]:
+    """The lines of `dream demo` in a folder, by the package in `site`; the first is where that is."""
     where = "import dream, json, dream.cli.main as m, sys; print(json.dumps(dream.__file__)); "
     program = [sys.executable, "-P", "-c", f"{where}sys.exit(m.main(sys.argv[1:]))", "demo", "--questions", "3"]
+    environment = {**outside_the_checkout(), **HOSTILE, "PYTHONPATH": str(site)}
     done = subprocess.run(
-        program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600
+        program, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[0]) == str(site / "dream" / "__init__.py")
-    assert (tmp_path / "dream-demo" / "report.html").stat().st_size > 1_000_000
-    assert [line[:8] for line in done.stdout.splitlines() if line.startswith("[")] == STEPS
+    return done.stdout.splitlines()

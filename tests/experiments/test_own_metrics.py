@@ -119,6 +119,7 @@ def here(task, *arguments) -> "Future[list[str]]":
     return future
 
 
+@pytest.mark.whole
 def test_what_cannot_go_to_a_worker_is_refused_with_the_remedy(settings: Settings):
     check_arrival("metric(s)", by_name("brevity", "tone"), here)
     lock = threading.Lock()

@@ -140,6 +140,7 @@ def test_mistakes_are_told_when_it_is_registered():
         http_system("our rag", endpoint="relay")
 
 
+@pytest.mark.whole
 def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_environment, tmp_path):
     relay.script = service
     our_service(incumbent=True)
@@ -166,6 +167,7 @@ def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_e
     assert {trial.llm_identifier for trial in outcome.manifest.baselines} == {"llm-large", "llm-small"}
 
 
+@pytest.mark.whole
 def test_its_calls_to_the_experiments_gateway_are_counted_for_its_trial_and_limited_by_the_budget(
     model_server, relay, no_environment, tmp_path
 ):

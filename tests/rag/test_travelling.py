@@ -81,6 +81,7 @@ def python(folder: Path, program: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("place", ["script", "local module", "module of a local module"])
+@pytest.mark.whole
 def test_a_method_arrives_where_its_source_is_not(place, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()

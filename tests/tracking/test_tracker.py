@@ -382,6 +382,7 @@ def test_the_number_of_traces_is_the_users(settings: Settings, mlflow_server: Ml
     assert kept.child(TRIALS[0]).info.run_id == child.info.run_id
 
 
+@pytest.mark.whole
 def test_by_default_an_experiment_has_at_most_2000_traces():
     assert questions_traced("auto", 12, 50) == 50
     assert 200 * questions_traced("auto", 200, 500) <= 2000
