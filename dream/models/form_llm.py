@@ -8,8 +8,11 @@ every request of a kind is treated alike. A call takes 0.5 ms of CPU, where inst
 import copy
 import json
 import logging
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -33,43 +36,42 @@ RANGES: Mapping[str, tuple[int, int]] = {
 }
 
 
-class FormLLM(InstructorBaseRagasLLM):
-    """Asks an LLM for answers in the form of a pydantic model.
+@dataclass(frozen=True)
+class Form:
+    """The requests of one kind: their body without the last message, which is the prompt, and the answer's schema."""
+
+    body: Mapping[str, Any]
+    schema: str
+
+    def filled(self, prompt: str) -> dict[str, Any]:
+        """The body of a request."""
+        return {**self.body, "messages": [*self.body["messages"], {"role": "user", "content": prompt}]}
+
+
+class FormWriter:
+    """Has each kind of request written once, whichever trials and threads ask for it.
 
     Args:
-        writer: writes the first request of each kind; its client must not send (see `Unsent`).
-        calls: of the same model, for all requests.
+        writer: writes the first request of each kind; its client is synchronous, and must not send (see `Unsent`).
     """
 
-    is_async = True  # ragas' generator asks for it
+    def __init__(self, writer: InstructorLLM) -> None:
+        self._writer, self._lock = writer, threading.Lock()
+        self._forms: WeakKeyDictionary[type[BaseModel], Form] = WeakKeyDictionary()
 
-    def __init__(self, writer: InstructorLLM, calls: ModelCalls) -> None:
-        self._writer, self._calls = writer, calls
-        self._forms: dict[type[BaseModel], dict[str, Any]] = {}
-        self._schemas: dict[type[BaseModel], str] = {}
+    def form(self, response_model: type[BaseModel]) -> Form:
+        """The form of requests for answers of this model."""
+        with self._lock:
+            if response_model not in self._forms:
+                schema = json.dumps(schema_with_ranges(response_model))
+                self._forms[response_model] = Form(self._written(response_model), schema)
+            return self._forms[response_model]
 
-    async def agenerate(self, prompt: str, response_model: Any) -> Any:
-        """The answer to a prompt.
-
-        Raises:
-            DataError: when it cannot be read as what was asked for, even when it is asked for again.
-        """
-        form = self._forms.get(response_model)
-        if form is None:
-            form = self._forms[response_model] = await self._written(response_model)
-            self._schemas[response_model] = json.dumps(schema_with_ranges(response_model))
-        body = {**form, "messages": [*form["messages"], {"role": "user", "content": prompt}]}
-        schema = self._schemas[response_model]
-        return _read(await self._calls.post(CHAT_PATH, body, schema=schema), response_model, schema)
-
-    def generate(self, prompt: str, response_model: Any) -> Any:
-        return run_async(self.agenerate(prompt, response_model))
-
-    async def _written(self, response_model: type[BaseModel]) -> dict[str, Any]:
+    def _written(self, response_model: type[BaseModel]) -> dict[str, Any]:
         """A request as instructor writes it, without the last message, which is the prompt."""
         prompt, unsent = "the prompt", Unsent()
         try:
-            await self._writer.agenerate(prompt, response_model)
+            self._writer.generate(prompt, response_model)
         except Exception as error:
             if (cause := _unsent_in(error)) is None:
                 raise
@@ -77,8 +79,35 @@ class FormLLM(InstructorBaseRagasLLM):
         body = json.loads(unsent.body)
         *before, last = body["messages"]
         if last != {"role": "user", "content": prompt}:
-            raise TypeError("instructor writes the prompt elsewhere than in the last message: mend FormLLM")
+            raise TypeError("instructor writes the prompt elsewhere than in the last message: mend FormWriter")
         return {**body, "messages": before}
+
+
+class FormLLM(InstructorBaseRagasLLM):
+    """Asks an LLM for answers in the form of a pydantic model.
+
+    Args:
+        writer: of the model's requests.
+        calls: of the same model, for all requests.
+    """
+
+    is_async = True  # ragas' generator asks for it
+
+    def __init__(self, writer: FormWriter, calls: ModelCalls) -> None:
+        self._writer, self._calls = writer, calls
+
+    async def agenerate(self, prompt: str, response_model: Any) -> Any:
+        """The answer to a prompt.
+
+        Raises:
+            DataError: when it cannot be read as what was asked for, even when it is asked for again.
+        """
+        form = self._writer.form(response_model)
+        answer = await self._calls.post(CHAT_PATH, form.filled(prompt), schema=form.schema)
+        return _read(answer, response_model, form.schema)
+
+    def generate(self, prompt: str, response_model: Any) -> Any:
+        return run_async(self.agenerate(prompt, response_model))
 
 
 class Unsent(httpx.TransportError):
@@ -89,11 +118,11 @@ class Unsent(httpx.TransportError):
         self.body = body
 
 
-class UnsentTransport(httpx.AsyncBaseTransport):
-    """Under the client of a `FormLLM`'s writer: requests are written, and not sent."""
+class UnsentTransport(httpx.BaseTransport):
+    """Under the client of a `FormWriter`: requests are written, and not sent."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        raise Unsent(await request.aread())
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise Unsent(request.read())
 
 
 def schema_with_ranges(response_model: type[BaseModel]) -> dict[str, Any]:

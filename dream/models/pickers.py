@@ -13,6 +13,7 @@ open at the time of each call.
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ragas.embeddings import OpenAIEmbeddings
     from ragas.llms import InstructorLLM
 
-    from dream.models.form_llm import FormLLM
+    from dream.models.form_llm import FormLLM, FormWriter
 
 CONTEXT_WINDOW_WHEN_UNKNOWN = 8192
 # the clients' own limit: longer than any of the gateway, which knows how long the endpoint takes
@@ -133,17 +134,24 @@ def judge_llm_picker(
     Cached answers are kept for each `repeat` number: a new number sends the same prompts again.
     """
     prepare_libraries()
-    from openai import AsyncOpenAI
+    from dream.models.form_llm import FormLLM
+
+    calls = model_calls(identifier, stage=stage, trial=trial, repeat=repeat, gateway=gateway)
+    return FormLLM(_form_writer(split_identifier(identifier)[1]), calls)
+
+
+@cache
+def _form_writer(model: str) -> "FormWriter":
+    from openai import OpenAI
     from ragas.llms import llm_factory
 
-    from dream.models.form_llm import FormLLM, UnsentTransport
+    from dream.models.form_llm import FormWriter, UnsentTransport
 
-    http_client = httpx.AsyncClient(transport=UnsentTransport())
-    client = AsyncOpenAI(base_url="http://unsent", api_key=_KEY_WITH_GATEWAY, max_retries=0, http_client=http_client)
-    model = split_identifier(identifier)[1]
-    writer = cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS, max_retries=0))
-    calls = model_calls(identifier, stage=stage, trial=trial, repeat=repeat, gateway=gateway)
-    return FormLLM(writer, calls)
+    http_client = httpx.Client(transport=UnsentTransport())
+    client = OpenAI(base_url="http://unsent", api_key=_KEY_WITH_GATEWAY, max_retries=0, http_client=http_client)
+    return FormWriter(
+        cast("InstructorLLM", llm_factory(model, client=client, max_tokens=JUDGE_MAX_TOKENS, max_retries=0))
+    )
 
 
 def judge_embed_model_picker(

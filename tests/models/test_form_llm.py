@@ -1,5 +1,6 @@
 """Forms over HTTP: they say what instructor's own requests say, and each is read by the gateway's reader."""
 
+import asyncio
 import json
 
 import pytest
@@ -44,6 +45,29 @@ def test_every_request_of_a_kind_is_the_one_that_instructor_writes(judge, relay)
     for prompt, model in (("first", Verdict), ("second {not a template}", Verdict), ("another", Statements)):
         run_async(theirs.agenerate(prompt, model))
     assert ours == [seen.body for seen in relay.requests]
+
+
+def test_instructor_writes_one_request_of_each_kind_for_all_trials(gateway, relay, monkeypatch):
+    from ragas.llms.base import InstructorLLM
+
+    written = []
+    write = InstructorLLM.generate
+    monkeypatch.setattr(InstructorLLM, "generate", lambda self, *asked: written.append(asked[1]) or write(self, *asked))
+    relay.script = lambda seen: chat_reply({"verdict": 1, "reason": "so", "statements": ["a"]})
+    trials = [judge_llm_picker("a-judge@relay", trial=f"trial {i}") for i in range(3)]
+
+    async def ask_at_once() -> None:
+        asked = [
+            trial.agenerate(f"{n}. question", model)
+            for trial in trials
+            for n in range(5)
+            for model in (Verdict, Statements)
+        ]
+        await asyncio.gather(*asked)
+
+    run_async(ask_at_once())
+    assert written == [Verdict, Statements]
+    assert {seen.body["model"] for seen in relay.requests} == {"a-judge"}
 
 
 def test_an_answer_is_the_model_that_was_asked_for(judge):
