@@ -109,11 +109,12 @@ def embed_model_picker(
         >>> embed_model_picker("offline/embed-small").model_name
         'embed-small'
     """
-    from llama_index.embeddings.openai import OpenAIEmbedding
+    from dream.models.query_embedding import QueryEmbedding
 
     endpoint, model = split_identifier(identifier)
     http_client, async_http_client = _http_clients(stage, trial, gateway)
-    return OpenAIEmbedding(
+    return QueryEmbedding(
+        model_calls(identifier, stage=stage, trial=trial, gateway=gateway),
         model_name=model,
         embed_batch_size=EMBED_BATCH_SIZE,
         num_workers=4,
