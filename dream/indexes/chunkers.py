@@ -16,8 +16,10 @@ import numpy
 import pyarrow
 
 from dream.documents.loading import merge_pages
+from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
+from dream.indexes.headings import follows_headings
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
@@ -137,6 +139,9 @@ def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str
     whole = merge_pages(documents)
     # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
+    if not follows_headings(chunker, parameters):
+        for document in whole:
+            document.metadata.pop(HEADINGS, None)
     nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
     texts = {document.metadata["file_digest"]: document.text for document in whole}
     _locate(nodes, texts, parameters.get("chunk_overlap", 0))

@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import DreamError, ServiceError
+from dream.indexes import headings
 from dream.models.vector_reading import distinct
 from dream.records import digest, digest_of_list
 from dream.storage import Storage, local_files
@@ -70,7 +71,10 @@ class IndexSpec:
     @property
     def key(self) -> str:
         """The index's name in storage, which changes with everything that the index depends on."""
-        return digest({**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")})[:32]
+        parts = {**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")}
+        if headings.follows_headings(self.chunker, self.parameters):
+            parts["headings"] = headings.VERSION
+        return digest(parts)[:32]
 
 
 @dataclass(frozen=True)
