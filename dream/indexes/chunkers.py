@@ -19,7 +19,8 @@ from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
-from dream.indexes.headings import follows_headings
+from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, add_contexts, is_contextual, with_context
+from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
@@ -133,20 +134,28 @@ def build_index(
 
 
 def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
-    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders."""
+    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders.
+
+    Args:
+        parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`).
+    """
     from dream.indexes.nodes import table_of
 
     whole = merge_pages(documents)
     # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
-    if not follows_headings(chunker, parameters):
+    contextual, files = is_contextual(parameters), {document.metadata["file_digest"]: document for document in whole}
+    headings = {file: headings_of(document) for file, document in files.items()} if contextual else {}
+    if chunker not in FOLLOW_HEADINGS:
         for document in whole:
             document.metadata.pop(HEADINGS, None)
-    nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
-    texts = {document.metadata["file_digest"]: document.text for document in whole}
+    of_chunker = {name: value for name, value in parameters.items() if name != CHUNK_CONTEXT}
+    nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **of_chunker))
+    texts = {file: document.text for file, document in files.items()}
     _locate(nodes, texts, parameters.get("chunk_overlap", 0))
     _label_pages(nodes, page_starts)
-    return table_of(nodes, embedded)
+    table = table_of(nodes, embedded)
+    return add_contexts(table, nodes, headings) if contextual else table
 
 
 def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
@@ -163,8 +172,12 @@ def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mappin
 
 
 def texts_to_embed(nodes: pyarrow.Table) -> list[str]:
-    """The texts that get a vector, in the order of the nodes."""
-    return nodes.filter(nodes["embedded"])["text"].to_pylist()
+    """The texts that get a vector, with their contexts, in the order of the nodes."""
+    embedded = nodes.filter(nodes["embedded"])
+    texts = embedded["text"].to_pylist()
+    if COLUMN.name not in nodes.column_names:
+        return texts
+    return [with_context(*pair) for pair in zip(texts, embedded[COLUMN.name].to_pylist(), strict=True)]
 
 
 def no_text(n_documents: int, chunker: str, parameters: Mapping[str, Any]) -> DataError:

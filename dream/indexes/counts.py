@@ -16,7 +16,7 @@ from dream import tokens
 from dream.documents.file_types import extension
 from dream.documents.stored_documents import DocumentFile, StoredDocuments, characters_of
 from dream.indexes.builder import CHARACTERS_A_BATCH
-from dream.indexes.chunkers import chunk_once
+from dream.indexes.chunkers import chunk_once, texts_to_embed as texts_of
 from dream.records import digest
 
 # For each file, by its SHA-256 and extension, the number of texts to embed and their tokens.
@@ -79,7 +79,7 @@ def _code_version() -> str:
 def _counted(nodes: pyarrow.Table) -> Counts:
     """The texts and tokens of each file, by its SHA-256."""
     embedded, counts = nodes.filter(nodes["embedded"]), Counts()
-    for file_digest, text in zip(embedded["file_digest"].to_pylist(), embedded["text"].to_pylist(), strict=True):
+    for file_digest, text in zip(embedded["file_digest"].to_pylist(), texts_of(nodes), strict=True):
         n_texts, n_tokens = counts.get(file_digest, (0, 0))
         counts[file_digest] = n_texts + 1, n_tokens + tokens.count_tokens(text)
     return counts

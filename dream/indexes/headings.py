@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Raise it when the same documents have other headings than before.
 VERSION = 2
 # Chunkers that cut where headings are.
-_CHUNKERS = ("headings",)
+FOLLOW_HEADINGS = ("headings",)
 
 _MARKED = re.compile(r"^(#{1,6}) +(\S[^\n]*)", re.MULTILINE)
 _CODE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?^[ \t]*\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -44,4 +44,4 @@ def headings_of(document: "Document") -> list[Heading]:
 
 def follows_headings(chunker: str, parameters: Mapping[str, Any]) -> bool:
     """True for an index that changes with the headings of its documents, which are not in the digest of their texts."""
-    return chunker in _CHUNKERS
+    return chunker in FOLLOW_HEADINGS or parameters.get("chunk_context", "none") != "none"

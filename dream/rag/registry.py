@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dream.errors import ConfigurationError, bullets, explain
 from dream.indexes.chunkers import CHUNKERS
 from dream.indexes.client import IndexRequest
+from dream.indexes.contexts import CHUNK_CONTEXT, is_contextual
 from dream.rag.parameters import (
     DECOMPOSE,
     FACTORS,
@@ -106,7 +107,9 @@ class RagMethod:
         known = defaults_of(OF_CHUNKERS.get(chunker, ChunkParameters))
         chunking = {name: known[name] for name in of_chunker if name in known and name not in self.all_defaults}
         chunking |= {name: value for name, value in parameters.items() if name in of_chunker}
-        others = {*of_chunker, "chunker"} if "chunker" in self.shared else of_chunker
+        others = of_chunker | ({"chunker", CHUNK_CONTEXT} & self.shared)
+        if CHUNK_CONTEXT in self.shared and is_contextual(parameters):
+            chunking[CHUNK_CONTEXT] = parameters[CHUNK_CONTEXT]
         return chunking, {name: value for name, value in parameters.items() if name not in others}
 
     def chunker_of(self, parameters: Mapping[str, Any]) -> str:
