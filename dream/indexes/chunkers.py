@@ -21,6 +21,7 @@ from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
 from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, add_contexts, is_contextual, with_context
 from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
+from dream.indexes.semantic_chunker import semantic
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
@@ -110,7 +111,10 @@ CHUNKERS: Mapping[str, "Chunker"] = {
     "headings": headings,
     "tables": tables,
     "whole_documents": whole_documents,
+    "semantic": semantic,
 }
+# Chunkers that ask the embedding model of their index.
+NEED_MODEL = ("semantic",)
 
 
 def build_index(
@@ -126,18 +130,27 @@ def build_index(
     """
     from dream.indexes.nodes import vector_index
 
-    nodes = chunk(documents, chunker, parameters)
+    nodes = chunk(documents, chunker, parameters, embed_model)
     texts = texts_to_embed(nodes)
     if not texts:
         raise no_text(len(documents), chunker, parameters)
     return vector_index(join([nodes], [embed(texts, embed_model)]), embed_model)
 
 
-def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
+def chunk(
+    documents: Sequence["Document"],
+    chunker: str,
+    parameters: Mapping[str, Any],
+    embed_model: "BaseEmbedding | None" = None,
+) -> pyarrow.Table:
     """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders.
 
     Args:
         parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`).
+        embed_model: for the chunkers that `NEED_MODEL`.
+
+    Raises:
+        ConfigurationError: if such a chunker has no embedding model.
     """
     from dream.indexes.nodes import table_of
 
@@ -150,6 +163,10 @@ def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str
         for document in whole:
             document.metadata.pop(HEADINGS, None)
     of_chunker = {name: value for name, value in parameters.items() if name != CHUNK_CONTEXT}
+    if chunker in NEED_MODEL:
+        if embed_model is None:
+            raise ConfigurationError(f"the chunker {chunker} needs an embedding model: take a method that has one")
+        of_chunker["embed"] = lambda texts: embed(texts, embed_model)
     nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **of_chunker))
     texts = {file: document.text for file, document in files.items()}
     _locate(nodes, texts, parameters.get("chunk_overlap", 0))

@@ -34,7 +34,7 @@ def tokens(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: i
 def headings(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
     """Sections under their headings: small ones together while they fit `chunk_size`, large ones cut at sentences."""
     sections = [(document, _sections(document, chunk_size)) for document in documents]
-    return _of_pieces(sections, chunk_size, chunk_overlap)
+    return of_pieces(sections, chunk_size, chunk_overlap)
 
 
 def tables(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
@@ -45,7 +45,7 @@ def tables(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: i
     for document in documents:
         for start, piece in _table_and_text_blocks(document.text):
             if not _is_row(piece):
-                nodes += _of_pieces([(document, [piece])], chunk_size, chunk_overlap)[0]
+                nodes += of_pieces([(document, [piece])], chunk_size, chunk_overlap)[0]
                 continue
             for offset, length, text in _table_pieces(piece, chunk_size):
                 begin = start + offset
@@ -74,7 +74,7 @@ def whole_documents(documents: Sequence["Document"]) -> "Nodes":
     return nodes, nodes
 
 
-def _of_pieces(documents: Sequence[tuple["Document", Sequence[str]]], chunk_size: int, chunk_overlap: int) -> "Nodes":
+def of_pieces(documents: Sequence[tuple["Document", Sequence[str]]], chunk_size: int, chunk_overlap: int) -> "Nodes":
     """Overlapping chunks that never cross the borders of a document's pieces."""
     from dream.indexes.chunkers import overlapping_chunks
 

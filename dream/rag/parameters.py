@@ -98,7 +98,7 @@ class ChunkParameters(Parameters):
 class FlatChunkParameters(ChunkParameters):
     """Parameters of methods that take the chunks of any chunker that makes one level of them."""
 
-    chunker: Literal["overlapping_chunks", "tokens", "headings", "tables"] = FACTORS["chunker"]
+    chunker: Literal["overlapping_chunks", "tokens", "headings", "tables", "semantic"] = FACTORS["chunker"]
 
 
 class HierarchyParameters(Parameters):
