@@ -26,6 +26,7 @@ ENGINES = ("auto", "in_process", "ray")
 # parameters, and so its id, leave them out where they have these values.
 FACTORS = {
     "chunker": "overlapping_chunks",
+    "chunk_context": "none",
     "query_transform": "none",
     "n_queries": 3,
     "reranker": "none",

@@ -6,7 +6,7 @@ from email import policy
 from email.message import EmailMessage
 from typing import cast
 
-from dream.documents.file_types import Reading
+from dream.documents.file_types import Heading, Reading
 from dream.documents.html import html_text
 from dream.documents.rows import one_line
 from dream.documents.text_encoding import decode
@@ -25,15 +25,21 @@ def read_eml(content: bytes, read_attachment: ReadFile) -> Reading:
     if not text:
         return Reading(n_pages=1, problem="it contains no text", remedy="upload a version with text")
     pages = [(1, f"{text}\n")]
+    headings: list[Heading] = []
     for name, attached in _attachments(message):
         reading = read_attachment(name, attached)
-        for i, (_, page) in enumerate(reading.pages):
+        for i, (number, page) in enumerate(reading.pages):
             head = f"Attachment: {name}\n\n" if i == 0 else ""
             pages.append((pages[-1][0] + 1, head + page))
+            headings += [
+                Heading(pages[-1][0], len(head) + start, len(head) + end, level)
+                for in_page, start, end, level in reading.headings
+                if in_page == number
+            ]
         if reading.problem:
             problems.append(f"attachment {name}: {reading.problem}")
     remedy = "save attachments as files of their own, and upload these" if problems else ""
-    return Reading(tuple(pages), pages[-1][0], not problems, "; ".join(problems), remedy)
+    return Reading(tuple(pages), pages[-1][0], not problems, "; ".join(problems), remedy, headings=tuple(headings))
 
 
 def _body(message: EmailMessage) -> tuple[str, list[str]]:

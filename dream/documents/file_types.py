@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from dream.documents.text_encoding import unicode_encoding
 
@@ -29,6 +30,16 @@ class ReadingOptions:
     ocr_command: str | None = None
 
 
+class Heading(NamedTuple):
+    """A heading that the text does not mark: the characters from `start` to `end` of the text of a page, and its level,
+    1 for the highest."""
+
+    page: int
+    start: int
+    end: int
+    level: int
+
+
 @dataclass(frozen=True)
 class Reading:
     """The text of one file.
@@ -36,7 +47,8 @@ class Reading:
     `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
     False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
     `left_out` names what is not in the text on purpose; `is_scanned` tells that OCR may find more.
-    What is not `is_repeatable` may be another text next time, such as after an OCR program that failed.
+    What is not `is_repeatable` may be another text next time, such as after an OCR program that failed. `headings` are
+    those that are not marked in the text by `#`, in their order.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -47,6 +59,7 @@ class Reading:
     left_out: tuple[str, ...] = ()
     is_scanned: bool = False
     is_repeatable: bool = True
+    headings: tuple[Heading, ...] = ()
 
 
 def plain_reading(text: str, problem: str = "", remedy: str = "", is_certain: bool = True) -> Reading:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dream.documents.file_types import Reading, ReadingOptions, extension
 from dream.documents.parsing import FileToRead, Readers, Submit, read_files
 from dream.documents.sources import MAX_FILE_MB, is_hidden, printable, refusal, report_line
-from dream.documents.stored_documents import DocumentFile, StoredDocuments, TextSource, new_document
+from dream.documents.stored_documents import HEADINGS, DocumentFile, StoredDocuments, TextSource, new_document
 from dream.documents.text_store import TextFacts, TextStore
 from dream.documents.uploading import UploadReport as UploadReport, prepare_documents as prepare_documents
 from dream.errors import DataError, StorageError, bullets
@@ -236,10 +236,13 @@ class _Reader:
 
 
 def _merged(pages: "Sequence[Document]") -> "Document":
-    starts, offset = [], 0
+    starts, headings, offset = [], [], 0
     for page in pages:
         starts.append([offset, page.metadata["page_label"]])
+        headings += [[offset + start, offset + end, level] for start, end, level in page.metadata.get(HEADINGS, ())]
         offset += len(page.text) + len(PAGE_BREAK)
     file_name, file_digest = (pages[0].metadata[name] for name in ("file_name", "file_digest"))
     metadata = {"file_name": file_name, "file_digest": file_digest, "page_starts": starts}
+    if headings:
+        metadata[HEADINGS] = headings
     return new_document(file_digest[:16], PAGE_BREAK.join(page.text for page in pages), metadata)

@@ -14,6 +14,7 @@ from typing import Any
 from dream.documents import pdf_forms
 from dream.documents.file_types import Reading, page_ranges
 from dream.documents.pdf_checks import Checks, check
+from dream.documents.pdf_headings import headings_of
 from dream.documents.pdf_page import CONTROL, NO_MAP, PRIVATE, Page, read_page
 
 FILE_SECONDS = 600.0
@@ -74,7 +75,8 @@ def _read(document: Any, content: bytes) -> Reading:
     if any("scan" not in doubt for doubt in doubts):
         remedies.append(_SAVE_AGAIN)
     reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
-    return replace(reading, is_repeatable=OUT_OF_TIME not in failures.values())
+    is_repeatable = OUT_OF_TIME not in failures.values()
+    return replace(reading, is_repeatable=is_repeatable, headings=headings_of(pages))
 
 
 def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:

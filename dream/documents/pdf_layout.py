@@ -1,4 +1,4 @@
-"""The lines of a page as text: rows of a table with `|` between their cells, two columns one after the other."""
+"""The lines of a page in reading order: rows of a table with `|` between their cells, columns one after the other."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from itertools import groupby
 from statistics import mean
 
 CELLS = " | "
-LEAST_ROWS = 2
+LEAST_ROWS, MOST_COLUMNS = 2, 2
 # Two columns of running text, drawn line by line: so many lines, words a line, and lines that fill the left column.
 COLUMN_LINES = 4
 COLUMN_WORDS = 4
@@ -15,10 +15,12 @@ FULL_LINES = 0.6
 
 @dataclass(frozen=True)
 class Line:
-    """A line in its cells; `edges` are the right edges of all cells but the last."""
+    """A line in its cells; `edges` are the right edges of all cells but the last, `sizes` the size of type of each in
+    points, where it is known."""
 
     cells: tuple[str, ...]
     edges: tuple[float, ...] = ()
+    sizes: tuple[float, ...] = ()
 
 
 def arranged(lines: Iterable[Line]) -> str:
@@ -28,27 +30,38 @@ def arranged(lines: Iterable[Line]) -> str:
         >>> arranged([Line(("Pump", "Flow"), (80,)), Line(("A", "42"), (60,)), Line(("The end.",))])
         'Pump | Flow\\nA | 42\\nThe end.\\n'
     """
-    texts = [text for n_cells, block in groupby(lines, _is_split) for text in _block(n_cells, list(block))]
-    return "".join(f"{text.rstrip()}\n" for text in texts) if any(text.strip() for text in texts) else ""
+    return "".join(f"{text}\n" for text, _ in in_order(lines))
+
+
+def in_order(lines: Iterable[Line]) -> list[tuple[str, float]]:
+    """The lines of a page as text, each with the size of its type; 0 where that is not known, and for rows of tables.
+    None for a page without text.
+
+    Example:
+        >>> in_order([Line(("Pumps",), (), (14.0,)), Line(("A", "42"), (60,), (9.0, 9.0)), Line(("B", "17"), (60,))])
+        [('Pumps', 14.0), ('A | 42', 0.0), ('B | 17', 0.0)]
+    """
+    texts = [placed for n_cells, block in groupby(lines, _is_split) for placed in _block(n_cells, list(block))]
+    return [(text.rstrip(), size) for text, size in texts] if any(text.strip() for text, _ in texts) else []
 
 
 def _is_split(line: Line) -> bool:
     return len(line.cells) > 1
 
 
-def _block(is_split: bool, lines: Sequence[Line]) -> Iterator[str]:
+def _block(is_split: bool, lines: Sequence[Line]) -> Iterator[tuple[str, float]]:
     """Neighbouring lines that all have several cells, or all one."""
     if is_split and _are_columns(lines):
-        yield from (line.cells[0] for line in lines)
-        yield from (line.cells[1] for line in lines)
+        yield from ((line.cells[i], line.sizes[i] if line.sizes else 0.0) for i in (0, 1) for line in lines)
         return
-    separator = CELLS if len(lines) >= LEAST_ROWS else " "
-    yield from (separator.join(line.cells) for line in lines)
+    is_table = is_split and len(lines) >= LEAST_ROWS
+    for line in lines:
+        yield (CELLS if is_table else " ").join(line.cells), 0.0 if is_table else min(line.sizes, default=0.0)
 
 
 def _are_columns(lines: Sequence[Line]) -> bool:
     """True for running text in two columns."""
-    if len(lines) < COLUMN_LINES or any(len(line.cells) != 2 for line in lines):
+    if len(lines) < COLUMN_LINES or any(len(line.cells) != MOST_COLUMNS for line in lines):
         return False
     if min(mean(len(line.cells[i].split()) for line in lines) for i in (0, 1)) < COLUMN_WORDS:
         return False

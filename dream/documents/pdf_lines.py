@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dream.documents.pdf_layout import Line
+from dream.documents.pdf_layout import MOST_COLUMNS, Line
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, as seen by a reader of the line
+_LETTER = re.compile(r"[^\W\d_]")
 # Boxes of turned text as if it were upright, by quarter turns against the clock.
 _UPRIGHT: Sequence[Callable[[float, float, float, float], Box]] = (
     lambda left, bottom, right, top: (left, bottom, right, top),
@@ -30,7 +31,7 @@ def lines_of(textpage: Any, text: str) -> Iterator[Line]:
         if " " in part.strip():
             yield from _split(textpage, start, part)
         else:
-            yield Line((part,))
+            yield _line(textpage, [(start, part)])
         start += len(part) + len("\r\n")
 
 
@@ -45,12 +46,12 @@ def _split(textpage: Any, start: int, part: str) -> Iterator[Line]:
         if not is_one_line or max(gaps) >= height:
             yield from _by_letters(textpage, start, part, height, turn)
             return
-    yield Line((part,))
+    yield _line(textpage, [(start, part)])
 
 
 def _by_letters(textpage: Any, start: int, part: str, height: float, turn: int) -> Iterator[Line]:
     """A line split where the letters around a space are far apart."""
-    cells: list[str] = []
+    cells: list[tuple[int, str]] = []
     edges: list[float] = []
     begin = 0
     for space in re.finditer(" +", part):
@@ -61,13 +62,32 @@ def _by_letters(textpage: Any, start: int, part: str, height: float, turn: int) 
         if left is None or right is None:
             continue
         if _is_next_line(left, right, height):
-            yield Line((*cells, part[begin : space.start()]), tuple(edges))
+            yield _line(textpage, [*cells, (start + begin, part[begin : space.start()])], edges)
             cells, edges, begin = [], [], after
         elif max(_gap(left, right), _gap(right, left)) >= height:
-            cells.append(part[begin : space.start()])
+            cells.append((start + begin, part[begin : space.start()]))
             edges.append(left[2])
             begin = after
-    yield Line((*cells, part[begin:]), tuple(edges))
+    yield _line(textpage, [*cells, (start + begin, part[begin:])], edges)
+
+
+def _line(textpage: Any, cells: Sequence[tuple[int, str]], edges: Sequence[float] = ()) -> Line:
+    """A line of cells, each with its place in the text of the page; with the sizes of cells that may be a column."""
+    sizes = (_size(textpage, start, text) for start, text in cells) if len(cells) <= MOST_COLUMNS else ()
+    return Line(tuple(text for _, text in cells), tuple(edges), tuple(sizes))
+
+
+def _size(textpage: Any, start: int, text: str) -> float:
+    """The size of type in points, of a letter that is neither an initial nor an index at the end, and after a title at
+    the start of a line; 0 for a text without letters."""
+    from pypdfium2 import raw
+
+    letter = _LETTER.search(text, 2 * len(text) // 3) or _LETTER.search(text)
+    if letter is None:
+        return 0.0
+    matrix, index = raw.FS_MATRIX(), start + letter.start()
+    raw.FPDFText_GetMatrix(textpage, index, matrix)
+    return raw.FPDFText_GetFontSize(textpage, index) * math.hypot(matrix.c, matrix.d)
 
 
 def _gap(left: Box, right: Box) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dream.documents import pdf_forms
-from dream.documents.pdf_layout import arranged
+from dream.documents.pdf_layout import in_order
 from dream.documents.pdf_lines import lines_of
 
 MAX_CHARACTERS = 1_000_000
@@ -51,11 +51,13 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class Page:
-    """The text of one page, and reasons why it may not be the document's."""
+    """The text of one page, and reasons why it may not be the document's. `sizes` are those of the type of its first
+    lines in points, 0 where not known; what is added after these lines has none."""
 
     number: int
     text: str
     doubts: tuple[str, ...] = ()
+    sizes: tuple[float, ...] = ()
 
 
 def read_page(document: Any, number: int, form: Any = None) -> Page:
@@ -64,7 +66,7 @@ def read_page(document: Any, number: int, form: Any = None) -> Page:
     try:
         textpage = page.get_textpage()
         try:
-            text, doubts = _text(textpage)
+            text, sizes, doubts = _text(textpage)
         finally:
             textpage.close()
         additions = list(pdf_forms.texts_of(page, form, text))
@@ -73,10 +75,10 @@ def read_page(document: Any, number: int, form: Any = None) -> Page:
     finally:
         page.close()
     text = "".join(f"{line}\n" for line in [text.rstrip("\n"), *additions] if line)
-    return Page(number, text, tuple(doubts))
+    return Page(number, text, tuple(doubts), tuple(sizes))
 
 
-def _text(textpage: Any) -> tuple[str, list[str]]:
+def _text(textpage: Any) -> tuple[str, list[float], list[str]]:
     from pypdfium2 import raw
 
     n_all = raw.FPDFText_CountChars(textpage)
@@ -92,10 +94,12 @@ def _text(textpage: Any) -> tuple[str, list[str]]:
         doubts.append(CONTROL)
     if any(letter not in _KNOWN_PRIVATE for letter in _PRIVATE.findall(text)):
         doubts.append(PRIVATE)
-    arranged_text = (
-        arranged(lines_of(textpage, text)).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    )
-    return arranged_text.translate(_LETTERS), doubts
+    lines = in_order(lines_of(textpage, text))
+    arranged = "".join(f"{line}\n" for line, _ in lines).encode("utf-16-le", "surrogatepass")
+    sizes = [size for line, size in lines for _ in range(1 + line.count(_HYPHEN))]
+    if _has_invisible_letters(textpage, text):
+        sizes = []  # an OCR program's, as large as its boxes
+    return arranged.decode("utf-16-le", "replace").translate(_LETTERS), sizes, doubts
 
 
 def _units(text: str) -> str:
@@ -151,6 +155,19 @@ def _lacks_map(textpage: Any, n: int) -> bool:
     sample = range(0, n, SAMPLE if n > 50 * SAMPLE else 1)
     errors = sum(raw.FPDFText_HasUnicodeMapError(textpage, i) == 1 for i in sample)
     return errors > LEAST_DOUBTFUL_SHARE * len(sample)
+
+
+def _has_invisible_letters(textpage: Any, text: str) -> bool:
+    """True if one of three letters of the page is not drawn."""
+    from pypdfium2 import raw
+
+    letters = (re.compile(r"\S").search(text, place) for place in (0, len(text) // 3, 2 * len(text) // 3))
+    drawn_as = (
+        raw.FPDFTextObj_GetTextRenderMode(raw.FPDFText_GetTextObject(textpage, letter.start()))
+        for letter in letters
+        if letter
+    )
+    return raw.FPDF_TEXTRENDERMODE_INVISIBLE in drawn_as
 
 
 def _covered_by_picture(page: Any) -> bool:

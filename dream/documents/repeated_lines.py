@@ -1,10 +1,10 @@
 """Headers and footers: lines that stand at the same place on most pages, with the page number changing at most."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dream.documents.file_types import Reading
+from dream.documents.file_types import Heading, Reading
 
 # Lines from the top and from the bottom of a page that may be a header or footer.
 DEPTH = 4
@@ -24,6 +24,7 @@ def without_repeated_lines(reading: Reading) -> Reading:
     if len(reading.pages) < LEAST_PAGES:
         return reading
     pages = {number: text.rstrip("\n").split("\n") for number, text in reading.pages}
+    dropped = dict.fromkeys(pages, 0)
     shown: dict[str, list[str]] = {}
     for place in ("top", "bottom"):
         for _ in range(DEPTH):
@@ -32,11 +33,27 @@ def without_repeated_lines(reading: Reading) -> Reading:
                 break
             for number in found:
                 line = pages[number].pop(0 if place == "top" else -1)
-                shown.setdefault(_shape(line), []).append(line)
+                dropped[number] += len(line) + 1 if place == "top" else 0
+                shown.setdefault(shape(line), []).append(line)
     if not shown:
         return reading
-    texts = tuple((number, "\n".join(pages[number]).strip("\n") + "\n") for number, _ in reading.pages)
-    return replace(reading, pages=texts, left_out=(*reading.left_out, _told(shown)))
+    kept = {number: "\n".join(lines) for number, lines in pages.items()}
+    texts = tuple((number, kept[number].strip("\n") + "\n") for number, _ in reading.pages)
+    return replace(
+        reading,
+        pages=texts,
+        left_out=(*reading.left_out, _told(shown)),
+        headings=tuple(_moved(reading, dropped, kept)),
+    )
+
+
+def _moved(reading: Reading, dropped: Mapping[int, int], kept: Mapping[int, str]) -> Iterator[Heading]:
+    """The headings at their places without so many first characters of their pages; without those that are dropped."""
+    for heading in reading.headings:
+        text = kept[heading.page]
+        left = dropped[heading.page] + len(text) - len(text.lstrip("\n"))
+        if left <= heading.start and heading.end - left <= len(text.strip("\n")):
+            yield heading._replace(start=heading.start - left, end=heading.end - left)
 
 
 def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
@@ -45,7 +62,7 @@ def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
     for number, lines in pages.items():
         line = lines[0 if place == "top" else -1] if len(lines) > LINES_KEPT else ""
         if line.strip() and len(line) <= MAX_LETTERS and " | " not in line:
-            groups.setdefault(_shape(line), {})[number] = line
+            groups.setdefault(shape(line), {})[number] = line
     least = max(LEAST_PAGES, LEAST_SHARE * len(pages))
     return [number for group in groups.values() if len(group) >= least and _only_counts(group) for number in group]
 
@@ -60,7 +77,8 @@ def _only_counts(lines: Mapping[int, str]) -> bool:
     )
 
 
-def _shape(line: str) -> str:
+def shape(line: str) -> str:
+    """A line without the numbers in it, which are others on each page."""
     return _NUMBER.sub("#", " ".join(line.split()))
 
 

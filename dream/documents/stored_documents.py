@@ -17,6 +17,8 @@ from dream.storage import Storage
 if TYPE_CHECKING:
     from llama_index.core import Document
 
+HEADINGS = "headings"
+
 
 @dataclass(frozen=True)
 class DocumentFile:
@@ -217,9 +219,14 @@ def id_of(file_digest: str, page: int) -> str:
 
 
 def documents_of(name: str, file_digest: str, reading: Reading) -> "Iterator[Document]":
-    """The Documents of a file that was read."""
+    """The Documents of a file that was read; `HEADINGS` in their metadata are [start, end, level] in their texts."""
+    headings: dict[int, list[list[int]]] = {}
+    for page, *place in reading.headings:
+        headings.setdefault(page, []).append(place)
     for number, text in reading.pages:
-        metadata = {"file_name": name, "page_label": str(number), "file_digest": file_digest}
+        metadata: dict[str, Any] = {"file_name": name, "page_label": str(number), "file_digest": file_digest}
+        if number in headings:
+            metadata[HEADINGS] = headings[number]
         yield new_document(id_of(file_digest, number), text, metadata)
 
 

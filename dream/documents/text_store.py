@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dream.documents.file_types import Reading, ReadingOptions, extension
+from dream.documents.file_types import Heading, Reading, ReadingOptions, extension
 from dream.errors import StorageError
 from dream.records import digest
 from dream.storage import Storage, StoredObject
@@ -132,7 +132,8 @@ class TextStore:
         value = self.read_value(self._key(file_digest, name))
         try:
             pages = tuple((int(number), str(text)) for number, text in value["pages"])
-            return Reading(**{**value, "pages": pages, "left_out": tuple(value["left_out"])})
+            headings = tuple(Heading(*map(int, row)) for row in value["headings"])
+            return Reading(**{**value, "pages": pages, "left_out": tuple(value["left_out"]), "headings": headings})
         except (ValueError, TypeError, LookupError):
             return None
 

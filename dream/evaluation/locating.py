@@ -9,10 +9,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dream.documents.loading import merge_pages, page_of
+from dream.documents.stored_documents import StoredDocuments, characters_of
 from dream.evaluation.evidence import SHARE, Evidence, Place, runs_of, share_of_runs, text_overlap
 from dream.evaluation.normalised_text import tokens_of
 from dream.records import EvidenceSpan, GoldenQuestion, Source
@@ -77,43 +77,52 @@ _LEVELS = ("position", "text", "page", "file")
 
 
 class _Files:
-    """The documents by file, to be searched."""
+    """The documents by file, to be searched; of `StoredDocuments`, only the texts of files that are asked for are
+    read."""
 
     def __init__(self, documents: "Sequence[Document]") -> None:
         self._documents = documents
+        self._pages: dict[str, list[Document]] = {}
+        self._whole: dict[str, Document] = {}
         self._runs: dict[str, set[tuple[str, ...]]] = {}
+        if isinstance(documents, StoredDocuments):
+            self._digests = {file.name: file.digest for file in documents.files}
+        else:
+            self._digests = {page.metadata["file_name"]: page.metadata["file_digest"] for page in documents}
+            for page in documents:
+                self._pages.setdefault(page.metadata["file_name"], []).append(page)
+        self.names, self.characters = list(self._digests), characters_of(documents)
+        self._files = {digest: file for file, digest in self._digests.items()}
         self._plain: dict[str, list[str]] = {}
-        self.pages: dict[str, set[str]] = {}
-        self.digests: set[str] = set()
-        self.characters = 0
-        for document in documents:
-            file, page = document.metadata["file_name"], document.metadata["page_label"]
-            if file not in self.pages:
-                self._plain.setdefault(_plain(file), []).append(file)
-            self.pages.setdefault(file, set()).add(page)
-            self.digests.add(document.metadata["file_digest"])
-            self.characters += len(document.text)
+        for file in self.names:
+            self._plain.setdefault(_plain(file), []).append(file)
 
-    @cached_property
-    def whole(self) -> "dict[str, Document]":
-        """The documents with the pages of each file joined, by file."""
-        return {document.metadata["file_name"]: document for document in merge_pages(self._documents)}
+    def pages(self, file: str) -> set[str]:
+        """The labels of the pages of a file that have text."""
+        return {label for _, label in self.whole(file).metadata["page_starts"]}
+
+    def whole(self, file: str) -> "Document":
+        """A file with its pages joined."""
+        if file not in self._whole:
+            documents = self._documents
+            pages = documents.only([file]) if isinstance(documents, StoredDocuments) else self._pages[file]
+            (self._whole[file],) = merge_pages(pages)
+        return self._whole[file]
 
     def has(self, question: GoldenQuestion) -> bool:
         """True if a question has evidence, and its files and reference contexts are as they were when it was made."""
         spans, contexts = question.evidence, question.reference_contexts
-        if not spans or not all(span.digest in self.digests for span in spans):
+        if not spans or not all(span.digest in self._files for span in spans):
             return False
         pairs = zip(spans, contexts, strict=True) if len(spans) == len(contexts) else ()
         return all(text_overlap(self._text_at(span), text) >= SHARE for span, text in pairs)
 
     def _text_at(self, span: EvidenceSpan) -> str:
-        documents = (document for document in self.whole.values() if document.metadata["file_digest"] == span.digest)
-        return next((document.text[span.start : span.end] for document in documents), "")
+        return self.whole(self._files[span.digest]).text[span.start : span.end]
 
     def named(self, file: str) -> str:
         """The file that a user means, by its name, or by the last part of its path if no other has that; else ""."""
-        if file in self.pages:
+        if file in self._digests:
             return file
         alike = self._plain.get(_plain(file), [])
         return alike[0] if len(alike) == 1 else ""
@@ -124,7 +133,7 @@ class _Files:
         hits = list(self._hits(text, files))
         if len(hits) == 1:
             file, start, end = hits[0]
-            metadata = self.whole[file].metadata
+            metadata = self.whole(file).metadata
             pages = dict.fromkeys(page_of(metadata, offset) for offset in _offsets(metadata, start, end))
             return Place(file, metadata["file_digest"], start, end, tuple(page for page in pages if page), text)
         if hits or self._is_in_one(tokens_of(text), files):
@@ -135,7 +144,7 @@ class _Files:
         """The first two places of a text, whatever white space is in it."""
         pattern, n = re.compile(r"\s+".join(map(re.escape, text.split()))), 0
         for file in files:
-            for hit in pattern.finditer(self.whole[file].text):
+            for hit in pattern.finditer(self.whole(file).text):
                 yield file, hit.start(), hit.end()
                 n += 1
                 if n == 2:
@@ -146,7 +155,7 @@ class _Files:
 
     def _runs_of(self, file: str) -> set[tuple[str, ...]]:
         if file not in self._runs:
-            self._runs[file] = runs_of(tokens_of(self.whole[file].text))
+            self._runs[file] = runs_of(tokens_of(self.whole(file).text))
         return self._runs[file]
 
 
@@ -179,7 +188,7 @@ def _context_place(
         return None, "is empty"
     if not searched:
         return Place(named[0] if len(named) == 1 else "", text=text), ""
-    if place := files.find(text, named or list(files.pages)):
+    if place := files.find(text, named or files.names):
         return place, ""
     if source and source.file:
         place, reason = _source_place(source, files)
@@ -191,9 +200,9 @@ def _source_place(source: Source, files: _Files) -> tuple[Place | None, str]:
     """The page or the file of a source; None with the reason if there is none such."""
     if not (file := files.named(source.file)):
         return None, f"no document is called {source.file!r}"
-    there, asked = files.pages[file], _pages(source.page)
     if not source.page:
         return Place(file), ""
+    there, asked = files.pages(file), _pages(source.page)
     pages = tuple(page for page in asked if page in there)
     if pages:
         return Place(file, pages=pages), ""

@@ -11,6 +11,7 @@ from dream.defaults import FACTORS
 from dream.experiments import store
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
+from dream.indexes.chunkers import NEED_MODEL
 from dream.indexes.client import IndexRequest, index_spec
 from dream.indexes.counts import texts_to_embed, uncounted_characters
 from dream.indexes.store import documents_digest, is_stored
@@ -180,7 +181,9 @@ def _count_indexes(
             counted[split] = texts_to_embed(documents, request.chunker, request.parameters)
         n_texts, n_tokens = counted[split]
         to_embed += n_texts
-        counter.add(request.embed_model, "embed", -(-n_texts // EMBED_BATCH_SIZE), 0, n_tokens, 0)
+        batches = -(-n_texts // EMBED_BATCH_SIZE)
+        batches += request.chunker in NEED_MODEL  # sentences are embedded before chunks, in batches of their own
+        counter.add(request.embed_model, "embed", batches, 0, n_tokens, 0)
     return kept, to_embed
 
 

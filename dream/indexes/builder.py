@@ -12,21 +12,25 @@ has it tried again. Trials reach it through `dream.indexes.client`.
 import asyncio
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import pyarrow
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, StorageError, end_of_all, explain
-from dream.indexes.chunkers import chunk_once, embed, no_text, texts_to_embed, together
+from dream.indexes.chunkers import NEED_MODEL, chunk, chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
 from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
 from dream.models.pickers import embed_model_picker
 from dream.storage import Storage
+
+if TYPE_CHECKING:
+    from llama_index.core.base.embeddings.base import BaseEmbedding
 
 BUILDS_AT_ONCE = 3
 TEXTS_A_STEP = 2048
@@ -243,11 +247,13 @@ class IndexBuilder:
 
     async def _chunk(self, documents: _Batches, batch: Any, spec: IndexSpec) -> tuple[Any, int]:
         """The nodes of a batch, which stay where they are, and how many of them are to be embedded."""
+        # a model is asked where vectors are asked for
+        steps = documents.steps if spec.chunker in NEED_MODEL else documents.chunk_steps
         if not documents.must_be_read:
-            return await documents.chunk_steps.run(chunk_step, batch, spec)
+            return await steps.run(chunk_step, batch, spec)
         async with self._reading:
             sent = documents.chunk_steps.put(await asyncio.to_thread(packed, batch))
-            return await documents.chunk_steps.run(chunk_step, sent, spec)
+            return await steps.run(chunk_step, sent, spec)
 
     async def _make(self, spec: IndexSpec, documents: _Batches) -> BuiltIndex:
         started = time.monotonic()
@@ -325,16 +331,26 @@ def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int 
 def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
     """The nodes of a batch of documents, and how many of them are to be embedded."""
     documents = pickle.loads(batch) if isinstance(batch, bytes) else list(batch)
-    nodes = chunk_once(documents, spec.chunker, spec.parameters)
+    if spec.chunker in NEED_MODEL:
+        with _model_of(spec) as model:
+            nodes = chunk(documents, spec.chunker, spec.parameters, model)
+    else:
+        nodes = chunk_once(documents, spec.chunker, spec.parameters)
     return nodes, int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
 
 
 def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report, batch: int) -> tuple[Any, None]:
     """The vectors of `TEXTS_A_STEP` texts of a batch, from number `start` on."""
     texts = texts_to_embed(nodes)[start : start + TEXTS_A_STEP]
-    try:
-        model = embed_model_picker(spec.embed_model, stage=STAGE)
+    with _model_of(spec) as model:
         return embed(texts, model, lambda done: report(spec.key, (batch, start), done)), None
+
+
+@contextmanager
+def _model_of(spec: IndexSpec) -> "Iterator[BaseEmbedding]":
+    """The embedding model of an index; its errors are told as a `ServiceError`."""
+    try:
+        yield embed_model_picker(spec.embed_model, stage=STAGE)
     except Exception as error:  # noqa: BLE001
         if (end := end_of_all(error)) is not None:
             raise end from None

@@ -16,8 +16,12 @@ import numpy
 import pyarrow
 
 from dream.documents.loading import merge_pages
+from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
+from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, add_contexts, is_contextual, with_context
+from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
+from dream.indexes.semantic_chunker import semantic
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
@@ -107,7 +111,10 @@ CHUNKERS: Mapping[str, "Chunker"] = {
     "headings": headings,
     "tables": tables,
     "whole_documents": whole_documents,
+    "semantic": semantic,
 }
+# Chunkers that ask the embedding model of their index.
+NEED_MODEL = ("semantic",)
 
 
 def build_index(
@@ -123,25 +130,49 @@ def build_index(
     """
     from dream.indexes.nodes import vector_index
 
-    nodes = chunk(documents, chunker, parameters)
+    nodes = chunk(documents, chunker, parameters, embed_model)
     texts = texts_to_embed(nodes)
     if not texts:
         raise no_text(len(documents), chunker, parameters)
     return vector_index(join([nodes], [embed(texts, embed_model)]), embed_model)
 
 
-def chunk(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
-    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders."""
+def chunk(
+    documents: Sequence["Document"],
+    chunker: str,
+    parameters: Mapping[str, Any],
+    embed_model: "BaseEmbedding | None" = None,
+) -> pyarrow.Table:
+    """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders.
+
+    Args:
+        parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`).
+        embed_model: for the chunkers that `NEED_MODEL`.
+
+    Raises:
+        ConfigurationError: if such a chunker has no embedding model.
+    """
     from dream.indexes.nodes import table_of
 
     whole = merge_pages(documents)
     # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
-    nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **parameters))
-    texts = {document.metadata["file_digest"]: document.text for document in whole}
+    contextual, files = is_contextual(parameters), {document.metadata["file_digest"]: document for document in whole}
+    headings = {file: headings_of(document) for file, document in files.items()} if contextual else {}
+    if chunker not in FOLLOW_HEADINGS:
+        for document in whole:
+            document.metadata.pop(HEADINGS, None)
+    of_chunker = {name: value for name, value in parameters.items() if name != CHUNK_CONTEXT}
+    if chunker in NEED_MODEL:
+        if embed_model is None:
+            raise ConfigurationError(f"the chunker {chunker} needs an embedding model: take a method that has one")
+        of_chunker["embed"] = lambda texts: embed(texts, embed_model)
+    nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **of_chunker))
+    texts = {file: document.text for file, document in files.items()}
     _locate(nodes, texts, parameters.get("chunk_overlap", 0))
     _label_pages(nodes, page_starts)
-    return table_of(nodes, embedded)
+    table = table_of(nodes, embedded)
+    return add_contexts(table, nodes, headings) if contextual else table
 
 
 def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
@@ -158,8 +189,12 @@ def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mappin
 
 
 def texts_to_embed(nodes: pyarrow.Table) -> list[str]:
-    """The texts that get a vector, in the order of the nodes."""
-    return nodes.filter(nodes["embedded"])["text"].to_pylist()
+    """The texts that get a vector, with their contexts, in the order of the nodes."""
+    embedded = nodes.filter(nodes["embedded"])
+    texts = embedded["text"].to_pylist()
+    if COLUMN.name not in nodes.column_names:
+        return texts
+    return [with_context(*pair) for pair in zip(texts, embedded[COLUMN.name].to_pylist(), strict=True)]
 
 
 def no_text(n_documents: int, chunker: str, parameters: Mapping[str, Any]) -> DataError:

@@ -3,6 +3,7 @@
 <cache>/texts/counts/<digest of the documents' URI, chunker, parameters and code>.json.gz    `Counts`
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
@@ -16,7 +17,8 @@ from dream import tokens
 from dream.documents.file_types import extension
 from dream.documents.stored_documents import DocumentFile, StoredDocuments, characters_of
 from dream.indexes.builder import CHARACTERS_A_BATCH
-from dream.indexes.chunkers import chunk_once
+from dream.indexes.chunkers import NEED_MODEL, chunk_once, texts_to_embed as texts_of
+from dream.indexes.semantic_chunker import FULLNESS
 from dream.records import digest
 
 # For each file, by its SHA-256 and extension, the number of texts to embed and their tokens.
@@ -27,8 +29,12 @@ def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[s
     """The number of texts that a chunker makes of documents to be embedded, and their tokens.
 
     Of `StoredDocuments`, only files that were not counted before are chunked, in the batches of an index, so that an
-    index that is built next in this process finds them chunked.
+    index that is built next in this process finds them chunked. What the embedding model decides is estimated: all
+    sentences, and the chunks that are made of them.
     """
+    if chunker in NEED_MODEL:
+        n_sentences, n_tokens = texts_to_embed(documents, "sentences", {})
+        return n_sentences + math.ceil(n_tokens / (FULLNESS * parameters["chunk_size"])), 2 * n_tokens
     if not isinstance(documents, StoredDocuments):
         return _sum(_counted(chunk_once(documents, chunker, parameters)))
     key = _key(documents, chunker, parameters)
@@ -44,6 +50,8 @@ def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[s
 
 def uncounted_characters(documents: Sequence[Any], chunker: str, parameters: Mapping[str, Any]) -> int:
     """The characters of the files that `texts_to_embed` would have to chunk."""
+    if chunker in NEED_MODEL:
+        return uncounted_characters(documents, "sentences", {})
     if not isinstance(documents, StoredDocuments):
         return characters_of(documents)
     known = _known(documents, _key(documents, chunker, parameters))
@@ -79,7 +87,7 @@ def _code_version() -> str:
 def _counted(nodes: pyarrow.Table) -> Counts:
     """The texts and tokens of each file, by its SHA-256."""
     embedded, counts = nodes.filter(nodes["embedded"]), Counts()
-    for file_digest, text in zip(embedded["file_digest"].to_pylist(), embedded["text"].to_pylist(), strict=True):
+    for file_digest, text in zip(embedded["file_digest"].to_pylist(), texts_of(nodes), strict=True):
         n_texts, n_tokens = counts.get(file_digest, (0, 0))
         counts[file_digest] = n_texts + 1, n_tokens + tokens.count_tokens(text)
     return counts

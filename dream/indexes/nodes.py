@@ -23,6 +23,7 @@ from llama_index.core.vector_stores.types import (
 from pydantic import PrivateAttr
 
 from dream.errors import ServiceError
+from dream.indexes.contexts import COLUMN
 from dream.indexes.store import NORM_TOLERANCE, NOWHERE, SCHEMA, IndexData
 
 if TYPE_CHECKING:
@@ -98,14 +99,19 @@ class NodeTable(Mapping[str, BaseNode]):
         return f"{self._value('file_digest', row)[:16]}-{row}"
 
     def node(self, row: int) -> TextNode:
-        """The node of a row, as the chunker made it: text, span, metadata for people alone, links."""
+        """The node of a row, as the chunker made it: text, span, links, metadata for people alone, and a context, which
+        is embedded and searched."""
         start = self._value("start", row)
+        metadata = {label: self._value(label, row) for label in METADATA}
+        if COLUMN.name in self._columns and (context := self._value(COLUMN.name, row)):
+            metadata[COLUMN.name] = context
         return TextNode(
             id_=self.id_of(row),
             text=self._value("text", row),
-            metadata={label: self._value(label, row) for label in METADATA},
+            metadata=metadata,
+            metadata_template="{value}",
             excluded_embed_metadata_keys=list(METADATA),
-            excluded_llm_metadata_keys=list(METADATA),
+            excluded_llm_metadata_keys=[*METADATA, COLUMN.name],
             start_char_idx=None if start == NOWHERE else start,
             end_char_idx=None if start == NOWHERE else self._value("end", row),
             relationships={**self._relationships(row)},

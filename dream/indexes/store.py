@@ -4,7 +4,7 @@ In memory: the vectors are one numpy array and the nodes one Arrow table, so tha
 processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<key>/`:
 
     vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
-    nodes.parquet    the nodes (`SCHEMA`), a row each
+    nodes.parquet    the nodes (`SCHEMA`, and their contexts where they have any), a row each
     manifest.json    what the index depends on, and the digests of the two files; written last; no index without it
 """
 
@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import DreamError, ServiceError
+from dream.indexes import contexts, headings
 from dream.models.vector_reading import distinct
 from dream.records import digest, digest_of_list
 from dream.storage import Storage, local_files
@@ -70,7 +71,10 @@ class IndexSpec:
     @property
     def key(self) -> str:
         """The index's name in storage, which changes with everything that the index depends on."""
-        return digest({**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")})[:32]
+        parts = {**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")}
+        if headings.follows_headings(self.chunker, self.parameters):
+            parts["headings"] = headings.VERSION
+        return digest(parts)[:32]
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,11 @@ def _embedded_texts(tables: Sequence[pyarrow.Table]) -> list[str]:
 def _read(folder: Path) -> IndexData | None:
     vectors = numpy.load(folder / VECTORS, allow_pickle=False)
     nodes = parquet.read_table(folder / NODES, memory_map=False)
-    if not nodes.schema.equals(SCHEMA) or vectors.dtype != numpy.float32 or vectors.ndim != 2:
+    if (
+        nodes.schema not in (SCHEMA, SCHEMA.append(contexts.COLUMN))
+        or vectors.dtype != numpy.float32
+        or vectors.ndim != 2
+    ):
         return None
     nodes = nodes.unify_dictionaries().combine_chunks()
     if vectors_problem([vectors], int(numpy.count_nonzero(nodes["embedded"].to_numpy()))):

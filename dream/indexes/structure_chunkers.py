@@ -1,13 +1,16 @@
 """Chunkers that follow the structure of texts: fixed numbers of tokens, headings, tables, whole documents.
 
-Headings and tables are those of Markdown, as which HTML, Word, Excel, PowerPoint and PDF files are read too.
+Headings and tables are those of Markdown, as which HTML, Word, Excel and PowerPoint files are read too. PDF files have
+such tables, and headings beside their text.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from dream.documents.stored_documents import HEADINGS
+from dream.indexes.headings import headings_of
 from dream.tokens import count_tokens, tokenize
 
 if TYPE_CHECKING:
@@ -15,9 +18,7 @@ if TYPE_CHECKING:
     from llama_index.core.schema import BaseNode
 
     Nodes = tuple[list[BaseNode], list[BaseNode]]
-    Splits = Callable[[Sequence[Document], int, int], list[BaseNode]]
 
-_HEADING = re.compile(r"^#{1,6} +\S", re.MULTILINE)
 _RULE = re.compile(r"^\|?[\s:|-]+\|?\s*$")
 
 
@@ -32,7 +33,8 @@ def tokens(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: i
 
 def headings(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
     """Sections under their headings: small ones together while they fit `chunk_size`, large ones cut at sentences."""
-    return _of_pieces(documents, lambda text: _sections(text, chunk_size), chunk_size, chunk_overlap)
+    sections = [(document, _sections(document, chunk_size)) for document in documents]
+    return of_pieces(sections, chunk_size, chunk_overlap)
 
 
 def tables(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
@@ -43,8 +45,7 @@ def tables(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: i
     for document in documents:
         for start, piece in _table_and_text_blocks(document.text):
             if not _is_row(piece):
-                nodes += _of_pieces([document.model_copy(update={"text_resource": _resource(piece)})],
-                                    lambda text: [text], chunk_size, chunk_overlap)[0]  # fmt: skip
+                nodes += of_pieces([(document, [piece])], chunk_size, chunk_overlap)[0]
                 continue
             for offset, length, text in _table_pieces(piece, chunk_size):
                 begin = start + offset
@@ -73,16 +74,14 @@ def whole_documents(documents: Sequence["Document"]) -> "Nodes":
     return nodes, nodes
 
 
-def _of_pieces(
-    documents: Sequence["Document"], pieces_of: Callable[[str], Sequence[str]], chunk_size: int, chunk_overlap: int
-) -> "Nodes":
-    """Overlapping chunks that never cross the borders of pieces."""
+def of_pieces(documents: Sequence[tuple["Document", Sequence[str]]], chunk_size: int, chunk_overlap: int) -> "Nodes":
+    """Overlapping chunks that never cross the borders of a document's pieces."""
     from dream.indexes.chunkers import overlapping_chunks
 
     pieces = [
         document.model_copy(update={"text_resource": _resource(piece)})
-        for document in documents
-        for piece in pieces_of(document.text)
+        for document, pieces in documents
+        for piece in pieces
         if piece.strip()
     ]
     return overlapping_chunks(pieces, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
@@ -94,9 +93,12 @@ def _resource(text: str) -> object:
     return MediaResource(text=text)
 
 
-def _sections(text: str, chunk_size: int) -> list[str]:
-    """The text cut before headings, in pieces of several small sections."""
-    starts = sorted({0, *(match.start() for match in _HEADING.finditer(text)), len(text)})
+def _sections(document: "Document", chunk_size: int) -> list[str]:
+    """The text cut before headings, in pieces of several small sections. The document keeps no list of headings, which
+    every node would copy."""
+    text = document.text
+    starts = sorted({0, *(heading.start for heading in headings_of(document)), len(text)})
+    document.metadata.pop(HEADINGS, None)
     pieces: list[str] = []
     room = 0
     for start, end in pairwise(starts):

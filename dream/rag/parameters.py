@@ -48,6 +48,8 @@ class RetrievalParameters(AnsweringParameters):
     """The factors of every method that retrieves passages (`dream.rag.factors` applies them).
 
     Attributes:
+        chunk_context: what a chunk is embedded and searched with, and the LLM that answers does not read: the name of
+            its file and the headings above it (headings).
         query_transform: what is searched for: the question; a passage that an LLM invents to answer it, with it
             (hyde); it and other wordings (multi_query) or simpler questions (decompose), `n_queries` at most.
         reranker: puts `rerank_from` hits into order, of which the best `top_k` stay: the answering LLM (llm), or the
@@ -57,6 +59,7 @@ class RetrievalParameters(AnsweringParameters):
     """
 
     context_tokens: Count = CONTEXT_TOKENS
+    chunk_context: Literal["none", "headings"] = FACTORS["chunk_context"]
     query_transform: Literal["none", "hyde", "multi_query", "decompose"] = FACTORS["query_transform"]
     n_queries: Annotated[int, Field(ge=1, le=10)] = FACTORS["n_queries"]
     reranker: Annotated[str, Field(min_length=1)] = FACTORS["reranker"]
@@ -95,7 +98,7 @@ class ChunkParameters(Parameters):
 class FlatChunkParameters(ChunkParameters):
     """Parameters of methods that take the chunks of any chunker that makes one level of them."""
 
-    chunker: Literal["overlapping_chunks", "tokens", "headings", "tables"] = FACTORS["chunker"]
+    chunker: Literal["overlapping_chunks", "tokens", "headings", "tables", "semantic"] = FACTORS["chunker"]
 
 
 class HierarchyParameters(Parameters):

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError, bullets, explain
-from dream.indexes.chunkers import CHUNKERS
+from dream.indexes.chunkers import CHUNKERS, NEED_MODEL
 from dream.indexes.client import IndexRequest
+from dream.indexes.contexts import CHUNK_CONTEXT, is_contextual
 from dream.rag.parameters import (
     DECOMPOSE,
     FACTORS,
@@ -106,7 +107,9 @@ class RagMethod:
         known = defaults_of(OF_CHUNKERS.get(chunker, ChunkParameters))
         chunking = {name: known[name] for name in of_chunker if name in known and name not in self.all_defaults}
         chunking |= {name: value for name, value in parameters.items() if name in of_chunker}
-        others = {*of_chunker, "chunker"} if "chunker" in self.shared else of_chunker
+        others = of_chunker | ({"chunker", CHUNK_CONTEXT} & self.shared)
+        if CHUNK_CONTEXT in self.shared and is_contextual(parameters):
+            chunking[CHUNK_CONTEXT] = parameters[CHUNK_CONTEXT]
         return chunking, {name: value for name, value in parameters.items() if name not in others}
 
     def chunker_of(self, parameters: Mapping[str, Any]) -> str:
@@ -129,9 +132,12 @@ class RagMethod:
     def problems(self, parameters: Mapping[str, Any]) -> list[str]:
         """The mistakes in parameters, each with what is valid; those that are not given have their defaults."""
         given = {name: value for name, value in self.all_defaults.items() if name not in parameters}
+        found = mistakes(self.parameters, {**given, **parameters})
+        chunker = self.chunker_of(parameters)
+        if chunker in NEED_MODEL and not self.needs_vectors:
+            found.append(f"chunker={chunker!r} needs an embedding model, which the method does not have: take another")
         return [
-            f"{self.name} {problem}" if problem.startswith("has no") else f"{self.name}: {problem}"
-            for problem in mistakes(self.parameters, {**given, **parameters})
+            f"{self.name} {problem}" if problem.startswith("has no") else f"{self.name}: {problem}" for problem in found
         ]
 
     def typed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy
 import regex
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from dream.records import digest
 
@@ -58,7 +58,11 @@ class WordRetriever(BaseRetriever):
         super().__init__()
         self._docstore, self._top_k = index.docstore, top_k
         self._ids: list[str] = index.vector_store.embedded_ids  # pyright: ignore[reportAttributeAccessIssue]
-        self._search = _search_once([self._docstore.docs[node_id].get_content() for node_id in self._ids])
+        self._search = _search_once([self._text(node_id) for node_id in self._ids])
+
+    def _text(self, node_id: str) -> str:
+        """What is searched of a node: its context too."""
+        return self._docstore.docs[node_id].get_content(MetadataMode.EMBED)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = [word for text in query_bundle.embedding_strs for word in words_of(text)]

@@ -1,9 +1,13 @@
 """E-mails: heads, bodies of either kind, and attachments."""
 
+import io
 from email.message import EmailMessage
 
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 from sample_files import GOOD, SENTENCE, lines_of, text_of
+
+from dream.documents.readers import read_file
 
 HEAD = "Subject: Größe der Pumpe\nFrom: Ann <ann@example.com>\nTo: bob@example.com"
 
@@ -44,3 +48,18 @@ def test_attachments_are_further_pages_and_others_are_told():
     assert "Attachment: message.eml" in pages[4] and "The first message." in pages[4]
     line = lines_of({"a.eml": mail.as_bytes()})["a.eml"]
     assert line.startswith("partly   a.eml, 5 pages: attachment tool.exe: .exe is not supported")
+
+
+def test_headings_of_an_attached_file_stay_headings():
+    target = io.BytesIO()
+    canvas = Canvas(target, invariant=True)
+    for line, (text, size) in enumerate([("Pumps", 16), (SENTENCE, 10), (SENTENCE, 10)]):
+        canvas.setFont("Helvetica", size)
+        canvas.drawString(50, 700 - 20 * line, text)
+    canvas.save()
+    mail = message("Please read this.")
+    mail.add_attachment(target.getvalue(), maintype="application", subtype="pdf", filename="pumps.pdf")
+    reading = read_file("a.eml", mail.as_bytes())
+    (heading,) = reading.headings
+    assert (heading.page, heading.level) == (2, 1)
+    assert dict(reading.pages)[2][heading.start : heading.end] == "Pumps"

@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 from model_servers import pages
 
+from dream.documents import load_documents
 from dream.documents.loading import merge_pages
+from dream.documents.stored_documents import TextSource
 from dream.evaluation.evidence import Evidence, Place
 from dream.evaluation.locating import known_evidence, locate, summary
 from dream.records import EvidenceSpan, GoldenQuestion, Source
+from dream.storage import LocalStorage
 
 WELL = "The ice well is 17 metres deep and was dug in 1931."
 MILL = "The salt mill was rebuilt in 1931 by Ida Brandt."
@@ -112,3 +115,18 @@ def test_the_summary_counts_what_decides():
         "evidence of 3 of 5 questions can be matched (1 by position, 1 by text, 1 by file); not of 2: the question "
         "names neither reference contexts nor source files"
     )
+
+
+def test_of_texts_in_storage_only_those_of_the_files_that_questions_name_are_read(tmp_path, monkeypatch):
+    folder, cache = LocalStorage(tmp_path / "documents"), LocalStorage(tmp_path / "cache")
+    for name in ("wells.txt", "mill.txt", "sheep.txt"):
+        folder.write_text(name, {"wells.txt": WELL, "mill.txt": MILL}.get(name, REPEATED))
+    documents = load_documents(folder, cache=cache).documents
+    read: list[str] = []
+    reading = TextSource.reading
+    monkeypatch.setattr(TextSource, "reading", lambda self, file: read.append(file.name) or reading(self, file))
+    digest = next(file.digest for file in documents.files if file.name == "mill.txt")
+    span = EvidenceSpan("mill.txt", digest, 0, 9, ("1",))
+    given = locate([question(MILL[:9], evidence=(span,)), question(WELL, sources=(Source("wells.txt"),))], documents)
+    assert given["q"].places and read == ["mill.txt", "wells.txt"]
+    assert locate([question(evidence=(span,)), question(sources=(Source("sheep.txt"),))], documents) and len(read) == 2

@@ -119,6 +119,19 @@ def test_small_steps_give_the_same_index(access, documents, monkeypatch):
         assert described(in_steps) == described(plain)
 
 
+def test_a_chunker_that_asks_the_model_asks_it_where_vectors_are_asked_for(gateway, home, documents, monkeypatch):
+    monkeypatch.setattr(builder, "MANY_DOCUMENTS_BYTES", 1)  # other chunkers would be sent to other processes
+    request = ("semantic", {"chunk_size": 64, "chunk_context": "headings"})
+    with index_client.opened(home, submit=lambda *step: pytest.fail(f"{step} is sent to another process")):
+        built = get_index(documents, *request, "embed-small")
+    assert described(built) == described(build_index(documents, *request, embed_model_picker("embed-small")))
+
+
+def test_a_failure_of_the_model_that_a_chunker_asks_is_told(access, documents):
+    with pytest.raises(ServiceError, match="does not have the model"):
+        get_index(documents, "semantic", {"chunk_size": 64}, "nothing@relay")
+
+
 @pytest.mark.whole
 def test_many_documents_are_chunked_in_other_processes_into_the_same_index(gateway, home, documents, monkeypatch):
     monkeypatch.setattr(builder, "MANY_DOCUMENTS_BYTES", 1)

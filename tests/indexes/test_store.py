@@ -44,6 +44,16 @@ def test_the_key_is_that_of_the_values_and_of_the_builders_version(monkeypatch):
     assert SPEC.key != before
 
 
+def test_only_the_key_of_chunks_that_follow_headings_changes_with_how_headings_are_found(monkeypatch):
+    def keys() -> list[str]:
+        sizes = {"chunk_size": 512, "chunk_overlap": 64}
+        return [IndexSpec("d", name, sizes, "m", "e").key for name in ("overlapping_chunks", "headings")]
+
+    before = keys()
+    monkeypatch.setattr("dream.indexes.headings.VERSION", 10_000)
+    assert [now == then for now, then in zip(keys(), before, strict=True)] == [True, False]
+
+
 def test_documents_differ_by_text_name_page_and_order():
     first, second = pages("a.txt", "first", "second")
     assert documents_digest([first, second]) == documents_digest(pages("a.txt", "first", "second"))

@@ -52,6 +52,25 @@ def test_a_section_begins_with_its_heading_and_small_ones_go_together():
     assert texts[-1] == "## Staff\nNine people.\n## Address\nQuay 4."
 
 
+def test_headings_beside_the_text_are_those_of_a_file_with_pages():
+    text = "Pumps\n" + "The pump runs at night. " * 20 + "\nValves\n" + "Valves are shut by hand. " * 20
+    documents = pages("a.pdf", text, text)
+    for document in documents:
+        document.metadata["headings"] = [[0, 5, 1], [text.index("Valves"), text.index("Valves") + 6, 1]]
+    rows = chunk(documents, "headings", {"chunk_size": 200, "chunk_overlap": 0}).to_pylist()
+    assert [(row["text"].split()[0], row["page_label"]) for row in rows] == [
+        ("Pumps", "1"),
+        ("Valves", "1"),
+        ("Pumps", "2"),
+        ("Valves", "2"),
+    ]
+
+
+def test_comments_in_code_are_no_headings():
+    text = "# Use\n" + "Words of a text. " * 20 + "\n```sh\n# a comment\nrun\n```\n" + "More words. " * 20
+    assert [row["text"][:5] for row in rows_of("headings", text) if row["text"].startswith("#")] == ["# Use"]
+
+
 def test_each_piece_of_a_table_has_the_header_and_whole_rows():
     pieces = [row["text"] for row in rows_of("tables") if "Pump " in row["text"]]
     assert len(pieces) > 2

@@ -57,6 +57,20 @@ def test_what_cannot_work_is_refused_when_it_is_registered(chunker, defaults, ex
     assert "lookup" not in RAG_METHODS
 
 
+def test_an_index_by_meaning_needs_vectors_and_has_no_overlap():
+    (trial,) = trials("hybrid", chunker="semantic")
+    assert index_request(trial)[:2] == ("semantic", {"chunk_size": 512})
+    with pytest.raises(ConfigurationError, match="bm25: chunker='semantic' needs an embedding model"):
+        trials("bm25", chunker="semantic")
+
+
+def test_the_context_of_chunks_is_of_the_index_and_left_out_where_there_is_none():
+    plain, contextual = trials("sentence_window", chunk_context=["none", "headings"])
+    assert "chunk_context" not in plain.parameters
+    assert index_request(plain).parameters == {}
+    assert index_request(contextual)[:2] == ("sentences", {"chunk_context": "headings"})
+
+
 def test_ids_of_trials_and_indexes_of_earlier_versions_are_the_same():
     names = ["chunks_with_overlap", "sentence_window", "hierarchical_automerging"]
     space = SearchSpace(names, ["offline/llm-small"], ["offline/embed-small"])

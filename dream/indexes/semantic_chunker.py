@@ -1,0 +1,75 @@
+"""The chunker that follows the meaning of sentences, by their embeddings."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy
+
+from dream.indexes.sentence_splitting import whole_sentences
+from dream.indexes.structure_chunkers import of_pieces
+from dream.tokens import count_tokens
+
+if TYPE_CHECKING:
+    from llama_index.core import Document
+    from llama_index.core.schema import BaseNode
+
+Embed = Callable[[list[str]], numpy.ndarray]
+# So many sentences before and after a border are compared: single ones differ by chance.
+NEIGHBOURS = 3
+# A text is not cut so near to its ends, as a share of the size of chunks.
+LEAST_SHARE = 0.25
+# Of differences that differ by less, the one nearest to the middle is taken.
+EQUAL = 0.01
+# Chunks are so full on average, for plans: cuts at equal distances would give between half and all of the size.
+FULLNESS = 0.6
+
+
+def semantic(
+    documents: Sequence["Document"], *, chunk_size: int, embed: Embed
+) -> tuple[list["BaseNode"], list["BaseNode"]]:
+    """Sentences that belong together: a text of more than `chunk_size` tokens is cut where the sentences before and
+    after differ most in meaning, and so are its parts, until all fit. Chunks do not overlap.
+
+    Args:
+        embed: gives unit vectors of texts, a row each.
+    """
+    sentences = [whole_sentences(document.text) for document in documents]
+    vectors = iter(embed([sentence for of_document in sentences for sentence in of_document if sentence.strip()]))
+    pieces = [(document, _pieces(of_document, [next(vectors) if sentence.strip() else None for sentence in of_document],
+                                 chunk_size))
+              for document, of_document in zip(documents, sentences, strict=True)]  # fmt: skip
+    return of_pieces(pieces, chunk_size, chunk_overlap=0)
+
+
+def _pieces(sentences: Sequence[str], vectors: Sequence[numpy.ndarray | None], most_tokens: int) -> list[str]:
+    """The sentences of a document, joined to pieces."""
+    places = numpy.cumsum([0, *(count_tokens(sentence) for sentence in sentences)])
+    differences = _differences(vectors)
+    pieces, left = [], [(0, len(sentences))]
+    while left:
+        start, end = left.pop()
+        if end - start < 2 or places[end] - places[start] <= most_tokens:
+            pieces.append("".join(sentences[start:end]))
+            continue
+        borders = numpy.arange(start + 1, end)
+        at_ends = numpy.minimum(places[borders] - places[start], places[end] - places[borders])
+        far = borders[at_ends >= min(LEAST_SHARE * most_tokens, at_ends.max())]
+        best = far[differences[far] >= differences[far].max() - EQUAL]
+        border = int(best[numpy.argmin(numpy.abs(2 * places[best] - places[start] - places[end]))])
+        left += [(border, end), (start, border)]
+    return pieces
+
+
+def _differences(vectors: Sequence[numpy.ndarray | None]) -> numpy.ndarray:
+    """1 - cosine of the sums of the vectors before and after each border; the border before sentence i is at i."""
+    known = next((vector for vector in vectors if vector is not None), numpy.zeros(1))
+    rows = numpy.array([numpy.zeros_like(known) if vector is None else vector for vector in vectors]).reshape(
+        len(vectors), -1
+    )
+    sums = numpy.concatenate([numpy.zeros((1, rows.shape[1])), numpy.cumsum(rows, axis=0, dtype=float)])
+    borders = numpy.arange(len(vectors))
+    before = sums[borders] - sums[numpy.maximum(borders - NEIGHBOURS, 0)]
+    after = sums[numpy.minimum(borders + NEIGHBOURS, len(vectors))] - sums[borders]
+    lengths = numpy.linalg.norm(before, axis=1) * numpy.linalg.norm(after, axis=1)
+    products = numpy.einsum("ij,ij->i", before, after)
+    return 1 - products / numpy.where(lengths == 0, 1, lengths)

@@ -1,0 +1,203 @@
+"""Headings of PDFs: larger type than the text's, whatever the page looks like; the text stays as it is."""
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pytest
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
+
+from dream.documents.file_types import Reading, ReadingOptions
+from dream.documents.readers import read_file
+from dream.documents.text_store import TextStore
+
+PROSE = [
+    "The pump station was built in the year 1987 and takes its water",
+    "from the river at the old weir. Every six months a crew looks at",
+    "the main rotor and writes down what it has found in the book that",
+    "lies in the control room, where the town may read it at any time.",
+]
+
+
+def drawn(*pages: Callable[[Canvas], None]) -> bytes:
+    target = io.BytesIO()
+    canvas = Canvas(target, invariant=True, pagesize=A4)
+    for draw in pages:
+        draw(canvas)
+        canvas.showPage()
+    canvas.save()
+    return target.getvalue()
+
+
+def written(lines: list[tuple[float, str]], x: float = 50, font: str = "Helvetica") -> Callable[[Canvas], None]:
+    """A page of lines, each with its size."""
+
+    def draw(canvas: Canvas) -> None:
+        y = 780.0
+        for size, line in lines:
+            y -= 1.5 * size
+            canvas.setFont(font, size)
+            canvas.drawString(x, y, line)
+
+    return draw
+
+
+def prose(size: float = 10) -> list[tuple[float, str]]:
+    return [(size, line) for line in PROSE]
+
+
+def read(content: bytes, repeated_lines: str = "drop") -> Reading:
+    return read_file("a.pdf", content, ReadingOptions(repeated_lines))
+
+
+def headings(content: bytes, repeated_lines: str = "drop") -> list[tuple[int, str]]:
+    reading = read(content, repeated_lines)
+    texts = dict(reading.pages)
+    return [(heading.level, texts[heading.page][heading.start : heading.end]) for heading in reading.headings]
+
+
+def test_levels_go_by_size_and_two_lines_are_one_heading():
+    page = written([(24, "Annual report"), *prose(), (14, "Water and what"), (14, "it costs"), *prose(), (12, "Pumps"),
+                    *prose(), (14, "Outlook"), *prose()])  # fmt: skip
+    assert headings(drawn(page)) == [
+        (1, "Annual report"),
+        (2, "Water and what\nit costs"),
+        (3, "Pumps"),
+        (2, "Outlook"),
+    ]
+
+
+def test_the_text_is_as_before():
+    assert read(drawn(written([(14, "Pumps"), *prose()]))).pages == ((1, "\n".join(["Pumps", *PROSE, ""])),)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "42 %",
+        "€ 4.2 billion",
+        "4.2 million litres",
+        "17",
+        "1 Pumps ........................ 12",
+        "A pump that stands still is a pump that rusts, said the mayor.",
+        "press@waterworks.example",
+        "x" * 121,
+    ],
+)
+def test_other_lines_in_large_type_are_none(line):
+    assert headings(drawn(written([*prose(), (16, line), *prose()]))) == []
+
+
+def test_a_paragraph_in_large_type_is_none():
+    lines = [(16.0, line[:40]) for line in PROSE]
+    assert headings(drawn(written([*lines, *prose(), *prose(), *prose()]))) == []
+
+
+def test_an_initial_and_an_index_do_not_decide():
+    def draw(canvas: Canvas) -> None:
+        written([*prose(), (14, "The value")])(canvas)
+        canvas.setFont("Helvetica", 8)
+        canvas.drawString(120, 705, "12")
+        canvas.setFont("Helvetica", 24)
+        canvas.drawString(50, 500, "O")
+        canvas.setFont("Helvetica", 10)
+        canvas.drawString(72, 500, "nce upon a time there was a pump by the river.")
+
+    assert [text for _, text in headings(drawn(draw))] in (["The value"], ["The value12"], ["The value 12"])
+
+
+def test_lines_that_run_through_the_pages_are_none():
+    pages = [written([(14, f"Handbook, page {i}"), *prose(), (14, f"Chapter {'ABCD'[i]}"), *prose()]) for i in range(4)]
+    expected = [(1, f"Chapter {letter}") for letter in "ABCD"]
+    assert headings(drawn(*pages), "keep") == expected
+    assert headings(drawn(*pages), "drop") == expected  # at other places in a shorter text
+
+
+def test_rows_of_a_table_are_none():
+    def draw(canvas: Canvas) -> None:
+        written(prose())(canvas)
+        canvas.setFont("Helvetica", 14)
+        for row in range(3):
+            canvas.drawString(50, 600 - 20 * row, "Pump")
+            canvas.drawString(300, 600 - 20 * row, "Flow")
+
+    assert headings(drawn(draw)) == []
+
+
+def test_a_document_in_one_size_has_none_and_bold_type_alone_is_none():
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica-Bold", 10)
+        canvas.drawString(50, 800, "Pumps")
+        written(prose())(canvas)
+
+    assert headings(drawn(draw)) == []
+
+
+def test_slides_are_large_all_over():
+    slide = written([(36, "Pumps"), *[(20, f"{line[:30]}") for line in PROSE], (20, "Nine people"), (20, "work here")])
+    assert headings(drawn(slide, slide)) == [(1, "Pumps"), (1, "Pumps")]
+
+
+def test_tables_and_notes_may_hold_more_letters_than_the_text():
+    notes = [(7.0, line) for line in PROSE * 2]
+    page = written([(14, "Pumps"), *prose(), *notes, (10, "A short paragraph of one line")])
+    assert headings(drawn(page)) == [(1, "Pumps")]
+
+
+@pytest.mark.parametrize(("page", "text"), [(90, 90), (270, 270), (180, 0), (0, 90)])
+def test_turned_pages(page, text):
+    def draw(canvas: Canvas) -> None:
+        canvas.setPageRotation(page)
+        canvas.translate(300, 400)
+        canvas.rotate(text)
+        canvas.translate(-300, -600)
+        written([(14, "Pumps"), *prose()])(canvas)
+
+    assert headings(drawn(draw)) == [(1, "Pumps")]
+
+
+def test_sizes_are_those_on_the_page():
+    def draw(canvas: Canvas) -> None:
+        canvas.scale(0.5, 0.5)
+        written([(28, "Pumps"), *prose(20)], 100)(canvas)
+        canvas.scale(28, 28)
+        canvas.setFont("Helvetica", 1)
+        canvas.drawString(4, 30, "Valves")
+
+    assert sorted(headings(drawn(draw, written(prose())))) == [(1, "Pumps"), (1, "Valves")]
+
+
+def test_two_columns():
+    def draw(canvas: Canvas) -> None:
+        written([(12, "Pumps"), *[(9, line[:40]) for line in PROSE * 3]], 50)(canvas)
+        written([(12, "Valves"), *[(9, line[:40]) for line in PROSE * 3]], 320)(canvas)
+
+    assert headings(drawn(draw)) == [(1, "Pumps"), (1, "Valves")]
+
+
+def test_chinese():
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    lines = [(14.0, "第一章 水泵"), *[(10.0, "水泵站建于1987年，从旧堰的河流中取水。")] * 4, (12.0, "检查。")]
+    assert headings(drawn(written(lines, font="STSong-Light"))) == [(1, "第一章 水泵"), (2, "检查。")]
+
+
+def test_the_invisible_letters_of_an_ocr_program_have_no_headings():
+    def draw(canvas: Canvas) -> None:
+        for i, line in enumerate(["Pumps", *PROSE]):
+            text = canvas.beginText(50, 700 - 16 * i)
+            text.setTextRenderMode(3)
+            text.setFont("Helvetica", 14 if i == 0 else 10)
+            text.textOut(line)
+            canvas.drawText(text)
+
+    assert headings(drawn(draw)) == []
+
+
+def test_headings_are_kept_with_the_text(storage):
+    reading = read(drawn(written([(14, "Pumps"), *prose()])))
+    texts = TextStore(storage, ReadingOptions())
+    assert texts.put("0" * 64, "a.pdf", reading)
+    assert texts.get("0" * 64, "a.pdf") == reading and asdict(reading)["headings"]
