@@ -10,28 +10,34 @@ from k8s_checks import K8S, REPOSITORY, Object, objects, rendered
 APPLICATIONS = sorted((REPOSITORY / "argocd/apps").rglob("[0-9]*.yaml"))
 
 
+def sources(one: Object) -> list[Object]:
+    """Where an Application comes from: a folder of ours, or a chart and the repository with its values."""
+    return one["spec"].get("sources", [one["spec"].get("source", {})])
+
+
 def test_every_application_leads_to_a_folder_that_builds():
     for one in objects(rendered("argocd/apps")):
-        path = one["spec"]["source"].get("path")
-        assert path is None or (REPOSITORY / path / "kustomization.yaml").is_file(), one["metadata"]["name"]
+        for source in sources(one):
+            path = source.get("path")
+            assert path is None or (REPOSITORY / path / "kustomization.yaml").is_file(), one["metadata"]["name"]
 
 
 def test_both_overlays_have_the_folders_that_applications_ask_for():
     for file in APPLICATIONS:
-        source = yaml.safe_load(file.read_text())["spec"]["source"]
+        (source, *_) = sources(yaml.safe_load(file.read_text()))
         for name in ("laptop", "production"):
             path = source.get("path", "argocd").replace("set-by-settings", name)
             assert (REPOSITORY / path).is_dir(), (file.name, path)
 
 
-def test_one_file_says_which_repository_revision_overlay_and_image():
+def test_one_file_says_which_repository_revision_and_overlay():
     settings = yaml.safe_load((REPOSITORY / "argocd/settings/settings.yaml").read_text())["data"]
     made = [*objects(rendered("argocd")), *objects(rendered("argocd/apps"))]
     assert [one for one in made if "set-by-settings" in json.dumps(one)] == []
     for one in made:
-        source = one["spec"].get("source", {})
-        if one["kind"] == "Application" and "chart" not in source:
-            assert (source["repoURL"], source["targetRevision"]) == (settings["repository"], settings["revision"])
+        for source in sources(one) if one["kind"] == "Application" else ():
+            if "chart" not in source:
+                assert (source["repoURL"], source["targetRevision"]) == (settings["repository"], settings["revision"])
     files = [*(REPOSITORY / "argocd").rglob("*.yaml"), *K8S.rglob("*.yaml")]
     assert [path.name for path in files if settings["repository"] in path.read_text()] == ["settings.yaml"]
 
@@ -42,11 +48,29 @@ def test_applications_converge_by_themselves_and_charts_are_pinned():
         assert spec["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}, file.name
         assert spec["syncPolicy"]["retry"]["backoff"]["factor"] == 2, file.name
         assert "ServerSideApply=true" in spec["syncPolicy"]["syncOptions"], file.name
-        if "chart" in spec["source"]:
-            assert re.fullmatch(r"\d+\.\d+\.\d+", spec["source"]["targetRevision"]), file.name
+        (source, *_) = sources({"spec": spec})
+        if "chart" in source:
+            assert re.fullmatch(r"\d+\.\d+\.\d+", source["targetRevision"]), file.name
         if "ignoreDifferences" in spec:
             assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"], file.name
             assert re.search(r"ignoreDifferences:\n +# ", file.read_text()), f"{file.name}: no reason beside it"
+
+
+def test_argo_cd_helm_and_ci_install_the_operators_with_the_same_values():
+    """The chart, its version, its namespace and its values file: as Argo CD has them, in INSTALL.md and in CI."""
+    texts = [(REPOSITORY / path).read_text() for path in ("INSTALL.md", ".github/workflows/cluster.yaml")]
+    for one in objects(rendered("argocd/apps")):
+        chart = sources(one)[0]
+        if "chart" in chart:
+            (values,) = (path.removeprefix("$values/") for path in chart["helm"]["valueFiles"])
+            assert (REPOSITORY / values).is_file()
+            command = (
+                f"helm install {chart['chart']} {chart['chart']} --repo {chart['repoURL']} "
+                f"--version {chart['targetRevision']} --namespace {one['spec']['destination']['namespace']} "
+                f"--create-namespace --values {values}"
+            )
+            for text in texts:
+                assert command in re.sub(r"\s*\\\n\s*", " ", text), chart["chart"]
 
 
 def test_waves_follow_what_needs_what():
@@ -85,8 +109,9 @@ def test_each_project_allows_the_kinds_and_places_of_its_applications_and_no_mor
         spec = yaml.safe_load(file.read_text())["spec"]
         project = projects[spec["project"]]
         assert spec["destination"] in project["destinations"], file.name
-        assert spec["source"]["repoURL"] in [*project["sourceRepos"], "set-by-settings"], file.name
-        for name in ("laptop", "production") if "path" in spec["source"] else ():
+        for source in sources({"spec": spec}):
+            assert source["repoURL"] in [*project["sourceRepos"], "set-by-settings"], file.name
+        for name in ("laptop", "production") if "source" in spec else ():
             for one in objects(rendered(spec["source"]["path"].replace("set-by-settings", name))):
                 made.add((one["apiVersion"].rpartition("/")[0], one["kind"]))
     allowed = projects["dream"]["namespaceResourceWhitelist"] + projects["dream"]["clusterResourceWhitelist"]
