@@ -88,6 +88,19 @@ def test_waves_follow_what_needs_what():
     assert [waves[name] for name in order] == sorted(waves[name] for name in order)
     assert waves["argo-workflows"] < waves["dream-workflows"]
     assert waves["dream-postgres"] < waves["dream-mlflow"]
+    assert waves["dream-platform"] < waves["dream-secrets"] < waves["dream-minio"]
+
+
+def test_a_run_that_failed_holds_up_no_other_application():
+    """What makes runs by a schedule is healthy by itself, and the backup is last."""
+    customised = yaml.safe_load((REPOSITORY / "argocd/argocd-cm.yaml").read_text())["data"]
+    scheduled = {"CronJob": "batch_CronJob", "CronWorkflow": "argoproj.io_CronWorkflow"}
+    made = {one["kind"] for name in ("laptop", "production") for one in objects(rendered(f"k8s/overlays/{name}"))}
+    assert {kind for kind in made if kind.startswith("Cron")} == set(scheduled)
+    assert {f"resource.customizations.health.{name}" for name in scheduled.values()} <= set(customised)
+    about = [yaml.safe_load(file.read_text())["metadata"] for file in APPLICATIONS]
+    waves = {one["name"]: int(one["annotations"]["argocd.argoproj.io/sync-wave"]) for one in about}
+    assert max(waves, key=lambda name: waves[name]) == "dream-backup"
 
 
 def test_applications_with_data_have_no_finalizer():
@@ -95,7 +108,7 @@ def test_applications_with_data_have_no_finalizer():
         one = yaml.safe_load(file.read_text())
         holds_data = any(
             name in file.name
-            for name in ("platform", "minio", "postgres", "jupyter", "kuberay", "argo-workflows", "cloudnative")
+            for name in ("platform", "secrets", "minio", "postgres", "jupyter", "kuberay", "argo-workflows", "cloudnative")
         )
         assert bool(one["metadata"].get("finalizers")) != holds_data, file.name
 
@@ -117,7 +130,12 @@ def test_each_project_allows_the_kinds_and_places_of_its_applications_and_no_mor
     allowed = projects["dream"]["namespaceResourceWhitelist"] + projects["dream"]["clusterResourceWhitelist"]
     allowed_kinds = {(kind["group"], kind["kind"]) for kind in allowed}
     assert made - allowed_kinds == set()
-    by_components = {("postgresql.cnpg.io", "Cluster"), ("gateway.networking.k8s.io", "HTTPRoute")}
+    by_components = {
+        ("postgresql.cnpg.io", "Cluster"),
+        ("gateway.networking.k8s.io", "HTTPRoute"),
+        ("bitnami.com", "SealedSecret"),  # those of k8s/secrets
+        ("external-secrets.io", "ExternalSecret"),
+    }
     assert allowed_kinds - made == by_components
 
 
@@ -144,6 +162,10 @@ HEALTH = [
     ("argoproj.io_Application", application("Degraded", "Synced"), "Degraded"),
     ("argoproj.io_Application", application("Healthy", "OutOfSync"), "Progressing"),
     ("argoproj.io_Application", application("Healthy", "Synced"), "Healthy"),
+    ("batch_CronJob", {"status": {"lastScheduleTime": "2026-01-02T02:15:00Z"}}, "Healthy"),
+    ("argoproj.io_CronWorkflow", {"status": {"failed": 3, "phase": "Active", "conditions": []}}, "Healthy"),
+    ("argoproj.io_CronWorkflow", {}, "Healthy"),
+    ("argoproj.io_CronWorkflow", {"status": {"conditions": [{"type": "SubmissionError", "status": "True"}]}}, "Degraded"),
     ("ray.io_RayCluster", {"metadata": {"generation": 1}}, "Progressing"),
     ("ray.io_RayCluster", cluster("True", generation=2), "Progressing"),
     ("ray.io_RayCluster", cluster("False"), "Progressing"),

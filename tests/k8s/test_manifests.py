@@ -67,7 +67,7 @@ def test_building_twice_gives_the_same(folder: str):
     assert again.stdout == rendered(folder)
 
 
-@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/restore", "k8s/monitoring"])
+@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring"])
 def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
     assert all_problems_but_quota([*overlay("production"), *objects(rendered(folder))]) == []
 
@@ -138,7 +138,7 @@ def test_every_volume_is_on_the_storage_class_of_the_installation(name: str):
     assert {claim.get("storageClassName") for claim in claims} == ({"ssd"} if name == "production" else {None})
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/restore", "k8s/vllm"])
+@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm"])
 def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
@@ -194,7 +194,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = {
         "laptop": laptop,
         "production": rendered("k8s/overlays/production"),
-        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "restore", "vllm", "monitoring")),
+        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "vllm", "monitoring")),
         "argocd": rendered("argocd") + "---\n" + rendered("argocd/apps"),
         "typo": laptop.replace("startupProbe:", "startupProb:", 1),
         "rule": rendered("k8s/rayjob").replace("submissionMode:", "managedBy: nobody\n  submissionMode:"),
