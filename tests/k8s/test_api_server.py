@@ -260,4 +260,6 @@ def test_without_the_role_of_the_admin_folder_it_may_not(installer: ApiServer, a
     finally:
         kept["metadata"] = {key: kept["metadata"][key] for key in ("name", "namespace")}
         assert api.apply(kept, keep=True) == ""
-    assert "cannot patch resource" in installer.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}})
+    assert "cannot patch resource" in installer.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
+    )

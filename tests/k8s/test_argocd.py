@@ -108,7 +108,16 @@ def test_applications_with_data_have_no_finalizer():
         one = yaml.safe_load(file.read_text())
         holds_data = any(
             name in file.name
-            for name in ("platform", "secrets", "minio", "postgres", "jupyter", "kuberay", "argo-workflows", "cloudnative")
+            for name in (
+                "platform",
+                "secrets",
+                "minio",
+                "postgres",
+                "jupyter",
+                "kuberay",
+                "argo-workflows",
+                "cloudnative",
+            )
         )
         assert bool(one["metadata"].get("finalizers")) != holds_data, file.name
 
@@ -165,7 +174,11 @@ HEALTH = [
     ("batch_CronJob", {"status": {"lastScheduleTime": "2026-01-02T02:15:00Z"}}, "Healthy"),
     ("argoproj.io_CronWorkflow", {"status": {"failed": 3, "phase": "Active", "conditions": []}}, "Healthy"),
     ("argoproj.io_CronWorkflow", {}, "Healthy"),
-    ("argoproj.io_CronWorkflow", {"status": {"conditions": [{"type": "SubmissionError", "status": "True"}]}}, "Degraded"),
+    (
+        "argoproj.io_CronWorkflow",
+        {"status": {"conditions": [{"type": "SubmissionError", "status": "True"}]}},
+        "Degraded",
+    ),
     ("ray.io_RayCluster", {"metadata": {"generation": 1}}, "Progressing"),
     ("ray.io_RayCluster", cluster("True", generation=2), "Progressing"),
     ("ray.io_RayCluster", cluster("False"), "Progressing"),

@@ -86,14 +86,16 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "storage-class": (("minio", "postgres", "jupyter"), ()),
     "vllm-endpoint": (("platform",), ()),
 }
-# What the checks cannot know: pods of operators and of folders left out, a host that is in a Secret, calls that only the
-# gateway on Ray makes, and the memory of a GPU node.
+# What the checks cannot know: pods of operators and of folders left out, a host that is in a Secret, calls that only
+# the gateway on Ray makes, and the memory of a GPU node.
 EXPECTED = {
     "operators-inside": ("no pod is", "selects no pod"),
     "external-postgres": ("no pod is", "selects no pod", "MLFLOW_BACKEND_STORE_URI: no Service postgres-rw"),
     "vllm-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_VLLM", "WorkflowTemplate dream", "quota ", "RayService "),
 }
-EVERY_USE = [(c, folder, name) for c, (to, _) in COMPONENTS.items() for folder in to for name in ("laptop", "production")]
+EVERY_USE = [
+    (c, folder, name) for c, (to, _) in COMPONENTS.items() for folder in to for name in ("laptop", "production")
+]
 
 
 def test_no_component_is_left_out_of_the_tests():
@@ -129,7 +131,9 @@ def test_the_vllm_component_names_the_service_that_vllm_makes(tmp_path: Path):
 
 
 def all_problems_but_quota(found: list[Object]) -> list[str]:
-    return [problem for check in k8s_checks.CHECKS if check is not k8s_checks.quota_problems for problem in check(found)]
+    return [
+        problem for check in k8s_checks.CHECKS if check is not k8s_checks.quota_problems for problem in check(found)
+    ]
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
@@ -142,8 +146,12 @@ def test_every_volume_is_on_the_storage_class_of_the_installation(name: str):
 def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
-    site = (copy / "site/kustomization.yaml").read_text().replace("newName: dream", "newName: registry.example.com/dream")
-    (copy / "site/kustomization.yaml").write_text(site.replace("# components:", "components:").replace("#   - ../c", "  - ../c"))
+    site = (
+        (copy / "site/kustomization.yaml").read_text().replace("newName: dream", "newName: registry.example.com/dream")
+    )
+    (copy / "site/kustomization.yaml").write_text(
+        site.replace("# components:", "components:").replace("#   - ../c", "  - ../c")
+    )
     made = list(k8s_checks.pods(objects(rendered(str(copy / folder.removeprefix("k8s/"))))))
     assert [pod.owner for pod in made if pod.spec.get("imagePullSecrets") != [{"name": "registry"}]] == []
     images = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait", "autoscaler")}
@@ -290,7 +298,9 @@ def test_a_quota_that_is_too_small_for_all_workers_is_caught():
 def test_ray_is_the_same_version_everywhere():
     dockerfile = (K8S / "image/Dockerfile").read_text()
     assert re.search(r"^ARG RAY_VERSION=(.+)$", dockerfile, re.MULTILINE)[1] == k8s_checks.ray_version()
-    (service,) = (one["spec"]["rayClusterConfig"] for one in objects(rendered("k8s/vllm")) if one["kind"] == "RayService")
+    (service,) = (
+        one["spec"]["rayClusterConfig"] for one in objects(rendered("k8s/vllm")) if one["kind"] == "RayService"
+    )
     images = {c["image"] for pod in k8s_checks.pods(objects(rendered("k8s/vllm"))) for c in pod.containers()}
     assert {re.search(r"ray-llm:([\d.]+)-py312-cu130$", image)[1] for image in images} == {service["rayVersion"]}
     assert re.search(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[1] == "311"
@@ -361,7 +371,7 @@ def test_the_secrets_are_random_and_none_is_in_the_repository():
     k8s_checks.secrets.cache_clear()
     second = secrets()
     assert set(first) == set(second)
-    same = {"dream", "mlflow", "backup"}  # user names
+    same = {"dream", "reports", "mlflow", "backup"}  # user names
     for name, values in first.items():
         for key, value in values.items():
             assert value in same or (len(value) >= 13 and value != second[name][key]), (name, key)
@@ -416,3 +426,53 @@ def test_ci_runs_actions_by_commit():
     used = [line.split("uses:")[1].strip() for line in used if "uses:" in line]
     assert used
     assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+
+
+@pytest.mark.parametrize("path", ["INSTALL.md", ".github/workflows/cluster.yaml"])
+def test_what_the_install_page_and_ci_name_is_there(path: str):
+    """Folders, notebooks, and the scheduled Jobs from which others are started by hand."""
+    text = (REPOSITORY / path).read_text()
+    named = {one.rstrip("./") for one in re.findall(r"(?<![\w/.])(?:k8s|argocd)/[\w/.-]+", text) if "..." not in one}
+    assert len(named) > 5
+    made_by_the_reader = {"k8s/secrets/sealed.yaml"}
+    assert {one for one in named - made_by_the_reader if not (REPOSITORY / one).exists()} == set()
+    for notebook in re.findall(r"/home/jupyter/(notebooks/[\w.]+)", text):
+        assert (REPOSITORY / notebook).exists()
+    scheduled = {one["metadata"]["name"] for one in overlay("laptop") if one["kind"] == "CronJob"}
+    started = set(re.findall(r"--from=cronjob/([\w-]+)", text))
+    assert started and started <= scheduled
+
+
+def test_a_job_that_people_start_can_be_started_again():
+    """A Job of a fixed name is "unchanged" the second time and does nothing; those by hand come from a CronJob."""
+    for one in overlay("laptop"):
+        if one["kind"] == "Job":
+            assert "argocd.argoproj.io/hook" in one["metadata"]["annotations"], one["metadata"]["name"]
+    folders = [folder for folder in BUILT if "overlays" not in folder and folder != "k8s/minio"]
+    jobs = {one["metadata"]["name"] for folder in folders for one in objects(rendered(folder)) if one["kind"] == "Job"}
+    assert jobs == set()
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_a_change_of_ray_reaches_pods_that_run(name: str):
+    (cluster,) = (one["spec"] for one in overlay(name) if one["kind"] == "RayCluster")
+    assert cluster["upgradeStrategy"] == {"type": "Recreate"}
+
+
+def test_only_workflow_templates_are_run_and_argo_asks_for_nothing_from_the_internet():
+    values = k8s_checks.operator_values("argo-workflows")
+    assert values["controller"]["workflowRestrictions"] == {"templateReferencing": "Strict"}
+    assert values["crds"] == {"full": False}
+    (store,) = (one["data"] for one in overlay("laptop") if one["metadata"]["name"] == "artifact-repositories")
+    keys = {yaml.safe_load(store["reports"])["s3"][key]["name"] for key in ("accessKeySecret", "secretKeySecret")}
+    (role,) = (one for one in overlay("laptop") if one["kind"] == "Role" and one["metadata"]["name"] == "experimenter")
+    readable = [rule for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert [(set(rule["resourceNames"]), rule["verbs"]) for rule in readable] == [(keys, ["get"])]
+
+
+def test_every_way_to_the_api_server_is_open_on_all_its_usual_ports():
+    folders = [*BUILT, *(f"k8s/components/{name}" for name in ("cloudnative-pg", "operators-inside"))]
+    for folder in folders:
+        for path in (REPOSITORY / folder).glob("*.yaml"):
+            text = path.read_text()
+            assert text.count("port: 6443}") == text.count("port: 8443}"), path

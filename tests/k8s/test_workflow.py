@@ -99,7 +99,9 @@ def test_nothing_is_spent_before_the_plan_is_confirmed():
         before |= set(waiting)
     assert before == {"prepare", "plan"}
     spends = re.compile(r"^ *(\d\) )?dream (golden(?! --plan)|run|compare .*judge)", re.MULTILINE)
-    assert {name for name, step in steps.items() if spends.search("".join(step.get("container", {}).get("args", [])))} == {
+    assert {
+        name for name, step in steps.items() if spends.search("".join(step.get("container", {}).get("args", [])))
+    } == {
         "golden",
         "run",
     }
@@ -120,7 +122,7 @@ def test_questions_and_trials_are_planned_before_the_questions_are_made(tmp_path
 
 
 def test_a_step_is_tried_again_however_long_it_took():
-    """`maxDuration` counts from the first attempt, so that a long step would never be tried again; `cap` bounds waits."""
+    """`maxDuration` counts from the first attempt: a long step would never be tried again. `cap` bounds the waits."""
     template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
     retries = {s["name"]: s["retryStrategy"]["backoff"] for s in template["spec"]["templates"] if "retryStrategy" in s}
     assert set(retries) == {"prepare", "plan", "golden", "run", "compare"}
