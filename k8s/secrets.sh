@@ -24,6 +24,7 @@ secret() { # name type [key value]...
 database="$(random)"
 secret minio-root Opaque MINIO_ROOT_USER "root-$(random | cut -c1-8)" MINIO_ROOT_PASSWORD "$(random)"
 secret dream-s3 Opaque AWS_ACCESS_KEY_ID dream AWS_SECRET_ACCESS_KEY "$(random)"
+secret reports-s3 Opaque AWS_ACCESS_KEY_ID reports AWS_SECRET_ACCESS_KEY "$(random)"
 secret mlflow-s3 Opaque AWS_ACCESS_KEY_ID mlflow AWS_SECRET_ACCESS_KEY "$(random)"
 secret backup-s3 Opaque AWS_ACCESS_KEY_ID backup AWS_SECRET_ACCESS_KEY "$(random)"
 secret mlflow-db kubernetes.io/basic-auth username mlflow password "$database" \

@@ -17,7 +17,7 @@ out="$place/built"
 mkdir "$out" "$place/crds"
 while read -r file; do
     folder="$(dirname "$file")"
-    case "$folder" in */components/* | argocd/settings) continue ;; esac
+    case "$folder" in */components/* | k8s/site | argocd/settings) continue ;; esac
     build "$folder" >"$out/${folder//\//-}.yaml"
 done < <(find k8s argocd -name kustomization.yaml | sort)
 echo "built: $(find "$out" -name '*.yaml' | wc -l) folders"

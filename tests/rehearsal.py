@@ -145,7 +145,7 @@ class Rehearsal:
         arguments = [str(self.folder / "data") if a == "/data" else a for a in pod.spec["containers"][0]["args"]]
         self.spawn("minio", [program, *arguments], self.environment(pod))
         self.answers("http://minio:9000/minio/health/ready")
-        for name in ("minio-root", "dream-s3", "mlflow-s3", "backup-s3"):
+        for name in ("minio-root", "dream-s3", "reports-s3", "mlflow-s3", "backup-s3"):
             (self.folder / "keys" / name).mkdir(parents=True)
             for key, value in secrets()[name].items():
                 (self.folder / "keys" / name / key).write_text(value)
@@ -248,7 +248,8 @@ class Rehearsal:
             "llms": "offline/llm-small",
         }
         values |= {"embed-models": "offline/embed-small", "baseline": "rehearsal", "experiment": "rehearsal"}
-        for step in template["templates"][1:] if "--resume" in helped else template["templates"][1:3]:
+        steps = [step for step in template["templates"] if "container" in step]
+        for step in steps if "--resume" in helped else steps[:2]:
             pod = self.pods[f"WorkflowTemplate dream {step['name']}"]
             given = {}
             for variable in step["container"]["env"]:
@@ -273,7 +274,7 @@ class Rehearsal:
         self.run([self.postgres_program("pg_dump"), *dump[1:]], values)
         paths = {"/backup/backup.py": str(K8S / "backup/backup.py"), "/dump/mlflow.dump": f"{place}/mlflow.dump"}
         self.run([paths.get(a, a) for a in pod.spec["containers"][0]["command"]], values)
-        restore = next(iter(k8s_checks.pods(objects(rendered("k8s/restore")))))
+        restore = self.pods["CronJob postgres-restore"]
         os.remove(f"{place}/mlflow.dump")
         self.run([paths.get(a, a) for a in restore.spec["initContainers"][0]["command"]], values)
         command = restore.spec["containers"][0]["command"]

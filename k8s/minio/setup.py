@@ -1,7 +1,7 @@
-"""Makes MinIO's buckets, and a user with least rights for each of DREAM, MLflow and the backup. Safe to run again.
+"""Makes MinIO's buckets, and a user with least rights for each of DREAM, reports, MLflow and the backup. Safe to run again.
 
 Usage: setup.py FOLDER, with S3_ENDPOINT_URL set; FOLDER holds one folder a Secret, one file a key, as Kubernetes
-mounts them: minio-root, dream-s3, mlflow-s3, backup-s3.
+mounts them: minio-root, dream-s3, reports-s3, mlflow-s3, backup-s3.
 """
 
 import os
@@ -21,6 +21,7 @@ WRITE = [*READ, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s
 # Secret: what its user may do. The backup reads everything; it writes its own bucket, and nothing else.
 RIGHTS = {
     "dream-s3": [(WRITE, DREAM_BUCKETS)],
+    "reports-s3": [(WRITE, ("reports",))],  # shown to people by Argo's server
     "mlflow-s3": [(WRITE, ("mlflow",))],
     "backup-s3": [(READ, BUCKETS), (WRITE, ("backups",))],
 }

@@ -8,6 +8,7 @@ server: what would make pods does not, so each pod that a manifest would come to
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,12 +19,12 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from k8s_checks import Object, Pod, name_of, objects, pods, rendered
+from k8s_checks import K8S, Object, Pod, name_of, objects, pods, rendered, secrets
 from k8s_schemas import crd_folder
 from model_servers import free_port
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nowhere"))
-FOLDERS = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/restore", "k8s/vllm", "k8s/monitoring")
+FOLDERS = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/monitoring")
 # What others refer to, so that it has to be there; everything else is only tried.
 KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
@@ -55,9 +56,9 @@ class ApiServer:
         problem = answer.json()["message"] if answer.status_code >= 300 else "; ".join(warnings)
         return f"{name_of(one)}: {problem}" if problem else ""
 
-    def may(self, account: str, verb: str, group: str, resource: str) -> bool:
+    def may(self, account: str, verb: str, group: str, resource: str, name: str = "") -> bool:
         """Whether a ServiceAccount of `dream` has a right there."""
-        asked = {"verb": verb, "group": group, "resource": resource, "namespace": "dream"}
+        asked = {"verb": verb, "group": group, "resource": resource, "namespace": "dream", "name": name}
         review = {"user": f"system:serviceaccount:dream:{account}", "resourceAttributes": asked}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": review}
         answer = self.client.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json=body)
@@ -77,7 +78,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     folder, (client, peer, port) = tmp_path_factory.mktemp("api"), (free_port() for _ in range(3))
     key = folder / "account.key"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-    (folder / "tokens.csv").write_text("the-token,admin,1,system:masters\n")
+    (folder / "tokens.csv").write_text("the-token,admin,1,system:masters\nthe-other-token,installer,2\n")
     etcd = {
         "data-dir": folder / "etcd",
         "listen-client-urls": f"http://127.0.0.1:{client}",
@@ -205,9 +206,60 @@ def test_nobody_may_more_than_is_needed(api: ApiServer):
     }
     assert {account for account, some in rights.items() if some} == {"experimenter", "pipeline-executor"}
     assert rights["pipeline-executor"] == {"create workflowtaskresults", "patch workflowtaskresults"}
+    assert [one for one in secrets() if api.may("experimenter", "get", "", "secrets", one)] == ["reports-s3"]
     assert rights["experimenter"] == {
         "get pods",
         "get workflowtemplates",
         "get workflowtaskresults",
         *(f"{verb} workflows" for verb in ("get", "create", "delete", "patch")),
     }
+
+
+# --- an account that is admin of the namespace and nothing else ---
+
+
+@pytest.fixture(scope="module")
+def installer(api: ApiServer) -> ApiServer:
+    """The server as seen by who has the ClusterRole `admin` and the Role of k8s/admin, both in the namespace `dream`.
+
+    `admin` is put together from these three by a controller, which does not run here.
+    """
+    for one in objects(rendered("k8s/admin")):
+        assert api.apply(one, keep=True) == ""
+    subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "installer"}]
+    parts = [("ClusterRole", f"system:aggregate-to-{name}") for name in ("admin", "edit", "view")]
+    for number, (kind, name) in enumerate([*parts, ("Role", "installer")]):
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
+        metadata = {"name": f"installer-{number}", "namespace": "dream"}
+        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata}
+        assert api.apply({**binding, "roleRef": reference, "subjects": subjects}, keep=True) == ""
+    headers = {"authorization": "Bearer the-other-token"}
+    return ApiServer(httpx.Client(base_url=api.client.base_url, verify=False, headers=headers, timeout=60))
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_the_admin_of_a_namespace_may_install_everything_in_it(installer: ApiServer, tmp_path: Path, name: str):
+    platform = tmp_path / "k8s/overlays" / name / "platform/kustomization.yaml"
+    shutil.copytree(K8S, tmp_path / "k8s")
+    added = "components:\n" + "".join(
+        f"  - ../../../components/{one}\n" for one in ("existing-namespace", "operators-inside")
+    )
+    platform.write_text(platform.read_text().replace("components:\n", added))
+    found = objects(rendered(str(platform.parents[1])))
+    assert [problem for one in found if (problem := installer.apply(one))] == []
+
+
+def test_without_the_role_of_the_admin_folder_it_may_not(installer: ApiServer, api: ApiServer):
+    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/dream/rolebindings/installer-3"
+    kept = api.client.get(path).json()
+    role = next(one for one in objects(rendered("k8s/workflows")) if one["kind"] == "Role")
+    changed = {**role, "metadata": {**role["metadata"], "name": "another"}}
+    try:
+        assert api.client.delete(path).status_code == 200
+        assert "attempting to grant RBAC permissions" in installer.apply(changed)
+    finally:
+        kept["metadata"] = {key: kept["metadata"][key] for key in ("name", "namespace")}
+        assert api.apply(kept, keep=True) == ""
+    assert "cannot patch resource" in installer.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
+    )

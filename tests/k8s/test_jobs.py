@@ -48,7 +48,7 @@ def users(minio: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "minio-root": ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", minio.access_key_id, minio.secret_access_key),
         **{
             f"{name}-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", name, f"{name}-secret-key")
-            for name in ("dream", "mlflow", "backup")
+            for name in ("dream", "reports", "mlflow", "backup")
         },
     }
     for name, (user_key, secret_key, user, secret) in keys.items():
@@ -67,6 +67,7 @@ def users(minio: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     ("user", "reads", "writes"),
     [
         ("dream", {"documents", "golden-datasets", "experiments", "dream-cache", "reports"}, None),
+        ("reports", {"reports"}, None),
         ("mlflow", {"mlflow"}, None),
         (
             "backup",

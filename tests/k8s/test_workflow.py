@@ -1,5 +1,6 @@
 """The steps of the workflow template, run with a `dream` that writes down how it was called."""
 
+import csv
 import json
 import re
 import shlex
@@ -43,15 +44,21 @@ def run_step(tmp_path: Path, step: str, **parameters: str) -> tuple[subprocess.C
     return done, [json.loads(line) for line in log.read_text().splitlines()]
 
 
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_steps_run_one_after_another():
     template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
     tasks = template["spec"]["templates"][0]["dag"]["tasks"]
-    assert [task["name"] for task in tasks] == ["prepare", "golden", "plan", "run", "compare", "check"]
+    assert [task["name"] for task in tasks] == ["prepare", "plan", "confirm", "golden", "run", "compare", "check"]
     assert [task.get("dependencies", []) for task in tasks] == [
         [],
         ["prepare"],
-        ["golden"],
         ["plan"],
+        ["confirm"],
+        ["golden"],
         ["run"],
         ["compare"],
     ]
@@ -74,10 +81,57 @@ def test_lists_become_repeated_options_and_fresh_answers_another_cache(tmp_path:
 
 @pytest.mark.parametrize("step", ["plan", "run"])
 def test_repeats_and_baselines_are_planned_as_they_are_run(tmp_path: Path, step: str):
-    done, [[flags, _]] = run_step(tmp_path, step, judge_repeats="3", baselines="yes")
+    done, [[flags, _]] = run_step(tmp_path, step, judge_repeats="3", baselines="yes", python_status="0")
     assert done.returncode == 0, done.stderr
     assert flags[-3:] == ["--judge-repeats", "3", "--baselines"]
-    assert run_step(tmp_path, step)[1][0][0][-2:] == ["--golden", "samples"]
+    assert run_step(tmp_path, step, python_status="0")[1][0][0][-2:] == ["--golden", "samples"]
+
+
+def test_nothing_is_spent_before_the_plan_is_confirmed():
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    steps = {step["name"]: step for step in template["spec"]["templates"]}
+    tasks = {task["name"]: task for task in steps["dream"]["dag"]["tasks"]}
+    assert steps["confirm"]["suspend"] == {}
+    assert next(p for p in template["spec"]["arguments"]["parameters"] if p["name"] == "confirm")["value"] == "yes"
+    before, waiting = set(), ["confirm"]
+    while waiting:
+        waiting = [name for task in waiting for name in tasks[task].get("dependencies", [])]
+        before |= set(waiting)
+    assert before == {"prepare", "plan"}
+    spends = re.compile(r"^ *(\d\) )?dream (golden(?! --plan)|run|compare .*judge)", re.MULTILINE)
+    assert {
+        name for name, step in steps.items() if spends.search("".join(step.get("container", {}).get("args", [])))
+    } == {
+        "golden",
+        "run",
+    }
+    nightly = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "CronWorkflow")
+    given = {p["name"]: p["value"] for p in nightly["spec"]["workflowSpec"]["arguments"]["parameters"]}
+    assert given["confirm"] == "no"
+
+
+def test_questions_and_trials_are_planned_before_the_questions_are_made(tmp_path: Path):
+    done, [golden, plan] = run_step(tmp_path, "plan", golden="g", questions="7", python_status="3")
+    assert done.returncode == 0, done.stderr
+    assert golden[0] == ["golden", "--plan", "--questions", "7", "--name", "g"]
+    assert plan[0] == ["plan", "--golden", "/tmp/planned.csv"]
+    table = read_table(Path("/tmp/planned.csv"))
+    assert len(table) == 7
+    assert all(row["question"] and row["ground_truth"] for row in table)
+    assert run_step(tmp_path, "plan", golden="g", python_status="1")[0].returncode == 1
+
+
+def test_a_step_is_tried_again_however_long_it_took():
+    """`maxDuration` counts from the first attempt: a long step would never be tried again. `cap` bounds the waits."""
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    retries = {s["name"]: s["retryStrategy"]["backoff"] for s in template["spec"]["templates"] if "retryStrategy" in s}
+    assert set(retries) == {"prepare", "plan", "golden", "run", "compare"}
+    assert all(set(backoff) == {"duration", "factor", "cap"} for backoff in retries.values())
+
+
+def test_what_a_step_has_said_outlives_its_pod():
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    assert template["spec"]["archiveLogs"] is True
 
 
 def test_a_missing_golden_dataset_is_made_an_existing_one_kept_and_an_unreadable_one_never_replaced(tmp_path: Path):
