@@ -29,6 +29,8 @@ def plan(
     judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
     judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
     baselines: options.Baselines = False,
+    sift: options.SiftFlag = False,
+    sift_metric: options.SiftMetric = None,
     pilot: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +52,7 @@ def plan(
         study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+        sift=sift_metric or sift,
     )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
@@ -89,6 +92,8 @@ def run(
     judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
     judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
     baselines: options.Baselines = False,
+    sift: options.SiftFlag = False,
+    sift_metric: options.SiftMetric = None,
     concurrent_trials: Annotated[
         int | None,
         typer.Option(
@@ -122,6 +127,7 @@ def run(
         study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+        sift=sift_metric or sift,
     )  # fmt: skip
     experiment = run_experiment(
         **asked,
@@ -179,7 +185,7 @@ def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
     space = search_space_of(given["query_engine"], given["llm"], given["embed_model"], given["parameters"], settings)
     named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric", "strictness": "strictness"}
     own = {argument: given[option] for argument, option in named.items() if given[option] is not None}
-    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines")}
+    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines", "sift")}
     return {"spec": space, **own, **repeats}
 
 

@@ -91,6 +91,20 @@ Baselines = Annotated[
         "retrieval's and generation's; baselines are not ranked",
     ),
 ]
+SiftFlag = Annotated[
+    bool,
+    typer.Option(
+        "--sift",
+        help="first score all ways to retrieve without LLM answers and judge, and leave out the trials of those that "
+        "are shown to be worse than the best",
+    ),
+]
+SiftMetric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="sift by this retrieval metric, such as ndcg or recall@5 [default: recall]; implies --sift"
+    ),
+]
 
 EngineName = Annotated[
     str | None,

@@ -13,6 +13,7 @@ from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
+from dream.experiments.sift import announcement, check_evidence, sift_of
 from dream.golden.dataset import load_golden_dataset
 from dream.metrics import (
     METRICS,
@@ -41,6 +42,7 @@ from dream.records import (
     Manifest,
     Objective,
     Repeats,
+    Sift,
     Trial,
 )
 from dream.settings import Settings
@@ -71,7 +73,8 @@ class TrialContext:
 
 @dataclass(frozen=True)
 class PreparedExperiment:
-    """An experiment that can be run: its trials, its baselines, and what they share."""
+    """An experiment that can be run: its trials, its baselines, and what they share; `sift` is that which decides, or
+    has decided, which trials are run."""
 
     trials: tuple[Trial, ...]
     baselines: tuple[Trial, ...]
@@ -79,6 +82,7 @@ class PreparedExperiment:
     documents: DocumentSet
     objective: Objective = field(default_factory=Objective)
     study: str = ""
+    sift: Sift | None = None
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -96,10 +100,11 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for methods of unknown cost, repeats, baselines, questions without reference contexts, and
-        metrics that do not apply to all questions."""
+        """One line each for a sift that is to come, methods of unknown cost, repeats, baselines, questions without
+        reference contexts, and metrics that do not apply to all questions."""
         context = self.context
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
+        lines = [*announcement(self), *lines]
         if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
             lines.append(
                 f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
@@ -143,6 +148,7 @@ class PreparedExperiment:
             versions=versions(),
             objective=self.objective,
             study=self.study,
+            sift=self.sift,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -161,6 +167,7 @@ class SpecOptions(TypedDict, total=False):
     judge_repeat_questions: int
     baselines: bool
     strictness: int | None
+    sift: bool | str
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,8 @@ class ExperimentSpec:
         strictness: the number of questions that answer_relevancy derives from an answer, by default 1.
         objective: how a comparison chooses unless it is told otherwise.
         study: the text of the study file that this is from (`dream.experiments.study`).
+        sift: first score all retrieval combinations without LLM answers or judge, and leave out the trials of those
+            that are shown to be worse than the best on recall (True) or another retrieval metric ("ndcg", "recall@5").
     """
 
     search_space: SearchSpace | JoinedSpace | None = None
@@ -195,6 +204,7 @@ class ExperimentSpec:
     strictness: int | None = None
     objective: Objective = field(default_factory=Objective)
     study: str = ""
+    sift: bool | str = False
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -217,7 +227,9 @@ class ExperimentSpec:
         own = TravellingMethods.of(trials)
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         documents = DocumentSet(uri, loaded.digest)
-        return self._with_additions(PreparedExperiment(trials, (), context, documents, self.objective, self.study))
+        sift = sift_of(self.sift)
+        prepared = PreparedExperiment(trials, (), context, documents, self.objective, self.study, sift)
+        return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
         """An experiment that was started earlier. Values that are given must be the same as then, except that repeats
@@ -239,14 +251,17 @@ class ExperimentSpec:
             loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
         )
         documents = DocumentSet(uri, loaded.digest)
-        return self._with_additions(PreparedExperiment(before.trials, (), context, documents), before)
+        return self._with_additions(PreparedExperiment(before.trials, (), context, documents, sift=before.sift), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
         """Everything that is asked for otherwise than before."""
         pairs: dict[str, tuple[Any, Any]] = {"the documents": (documents_digest, before.documents.digest)}
         if self.search_space is not None:
             asked = {trial.id for trial in self.search_space.trials(settings)}
-            pairs["the trials"] = (asked, {trial.id for trial in before.trials})
+            left_out = before.sift.left_out if before.sift else ()
+            pairs["the trials"] = (asked, {trial.id for trial in (*before.trials, *left_out)})
+        if self.sift:
+            pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:
             digest = load_golden_dataset(self.golden_dataset, settings).digest
             pairs["the golden questions"] = (digest, before.golden_dataset.digest)
@@ -266,9 +281,12 @@ class ExperimentSpec:
         were before."""
         metrics = prepared.context.metrics
         prepared = replace(prepared, context=replace(prepared.context, own_metrics=own_metrics(metrics)))
-        if any(find_metric(name).needs_evidence for name in metrics):
+        is_sifted = prepared.sift is not None and not prepared.sift.is_done
+        if is_sifted or any(find_metric(name).needs_evidence for name in metrics):
             evidence = locate(prepared.questions, prepared.context.documents)
             prepared = replace(prepared, context=replace(prepared.context, evidence=evidence))
+        if is_sifted:
+            check_evidence(prepared)
         applicability_notes(metrics, prepared.questions, prepared.context.evidence)
         repeats = self._repeats(prepared.questions, metrics) or (before.repeats if before else JUDGED_ONCE)
         baselines = before.baselines if before else ()

@@ -44,7 +44,9 @@ from dream.records.results import (
     shortened as shortened,
     telling_parameters as telling_parameters,
 )
+from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
 from dream.records.usage import (
+    SIFT_STAGE as SIFT_STAGE,
     Plan as Plan,
     PlannedCalls as PlannedCalls,
     UsageRow as UsageRow,

@@ -9,6 +9,7 @@ from dream.errors import DataError
 from dream.metrics import Metric
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
+from dream.records.sift import Sift
 from dream.records.usage import Plan
 
 # The format of manifests; increment it when the meaning of a field changes. Version 0.1 wrote no format.
@@ -71,6 +72,7 @@ class Manifest:
         study: the text of the study file that the experiment was started with, if any.
         plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
         own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
+        sift: which trials were left out before the experiment; None without a sift. `trials` are those that went on.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Manifest:
     objective: Objective = field(default_factory=Objective)
     study: str = ""
     own_metrics: tuple[Metric, ...] = ()
+    sift: Sift | None = None
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -129,6 +132,7 @@ class Manifest:
             "plan": self.plan.to_json() if self.plan else None,
             "objective": asdict(self.objective),
             "study": self.study,
+            **({"sift": self.sift.to_json()} if self.sift else {}),
         }
 
     @classmethod
@@ -169,6 +173,7 @@ class Manifest:
             objective=Objective(**data.get("objective", {})),
             study=data.get("study", ""),
             own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
+            sift=Sift.from_json(data["sift"]) if data.get("sift") else None,
         )
 
 
