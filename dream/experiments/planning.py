@@ -70,7 +70,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
-    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes, sifted)
+    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes, sifted=sifted)
 
 
 def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:

@@ -23,7 +23,7 @@ from dream.experiments.planning import is_alike, plan_after_sift, plan_of, uncou
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
-from dream.experiments.sift import left_by, outcome_lines, own_stage, retrievals_of, run_sift, sifted
+from dream.experiments.sift import left_by, outcome_text, own_stage, retrievals_of, run_sift, sifted
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
@@ -332,8 +332,8 @@ def _sifted(
         return due, manifest, stopped
     store.save_sift(storage, due.name, results)
     prepared = sifted(prepared, results)
-    for line in outcome_lines(prepared.sift) if prepared.sift else ():
-        reporter.line(f"  {line}")
+    if prepared.sift:
+        reporter.line(outcome_text(prepared.sift))
     plan = manifest.plan and plan_after_sift(manifest.plan, prepared, settings, due.name)
     manifest = replace(manifest, trials=prepared.trials, sift=prepared.sift, plan=plan)
     store.save_manifest(storage, due.name, manifest)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tabulate import tabulate
+
 from dream.defaults import FAILURE_SHARE
 from dream.engines import Engine, Message, TrialFinished, TrialRuns
 from dream.errors import ConfigurationError
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 # The share of the evidence that the LLM would read: what was not retrieved cannot be answered from.
 DEFAULT_METRIC = "recall"
 _LOST = Failure(FailureKind.SERVICE, "it ended without a result; its worker may have been killed")
-_MOST_LINES = 20
+_MOST_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ def _decided(
     else:
         compared = (
             f"{metric} {standing.mean:.3f} against {best.mean:.3f} of {names[best.trial.id]}, a difference of "
-            f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+            f"{difference.mean:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
         )
         kept = "it is the incumbent" if is_incumbent and not standing.in_set else "it may be as good as the best"
         reason = f"{kept if goes_on else 'sifted out'}: {compared}"
@@ -287,16 +289,23 @@ def _names(trials: Sequence[Trial]) -> dict[str, str]:
     return {trial.id: full_name(trial, telling[trial.id]) for trial in trials}
 
 
-def outcome_lines(sift: Sift) -> list[str]:
-    """The outcome for a terminal: the summary, then a line for each retrieval combination, and those not scored."""
-    names = _names([each.trial for each in sift.retrievals])
-    lines = [
-        f"  {names[each.trial.id]} ({len(each.trials)} trial(s)): {each.reason}"
-        for each in sift.retrievals[:_MOST_LINES]
+def outcome_text(sift: Sift) -> str:
+    """The outcome for a terminal: the summary, and a table of the retrieval combinations, the best first."""
+    names, shown = _names([each.trial for each in sift.retrievals]), sift.retrievals[:_MOST_ROWS]
+    rows = [
+        {
+            "retrieval combination": names[each.trial.id],
+            "trials": len(each.trials),
+            sift.metric: "" if (mean := each.means.get(sift.metric)) is None else f"{mean:.3f}",
+            "against the best": each.compared,
+            "": "goes on" if each.goes_on else "sifted out",
+        }
+        for each in shown
     ]
-    if more := len(sift.retrievals) - len(lines):
-        lines.append(f"  and {more} more, in the report (dream compare --html)")
-    return [sift.summary, *lines]
+    table = tabulate(rows, headers="keys", disable_numparse=True)
+    more = len(sift.retrievals) - len(shown)
+    rest = [f"and {more} more, which the report shows (dream compare --html)"] if more else []
+    return "\n".join([sift.summary, table, *rest])
 
 
 def own_stage(usage: Sequence[UsageRow]) -> tuple[UsageRow, ...]:

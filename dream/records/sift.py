@@ -31,6 +31,13 @@ class SiftedRetrieval:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def compared(self) -> str:
+        """The difference to the best with its interval; why there is none, where there is none."""
+        if self.difference is None or self.low is None or self.high is None:
+            return "best" if self.means else self.reason
+        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SiftedRetrieval":
         """The inverse of `asdict`."""
@@ -63,14 +70,13 @@ class Sift:
         """The outcome in a sentence or two; empty while there is none."""
         if not self.is_done:
             return ""
-        kept = [each for each in self.retrievals if each.goes_on]
-        n_sifted = sum(len(each.trials) for each in self.retrievals)
+        n_kept, n_sifted = sum(each.goes_on for each in self.retrievals), sum(len(e.trials) for e in self.retrievals)
         text = (
-            f"Sifted by {self.metric} on {self.n_questions} question(s), without LLM answers: {len(kept)} of "
-            f"{len(self.retrievals)} retrieval combinations and {n_sifted - len(self.left_out)} of their {n_sifted} "
-            f"trials went on, {len(self.left_out)} trial(s) were sifted out."
+            f"Sifted by {self.metric} on {self.n_questions} questions, without LLM answers and judge: {n_kept} of "
+            f"{len(self.retrievals)} retrieval combinations went on, and {len(self.left_out)} of "
+            f"{n_sifted} trials were left out."
         )
-        return f"{text} {len(self.untried)} trial(s) could not be sifted, and went on." if self.untried else text
+        return f"{text} {len(self.untried)} further trials could not be sifted, and went on." if self.untried else text
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
