@@ -18,6 +18,7 @@ metrics: [answer_correctness, faithfulness]
 objective: {maximise: faithfulness, margin: 0.03}
 judge_repeats: {times: 3, questions: 5}
 baselines: true
+sift: recall@5
 budget: {usd: 20}
 engine: in_process
 """  # noqa: E501

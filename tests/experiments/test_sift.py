@@ -5,7 +5,7 @@ Each question's evidence is in three files. Search by words finds all of them wi
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from lab import Lab
@@ -15,11 +15,13 @@ from model_servers import ModelServer
 from dream.comparison.comparison import compare, comparison_text, leaderboard_of
 from dream.errors import ConfigurationError
 from dream.experiments.planning import plan
+from dream.experiments.reuse import sift_taken_over
 from dream.experiments.run import run_experiment
-from dream.experiments.sift import retrievals_of, sift_of
+from dream.experiments.sift import located_questions, retrievals_of, sift_of, sifted
 from dream.experiments.spec import ExperimentSpec
 from dream.experiments.store import load_experiment
 from dream.metrics import METRICS_WITH_CUTOFF
+from dream.models import gateway_client
 from dream.rag.methods import own_system, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import JoinedSpace
@@ -46,11 +48,15 @@ WORDS = SearchSpace(["bm25"], ["llm-small@x"], ["embed-small@x"], {"bm25": {"top
 
 @pytest.fixture
 def settings(model_server: ModelServer, tmp_path) -> Settings:
+    return settings_in(str(tmp_path), model_server)
+
+
+def settings_in(home: str, models: ModelServer) -> Settings:
     made = Settings.from_environment(
         {
-            "DREAM_HOME": str(tmp_path / "home"),
-            "DREAM_ENDPOINT_X_BASE_URL": model_server.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": model_server.key,
+            "DREAM_HOME": home,
+            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
+            "DREAM_ENDPOINT_X_API_KEY": models.key,
             "DREAM_LLMS": "llm-small@x",
             "DREAM_EMBED_MODELS": "embed-small@x",
             "DREAM_JUDGE_LLM": "judge@x",
@@ -83,12 +89,32 @@ def run(
     return run_experiment(space, name=name, settings=settings, show=show, **given), "\n".join(lines)
 
 
-def test_trials_of_worse_retrieval_are_left_out_before_any_answer_is_paid(settings: Settings, model_server):
-    asked: list[int] = []
-    outcome, lines = run(
-        settings, "birds", on_line=lambda line: asked.append(model_server.chat_calls()) if "Sifted by" in line else None
-    )
-    everything = WORDS.trials()
+@dataclass(frozen=True)
+class Birds:
+    """A finished experiment of two ways to search by words; the chat calls at the end of the sift, and of all."""
+
+    settings: Settings
+    outcome: ExperimentResult
+    lines: str
+    calls_of_sift: int
+    calls: int
+
+
+@pytest.fixture(scope="module")
+def birds(_models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Birds:
+    settings, calls = settings_in(str(tmp_path_factory.mktemp("birds")), _models), list[int]()
+    _models.reset()
+
+    def count(line: str) -> None:
+        if "Sifted by" in line:
+            calls.append(_models.chat_calls())
+
+    outcome, lines = run(settings, "birds", on_line=count)
+    return Birds(settings, outcome, lines, *calls, _models.chat_calls())
+
+
+def test_trials_of_worse_retrieval_are_left_out(birds: Birds):
+    outcome, everything = birds.outcome, WORDS.trials()
     assert [result.trial for result in outcome.results] == [t for t in everything if t.parameters["top_k"] == 3]
     sift = outcome.manifest.sift
     best, worse = sift.retrievals
@@ -100,44 +126,48 @@ def test_trials_of_worse_retrieval_are_left_out_before_any_answer_is_paid(settin
     assert worse.trials == tuple(trial.id for trial in everything if trial.parameters["top_k"] == 1)
     assert set(best.means) == set(METRICS_WITH_CUTOFF)
     assert worse.reason.startswith("sifted out: recall 0.333 against 1.000 of bm25 (top_k=3), a difference of -0.667")
-    assert "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out" in lines
-    checks = sum(row.sent for row in outcome.usage if row.stage == "check" and row.model != "embed-small")
-    assert asked == [checks]  # nothing but the check of the models
-    assert model_server.chat_calls() == checks + 2 * 12
-    assert {row.stage for row in outcome.usage} == {"check", "answer"}  # search by words embeds nothing
+    assert "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out" in birds.lines
     assert outcome.manifest.plan.n_trials == 2
-    assert load_experiment("birds", settings) == outcome
+    assert load_experiment("birds", birds.settings) == outcome
 
 
-def test_the_scores_of_each_question_are_kept(settings: Settings):
-    outcome, _ = run(settings, "birds")
-    storage = open_storage(settings.experiments_uri, settings)
-    worse = outcome.manifest.sift.retrievals[1]
+def test_no_llm_and_no_judge_is_asked_in_a_sift(birds: Birds):
+    usage = birds.outcome.usage
+    checks = sum(row.sent for row in usage if row.stage == "check" and row.model != "embed-small")
+    assert birds.calls_of_sift == checks  # nothing but the check of the models, before it
+    assert birds.calls == checks + 2 * 12
+    assert {row.stage for row in usage} == {"check", "answer"}  # search by words embeds nothing
+
+
+def test_the_scores_of_each_question_are_kept(birds: Birds):
+    storage = open_storage(birds.settings.experiments_uri, birds.settings)
+    worse = birds.outcome.manifest.sift.retrievals[1]
     kept = json.loads(storage.read_bytes(f"birds/sift/{worse.trial.id}.json"))
     assert (kept["answers"], kept["config"]["llm_identifier"]) == ([], "")
     recall = {score["question_id"]: score["value"] for score in kept["scores"] if score["metric"] == "recall"}
     assert recall == {bird: pytest.approx(1 / 3) for bird in BIRDS}
 
 
-def test_the_same_again_takes_the_sift_over_and_pays_nothing(settings: Settings, model_server):
-    first, _ = run(settings, "birds")
-    model_server.reset()
-    again, lines = run(settings, "again")
+def test_the_same_again_takes_the_sift_over_and_pays_nothing(birds: Birds, model_server: ModelServer):
+    again, lines = run(birds.settings, "again")
     assert model_server.counters()["by_path"] == {}
-    assert again.manifest.sift == first.manifest.sift
+    assert again.manifest.sift == birds.outcome.manifest.sift
     assert "the sift of birds is taken over" in lines and "sifting" not in lines
-    by_ndcg, lines = run(settings, "by ndcg".replace(" ", "-"), sift="ndcg")
-    assert by_ndcg.manifest.sift.metric == "ndcg" and "sifting" in lines
+    prepared = ExperimentSpec(WORDS, GOLDEN, metrics=["token_f1"], sift="ndcg").prepare(birds.settings)
+    with gateway_client.opened(birds.settings):
+        assert sift_taken_over(prepared, birds.settings) is None  # another metric
+        asked_alike = replace(prepared, sift=sift_of(True))
+        assert sift_taken_over(asked_alike, birds.settings) is not None
+        assert sift_taken_over(replace(asked_alike, trials=prepared.trials[:3]), birds.settings) is None
 
 
 def test_a_resumed_experiment_keeps_the_verdict(settings: Settings):
     halted, _ = run(replace(settings, budget=replace(settings.budget, calls=5)), "birds")
     assert halted.stopped and halted.manifest.sift.is_done
-    resumed, lines = run(settings, "ignored", None, resume="birds", name=None, golden_dataset=None, sift=False)
+    resumed, lines = run(settings, "birds", resume="birds")
     assert "sifting" not in lines
     assert resumed.manifest.sift == halted.manifest.sift
     assert [result.error for result in resumed.results] == [None, None]
-    run(settings, "birds", resume="birds")  # asked for as it was
     with pytest.raises(ConfigurationError, match="the metric of the sift"):
         run(settings, "birds", resume="birds", sift="mrr")
 
@@ -153,19 +183,6 @@ def test_a_sift_that_a_budget_ends_is_made_when_the_experiment_is_resumed(settin
     assert "sifting" in lines and resumed.manifest.sift.is_done
     assert [result.trial.parameters["top_k"] for result in resumed.results] == [3]
     assert load_experiment("birds", settings) == resumed
-
-
-def test_only_embeddings_are_paid_and_once(settings: Settings):
-    space = SearchSpace(
-        ["chunks_with_overlap"], ["llm-small@x", "llm-large@x"], ["embed-small@x"],
-        {"chunks_with_overlap": {"top_k": [1, 3]}},
-    )  # fmt: skip
-    outcome, _ = run(settings, "birds", space)
-    rows = {(row.model, row.stage): row for row in outcome.usage if row.stage != "check" and not row.trial}
-    assert set(rows) == {("embed-small", "embed"), ("embed-small", "sift")}
-    assert (rows["embed-small", "sift"].calls, rows["embed-small", "sift"].sent) == (24, 12)
-    queries = [row for row in outcome.usage if row.stage == "query"]
-    assert [(row.calls, row.sent) for row in queries] == [(12, 0), (12, 0)]  # one for each LLM
 
 
 def test_the_plan_shows_the_sift_and_all_trials(settings: Settings):
@@ -186,9 +203,6 @@ def test_the_plan_shows_the_sift_and_all_trials(settings: Settings):
     assert "sift by recall: 6 retrieval combinations of 8 trials are scored first" in text
     assert "the LLM may be asked in 4 of these combinations" in text
     assert "for the indexes and the sift; with all trials, if none is sifted out" in text
-    outcome, _ = run(settings, "birds", space)
-    made = {(f"{row.model}@x", row.stage): row.calls for row in outcome.usage if not row.trial and row.stage == "sift"}
-    assert made["llm-small@x", "sift"] == 2 * 12 and made["embed-small@x", "sift"] <= calls["embed-small@x", "sift"][0]
 
 
 def test_what_cannot_be_sifted_goes_on_and_says_so(settings: Settings):
@@ -216,18 +230,36 @@ def test_what_cannot_be_sifted_goes_on_and_says_so(settings: Settings):
     assert "2 further trials could not be sifted, and went on." in lines
 
 
-def test_a_single_retrieval_needs_no_sift(settings: Settings, model_server):
+def test_embeddings_are_paid_once_for_sift_and_trials(settings: Settings):
+    factors = {"top_k": [1, 3], "reranker": ["none", "rerank@x"]}
+    space = SearchSpace(
+        ["chunks_with_overlap"], ["llm-small@x", "llm-large@x"], ["embed-small@x"], {"chunks_with_overlap": factors}
+    )
+    asked = {"golden_dataset": GOLDEN, "metrics": ["token_f1"], "sift": True}
+    planned = {(row.model, row.stage): row.calls for row in plan(space, settings=settings, **asked).calls}
+    outcome, _ = run(settings, "birds", space)
+    rows = {(f"{row.model}@x", row.stage): row for row in outcome.usage if row.stage != "check" and not row.trial}
+    assert {key: row.calls for key, row in rows.items()} == {
+        key: n for key, n in planned.items() if key[1] in ("embed", "sift")
+    }
+    assert (rows["embed-small@x", "sift"].sent, rows["rerank@x", "sift"].sent) == (12, 12)  # the same hits are ranked
+    assert [row.sent for row in outcome.usage if row.stage in ("query", "rerank")] == [0] * 2 * len(outcome.results)
+
+
+def test_a_single_retrieval_needs_no_sift(settings: Settings):
     space = replace(WORDS, parameters={"bm25": {"temperature": [0, 0.5]}})
-    outcome, lines = run(settings, "birds", space)
-    assert len(outcome.results) == 2 and "sifting" not in lines
-    assert outcome.manifest.sift.retrievals[0].reason == "it is the only retrieval combination"
+    prepared = ExperimentSpec(space, GOLDEN, metrics=["token_f1"], sift=True).prepare(settings)
+    assert plan(space, golden_dataset=GOLDEN, metrics=["token_f1"], sift=True, settings=settings).sifted == 0
+    left = sifted(prepared, [])
+    assert left.trials == prepared.trials
+    assert left.sift.retrievals[0].reason == "it is the only retrieval combination"
 
 
 def test_questions_without_evidence_are_not_asked_in_the_sift(settings: Settings):
     golden = GoldenDataset((*QUESTIONS[:11], replace(QUESTIONS[11], sources=())))
-    outcome, _ = run(settings, "birds", golden_dataset=golden)
-    assert outcome.manifest.sift.n_questions == 11
-    assert {len(result.answers) for result in outcome.results} == {12}
+    prepared = ExperimentSpec(WORDS, golden, metrics=["token_f1"], sift=True).prepare(settings)
+    assert located_questions(prepared) == QUESTIONS[:11]
+    assert "on the 11 of 12 questions whose evidence is located" in prepared.notes[0]
 
 
 @pytest.mark.parametrize("make", [plan, run_experiment])
@@ -268,42 +300,12 @@ def test_trials_that_differ_only_in_the_answer_share_a_retrieval(settings: Setti
     }
 
 
-def test_leaderboard_and_report_tell_of_it(settings: Settings):
-    outcome, _ = run(settings, "birds")
-    compared = compare(outcome)
+def test_leaderboard_and_report_tell_of_it(birds: Birds):
+    outcome, compared = birds.outcome, compare(birds.outcome)
     told = "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out."
     assert told in comparison_text(compared, leaderboard_of(compared, outcome))
     page = report_html(outcome, compared)
     assert "What was left out before the trials" in page and "-0.667 [" in page
-
-
-def test_on_the_command_line(dream_in_lab, lab: Lab, tmp_path, monkeypatch: pytest.MonkeyPatch):
-    for name in ("cache", "documents", "experiments"):
-        monkeypatch.setenv(f"DREAM_{name.upper()}_URI", str(tmp_path / name))
-    write_documents(lab.changed(DREAM_DOCUMENTS_URI=str(tmp_path / "documents")))
-    rows = [f'"{q.question}","{q.ground_truth}","{"; ".join(s.file for s in q.sources)}"' for q in QUESTIONS]
-    (tmp_path / "birds.csv").write_text("\n".join(["question,ground_truth,source_file", *rows]))
-    what = [
-        "--golden",
-        str(tmp_path / "birds.csv"),
-        "--query-engine",
-        "bm25",
-        "--set",
-        "top_k=1,3",
-        "--llm",
-        "llm-small@x",
-    ]
-    planned = dream_in_lab("plan", *what, "--metric", "token_f1", "--sift")
-    assert planned.code == 0, planned.err
-    assert "sift by recall: 2 retrieval combinations of 2 trials" in planned.out
-    done = dream_in_lab("run", *what, "--metric", "token_f1", "--sift-metric", "recall@3", "--name", "sifted")
-    assert done.code == 0, done.err
-    assert "sifted out" in done.out and "1 of 2 retrieval combinations went on" in done.out
-    study = tmp_path / "study.yaml"
-    study.write_text(
-        f"questions: {tmp_path}/birds.csv\nsift: ndcg\nmetrics: [token_f1]\nsystems: [{{method: bm25, top_k: [1, 3]}}]"
-    )
-    assert "sift by ndcg: 2 retrieval" in dream_in_lab("plan", str(study)).out
 
 
 @pytest.mark.ray

@@ -44,6 +44,16 @@ def test_a_whole_study():
     assert len([t for t in trials if t.query_engine_identifier == "sentence_window"]) == 2  # its top_k is 12
 
 
+@pytest.mark.parametrize(("written", "read"), [("true", True), ("false", False), ("recall@5", "recall@5")])
+def test_a_sift(written: str, read: bool | str):
+    assert study_of(f"sift: {written}\nsystems: [bm25]").spec(NOTHING).sift == read
+
+
+def test_a_sift_by_another_metric_is_a_mistake():
+    with pytest.raises(ConfigurationError, match=r"line 1: sift='faithfulness' is no retrieval metric; valid: hit,"):
+        study_of("sift: faithfulness\nsystems: [bm25]")
+
+
 def test_one_line_is_enough_and_the_rest_are_the_defaults():
     spec = study_of("systems: [sentence_window]").spec(NOTHING)
     assert len(spec.search_space.trials()) == len(NOTHING.llms) * len(NOTHING.embed_models)
