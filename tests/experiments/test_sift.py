@@ -243,7 +243,7 @@ def test_embeddings_are_paid_once_for_sift_and_trials(settings: Settings):
         key: n for key, n in planned.items() if key[1] in ("embed", "sift")
     }
     assert (rows["embed-small@x", "sift"].sent, rows["rerank@x", "sift"].sent) == (12, 12)  # the same hits are ranked
-    assert [row.sent for row in outcome.usage if row.stage in ("query", "rerank")] == [0] * 2 * len(outcome.results)
+    assert {row.sent for row in outcome.usage if row.stage in ("query", "rerank")} == {0}
 
 
 def test_a_single_retrieval_needs_no_sift(settings: Settings):
