@@ -157,7 +157,7 @@ def compare(
         scores=table,
         notes=(
             *([replacing] if replacing else []),
-            *_sifted(experiment),
+            *_chosen(experiment),
             *_notes(table, ordered),
             *no_noise,
             *no_loss[:3],
@@ -184,9 +184,11 @@ def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence
     return f"no trial of {experiment.name!r} can be ranked on {metric}: {reasons}; {remedy}"
 
 
-def _sifted(experiment: ExperimentResult) -> tuple[str, ...]:
-    sift = experiment.manifest.sift
-    return (sift.summary,) if sift and sift.is_done else ()
+def _chosen(experiment: ExperimentResult) -> tuple[str, ...]:
+    """How the trials were chosen before anything was answered."""
+    manifest = experiment.manifest
+    summaries = (manifest.search.summary, manifest.sift.summary if manifest.sift else "")
+    return tuple(summary for summary in summaries if summary)
 
 
 def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:

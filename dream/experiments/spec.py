@@ -30,11 +30,13 @@ from dream.progress import Show
 from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
+from dream.rag.search import chosen, search_of
 from dream.rag.search_space import SearchSpace, default_search_space
 from dream.rag.search_spaces import JoinedSpace
 from dream.rag.travelling import TravellingMethods
 from dream.records import (
     CLOSED_BOOK,
+    GRID,
     JUDGED_ONCE,
     DocumentSet,
     GoldenDataset,
@@ -42,6 +44,7 @@ from dream.records import (
     Manifest,
     Objective,
     Repeats,
+    Search,
     Sift,
     Trial,
 )
@@ -83,6 +86,7 @@ class PreparedExperiment:
     objective: Objective = field(default_factory=Objective)
     study: str = ""
     sift: Sift | None = None
+    search: Search = field(default_factory=Search)
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -104,6 +108,8 @@ class PreparedExperiment:
         reference contexts, and metrics that do not apply to all questions."""
         context = self.context
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
+        if self.search.by != GRID:
+            lines.insert(0, self.search.summary)
         lines = [*announcement(self), *lines]
         if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
             lines.append(
@@ -149,6 +155,7 @@ class PreparedExperiment:
             objective=self.objective,
             study=self.study,
             sift=self.sift,
+            search=self.search,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -168,6 +175,7 @@ class SpecOptions(TypedDict, total=False):
     baselines: bool
     strictness: int | None
     sift: bool | str
+    search: Search | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ class ExperimentSpec:
     objective: Objective = field(default_factory=Objective)
     study: str = ""
     sift: bool | str = False
+    search: Search | Mapping[str, Any] | None = None
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -212,7 +221,9 @@ class ExperimentSpec:
         Raises:
             ConfigurationError, DataError: for everything that cannot be run.
         """
-        trials = (self.search_space or default_search_space(settings)).trials(settings)
+        search, space = search_of(self.search), self.search_space or default_search_space(settings)
+        combinations = space.trials(settings)
+        trials, search = chosen(combinations, search), replace(search, combinations=len(combinations))
         metrics = METRICS if self.metrics is None else names_of(self.metrics)
         check_metrics(metrics)
         if problems := check_identifiers([settings.judge_llm, settings.judge_embed_model], settings):
@@ -228,7 +239,7 @@ class ExperimentSpec:
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         documents = DocumentSet(uri, loaded.digest)
         sift = sift_of(self.sift)
-        prepared = PreparedExperiment(trials, (), context, documents, self.objective, self.study, sift)
+        prepared = PreparedExperiment(trials, (), context, documents, self.objective, self.study, sift, search)
         return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
@@ -251,15 +262,19 @@ class ExperimentSpec:
             loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
         )
         documents = DocumentSet(uri, loaded.digest)
-        return self._with_additions(PreparedExperiment(before.trials, (), context, documents, sift=before.sift), before)
+        of_start = {"sift": before.sift, "search": before.search}
+        return self._with_additions(PreparedExperiment(before.trials, (), context, documents, **of_start), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
         """Everything that is asked for otherwise than before."""
         pairs: dict[str, tuple[Any, Any]] = {"the documents": (documents_digest, before.documents.digest)}
         if self.search_space is not None:
-            asked = {trial.id for trial in self.search_space.trials(settings)}
+            search = before.search if self.search is None else search_of(self.search)
+            asked = {trial.id for trial in chosen(self.search_space.trials(settings), search)}
             left_out = before.sift.left_out if before.sift else ()
             pairs["the trials"] = (asked, {trial.id for trial in (*before.trials, *left_out)})
+        if self.search is not None:
+            pairs["the search"] = (search_of(self.search), replace(before.search, combinations=0))
         if self.sift:
             pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:

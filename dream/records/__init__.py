@@ -9,10 +9,13 @@ from dream.records.failures import (
     failure_from_json as failure_from_json,
 )
 from dream.records.manifest import (
+    GRID as GRID,
+    RANDOM as RANDOM,
     Cluster as Cluster,
     DocumentSet as DocumentSet,
     Manifest as Manifest,
     Objective as Objective,
+    Search as Search,
 )
 from dream.records.questions import (
     EvidenceSpan as EvidenceSpan,

@@ -23,14 +23,23 @@ from dream.experiments.store import load_experiment
 from dream.metrics import METRICS_WITH_CUTOFF
 from dream.models import gateway_client
 from dream.rag.methods import own_system, rag_method
+from dream.rag.search import chosen, search_of
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import JoinedSpace
-from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Source
+from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Search, Source
 from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage import open_storage
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mlflow_is_not_waited_for():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        yield
+
 
 BIRDS = (
     "kestrel", "dunlin", "osprey", "curlew", "plover", "avocet", "gannet", "fulmar", "petrel", "merlin", "siskin",
@@ -306,6 +315,23 @@ def test_leaderboard_and_report_tell_of_it(birds: Birds):
     assert told in comparison_text(compared, leaderboard_of(compared, outcome))
     page = report_html(outcome, compared)
     assert "What was left out before the trials" in page and "-0.667 [" in page
+
+
+def test_a_sift_of_a_random_sample(settings: Settings):
+    """What is asked for, and kept, is the whole of it: space, sample and sift."""
+    space = replace(WORDS, parameters={"bm25": {"top_k": [1, 3], "temperature": [0, 0.2, 0.4, 0.6, 0.8, 1]}})
+    search = {"by": "random", "trials": 6, "seed": 1}
+    outcome, lines = run(settings, "drawn", space, search=search)
+    drawn = chosen(space.trials(), search_of(search))
+    assert {t.id for t in (*outcome.manifest.trials, *outcome.manifest.sift.left_out)} == {trial.id for trial in drawn}
+    assert outcome.manifest.search == Search("random", 6, 1, 12)
+    assert "6 of 12 combinations were drawn at random (seed 1)" in lines
+    assert outcome.manifest.search.summary in compare(outcome).notes
+    assert load_experiment("drawn", settings) == outcome
+    again, _ = run(settings, "drawn", space, search=search, resume="drawn")
+    assert again.results == outcome.results
+    with pytest.raises(ConfigurationError, match="the search"):
+        run(settings, "drawn", space, search={**search, "seed": 2}, resume="drawn")
 
 
 @pytest.mark.ray
