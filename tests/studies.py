@@ -18,6 +18,8 @@ metrics: [answer_correctness, faithfulness]
 objective: {maximise: faithfulness, margin: 0.03}
 judge_repeats: {times: 3, questions: 5}
 baselines: true
+sift: recall@5
+search: {by: random, trials: 6, seed: 3}
 budget: {usd: 20}
 engine: in_process
 """  # noqa: E501

@@ -29,6 +29,11 @@ def plan(
     judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
     judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
     baselines: options.Baselines = False,
+    search: options.SearchBy = None,
+    trials: options.SearchTrials = None,
+    seed: options.SearchSeed = None,
+    sift: options.SiftFlag = False,
+    sift_metric: options.SiftMetric = None,
     pilot: Annotated[
         str | None,
         typer.Option(
@@ -50,6 +55,7 @@ def plan(
         study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+        search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
     )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
@@ -89,6 +95,11 @@ def run(
     judge_repeats: options.JudgeRepeats = defaults.JUDGE_REPEATS,
     judge_repeat_questions: options.JudgeRepeatQuestions = defaults.JUDGE_REPEAT_QUESTIONS,
     baselines: options.Baselines = False,
+    search: options.SearchBy = None,
+    trials: options.SearchTrials = None,
+    seed: options.SearchSeed = None,
+    sift: options.SiftFlag = False,
+    sift_metric: options.SiftMetric = None,
     concurrent_trials: Annotated[
         int | None,
         typer.Option(
@@ -122,6 +133,7 @@ def run(
         study, settings, golden=golden, documents=documents, query_engine=query_engine, llm=llm,
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
+        search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
     )  # fmt: skip
     experiment = run_experiment(
         **asked,
@@ -170,6 +182,11 @@ def _asked(study: str | None, settings: Settings, **given: Any) -> tuple[dict[st
     return {"spec": read}, read.options.get("golden_dataset")
 
 
+def _search(**given: Any) -> dict[str, Any] | None:
+    """The options of a search that were named; None for none."""
+    return {name: value for name, value in given.items() if value is not None} or None
+
+
 # Options whose name is not that of their argument.
 _OPTIONS = {"parameters": "set"}
 
@@ -177,9 +194,10 @@ _OPTIONS = {"parameters": "set"}
 def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
     """The arguments of `run_experiment`. An option that was not named leaves a resumed experiment as it was."""
     space = search_space_of(given["query_engine"], given["llm"], given["embed_model"], given["parameters"], settings)
-    named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric", "strictness": "strictness"}
+    named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric"}
+    named |= {"strictness": "strictness", "search": "search"}
     own = {argument: given[option] for argument, option in named.items() if given[option] is not None}
-    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines")}
+    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines", "sift")}
     return {"spec": space, **own, **repeats}
 
 

@@ -91,6 +91,35 @@ Baselines = Annotated[
         "retrieval's and generation's; baselines are not ranked",
     ),
 ]
+SearchBy = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="NAME",
+        help="grid (every combination) or random (as many as --trials, drawn by --seed) [default: grid]",
+        autocompletion=lambda: ["grid", "random"],
+    ),
+]
+SearchTrials = Annotated[
+    int | None, typer.Option("--trials", metavar="N", min=1, help="the number of trials of a search at random")
+]
+SearchSeed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, help="the seed of a search at random [default: 0]")
+]
+SiftFlag = Annotated[
+    bool,
+    typer.Option(
+        "--sift",
+        help="first score all ways to retrieve without LLM answers and judge, and leave out the trials of those that "
+        "are shown to be worse than the best",
+    ),
+]
+SiftMetric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="sift by this retrieval metric, such as ndcg or recall@5 [default: recall]; implies --sift"
+    ),
+]
 
 EngineName = Annotated[
     str | None,

@@ -155,7 +155,13 @@ def compare(
         power=power,
         cost_unit=cost_unit(ordered),
         scores=table,
-        notes=(*([replacing] if replacing else []), *_notes(table, ordered), *no_noise, *no_loss[:3]),
+        notes=(
+            *([replacing] if replacing else []),
+            *_chosen(experiment),
+            *_notes(table, ordered),
+            *no_noise,
+            *no_loss[:3],
+        ),
         noise=noise,
         losses=losses,
     )
@@ -176,6 +182,13 @@ def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence
         return f"no trial of {experiment.name!r} has a score on {metric}; errors: {reasons}"
     remedy = "fix the failures and run again, or allow more with failure_share (--failure-share)"
     return f"no trial of {experiment.name!r} can be ranked on {metric}: {reasons}; {remedy}"
+
+
+def _chosen(experiment: ExperimentResult) -> tuple[str, ...]:
+    """How the trials were chosen before anything was answered."""
+    manifest = experiment.manifest
+    summaries = (manifest.search.summary, manifest.sift.summary if manifest.sift else "")
+    return tuple(summary for summary in summaries if summary)
 
 
 def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ are estimates. Nothing is sent to any model.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from dream.defaults import FACTORS
 from dream.experiments import store
+from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
 from dream.indexes.chunkers import NEED_MODEL
@@ -22,8 +24,9 @@ from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
 from dream.rag.costs import calls_of, chunk_tokens, passages_read
 from dream.rag.methods import index_request
+from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
-from dream.records import ORACLE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
+from dream.records import ORACLE, SIFT_STAGE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
 from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tokens import count_tokens
@@ -59,6 +62,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     counter = Counter(settings)
     kept, texts = _count_indexes(prepared.trials, prepared.context.documents, settings, counter)
     before = _finished_before(prepared, settings, but)
+    sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
     for trial in prepared.everything:
@@ -67,7 +71,56 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
-    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes)
+    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes, sifted=sifted)
+
+
+def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:
+    """The plan of the trials that a sift has left, with what indexes and the sift were planned to cost before."""
+    after = plan_of(prepared, settings, but=name)
+    kept = [row for row in before.calls if row.stage in ("embed", SIFT_STAGE)]
+    calls = (*kept, *(row for row in after.calls if row.stage != "embed"))
+    usd = known_sum(row.usd for row in calls)
+    counts = {each: getattr(before, each) for each in ("indexes", "indexes_kept", "texts_to_embed", "sifted")}
+    return replace(after, calls=calls, usd=usd, **counts)
+
+
+def _count_sift(prepared: PreparedExperiment, before: Mapping[str, Repeats], counter: Counter) -> int:
+    """The calls of a sift that is to come; the number of its retrieval combinations."""
+    found = retrievals_of(prepared) if prepared.sift and not prepared.sift.is_done else ()
+    if len(found) < 2:
+        return 0
+    embedded: set[str] = set()
+    for each in found:
+        is_paid = any(trial.id in before for trial in each.trials)
+        _count_retrieval(each, prepared, is_paid, embedded, counter)
+    return len(found)
+
+
+def _count_retrieval(
+    retrieval: Retrieval, prepared: PreparedExperiment, is_paid: bool, embedded: set[str], counter: Counter
+) -> None:
+    """The calls for one retrieval combination; `embedded` are the models that have embedded the questions before."""
+    trial, calls = retrieval.trial, calls_of(retrieval.trial, prepared.context.methods)
+    questions = located_questions(prepared)
+    n, tokens = len(questions), sum(count_tokens(question.question) for question in questions)
+    if (model := trial.embed_model_identifier) and calls.embedding:
+        searched = round(n * calls.embedding)
+        cached = searched if is_paid else min(n, searched) if model in embedded else 0
+        counter.add(model, SIFT_STAGE, searched, cached, round(tokens * calls.embedding), 0)
+        embedded.add(model)
+    ranked = _ranked_tokens(trial, n)
+    if asked := round(n * (calls.rewriting + calls.ranking)):
+        prompts = round(calls.rewriting * (tokens + n * PROMPT_FRAME)) + (ranked if calls.ranking else 0)
+        counter.add(trial.llm_identifier, SIFT_STAGE, asked, asked if is_paid else 0, prompts, asked * ANSWER_TOKENS)
+    if calls.reranking:
+        counter.add(trial.parameters["reranker"], SIFT_STAGE, n, n if is_paid else 0, ranked + tokens, 0)
+
+
+def _sifted_share(trial: Trial, prepared: PreparedExperiment) -> float:
+    """The share of a trial's calls for retrieval that a sift pays for."""
+    if prepared.sift is None or why_no_retrieval(trial, prepared.context.methods) or len(prepared.trials) < 2:
+        return 0.0
+    return len(located_questions(prepared)) / len(prepared.questions)
 
 
 def _count_trial(
@@ -101,27 +154,29 @@ def _count_answers(
     of the questions."""
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
-    ranked = (
-        n
-        * trial.parameters.get("rerank_from", FACTORS["rerank_from"])
-        * chunk_tokens(trial.parameters, SENTENCE_TOKENS)
-    )
+    found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is paid for
+    ranked = _ranked_tokens(trial, n)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
     prompt_tokens += ranked if calls.ranking else 0
     written = round(n * (calls.answering + calls.rewriting + calls.ranking) * ANSWER_TOKENS)
     if not trial.llm_identifier:
         return
-    counter.add(
-        trial.llm_identifier, "answer", round(n * calls.of_llm), round(paid * calls.of_llm), prompt_tokens, written
-    )
+    cached = round(paid * calls.answering + found * (calls.rewriting + calls.ranking))
+    counter.add(trial.llm_identifier, "answer", round(n * calls.of_llm), cached, prompt_tokens, written)
     if calls.embedding and trial.embed_model_identifier:
         embedded = round(n * calls.embedding)
         counter.add(
-            trial.embed_model_identifier, "query", embedded, round(paid * calls.embedding),
+            trial.embed_model_identifier, "query", embedded, round(found * calls.embedding),
             round(questions * calls.embedding), 0,
         )  # fmt: skip
     if calls.reranking:
-        counter.add(trial.parameters["reranker"], "rerank", n, paid, ranked + questions, 0)
+        counter.add(trial.parameters["reranker"], "rerank", n, found, ranked + questions, 0)
+
+
+def _ranked_tokens(trial: Trial, n: int) -> int:
+    """The tokens of the passages that are ranked for `n` questions, where a trial ranks any."""
+    hits = trial.parameters.get("rerank_from", FACTORS["rerank_from"])
+    return n * hits * chunk_tokens(trial.parameters, SENTENCE_TOKENS)
 
 
 def _count_judgements(

@@ -16,6 +16,7 @@ from dream.engines import Message, TrialFinished
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.progress import TrialsProgress
+from dream.experiments.sift import own_stage
 from dream.models import gateway_client
 from dream.models.planned_usage import calls_text, plan_against_actual
 from dream.progress import Show, reporter_for
@@ -149,7 +150,7 @@ class Recorder:
     def _read_meter(self) -> None:
         """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
-            self._usage = add_usage(self.usage_before, gateway_client.current_gateway().usage())
+            self._usage = add_usage(self.usage_before, own_stage(gateway_client.current_gateway().usage()))
         self._patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
 
     def _patiently(self, write: Callable[[], None]) -> None:

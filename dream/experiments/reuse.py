@@ -17,7 +17,7 @@ from dream.rag.answers import models_of
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import find_rag_method
 from dream.rag.travelling import is_built_in
-from dream.records import Evaluation, Manifest, Trial, TrialResult, UsageRow
+from dream.records import Evaluation, Manifest, Sift, Trial, TrialResult, UsageRow
 from dream.records.evaluations import by_question, joined
 from dream.settings import OFFLINE, Settings
 from dream.storage import open_storage
@@ -45,6 +45,30 @@ def results_taken_over(prepared: PreparedExperiment, settings: Settings) -> dict
                 usage = tuple(map(_from_cache, result.usage))
                 taken[result.trial.id] = replace(result, evaluation=evaluation, usage=usage, taken_from=name)
     return taken
+
+
+def sift_taken_over(prepared: PreparedExperiment, settings: Settings) -> tuple[Sift, str] | None:
+    """The outcome of the same sift, and the experiment that has it; None if there is none. A gateway must be open."""
+    sift = prepared.sift
+    if sift is None or sift.is_done or not all(map(_is_ours, prepared.trials)):
+        return None
+    trials = {trial.id for trial in prepared.trials}
+    served = [model for trial in prepared.trials for model in models_of(trial) if not model.startswith(f"{OFFLINE}/")]
+    urls = endpoint_urls(dict.fromkeys(served))
+    for name, manifest in store.load_manifests(open_storage(settings.experiments_uri, settings)).items():
+        found = manifest.sift
+        if (
+            found is not None
+            and found.is_done
+            and found.metric == sift.metric
+            and {trial.id for trial in (*manifest.trials, *found.left_out)} == trials
+            and manifest.golden_dataset.digest == prepared.context.golden_dataset.digest
+            and manifest.documents.digest == prepared.documents.digest
+            and manifest.versions == versions()
+            and all(manifest.endpoints.get(model) == url for model, url in urls.items())
+        ):
+            return found, name
+    return None
 
 
 def _is_same(trial: Trial, manifest: Manifest) -> bool:

@@ -19,10 +19,11 @@ from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
-from dream.experiments.planning import is_alike, plan_of, uncounted_text
+from dream.experiments.planning import is_alike, plan_after_sift, plan_of, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
-from dream.experiments.reuse import results_taken_over
+from dream.experiments.reuse import results_taken_over, sift_taken_over
+from dream.experiments.sift import left_by, outcome_text, own_stage, retrievals_of, run_sift, sifted
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
@@ -145,7 +146,7 @@ def run_experiment(
     Args:
         spec: an `ExperimentSpec`, a `Study` (see `read_study`), or only a search space with the other fields as
             keyword arguments: `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`,
-            `baselines`, `strictness`.
+            `baselines`, `strictness`, `sift`.
         name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
@@ -194,8 +195,16 @@ def run_experiment(
                 own_metrics = {metric.name: metric for metric in due.prepared.context.own_metrics}
                 check_arrival("metric(s)", own_metrics, running_on.submit)
                 check_arrival(KIND, due.prepared.context.methods, running_on.submit)
-            recorder = _recorder(due, running_on, storage, settings, reporter, tracking)
-            if due.to_run:
+            manifest = _checked_manifest(due, running_on, storage, settings, reporter)
+            stopped: Failure | None = None
+            if due.awaits_sift:
+                due, manifest, stopped = _sifted(
+                    due, manifest, running_on, storage, settings, reporter, max_concurrent_trials
+                )
+            recorder = _recorder(due, manifest, storage, settings, reporter, tracking)
+            if stopped is not None:
+                recorder.lost({trial.id: stopped for trial in due.prepared.everything})
+            elif due.to_run:
                 documents = due.prepared.context.documents
                 indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
                 with recorder.progress.start():
@@ -222,7 +231,7 @@ class _Due:
 
     `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
     other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
-    earlier runs and of what was taken over. `is_planned` is False where no experiment before asked anything like it, so
+    earlier runs. `is_planned` is False where no experiment before asked anything like it, so
     that it cannot be paid for: its plan is made later, while models are checked.
     """
 
@@ -246,6 +255,19 @@ class _Due:
         """True if the cache has, as far as is known, the answer to every call that is left."""
         return not self.to_run or bool(self.plan and self.plan.is_paid)
 
+    @property
+    def awaits_sift(self) -> bool:
+        """True if a sift has still to decide which trials are run."""
+        sift = self.prepared.sift
+        return sift is not None and not sift.is_done
+
+    def only(self, prepared: PreparedExperiment) -> "_Due":
+        """The same of an experiment with fewer trials."""
+        ids = {trial.id for trial in prepared.everything}
+        kept = {name: getattr(self, name) for name in ("finished", "taken", "partial")}
+        parts = {name: {key: each for key, each in part.items() if key in ids} for name, part in kept.items()}
+        return replace(self, prepared=prepared, **parts)
+
     def trial_runs(self, at_once: int | None) -> TrialRuns:
         """The trials in the form that engines take."""
         function = partial(_run_trial, self.prepared.context)
@@ -262,16 +284,16 @@ def _due(
     finished, partial_results = finished_part(storage, name, prepared) if before else ({}, {})
     usage = store.load_usage(storage, name) if before else ()
     with services.in_this_process(), gateway_client.opened(settings):
+        if before is None and (known := sift_taken_over(prepared, settings)) is not None:
+            prepared = left_by(known[0], prepared)
+            show.line(f"the sift of {known[1]} is taken over: {known[0].summary}")
         plan = _new_plan(prepared, before, settings)
         taken = {} if before else results_taken_over(prepared, settings)
-    usage = add_usage(usage, *(result.usage for result in taken.values()))
     return _Due(name, prepared, before, plan, finished, taken, partial_results, usage)
 
 
-def _recorder(
-    due: _Due, engine: Engine, storage: Storage, settings: Settings, reporter: Reporter, tracking: TrackingProcess
-) -> Recorder:
-    """The recorder of an experiment whose models answer; manifest and results that were taken over are in storage."""
+def _checked_manifest(due: _Due, engine: Engine, storage: Storage, settings: Settings, reporter: Reporter) -> Manifest:
+    """The manifest of an experiment whose models answer; it is in storage."""
     prepared, before = due.prepared, due.before
     manifest = prepared.manifest_again(before) if before else prepared.manifest(due.name, engine)
     plan = due.plan
@@ -282,7 +304,49 @@ def _recorder(
         plan = planning.result() if planning else plan
     manifest = replace(manifest, plan=plan or manifest.plan, forms=forms_in_use(manifest.endpoints))
     store.save_manifest(storage, due.name, manifest)
-    recorder = Recorder(manifest, prepared, storage, settings, reporter, due.finished, due.partial, due.usage, tracking)
+    return manifest
+
+
+def _sifted(
+    due: _Due,
+    manifest: Manifest,
+    engine: Engine,
+    storage: Storage,
+    settings: Settings,
+    reporter: Reporter,
+    at_once: int | None,
+) -> tuple[_Due, Manifest, Failure | None]:
+    """The experiment after its sift, whose outcome is in storage; unchanged, with the failure, where a budget or an
+    endpoint has ended it."""
+    prepared = due.prepared
+    requests = [index_request(each.trial) for each in retrievals_of(prepared) if each.trial.embed_model_identifier]
+    index_client.current_indexes().start(prepared.context.documents, requests)
+
+    def keep_usage() -> None:
+        usage = own_stage(gateway_client.current_gateway().usage())
+        store.save_usage(storage, due.name, add_usage(due.usage, usage))
+
+    results = run_sift(due.name, prepared, engine, reporter, at_once, keep_usage)
+    results = [result.redacted(settings.secrets()) for result in results]
+    if stopped := next((result.failure for result in results if result.was_stopped), None):
+        return due, manifest, stopped
+    store.save_sift(storage, due.name, results)
+    prepared = sifted(prepared, results)
+    if prepared.sift:
+        reporter.line(outcome_text(prepared.sift))
+    plan = manifest.plan and plan_after_sift(manifest.plan, prepared, settings, due.name)
+    manifest = replace(manifest, trials=prepared.trials, sift=prepared.sift, plan=plan)
+    store.save_manifest(storage, due.name, manifest)
+    return due.only(prepared), manifest, None
+
+
+def _recorder(
+    due: _Due, manifest: Manifest, storage: Storage, settings: Settings, reporter: Reporter, tracking: TrackingProcess
+) -> Recorder:
+    """The recorder of an experiment; results that were taken over are in storage."""
+    usage = add_usage(due.usage, *(result.usage for result in due.taken.values()))
+    prepared, finished = due.prepared, due.finished
+    recorder = Recorder(manifest, prepared, storage, settings, reporter, finished, due.partial, usage, tracking)
     recorder.take([TrialFinished(result) for result in due.taken.values()])
     return recorder
 

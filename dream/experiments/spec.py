@@ -13,6 +13,7 @@ from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
+from dream.experiments.sift import announcement, check_evidence, sift_of
 from dream.golden.dataset import load_golden_dataset
 from dream.metrics import (
     METRICS,
@@ -29,11 +30,13 @@ from dream.progress import Show
 from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
+from dream.rag.search import chosen, search_of
 from dream.rag.search_space import SearchSpace, default_search_space
 from dream.rag.search_spaces import JoinedSpace
 from dream.rag.travelling import TravellingMethods
 from dream.records import (
     CLOSED_BOOK,
+    GRID,
     JUDGED_ONCE,
     DocumentSet,
     GoldenDataset,
@@ -41,6 +44,8 @@ from dream.records import (
     Manifest,
     Objective,
     Repeats,
+    Search,
+    Sift,
     Trial,
 )
 from dream.settings import Settings
@@ -71,7 +76,8 @@ class TrialContext:
 
 @dataclass(frozen=True)
 class PreparedExperiment:
-    """An experiment that can be run: its trials, its baselines, and what they share."""
+    """An experiment that can be run: its trials, its baselines, and what they share; `sift` is that which decides, or
+    has decided, which trials are run."""
 
     trials: tuple[Trial, ...]
     baselines: tuple[Trial, ...]
@@ -79,6 +85,8 @@ class PreparedExperiment:
     documents: DocumentSet
     objective: Objective = field(default_factory=Objective)
     study: str = ""
+    sift: Sift | None = None
+    search: Search = field(default_factory=Search)
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -96,10 +104,13 @@ class PreparedExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for methods of unknown cost, repeats, baselines, questions without reference contexts, and
-        metrics that do not apply to all questions."""
+        """One line each for a sift that is to come, methods of unknown cost, repeats, baselines, questions without
+        reference contexts, and metrics that do not apply to all questions."""
         context = self.context
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
+        if self.search.by != GRID:
+            lines.insert(0, self.search.summary)
+        lines = [*announcement(self), *lines]
         if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
             lines.append(
                 f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
@@ -143,6 +154,8 @@ class PreparedExperiment:
             versions=versions(),
             objective=self.objective,
             study=self.study,
+            sift=self.sift,
+            search=self.search,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -161,6 +174,8 @@ class SpecOptions(TypedDict, total=False):
     judge_repeat_questions: int
     baselines: bool
     strictness: int | None
+    sift: bool | str
+    search: Search | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,8 @@ class ExperimentSpec:
         strictness: the number of questions that answer_relevancy derives from an answer, by default 1.
         objective: how a comparison chooses unless it is told otherwise.
         study: the text of the study file that this is from (`dream.experiments.study`).
+        sift: first score all retrieval combinations without LLM answers or judge, and leave out the trials of those
+            that are shown to be worse than the best on recall (True) or another retrieval metric ("ndcg", "recall@5").
     """
 
     search_space: SearchSpace | JoinedSpace | None = None
@@ -195,6 +212,8 @@ class ExperimentSpec:
     strictness: int | None = None
     objective: Objective = field(default_factory=Objective)
     study: str = ""
+    sift: bool | str = False
+    search: Search | Mapping[str, Any] | None = None
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -202,7 +221,9 @@ class ExperimentSpec:
         Raises:
             ConfigurationError, DataError: for everything that cannot be run.
         """
-        trials = (self.search_space or default_search_space(settings)).trials(settings)
+        search, space = search_of(self.search), self.search_space or default_search_space(settings)
+        combinations = space.trials(settings)
+        trials, search = chosen(combinations, search), replace(search, combinations=len(combinations))
         metrics = METRICS if self.metrics is None else names_of(self.metrics)
         check_metrics(metrics)
         if problems := check_identifiers([settings.judge_llm, settings.judge_embed_model], settings):
@@ -217,7 +238,9 @@ class ExperimentSpec:
         own = TravellingMethods.of(trials)
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         documents = DocumentSet(uri, loaded.digest)
-        return self._with_additions(PreparedExperiment(trials, (), context, documents, self.objective, self.study))
+        sift = sift_of(self.sift)
+        prepared = PreparedExperiment(trials, (), context, documents, self.objective, self.study, sift, search)
+        return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
         """An experiment that was started earlier. Values that are given must be the same as then, except that repeats
@@ -239,14 +262,21 @@ class ExperimentSpec:
             loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
         )
         documents = DocumentSet(uri, loaded.digest)
-        return self._with_additions(PreparedExperiment(before.trials, (), context, documents), before)
+        of_start = {"sift": before.sift, "search": before.search}
+        return self._with_additions(PreparedExperiment(before.trials, (), context, documents, **of_start), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
         """Everything that is asked for otherwise than before."""
         pairs: dict[str, tuple[Any, Any]] = {"the documents": (documents_digest, before.documents.digest)}
         if self.search_space is not None:
-            asked = {trial.id for trial in self.search_space.trials(settings)}
-            pairs["the trials"] = (asked, {trial.id for trial in before.trials})
+            search = before.search if self.search is None else search_of(self.search)
+            asked = {trial.id for trial in chosen(self.search_space.trials(settings), search)}
+            left_out = before.sift.left_out if before.sift else ()
+            pairs["the trials"] = (asked, {trial.id for trial in (*before.trials, *left_out)})
+        if self.search is not None:
+            pairs["the search"] = (search_of(self.search), replace(before.search, combinations=0))
+        if self.sift:
+            pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:
             digest = load_golden_dataset(self.golden_dataset, settings).digest
             pairs["the golden questions"] = (digest, before.golden_dataset.digest)
@@ -266,9 +296,12 @@ class ExperimentSpec:
         were before."""
         metrics = prepared.context.metrics
         prepared = replace(prepared, context=replace(prepared.context, own_metrics=own_metrics(metrics)))
-        if any(find_metric(name).needs_evidence for name in metrics):
+        is_sifted = prepared.sift is not None and not prepared.sift.is_done
+        if is_sifted or any(find_metric(name).needs_evidence for name in metrics):
             evidence = locate(prepared.questions, prepared.context.documents)
             prepared = replace(prepared, context=replace(prepared.context, evidence=evidence))
+        if is_sifted:
+            check_evidence(prepared)
         applicability_notes(metrics, prepared.questions, prepared.context.evidence)
         repeats = self._repeats(prepared.questions, metrics) or (before.repeats if before else JUDGED_ONCE)
         baselines = before.baselines if before else ()

@@ -3,6 +3,7 @@
 <experiment>/manifest.json        trials, judge, golden dataset, versions (`dream.records.manifest.Manifest`)
 <experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
+<experiment>/sift/<id>.json       the scores of a retrieval combination in the sift before the experiment
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
 """
@@ -56,6 +57,12 @@ def load_manifests(storage: Storage) -> dict[str, Manifest]:
 def save_result(storage: Storage, name: str, result: TrialResult) -> None:
     """Write one trial's result, whole or not at all."""
     storage.write_json(f"{name}/trials/{result.trial.id}.json", result.to_json())
+
+
+def save_sift(storage: Storage, name: str, results: Iterable[TrialResult]) -> None:
+    """Write the scores of the retrieval combinations that were sifted, one file each."""
+    for result in results:
+        storage.write_json(f"{name}/sift/{result.trial.id}.json", result.to_json())
 
 
 def save_block(storage: Storage, name: str, trial_id: str, block: Evaluation) -> None:

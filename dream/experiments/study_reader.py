@@ -6,18 +6,20 @@ from typing import Any
 
 from dream.defaults import ENGINES
 from dream.errors import ConfigurationError
+from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
 from dream.experiments.study_file import Document, Path, read_yaml
 from dream.metrics import is_metric, names_of, valid_names
 from dream.rag.own_systems import http_system
 from dream.rag.registry import RAG_METHODS, imported_method
+from dream.rag.search import search_of
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import Condition, Requirement
-from dream.records import Objective
+from dream.records import Objective, Search
 
 KEYS = (
     "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
-    "judge_repeats", "engine", "budget",
+    "judge_repeats", "search", "sift", "engine", "budget",
 )  # fmt: skip
 SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
@@ -108,7 +110,24 @@ class _StudyReader:
             baselines=self._flag("baselines", given),
             judge_repeats=self._count("times", repeats, ("judge_repeats",)),
             judge_repeat_questions=self._count("questions", repeats, ("judge_repeats",)),
+            sift=self._sift(given.get("sift", False)),
+            search=self._search(given),
         )
+
+    def _search(self, given: Mapping[str, Any]) -> Search | None:
+        asked = self._mapping("search", ("by", "trials", "seed"), given)
+        try:
+            return search_of(asked) if asked else None
+        except ConfigurationError as error:
+            self._document.problem(("search",), str(error))
+            return None
+
+    def _sift(self, value: Any) -> bool | str:
+        try:
+            return value if sift_of(value) else False
+        except ConfigurationError as error:
+            self._document.problem(("sift",), f"{error}; true for the default")
+            return False
 
     def _objective(self, given: Mapping[str, Any], metrics: Sequence[str] | None) -> Objective:
         path = ("objective",)

@@ -4,12 +4,14 @@ from typing import Any
 
 from dream.defaults import ENGINES
 from dream.experiments.study_reader import KEYS, SERVICE_KEYS, TRIAL_KEYS
-from dream.metrics import metric_names
+from dream.metrics import METRICS_WITH_CUTOFF, metric_names
 from dream.rag.methods import RAG_METHODS
+from dream.rag.search import SEARCHERS
 
 _NAMES = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 _ANY = {"description": "a value, or a list of values"}
 _COUNT = {"type": "integer", "minimum": 1}
+_RANKING_METRIC = f"^({'|'.join(METRICS_WITH_CUTOFF)})(@[1-9][0-9]*)?$"
 _DESCRIPTIONS = {
     "documents": "s3://bucket/prefix or a folder",
     "questions": "the name of a golden dataset, or a file of questions",
@@ -21,6 +23,8 @@ _DESCRIPTIONS = {
     "strictness": "the number of questions that answer_relevancy derives from an answer",
     "baselines": "let each LLM also answer without context and with the reference contexts",
     "judge_repeats": "judge the answers to some questions several times",
+    "search": "how trials are chosen: all combinations (grid), or so many at random",
+    "sift": "first score retrieval alone, and leave out what is shown to be worse on recall, or on the metric named",
     "engine": "where trials run",
     "budget": "limits of the experiment over all its runs",
 }
@@ -57,6 +61,10 @@ def _plain() -> dict[str, dict[str, Any]]:
         "strictness": _COUNT,
         "baselines": {"type": "boolean"},
         "judge_repeats": _object({"times": _COUNT, "questions": _COUNT}),
+        "search": _object(
+            {"by": {"enum": list(SEARCHERS)}, "trials": _COUNT, "seed": {"type": "integer", "minimum": 0}}, ["by"]
+        ),
+        "sift": {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": _RANKING_METRIC}]},
         "engine": {"enum": list(ENGINES)},
         "budget": _object({"usd": above, "calls": above, "tokens": above}),
     }

@@ -10,6 +10,7 @@ from dream.metrics.own import (
 )
 from dream.metrics.registry import (
     EXPLANATION_COLUMNS as EXPLANATION_COLUMNS,
+    METRICS_WITH_CUTOFF as METRICS_WITH_CUTOFF,
     check_metrics as check_metrics,
     definition_of as definition_of,
     explanation_rows as explanation_rows,

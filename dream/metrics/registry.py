@@ -13,6 +13,8 @@ from dream.metrics.definition import Metric
 
 _CUTOFF = re.compile(r"(?P<name>[^@]+)@(?P<cutoff>[1-9]\d*)")
 _OWN: dict[str, Metric] = {}
+# The metrics of a ranking of passages, which ask no judge.
+METRICS_WITH_CUTOFF = tuple(name for name, metric in DEFINITIONS.items() if metric.has_cutoff)
 EXPLANATION_COLUMNS = ("metric", "asks", "computed as", "range", "a low value points at")
 
 
@@ -114,9 +116,8 @@ def metric_names() -> list[str]:
 
 def valid_names() -> str:
     """All names that can be chosen, for messages."""
-    with_cutoff = [name for name, metric in DEFINITIONS.items() if metric.has_cutoff]
-    others = [name for name in metric_names() if name not in with_cutoff]
-    return f"{', '.join(others)}, and {', '.join(with_cutoff)}, also with a number of passages as in recall@5"
+    others = [name for name in metric_names() if name not in METRICS_WITH_CUTOFF]
+    return f"{', '.join(others)}, and {', '.join(METRICS_WITH_CUTOFF)}, also with a number of passages as in recall@5"
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

@@ -9,10 +9,13 @@ from dream.records.failures import (
     failure_from_json as failure_from_json,
 )
 from dream.records.manifest import (
+    GRID as GRID,
+    RANDOM as RANDOM,
     Cluster as Cluster,
     DocumentSet as DocumentSet,
     Manifest as Manifest,
     Objective as Objective,
+    Search as Search,
 )
 from dream.records.questions import (
     EvidenceSpan as EvidenceSpan,
@@ -44,7 +47,9 @@ from dream.records.results import (
     shortened as shortened,
     telling_parameters as telling_parameters,
 )
+from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
 from dream.records.usage import (
+    SIFT_STAGE as SIFT_STAGE,
     Plan as Plan,
     PlannedCalls as PlannedCalls,
     UsageRow as UsageRow,

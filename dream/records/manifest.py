@@ -9,6 +9,7 @@ from dream.errors import DataError
 from dream.metrics import Metric
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
+from dream.records.sift import Sift
 from dream.records.usage import Plan
 
 # The format of manifests; increment it when the meaning of a field changes. Version 0.1 wrote no format.
@@ -52,6 +53,31 @@ class Objective:
     margin: float | None = None
 
 
+GRID, RANDOM = "grid", "random"
+
+
+@dataclass(frozen=True)
+class Search:
+    """How trials are chosen from the combinations of a search space (`dream.rag.search`): all of them (`by` is "grid"),
+    or `trials` of them at random, by `seed`. `combinations` is how many there are; 0 where it is not known."""
+
+    by: str = GRID
+    trials: int | None = None
+    seed: int = 0
+    combinations: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What was searched, and what follows for the best trial; empty for the whole grid."""
+        if self.by == GRID:
+            return ""
+        return (
+            f"{self.trials} of {self.combinations:,} combinations were drawn at random (seed {self.seed}); better ones "
+            "may be among the others. The more trials are searched, the more the mean of the best one flatters it: "
+            "confirm it on questions that it was not chosen by."
+        )
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The configuration and environment of an experiment at its start.
@@ -71,6 +97,8 @@ class Manifest:
         study: the text of the study file that the experiment was started with, if any.
         plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
         own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
+        search: how the trials were chosen from the search space.
+        sift: which trials were left out before the experiment; None without a sift. `trials` are those that went on.
     """
 
     name: str
@@ -94,6 +122,8 @@ class Manifest:
     objective: Objective = field(default_factory=Objective)
     study: str = ""
     own_metrics: tuple[Metric, ...] = ()
+    sift: Sift | None = None
+    search: Search = Search()
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -129,6 +159,8 @@ class Manifest:
             "plan": self.plan.to_json() if self.plan else None,
             "objective": asdict(self.objective),
             "study": self.study,
+            "search": asdict(self.search),
+            **({"sift": self.sift.to_json()} if self.sift else {}),
         }
 
     @classmethod
@@ -169,6 +201,8 @@ class Manifest:
             objective=Objective(**data.get("objective", {})),
             study=data.get("study", ""),
             own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
+            sift=Sift.from_json(data["sift"]) if data.get("sift") else None,
+            search=Search(**data.get("search", {})),
         )
 
 

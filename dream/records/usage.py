@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+# The stage of the model calls that a sift makes before the trials.
+SIFT_STAGE = "sift"
+
 
 def known_sum(values: Iterable[float | None]) -> float | None:
     """The sum of the values, or None if any value is None.
@@ -118,6 +121,8 @@ class Plan:
         usd: the price of all calls that are not paid for; None if a price is unknown.
         minutes: a lower bound of the duration, from the known rate limits.
         notes: the work besides the trials, such as repeated judgements and baselines, whose calls are included.
+        sifted: the retrieval combinations that a sift scores first, in the stage "sift"; the calls of trials are then
+            those of all trials that may go on.
     """
 
     n_trials: int
@@ -129,6 +134,7 @@ class Plan:
     usd: float | None
     minutes: float
     notes: tuple[str, ...] = ()
+    sifted: int = 0
 
     @property
     def is_paid(self) -> bool:
@@ -150,7 +156,7 @@ class Plan:
         return cls(**{**given, "calls": tuple(calls), "notes": tuple(data.get("notes", ()))})
 
     def __str__(self) -> str:
-        usd = "unknown, because a price is missing (DREAM_PRICES)" if self.usd is None else f"{self.usd:,.2f}"
+        usd = _usd_of(self.usd)
         kept = f", {self.indexes_kept} of them already built" if self.indexes_kept else ""
         head = (
             f"{self.n_trials} trials x {self.n_questions} questions, {self.indexes} indexes{kept}, "
@@ -158,7 +164,19 @@ class Plan:
         )
         head = "\n".join([head, *self.notes])
         table = _as_text(self.calls) if self.calls else "no model calls"
-        return f"{head}\n\n{table}\n\nUSD: {usd}. At least {self.minutes:.1f} minutes at the known limits."
+        cost = f"USD: {usd}." if not self.sifted else (
+            f"USD: {_usd_of(self.sifting)} for the indexes and the sift; with all trials, if none is sifted out, {usd}."
+        )  # fmt: skip
+        return f"{head}\n\n{table}\n\n{cost} At least {self.minutes:.1f} minutes at the known limits."
+
+    @property
+    def sifting(self) -> float | None:
+        """The price of what is paid before any trial is sifted out; None if unknown."""
+        return known_sum(row.usd for row in self.calls if row.stage in ("embed", SIFT_STAGE))
+
+
+def _usd_of(usd: float | None) -> str:
+    return "unknown, because a price is missing (DREAM_PRICES)" if usd is None else f"{usd:,.2f}"
 
 
 def _as_text(calls: Sequence[PlannedCalls]) -> str:

@@ -16,6 +16,7 @@ from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
 from dream.models.usage import CHECK_STAGE
 from dream.records import (
+    SIFT_STAGE,
     Answer,
     ExperimentResult,
     GoldenQuestion,
@@ -28,7 +29,7 @@ from dream.records import (
     known_sum,
     shortened,
 )
-from dream.reporting.html_page import Case, Facts, Fold, Note, Section, Table, Text
+from dream.reporting.html_page import Bullets, Case, Facts, Fold, Note, Section, Table, Text
 from dream.settings import safe_uri
 
 N_WORST = 5
@@ -117,6 +118,37 @@ def metrics_explained(experiment: ExperimentResult, comparison: Comparison | Non
     manifest = experiment.manifest
     rows = [[text.replace("`", "") for text in row] for row in explanation_rows(manifest.metrics, manifest.own_metrics)]
     return Section("metrics", "How to read the metrics", [Table("The metrics", EXPLANATION_COLUMNS, rows)])
+
+
+def sifted_out(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """The retrieval combinations that were scored before the experiment, and those that were left out."""
+    sift = experiment.manifest.sift
+    if sift is None or not sift.is_done:
+        return None
+    metrics = list(dict.fromkeys(name for each in sift.retrievals for name in each.means))
+    columns = ("RAG method", "embedding model", "parameters", "trials", *metrics, "against the best", "outcome")
+    rows = [
+        (
+            each.trial.query_engine_identifier,
+            each.trial.embed_model_identifier,
+            parameters(each.trial.parameters),
+            str(len(each.trials)),
+            *("–" if (mean := each.means.get(name)) is None else f"{mean:.3f}" for name in metrics),
+            each.compared,
+            "went on" if each.goes_on else "left out",
+        )
+        for each in sift.retrievals
+    ]
+    text = (
+        f"{sift.summary} Trials that differ only in how the LLM answers share a combination. One was left out if the "
+        f"95 % confidence interval of its difference in {sift.metric} to the best is below 0; the intervals are "
+        "simultaneous over all pairs. An LLM could still have answered better from what it retrieved."
+    )
+    reasons = Bullets([f"not sifted: {reason}" for reason in dict.fromkeys(sift.untried.values())])
+    table = Table("Retrieval combinations", columns, rows, _numbers("trials", *metrics, "against the best"))
+    return Section(
+        "sift", "What was left out before the trials", [Text(text), *([reasons] if sift.untried else []), table]
+    )
 
 
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
@@ -228,7 +260,7 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-_STAGES = (CHECK_STAGE, "embed", "query", "rerank", "answer", "judge")
+_STAGES = (CHECK_STAGE, "embed", SIFT_STAGE, "query", "rerank", "answer", "judge")
 
 
 def _usage_table(rows: Sequence[UsageRow]) -> Table:

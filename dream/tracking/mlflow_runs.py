@@ -306,6 +306,7 @@ def _parent_params(manifest: Manifest) -> dict[str, Any]:
         "metrics": ", ".join(manifest.metrics),
         "n_trials": len(manifest.trials),
         "n_questions": len(golden.questions),
+        **({"sifted_by": manifest.sift.metric, "n_sifted_out": len(manifest.sift.left_out)} if manifest.sift else {}),
         "golden_dataset_uri": golden.uri,
         "golden_dataset_digest": golden.digest,
         "documents_uri": manifest.documents.uri,

@@ -118,3 +118,20 @@ def test_track_of_an_unknown_experiment_is_told(dream):
     assert done.code == 1
     assert done.err.startswith("dream track: ")
     assert "nobody" in done.err
+
+
+def test_a_run_sifts_by_what_was_retrieved(dream_in_lab, lab: Lab, small_golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAM_CACHE_URI", str(tmp_path / "cache"))
+    what = ["--query-engine", "bm25", "--set", "top_k=1,3", "--llm", "llm-small@x", "--metric", "token_f1"]
+    planned = dream_in_lab("plan", *what, "--sift")
+    assert planned.code == 0, planned.err
+    assert "sift by recall: 2 retrieval combinations of 2 trials" in planned.out
+    done = dream_in_lab("run", *what, "--sift-metric", "recall@3", "--name", "sifted")
+    assert done.code == 0, done.err
+    assert "Sifted by recall@3 on " in done.out
+    assert load_experiment("sifted", lab.settings).manifest.sift.metric == "recall@3"
+    study = tmp_path / "study.yaml"
+    study.write_text("sift: ndcg\nmetrics: [token_f1]\nsystems: [{method: bm25, top_k: [1, 3]}]")
+    assert "sift by ndcg: 2 retrieval" in dream_in_lab("plan", str(study)).out
+    refused = dream_in_lab("run", str(study), "--sift")
+    assert refused.code == 1 and "--sift beside" in refused.err

@@ -9,6 +9,7 @@ from studies import WHOLE
 from dream.errors import ConfigurationError
 from dream.experiments import read_study
 from dream.experiments.study_reader import study_of
+from dream.records import Search
 from dream.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("registered_methods")
@@ -42,6 +43,27 @@ def test_a_whole_study():
     assert {t.parameters["merge_ratio"] for t in merging} == {0.2, 0.4, 0.6}
     assert {t.parameters["chunk_sizes"] for t in merging} == {(1024, 256), (512, 128)}
     assert len([t for t in trials if t.query_engine_identifier == "sentence_window"]) == 2  # its top_k is 12
+
+
+@pytest.mark.parametrize(("written", "read"), [("true", True), ("false", False), ("recall@5", "recall@5")])
+def test_a_sift(written: str, read: bool | str):
+    assert study_of(f"sift: {written}\nsystems: [bm25]").spec(NOTHING).sift == read
+
+
+def test_a_sift_by_another_metric_is_a_mistake():
+    with pytest.raises(ConfigurationError, match=r"line 1: sift='faithfulness' is no retrieval metric; valid: hit,"):
+        study_of("sift: faithfulness\nsystems: [bm25]")
+
+
+def test_a_search():
+    study = study_of("search: {by: random, trials: 3, seed: 7}\nsystems: [{method: bm25, top_k: {from: 1, to: 9}}]")
+    assert study.spec(NOTHING).search == Search("random", 3, 7)
+    with pytest.raises(
+        ConfigurationError, match=r"line 2: 2 mistake\(s\) in the search:\s+- by='optuna'; valid: grid, ra"
+    ):
+        study_of("systems: [bm25]\nsearch: {by: optuna, trials: 0}")
+    with pytest.raises(ConfigurationError, match="there is no 'trails' here; did you mean trials"):
+        study_of("search: {by: random, trails: 3}\nsystems: [bm25]")
 
 
 def test_one_line_is_enough_and_the_rest_are_the_defaults():

@@ -28,6 +28,8 @@ from dream.records import (
     Passage,
     Plan,
     PlannedCalls,
+    Sift,
+    SiftedRetrieval,
     Trial,
     TrialResult,
     UsageRow,
@@ -132,10 +134,15 @@ def with_repeats_and_baselines(plain: ExperimentResult) -> ExperimentResult:
     return replace(plain, results=tuple(results), baselines=tuple(baselines))
 
 
-def test_repeats_and_baselines_have_sections_of_their_own(outcome: ExperimentResult):
-    page = report_html(with_repeats_and_baselines(outcome))
+def test_repeats_baselines_and_a_sift_have_sections_of_their_own(outcome: ExperimentResult):
+    whole = with_repeats_and_baselines(outcome)
+    sift = Sift(
+        "recall", True, 12, (SiftedRetrieval(Trial("bm25", "", ""), ("a",), True, "the best", 12, {"recall": 1}),)
+    )
+    page = report_html(replace(whole, manifest=replace(whole.manifest, sift=sift)))
     ids = [one["id"] for one in Outline(page).all("section")]
-    assert ids == [*IDS[:5], "noise", "losses", *IDS[5:]]
+    assert ids == [*IDS[:5], "noise", "losses", *IDS[5:7], "sift", *IDS[7:]]
+    assert "Sifted by recall on 12 questions" in page
     assert len(SECTIONS) == len(ids)
     text = plain_text(page)
     assert "Judge noise" in text

@@ -1,0 +1,313 @@
+"""The sift: before anything is answered, retrieval alone is scored without a judge, and what is worse is left out.
+
+    trials -> retrieval combinations -> passages -> recall, ... -> those that may be the best -> their trials go on
+
+Trials that differ only in how the LLM answers share a combination. No LLM answers and no judge is asked: embeddings are
+paid, and the calls of combinations that rewrite questions or rerank. The cache keeps them for the trials.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from dream.defaults import FAILURE_SHARE
+from dream.engines import Engine, Message, TrialFinished, TrialRuns
+from dream.errors import ConfigurationError
+from dream.evaluation.evaluate import EvaluationOptions, evaluator
+from dream.evaluation.locating import summary
+from dream.indexes.client import get_index
+from dream.metrics import METRICS_WITH_CUTOFF, is_metric
+from dream.models.pickers import llm_picker
+from dream.progress import Reporter
+from dream.rag.methods import index_request, query_engine_picker
+from dream.rag.retrievals import retrieval_of, retrieving, why_no_retrieval
+from dream.records import (
+    INCUMBENT,
+    SIFT_STAGE,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    GoldenQuestion,
+    Manifest,
+    Sift,
+    SiftedRetrieval,
+    Trial,
+    TrialResult,
+    UsageRow,
+    add_usage,
+    full_name,
+    telling_parameters,
+)
+
+if TYPE_CHECKING:
+    from dream.comparison.ranking import Standing
+    from dream.experiments.spec import PreparedExperiment, TrialContext
+
+# The share of the evidence that the LLM would read: what was not retrieved cannot be answered from.
+DEFAULT_METRIC = "recall"
+_LOST = Failure(FailureKind.SERVICE, "it ended without a result; its worker may have been killed")
+_MOST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A retrieval combination: `trial` is what the `trials` that share it have in common."""
+
+    trial: Trial
+    trials: tuple[Trial, ...]
+
+
+def sift_of(asked: bool | str) -> Sift | None:
+    """The sift that is asked for: True for the default metric, or the name of a retrieval metric.
+
+    Raises:
+        ConfigurationError: for any other metric.
+    """
+    if not asked:
+        return None
+    metric = DEFAULT_METRIC if asked is True else asked
+    is_text = isinstance(metric, str)  # a study file may have anything
+    if not is_text or not is_metric(metric) or metric.partition("@")[0] not in METRICS_WITH_CUTOFF:
+        raise ConfigurationError(
+            f"sift={metric!r} is no retrieval metric; valid: {', '.join(METRICS_WITH_CUTOFF)}, also with a number of "
+            "passages as in recall@5"
+        )
+    return Sift(metric)
+
+
+def check_evidence(prepared: "PreparedExperiment") -> None:
+    """Raise a ConfigurationError if no question has evidence by which passages could be scored."""
+    if not located_questions(prepared):
+        reasons = summary(prepared.context.evidence.values())
+        raise ConfigurationError(
+            f"the sift scores retrieval against evidence, and there is none: {reasons}. "
+            "Give the golden questions reference contexts, or the file and page of each (columns reference_contexts, "
+            "source_file, source_page); or make questions with `dream golden`; or run without --sift"
+        )
+
+
+def located_questions(prepared: "PreparedExperiment") -> tuple[GoldenQuestion, ...]:
+    """The questions that a sift asks: those whose evidence was found in the documents."""
+    evidence = prepared.context.evidence
+    return tuple(each for each in prepared.questions if each.id in evidence and evidence[each.id].places)
+
+
+def retrievals_of(prepared: "PreparedExperiment") -> tuple[Retrieval, ...]:
+    """The retrieval combinations of the trials, in the order of the trials."""
+    methods, found = prepared.context.methods, dict[str, list[Trial]]()
+    shared: dict[str, Trial] = {}
+    for trial in prepared.trials:
+        if not why_no_retrieval(trial, methods):
+            common = retrieval_of(trial, methods)
+            shared[common.id] = common
+            found.setdefault(common.id, []).append(trial)
+    return tuple(Retrieval(shared[key], tuple(trials)) for key, trials in found.items())
+
+
+def untried(prepared: "PreparedExperiment") -> dict[str, str]:
+    """Why trials cannot be sifted, by trial id."""
+    reasons = {trial.id: why_no_retrieval(trial, prepared.context.methods) for trial in prepared.trials}
+    return {trial_id: reason for trial_id, reason in reasons.items() if reason}
+
+
+def announcement(prepared: "PreparedExperiment") -> list[str]:
+    """A line for a sift that is to come, and one for each reason why some trials cannot be sifted."""
+    if prepared.sift is None or prepared.sift.is_done:
+        return []
+    found, questions = retrievals_of(prepared), located_questions(prepared)
+    n_trials = sum(len(each.trials) for each in found)
+    lines = [
+        f"sift by {prepared.sift.metric}: {len(found)} retrieval combinations of {n_trials} trials are scored first, "
+        f"without LLM answers and judge, on the {len(questions)} of {len(prepared.questions)} questions whose evidence "
+        "is located; trials of combinations that are shown to be worse than the best are not run"
+    ]
+    if asking := [each for each in found if each.trial.llm_identifier]:
+        lines.append(f"the LLM may be asked in {len(asking)} of these combinations, to rewrite questions or to rank")
+    reasons = list(untried(prepared).values())
+    return lines + [
+        f"{reasons.count(reason)} trial(s) cannot be sifted, and go on: {reason}" for reason in dict.fromkeys(reasons)
+    ]
+
+
+# --- one retrieval combination
+
+
+def retrieve(context: "TrialContext", config: Mapping[str, Any], *_: Any) -> TrialResult:
+    """The function that an engine runs for each retrieval combination: scores of its passages, without answers."""
+    started, trial = time.monotonic(), Trial.from_config(config)
+    options = EvaluationOptions(
+        context.judge_llm, context.judge_embed_model, context.metrics, trial=SIFT_STAGE, evidence=context.evidence
+    )
+    try:
+        found = evaluator(_query_engine(trial, context), context.golden_dataset.questions, options)
+    except Exception as error:  # noqa: BLE001 - one failure must not end the others
+        return TrialResult(trial, failure=Failure.of(error))
+    return TrialResult(trial, Evaluation((), found.scores), time.monotonic() - started)
+
+
+def _query_engine(trial: Trial, context: "TrialContext") -> Any:
+    from llama_index.core.llms import MockLLM
+
+    llm = llm_picker(trial.llm_identifier, trial=SIFT_STAGE) if trial.llm_identifier else MockLLM()
+    index = get_index(context.documents, *index_request(trial, context.methods), trial=SIFT_STAGE)
+    method, values = trial.query_engine_identifier, trial.parameters
+    return retrieving(query_engine_picker(method, index, llm, values, trial=SIFT_STAGE, methods=context.methods))
+
+
+# --- all of them
+
+
+def run_sift(
+    name: str,
+    prepared: "PreparedExperiment",
+    engine: Engine,
+    reporter: Reporter,
+    at_once: int | None = None,
+    on_messages: Callable[[], None] = lambda: None,
+) -> list[TrialResult]:
+    """Score all retrieval combinations, in their order.
+
+    Args:
+        on_messages: called after each of the engine's messages.
+    """
+    found, questions = retrievals_of(prepared), located_questions(prepared)
+    if len(found) < 2:
+        return []
+    results: dict[str, TrialResult] = {}
+    task = reporter.task("sifting", len(found), "retrieval combinations", final_line=True)
+
+    def receive(messages: Sequence[Message]) -> None:
+        for message in messages:
+            if isinstance(message, TrialFinished) and message.result.trial.id not in results:
+                results[message.result.trial.id] = message.result
+                task.advance()
+        on_messages()
+
+    function = partial(retrieve, _context(prepared, questions))
+    trials = [each.trial for each in found]
+    with task:
+        lost = engine.run_trials(TrialRuns(f"{name}-sift", trials, function, len(questions), {}, at_once), receive)
+    return [results.get(trial.id) or TrialResult(trial, failure=lost.get(trial.id, _LOST)) for trial in trials]
+
+
+def _context(prepared: "PreparedExperiment", questions: Sequence[GoldenQuestion]) -> "TrialContext":
+    golden = GoldenDataset(tuple(questions), prepared.context.golden_dataset.uri)
+    return replace(prepared.context, golden_dataset=golden, metrics=_metrics(prepared), own_metrics=())
+
+
+def _metrics(prepared: "PreparedExperiment") -> tuple[str, ...]:
+    chosen = [prepared.sift.metric] if prepared.sift else []
+    return tuple(dict.fromkeys([*chosen, *METRICS_WITH_CUTOFF]))
+
+
+def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "PreparedExperiment":
+    """The experiment with the trials that go on.
+
+    A combination goes on unless the interval of its difference to the best one is below 0. The intervals are those of
+    `dream.comparison`: paired by question, documents resampled as a whole, simultaneous over all pairs.
+
+    Args:
+        results: those of `run_sift`.
+    """
+    found = {each.trial.id: each for each in retrievals_of(prepared)}
+    judged = _standings(prepared, results) if results else []
+    names = _names([each.trial for each in found.values()])
+    decided = [_decided(each, judged[0], found[each.trial.id], names, _metric(prepared)) for each in judged]
+    decided = decided or [
+        SiftedRetrieval(each.trial, _ids(each), True, "it is the only retrieval combination") for each in found.values()
+    ]
+    out = {trial_id for each in decided if not each.goes_on for trial_id in each.trials}
+    record = Sift(
+        _metric(prepared),
+        is_done=True,
+        n_questions=len(located_questions(prepared)),
+        retrievals=tuple(decided),
+        left_out=tuple(trial for trial in prepared.trials if trial.id in out),
+        untried=untried(prepared),
+    )
+    return left_by(record, prepared)
+
+
+def left_by(sift: Sift, prepared: "PreparedExperiment") -> "PreparedExperiment":
+    """The experiment with the trials that a finished sift leaves."""
+    out = {trial.id for trial in sift.left_out}
+    return replace(prepared, trials=tuple(trial for trial in prepared.trials if trial.id not in out), sift=sift)
+
+
+def _standings(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "Sequence[Standing]":
+    from dream.comparison.ranking import standings
+    from dream.comparison.score_table import score_table
+
+    golden = GoldenDataset(located_questions(prepared))
+    experiment = ExperimentResult("the sift", Manifest("the sift", golden, _metrics(prepared)), tuple(results))
+    return standings(score_table(experiment, _metric(prepared)), FAILURE_SHARE)[0]
+
+
+def _decided(
+    standing: "Standing", best: "Standing", retrieval: Retrieval, names: Mapping[str, str], metric: str
+) -> SiftedRetrieval:
+    is_incumbent, difference = bool(standing.trial.parameters.get(INCUMBENT)), standing.difference
+    goes_on = standing.in_set or standing.rank is None or is_incumbent
+    if standing.rank is None or standing.mean is None or best.mean is None:
+        reason = f"it could not be scored: {standing.why_not_ranked}"
+    elif difference is None:
+        reason = f"it has the highest {metric}, {standing.mean:.3f}"
+    else:
+        compared = (
+            f"{metric} {standing.mean:.3f} against {best.mean:.3f} of {names[best.trial.id]}, a difference of "
+            f"{difference.mean:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f}"
+        )
+        kept = "it is the incumbent" if is_incumbent and not standing.in_set else "it may be as good as the best"
+        reason = f"{kept if goes_on else 'sifted out'}: {compared}"
+    return SiftedRetrieval(
+        standing.trial,
+        _ids(retrieval),
+        goes_on,
+        reason,
+        standing.n_scored,
+        standing.means,
+        *((difference.mean, difference.low, difference.high) if difference else ()),
+    )
+
+
+def _metric(prepared: "PreparedExperiment") -> str:
+    return prepared.sift.metric if prepared.sift else DEFAULT_METRIC
+
+
+def _ids(retrieval: Retrieval) -> tuple[str, ...]:
+    return tuple(trial.id for trial in retrieval.trials)
+
+
+def _names(trials: Sequence[Trial]) -> dict[str, str]:
+    telling = telling_parameters(trials)
+    return {trial.id: full_name(trial, telling[trial.id]) for trial in trials}
+
+
+def outcome_text(sift: Sift) -> str:
+    """The outcome for a terminal: the summary, and a table of the retrieval combinations, the best first."""
+    names, shown = _names([each.trial for each in sift.retrievals]), sift.retrievals[:_MOST_ROWS]
+    rows = [
+        {
+            "retrieval combination": names[each.trial.id],
+            "trials": len(each.trials),
+            sift.metric: "" if (mean := each.means.get(sift.metric)) is None else f"{mean:.3f}",
+            "against the best": each.compared,
+            "": "goes on" if each.goes_on else "sifted out",
+        }
+        for each in shown
+    ]
+    table = tabulate(rows, headers="keys", disable_numparse=True)
+    more = len(sift.retrievals) - len(shown)
+    rest = [f"and {more} more, which the report shows (dream compare --html)"] if more else []
+    return "\n".join([sift.summary, table, *rest])
+
+
+def own_stage(usage: Sequence[UsageRow]) -> tuple[UsageRow, ...]:
+    """The meter's rows with the calls of the sift, which no trial made, in a stage of their own."""
+    return add_usage(replace(row, trial="", stage=SIFT_STAGE) if row.trial == SIFT_STAGE else row for row in usage)

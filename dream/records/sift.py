@@ -1,0 +1,90 @@
+"""A sift: retrieval scored without a judge before an experiment, and which trials go on (`dream.experiments.sift`)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from dream.records.results import Trial
+
+
+@dataclass(frozen=True)
+class SiftedRetrieval:
+    """One combination of what finds passages (RAG method, embedding model, parameters), which several trials share.
+
+    Attributes:
+        trial: as a trial without what plays no part in retrieval; it is none of the experiment's.
+        trials: the ids of the trials that share it.
+        goes_on: False if it was sifted out, and these trials are not run.
+        reason: of that, in words.
+        means: the mean of each retrieval metric over `n_scored` questions; empty where there is no score.
+        difference: to the best retrieval on the sift's metric, with its confidence interval from `low` to `high`; None
+            for the best, and where there is no score.
+    """
+
+    trial: Trial
+    trials: tuple[str, ...]
+    goes_on: bool
+    reason: str
+    n_scored: int = 0
+    means: Mapping[str, float | None] = field(default_factory=dict)
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def compared(self) -> str:
+        """The difference to the best with its interval; why there is none, where there is none."""
+        if self.difference is None or self.low is None or self.high is None:
+            return "best" if self.means else self.reason
+        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SiftedRetrieval":
+        """The inverse of `asdict`."""
+        known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        return cls(**{**known, "trial": Trial.from_json(data["trial"]), "trials": tuple(data["trials"])})
+
+
+@dataclass(frozen=True)
+class Sift:
+    """The sift of an experiment.
+
+    Attributes:
+        metric: the retrieval metric that decides.
+        is_done: False until it has run.
+        n_questions: the questions whose evidence can be located; it asks no others.
+        retrievals: the best first.
+        left_out: the trials that were sifted out, which are not among the experiment's.
+        untried: why trials cannot be sifted, by trial id; they go on.
+    """
+
+    metric: str
+    is_done: bool = False
+    n_questions: int = 0
+    retrievals: tuple[SiftedRetrieval, ...] = ()
+    left_out: tuple[Trial, ...] = ()
+    untried: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a sentence or two; empty while there is none."""
+        if not self.is_done:
+            return ""
+        n_kept, n_sifted = sum(each.goes_on for each in self.retrievals), sum(len(e.trials) for e in self.retrievals)
+        text = (
+            f"Sifted by {self.metric} on {self.n_questions} questions, without LLM answers and judge: {n_kept} of "
+            f"{len(self.retrievals)} retrieval combinations went on, and {len(self.left_out)} of "
+            f"{n_sifted} trials were left out."
+        )
+        return f"{text} {len(self.untried)} further trials could not be sifted, and went on." if self.untried else text
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Sift":
+        """The inverse of `to_json`; unknown fields are ignored."""
+        known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        retrievals = tuple(map(SiftedRetrieval.from_json, data.get("retrievals", ())))
+        left_out = tuple(map(Trial.from_json, data.get("left_out", ())))
+        return cls(**{**known, "retrievals": retrievals, "left_out": left_out})
