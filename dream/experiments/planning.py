@@ -60,13 +60,17 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     before = _finished_before(prepared, settings, but)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
+    usd_by_trial = {}
     for trial in prepared.everything:
-        _count_trial(trial, prepared, passages, before.get(trial.id), counter)
+        own = counter.part()
+        _count_trial(trial, prepared, passages, before.get(trial.id), own)
+        counter.include(own)
+        usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
-    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes)
+    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes, usd_by_trial)
 
 
 def _count_trial(

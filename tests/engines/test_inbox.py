@@ -48,12 +48,12 @@ async def test_who_waits_is_woken_by_the_first_message(monkeypatch: pytest.Monke
 async def test_a_new_worker_is_given_the_finished_questions_of_earlier_runs_and_of_this_one():
     box = TrialInbox({TRIAL.id: block("q1")})
     await box.put_block(TRIAL.id, block("q2", "q3"))
-    assert await box.finished(TRIAL.id) == block("q1", "q2", "q3")
-    assert await box.finished("another") == Evaluation((), ())
+    assert await box.begin(TRIAL.id) == block("q1", "q2", "q3")
+    assert await box.begin("another") == Evaluation((), ())
 
 
 async def test_the_finished_questions_of_a_trial_with_a_result_are_forgotten():
     box = TrialInbox({TRIAL.id: block("q1"), "another": block("q9")})
     await box.put_result(RESULT)
-    assert await box.finished(TRIAL.id) == Evaluation((), ())
-    assert await box.finished("another") == block("q9")
+    assert await box.begin(TRIAL.id) == Evaluation((), ())
+    assert await box.begin("another") == block("q9")
