@@ -28,6 +28,7 @@ LINE_COLUMNS = 79
 NAME_COLUMNS = 20
 NO_BREAK = "\N{NO-BREAK SPACE}"
 LINE_SECONDS = 30.0
+REFRESHES_A_SECOND = 4
 
 
 class Task:
@@ -424,7 +425,7 @@ def _rich_progress(console: Any) -> Any:
 
     name = TextColumn("{task.description}", markup=False, table_column=Column(min_width=NAME_COLUMNS, no_wrap=True))
     texts = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "time"))
-    return Bars(name, BarColumn(20), *texts, console=console)
+    return Bars(name, BarColumn(20), *texts, console=console, refresh_per_second=REFRESHES_A_SECOND)
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:

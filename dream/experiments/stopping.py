@@ -46,11 +46,12 @@ def stop_trial(experiment: str, *trials: str, settings: Settings | None = None) 
     names, results = _trials_of(storage, experiment)
     found, problems = find_trials(trials, names)
     if not trials:
-        problems = [f"no trial is named; there are: {_listed(names, names)}"]
+        problems = [f"no trial is named; there are:\n      {_listed(names, names)}"]
     if all(map(_has_ended, results.values())):
         problems = ["the experiment is finished, so that there is nothing to stop"]
         found = []
-    problems += [f"{_listed([each], names)}: {_end_of(results[each])}" for each in found if _has_ended(results[each])]
+    ended = [f"{_listed([each], names)}: {_end_of(results[each])}" for each in found if _has_ended(results[each])]
+    problems = [*ended, *problems]
     if problems:
         raise ConfigurationError(bullets(f"nothing of {experiment!r} was stopped:", problems))
     for trial_id in found:
@@ -68,7 +69,7 @@ def restart_trials(storage: Storage, experiment: str, trials: Sequence[str]) -> 
     found, problems = find_trials(trials, names)
     asked = store.stop_requests(storage, experiment)
     kept = [each for each in found if not results[each].stopped_by_hand and each not in asked]
-    problems += [f"{_listed([each], names)} was not stopped by hand: leave it out" for each in kept]
+    problems = [*(f"{_listed([each], names)} was not stopped by hand: leave it out" for each in kept), *problems]
     if problems:
         raise ConfigurationError(bullets(f"{experiment!r} cannot be resumed with these restarts:", problems))
     for trial_id in found:
@@ -94,12 +95,12 @@ def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[st
         if len(named) == 1:
             found[named[0]] = None
         elif named:
-            problems.append(f"{text!r} may be each of: {_listed(named, names)}")
+            problems.append(f"{text!r} may be each of:\n      {_listed(named, names)}")
         else:
             problems.append(f"{text!r} is no trial")
             is_unknown = True
     if is_unknown:
-        problems.append(f"the trials are: {_listed(names, names)}")
+        problems.append(f"the trials are:\n      {_listed(names, names)}")
     return list(found), problems
 
 
@@ -142,4 +143,4 @@ def _end_of(result: TrialResult) -> str:
 def _listed(some: Collection[str], names: Mapping[str, str]) -> str:
     shown = [f"{trial_id} {names[trial_id]}" for trial_id in list(some)[:MOST_LISTED]]
     more = [f"{len(some) - MOST_LISTED:,} more"] if len(some) > MOST_LISTED else []
-    return "; ".join([*shown, *more])
+    return "\n      ".join([*shown, *more])

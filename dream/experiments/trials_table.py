@@ -108,7 +108,9 @@ class Trials:
         return in_order[:most]
 
     def _row(self, trial: TrialNow, shows_limits: bool, shows_usd: bool) -> Row:
-        mean, state = trial.mean, trial.state
+        state = trial.state
+        # of a trial that has ended before it was done, it would be one over chosen questions
+        mean = None if state.has_ended and state != TrialState.DONE else trial.mean
         cells = [trial.id[: self._id_length], state.value, f"{trial.questions:,}/{trial.planned:,}"]
         cells.append(f"{mean.mean:.3f}" if mean else "")
         if shows_limits:
