@@ -30,13 +30,14 @@ class Row:
 
 @dataclass(frozen=True)
 class LiveTable:
-    """Rows with a cell for each column, and lines below them, most important first; `n_left_out` rows are not in it."""
+    """Rows with a cell for each column, and lines below them. `longest_name` is that of all rows, also of those that
+    are left out, so that the table keeps its form."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     below: tuple[str, ...] = ()
-    n_left_out: int = 0
+    longest_name: str = ""
 
 
 # A table with at most so many rows.
@@ -79,8 +80,8 @@ def table_lines(table: LiveTable, columns: int) -> list[Line]:
         max(cell_len(text) for text in (title, *(row.cells[place] for row in table.rows)))
         for place, title in enumerate(titles)
     ]
-    name_width = max((cell_len(row.name) for row in table.rows), default=0)
-    name_width = max(name_width, cell_len(table.title))
+    names = [table.title, table.longest_name, *(row.name for row in table.rows)]
+    name_width = max(map(cell_len, names))
     in_one = name_width + sum(widths) + len(GAP) * len(widths) <= columns
 
     def cells(texts: Sequence[str]) -> str:
@@ -132,7 +133,7 @@ def table_html(make: MakeTable) -> str:
     rows = "".join(_html_row(row, columns) for row in table.rows)
     below = "".join(f"<div>{escape(text)}</div>" for text in table.below)
     return (
-        '<div style="font-family: monospace; overflow-x: auto"><table style="border-collapse: collapse">'
+        '<div style="font-family: monospace; overflow-x: auto"><table style="border-collapse: collapse; color: inherit">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}</div>"
     )
 
@@ -149,5 +150,5 @@ def _html_row(row: Row, columns: Sequence[Column]) -> str:
 
 
 def _cell(tag: str, text: str, column: Column) -> str:
-    align = "right" if column.is_number else "left"
+    align = "right; white-space: nowrap" if column.is_number else "left"
     return f'<{tag} style="text-align: {align}; padding: 2px 8px">{escape(text)}</{tag}>'

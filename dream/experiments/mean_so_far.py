@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy
 
-# With fewer questions or documents there is no interval.
-FEWEST_QUESTIONS, FEWEST_DOCUMENTS = 10, 5
+# With fewer questions or documents there is no interval, nor while it is a larger share of the possible scores.
+FEWEST_QUESTIONS, FEWEST_DOCUMENTS, WIDEST_SHARE = 10, 5, 0.75
 # Chosen by simulation (tests/experiments/test_mean_so_far.py), so that means of scores near a bound, of few questions
 # and of few documents are inside at all looks together in 95 % of experiments or more.
 _LEVEL, _WEIGHT_OF_BOUNDS = 0.03, 1.5
@@ -17,7 +17,7 @@ _NARROWEST_AT = 50
 
 @dataclass(frozen=True)
 class MeanSoFar:
-    """A mean over `n` scores; `low` and `high` are its limits, None with too few questions or documents."""
+    """A mean over `n` scores; `low` and `high` are its limits, None where they say hardly anything yet."""
 
     mean: float
     n: int
@@ -54,7 +54,9 @@ def mean_so_far(
         return MeanSoFar(mean, n)
     places = [numbers[name] for name in names]
     half = _half_width(numpy.bincount(places, values), numpy.bincount(places), bounds)
-    return MeanSoFar(mean, n, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
+    low, high = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+    is_telling = high - low <= WIDEST_SHARE * (bounds[1] - bounds[0])
+    return MeanSoFar(mean, n, low, high) if is_telling else MeanSoFar(mean, n)
 
 
 def _half_width(sums: numpy.ndarray, counts: numpy.ndarray, bounds: tuple[float, float]) -> float:

@@ -89,6 +89,10 @@ class TrialsProgress:
         """Trials with a result, which may be a failure."""
         return len(self._ended)
 
+    def name_of(self, trial_id: str) -> str:
+        """The name of a trial as it is shown, with the parameters that tell it apart."""
+        return self._trials[trial_id].name
+
     def done_of(self, trial_id: str) -> str:
         """The questions of a trial that are done, of all: "12 of 30 questions"."""
         trial = self._trials[trial_id]

@@ -150,12 +150,13 @@ class Recorder:
         state = result.error or "" if result.stopped_by_hand else state
         state = f"taken over from {result.taken_from}" if result.taken_from else state
         self.progress.end_trial(result)
+        name = self.progress.name_of(result.trial.id)
         if result.trial.is_baseline:
-            self._reporter.line(f"  baseline: {result.trial.name}: {state}")
+            self._reporter.line(f"  {name}: {state}")
             return
         self._tracking().log_trial(result)
         ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
-        self._reporter.line(f"  trial {ended}: {result.trial.name}: {state}")
+        self._reporter.line(f"  trial {ended}: {name}: {state}")
 
     def _tracking(self) -> Tracker:
         if self._tracker is None:

@@ -94,7 +94,8 @@ class Trials:
         rows = tuple(self._row(trial, shows_limits, shows_usd) for trial in chosen)
         left_out = [trial for trial in self.trials if trial not in chosen]
         more = [f"... and {len(left_out):,} more: {_counts(left_out)}"] if left_out else []
-        return LiveTable("trial", tuple(columns), rows, (*more, *self._below(shows_limits)), len(left_out))
+        longest = max((trial.name for trial in self.trials), key=len, default="")
+        return LiveTable("trial", tuple(columns), rows, (*more, *self._below(shows_limits)), longest)
 
     def _telling(self, most: int) -> list[TrialNow]:
         """Running trials, with the best few of those that are done, then those that have failed or were stopped."""
