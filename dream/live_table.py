@@ -132,8 +132,9 @@ def table_html(make: MakeTable) -> str:
     head = "".join(_cell("th", column.title, column) for column in columns)
     rows = "".join(_html_row(row, columns) for row in table.rows)
     below = "".join(f"<div>{escape(text)}</div>" for text in table.below)
+    style = "border-collapse: collapse; color: inherit"
     return (
-        '<div style="font-family: monospace; overflow-x: auto"><table style="border-collapse: collapse; color: inherit">'
+        f'<div style="font-family: monospace; overflow-x: auto"><table style="{style}">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}</div>"
     )
 
