@@ -41,7 +41,7 @@ class Stopped:
 
 
 def settings_of(home: Path) -> Settings:
-    variables = {"DREAM_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
+    variables = {"DREAM_HOME": str(home), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     return Settings.from_environment(variables)
 
 
