@@ -12,7 +12,11 @@ from dream import renamed
 if TYPE_CHECKING:
     from dream.comparison import compare as compare, leaderboard as leaderboard
     from dream.documents import prepare_documents as prepare_documents
-    from dream.experiments import load_experiment as load_experiment, run_experiment as run_experiment
+    from dream.experiments import (
+        load_experiment as load_experiment,
+        run_experiment as run_experiment,
+        stop_trial as stop_trial,
+    )
     from dream.golden import (
         generate_golden_dataset as generate_golden_dataset,
         load_golden_dataset as load_golden_dataset,
@@ -37,6 +41,7 @@ _HOMES = {
     "prepare_documents": "documents",
     "query_engine_picker": "rag",
     "run_experiment": "experiments",
+    "stop_trial": "experiments",
     "track": "tracking",
 }
 __all__ = list(_HOMES)

@@ -21,23 +21,36 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
+from dream.live_table import MakeTable, fitting, table_html, table_text
+
 Fact = float | str | None
 LINE_COLUMNS = 79
 NAME_COLUMNS = 20
 NO_BREAK = "\N{NO-BREAK SPACE}"
 LINE_SECONDS = 30.0
+REFRESHES_A_SECOND = 4
 
 
 class Task:
     """Work of a number of steps, `total`, which is None if unknown; the end of a `with` block finishes it.
 
     `facts` are shown beside the count, with their latest values: `usd` as an amount of money, other numbers with three
-    decimals, texts unchanged, None as "unknown". `total` may be changed before an `advance`.
+    decimals, texts unchanged, None as "unknown". `total` may be changed before an `advance`. A `table` is shown instead
+    of the facts where there are bars; it is made anew after each `advance`.
     """
 
-    def __init__(self, reporter: "Reporter", name: str, total: int | None, unit: str, done: int, final_line: bool):
+    def __init__(
+        self,
+        reporter: "Reporter",
+        name: str,
+        total: int | None,
+        unit: str,
+        done: int,
+        final_line: bool,
+        table: MakeTable | None = None,
+    ):
         self.name, self.total, self.unit, self.done, self.facts = name, total, unit, done, dict[str, Fact]()
-        self.final_line = final_line
+        self.final_line, self.table, self.version = final_line, table, 0
         self._reporter, self._done_before = reporter, done
         self.started = reporter.clock()
         self._lock = threading.Lock()
@@ -47,6 +60,7 @@ class Task:
         with self._lock:
             self.done += steps
             self.facts.update(facts)
+            self.version += 1
             self._reporter.update(self)
 
     def finish(self) -> None:
@@ -92,7 +106,15 @@ class Reporter:
     def line(self, text: str) -> None:
         """Show a line of text, above any bars."""
 
-    def task(self, name: str, total: int | None, unit: str, done: int = 0, final_line: bool = False) -> Task:
+    def task(
+        self,
+        name: str,
+        total: int | None,
+        unit: str,
+        done: int = 0,
+        final_line: bool = False,
+        table: MakeTable | None = None,
+    ) -> Task:
         """Begin a task.
 
         Args:
@@ -100,8 +122,9 @@ class Reporter:
             unit: the name of the steps in the plural, such as "files".
             done: the number of steps done before, for resumed work.
             final_line: show a line at the end of a short task too, where progress is shown as lines.
+            table: makes a table of the task, with at most so many rows.
         """
-        task = Task(self, name, total, unit, done, final_line)
+        task = Task(self, name, total, unit, done, final_line, table)
         self.begin(task)
         return task
 
@@ -177,7 +200,7 @@ class TerminalBars(Reporter):
                 self._progress = _rich_progress(self._console)
                 self._progress.start()
             self._bars[task] = self._progress.add_task(
-                task.name, total=task.total, completed=task.done, count=task.count, time="", facts=""
+                task.name, total=task.total, completed=task.done, count=task.count, time="", facts="", of=task
             )
 
     def update(self, task: Task) -> None:
@@ -195,7 +218,8 @@ class TerminalBars(Reporter):
                 self._progress = None
 
     def _show(self, task: Task, time: str, total: int | None) -> None:
-        fields = {"count": task.count, "time": time, "facts": ", ".join(_facts(task))}
+        facts = "" if task.table else ", ".join(_facts(task))
+        fields = {"count": task.count, "time": time, "facts": facts}
         self._progress.update(self._bars[task], completed=task.done, total=total, **fields)
 
 
@@ -381,14 +405,27 @@ def _rich_progress(console: Any) -> Any:
     class Bars(Progress):
         # Beside a bar, the facts would be cut off at the terminal's width.
         def get_renderables(self) -> Iterator[Any]:
+            lines_of_bars = sum(1 + bool(task.fields["facts"]) for task in self.tasks)
             for task in self.tasks:
+                yield from table_above(task.fields["of"], self.console.width, self.console.height - lines_of_bars - 1)
                 yield self.make_tasks_table([task])
                 if facts := task.fields["facts"]:
                     yield Padding(Text(facts), (0, 0, 0, 2))
 
+    drawn: dict[Task, tuple[tuple[int, int, int], list[Text]]] = {}
+
+    def table_above(task: Task, columns: int, lines: int) -> list[Text]:
+        if task.table is None:
+            return []
+        state = (task.version, columns, lines)
+        if task not in drawn or drawn[task][0] != state:
+            texts = fitting(task.table, columns, lines)
+            drawn[task] = state, [Text(each.text, each.style, no_wrap=True, overflow="crop") for each in texts]
+        return drawn[task][1]
+
     name = TextColumn("{task.description}", markup=False, table_column=Column(min_width=NAME_COLUMNS, no_wrap=True))
     texts = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "time"))
-    return Bars(name, BarColumn(20), *texts, console=console)
+    return Bars(name, BarColumn(20), *texts, console=console, refresh_per_second=REFRESHES_A_SECOND)
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:
@@ -396,10 +433,14 @@ def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> d
     from html import escape
 
     left = _time_left(seconds_left)
-    details = " · ".join(escape(part) for part in (task.count, left, *_facts(task)) if part)
+    facts = [] if task.table else _facts(task)
+    details = " · ".join(escape(part) for part in (task.count, left, *facts) if part)
     total = task.done if finished and task.total is None else task.total
     # Without a value, the element shows work of unknown length.
     value = "" if total is None else f' value="{task.done}" max="{max(total, 1)}"'
     bar = f'<progress style="width: 12em; vertical-align: middle"{value}></progress>'
     html = f'<div style="font-family: monospace">{escape(task.name)} {bar} {details}</div>'
-    return {"text/html": html, "text/plain": _text(task, left=left)}
+    text = _text(task, left=left)
+    if task.table:
+        html, text = f"{table_html(task.table)}{html}", f"{table_text(task.table)}\n{text}"
+    return {"text/html": html, "text/plain": text}

@@ -84,6 +84,14 @@ def run(
             "again",
         ),
     ] = None,
+    restart: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRIAL",
+            help="with --resume, let a trial go on that was stopped by `dream stop`, by its id or name; repeat for "
+            "several",
+        ),
+    ] = None,
     golden: options.Golden = None,
     documents: options.Documents = None,
     query_engine: options.QueryEngines = None,
@@ -122,6 +130,11 @@ def run(
 
     The trials are every combination of RAG method, LLM, embedding model and parameter value. All answer the same
     questions and are scored by the same judge.
+
+    In a terminal a table shows each trial while it runs. Its mean is over the questions that are done. The 95 %
+    interval is for the mean over further questions like these; all of a trial's intervals, from the first look to the
+    last, hold together. It is for the trial alone: whether two trials differ is told by `dream compare`. USD to come is
+    what was planned minus what was paid. `dream stop` ends a trial early.
     """
     from dream.experiments import run_experiment
 
@@ -139,6 +152,7 @@ def run(
         **asked,
         name=name,
         resume=resume,
+        restart=restart or (),
         max_concurrent_trials=concurrent_trials,
         engine=engine,
         settings=settings,
@@ -147,6 +161,31 @@ def run(
         return 1
     print(f"\nNext: dream compare {experiment.name}")
     return 1 if all(result.error for result in experiment.results) else 0
+
+
+def stop(
+    experiment: Annotated[str, typer.Argument(metavar="NAME", help="the experiment's name")],
+    trials: Annotated[
+        list[str],
+        typer.Argument(metavar="TRIAL...", help="a trial's id, the beginning of it, or its name as it is shown"),
+    ],
+) -> int:
+    """Stop trials of an experiment that runs; the others go on.
+
+    Give it in another terminal, or on any machine that has the experiment's storage. The run ends the trials within
+    seconds. What they have answered is kept; they are not ranked.
+    """
+    from dream.experiments import stop_trial
+
+    stopped = stop_trial(experiment, *trials)
+    for trial_id, name in stopped.items():
+        print(f"{experiment}: to stop: {trial_id} {name}")
+    restarts = " ".join(f"--restart {trial_id}" for trial_id in stopped)
+    print(
+        "The run ends it within seconds and keeps what was answered; the others go on.\n"
+        f"To let it go on later: dream run --resume {experiment} {restarts}"
+    )
+    return 0
 
 
 def track(experiment: Annotated[str, typer.Argument(metavar="NAME", help="the experiment's name")]) -> int:

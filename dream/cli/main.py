@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 from dream.cli.compare import compare
 from dream.cli.data import golden, prepare
 from dream.cli.demo import demo
-from dream.cli.experiments import plan, run, track
+from dream.cli.experiments import plan, run, stop, track
 from dream.cli.gateway import gateway
 from dream.cli.init import init
 from dream.cli.services import cache, doctor, offline
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback that shows local variables shows keys
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-COMMANDS = (demo, init, prepare, golden, plan, run, compare, track, cache, doctor, offline, gateway)
+COMMANDS = (demo, init, prepare, golden, plan, run, stop, compare, track, cache, doctor, offline, gateway)
 for _command in COMMANDS:
     app.command()(_command)
 

@@ -153,6 +153,8 @@ def _means(result: TrialResult) -> dict[str, float | None]:
 def _why(table: ScoreTable, column: int, failure_share: float) -> str:
     failed, n = len(table.question_ids) - int(table.scored[column]), len(table.question_ids)
     error = table.results[column].error
+    if error and table.results[column].stopped_by_hand:
+        return error
     if failed == n:
         return f"no score: {error or 'every question failed'}"
     return f"{failed} of {n} scores are missing ({failed / n:.0%}), more than the {failure_share:.0%} allowed"

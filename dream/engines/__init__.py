@@ -12,5 +12,11 @@ from dream.engines.choice import (
     choose_engine as choose_engine,
 )
 from dream.engines.engine import Engine as Engine, TrialRuns as TrialRuns
-from dream.engines.inbox import BlockFinished as BlockFinished, Message as Message, TrialFinished as TrialFinished
+from dream.engines.inbox import (
+    BlockFinished as BlockFinished,
+    Message as Message,
+    TrialFinished as TrialFinished,
+    TrialStarted as TrialStarted,
+    TrialStopped as TrialStopped,
+)
 from dream.engines.opening import opened as opened

@@ -1,7 +1,7 @@
 """`Engine`: the interface of all engines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ class TrialRuns:
         n_questions: the most questions that a trial is asked.
         finished: questions that need not be asked again, by trial id.
         at_once: the most trials at the same time; None leaves it to the engine.
+        to_stop: the ids of trials that are to end before they are done; the engine asks for them again and again.
     """
 
     name: str
@@ -34,6 +35,7 @@ class TrialRuns:
     n_questions: int
     finished: Mapping[str, Evaluation]
     at_once: int | None = None
+    to_stop: Callable[[], Collection[str]] = tuple
 
 
 class Engine(ABC):
@@ -45,6 +47,9 @@ class Engine(ABC):
     @abstractmethod
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
         """Run trials to their end, and call `receive` with what they send, from one thread at a time.
+
+        A trial that is to stop ends with a `TrialStopped` in place of its result, after the questions that it has
+        finished; the others go on. One that waits to be run ends at once, and one that is done by then has its result.
 
         Returns:
             The failures of trials that ended without a result, by trial id.

@@ -4,10 +4,11 @@ A trial mostly waits for model servers, so one process serves many. Each has a t
 its index); its questions are coroutines of DREAM's event loop.
 """
 
+import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -15,10 +16,17 @@ from typing import Any, TypeVar
 from dream.defaults import MAX_CONCURRENT_QUESTIONS
 from dream.engines.choice import IN_PROCESS, cpu_count
 from dream.engines.engine import Engine, Receive, TrialRuns
-from dream.engines.inbox import BlockFinished, Message, TrialFinished
+from dream.engines.inbox import (
+    LAST_BLOCK_SECONDS,
+    BlockFinished,
+    Message,
+    TrialFinished,
+    TrialStarted,
+    TrialStopped,
+)
 from dream.engines.processes import ProcessPool
-from dream.event_loop import Waits
-from dream.records import Cluster, Evaluation, Failure, Trial
+from dream.event_loop import Waits, run_async
+from dream.records import Cluster, Evaluation, Failure, Trial, TrialResult
 
 T = TypeVar("T")
 
@@ -42,34 +50,31 @@ class InProcessEngine(Engine):
         self._processes = ProcessPool(min(cpu_count(), PROCESSES_AT_MOST))
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
-        waiting, messages, waits = iter(runs.trials), SimpleQueue[Message | None](), Waits()
-        lock = threading.Lock()
-
-        def next_trial() -> Trial | None:
-            with lock:
-                return None if waits.cancelled else next(waiting, None)
+        messages = SimpleQueue[Message | None]()
+        queue = _TrialQueue(runs, messages.put)
 
         def run_waiting() -> None:
             try:
-                while (trial := next_trial()) is not None:
-                    _run(trial, runs, messages.put)
+                while queue.run_next():
+                    pass
             finally:
                 messages.put(None)
 
         n_threads = min(runs.at_once or _at_once(runs.n_questions), len(runs.trials))
-        threads = [_thread(run_waiting, waits, f"dream-trial-{i}") for i in range(n_threads)]
+        threads = [_thread(run_waiting, f"dream-trial-{i}") for i in range(n_threads)]
         try:
             running = n_threads
             while running:
+                queue.stop(runs.to_stop())
                 taken = _take(messages)
                 running -= taken.count(None)
                 receive([message for message in taken if message is not None])
         except KeyboardInterrupt:
-            _end(waits, threads)
+            _end(queue, threads)
             receive([message for message in _all(messages) if isinstance(message, BlockFinished)])
             raise
         finally:
-            _end(waits, threads)
+            _end(queue, threads)
         return {}
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -91,24 +96,69 @@ def _at_once(n_questions: int) -> int:
     return min(TRIALS_AT_ONCE, -(-QUESTIONS_AT_ONCE // max(of_one, 1)))
 
 
-def _thread(function: Callable[[], None], waits: Waits, name: str) -> threading.Thread:
-    def enter() -> None:
-        with waits.entered():
-            function()
+class _TrialQueue:
+    """The trials that wait and those that run. Safe from any thread."""
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(enter,), name=name, daemon=True)
+    def __init__(self, runs: TrialRuns, put: Callable[[Message], None]) -> None:
+        self._runs, self._put = runs, put
+        self._waiting = {trial.id: trial for trial in runs.trials}
+        self._running: dict[str, Waits] = {}
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    def run_next(self) -> bool:
+        """Run the next trial to its end; False if none is left to run."""
+        with self._lock:
+            if self._cancelled or not self._waiting:
+                return False
+            trial = self._waiting.pop(next(iter(self._waiting)))
+            waits = self._running[trial.id] = Waits()
+        self._put(TrialStarted(trial.id))
+        try:
+            with waits.entered():
+                result = self._run(trial)
+            if waits.cancelled and result.failure is not None:
+                run_async(asyncio.sleep(LAST_BLOCK_SECONDS))
+                self._put(TrialStopped(trial.id))
+            else:
+                self._put(TrialFinished(result))
+        finally:
+            with self._lock:
+                del self._running[trial.id]
+        return True
+
+    def _run(self, trial: Trial) -> TrialResult:
+        finished = self._runs.finished.get(trial.id, Evaluation((), ()))
+        return self._runs.function(trial.config(), finished, lambda block: self._put(BlockFinished(trial.id, block)))
+
+    def stop(self, trial_ids: Collection[str]) -> None:
+        """End those of these trials that have not ended."""
+        with self._lock:
+            never = [trial_id for trial_id in trial_ids if self._waiting.pop(trial_id, None)]
+            running = [self._running[trial_id] for trial_id in trial_ids if trial_id in self._running]
+        for trial_id in never:
+            self._put(TrialStopped(trial_id))
+        for waits in running:
+            waits.cancel()
+
+    def cancel(self) -> None:
+        """End all trials, without a message."""
+        with self._lock:
+            self._cancelled = True
+            running = list(self._running.values())
+        for waits in running:
+            waits.cancel()
+
+
+def _thread(function: Callable[[], None], name: str) -> threading.Thread:
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(function,), name=name, daemon=True)
     thread.start()
     return thread
 
 
-def _run(trial: Trial, runs: TrialRuns, put: Callable[[Message], None]) -> None:
-    finished = runs.finished.get(trial.id, Evaluation((), ()))
-    result = runs.function(trial.config(), finished, lambda block: put(BlockFinished(trial.id, block)))
-    put(TrialFinished(result))
-
-
-def _end(waits: Waits, threads: list[threading.Thread]) -> None:
-    waits.cancel()
+def _end(queue: _TrialQueue, threads: list[threading.Thread]) -> None:
+    queue.cancel()
     until = time.monotonic() + END_SECONDS
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))

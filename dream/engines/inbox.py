@@ -12,6 +12,15 @@ from dream.records import Evaluation, TrialResult
 from dream.records.evaluations import joined
 
 POLL_SECONDS = 0.5
+# The coroutines of a trial that was stopped hand on the questions that they have finished after so long at most.
+LAST_BLOCK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial is running, perhaps again on another worker."""
+
+    trial_id: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,14 @@ class TrialFinished:
     result: TrialResult
 
 
-Message = BlockFinished | TrialFinished
+@dataclass(frozen=True)
+class TrialStopped:
+    """A trial has ended without a result, because it was to stop."""
+
+    trial_id: str
+
+
+Message = TrialStarted | BlockFinished | TrialFinished | TrialStopped
 
 
 class TrialInbox:
@@ -40,12 +56,28 @@ class TrialInbox:
 
     def __init__(self, finished: Mapping[str, Evaluation]) -> None:
         self._finished = {trial_id: [evaluation] for trial_id, evaluation in finished.items()}
+        self._begun, self._to_stop, self._stopped = set[str](), set[str](), set[str]()
         self._messages: list[Message] = []
         self._arrived = asyncio.Event()
 
-    async def finished(self, trial_id: str) -> Evaluation:
-        """The finished questions of a trial."""
+    async def begin(self, trial_id: str) -> Evaluation | None:
+        """The finished questions of a trial that begins; None if it is not to run."""
+        if trial_id in self._to_stop:
+            await self.put_stopped(trial_id)
+            return None
+        self._begun.add(trial_id)
+        self._put(TrialStarted(trial_id))
         return joined(self._finished.get(trial_id, []))
+
+    async def stop(self, trial_id: str) -> None:
+        """Tell a trial to stop; one that has not begun never will."""
+        self._to_stop.add(trial_id)
+        if trial_id not in self._begun:
+            await self.put_stopped(trial_id)
+
+    async def is_to_stop(self, trial_id: str) -> bool:
+        """True if a trial is to stop."""
+        return trial_id in self._to_stop
 
     async def put_block(self, trial_id: str, block: Evaluation) -> None:
         """Take some finished questions of a trial."""
@@ -56,6 +88,12 @@ class TrialInbox:
         """Take the result of a trial."""
         self._finished.pop(result.trial.id, None)
         self._put(TrialFinished(result))
+
+    async def put_stopped(self, trial_id: str) -> None:
+        """Take that a trial has stopped as it was told."""
+        if trial_id not in self._stopped:
+            self._stopped.add(trial_id)
+            self._put(TrialStopped(trial_id))
 
     async def collect(self) -> list[Message]:
         """The messages since the last call, after waiting for up to `POLL_SECONDS` for the first."""

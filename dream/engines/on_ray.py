@@ -1,11 +1,12 @@
 """The engine that fans out over a Ray cluster: trials by Ray Tune, tasks as Ray tasks."""
 
+import asyncio
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -13,14 +14,17 @@ from typing import Any, TypeVar
 from dream import ray_cluster
 from dream.engines.choice import RAY
 from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
-from dream.engines.inbox import BlockFinished, TrialInbox
+from dream.engines.inbox import LAST_BLOCK_SECONDS, BlockFinished, TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
+from dream.event_loop import Waits, run_async
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
 from dream.services import OnRay, RayService, ServiceKind
 
 T = TypeVar("T")
 Inbox = RayService[TrialInbox]
+# A worker asks so often if its trial is to stop.
+STOP_SECONDS = 2.0
 
 
 class RayEngine(Engine):
@@ -35,7 +39,7 @@ class RayEngine(Engine):
         at_once = runs.at_once or self.cluster.trials_at_once
         cpus_each = min(1.0, self.cluster.cpus / at_once)
         configs = [trial.config() for trial in runs.trials]
-        with _inbox(runs.finished) as inbox, _collecting(inbox, receive):
+        with _inbox(runs.finished) as inbox, _collecting(inbox, receive, runs.to_stop):
             return ray_cluster.inside(_fit, runs.name, configs, runs.function, inbox, at_once, cpus_each)
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -80,12 +84,16 @@ def _inbox(finished: Mapping[str, Evaluation]) -> Iterator[Inbox]:
 
 
 @contextmanager
-def _collecting(inbox: Inbox, receive: Receive) -> Iterator[None]:
-    """Empty the inbox in a thread while trials run; an error there is raised at the end."""
+def _collecting(inbox: Inbox, receive: Receive, to_stop: Callable[[], Collection[str]]) -> Iterator[None]:
+    """Empty the inbox in a thread while trials run, and tell it which are to stop; an error is raised at the end."""
     stop = threading.Event()
     problems: list[BaseException] = []
+    told: set[str] = set()
 
     def collect() -> int:
+        for trial_id in set(to_stop()) - told:
+            inbox.call(TrialInbox.stop, trial_id)
+            told.add(trial_id)
         messages = inbox.call(TrialInbox.collect)
         receive(messages)
         return len(messages)
@@ -124,7 +132,10 @@ def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox)
     from ray import tune
 
     trial = Trial.from_config(config["trial"])
-    finished = inbox.call(TrialInbox.finished, trial.id)
+    finished = inbox.call(TrialInbox.begin, trial.id)
+    if finished is None:
+        tune.report({"stopped": True})
+        return
     done = len(finished.answers)
 
     def on_block(block: Evaluation) -> None:
@@ -133,9 +144,35 @@ def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox)
         inbox.send(TrialInbox.put_block, trial.id, block)
         tune.report({"questions": done, **_means(block)})
 
-    result = function(config["trial"], finished, on_block)
+    with _stoppable(inbox, trial.id) as waits:
+        result = function(config["trial"], finished, on_block)
+    if waits.cancelled and result.failure is not None:
+        run_async(asyncio.sleep(LAST_BLOCK_SECONDS))
+        inbox.call(TrialInbox.put_stopped, trial.id)
+        tune.report({"questions": done, "stopped": True})
+        return
     inbox.call(TrialInbox.put_result, result)
     tune.report({"questions": done, "failed": result.failure is not None, **_means(result.evaluation)})
+
+
+@contextmanager
+def _stoppable(inbox: Inbox, trial_id: str) -> Iterator[Waits]:
+    """The waits of a trial that runs in this thread, which end when the inbox is told that it is to stop."""
+    waits, ended = Waits(), threading.Event()
+
+    def watch() -> None:
+        with suppress(ServiceError):  # without the inbox, the trial itself ends with a better message
+            while not ended.wait(STOP_SECONDS):
+                if inbox.call(TrialInbox.is_to_stop, trial_id):
+                    waits.cancel()
+                    return
+
+    threading.Thread(target=watch, name="dream-stop-watch", daemon=True).start()
+    try:
+        with waits.entered():
+            yield waits
+    finally:
+        ended.set()
 
 
 def _means(evaluation: Evaluation | None) -> dict[str, float]:

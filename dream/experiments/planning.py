@@ -65,13 +65,18 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
+    usd_by_trial = {}
     for trial in prepared.everything:
-        _count_trial(trial, prepared, passages, before.get(trial.id), counter)
+        own = counter.part()
+        _count_trial(trial, prepared, passages, before.get(trial.id), own)
+        counter.include(own)
+        usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
     distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
-    return Plan(n_trials, n, distinct, kept, texts, rows, usd, counter.minutes(), prepared.notes, sifted=sifted)
+    minutes, notes = counter.minutes(), prepared.notes
+    return Plan(n_trials, n, distinct, kept, texts, rows, usd, minutes, notes, sifted, usd_by_trial)
 
 
 def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:

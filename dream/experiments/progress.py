@@ -1,24 +1,54 @@
-"""The progress of an experiment: questions and trials done, the first metric's mean so far, USD so far."""
+"""The progress of an experiment: questions and trials done, the mean on its objective so far, USD so far."""
 
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
+from dream.experiments.stopping import BASELINE
+from dream.experiments.trials_table import TrialNow, Trials, TrialState
+from dream.live_table import LiveTable
+from dream.metrics import definition_of
 from dream.progress import Reporter, Task
-from dream.records import Evaluation, TrialResult, UsageRow, known_sum
+from dream.records import (
+    Evaluation,
+    Plan,
+    Trial,
+    TrialResult,
+    UsageRow,
+    full_name,
+    known_sum,
+    telling_parameters,
+)
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
 
 
+@dataclass
+class _Of:
+    """What is counted of one trial."""
+
+    name: str
+    planned: int
+    state: TrialState = TrialState.WAITING
+    why: str = ""
+    done: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    mean: MeanSoFar | None = None
+
+
 class TrialsProgress:
     """Counts what is done, and shows it from `start` on.
 
-    Baselines count with their questions, but neither as trials nor in the mean.
+    Baselines count with their questions, but neither as trials nor in the mean of all.
 
     Args:
         finished: results of trials that need no run, by trial id.
         partial: the finished questions of others.
+        plan: what the trials will cost, if it is known.
     """
 
     def __init__(
@@ -27,58 +57,156 @@ class TrialsProgress:
         prepared: "PreparedExperiment",
         finished: Mapping[str, TrialResult],
         partial: Mapping[str, Evaluation],
+        plan: Plan | None = None,
     ) -> None:
-        self._reporter = reporter
+        self._reporter, self._plan = reporter, plan
         self._task: Task | None = None
-        self._metric = prepared.context.metrics[0]
-        self._planned = {trial.id: len(prepared.questions_of(trial)) for trial in prepared.everything}
+        context = prepared.context
+        self._metric = prepared.objective.metric or context.metrics[0]
+        self._definition = definition_of(self._metric, context.own_metrics)
+        self._documents = {question.id: question.document for question in prepared.questions}
+        names = _names(prepared.everything)
+        self._trials = {each.id: _Of(names[each.id], len(prepared.questions_of(each))) for each in prepared.everything}
         self._ranked = {trial.id for trial in prepared.trials}
-        self._ended = self._ranked & finished.keys()
-        self._questions: dict[str, int] = {}
-        self._scores: dict[tuple[str, str], float] = {}
-        self._score_sum = 0.0
+        self._ended: set[str] = set()
+        self._usage: list[UsageRow] = []
+        self._lock = threading.RLock()  # a terminal is drawn by a thread of its own
         for trial_id, evaluation in {**{key: each.evaluation for key, each in finished.items()}, **partial}.items():
-            if evaluation is not None:
+            if evaluation is not None and trial_id in self._trials:
                 self.add_block(trial_id, evaluation)
-        self._questions |= {trial_id: self._planned[trial_id] for trial_id in finished}
+        for trial_id, result in finished.items():
+            self.end_trial(result)
+            if not result.stopped_by_hand:
+                self._trials[trial_id].done = self._trials[trial_id].planned
 
     @property
     def questions_done(self) -> int:
         """Over all trials and baselines."""
-        return sum(self._questions.values())
+        return sum(trial.done for trial in self._trials.values())
 
     @property
     def trials_done(self) -> int:
         """Trials with a result, which may be a failure."""
         return len(self._ended)
 
+    def name_of(self, trial_id: str) -> str:
+        """The name of a trial as it is shown, with the parameters that tell it apart."""
+        return self._trials[trial_id].name
+
+    def done_of(self, trial_id: str) -> str:
+        """The questions of a trial that are done, of all: "12 of 30 questions"."""
+        trial = self._trials[trial_id]
+        return f"{trial.done:,} of {trial.planned:,} questions"
+
     def start(self) -> AbstractContextManager[Task]:
         """Begin to show the progress; leaving the `with` block ends it."""
-        total = sum(self._planned.values())
-        self._task = self._reporter.task("running trials", total, "questions", self.questions_done, final_line=True)
+        done = self.questions_done
+        self._task = self._reporter.task(
+            "running trials", self._total(), "questions", done, final_line=True, table=self.table
+        )
         return self._task
+
+    def start_trial(self, trial_id: str) -> None:
+        """Show a trial as running."""
+        with self._lock:
+            if self._trials[trial_id].state == TrialState.WAITING:
+                self._trials[trial_id].state = TrialState.RUNNING
+
+    def stopping(self, trial_ids: Iterable[str]) -> None:
+        """Show trials as about to stop, unless they have ended."""
+        with self._lock:
+            for trial in (self._trials[trial_id] for trial_id in trial_ids):
+                if not trial.state.has_ended:
+                    trial.state = TrialState.STOPPING
 
     def add_block(self, trial_id: str, block: Evaluation) -> None:
         """Count finished questions of a trial."""
-        done = self._questions.get(trial_id, 0) + len(block.answers)
-        self._questions[trial_id] = min(done, self._planned[trial_id])
-        if trial_id not in self._ranked:
-            return
-        for score in block.scores:
-            if score.metric == self._metric and score.value is not None:
-                key = trial_id, score.question_id
-                self._score_sum += score.value - self._scores.get(key, 0.0)
-                self._scores[key] = score.value
+        with self._lock:
+            trial = self._trials[trial_id]
+            trial.done = min(trial.done + len(block.answers), trial.planned)
+            scores = (score for score in block.scores if score.metric == self._metric)
+            trial.scores |= {score.question_id: score.value for score in scores if score.value is not None}
+            trial.mean = None
 
-    def end_trial(self, trial_id: str) -> None:
-        """Count a trial as done, unless it is a baseline."""
-        self._ended |= self._ranked & {trial_id}
+    def end_trial(self, result: TrialResult) -> None:
+        """Count a trial or a baseline as ended."""
+        trial_id = result.trial.id
+        with self._lock:
+            trial = self._trials[trial_id]
+            trial.state, trial.why = _end_of(result)
+            self._ended |= self._ranked & {trial_id}
 
     def show(self, usage: Iterable[UsageRow]) -> None:
         """Show everything that was counted, and what was paid."""
         if self._task is None:
             return
-        n_scored = len(self._scores)
-        mean = f"{self._score_sum / n_scored:.3f} ({n_scored:,} scored)" if n_scored else "not scored yet"
+        with self._lock:
+            self._usage = list(usage)
+            scores = [score for trial_id in self._ranked for score in self._trials[trial_id].scores.values()]
+            steps = self.questions_done - self._task.done
+            self._task.total = self._total()
+        mean = f"{sum(scores) / len(scores):.3f} ({len(scores):,} scored)" if scores else "not scored yet"
         facts = {"trials": f"{self.trials_done:,} of {len(self._ranked):,}", self._metric: mean}
-        self._task.advance(self.questions_done - self._task.done, **facts, usd=known_sum(row.usd for row in usage))
+        self._task.advance(steps, **facts, usd=known_sum(row.usd for row in self._usage))
+
+    def table(self, most: int) -> LiveTable:
+        """All trials and baselines as they are, in a table with at most so many rows."""
+        with self._lock:
+            return self._now().table(most)
+
+    def _now(self) -> Trials:
+        paid: dict[str, list[float | None]] = {}
+        for row in self._usage:
+            paid.setdefault(row.trial, []).append(row.usd)
+        usd = {trial_id: known_sum(paid.get(trial_id, [])) for trial_id in ("", *self._trials)}
+        planned = self._plan.usd_by_trial if self._plan else {}
+        trials = [
+            TrialNow(
+                trial_id,
+                trial.name,
+                trial.state,
+                trial.done,
+                trial.planned,
+                self._mean(trial),
+                usd[trial_id],
+                planned.get(trial_id),
+                trial.why,
+            )
+            for trial_id, trial in self._trials.items()
+        ]
+        lower, everything = self._definition.lower_is_better, known_sum(row.usd for row in self._usage)
+        return Trials(trials, self._metric, lower, everything, self._shared_to_come(usd[""]))
+
+    def _mean(self, trial: _Of) -> MeanSoFar | None:
+        if trial.mean is None:
+            trial.mean = mean_so_far(trial.scores, self._documents, self._definition.bounds)
+        return trial.mean
+
+    def _shared_to_come(self, paid: float | None) -> float | None:
+        """What is planned for indexes and not yet paid, 0 when no trial waits for one; None if it is unknown."""
+        if all(trial.state.has_ended for trial in self._trials.values()):
+            return 0.0
+        parts = known_sum(self._plan.usd_by_trial.values()) if self._plan else None
+        if self._plan is None or self._plan.usd is None or parts is None or paid is None:
+            return None
+        return max(self._plan.usd - parts - paid, 0.0)
+
+    def _total(self) -> int:
+        """All questions, without those that stopped trials are not asked any more."""
+        return sum(each.done if each.state == TrialState.STOPPED else each.planned for each in self._trials.values())
+
+
+def _names(trials: Iterable[Trial]) -> dict[str, str]:
+    trials = list(trials)
+    telling = telling_parameters(trials)
+    names = {trial.id: full_name(trial, telling[trial.id]) for trial in trials}
+    return {each.id: f"{BASELINE}{names[each.id]}" if each.is_baseline else names[each.id] for each in trials}
+
+
+def _end_of(result: TrialResult) -> tuple[TrialState, str]:
+    """The state of a trial that has ended, and why where that is not plain."""
+    if result.failure is None:
+        return TrialState.DONE, f"taken over from {result.taken_from}" if result.taken_from else ""
+    if result.stopped_by_hand:
+        return TrialState.STOPPED, ""
+    return TrialState.NOT_FINISHED if result.was_stopped else TrialState.FAILED, result.failure.reason

@@ -6,17 +6,18 @@ finished is safe when a worker, the driver or the budget ends.
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from dream.engines import Message, TrialFinished
+from dream.engines import Message, TrialFinished, TrialStarted, TrialStopped
 from dream.errors import ServiceError, StorageError
 from dream.experiments import store
 from dream.experiments.progress import TrialsProgress
 from dream.experiments.sift import own_stage
+from dream.experiments.stopping import StopRequests
 from dream.models import gateway_client
 from dream.models.planned_usage import calls_text, plan_against_actual
 from dream.progress import Show, reporter_for
@@ -64,7 +65,9 @@ class Recorder:
         self._results = dict(self.finished)
         self._usage = add_usage(self.usage_before)
         self._reporter = reporter_for(self.show)
-        self.progress = TrialsProgress(self._reporter, self.prepared, self.finished, self.partial)
+        self.progress = TrialsProgress(self._reporter, self.prepared, self.finished, self.partial, self.manifest.plan)
+        self._stops = StopRequests(self.storage, self.name)
+        self._trials = {trial.id: trial for trial in self.prepared.everything}
         done = self.progress.questions_done
         before = f", {done} answers are in storage already" if done else ""
         n_trials, n_questions = len(self.prepared.trials), len(self.prepared.questions)
@@ -86,11 +89,23 @@ class Recorder:
         for message in messages:
             if isinstance(message, TrialFinished):
                 self._trial(message.result)
+            elif isinstance(message, TrialStarted):
+                self.progress.start_trial(message.trial_id)
+            elif isinstance(message, TrialStopped):
+                reason = f"stopped by hand after {self.progress.done_of(message.trial_id)}"
+                stopped = Failure(FailureKind.STOPPED, reason)
+                self._trial(TrialResult(self._trials[message.trial_id], failure=stopped))
             elif message.trial_id not in whole:
                 self._block(message.trial_id, message.block)
             else:
                 self.progress.add_block(message.trial_id, message.block)
         self.progress.show(self._usage)
+
+    def to_stop(self) -> Collection[str]:
+        """The ids of the trials that a user has told to stop and that have not ended."""
+        wanted = self._stops.trial_ids() & self._trials.keys() - self._results.keys()
+        self.progress.stopping(wanted)
+        return wanted
 
     def lost(self, failures: Mapping[str, Failure]) -> None:
         """Record trials that ended without reporting a result, for instance because their worker was killed."""
@@ -133,14 +148,16 @@ class Recorder:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
         state = "not finished" if result.was_stopped else state  # the reason is told once, at the end
+        state = result.error or "" if result.stopped_by_hand else state
         state = f"taken over from {result.taken_from}" if result.taken_from else state
+        self.progress.end_trial(result)
+        name = self.progress.name_of(result.trial.id)
         if result.trial.is_baseline:
-            self._reporter.line(f"  baseline: {result.trial.name}: {state}")
+            self._reporter.line(f"  {name}: {state}")
             return
         self._tracking().log_trial(result)
-        self.progress.end_trial(result.trial.id)
         ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
-        self._reporter.line(f"  trial {ended}: {result.trial.name}: {state}")
+        self._reporter.line(f"  trial {ended}: {name}: {state}")
 
     def _tracking(self) -> Tracker:
         if self._tracker is None:

@@ -25,6 +25,7 @@ from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
 from dream.experiments.sift import left_by, outcome_text, own_stage, retrievals_of, run_sift, sifted
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
+from dream.experiments.stopping import restart_trials
 from dream.experiments.study import Study, asked
 from dream.indexes import client as index_client
 from dream.indexes.client import get_index
@@ -135,6 +136,7 @@ def run_experiment(
     *,
     name: str | None = None,
     resume: str | None = None,
+    restart: Sequence[str] = (),
     max_concurrent_trials: int | None = None,
     engine: str | None = None,
     settings: Settings | None = None,
@@ -151,6 +153,8 @@ def run_experiment(
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
             that repeats and baselines may be added.
+        restart: with `resume`, trials that were stopped by hand and are to go on, each by its id, the beginning of it
+            or its name; others stay stopped (see `stop_trial`).
         max_concurrent_trials: by default 16 in this process; on Ray one for each CPU of the cluster, and on a single
             machine one more. Each works on some dozens of questions at a time.
         engine: "in_process", "ray" or "auto" (`dream.engines.choose_engine`), by default that of the settings. Results
@@ -176,6 +180,10 @@ def run_experiment(
             f"experiment {name!r} exists in {settings.experiments_uri}: choose another name, or resume it: "
             f"resume={name!r} (dream run --resume {name})"
         )
+    if restart:
+        if not (resume and exists):
+            raise ConfigurationError(f"restart={list(restart)}: give the experiment that is resumed too (resume=NAME)")
+        restart_trials(storage, name, restart)
     choice, reporter = choose_engine(engine, settings), reporter_for(show)
     with _told_how_to_go_on(name, reporter), TrackingProcess() as tracking:
         if choice.engine == engines.IN_PROCESS:  # a core is idle; starting a local Ray needs them all
@@ -208,7 +216,8 @@ def run_experiment(
                 documents = due.prepared.context.documents
                 indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
                 with recorder.progress.start():
-                    recorder.lost(running_on.run_trials(due.trial_runs(max_concurrent_trials), recorder.take))
+                    runs = replace(due.trial_runs(max_concurrent_trials), to_stop=recorder.to_stop)
+                    recorder.lost(running_on.run_trials(runs, recorder.take))
             return recorder.finish()
 
 

@@ -4,6 +4,7 @@
 <experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/sift/<id>.json       the scores of a retrieval combination in the sift before the experiment
+<experiment>/stop/<id>.json       a trial that is to stop (`dream.experiments.stopping`)
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
 """
@@ -43,6 +44,18 @@ def save_manifest(storage: Storage, name: str, manifest: Manifest) -> None:
 def load_manifest(storage: Storage, name: str) -> Manifest:
     """The manifest that an experiment was started with."""
     return Manifest.from_json(storage.read_json(f"{name}/{MANIFEST}"))
+
+
+def find_manifest(storage: Storage, name: str) -> Manifest:
+    """The manifest of an experiment.
+
+    Raises:
+        DataError: if there is no experiment of this name, listing those there are.
+    """
+    if not experiment_exists(storage, name):
+        names = ", ".join(experiment_names(storage)) or "none"
+        raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {names}")
+    return load_manifest(storage, name)
 
 
 def load_manifests(storage: Storage) -> dict[str, Manifest]:
@@ -90,6 +103,22 @@ def delete_blocks(storage: Storage, name: str, trial_id: str) -> None:
     """Remove the blocks of a trial whose result is whole."""
     for item in storage.list(f"{name}/blocks/{trial_id}/"):
         storage.delete(item.key)
+
+
+def save_stop_request(storage: Storage, name: str, trial_id: str) -> None:
+    """Write that a trial is to stop."""
+    storage.write_json(f"{name}/stop/{trial_id}.json", {"asked": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def stop_requests(storage: Storage, name: str) -> frozenset[str]:
+    """The ids of the trials that are to stop, or were."""
+    return frozenset(item.key.rpartition("/")[2].removesuffix(".json") for item in storage.list(f"{name}/stop/"))
+
+
+def delete_stop_request(storage: Storage, name: str, trial_id: str) -> None:
+    """Remove that a trial is to stop, if it is."""
+    if trial_id in stop_requests(storage, name):
+        storage.delete(f"{name}/stop/{trial_id}.json")
 
 
 def save_usage(storage: Storage, name: str, usage: Iterable[UsageRow]) -> None:
@@ -161,10 +190,7 @@ def load_experiment(name: str, settings: Settings | None = None) -> ExperimentRe
     """
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.experiments_uri, settings)
-    if not experiment_exists(storage, name):
-        names = ", ".join(experiment_names(storage)) or "none"
-        raise DataError(f"no experiment {name!r} at {storage.uri('')}; there are: {names}")
-    manifest = load_manifest(storage, name)
+    manifest = find_manifest(storage, name)
     results, baselines = (
         tuple(load_results(storage, name, trials)) for trials in (manifest.trials, manifest.baselines)
     )

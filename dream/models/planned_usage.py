@@ -1,5 +1,6 @@
 """Planned model calls by model and stage, with tokens, USD and minutes; and a table of planned and actual calls."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,6 +29,17 @@ class Counter:
         row = self._rows.setdefault((model, stage), [0, 0, 0, 0])
         for column, number in enumerate((calls, cached, prompt_tokens, completion_tokens)):
             row[column] += number
+
+    def part(self) -> "Counter":
+        """A counter with the same prices that has counted nothing, for a part of the whole (see `include`)."""
+        counter = copy.copy(self)
+        counter._rows = {}
+        return counter
+
+    def include(self, part: "Counter") -> None:
+        """Add all that a part has counted."""
+        for (model, stage), row in part._rows.items():
+            self.add(model, stage, *row)
 
     def rows(self) -> tuple[PlannedCalls, ...]:
         """The sums with their price, in the order of the first call."""

@@ -14,13 +14,15 @@ HIDDEN = "***"
 
 
 class FailureKind(StrEnum):
-    """The reason for a missing answer or score. `ENDPOINT` is an endpoint that refuses all further work."""
+    """The reason for a missing answer or score. `ENDPOINT` is an endpoint that refuses all further work, `STOPPED` a
+    trial that a user stopped."""
 
     BUDGET = "budget"
     SERVICE = "service"
     ENDPOINT = "endpoint"
     CONFIGURATION = "configuration"
     NOT_FINISHED = "not_finished"
+    STOPPED = "stopped"
     NOTHING_RETRIEVED = "nothing_retrieved"
     EMPTY_ANSWER = "empty_answer"
     REFUSED = "refused"

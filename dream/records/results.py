@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dream.defaults import FACTORS
 from dream.metrics import is_judged
-from dream.records.failures import Failure, failure_from_json
+from dream.records.failures import Failure, FailureKind, failure_from_json
 from dream.records.questions import Source, digest
 from dream.records.usage import UsageRow
 
@@ -341,6 +341,16 @@ class TrialResult:
     def answers(self) -> tuple[Answer, ...]:
         """All answers; empty if the trial failed as a whole."""
         return self.evaluation.answers if self.evaluation else ()
+
+    @property
+    def stopped_by_hand(self) -> bool:
+        """True if a user stopped the trial: it has neither failed nor a mean, and resuming leaves it as it is."""
+        return self.failure is not None and self.failure.kind == FailureKind.STOPPED
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the trial has no evaluation for another reason than that a user stopped it."""
+        return self.failure is not None and not self.stopped_by_hand
 
     @property
     def was_stopped(self) -> bool:

@@ -1,7 +1,7 @@
 """Model calls: metered (`UsageRow`) and planned (`PlannedCalls`, `Plan`)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 # The stage of the model calls that a sift makes before the trials.
@@ -123,6 +123,8 @@ class Plan:
         notes: the work besides the trials, such as repeated judgements and baselines, whose calls are included.
         sifted: the retrieval combinations that a sift scores first, in the stage "sift"; the calls of trials are then
             those of all trials that may go on.
+        usd_by_trial: the part of `usd` that each trial or baseline has by itself, by trial id; None if a price is
+            unknown. Indexes are no part of it. Plans of earlier versions have none.
     """
 
     n_trials: int
@@ -135,6 +137,7 @@ class Plan:
     minutes: float
     notes: tuple[str, ...] = ()
     sifted: int = 0
+    usd_by_trial: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def is_paid(self) -> bool:
@@ -147,8 +150,8 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """The inverse of `to_json`."""
-        names = {field.name for field in fields(cls)}
-        call_names = {field.name for field in fields(PlannedCalls)}
+        names = {each.name for each in fields(cls)}
+        call_names = {each.name for each in fields(PlannedCalls)}
         calls = [
             PlannedCalls(**{name: value for name, value in row.items() if name in call_names}) for row in data["calls"]
         ]

@@ -248,7 +248,7 @@ def _cost_trace(name: str, group: Sequence[Standing], comparison: Comparison, ma
 
 
 def _latency_marker(group: Sequence[Standing], priced: Sequence[Standing], front: bool) -> dict[str, Any]:
-    seconds = [standing.cost.seconds or 0.0 for standing in priced]
+    seconds = [standing.cost.seconds or 0.0 for standing in priced] or [0.0]
     marker: dict[str, Any] = {
         "symbol": "circle",
         "size": 13 if front else 7,

@@ -139,8 +139,9 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         "confidence intervals are simultaneous over all pairs of trials, so they stay valid although the best trial "
         "was selected by its score. Failed questions are counted, and are in no mean."
     )
-    figures = (Picture("forest", forest(comparison)), Picture("pareto", pareto(comparison)))
-    return Section("standings", "Ranking of the trials", [Text(text), table, *figures])
+    costs: Any = pareto(comparison)
+    pictures = [Picture("forest", forest(comparison)), *([Picture("pareto", costs)] if costs.data else [])]
+    return Section("standings", "Ranking of the trials", [Text(text), table, *pictures])
 
 
 def _standing_row(standing: Standing, comparison: Comparison, others: list[str], distinct: bool) -> dict[str, str]:

@@ -158,9 +158,10 @@ def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         for part, error in _errors(result):
             key = (result.trial.name, part, error)
             counts[key] = counts.get(key, 0) + 1
-    title = "Failures"
+    title, by_hand = "Failures", _stopped_by_hand(experiment)
     if not counts:
-        return Section("failures", title, [Text("None: every question was answered, and every answer was scored.")])
+        none = Text("None: every question was answered, and every answer was scored.")
+        return Section("failures", title, by_hand or [none])
     rows = [(*key, f"{n:,}") for key, n in sorted(counts.items(), key=lambda item: -item[1])]
     shown = rows[:_MOST_FAILURES]
     text = f"{sum(counts.values()):,} failures. Each is left out of its mean, and counted beside it."
@@ -168,11 +169,16 @@ def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         text += f" The {len(shown)} most frequent of {len(rows):,} kinds are shown."
     table = Table("Failures by trial and error", ("trial", "part", "error", "count"), shown, _numbers("count"))
     stopped = [Note(f"The experiment is not finished: {experiment.stopped}")] if experiment.stopped else []
-    return Section("failures", title, [*stopped, Text(text), table])
+    return Section("failures", title, [*stopped, Text(text), table, *by_hand])
+
+
+def _stopped_by_hand(experiment: ExperimentResult) -> list[Text]:
+    stopped = [f"{result.trial.name}: {result.error}" for result in experiment.results if result.stopped_by_hand]
+    return [Text(f"Not ranked, and no failures: {'; '.join(stopped)}.")] if stopped else []
 
 
 def _errors(result: TrialResult) -> Iterable[tuple[str, str]]:
-    if result.failure:
+    if result.failure and result.has_failed:
         yield "trial", result.failure.reason
     if result.evaluation:
         yield from (("answer", answer.failure.reason) for answer in result.answers if answer.failure)
@@ -186,11 +192,13 @@ def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) ->
     manifest = experiment.manifest
     golden, documents = manifest.golden_dataset, manifest.documents
     cluster = asdict(manifest.cluster) if manifest.cluster else {}
-    n_failed = sum(result.failure is not None for result in experiment.results)
+    n_failed = sum(result.has_failed for result in experiment.results)
+    n_stopped = sum(result.stopped_by_hand for result in experiment.results)
+    stopped = f", {n_stopped} stopped by hand" if n_stopped else ""
     facts = {
         "experiment": experiment.name,
         "started": manifest.started.isoformat() if manifest.started else UNKNOWN,
-        "trials": f"{len(experiment.results)}, of which {n_failed} failed",
+        "trials": f"{len(experiment.results)}, of which {n_failed} failed{stopped}",
         "metrics": ", ".join(manifest.metrics),
         "judge": f"{manifest.judge_llm or UNKNOWN}, embedding with {manifest.judge_embed_model or UNKNOWN}",
         "strictness of answer_relevancy": str(manifest.strictness) if manifest.strictness > 1 else "",

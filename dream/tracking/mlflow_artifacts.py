@@ -88,7 +88,8 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
     """The MLflow metrics of a whole experiment, without unknown values."""
     numbers: dict[str, float | None] = {
         "trials": len(experiment.results),
-        "trials_failed": sum(result.failure is not None for result in experiment.results),
+        "trials_failed": sum(result.has_failed for result in experiment.results),
+        "trials_stopped": sum(result.stopped_by_hand for result in experiment.results) or None,
         **_totals(experiment.usage),
     }
     if comparison is not None:

@@ -245,10 +245,10 @@ def trial_params(trial: Trial) -> dict[str, Any]:
 
 
 def status_of(result: TrialResult) -> str:
-    """The MLflow status of a trial: FINISHED, FAILED, or KILLED if it was stopped, such as by the budget."""
+    """The MLflow status of a trial: FINISHED, FAILED, or KILLED if it was stopped, by the budget or by hand."""
     if not result.failure:
         return "FINISHED"
-    return "KILLED" if _was_stopped(result) else "FAILED"
+    return "KILLED" if _was_stopped(result) or result.stopped_by_hand else "FAILED"
 
 
 def experiment_status(experiment: ExperimentResult) -> str:

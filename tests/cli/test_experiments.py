@@ -7,6 +7,10 @@ import pytest
 from lab import LAB_DOCUMENTS, Lab, Ran
 
 from dream.experiments import load_experiment
+from dream.experiments.store import save_manifest, stop_requests
+from dream.records import GoldenDataset, Manifest, Trial
+from dream.settings import Settings
+from dream.storage import open_storage
 
 CSV = """question,ground_truth
 How warm is the water of the well?,It is hot.
@@ -135,3 +139,31 @@ def test_a_run_sifts_by_what_was_retrieved(dream_in_lab, lab: Lab, small_golden,
     assert "sift by ndcg: 2 retrieval" in dream_in_lab("plan", str(study)).out
     refused = dream_in_lab("run", str(study), "--sift")
     assert refused.code == 1 and "--sift beside" in refused.err
+
+
+def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
+    done = dream_in_lab("stop", "small", "nobody", small_experiment.outcome.results[0].trial.id)
+    assert done.code == 1
+    assert done.err.splitlines() == [
+        "dream stop: nothing of 'small' was stopped:",
+        "  - the experiment is finished, so that there is nothing to stop",
+    ]
+    unknown = dream_in_lab("stop", "no-such-experiment", "a")
+    assert unknown.code == 1 and "no experiment 'no-such-experiment'" in unknown.err
+    assert dream_in_lab("stop", "small").code == 2
+
+
+def test_stop_asks_the_run_to_stop_trials_and_says_how_to_let_them_go_on(dream, tmp_path):
+    settings = Settings.from_environment({"DREAM_HOME": str(tmp_path / "home")})
+    storage = open_storage(settings.experiments_uri, settings)
+    trials = tuple(Trial("mmr", "llm", "embed", {"top_k": k}) for k in (3, 5))
+    storage.ensure()
+    save_manifest(storage, "mine", Manifest("mine", GoldenDataset(()), ("token_f1",), trials))
+    done = dream("stop", "mine", "mmr + llm + embed (top_k=5)")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"mine: to stop: {trials[1].id} mmr + llm + embed (top_k=5)",
+        "The run ends it within seconds and keeps what was answered; the others go on.",
+        f"To let it go on later: dream run --resume mine --restart {trials[1].id}",
+    ]
+    assert stop_requests(storage, "mine") == {trials[1].id}

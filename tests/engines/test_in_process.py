@@ -6,7 +6,7 @@ import time
 import pytest
 import tasks
 
-from dream.engines import TrialRuns
+from dream.engines import BlockFinished, Message, TrialFinished, TrialRuns, TrialStarted, TrialStopped
 from dream.engines.in_process import InProcessEngine
 from dream.records import Trial, TrialResult
 
@@ -47,4 +47,28 @@ def test_an_interrupt_stops_the_trials_and_what_they_wait_for():
     with pytest.raises(KeyboardInterrupt):
         InProcessEngine().run_trials(TrialRuns("n", TRIALS, tasks.trial_that_waits, 3, {}), receive)
     assert time.monotonic() - started < 60  # each trial would wait for ten minutes
+    assert trial_threads() == []
+
+
+def test_a_trial_that_is_to_stop_ends_and_the_others_go_on():
+    """One trial at a time: one that is done, the running one and one that waits are to stop."""
+    done, running, waiting, *others = TRIALS
+    received: list[Message] = []
+
+    def function(config, finished, on_block) -> TrialResult:
+        run = tasks.trial_that_waits if Trial.from_config(config) == running else tasks.trial_of_blocks
+        return run(config, finished, on_block)
+
+    def to_stop() -> set[str]:
+        has_sent = BlockFinished(running.id, tasks.evaluation("a")) in received
+        return {done.id, running.id, waiting.id, "unknown"} if has_sent else set()
+
+    runs = TrialRuns("n", TRIALS, function, 3, {}, 1, to_stop)
+    InProcessEngine().run_trials(runs, received.extend)
+    ended = [each.result.trial for each in received if isinstance(each, TrialFinished)]
+    assert ended == [done, *others]
+    assert {each.trial_id for each in received if isinstance(each, TrialStopped)} == {running.id, waiting.id}
+    assert sum(isinstance(each, TrialStopped) for each in received) == 2
+    begun = [each.trial_id for each in received if isinstance(each, TrialStarted)]
+    assert begun == [trial.id for trial in TRIALS if trial != waiting]
     assert trial_threads() == []

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dream.engines import inbox
-from dream.engines.inbox import BlockFinished, TrialFinished, TrialInbox
+from dream.engines.inbox import BlockFinished, TrialFinished, TrialInbox, TrialStarted, TrialStopped
 from dream.records import Answer, Evaluation, Score, Trial, TrialResult
 
 TRIAL = Trial("chunks_with_overlap", "llm", "embed")
@@ -48,12 +48,32 @@ async def test_who_waits_is_woken_by_the_first_message(monkeypatch: pytest.Monke
 async def test_a_new_worker_is_given_the_finished_questions_of_earlier_runs_and_of_this_one():
     box = TrialInbox({TRIAL.id: block("q1")})
     await box.put_block(TRIAL.id, block("q2", "q3"))
-    assert await box.finished(TRIAL.id) == block("q1", "q2", "q3")
-    assert await box.finished("another") == Evaluation((), ())
+    assert await box.begin(TRIAL.id) == block("q1", "q2", "q3")
+    assert await box.begin("another") == Evaluation((), ())
 
 
 async def test_the_finished_questions_of_a_trial_with_a_result_are_forgotten():
     box = TrialInbox({TRIAL.id: block("q1"), "another": block("q9")})
     await box.put_result(RESULT)
-    assert await box.finished(TRIAL.id) == Evaluation((), ())
-    assert await box.finished("another") == block("q9")
+    assert await box.begin(TRIAL.id) == Evaluation((), ())
+    assert await box.begin("another") == block("q9")
+
+
+async def test_a_trial_that_is_to_stop_before_it_begins_never_does():
+    box = TrialInbox({})
+    await box.stop(TRIAL.id)
+    assert await box.begin(TRIAL.id) is None
+    assert await box.collect() == [TrialStopped(TRIAL.id)]
+
+
+async def test_a_running_trial_asks_if_it_is_to_stop_and_says_when_it_has():
+    box = TrialInbox({})
+    assert await box.begin(TRIAL.id) == Evaluation((), ())
+    assert not await box.is_to_stop(TRIAL.id)
+    await box.stop(TRIAL.id)
+    assert await box.is_to_stop(TRIAL.id)
+    assert await box.collect() == [TrialStarted(TRIAL.id)]
+    await box.put_block(TRIAL.id, block("q1"))
+    await box.put_stopped(TRIAL.id)
+    assert await box.begin(TRIAL.id) is None  # its worker was lost, and another one took it
+    assert await box.collect() == [BlockFinished(TRIAL.id, block("q1")), TrialStopped(TRIAL.id)]

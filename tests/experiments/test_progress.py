@@ -81,7 +81,7 @@ def test_the_mean_of_the_first_metric_and_what_was_paid_are_shown():
             "running trials: 2 of 9 questions, trials 0 of 2, answer_correctness 0.500 (1 scored), 0.75 USD"
         )
         progress.add_block(LARGE.id, block(q0=1.0, q1=1.0, q2=0.5))
-        progress.end_trial(LARGE.id)
+        progress.end_trial(TrialResult(LARGE))
         assert shown(progress, lines, PAID) == (
             "running trials: 5 of 9 questions, trials 1 of 2, answer_correctness 0.750 (4 scored), 1.25 USD"
         )
@@ -93,7 +93,7 @@ def test_baselines_count_as_questions_alone():
     progress = TrialsProgress(Lines(lines.append, 1, Clock()), PREPARED, {}, {})
     with progress.start():
         progress.add_block(BASELINE.id, block(q0=0.0, q1=0.0, q2=0.0))
-        progress.end_trial(BASELINE.id)
+        progress.end_trial(TrialResult(BASELINE))
         assert (
             shown(progress, lines, PAID)
             == "running trials: 3 of 9 questions, trials 0 of 2, answer_correctness not scored yet, 1.25 USD"

@@ -17,6 +17,7 @@ from model_servers import ModelServer, free_port
 from ray_cluster import NODE_S3_KEY, RayCluster, RayNode, wait_for
 
 from dream.experiments.run import run_experiment
+from dream.experiments.stopping import stop_trial
 from dream.experiments.store import load_experiment
 from dream.metrics import METRICS
 from dream.models import gateway_client
@@ -225,6 +226,38 @@ def kill_a_trial(node: RayNode, models: ModelServer, killed: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
     models.faults(chat_latency_ms=0)
+
+
+def test_trials_are_stopped_by_hand_from_elsewhere_and_the_others_go_on(ray_lab: Lab, experiment_on_ray: Ran):
+    """One trial runs at a time: the first, whose answers are slow, and the second, which waits, are stopped."""
+    golden = GoldenDataset(small_questions(experiment_on_ray)[:2])
+    methods = ["sentence_window", "hierarchical_automerging", "chunks_with_overlap"]
+    space = SearchSpace(methods, ["llm-small@x"], ["embed-small@x"], {"system_prompt": ["Answer in one sentence."]})
+    lines: list[str] = []
+
+    def stop_two() -> None:
+        wait_for(lambda: any(line.startswith("by-hand: 3 trials") for line in lines), 120)
+        ray_lab.models.faults(chat_latency_ms=20_000)
+        before = ray_lab.models.chat_calls()
+        wait_for(lambda: ray_lab.models.chat_calls() > before, 120)
+        waiting = space.trials()[1]
+        stop_trial(
+            "by-hand", "sentence_window + llm-small@x + embed-small@x", waiting.id[:8], settings=ray_lab.settings
+        )
+        ray_lab.models.faults(chat_latency_ms=0)
+
+    elsewhere = threading.Thread(target=stop_two, daemon=True)
+    elsewhere.start()
+    outcome = run_experiment(
+        space, name="by-hand", golden_dataset=golden, settings=ray_lab.settings, metrics=["token_f1"],
+        max_concurrent_trials=1, show=lines.append,
+    )  # fmt: skip
+    elsewhere.join(60)
+    running, waiting, whole = outcome.results
+    assert [result.error for result in (running, waiting)] == ["stopped by hand after 0 of 2 questions"] * 2
+    assert running.failure.kind == waiting.failure.kind == FailureKind.STOPPED
+    assert whole.error is None and len(whole.evaluation.answers) == 2
+    assert load_experiment("by-hand", ray_lab.settings) == outcome
 
 
 def test_offline_models_are_gone_after_the_run(ray_lab: Lab):
