@@ -12,13 +12,14 @@ import numpy
 import pandas
 from tabulate import tabulate
 
+from dream.comparison.differences import BETTING
 from dream.comparison.factor_effects import Effects, effects
 from dream.comparison.incumbent import incumbent_note
 from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
 from dream.comparison.loss_split import LossSplit, losses_of
 from dream.comparison.power import Power, plan_power
-from dream.comparison.ranking import Standing, cost_unit, standings
+from dream.comparison.ranking import SAME_SCORES, Standing, cost_unit, standings
 from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.comparison.score_table import FACTORS, ScoreTable, score_table
 from dream.defaults import DEFAULT_METRIC, FAILURE_SHARE
@@ -34,7 +35,8 @@ class Comparison:
     """All results of a comparison on one metric, as reports, plots and terminals show them.
 
     Attributes:
-        n_clusters: the number of source documents, or of questions where these are treated as independent.
+        n_clusters: the number of source documents, or of questions where these are treated as independent, such as
+            those of a single document.
         standings: the ranked trials, best first, then the unranked ones.
         cost_unit: the unit of the Pareto front and the plots: "USD", or "tokens" if prices are unknown or all 0.
         power: None if fewer than two ranked trials have different scores.
@@ -108,15 +110,15 @@ def compare(
             a question counts where all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
         margin: the largest acceptable loss against the best mean (0 to 1), by default that of the experiment's
-            objective, else 0.05. Trials with a larger measured loss are not
-            recommended; if the confidence interval includes a larger loss, the recommendation states this doubt. With
-            1, every trial of the tie set may be recommended.
-        clustered: resample whole source documents, so that the intervals hold for new documents; False resamples
-            questions.
-        seed: the seed of the resampling; the same seed gives the same intervals.
+            objective, else 0.05. Trials with a larger measured loss are not recommended; if the confidence interval
+            includes a larger loss, the recommendation states this doubt. With 1, every trial of the tie set may be
+            recommended.
+        clustered: keep the questions of a source document together, so that the intervals hold for new documents; with
+            False they hold for new questions on these documents.
+        seed: the seed of the resampling, from 0 on; the same seed gives the same intervals.
 
     Raises:
-        ConfigurationError: for a metric, weights or a failure share that cannot be used.
+        ConfigurationError: for a metric, weights, a failure share, a margin or a seed that cannot be used.
         DataError: if no trial can be ranked, with the reasons.
 
     Example:
@@ -142,7 +144,7 @@ def compare(
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
     recommendation = recommend(ordered, table.metric, margin, power, n_clusters)
-    replacing = incumbent_note(ordered, table, recommendation.trial.id, level, seed)
+    replacing = incumbent_note(ordered, table, recommendation.trial.id, seed)
     return Comparison(
         name=experiment.name,
         metric=table.metric,
@@ -204,8 +206,24 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
     if gaps:
         coverage = min(standing.n_scored / standing.n_questions for standing in gaps)
         notes.append(
-            f"{len(gaps)} ranked trial(s) have missing scores (coverage down to {coverage:.0%}): each pair is compared "
-            "on the questions that both trials have a score on."
+            f"{len(gaps)} ranked trial(s) have missing scores (coverage down to {coverage:.0%}): differences are over "
+            "the questions that both trials have a score on; a missing score counts as the worst in the ranking, as "
+            "the worst and as the best in the intervals."
+        )
+    failed = [standing for standing in ranked if standing.n_failed]
+    if failed:
+        most = max(standing.n_failed for standing in failed)
+        notes.append(
+            f"{len(failed)} ranked trial(s) failed on questions themselves, on up to {most} of "
+            f"{ranked[0].n_questions} (an empty answer, an exception, ...); these score 0."
+        )
+    doubted = [standing for standing in ranked if standing.interval_by.startswith(BETTING)]
+    if doubted:
+        reasons = ", ".join(dict.fromkeys(standing.interval_by.partition(": ")[2] for standing in doubted))
+        notes.append(
+            f"{len(doubted)} trial(s) have intervals that also hold without the symmetry that sign flips assume "
+            f"({reasons}; a betting interval, which needs bounded scores alone): rank "
+            f"{', '.join(str(standing.rank) for standing in doubted)}."
         )
     if len(ordered) > len(ranked):
         notes.append(f"{len(ordered) - len(ranked)} trial(s) are not ranked; the table shows the reasons.")
@@ -224,10 +242,12 @@ def leaderboard(
 
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
-    trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all pairs of trials,
+    trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
+    missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
     `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not shown to be worse),
-    `context tokens` and `latency s` (means per question), `tokens` (all model calls of the trial), `USD per
-    question`, `trial_id`, `not ranked` (the reason, or empty), `error`.
+    `context tokens` and `latency s` (means per question), `tokens per question` (of the answering LLM, by which trials
+    are recommended), `tokens` (all model calls of the trial), `USD per question`, `trial_id`, `not ranked` (the reason,
+    or empty), `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -245,14 +265,20 @@ def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pand
     return pandas.DataFrame(rows, index=pandas.RangeIndex(1, len(rows) + 1, name="rank"))
 
 
-def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float, float]:
+def paired_difference(
+    first: Mapping[str, float], second: Mapping[str, float], scale: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
     """Mean difference `first - second` over the common questions, and its 95 % confidence interval by paired bootstrap.
 
     The interval is valid for a pair that was chosen before looking at the scores. With fewer than two common questions
-    it is the whole range, -1 to 1.
+    it is the whole range, -1 to 1 by default.
 
     Args:
-        first, second: scores (0 to 1) by question id.
+        first, second: scores by question id.
+        scale: the worst and the best possible score, such as (0, 5).
+
+    Raises:
+        ConfigurationError: for a score that is infinite or outside of the scale.
 
     Returns:
         The mean, and the lower and upper end of the interval.
@@ -261,8 +287,15 @@ def paired_difference(first: Mapping[str, float], second: Mapping[str, float]) -
         >>> paired_difference({"a": 1.0, "b": 0.5}, {"a": 0.5, "b": 0.0})
         (0.5, -1.0, 1.0)
     """
+    least, most = scale
+    wrong = [f"{score:g}" for score in (*first.values(), *second.values()) if not least <= score <= most]
+    if wrong:
+        valid = f"give finite scores from {least:g} to {most:g}, or the scale that they have, such as scale=(0, 5)"
+        raise ConfigurationError(
+            f"{len(wrong)} score(s) are outside of the scale, such as {', '.join(wrong[:3])}: {valid}"
+        )
     differences = numpy.array([first[question] - second[question] for question in first if question in second])
-    between = interval(differences)
+    between = interval(differences, limits=(least - most, most - least))
     return between.mean, between.low, between.high
 
 
@@ -271,16 +304,18 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
     return {
         **{title: row[factor] for factor, title in FACTORS.items()},
         "parameters": standing.parameters,
-        **{name: row.get(name) for name in metrics},
+        **{name: standing.means.get(name) for name in metrics},
         metric: standing.mean,
         "scored": f"{standing.n_scored} of {standing.n_questions}",
         "difference": difference.mean if difference else None,
         "low": difference.low if difference else None,
         "high": difference.high if difference else None,
+        "interval by": standing.interval_by,
         "distinguishable": bool(difference and difference.excludes_zero),
         "in set": standing.in_set,
         "context tokens": row["context_tokens"],
         "latency s": row["latency_seconds"],
+        "tokens per question": standing.cost.tokens,
         "tokens": row["tokens"],
         "USD per question": standing.cost.usd,
         "trial_id": row["trial_id"],
@@ -319,7 +354,7 @@ def verdict_of(comparison: Comparison) -> str:
         lines.append(
             f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
             f"questions, itself included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
-            "(95 % confidence intervals, simultaneous over all pairs of trials)."
+            "(95 % confidence: a model confidence set by sign flips of whole documents)."
         )
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
@@ -346,6 +381,8 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     interval_text = (
         "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
     )
+    if row["interval by"] == SAME_SCORES:
+        interval_text = SAME_SCORES
     return {
         "#": "-" if row["not ranked"] else row["rank"],
         **{title: row[title] for title in FACTORS.values()},
@@ -356,5 +393,5 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "tied": "yes" if row["in set"] else "",
         "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
         "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
-        "tokens": f"{row['tokens']:,.0f}",
+        "tokens per question": "" if pandas.isna(row["tokens per question"]) else f"{row['tokens per question']:,.0f}",
     }

@@ -1,24 +1,24 @@
 """The system in use against the recommended trial: is it worth replacing?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from dream.comparison.intervals import columns, critical_each, intervals, resamples
+import numpy
+
+from dream.comparison.intervals import Interval
 from dream.comparison.ranking import Standing
 from dream.comparison.score_table import ScoreTable
+from dream.comparison.sign_flips import best_set, spread_of_scores
 from dream.records import INCUMBENT
 
 
-def incumbent_note(
-    ordered: Sequence[Standing], table: ScoreTable, recommended: str, level: float, seed: int = 0
-) -> str:
+def incumbent_note(ordered: Sequence[Standing], table: ScoreTable, recommended: str, seed: int = 0) -> str:
     """The difference of the recommended trial to the incumbent, and what it means; empty if no trial is the incumbent.
 
     Args:
         ordered: all standings, in the order of the columns of `table`.
         recommended: the id of the recommended trial.
-        level: the error level for each pair of trials, so that the interval holds although the recommended trial was
-            chosen by its score.
-        seed: of the resampling.
+        seed: of the sign flips.
     """
     incumbents = [place for place, standing in enumerate(ordered) if standing.trial.parameters.get(INCUMBENT)]
     if not incumbents:
@@ -30,12 +30,27 @@ def incumbent_note(
     if incumbent.rank is None:
         return f"{name} cannot be compared: {incumbent.why_not_ranked}."
     chosen = next(each for each, standing in enumerate(ordered) if standing.trial.id == recommended)
-    block = columns((table.values[:, chosen] - table.values[:, place])[:, None], table.clusters)
-    value = critical_each(block, resamples(block.sums.shape[0], seed), 1 - level)
-    (difference,) = intervals(block, value)
+    difference = _between(ordered, table, chosen, place, seed)
     shown = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
     if difference.low > 0:
         return f"{name} is worth replacing: the recommended trial is better by {shown}."
     if difference.high < 0:
         return f"{name} should stay: the recommended trial, which costs less, is worse by {shown}."
     return f"{name}: these questions do not show that replacing it is a gain ({shown} with the recommended trial)."
+
+
+def _between(ordered: Sequence[Standing], table: ScoreTable, chosen: int, place: int, seed: int) -> Interval:
+    """The recommended trial minus the incumbent, with an interval that is simultaneous over all pairs of trials, as the
+    recommended trial was chosen by its score. Where one of them is the best, it is that of the table."""
+    shown = ordered[place].difference
+    if chosen == 0 and shown:
+        return replace(shown, mean=-shown.mean, low=-shown.high, high=-shown.low)
+    shown = ordered[chosen].difference
+    if place == 0 and shown:
+        return shown
+    ranked = table.only([each for each, standing in enumerate(ordered) if standing.rank is not None])
+    half = best_set(spread_of_scores(ranked.values, ranked.clusters, ranked.reach), seed).widest
+    low, high = (ordered[chosen].lowest - ordered[place].highest, ordered[chosen].highest - ordered[place].lowest)
+    values = table.values[:, chosen] - table.values[:, place]
+    mean, n = float(numpy.nanmean(values)), int((~numpy.isnan(values)).sum())
+    return Interval(mean, max(low - half, -table.span), min(high + half, table.span), None, n)

@@ -20,6 +20,8 @@ import numpy
 from numpy.typing import NDArray
 from scipy import stats
 
+from dream.errors import ConfigurationError
+
 CONFIDENCE = 0.95
 REPLICATES = 2000
 Floats = NDArray[numpy.float64]
@@ -113,8 +115,8 @@ def columns(values: Floats, clusters: NDArray[numpy.int64]) -> Columns:
         [2.0, 0.0]
     """
     present = ~numpy.isnan(values)
-    counts = _sum_by_cluster(present.astype(float), clusters)
-    return Columns(_sum_by_cluster(numpy.where(present, values, 0.0), clusters), counts)
+    counts = sum_by_cluster(present.astype(float), clusters)
+    return Columns(sum_by_cluster(numpy.where(present, values, 0.0), clusters), counts)
 
 
 def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
@@ -129,10 +131,21 @@ def cluster_numbers(labels: Sequence[str]) -> NDArray[numpy.int64]:
     return numpy.array([order[key] for key in keys], dtype=numpy.int64)
 
 
+def seeded(seed: int) -> numpy.random.Generator:
+    """A generator of random numbers.
+
+    Raises:
+        ConfigurationError: for a negative seed.
+    """
+    if seed < 0:
+        raise ConfigurationError(f"seed={seed}: give a whole number of at least 0")
+    return numpy.random.default_rng(seed)
+
+
 @lru_cache(maxsize=4)
 def resamples(n_clusters: int, seed: int = 0, replicates: int = REPLICATES) -> Floats:
     """The number of draws of each cluster in each bootstrap replicate (replicates x clusters), fixed by the seed."""
-    random = numpy.random.default_rng(seed)
+    random = seeded(seed)
     drawn = random.multinomial(n_clusters, numpy.full(n_clusters, 1 / n_clusters), size=replicates).astype(float)
     drawn.setflags(write=False)  # the cache returns the same array to every caller
     return drawn
@@ -189,12 +202,21 @@ def intervals(block: Columns, value: Critical, limits: tuple[float, float] = (-1
     ]
 
 
-def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed: int = 0) -> Interval:
+def interval(
+    values: Floats,
+    clusters: NDArray[numpy.int64] | None = None,
+    seed: int = 0,
+    limits: tuple[float, float] = (-1.0, 1.0),
+) -> Interval:
     """The interval of a single column, chosen before looking at the scores.
 
     Args:
         values: one difference per question, NaN if missing.
         clusters: the cluster number of each question, from 0; None: every question is its own cluster.
+        limits: the smallest and the largest possible difference, at least those of `values`.
+
+    Raises:
+        ConfigurationError: for an infinite difference.
 
     Example:
         >>> difference = interval(numpy.array([0.1, 0.3, 0.2, 0.2, 0.0, 0.4]))
@@ -202,10 +224,13 @@ def interval(values: Floats, clusters: NDArray[numpy.int64] | None = None, seed:
         (0.2, True, 6)
     """
     clusters = numpy.arange(len(values)) if clusters is None else clusters
-    block = columns(values[:, None], clusters)
+    if numpy.isinf(values).any():
+        raise ConfigurationError(f"{int(numpy.isinf(values).sum())} difference(s) are infinite: give finite scores")
+    limits = (min([limits[0], *values[values < limits[0]]]), max([limits[1], *values[values > limits[1]]]))
     if not len(values):
-        return Interval(0.0, -1.0, 1.0, None, 0)
-    return intervals(block, critical([block], resamples(len(block.sums), seed)))[0]
+        return Interval(0.0, *limits, None, 0)
+    block = columns(values[:, None], clusters)
+    return intervals(block, critical([block], resamples(len(block.sums), seed)), limits)[0]
 
 
 def _quantiles(sizes: Floats, confidence: float) -> Floats:
@@ -214,7 +239,7 @@ def _quantiles(sizes: Floats, confidence: float) -> Floats:
     return numpy.quantile(sizes, level, axis=1, method="higher")
 
 
-def _sum_by_cluster(values: Floats, clusters: NDArray[numpy.int64]) -> Floats:
+def sum_by_cluster(values: Floats, clusters: NDArray[numpy.int64]) -> Floats:
     size = int(clusters.max()) + 1 if len(clusters) else 0
     if size == len(values):
         sums = numpy.empty_like(values)

@@ -1,36 +1,22 @@
-"""The ranking of trials on one metric, their paired differences to the best, and the tie set.
+"""The ranking of trials on one metric, their paired differences to the best, and the set of the best.
 
-The tie set holds the best trial and every trial whose confidence interval of the difference to it includes 0. The
-intervals are simultaneous over all pairs of trials, so they stay valid although the best was selected by its score:
-with at least 95 % confidence the truly best trial is in the set, and no trial equal to it is left out.
-
-Subset selection: Gupta 1965, "On Some Multiple Decision Rules"; Hsu 1984, "Constrained Simultaneous Confidence
-Intervals for Multiple Comparisons with the Best". All pairs: Tukey's range, with max-T instead of normal theory (see
-`dream.comparison.intervals`).
+The set of the best holds the best trial and every trial that is not shown to be worse: with at least 95 % confidence
+the truly best trial is in it. It is a model confidence set, and the intervals come from the same sign flips, so that a
+trial is in the set if and only if its interval includes 0 (`dream.comparison.differences`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy
-from numpy.typing import NDArray
 
-from dream.comparison.intervals import (
-    CONFIDENCE,
-    Columns,
-    Floats,
-    Interval,
-    columns,
-    critical,
-    critical_each,
-    intervals,
-    resamples,
-)
+from dream.comparison.differences import differences_to_the_first
+from dream.comparison.intervals import CONFIDENCE, Floats, Interval
 from dream.comparison.running_cost import Cost, running_cost
-from dream.comparison.score_table import ScoreTable
-from dream.records import Trial, TrialResult, full_name, telling_parameters
+from dream.comparison.score_table import ScoreTable, means_of
+from dream.records import Trial, full_name, telling_parameters
 
-_PAIRS_AT_ONCE = 1000
+SAME_SCORES = "the same scores"
 
 
 @dataclass(frozen=True)
@@ -38,13 +24,17 @@ class Standing:
     """One trial in a comparison.
 
     Attributes:
-        rank: 1 for the highest mean; None for a trial that is not ranked, with the reason in `why_not_ranked`.
-        mean: over the `n_scored` of `n_questions`; `lowest` and `highest` are the means if all missing scores were 0,
-            or 1.
+        rank: 1 for the highest `lowest` mean, which is the mean if no score is missing; None for a trial that is not
+            ranked, with the reason in `why_not_ranked`.
+        mean: over the `n_scored` of `n_questions`, among them `n_failed` that the RAG system itself failed, which
+            count 0; `lowest` and `highest` are the means if all missing scores were the worst, or the best.
         means: the mean of every metric; None without a score.
-        difference: to the best trial, with an interval that is simultaneous over all pairs of trials; `alone` has the
-            interval without that correction. Both are None for the best trial and for unranked trials.
-        in_set: true for the trials of the tie set.
+        difference: to the best trial, with an interval that is simultaneous over all trials; `alone` has the interval
+            without that correction. Both are None for the best trial and for unranked trials.
+        interval_by: how `difference` was found: "sign flips"; "Student's t" with fewer than 6 documents; where sign
+            flips are hardly to be trusted, "betting" with the reason; "the same scores" if every score is the best's.
+        in_set: true for the trials of the set of the best; then, and only then, `difference` includes 0 or more.
+        may_lose: the largest loss against any trial of the set that the intervals hold; None if unknown.
         same_scores: true if every score equals the best trial's.
         on_front: true for the trials on the Pareto front of quality, cost and latency.
         parameters: those that tell the trial apart from others of its name, e.g. "top_k=3".
@@ -66,6 +56,9 @@ class Standing:
     on_front: bool = False
     why_not_ranked: str = ""
     parameters: str = ""
+    n_failed: int = 0
+    interval_by: str = ""
+    may_lose: float | None = None
 
     @property
     def name(self) -> str:
@@ -74,10 +67,14 @@ class Standing:
 
 
 def ranking(table: ScoreTable, failure_share: float) -> list[int]:
-    """The columns of the trials that can be ranked, the highest mean first; equal means keep the order of the grid."""
-    means, missing = table.means, 1 - table.scored / max(len(table.question_ids), 1)
-    usable = [n for n in range(len(means)) if table.scored[n] and missing[n] <= failure_share + 1e-12]
-    return sorted(usable, key=lambda column: -means[column])
+    """The columns of the trials that can be ranked, the best first; equal means keep the order of the grid.
+
+    A missing score counts as the worst, so that no trial gains by losing its scores.
+    """
+    missing = 1 - table.scored / max(len(table.question_ids), 1)
+    judged, (lowest, _) = table.scored - table.n_failed, table.bounds()
+    usable = [n for n in range(len(judged)) if judged[n] and missing[n] <= failure_share + 1e-12]
+    return sorted(usable, key=lambda column: -round(lowest[column], 12))
 
 
 def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[tuple[Standing, ...], float]:
@@ -87,8 +84,8 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
 
     Returns:
-        The ranked trials, best first, then the others, most scores first; and the two-sided error level that the
-        multiplicity correction leaves for each pair, 0.05 if there is only one pair.
+        The ranked trials, best first, then the others, most scores first; and the two-sided error level at which
+        Student's t test of a single pair would be as strict as the set of the best is, 0.05 if there is only one pair.
     """
     order = ranking(table, failure_share)
     others = sorted(set(range(len(table.results))) - set(order), key=lambda column: (-table.scored[column], column))
@@ -96,19 +93,23 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
     unranked = [replace(plain[column], why_not_ranked=_why(table, column, failure_share)) for column in others]
     if not order:
         return tuple(unranked), 1 - CONFIDENCE
-    differences, alone, level = _against_the_best(table.only(order), seed)
-    ranked = [replace(plain[order[0]], rank=1, in_set=True)] + [
+    ranked = table.only(order)
+    found, level = differences_to_the_first(ranked, seed)
+    same = {place for place in range(1, len(order)) if _all_same(ranked.values[:, place], ranked.values[:, 0])}
+    stood = [
         replace(
             plain[column],
             rank=rank,
-            difference=corrected,
-            alone=single,
-            in_set=corrected.high >= 0,
-            same_scores=bool(numpy.array_equal(table.values[:, column], table.values[:, order[0]], equal_nan=True)),
+            difference=each.difference,
+            alone=each.alone,
+            in_set=each.in_set,
+            interval_by=SAME_SCORES if rank - 1 in same else each.interval_by,
+            may_lose=each.may_lose,
+            same_scores=rank - 1 in same,
         )
-        for rank, (column, corrected, single) in enumerate(zip(order[1:], differences, alone, strict=True), 2)
+        for rank, (column, each) in enumerate(zip(order, found, strict=True), 1)
     ]
-    return (*mark_front(ranked), *unranked), level
+    return (*mark_front(stood), *unranked), level
 
 
 def mark_front(ordered: Sequence[Standing]) -> list[Standing]:
@@ -139,42 +140,26 @@ def _plain(table: ScoreTable) -> list[Standing]:
             lowest=float(low[column]),
             highest=float(high[column]),
             cost=running_cost(result),
-            means=_means(result),
+            means=means_of(result),
             parameters=parameters[result.trial.id],
+            n_failed=int(table.n_failed[column]),
         )
         for column, result in enumerate(table.results)
     ]
 
 
-def _means(result: TrialResult) -> dict[str, float | None]:
-    return {summary.metric: summary.mean for summary in result.evaluation.summaries()} if result.evaluation else {}
+def _all_same(first: Floats, second: Floats) -> bool:
+    return bool(numpy.array_equal(first, second, equal_nan=True))
 
 
 def _why(table: ScoreTable, column: int, failure_share: float) -> str:
-    failed, n = len(table.question_ids) - int(table.scored[column]), len(table.question_ids)
+    n, scored = len(table.question_ids), int(table.scored[column])
     error = table.results[column].error
     if error and table.results[column].stopped_by_hand:
         return error
-    if failed == n:
+    if scored == table.n_failed[column]:
         return f"no score: {error or 'every question failed'}"
-    return f"{failed} of {n} scores are missing ({failed / n:.0%}), more than the {failure_share:.0%} allowed"
-
-
-def _against_the_best(ranked: ScoreTable, seed: int) -> tuple[list[Interval], list[Interval], float]:
-    """Each other trial minus the first: simultaneous intervals, single intervals, and the error level per pair."""
-    block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
-    weights = resamples(len(block.sums), seed)
-    value = critical(all_pairs(ranked.values, ranked.clusters), weights)
-    alone = intervals(block, critical_each(block, weights))
-    return intervals(block, value), alone, value.level(len(block.sums))
-
-
-def all_pairs(values: Floats, clusters: NDArray[numpy.int64]) -> Iterator[Columns]:
-    """The differences of every pair of trials, first minus second, in blocks of at most `_PAIRS_AT_ONCE` columns."""
-    first, second = numpy.triu_indices(values.shape[1], 1)
-    for start in range(0, len(first), _PAIRS_AT_ONCE):
-        block = slice(start, start + _PAIRS_AT_ONCE)
-        yield columns(values[:, first[block]] - values[:, second[block]], clusters)
+    return f"{n - scored} of {n} scores are missing ({1 - scored / n:.0%}), more than the {failure_share:.0%} allowed"
 
 
 def _goods(standing: Standing, unit: str) -> tuple[float | None, ...]:

@@ -1,10 +1,10 @@
 """The recommendation: one trial of the tie set, with the reason.
 
-The tie set holds the best trial and all trials that are not shown to be worse. With few questions it also holds trials
-whose mean is far below the best. The margin, the largest acceptable loss, excludes these from being recommended for
-their price alone: the measured loss is the best estimate of the true loss, even if it is not significant. If the
-confidence interval of the recommended trial includes a loss above the margin, the recommendation states this doubt and
-the number of questions that would resolve it.
+The tie set, the set of the best, holds the best trial and all trials that are not shown to be worse. With few
+questions it also holds trials whose mean is far below the best. The margin, the largest acceptable loss, excludes these
+from being recommended for their price alone: the measured loss is the best estimate of the true loss, even if it is not
+significant. If the intervals against any trial of the set hold a loss above the margin, the recommendation states this
+doubt and the number of questions that would resolve it.
 """
 
 import math
@@ -110,7 +110,9 @@ def _doubt(
 
 
 def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
-    """The largest loss within the intervals: against the best, or, for the best, against the rest of the tie set."""
+    """The largest loss against any trial of the tie set within the intervals."""
+    if chosen.may_lose is not None:
+        return chosen.may_lose
     if chosen.difference:
         return -chosen.difference.low
     return max(
@@ -164,7 +166,7 @@ def _gain(chosen: Standing, best: Standing, decided: str) -> str:
     if decided == "USD":
         return _times(best.cost.usd, chosen.cost.usd, "cheaper", "free of charge")
     if decided == "tokens":
-        return f"{_times(best.cost.tokens, chosen.cost.tokens, 'fewer tokens', 'no tokens')} ({prices})"
+        return f"{_times(best.cost.tokens, chosen.cost.tokens, 'fewer tokens per question', 'no tokens')} ({prices})"
     if decided == "latency":
         return f"{_times(best.cost.seconds, chosen.cost.seconds, 'faster', 'no delay')} ({prices})"
     return "no trial of the tie set is cheaper or faster"

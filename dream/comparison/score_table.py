@@ -1,5 +1,6 @@
 """Scores of an experiment as a questions x trials matrix, with the source document of each question."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,9 @@ import numpy
 from numpy.typing import NDArray
 
 from dream.comparison.intervals import Floats, cluster_numbers
+from dream.comparison.sign_flips import FEWEST_FLIPPED
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.metrics import definition_of
+from dream.metrics import Metric, definition_of
 from dream.records import ExperimentResult, GoldenQuestion, TrialResult
 
 FACTORS = {
@@ -16,8 +18,7 @@ FACTORS = {
     "llm_identifier": "LLM",
     "embed_model_identifier": "embedding model",
 }
-# With fewer documents the questions are treated as independent: the cluster bootstrap would not be reliable.
-FEWEST_CLUSTERS = 5
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,12 @@ class ScoreTable:
 
     `clusters` is the number of each question's source document, from 0; a question without a source is its own
     cluster. `note` is a sentence about the clusters. Questions that the metric does not apply to are no rows;
-    `not_applicable` is their number.
+    `not_applicable` is their number. `limits` are the worst and the best possible score: a missing score counts as
+    either, and no interval of a difference is wider. `failed` marks the questions that the RAG system itself failed
+    (an empty answer, an exception, ...), which have the worst score.
+
+    Raises:
+        DataError: for an infinite score.
     """
 
     metric: str
@@ -36,6 +42,50 @@ class ScoreTable:
     clusters: NDArray[numpy.int64]
     note: str = ""
     not_applicable: int = 0
+    limits: tuple[float, float] = (0.0, 1.0)
+    failed: NDArray[numpy.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        self._refuse(numpy.isinf(self.values), "infinite score(s); mend them or score again:")
+
+    def check_limits(self) -> "ScoreTable":
+        """Itself.
+
+        Raises:
+            DataError: for scores outside of `limits`, naming them.
+        """
+        (least, most), values = self.limits, self.values
+        wrong = (values < least - ROUNDING) | (values > most + ROUNDING)
+        problem = f"score(s) outside of {least:g} to {most:g}, the range of this metric; mend them or its `bounds`:"
+        self._refuse(wrong, problem)
+        return self
+
+    def _refuse(self, wrong: NDArray[numpy.bool_], problem: str) -> None:
+        found = [
+            f"{self.values[row, column]:g} of {self.results[column].trial.name} on {self.question_ids[row]}"
+            for row, column in zip(*wrong.nonzero(), strict=True)
+        ]
+        if found:
+            raise DataError(bullets(f"{self.metric}: {len(found)} {problem}", found[:5]))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """`limits`, widened to hold every score."""
+        seen = self.values[~numpy.isnan(self.values)]
+        return float(min(seen.min(initial=numpy.inf), self.limits[0])), float(
+            max(seen.max(initial=-numpy.inf), self.limits[1])
+        )
+
+    @property
+    def span(self) -> float:
+        """The largest possible difference of two scores."""
+        least, most = self.reach
+        return most - least
+
+    @property
+    def n_failed(self) -> NDArray[numpy.int64]:
+        """The number of questions of each trial that its RAG system failed; they have the worst score."""
+        return numpy.zeros(len(self.results), int) if self.failed is None else self.failed.sum(0)
 
     @property
     def scored(self) -> NDArray[numpy.int64]:
@@ -49,20 +99,33 @@ class ScoreTable:
             return numpy.nansum(self.values, 0) / numpy.where(self.scored > 0, self.scored, numpy.nan)
 
     def bounds(self) -> tuple[Floats, Floats]:
-        """The mean of each trial if every missing score were 0, and if it were 1."""
-        return numpy.nan_to_num(self.values, nan=0.0).mean(0), numpy.nan_to_num(self.values, nan=1.0).mean(0)
+        """The mean of each trial if every missing score were the worst, and if it were the best."""
+        low, high = (numpy.nan_to_num(self.values, nan=limit).mean(0) for limit in self.reach)
+        return low, high
 
     def only(self, columns: list[int]) -> "ScoreTable":
         """The table restricted to the trials of these columns, in this order."""
         results = tuple(self.results[column] for column in columns)
-        return replace(self, results=results, values=self.values[:, columns])
+        failed = None if self.failed is None else self.failed[:, columns]
+        return replace(self, results=results, values=self.values[:, columns], failed=failed)
 
     def of_questions(self, ids: Sequence[str]) -> "ScoreTable":
         """The table restricted to these questions, in this order."""
         rows = {question_id: row for row, question_id in enumerate(self.question_ids)}
         order = [rows[question_id] for question_id in ids]
         clusters = numpy.unique(self.clusters[order], return_inverse=True)[1]
-        return replace(self, question_ids=tuple(ids), values=self.values[order], clusters=clusters)
+        failed = None if self.failed is None else self.failed[order]
+        return replace(self, question_ids=tuple(ids), values=self.values[order], clusters=clusters, failed=failed)
+
+
+def failures_of(result: TrialResult, metric: str) -> set[str]:
+    """The ids of the questions without a score on a metric because the RAG system itself failed on them."""
+    scores = result.evaluation.scores if result.evaluation else ()
+    return {
+        score.question_id
+        for score in scores
+        if score.metric == metric and score.failure is not None and score.failure.kind.by_system
+    }
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
@@ -71,6 +134,20 @@ def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
         return {}
     scores = [score for score in result.evaluation.scores if score.metric == metric]
     return {score.question_id: score.value for score in scores if score.value is not None}
+
+
+def means_of(result: TrialResult) -> dict[str, float | None]:
+    """The mean of every metric of a trial, None without a score; a question that the RAG system itself failed counts
+    0, or the worst value of a metric where lower is better."""
+    if result.evaluation is None:
+        return {}
+    means: dict[str, float | None] = {}
+    for metric in dict.fromkeys(score.metric for score in result.evaluation.scores):
+        values = list(scores_of(result, metric).values())
+        worst = 1.0 if definition_of(metric).lower_is_better else 0.0
+        zeros = [worst] * len(failures_of(result, metric)) if values else []
+        means[metric] = math.fsum([*values, *zeros]) / len([*values, *zeros]) if values else None
+    return means
 
 
 def inapplicable(results: Sequence[TrialResult], metric: str) -> set[str]:
@@ -90,7 +167,8 @@ def score_table(
 ) -> ScoreTable:
     """The scores of an experiment on one metric, or on the weighted mean of several.
 
-    Where lower is better, such as on noise_sensitivity, the values are 1 - score.
+    Where lower is better, such as on noise_sensitivity, the values are 1 - score. A question that the RAG system itself
+    failed has the score 0, a question that an outage or the judge failed has none.
 
     Args:
         weights: see `compare`; the score of a question is missing unless all weighted metrics have one.
@@ -99,9 +177,11 @@ def score_table(
     Raises:
         ConfigurationError: for a metric that was not scored, or weights that cannot be used.
         DataError: if trials were scored on questions that are not in the experiment's golden dataset, or if a metric
-            applies to no question.
+            applies to no question; if there are no questions; for scores outside of the metric's range.
     """
     everything = experiment.manifest.questions
+    if not everything:
+        raise DataError(f"{experiment.name!r} has no questions, so there is nothing to compare; run it with some")
     _check_questions(experiment, {question.id for question in everything})
     if weights is None:
         check_metric(experiment, metric)
@@ -113,13 +193,17 @@ def score_table(
         raise DataError(f"{problem}; compare by another of: {', '.join(experiment.manifest.metrics)}")
     ids = [question.id for question in questions]
     goods = {name: _goods(experiment, name, ids) for name in shares}
-    values = numpy.sum([share * goods[name][1] for name, share in shares.items()], axis=0)
+    values = numpy.sum([share * goods[name].values for name, share in shares.items()], axis=0)
+    failed = numpy.any([goods[name].failed for name in shares], axis=0)
+    limits = tuple(sum(share * goods[name].limits[side] for name, share in shares.items()) for side in (0, 1))
     if weights is None:
-        metric = goods[metric][0]
+        metric = goods[metric].name
     else:
-        metric = " + ".join(f"{share:.3g} {goods[name][0]}" for name, share in shares.items())
+        metric = " + ".join(f"{share:.3g} {goods[name].name}" for name, share in shares.items())
     clusters, note = _clusters(questions) if clustered else (numpy.arange(len(questions)), "")
-    return ScoreTable(metric, tuple(ids), experiment.results, values, clusters, note, len(outside))
+    return ScoreTable(
+        metric, tuple(ids), experiment.results, values, clusters, note, len(outside), (limits[0], limits[1]), failed
+    ).check_limits()
 
 
 def check_metric(experiment: ExperimentResult, metric: str) -> None:
@@ -165,32 +249,56 @@ def _check_questions(experiment: ExperimentResult, questions: set[str]) -> None:
         )
 
 
-def _goods(experiment: ExperimentResult, metric: str, questions: list[str]) -> tuple[str, Floats]:
-    """The scores on a metric where higher is better, and their name; where lower is better, 1 - the score."""
-    values = _values(experiment, metric, questions)
-    if definition_of(metric, experiment.manifest.own_metrics).lower_is_better:
-        return f"(1 - {metric})", 1 - values
-    return metric, values
+@dataclass(frozen=True, eq=False)
+class _Goods:
+    """The scores on one metric where higher is better, questions x trials."""
+
+    name: str
+    values: Floats
+    failed: NDArray[numpy.bool_]
+    limits: tuple[float, float]
 
 
-def _values(experiment: ExperimentResult, metric: str, questions: list[str]) -> Floats:
+def _goods(experiment: ExperimentResult, metric: str, questions: list[str]) -> _Goods:
+    """The scores on a metric; where lower is better, turned around within its limits, such as 1 - the score."""
     columns = [scores_of(result, metric) for result in experiment.results]
-    return numpy.array([[column.get(question, numpy.nan) for column in columns] for question in questions], float)
+    values = numpy.array([[column.get(question, numpy.nan) for column in columns] for question in questions], float)
+    failures = [failures_of(result, metric) for result in experiment.results]
+    failed = numpy.array([[question in column for column in failures] for question in questions], bool)
+    definition, name = definition_of(metric, experiment.manifest.own_metrics), metric
+    least, most = _limits(definition, values)
+    if definition.lower_is_better:
+        name, values = f"({least + most:g} - {metric})", least + most - values
+    return _Goods(name, numpy.where(failed, max(least, min(0.0, most)), values), failed, (least, most))
+
+
+def _limits(definition: Metric, values: Floats) -> tuple[float, float]:
+    """The worst and the best score: 0 to 1, unless the metric says otherwise and a score is outside of that.
+
+    Scores of a metric of one's own are kept on a scale from 0 to 1, whatever it returns. The range of an unknown
+    metric, such as one of another version, is that of its scores.
+    """
+    seen = values[numpy.isfinite(values)]
+    least, most = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
+    inside = least >= -ROUNDING and most <= 1 + ROUNDING
+    if definition.range == "unknown":
+        return min(0.0, least), max(1.0, most)
+    return (0.0, 1.0) if inside else (min(0.0, definition.bounds[0]), max(1.0, definition.bounds[1]))
 
 
 def _clusters(questions: Sequence[GoldenQuestion]) -> tuple[NDArray[numpy.int64], str]:
     """The cluster number of each question, by its first source document, and a note about it."""
     clusters = cluster_numbers([question.document for question in questions])
     n_clusters = len(set(clusters.tolist()))
-    if n_clusters < FEWEST_CLUSTERS and n_clusters < len(questions):
-        note = (
-            f"All questions come from {n_clusters} document(s), too few to generalise: the intervals hold for further "
-            "questions on these documents."
-        )
+    if n_clusters == 1 < len(questions):
+        note = "All questions come from one document: the intervals hold for further questions on this document alone."
         return numpy.arange(len(questions)), note
-    if n_clusters < len(questions):
-        return (
-            clusters,
-            f"Questions are resampled by source document: {len(questions)} questions from {n_clusters} documents.",
+    if n_clusters == len(questions):
+        return clusters, ""
+    note = f"The questions of a document stay together: {len(questions)} questions from {n_clusters} documents."
+    if n_clusters < FEWEST_FLIPPED:
+        note += (
+            f" With fewer than {FEWEST_FLIPPED} documents little can be shown to hold for others; "
+            "`compare(..., clustered=False)` speaks of further questions on these documents alone."
         )
-    return clusters, ""
+    return clusters, note

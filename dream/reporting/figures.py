@@ -85,7 +85,7 @@ def forest(comparison: Comparison) -> "Figure":
         f"{len(comparison.tie_set)} of {len(comparison.ranked)} trials are statistically indistinguishable "
         f"from the best on {comparison.metric}"
     )
-    note = "lines: 95 % confidence intervals of the paired difference, simultaneous over all pairs of trials"
+    note = "lines: 95 % confidence intervals of the paired difference, simultaneous over all trials"
     names = [short_name(standing) for standing in comparison.ranked] if few else None
     rank_axis(figure, len(comparison.ranked), names)
     figure.update_xaxes(title=f"difference to the best trial in {comparison.metric} (score points, 0 to 1)")

@@ -125,10 +125,10 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
     distinct = len(set(names)) == len(names)
     others = [name for name in experiment.manifest.metrics if name != comparison.metric]
     rows = [_standing_row(standing, comparison, others, distinct) for standing in comparison.standings]
-    columns = list(rows[0])
+    columns, (least, most) = list(rows[0]), comparison.scores.limits
     words = {"#", "verdict", "parameters", *FACTORS.values()}
     table = Table(
-        caption=f"All trials by mean {comparison.metric} (0 to 1)",
+        caption=f"All trials by mean {comparison.metric} ({least:g} to {most:g})",
         columns=columns,
         rows=[list(row.values()) for row in rows],
         numbers=frozenset(columns) - words,
@@ -136,8 +136,11 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
     )
     text = (
         "The difference is to the trial with the highest mean, over the questions that both have a score on. The 95 % "
-        "confidence intervals are simultaneous over all pairs of trials, so they stay valid although the best trial "
-        "was selected by its score. Failed questions are counted, and are in no mean."
+        "confidence intervals are simultaneous over all trials, so they stay valid although the best was selected by "
+        "its score. They come from the same sign flips of whole documents as the set of those that may be as good as "
+        "the best (a model confidence set), so that a trial is in it if and only if its interval includes 0. A "
+        "question that the RAG system itself failed scores 0. One that an outage or the judge failed is missing: it is in no "
+        "mean, and counts as the worst score in the ranking, and as the worst and as the best in the intervals."
     )
     costs: Any = pareto(comparison)
     pictures = [Picture("forest", forest(comparison)), *([Picture("pareto", costs)] if costs.data else [])]
@@ -153,9 +156,11 @@ def _standing_row(standing: Standing, comparison: Comparison, others: list[str],
         comparison.metric: "–" if standing.mean is None else f"{standing.mean:.3f}",
         "verdict": _verdict(standing, comparison),
         "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",
-        "95 % interval": _span(standing.difference) if standing.difference else "",
+        "95 % interval": "" if not standing.difference else "the same scores" if standing.same_scores
+        else _span(standing.difference),
         "scored": _scored(standing),
-        "failed": str(standing.n_questions - standing.n_scored),
+        "failed, scored 0": str(standing.n_failed),
+        "missing": str(standing.n_questions - standing.n_scored),
         **_running_cost(standing),
         **{name: "–" if standing.means.get(name) is None else f"{standing.means[name]:.3f}" for name in others},
     }

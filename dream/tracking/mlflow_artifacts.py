@@ -22,7 +22,7 @@ from dream.comparison.comparison import (
     verdict_of,
 )
 from dream.comparison.running_cost import running_cost
-from dream.comparison.score_table import FACTORS
+from dream.comparison.score_table import FACTORS, failures_of, means_of
 from dream.errors import explain
 from dream.models.planned_usage import plan_against_actual
 from dream.records import ExperimentResult, Manifest, TrialResult, UsageRow, add_usage, known_sum
@@ -67,14 +67,17 @@ def trial_metrics(result: TrialResult) -> dict[str, float]:
     asked = {"questions/asked": row["n_questions"], "questions/unanswered": row["n_unanswered"]}
     asked["questions/judgements_failed"] = sum(summary.n_failed for summary in summaries) if summaries else None
     # MLflow's compare page draws the first metric
-    means = {summary.metric: summary.mean for summary in summaries}
+    means = means_of(result)  # as in the comparison: what the system itself failed counts 0
     numbers = {
         **{name: means[name] for name in sorted(means, key=lambda name: name != DEFAULT_METRIC)},
         "latency_seconds": row["latency_seconds"],
         "context_tokens": row["context_tokens"],
         "tokens_a_question": cost.tokens,
         "usd_a_question": cost.usd,
-        **{f"scored/{summary.metric}": summary.n_scored for summary in summaries},
+        **{
+            f"scored/{summary.metric}": summary.n_scored + len(failures_of(result, summary.metric))
+            for summary in summaries
+        },
         **(asked if result.evaluation else {}),
         **_totals(result.usage),
         "trial/seconds": row["seconds"],

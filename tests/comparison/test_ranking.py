@@ -6,6 +6,7 @@ from simulated import SHAPES, experiment, quality_for, table, true_means
 
 from dream.comparison.intervals import columns, critical_each, intervals, resamples
 from dream.comparison.ranking import cost_unit, standings
+from dream.errors import ConfigurationError
 
 EXPERIMENTS = 20
 
@@ -107,3 +108,50 @@ def _with_prices(values: numpy.ndarray, usd: list[float | None]):
     from dream.comparison.score_table import score_table
 
     return score_table(experiment({"score": values}, usd=usd), "score")
+
+
+def test_a_trial_that_lost_its_worst_scores_does_not_rank_first_by_that():
+    random, first = numpy.random.default_rng(6), 0
+    for _ in range(50):
+        values = numpy.clip(random.normal(0.6, 0.2, (100, 1)) + random.normal(0, 0.15, (100, 2)), 0, 1)
+        values[numpy.argsort(values[:, 1])[:9], 1] = numpy.nan
+        best, other = stand(values)
+        first += best.trial.query_engine_identifier == "method_1"
+        assert other.in_set  # it is not shown to be worse either
+    assert first <= 25
+
+
+def test_the_doubt_counts_what_the_others_may_have_lost():
+    values = numpy.tile([0.9, 0.899, 0.898], (40, 1)) + numpy.random.default_rng(7).normal(0, 0.01, (40, 3))
+    values[:3, 2] = numpy.nan
+    best, second, third = stand(values)
+    assert best.may_lose == pytest.approx(third.difference and third.difference.high)
+    assert second.may_lose is not None and second.difference and second.may_lose >= -second.difference.low
+
+
+def test_trials_of_the_same_perfect_scores_say_so():
+    found = stand(numpy.ones((20, 3)))
+    assert [one.interval_by for one in found] == ["", "the same scores", "the same scores"]
+    # what none of 20 documents shows may still be in 1 - 0.025 ** (1 / 20) of them
+    assert found[1].difference and found[1].difference.high == pytest.approx(1 - 0.025**0.05)
+    assert found[1].difference.low == -found[1].difference.high
+
+
+def test_a_scale_of_0_to_5_is_not_cut_to_1():
+    values = numpy.random.default_rng(8).uniform(3, 4, (30, 1)) - numpy.array([[0.0, 2.5]])
+    of_five, of_one = stand(values)[1].difference, stand(values / 5)[1].difference
+    assert of_five and of_one
+    assert of_five.mean == pytest.approx(-2.5)
+    assert (of_five.low, of_five.high) == pytest.approx((5 * of_one.low, 5 * of_one.high))
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ConfigurationError, match="seed=-1: give a whole number of at least 0"):
+        stand(numpy.full((20, 2), 0.5), seed=-1)
+
+
+@pytest.mark.whole
+def test_two_hundred_trials_are_compared_at_once():
+    values = SHAPES["mixed"](numpy.random.default_rng(9), 100, numpy.linspace(0, 0.5, 200))
+    found = stand(values)
+    assert len(found) == 200 and 1 < sum(one.in_set for one in found) < 200

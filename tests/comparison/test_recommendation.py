@@ -68,6 +68,7 @@ def test_the_margin_limits_what_the_recommended_trial_truly_loses():
     random, quality, trials = numpy.random.default_rng(8), numpy.linspace(0, 1.2, 6), grid(6)
     truth = true_means(mixed, quality, 100_000)
     lost: dict[float, list[float]] = {1.0: [], 0.05: []}
+    wrong = 0
     for _ in range(15):
         outcome = simulated_experiment(
             {"m": mixed(random, 20, quality)}, trials, usd=[2.0**place for place in range(6)]
@@ -75,7 +76,8 @@ def test_the_margin_limits_what_the_recommended_trial_truly_loses():
         for margin, losses in lost.items():
             found = compare(outcome, "m", margin=margin).recommendation
             losses.append(truth.max() - truth[trials.index(found.trial)])
-            assert losses[-1] <= margin or found.doubt
+            wrong += losses[-1] > margin and not found.doubt
+    assert wrong <= 3  # 5 % of 15 is less than 1; more than 3 by chance: 0.5 %
     assert numpy.mean(lost[0.05]) < 0.6 * numpy.mean(lost[1.0])
 
 
@@ -115,13 +117,13 @@ def test_without_prices_tokens_decide_and_the_reason_says_so():
     assert found.best.trial.query_engine_identifier == "method_1"
     assert found.recommendation.trial.query_engine_identifier == "method_0"
     assert found.recommendation.decided_by == "tokens"
-    assert "fewer tokens (prices are unknown)" in found.recommendation.reason
+    assert "fewer tokens per question (prices are unknown)" in found.recommendation.reason
     assert found.cost_unit == "tokens"
 
 
 def test_equal_prices_leave_it_to_tokens_and_free_is_free():
     equal = compared(GOOD, ABOVE, usd=[0.0, 0.0])
-    assert "fewer tokens (the price is the same)" in equal.recommendation.reason
+    assert "fewer tokens per question (the price is the same)" in equal.recommendation.reason
     free = compared(GOOD, ABOVE, usd=[0.0, 0.5])
     assert free.recommendation.reason.endswith("free of charge")
 
@@ -158,7 +160,13 @@ def standing(rank: int, mean: float, low: float, cost: Cost, in_set: bool = True
         (Cost(0.2, 100, 1.0), Cost(0.1, 900, 9.0), 2, "USD", "2.0 times cheaper"),
         (Cost(0.2, 100, 1.0), Cost(0.0, 900, 9.0), 2, "USD", "free of charge"),
         (Cost(0.102, 100, 1.0), Cost(0.1, 100, 1.0), 2, "USD", "2.0% cheaper"),
-        (Cost(None, 300, 1.0), Cost(0.1, 100, 9.0), 2, "tokens", "3.0 times fewer tokens (prices are unknown)"),
+        (
+            Cost(None, 300, 1.0),
+            Cost(0.1, 100, 9.0),
+            2,
+            "tokens",
+            "3.0 times fewer tokens per question (prices are unknown)",
+        ),
         (Cost(0.1, 100, 3.0), Cost(0.1, 100, 2.0), 2, "latency", "1.5 times faster (the price is the same)"),
         (Cost(None, None, 3.0), Cost(None, None, 2.0), 2, "latency", "1.5 times faster (prices are unknown)"),
         (Cost(0.1, 100, 2.0), Cost(0.1, 100, 2.0), 1, "quality", ""),

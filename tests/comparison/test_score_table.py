@@ -1,5 +1,6 @@
 """The table of scores: missing cells, means and their bounds by hand, weights, and questions of one document."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy
@@ -9,7 +10,7 @@ from simulated import experiment
 from dream.comparison.comparison import compare
 from dream.comparison.score_table import checked_weights, score_table, scores_of
 from dream.errors import ConfigurationError, DataError
-from dream.records import ExperimentResult, Score, TrialResult
+from dream.records import ExperimentResult, Failure, FailureKind, Score, TrialResult
 
 NONE = numpy.nan
 VALUES = numpy.array([[0.2, 1.0], [0.4, NONE], [0.6, 0.5], [NONE, NONE]])
@@ -85,7 +86,7 @@ def test_scores_on_other_questions_are_refused():
         score_table(replace(outcome, results=(strange, *outcome.results[1:])), "m")
 
 
-def test_questions_of_one_document_share_a_number_where_there_are_documents_enough():
+def test_questions_of_one_document_share_a_number():
     values = numpy.full((10, 2), 0.5)
     files = [f"{place // 2}.pdf" for place in range(10)]
     five = score_table(experiment({"m": values}, files=files), "m")
@@ -94,8 +95,56 @@ def test_questions_of_one_document_share_a_number_where_there_are_documents_enou
     apart = score_table(experiment({"m": values}, files=files), "m", clustered=False)
     assert (apart.clusters.tolist(), apart.note) == (list(range(10)), "")
     four = score_table(experiment({"m": values}, files=[f"{place % 4}.pdf" for place in range(10)]), "m")
-    assert four.clusters.tolist() == list(range(10))
-    assert "4 document(s), too few" in four.note
+    assert four.clusters.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+    assert "10 questions from 4 documents. With fewer than 6 documents" in four.note
+    one = score_table(experiment({"m": values}, files=["only.pdf"] * 10), "m")
+    assert one.clusters.tolist() == list(range(10)) and "on this document alone" in one.note
+
+
+def failing(outcome: ExperimentResult, column: int, rows: Sequence[int], kind: FailureKind) -> ExperimentResult:
+    """An experiment in which a trial has no score on these questions, for a reason of this kind."""
+    results = list(outcome.results)
+    evaluation = results[column].evaluation
+    assert evaluation
+    scores = tuple(
+        replace(score, value=None, failure=Failure(kind, "failed")) if place in rows else score
+        for place, score in enumerate(evaluation.scores)
+    )
+    results[column] = replace(results[column], evaluation=replace(evaluation, scores=scores))
+    return replace(outcome, results=tuple(results))
+
+
+def test_what_the_system_failed_scores_0_and_what_others_failed_is_missing():
+    outcome = experiment({"m": numpy.full((4, 2), 0.8)})
+    own = score_table(failing(outcome, 0, [1, 2], FailureKind.EMPTY_ANSWER), "m")
+    assert own.values[:, 0].tolist() == [0.8, 0.0, 0.0, 0.8]
+    assert (own.scored.tolist(), own.n_failed.tolist()) == ([4, 4], [2, 0])
+    assert own.means.tolist() == pytest.approx([0.4, 0.8])
+    judge = score_table(failing(outcome, 0, [1, 2], FailureKind.UNREADABLE_JUDGEMENT), "m")
+    assert (judge.scored.tolist(), judge.n_failed.tolist()) == ([2, 4], [0, 0])
+    assert [each.tolist() for each in judge.bounds()] == [pytest.approx([0.4, 0.8]), pytest.approx([0.9, 0.8])]
+
+
+def test_where_lower_is_better_a_failure_has_the_worst_score_too():
+    outcome = experiment({"noise_sensitivity": numpy.full((4, 2), 0.2)})
+    table = score_table(failing(outcome, 0, [1], FailureKind.EXCEPTION), "noise_sensitivity")
+    assert table.metric == "(1 - noise_sensitivity)"
+    assert table.values[:, 0].tolist() == pytest.approx([0.8, 0.0, 0.8, 0.8])
+
+
+def test_scores_keep_their_scale_and_impossible_ones_are_refused():
+    of_five = score_table(experiment({"m": numpy.array([[0.0, 5.0], [2.0, 4.0]])}), "m")  # an unknown metric
+    assert (of_five.limits, of_five.span) == ((0.0, 5.0), 5.0)
+    below = score_table(
+        experiment({"answer_correctness": numpy.array([[-0.25, 1.0], [0.5, 0.5]])}), "answer_correctness"
+    )
+    assert (below.limits, below.span) == ((-0.25, 1.0), 1.25)
+    with pytest.raises(DataError, match=r"2 score\(s\) outside of 0 to 1.*\n.*5 of method_1.* on q0"):
+        score_table(experiment({"faithfulness": numpy.array([[0.0, 5.0], [0.5, 4.0]])}), "faithfulness")
+    with pytest.raises(DataError, match=r"infinite score\(s\).*\n.*inf of method_0"):
+        score_table(experiment({"m": numpy.array([[numpy.inf, 0.5], [0.5, 0.5]])}), "m")
+    with pytest.raises(DataError, match="has no questions"):
+        score_table(experiment({"m": numpy.empty((0, 2))}), "m")
 
 
 def test_each_question_without_a_known_document_is_a_document_of_its_own():

@@ -165,7 +165,7 @@ def test_standings_show_intervals_the_set_cost_and_failures(outcome: ExperimentR
     found, text = compare(outcome), plain_text(page)
     other = found.ranked[1].difference
     assert other and f"{other.low:+.3f} to {other.high:+.3f}" in text
-    assert "29 of 30 1" in text  # the trial whose judge failed once: scored, failed
+    assert "29 of 30 0 1" in text  # the trial whose judge failed once: scored, failed, missing
     assert f"{1000 * (found.recommended.cost.usd or 0):,.2f}" in text
     verdicts = [one for one in Outline(page).texts["td"] if one in ("may be as good", "shown to be worse")]
     assert len(verdicts) == 4 - len({found.best.trial.id, found.recommended.trial.id})

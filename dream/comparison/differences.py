@@ -1,0 +1,124 @@
+"""The differences of the trials to the best one, with intervals that agree with the set of the best.
+
+Both come from the same sign flips (`dream.comparison.sign_flips`). Where the differences of a trial are hardly
+symmetric, it leaves the set only if an interval that assumes nothing but bounded scores lies below 0 too; the shown
+interval then holds both (`dream.comparison.bounded`).
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy
+from scipy import stats
+
+from dream.comparison.bounded import betting_interval, why_not_symmetric
+from dream.comparison.intervals import CONFIDENCE, Columns, Floats, Interval, columns
+from dream.comparison.score_table import ScoreTable
+from dream.comparison.sign_flips import FEWEST_FLIPPED, BestSet, Spread, best_set, spread_of_scores
+
+SIGN_FLIPS, STUDENT, BETTING = "sign flips", "Student's t", "betting"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A trial against the best; see `dream.comparison.ranking.Standing`."""
+
+    difference: Interval | None
+    alone: Interval | None
+    in_set: bool
+    interval_by: str
+    may_lose: float
+
+
+def differences_to_the_first(ranked: ScoreTable, seed: int = 0) -> tuple[list[Difference], float]:
+    """Each trial of a ranked table, the best first, and the error level per pair (see `standings`).
+
+    Questions that no trial has a score on are left out: they are no trial's gain.
+    """
+    scored = ~numpy.isnan(ranked.values).all(1)
+    ranked = ranked if scored.all() else ranked.of_questions(list(itertools.compress(ranked.question_ids, scored)))
+    spread = spread_of_scores(ranked.values, ranked.clusters, ranked.reach)
+    block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
+    betting = _betting(ranked)
+    found = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0])
+    rest = [
+        _difference(place, ranked.span, spread, block, found, betting.get(place), seed)
+        for place in range(1, len(ranked.results))
+    ]
+    most = max((each.difference.high for each in rest if each.in_set and each.difference), default=0.0)
+    return [Difference(None, None, True, "", most), *rest], _level(found, block)
+
+
+def _difference(
+    place: int,
+    span: float,
+    spread: Spread,
+    block: Columns,
+    found: BestSet,
+    betting: tuple[float, float, str] | None,
+    seed: int,
+) -> Difference:
+    low, high, column = spread.low.sum(0), spread.high.sum(0), place - 1
+    mean, error = float(numpy.nan_to_num(block.mean[column])), float(block.error[column])
+    whole = Interval(mean, -span, span, None if numpy.isnan(error) else error, int(block.counts[:, column].sum()))
+    least, most = float(low[place] - high[0]), float(high[place] - low[0])
+    single, in_set = best_set(spread.only([0, place]), seed), bool(found.in_set[place])
+    alone = _within(whole, least - float(single.below[1]), most + float(single.above[1]))
+    below, above = float(found.below[place]), float(found.above[place])
+    if in_set:  # the mean, and 0, are in the interval, whatever is missing or rounded
+        unseen = _unseen(block, column, span)
+        least, most = min(least - max(below, unseen), mean), max(most + max(above, unseen), mean, 0.0)
+    else:
+        least, most = min(least - below, mean), most + above
+    if betting:
+        least, most = min(least, betting[0]), max(most, betting[1])
+    student = STUDENT if len(spread.low) < FEWEST_FLIPPED else SIGN_FLIPS
+    others = [other for other in numpy.flatnonzero(found.in_set) if other != place]
+    gain = float(high[others].max() - low[place]) + float(found.below[0])
+    difference = _within(whole, least, most)
+    return Difference(
+        difference, alone, in_set, f"{BETTING}: {betting[2]}" if betting else student, max(min(gain, span), -least)
+    )
+
+
+def _within(whole: Interval, low: float, high: float) -> Interval:
+    """The interval from `low` to `high`, as far as differences of scores can reach."""
+    return Interval(whole.mean, max(low, whole.low), min(high, whole.high), whole.error, whole.n)
+
+
+def _betting(ranked: ScoreTable) -> dict[int, tuple[float, float, str]]:
+    """The bounded intervals of the trials whose differences to the first are hardly symmetric, with the reason."""
+    values, span = ranked.values, ranked.span
+    reasons = {
+        place: why_not_symmetric(values[:, place] - values[:, 0], ranked.clusters, span)
+        for place in range(1, values.shape[1])
+    }
+    reasons = {place: reason for place, reason in reasons.items() if reason}
+    confidence = 1 - (1 - CONFIDENCE) / max(len(reasons), 1)
+    low, high = (numpy.nan_to_num(values, nan=limit) for limit in ranked.reach)
+    found = {}
+    for place, reason in reasons.items():
+        worst, best = low[:, place] - high[:, 0], high[:, place] - low[:, 0]
+        found[place] = (*betting_interval(worst, best, ranked.clusters, span, confidence), reason)
+    return found
+
+
+def _unseen(block: Columns, column: int, span: float) -> float:
+    """What may be unseen where fewer than 6 documents differ: another document that differs by as much as the largest
+    difference seen, or by `span` if none does. A kind of document that is not among n may still have a share of
+    1 - 0.025 ** (1 / n), 3.6 % of 100 (Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits")."""
+    counts = block.counts[:, column]
+    sizes = numpy.abs(block.sums[counts > 0, column] / counts[counts > 0])
+    if len(sizes) == 0 or (sizes > 1e-12).sum() >= FEWEST_FLIPPED:
+        return 0.0
+    largest = float(sizes.max())
+    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / len(sizes))) * (largest if largest > 1e-12 else span)
+
+
+def _level(found: BestSet, block: Columns) -> float:
+    """The two-sided error level of Student's t test that needs as large a difference of a pair of median spread."""
+    errors: Floats = block.error[block.error > 0]
+    if len(errors) == 0 or not numpy.isfinite(found.widest):
+        return 1 - CONFIDENCE
+    level = 2 * stats.t.sf(found.widest / numpy.median(errors), max(len(block.sums) - 1, 1))
+    return float(min(max(level, 1e-12), 1 - CONFIDENCE))
