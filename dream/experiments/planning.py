@@ -91,9 +91,10 @@ def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settin
 
 def _count_sift(prepared: PreparedExperiment, before: Mapping[str, Repeats], counter: Counter) -> int:
     """The calls of a sift that is to come; the number of its retrieval combinations."""
-    found = retrievals_of(prepared) if prepared.sift and not prepared.sift.is_done else ()
-    if len(found) < 2:
+    sift = prepared.sift
+    if sift is None or sift.is_done or not sift.n_questions:
         return 0
+    found = retrievals_of(prepared)
     embedded: set[str] = set()
     for each in found:
         is_paid = any(trial.id in before for trial in each.trials)
@@ -122,10 +123,10 @@ def _count_retrieval(
 
 
 def _sifted_share(trial: Trial, prepared: PreparedExperiment) -> float:
-    """The share of a trial's calls for retrieval that a sift pays for."""
-    if prepared.sift is None or why_no_retrieval(trial, prepared.context.methods) or len(prepared.trials) < 2:
+    """The share of a trial's calls for retrieval that a sift pays for, or has paid for."""
+    if prepared.sift is None or why_no_retrieval(trial, prepared.context.methods):
         return 0.0
-    return len(located_questions(prepared)) / len(prepared.questions)
+    return prepared.sift.n_questions / len(prepared.questions)
 
 
 def _count_trial(

@@ -23,7 +23,7 @@ from dream.experiments.planning import is_alike, plan_after_sift, plan_of, uncou
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
-from dream.experiments.sift import left_by, outcome_text, own_stage, retrievals_of, run_sift, sifted
+from dream.experiments.sift import Sifting, left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.stopping import restart_trials
 from dream.experiments.study import Study, asked
@@ -148,7 +148,7 @@ def run_experiment(
     Args:
         spec: an `ExperimentSpec`, a `Study` (see `read_study`), or only a search space with the other fields as
             keyword arguments: `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`,
-            `baselines`, `strictness`, `sift`.
+            `baselines`, `strictness`, `sift`, `search`.
         name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
@@ -206,9 +206,13 @@ def run_experiment(
             manifest = _checked_manifest(due, running_on, storage, settings, reporter)
             stopped: Failure | None = None
             if due.awaits_sift:
-                due, manifest, stopped = _sifted(
-                    due, manifest, running_on, storage, settings, reporter, max_concurrent_trials
-                )
+                sifting = Sifting(due.name, due.prepared, storage, settings, reporter, due.usage)
+                decision = sifting.run(running_on, max_concurrent_trials)
+                if isinstance(decision, Failure):
+                    stopped = decision
+                else:
+                    due, manifest = _sifted(due, manifest, settings, decision)
+                    store.save_manifest(storage, name, manifest)
             recorder = _recorder(due, manifest, storage, settings, reporter, tracking)
             if stopped is not None:
                 recorder.lost({trial.id: stopped for trial in due.prepared.everything})
@@ -240,8 +244,8 @@ class _Due:
 
     `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
     other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
-    earlier runs. `is_planned` is False where no experiment before asked anything like it, so
-    that it cannot be paid for: its plan is made later, while models are checked.
+    earlier runs. `is_planned` is False where no experiment before asked anything like it, so that it cannot be paid
+    for: its plan is made later, while models are checked.
     """
 
     name: str
@@ -316,37 +320,10 @@ def _checked_manifest(due: _Due, engine: Engine, storage: Storage, settings: Set
     return manifest
 
 
-def _sifted(
-    due: _Due,
-    manifest: Manifest,
-    engine: Engine,
-    storage: Storage,
-    settings: Settings,
-    reporter: Reporter,
-    at_once: int | None,
-) -> tuple[_Due, Manifest, Failure | None]:
-    """The experiment after its sift, whose outcome is in storage; unchanged, with the failure, where a budget or an
-    endpoint has ended it."""
-    prepared = due.prepared
-    requests = [index_request(each.trial) for each in retrievals_of(prepared) if each.trial.embed_model_identifier]
-    index_client.current_indexes().start(prepared.context.documents, requests)
-
-    def keep_usage() -> None:
-        usage = own_stage(gateway_client.current_gateway().usage())
-        store.save_usage(storage, due.name, add_usage(due.usage, usage))
-
-    results = run_sift(due.name, prepared, engine, reporter, at_once, keep_usage)
-    results = [result.redacted(settings.secrets()) for result in results]
-    if stopped := next((result.failure for result in results if result.was_stopped), None):
-        return due, manifest, stopped
-    store.save_sift(storage, due.name, results)
-    prepared = sifted(prepared, results)
-    if prepared.sift:
-        reporter.line(outcome_text(prepared.sift))
-    plan = manifest.plan and plan_after_sift(manifest.plan, prepared, settings, due.name)
-    manifest = replace(manifest, trials=prepared.trials, sift=prepared.sift, plan=plan)
-    store.save_manifest(storage, due.name, manifest)
-    return due.only(prepared), manifest, None
+def _sifted(due: _Due, manifest: Manifest, settings: Settings, decision: PreparedExperiment) -> tuple[_Due, Manifest]:
+    """What is due after a sift, and the manifest that says so."""
+    plan = manifest.plan and plan_after_sift(manifest.plan, decision, settings, due.name)
+    return due.only(decision), replace(manifest, trials=decision.trials, sift=decision.sift, plan=plan)
 
 
 def _recorder(

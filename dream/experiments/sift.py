@@ -7,7 +7,7 @@ paid, and the calls of combinations that rewrite questions or rerank. The cache 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,10 @@ from dream.engines import Engine, Message, TrialFinished, TrialRuns
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.evaluation.locating import summary
-from dream.indexes.client import get_index
+from dream.experiments import store
+from dream.indexes.client import current_indexes, get_index
 from dream.metrics import METRICS_WITH_CUTOFF, is_metric
+from dream.models.gateway_client import current_gateway
 from dream.models.pickers import llm_picker
 from dream.progress import Reporter
 from dream.rag.methods import index_request, query_engine_picker
@@ -44,6 +46,8 @@ from dream.records import (
     full_name,
     telling_parameters,
 )
+from dream.settings import Settings
+from dream.storage import Storage
 
 if TYPE_CHECKING:
     from dream.comparison.ranking import Standing
@@ -81,15 +85,22 @@ def sift_of(asked: bool | str) -> Sift | None:
     return Sift(metric)
 
 
-def check_evidence(prepared: "PreparedExperiment") -> None:
-    """Raise a ConfigurationError if no question has evidence by which passages could be scored."""
-    if not located_questions(prepared):
+def with_questions(prepared: "PreparedExperiment", sift: Sift) -> "PreparedExperiment":
+    """The experiment with a sift that knows how many questions it will ask.
+
+    Raises:
+        ConfigurationError: if no question has evidence by which passages could be scored.
+    """
+    located = located_questions(prepared)
+    if not located:
         reasons = summary(prepared.context.evidence.values())
         raise ConfigurationError(
             f"the sift scores retrieval against evidence, and there is none: {reasons}. "
             "Give the golden questions reference contexts, or the file and page of each (columns reference_contexts, "
             "source_file, source_page); or make questions with `dream golden`; or run without --sift"
         )
+    n_questions = len(located) if len(retrievals_of(prepared)) > 1 else 0
+    return replace(prepared, sift=replace(sift, n_questions=n_questions))
 
 
 def located_questions(prepared: "PreparedExperiment") -> tuple[GoldenQuestion, ...]:
@@ -120,11 +131,14 @@ def announcement(prepared: "PreparedExperiment") -> list[str]:
     """A line for a sift that is to come, and one for each reason why some trials cannot be sifted."""
     if prepared.sift is None or prepared.sift.is_done:
         return []
-    found, questions = retrievals_of(prepared), located_questions(prepared)
+    metric, n_questions = prepared.sift.metric, prepared.sift.n_questions
+    if not n_questions:
+        return [f"sift by {metric}: all trials that can be sifted retrieve alike, so there is nothing to compare"]
+    found = retrievals_of(prepared)
     n_trials = sum(len(each.trials) for each in found)
     lines = [
-        f"sift by {prepared.sift.metric}: {len(found)} retrieval combinations of {n_trials} trials are scored first, "
-        f"without LLM answers and judge, on the {len(questions)} of {len(prepared.questions)} questions whose evidence "
+        f"sift by {metric}: {len(found)} retrieval combinations of {n_trials} trials are scored first, "
+        f"without LLM answers and judge, on the {n_questions} of {len(prepared.questions)} questions whose evidence "
         "is located; trials of combinations that are shown to be worse than the best are not run"
     ]
     if asking := [each for each in found if each.trial.llm_identifier]:
@@ -163,37 +177,57 @@ def _query_engine(trial: Trial, context: "TrialContext") -> Any:
 # --- all of them
 
 
-def run_sift(
-    name: str,
-    prepared: "PreparedExperiment",
-    engine: Engine,
-    reporter: Reporter,
-    at_once: int | None = None,
-    on_messages: Callable[[], None] = lambda: None,
-) -> list[TrialResult]:
-    """Score all retrieval combinations, in their order.
+@dataclass(frozen=True)
+class Sifting:
+    """The sift of an experiment that is to be made; `usage` is that of earlier runs."""
 
-    Args:
-        on_messages: called after each of the engine's messages.
-    """
-    found, questions = retrievals_of(prepared), located_questions(prepared)
-    if len(found) < 2:
-        return []
-    results: dict[str, TrialResult] = {}
-    task = reporter.task("sifting", len(found), "retrieval combinations", final_line=True)
+    name: str
+    prepared: "PreparedExperiment"
+    storage: Storage
+    settings: Settings
+    reporter: Reporter
+    usage: Sequence[UsageRow] = ()
 
-    def receive(messages: Sequence[Message]) -> None:
-        for message in messages:
-            if isinstance(message, TrialFinished) and message.result.trial.id not in results:
-                results[message.result.trial.id] = message.result
-                task.advance()
-        on_messages()
+    def run(self, engine: Engine, at_once: int | None = None) -> "PreparedExperiment | Failure":
+        """Retrieve, compare, show the outcome, and keep the scores and the usage in storage.
 
-    function = partial(retrieve, _context(prepared, questions))
-    trials = [each.trial for each in found]
-    with task:
-        lost = engine.run_trials(TrialRuns(f"{name}-sift", trials, function, len(questions), {}, at_once), receive)
-    return [results.get(trial.id) or TrialResult(trial, failure=lost.get(trial.id, _LOST)) for trial in trials]
+        Returns:
+            The experiment with the trials that go on; the failure where a budget or an endpoint ended the sift.
+        """
+        found = retrievals_of(self.prepared)
+        results = [result.redacted(self.settings.secrets()) for result in self._results(found, engine, at_once)]
+        if stopped := next((result.failure for result in results if result.was_stopped), None):
+            return stopped
+        store.save_sift(self.storage, self.name, results)
+        decided = sifted(self.prepared, results)
+        if decided.sift:
+            self.reporter.line(outcome_text(decided.sift))
+        return decided
+
+    def _results(self, found: Sequence[Retrieval], engine: Engine, at_once: int | None) -> list[TrialResult]:
+        """The scores of each retrieval combination, in their order; empty where there is nothing to compare."""
+        if len(found) < 2:
+            return []
+        results: dict[str, TrialResult] = {}
+        trials, questions = [each.trial for each in found], located_questions(self.prepared)
+        requests = [
+            index_request(trial, self.prepared.context.methods) for trial in trials if trial.embed_model_identifier
+        ]
+        current_indexes().start(self.prepared.context.documents, requests)
+        function = partial(retrieve, _context(self.prepared, questions))
+        runs = TrialRuns(f"{self.name}-sift", trials, function, len(questions), {}, at_once)
+        with self.reporter.task("sifting", len(found), "retrieval combinations", final_line=True) as task:
+
+            def receive(messages: Sequence[Message]) -> None:
+                for message in messages:
+                    if isinstance(message, TrialFinished) and message.result.trial.id not in results:
+                        results[message.result.trial.id] = message.result
+                        task.advance()
+                usage = own_stage(current_gateway().usage())
+                store.save_usage(self.storage, self.name, add_usage(self.usage, usage))
+
+            lost = engine.run_trials(runs, receive)
+        return [results.get(trial.id) or TrialResult(trial, failure=lost.get(trial.id, _LOST)) for trial in trials]
 
 
 def _context(prepared: "PreparedExperiment", questions: Sequence[GoldenQuestion]) -> "TrialContext":
@@ -213,7 +247,7 @@ def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "P
     `dream.comparison`: paired by question, documents resampled as a whole, simultaneous over all pairs.
 
     Args:
-        results: those of `run_sift`.
+        results: the scores of each combination; empty where there is nothing to compare.
     """
     found = {each.trial.id: each for each in retrievals_of(prepared)}
     judged = _standings(prepared, results) if results else []
@@ -226,7 +260,7 @@ def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "P
     record = Sift(
         _metric(prepared),
         is_done=True,
-        n_questions=len(located_questions(prepared)),
+        n_questions=prepared.sift.n_questions if prepared.sift else 0,
         retrievals=tuple(decided),
         left_out=tuple(trial for trial in prepared.trials if trial.id in out),
         untried=untried(prepared),

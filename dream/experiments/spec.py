@@ -13,7 +13,7 @@ from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
-from dream.experiments.sift import announcement, check_evidence, sift_of
+from dream.experiments.sift import announcement, sift_of, with_questions
 from dream.golden.dataset import load_golden_dataset
 from dream.metrics import (
     METRICS,
@@ -300,8 +300,8 @@ class ExperimentSpec:
         if is_sifted or any(find_metric(name).needs_evidence for name in metrics):
             evidence = locate(prepared.questions, prepared.context.documents)
             prepared = replace(prepared, context=replace(prepared.context, evidence=evidence))
-        if is_sifted:
-            check_evidence(prepared)
+        if is_sifted and prepared.sift:
+            prepared = with_questions(prepared, prepared.sift)
         applicability_notes(metrics, prepared.questions, prepared.context.evidence)
         repeats = self._repeats(prepared.questions, metrics) or (before.repeats if before else JUDGED_ONCE)
         baselines = before.baselines if before else ()

@@ -52,7 +52,7 @@ class Sift:
     Attributes:
         metric: the retrieval metric that decides.
         is_done: False until it has run.
-        n_questions: the questions whose evidence can be located; it asks no others.
+        n_questions: the questions that it asks, those whose evidence can be located; 0 where all trials retrieve alike.
         retrievals: the best first.
         left_out: the trials that were sifted out, which are not among the experiment's.
         untried: why trials cannot be sifted, by trial id; they go on.
@@ -70,6 +70,8 @@ class Sift:
         """The outcome in a sentence or two; empty while there is none."""
         if not self.is_done:
             return ""
+        if not self.n_questions:
+            return f"There was nothing to sift by {self.metric}: all trials that can be sifted retrieve alike."
         n_kept, n_sifted = sum(each.goes_on for each in self.retrievals), sum(len(e.trials) for e in self.retrievals)
         text = (
             f"Sifted by {self.metric} on {self.n_questions} questions, without LLM answers and judge: {n_kept} of "

@@ -261,6 +261,7 @@ def test_a_single_retrieval_needs_no_sift(settings: Settings):
     assert plan(space, golden_dataset=GOLDEN, metrics=["token_f1"], sift=True, settings=settings).sifted == 0
     left = sifted(prepared, [])
     assert left.trials == prepared.trials
+    assert "nothing to compare" in prepared.notes[0] and "nothing to sift by recall" in left.sift.summary
     assert left.sift.retrievals[0].reason == "it is the only retrieval combination"
 
 
