@@ -127,6 +127,15 @@ def _storage_uri(name: str, text: str) -> str:
     return text
 
 
+def _bucket_prefix(name: str, text: str) -> str:
+    if text and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", text):
+        raise ConfigurationError(
+            f"{name}={text!r}: buckets are called that and documents, golden-datasets and so on; "
+            "give lower-case letters, digits and hyphens, such as acme-"
+        )
+    return text
+
+
 def log_place(name: str, text: str) -> str:
     """The place of the call log; a local path is made absolute, as the gateway may have another working folder."""
     uri = _storage_uri(name, text)
@@ -221,9 +230,10 @@ class Settings:
     home: str = _variable("DREAM_HOME", _folder, "{project}/.dream")
     offline: bool = _variable("DREAM_OFFLINE", _flag, "0")  # True also where no endpoint is set
     # storage: s3://bucket/prefix or a folder
-    documents_uri: str = _variable("DREAM_DOCUMENTS_URI", _storage_uri, "{root}/documents")
-    golden_datasets_uri: str = _variable("DREAM_GOLDEN_DATASETS_URI", _storage_uri, "{root}/golden-datasets")
-    experiments_uri: str = _variable("DREAM_EXPERIMENTS_URI", _storage_uri, "{root}/experiments")
+    bucket_prefix: str = _variable("DREAM_BUCKET_PREFIX", _bucket_prefix, "")  # of the default locations in S3
+    documents_uri: str = _variable("DREAM_DOCUMENTS_URI", _storage_uri, "{root}documents")
+    golden_datasets_uri: str = _variable("DREAM_GOLDEN_DATASETS_URI", _storage_uri, "{root}golden-datasets")
+    experiments_uri: str = _variable("DREAM_EXPERIMENTS_URI", _storage_uri, "{root}experiments")
     cache_uri: str = _variable("DREAM_CACHE_URI", _storage_uri, "{cache}")  # indexes and model answers
     s3_endpoint_url: str | None = _variable("S3_ENDPOINT_URL", _url)
     s3_region: str = _variable("AWS_REGION AWS_DEFAULT_REGION", _text, "us-east-1")
@@ -347,7 +357,9 @@ def _defaults(values: Mapping[str, str], has_endpoints: bool) -> dict[str, str]:
     project = str(project_home())
     home = _folder("DREAM_HOME", values.get("DREAM_HOME", f"{project}/.dream"))
     on_s3 = "S3_ENDPOINT_URL" in values
-    places = {"root": "s3:/", "cache": "s3://dream-cache"} if on_s3 else {"root": home, "cache": f"{home}/cache"}
+    buckets = "s3://" + values.get("DREAM_BUCKET_PREFIX", "")
+    in_s3, here = {"root": buckets, "cache": f"{buckets}dream-cache"}, {"root": f"{home}/", "cache": f"{home}/cache"}
+    places = in_s3 if on_s3 else here
     models = _OPENAI_MODELS if has_endpoints and values.get("DREAM_OFFLINE") != "1" else _OFFLINE_MODELS
     return {"project": project, "home": home, **places, **models}
 

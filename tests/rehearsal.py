@@ -188,7 +188,8 @@ class Rehearsal:
         values = self.environment(pod)
         self.run(pod.spec["initContainers"][0]["command"], values)
         container = pod.spec["containers"][0]
-        self.spawn("mlflow", [*container["command"], *container["args"]], values)
+        arguments = [a.replace("$(DREAM_BUCKET_PREFIX)", values["DREAM_BUCKET_PREFIX"]) for a in container["args"]]
+        self.spawn("mlflow", [*container["command"], *arguments], values)
         self.answers("http://mlflow:5000/health")
 
     def ray(self) -> None:

@@ -28,6 +28,15 @@ def test_s3_endpoint_moves_all_places_into_buckets():
     assert places == ("s3://documents", "s3://golden-datasets", "s3://experiments", "s3://dream-cache")
 
 
+def test_a_prefix_of_buckets_stands_before_every_default_location_in_s3():
+    given = {"S3_ENDPOINT_URL": "http://x:9000", "DREAM_BUCKET_PREFIX": "acme-", "DREAM_EXPERIMENTS_URI": "s3://mine"}
+    made = Settings.from_environment(given)
+    places = (made.documents_uri, made.golden_datasets_uri, made.experiments_uri, made.cache_uri)
+    assert places == ("s3://acme-documents", "s3://acme-golden-datasets", "s3://mine", "s3://acme-dream-cache")
+    with pytest.raises(ConfigurationError, match=r"DREAM_BUCKET_PREFIX='Acme_'.*lower-case"):
+        Settings.from_environment({"DREAM_BUCKET_PREFIX": "Acme_"})
+
+
 def test_traces_are_a_number_or_a_word():
     for given in ("auto", "all", "0", "25"):
         assert Settings.from_environment({"DREAM_MLFLOW_TRACES": given}).mlflow_traces == given

@@ -1,12 +1,13 @@
 """Copies to and from S3 for the backup Jobs.
 
-    backup.py upload FILE PREFIX --keep 14    FILE goes to s3://backups/PREFIX<time>.dump; the oldest beyond 14 go
+    backup.py upload FILE PREFIX --keep 14    FILE goes into the bucket backups, as PREFIX<time>.dump; the oldest go
     backup.py download PREFIX FILE            the newest under PREFIX
     backup.py mirror BUCKET...                new and changed objects go to the other server, under the bucket's name
     backup.py fetch BUCKET...                 the same, back
 
 The server is S3_ENDPOINT_URL with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the other one has the same three
 names with TARGET_ in front, and TARGET_BUCKET: one bucket there holds all. Nothing is ever deleted there.
+Without keys, boto3's own search for them counts (roles of AWS). DREAM_BUCKET_PREFIX stands before our buckets' names.
 """
 
 import argparse
@@ -16,7 +17,10 @@ import time
 
 import boto3
 
-BUCKET = "backups"
+
+def named(bucket: str) -> str:
+    """A bucket's name in this installation."""
+    return os.environ.get("DREAM_BUCKET_PREFIX", "") + bucket
 
 
 def server(prefix: str = ""):
@@ -24,42 +28,42 @@ def server(prefix: str = ""):
         "s3",
         endpoint_url=os.environ.get(f"{prefix}S3_ENDPOINT_URL") or None,
         region_name=os.environ.get(f"{prefix}AWS_REGION", "us-east-1"),
-        aws_access_key_id=os.environ[f"{prefix}AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=os.environ[f"{prefix}AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id=os.environ.get(f"{prefix}AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=os.environ.get(f"{prefix}AWS_SECRET_ACCESS_KEY"),
     )
 
 
 def upload(file: str, prefix: str, keep: int) -> None:
     if not os.path.getsize(file):
         sys.exit(f"{file} is empty: not kept, and nothing older is removed")
-    s3 = server()
+    s3, bucket = server(), named("backups")
     key = f"{prefix}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.dump"
-    s3.upload_file(file, BUCKET, key)
-    print(f"s3://{BUCKET}/{key}: {os.path.getsize(file)} bytes")
-    for old in sorted(objects(s3, BUCKET, prefix))[:-keep]:
-        s3.delete_object(Bucket=BUCKET, Key=old)
-        print(f"s3://{BUCKET}/{old}: removed, {keep} are kept")
+    s3.upload_file(file, bucket, key)
+    print(f"s3://{bucket}/{key}: {os.path.getsize(file)} bytes")
+    for old in sorted(objects(s3, bucket, prefix))[:-keep]:
+        s3.delete_object(Bucket=bucket, Key=old)
+        print(f"s3://{bucket}/{old}: removed, {keep} are kept")
 
 
 def download(prefix: str, file: str) -> None:
-    s3 = server()
-    keys = sorted(objects(s3, BUCKET, prefix))
+    s3, bucket = server(), named("backups")
+    keys = sorted(objects(s3, bucket, prefix))
     if not keys:
-        sys.exit(f"s3://{BUCKET}/{prefix}: no backup there")
-    s3.download_file(BUCKET, keys[-1], file)
-    print(f"s3://{BUCKET}/{keys[-1]}: read")
+        sys.exit(f"s3://{bucket}/{prefix}: no backup there")
+    s3.download_file(bucket, keys[-1], file)
+    print(f"s3://{bucket}/{keys[-1]}: read")
 
 
 def mirror(buckets: list[str]) -> None:
     source, target, place = server(), server("TARGET_"), os.environ["TARGET_BUCKET"]
     for bucket in buckets:
-        copy(source, bucket, "", target, place, f"{bucket}/")
+        copy(source, named(bucket), "", target, place, f"{bucket}/")
 
 
 def fetch(buckets: list[str]) -> None:
     source, target, place = server("TARGET_"), server(), os.environ["TARGET_BUCKET"]
     for bucket in buckets:
-        copy(source, place, f"{bucket}/", target, bucket, "")
+        copy(source, place, f"{bucket}/", target, named(bucket), "")
 
 
 def copy(source, bucket: str, prefix: str, target, place: str, new_prefix: str) -> None:

@@ -1,4 +1,6 @@
-"""Makes MinIO's buckets, and a user with least rights for each of DREAM, reports, MLflow and the backup. Safe to run again.
+"""Makes MinIO's buckets, and for each of DREAM, reports, MLflow and the backup a user with least rights.
+
+Safe to run again.
 
 Usage: setup.py FOLDER, with S3_ENDPOINT_URL set; FOLDER holds one folder a Secret, one file a key, as Kubernetes
 mounts them: minio-root, dream-s3, reports-s3, mlflow-s3, backup-s3.
@@ -27,6 +29,11 @@ RIGHTS = {
 }
 
 
+def named(bucket: str) -> str:
+    """A bucket's name in this installation."""
+    return os.environ.get("DREAM_BUCKET_PREFIX", "") + bucket
+
+
 def main(folder: Path) -> None:
     url = os.environ["S3_ENDPOINT_URL"]
     root = keys_in(folder / "minio-root", "MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD")
@@ -41,7 +48,7 @@ def keys_in(folder: Path, *names: str) -> tuple[str, str]:
 
 def make_buckets(url: str, root: tuple[str, str]) -> None:
     s3 = boto3.client("s3", endpoint_url=url, aws_access_key_id=root[0], aws_secret_access_key=root[1])
-    for bucket in BUCKETS:
+    for bucket in map(named, BUCKETS):
         try:
             s3.create_bucket(Bucket=bucket)
             print(f"bucket {bucket}: made")
@@ -68,7 +75,7 @@ def policy(rights: list[tuple[list[str], tuple[str, ...]]]) -> dict:
         {
             "Effect": "Allow",
             "Action": actions,
-            "Resource": [arn for b in buckets for arn in (f"arn:aws:s3:::{b}", f"arn:aws:s3:::{b}/*")],
+            "Resource": [arn for b in buckets for arn in (f"arn:aws:s3:::{named(b)}", f"arn:aws:s3:::{named(b)}/*")],
         }
         for actions, buckets in rights
     ]

@@ -86,6 +86,16 @@ def test_each_user_may_do_what_it_needs_and_no_more(
     assert not may(lambda: s3.create_bucket(Bucket="another"))
 
 
+def test_a_prefix_stands_before_the_name_of_every_bucket(minio: S3Server, users: dict, monkeypatch: pytest.MonkeyPatch):
+    setup = program("minio/setup.py")
+    monkeypatch.setenv("DREAM_BUCKET_PREFIX", "acme-")
+    setup.make_buckets(minio.url, (minio.access_key_id, minio.secret_access_key))
+    made = {one["Name"] for one in client(minio).list_buckets()["Buckets"]}
+    assert {f"acme-{name}" for name in setup.BUCKETS} <= made
+    (statement,) = setup.policy([(setup.READ, ("mlflow",))])["Statement"]
+    assert statement["Resource"] == ["arn:aws:s3:::acme-mlflow", "arn:aws:s3:::acme-mlflow/*"]
+
+
 def test_dream_finds_its_buckets_with_its_own_keys(minio: S3Server, users: dict):
     from dream.storage import open_storage
 
@@ -142,3 +152,19 @@ def test_a_mirror_copies_what_is_new_and_brings_it_back(moto, backup, monkeypatc
     s3.delete_object(Bucket="documents", Key="a/b.pdf")
     run(backup, monkeypatch, "fetch", "documents")
     assert s3.get_object(Bucket="documents", Key="a/b.pdf")["Body"].read() == b"changed"
+
+
+def test_backups_know_the_prefix_of_buckets(moto, backup, monkeypatch, tmp_path: Path):
+    s3 = client(moto)
+    for bucket in ("acme-backups", "acme-documents"):
+        s3.create_bucket(Bucket=bucket)
+    monkeypatch.setenv("DREAM_BUCKET_PREFIX", "acme-")
+    (tmp_path / "dump").write_text("a dump")
+    run(backup, monkeypatch, "upload", str(tmp_path / "dump"), "prefixed/")
+    run(backup, monkeypatch, "download", "prefixed/", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "a dump"
+    s3.put_object(Bucket="acme-documents", Key="a.pdf", Body=b"one")
+    run(backup, monkeypatch, "mirror", "documents")
+    s3.delete_object(Bucket="acme-documents", Key="a.pdf")
+    run(backup, monkeypatch, "fetch", "documents")
+    assert s3.get_object(Bucket="acme-documents", Key="a.pdf")["Body"].read() == b"one"

@@ -74,6 +74,7 @@ def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
 COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "aws-identity": ((), ()),  # for k8s/site: a test of its own
     "cloudnative-pg": (("postgres",), ()),
     "existing-namespace": (("platform",), ()),
     "external-mlflow": (("platform",), ("mlflow", "postgres", "backup")),
@@ -142,21 +143,42 @@ def test_every_volume_is_on_the_storage_class_of_the_installation(name: str):
     assert {claim.get("storageClassName") for claim in claims} == ({"ssd"} if name == "production" else {None})
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm"])
-def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
+def with_site(tmp_path: Path, folder: str, component: str) -> list[Object]:
+    """A folder of the checkout with another image and one of the components in k8s/site."""
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
-    site = (
-        (copy / "site/kustomization.yaml").read_text().replace("newName: dream", "newName: registry.example.com/dream")
-    )
-    (copy / "site/kustomization.yaml").write_text(
-        site.replace("# components:", "components:").replace("#   - ../c", "  - ../c")
-    )
-    made = list(k8s_checks.pods(objects(rendered(str(copy / folder.removeprefix("k8s/"))))))
+    site = yaml.safe_load((copy / "site/kustomization.yaml").read_text())
+    site["images"][0]["newName"] = "registry.example.com/dream"
+    site["components"] = [f"../components/{component}"]
+    (copy / "site/kustomization.yaml").write_text(yaml.safe_dump(site))
+    return objects(rendered(str(copy / folder.removeprefix("k8s/"))))
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm"])
+def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
+    made = list(k8s_checks.pods(with_site(tmp_path, folder, "pull-secret")))
     assert [pod.owner for pod in made if pod.spec.get("imagePullSecrets") != [{"name": "registry"}]] == []
     images = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait", "autoscaler")}
     assert [image for image in images if image.startswith("dream:")] == []
     assert any(image == "registry.example.com/dream:0.1.0" for image in images) or folder == "k8s/vllm"
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_with_roles_of_aws_no_pod_needs_a_key_of_s3(tmp_path: Path, name: str):
+    changed = with_site(tmp_path, f"k8s/overlays/{name}", "aws-identity")
+    found = [one for one in changed if one["metadata"]["name"] not in ("minio", "minio-setup")]
+    taken = [(pod.owner, s["secretRef"]) for pod in k8s_checks.pods(found) for c in pod.containers()
+             for s in c.get("envFrom", []) if s.get("secretRef", {}).get("name", "").endswith("-s3")]  # fmt: skip
+    assert len(taken) >= 12
+    assert [owner for owner, secret in taken if not secret.get("optional")] == []
+
+
+def test_the_bucket_of_reports_has_the_prefix_of_the_others(tmp_path: Path):
+    for name in ("laptop", "production"):
+        for found in (overlay(name), with_component(tmp_path, "platform", "external-s3", name)):
+            maps = {one["metadata"]["name"]: one["data"] for one in found if one["kind"] == "ConfigMap"}
+            bucket = yaml.safe_load(maps["artifact-repositories"]["reports"])["s3"]["bucket"]
+            assert bucket == maps["dream-env"]["DREAM_BUCKET_PREFIX"] + "reports"
 
 
 LAPTOP = 10e9
@@ -332,7 +354,10 @@ def test_what_the_image_copies_exists_and_is_not_ignored():
 def test_the_buckets_that_settings_and_manifests_name_are_made():
     text = (K8S / "minio/setup.py").read_text()
     made = set(re.findall(r'"([a-z-]+)"', re.search(r"DREAM_BUCKETS = .*\nBUCKETS = .*", text)[0]))
-    named = set(re.findall(r"s3://([a-z-]+)", rendered("k8s/overlays/laptop")))
+    prefix = r"(?:\$\(DREAM_BUCKET_PREFIX\)|\$\{DREAM_BUCKET_PREFIX:-\})"
+    text = rendered("k8s/overlays/laptop")
+    named = set(re.findall(rf"s3://{prefix}([a-z-]+)", text))
+    assert re.findall(r"s3://[a-z-]+", text) == []  # none without the prefix
     settings = {one["metadata"]["name"]: one for one in overlay("laptop") if one["kind"] == "ConfigMap"}
     named.add(yaml.safe_load(settings["artifact-repositories"]["data"]["reports"])["s3"]["bucket"])
     named |= {uri.split("/")[2] for uri in default_uris()}

@@ -27,9 +27,8 @@ def test_the_manifests_have_the_images_of_the_table():
     folders = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm")
     made = [pod for folder in folders for pod in pods(read(rendered(folder)))]
     used = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait")}
-    (cluster,) = (
-        one for one in read((K8S / "components/cloudnative-pg/cluster.yaml").read_text()) if one["kind"] == "Cluster"
-    )
+    database = read((K8S / "components/cloudnative-pg/cluster.yaml").read_text())
+    (cluster,) = (one for one in database if one["kind"] == "Cluster")
     used = {image for image in used if not image.startswith("dream:")} | {cluster["spec"]["imageName"]}
     assert used == set(pins()["images"])
 

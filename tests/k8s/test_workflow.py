@@ -142,6 +142,13 @@ def test_a_missing_golden_dataset_is_made_an_existing_one_kept_and_an_unreadable
     assert (done.returncode, calls) == (1, [])
 
 
+def test_documents_are_a_folder_of_their_bucket_or_a_whole_address(tmp_path: Path):
+    """Asked through a step that says where they are."""
+    say = lambda **given: run_step(tmp_path, "prepare", sources="", **given)[0].stdout.split()[-1]  # noqa: E731
+    assert say(documents="contracts") == "s3://documents/contracts"
+    assert say(documents="s3://mine/contracts") == "s3://mine/contracts"
+
+
 def test_sources_are_optional(tmp_path: Path):
     assert run_step(tmp_path, "prepare", sources="")[1] == []
     assert run_step(tmp_path, "prepare", sources="https://a/b https://c/d")[1] == [
