@@ -21,14 +21,12 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
-from dream.live_table import MakeTable, fitting, table_html, table_text
+from dream.live_table import MakeTable, table_html, table_text
 
 Fact = float | str | None
 LINE_COLUMNS = 79
-NAME_COLUMNS = 20
 NO_BREAK = "\N{NO-BREAK SPACE}"
 LINE_SECONDS = 30.0
-REFRESHES_A_SECOND = 4
 
 
 class Task:
@@ -197,7 +195,9 @@ class TerminalBars(Reporter):
     def begin(self, task: Task) -> None:
         with self._lock:
             if self._progress is None:
-                self._progress = _rich_progress(self._console)
+                from dream.rich_bars import rich_progress
+
+                self._progress = rich_progress(self._console)
                 self._progress.start()
             self._bars[task] = self._progress.add_task(
                 task.name, total=task.total, completed=task.done, count=task.count, time="", facts="", of=task
@@ -394,38 +394,6 @@ def _time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _rich_progress(console: Any) -> Any:
-    from rich.padding import Padding
-    from rich.progress import BarColumn, Progress, TextColumn
-    from rich.table import Column
-    from rich.text import Text
-
-    class Bars(Progress):
-        # Beside a bar, the facts would be cut off at the terminal's width.
-        def get_renderables(self) -> Iterator[Any]:
-            lines_of_bars = sum(1 + bool(task.fields["facts"]) for task in self.tasks)
-            for task in self.tasks:
-                yield from table_above(task.fields["of"], self.console.width, self.console.height - lines_of_bars - 1)
-                yield self.make_tasks_table([task])
-                if facts := task.fields["facts"]:
-                    yield Padding(Text(facts), (0, 0, 0, 2))
-
-    drawn: dict[Task, tuple[tuple[int, int, int], list[Text]]] = {}
-
-    def table_above(task: Task, columns: int, lines: int) -> list[Text]:
-        if task.table is None:
-            return []
-        state = (task.version, columns, lines)
-        if task not in drawn or drawn[task][0] != state:
-            texts = fitting(task.table, columns, lines)
-            drawn[task] = state, [Text(each.text, each.style, no_wrap=True, overflow="crop") for each in texts]
-        return drawn[task][1]
-
-    name = TextColumn("{task.description}", markup=False, table_column=Column(min_width=NAME_COLUMNS, no_wrap=True))
-    texts = (TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in ("count", "time"))
-    return Bars(name, BarColumn(20), *texts, console=console, refresh_per_second=REFRESHES_A_SECOND)
 
 
 def _bundle(task: Task, seconds_left: float | None, finished: bool = False) -> dict[str, str]:

@@ -85,6 +85,17 @@ def test_repeats_cost_usd_where_the_judge_does(documents: Settings):
     assert thrice.usd == pytest.approx(3 * once.usd, rel=0.01)  # all 8 questions are in the slice
 
 
+def test_the_usd_of_each_trial_and_of_the_indexes_make_the_usd_of_all(documents: Settings):
+    settings = replace(documents, judge_llm="gpt-4o-mini", endpoints=openai_endpoint())
+    planned = plan(SPACE, golden_dataset=GOLDEN, metrics=["answer_correctness"], baselines=True, settings=settings)
+    indexes = sum(row.usd or 0.0 for row in planned.calls if row.stage == "embed")
+    assert len(planned.usd_by_trial) > planned.n_trials
+    assert sum(planned.usd_by_trial.values()) + indexes == pytest.approx(planned.usd)
+    assert Plan.from_json(planned.to_json()) == planned
+    earlier = {name: value for name, value in planned.to_json().items() if name != "usd_by_trial"}
+    assert Plan.from_json(earlier).usd_by_trial == {}
+
+
 def test_a_method_of_ones_own_whose_cost_is_unknown_is_named(documents: Settings):
     @rag_method("sentences", top_k=2)
     def silent(index, llm, *, top_k): ...

@@ -13,7 +13,7 @@ from dream.experiments import recorder as recorder_module, store
 from dream.experiments.progress import TrialsProgress
 from dream.experiments.recorder import Recorder
 from dream.experiments.spec import PreparedExperiment, TrialContext
-from dream.progress import Lines
+from dream.progress import Lines, Reporter
 from dream.records import (
     CLOSED_BOOK,
     Answer,
@@ -23,6 +23,7 @@ from dream.records import (
     FailureKind,
     GoldenDataset,
     Manifest,
+    Plan,
     Score,
     Trial,
     TrialResult,
@@ -121,6 +122,57 @@ def test_a_resumed_experiment_shows_what_was_done_before_and_a_question_asked_ag
         assert shown(progress, lines, PAID).startswith(
             "running trials: 6 of 9 questions, trials 1 of 2, answer_correctness 0.250 (6 scored)"
         )
+
+
+def plan_of(small: float | None, large: float | None) -> Plan:
+    parts = {SMALL.id: small, LARGE.id: large, BASELINE.id: 0.5}
+    usd = None if None in (small, large) else 3.5
+    return Plan(2, 3, 1, 0, 10, (), usd, 1.0, usd_by_trial=parts)
+
+
+def rows(progress: TrialsProgress) -> dict[str, list[str]]:
+    """The cells of the table after the id, by the beginning of the name."""
+    return {row.name.split(" ")[0] + row.name[-8:]: list(row.cells[1:]) for row in progress.table(10).rows}
+
+
+def test_the_table_has_a_row_for_each_trial_and_baseline_with_what_is_to_come():
+    progress = TrialsProgress(Reporter(), PREPARED, {}, {}, plan_of(1.0, 1.5))
+    with progress.start():
+        progress.start_trial(SMALL.id)
+        progress.add_block(SMALL.id, block(q0=0.5, q1=None))
+        progress.show([*PAID, UsageRow("x", "embed", "embed", usd=0.2)])
+        small, large, baseline = (f"{name}" for name in rows(progress))
+        assert rows(progress) == {
+            small: ["running", "2/3", "0.500", "0.75", "0.25"],
+            large: ["waiting", "0/3", "", "0.50", "1.00"],
+            baseline: ["waiting", "0/3", "", "0.00", "0.50"],
+        }
+        assert progress.table(10).below[0] == "2 waiting, 1 running; 1.45 USD so far, 2.05 to come"
+        progress.stopping([SMALL.id])
+        assert rows(progress)[small][0] == "stopping"
+        progress.end_trial(TrialResult(SMALL, failure=Failure(FailureKind.STOPPED, "stopped by hand")))
+        progress.end_trial(TrialResult(LARGE, failure=Failure(FailureKind.EXCEPTION, "ValueError: no")))
+        progress.end_trial(TrialResult(BASELINE, failure=Failure(FailureKind.BUDGET, "spent")))
+        assert [row[0] for row in rows(progress).values()] == ["stopped", "failed", "not finished"]
+        assert [row.note for row in progress.table(10).rows] == ["", "ValueError: no", "spent"]
+        assert progress.table(10).below[0].endswith("; 1.45 USD so far, 0.00 to come")
+    assert rows(progress)[baseline][-1] == ""
+
+
+@pytest.mark.parametrize("plan", [None, plan_of(None, 1.0)])
+def test_what_is_to_come_is_unknown_without_a_plan_or_a_price(plan: Plan | None):
+    progress = TrialsProgress(Reporter(), PREPARED, {}, {}, plan)
+    assert next(iter(rows(progress).values()))[-1] == "unknown"
+    assert progress.table(10).below[0] == "3 waiting; 0.00 USD so far, unknown to come"
+
+
+def test_a_trial_that_was_stopped_before_keeps_its_questions_and_asks_no_more():
+    lines: list[str] = []
+    stopped = TrialResult(SMALL, failure=Failure(FailureKind.STOPPED, "stopped by hand after 1 of 3 questions"))
+    progress = TrialsProgress(Lines(lines.append, 1, Clock()), PREPARED, {SMALL.id: stopped}, {SMALL.id: block(q0=0.5)})
+    with progress.start():
+        assert shown(progress, lines, PAID).startswith("running trials: 1 of 7 questions, trials 1 of 2")
+    assert progress.done_of(SMALL.id) == "1 of 3 questions"
 
 
 class Away(LocalStorage):
