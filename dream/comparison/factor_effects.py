@@ -3,7 +3,8 @@
 The trial means are decomposed by analysis of variance with sum-to-zero effects (Fisher 1925, "Statistical Methods for
 Research Workers", chapter 7), fitted by least squares, so that an incomplete grid can be used too. An effect is a
 weighted sum of trial means, so it has one value per question, and its confidence interval is computed like that of a
-paired difference: simultaneous over all effects of a kind (`dream.comparison.intervals`).
+paired difference (`dream.comparison.intervals`). All intervals, of differences between levels, of levels and of
+interactions, are simultaneous: among trials that are equal, any of these statements is false in at most 5 %.
 """
 
 import itertools
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from dream.comparison.intervals import Floats, Interval, columns, critical, intervals, resamples
+from dream.comparison.intervals import Critical, Floats, Interval, columns, critical, intervals, resamples
 from dream.comparison.score_table import FACTORS, ScoreTable
 from dream.defaults import FACTORS as FACTOR_DEFAULTS
 from dream.records import Trial
@@ -33,7 +34,7 @@ class FactorEffect:
     """One factor: its share of the variance between trials, and the difference between two of its levels.
 
     `share` is 0 to 1 in a complete grid; in a grid with gaps it can exceed 1. `better` and `worse` are the two levels
-    whose `difference` has the largest lower confidence limit; its interval is simultaneous over all pairs of levels.
+    whose `difference` has the largest lower confidence limit; its interval is simultaneous over all factors.
     """
 
     factor: str
@@ -88,6 +89,7 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
     if maps is None:
         return Effects(notes=(f"The trials do not separate {', '.join(factors)}: run more of their combinations.",))
     parts = _Parts(table, seed)
+    parts.share_level([*_contrasts(factors, maps), *_crossed_maps(factors)])
     levels = _levels(parts, factors, maps)
     effects = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda effect: -effect.share)
     crossed, notes = _interactions(parts, factors)
@@ -135,12 +137,20 @@ class _Parts:
         share = table.scored / len(table.question_ids)
         self.values = table.means + numpy.nan_to_num((table.values - table.means) / share)
         self.weights = resamples(int(self.clusters.max()) + 1, seed)
+        self.critical: Critical | None = None
+        self.span = max(table.span, float(numpy.ptp(self.values, axis=1).max(initial=0.0)))
         self.total = float(((self.means - self.means.mean()) ** 2).sum())
 
     def intervals(self, maps: Floats) -> list[Interval]:
         """One simultaneous confidence interval for each row of trial weights."""
         block = columns(self.values @ maps.T, self.clusters)
-        return intervals(block, critical([block], self.weights))
+        value = self.critical or critical([block], self.weights)
+        return intervals(block, value, (-self.span, self.span))
+
+    def share_level(self, families: Sequence[Floats]) -> None:
+        """Make all further intervals simultaneous over all rows of trial weights of these families."""
+        blocks = (columns(self.values @ maps.T, self.clusters) for maps in families)
+        self.critical = critical(blocks, self.weights)
 
     def share(self, fitted: Floats) -> float:
         """The share of the variance between trials that `fitted`, one value per trial, explains (0 to 1)."""
@@ -183,6 +193,20 @@ def _levels(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[s
     return [LevelEffect(factor, level, effect) for (factor, level), effect in zip(names, intervals, strict=True)]
 
 
+def _contrasts(factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats]) -> list[Floats]:
+    """Trial weights of every level, and of every pair of levels, of each factor."""
+    families = list(maps.values())
+    for name in factors:
+        pairs = itertools.combinations(range(len(maps[name])), 2)
+        families.append(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
+    return families
+
+
+def _crossed_maps(factors: Mapping[str, Sequence[str]]) -> list[Floats]:
+    found = (_crossed(factors, first, second) for first, second in itertools.combinations(factors, 2))
+    return [maps for maps in found if maps is not None]
+
+
 def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> FactorEffect:
     levels, _ = _codes(factors[name])
     estimates = maps[name] @ parts.means
@@ -211,16 +235,23 @@ def _interactions(
     return tuple(sorted(interactions, key=lambda effect: -effect.share)), tuple(notes)
 
 
-def _interaction(
-    parts: _Parts, factors: Mapping[str, Sequence[str]], first: str, second: str
-) -> InteractionEffect | None:
+def _crossed(factors: Mapping[str, Sequence[str]], first: str, second: str) -> Floats | None:
+    """Trial weights of the interaction of each pair of levels; None if it cannot be estimated."""
     a, b = _coded(factors[first]), _coded(factors[second])
     crossed = (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
     solved = _solve([*(_coded(choices) for choices in factors.values()), crossed])
     if solved is None:
         return None
-    (levels_a, codes_a), (levels_b, codes_b) = _codes(factors[first]), _codes(factors[second])
-    maps = numpy.kron(codes_a, codes_b) @ solved[-1]
+    return numpy.kron(_codes(factors[first])[1], _codes(factors[second])[1]) @ solved[-1]
+
+
+def _interaction(
+    parts: _Parts, factors: Mapping[str, Sequence[str]], first: str, second: str
+) -> InteractionEffect | None:
+    maps = _crossed(factors, first, second)
+    if maps is None:
+        return None
+    levels_a, levels_b = _codes(factors[first])[0], _codes(factors[second])[0]
     effects = parts.intervals(maps)
     clearest = max(range(len(effects)), key=lambda cell: _clearness(effects[cell]))
     cells = [

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 from scipy import stats
 
-from dream.comparison.intervals import Floats
+from dream.comparison.intervals import CONFIDENCE, Floats
 from dream.comparison.score_table import scores_of
 from dream.errors import DataError, bullets
 from dream.metrics import definition_of
@@ -37,6 +37,8 @@ class Agreement:
 
     Each measure is -1 to 1: 1 is full agreement, 0 is chance. It is None if undefined, because all scores or all
     labels are equal. `kappa` is by threshold. `warning` says why not to rely on the metric; empty without a reason.
+    `between` is the 95 % confidence interval of `spearman` (Bonett and Wright 2000, "Sample size requirements for
+    estimating Pearson, Kendall and Spearman correlations"); None with fewer than five labels.
     """
 
     metric: str
@@ -45,6 +47,7 @@ class Agreement:
     kendall: float | None
     kappa: dict[float, float | None]
     warning: str
+    between: tuple[float, float] | None = None
 
 
 def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, ...]:
@@ -100,7 +103,8 @@ def agreement_text(agreements: Sequence[Agreement]) -> str:
     lines = []
     for each in agreements:
         kappas = ", ".join(f"kappa {_shown(kappa)} at {threshold:g}" for threshold, kappa in each.kappa.items())
-        ranks = f"Spearman {_shown(each.spearman)}, Kendall {_shown(each.kendall)}"
+        between = f" [{each.between[0]:+.2f}, {each.between[1]:+.2f}]" if each.between else ""
+        ranks = f"Spearman {_shown(each.spearman)}{between}, Kendall {_shown(each.kendall)}"
         lines.append(f"{each.metric}: {each.n} labels, {ranks}, {kappas}")
         lines += [f"  WARNING: {each.warning}"] if each.warning else []
     return "\n".join(lines)
@@ -172,18 +176,36 @@ def _agreement(metric: str, scores: Floats, labels: Floats, thresholds: Sequence
     ranks: Any = (stats.spearmanr(scores, labels), stats.kendalltau(scores, labels)) if defined else None
     spearman, kendall = (float(ranks[0].statistic), float(ranks[1].statistic)) if defined else (None, None)
     kappa = {at: cohens_kappa((scores >= at).tolist(), (labels >= at).tolist()) for at in thresholds}
-    return Agreement(metric, len(scores), spearman, kendall, kappa, _warning(metric, len(scores), spearman, kappa))
+    between = spearman_interval(spearman, len(scores))
+    warning = _warning(metric, len(scores), spearman, between)
+    return Agreement(metric, len(scores), spearman, kendall, kappa, warning, between)
 
 
-def _warning(metric: str, n: int, spearman: float | None, kappa: dict[float, float | None]) -> str:
+def spearman_interval(spearman: float | None, n: int) -> tuple[float, float] | None:
+    """The 95 % confidence interval of a rank correlation of `n` pairs, on Fisher's scale (see `Agreement`).
+
+    Example:
+        >>> low, high = spearman_interval(0.5, 30)
+        >>> round(low, 2), round(high, 2)
+        (0.14, 0.75)
+    """
+    if spearman is None or n < 5:
+        return None
+    middle = numpy.arctanh(numpy.clip(spearman, -0.999999, 0.999999))
+    half = stats.norm.isf((1 - CONFIDENCE) / 2) * ((1 + spearman**2 / 2) / (n - 3)) ** 0.5
+    return float(numpy.tanh(middle - half)), float(numpy.tanh(middle + half))
+
+
+def _warning(metric: str, n: int, spearman: float | None, between: tuple[float, float] | None) -> str:
     if n == 0:
         return f"no labelled answer has a score on {metric}"
     if spearman is None:
         return f"all scores or all labels of the {n} answer(s) are equal: label answers of different quality"
-    worse = [f"kappa at {at:g} is {value:.2f}" for at, value in kappa.items() if value is not None and value < 0]
-    worse = [f"Spearman is {spearman:.2f}", *worse] if spearman < 0 else worse
-    if worse:
-        return f"the judge agrees with these labels less than chance ({'; '.join(worse)}): do not rank by {metric}"
+    if between and between[1] < 0:
+        interval = f"Spearman is {spearman:.2f} [{between[0]:+.2f}, {between[1]:+.2f}]"
+        return f"the judge agrees with these labels less than chance ({interval}): do not rank by {metric}"
+    if between is None or between[0] <= 0:
+        return f"{n} label(s) do not show that the judge agrees with them more than chance: label more answers"
     return ""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy
 
-from dream.comparison.intervals import Interval, interval
+from dream.comparison.intervals import Interval, cluster_numbers, interval
 from dream.comparison.score_table import ScoreTable, score_table
 from dream.errors import DataError
 from dream.records import CLOSED_BOOK, ORACLE, ExperimentResult
@@ -41,7 +41,8 @@ class QuestionLoss:
 
 @dataclass(frozen=True)
 class LossSplit:
-    """The loss split of one trial: means with 95 % confidence intervals over all questions with three scores.
+    """The loss split of one trial: means with 95 % confidence intervals over all questions with three scores;
+    the questions of a document stay together.
 
     `gain` is the score with the retrieved contexts minus the closed-book score. `questions` are ordered by score, the
     lowest first. `left_out` is the number of questions with fewer than three scores.
@@ -94,12 +95,13 @@ def losses_of(
     }
     if not any(column for (name, _), column in by_llm.items() if name == CLOSED_BOOK):
         return {}, (_nothing_to_split(experiment, table.metric),)
+    documents = dict(zip(table.question_ids, table.clusters.tolist(), strict=True))
     splits: dict[str, LossSplit] = {}
     reasons = []
     for result, column in zip(experiment.results, columns, strict=False):
         closed_book, oracle = (by_llm.get((name, result.trial.llm_identifier), {}) for name in (CLOSED_BOOK, ORACLE))
         try:
-            splits[result.trial.id] = split_loss(closed_book, oracle, column)
+            splits[result.trial.id] = split_loss(closed_book, oracle, column, documents)
         except DataError as error:
             reasons.append(f"loss of {result.trial.name} on {table.metric}: {error}")
     return splits, tuple(reasons)
@@ -123,12 +125,17 @@ def _column(table: ScoreTable, column: int) -> dict[str, float]:
 
 
 def split_loss(
-    closed_book: Mapping[str, float], oracle: Mapping[str, float], retrieved: Mapping[str, float]
+    closed_book: Mapping[str, float],
+    oracle: Mapping[str, float],
+    retrieved: Mapping[str, float],
+    documents: Mapping[str, int] | None = None,
 ) -> LossSplit:
     """Split the loss of one trial on one metric.
 
     Args:
         closed_book, oracle, retrieved: scores (0 to 1) by question id; those of the trial itself are `retrieved`.
+        documents: the number of each question's source document, whose questions stay together in the intervals; None:
+            each question has its own.
 
     Raises:
         DataError: if no question has all three scores.
@@ -146,10 +153,12 @@ def split_loss(
             f"retrieved {len(retrieved)}): run the baselines on the same golden dataset"
         )
     questions = [QuestionLoss(name, closed_book[name], oracle[name], retrieved[name]) for name in common]
+    labels = [str(documents[name]) for name in common] if documents else [""] * len(common)
+    clusters = cluster_numbers(labels)
     return LossSplit(
-        generation=interval(numpy.array([loss.generation for loss in questions])),
-        retrieval=interval(numpy.array([loss.retrieval for loss in questions])),
-        gain=interval(numpy.array([loss.retrieved - loss.closed_book for loss in questions])),
+        generation=interval(numpy.array([loss.generation for loss in questions]), clusters),
+        retrieval=interval(numpy.array([loss.retrieval for loss in questions]), clusters),
+        gain=interval(numpy.array([loss.retrieved - loss.closed_book for loss in questions]), clusters),
         questions=tuple(sorted(questions, key=lambda loss: loss.retrieved)),
         left_out=len(everything) - len(common),
     )

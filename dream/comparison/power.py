@@ -1,32 +1,48 @@
-"""Statistical power: the minimum detectable difference for a number of questions, and the sample size for a difference.
+"""Statistical power: the minimum detectable difference of a number of questions, and the sample size for a difference.
 
-The power of the paired t-test, from the noncentral t distribution (Cohen 1988, "Statistical Power Analysis for the
-Behavioral Sciences", chapter 2). `spread` is the standard deviation of the per-question differences of two trials,
-estimated from a pilot or an earlier experiment. `level` is the two-sided significance level per pair, below 0.05 if
-many trials are compared.
+For two trials it is the power of the paired t-test, from the noncentral t distribution (Cohen 1988, "Statistical Power
+Analysis for the Behavioral Sciences", chapter 2). For more trials it is the probability that a trial that is worse than
+all others, which are equal, is left out of the set of the best, with the studentised range in place of the sign flips
+(Tukey 1953, "The Problem of Multiple Comparisons"). The degrees of freedom are those of the documents.
+
+`spread` is the standard error of a difference times the root of the number of questions: the standard deviation of the
+per-question differences of two trials if every question has its own document, and more if the questions of a document
+are alike. It holds for as many questions per document as the pilot has. `level` is the two-sided significance level per
+pair of two trials.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from dream.comparison.intervals import Floats
+from dream.comparison.intervals import CONFIDENCE, Floats, columns
 from dream.errors import ConfigurationError
 
 POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.10)
 _MOST_QUESTIONS = 10_000_000
+_POOLED = 2  # trials share much of their noise, so that their degrees of freedom add up only in part (by simulation)
+_LARGE, _DRAWS = 100, 10_000
 
 
 @dataclass(frozen=True)
 class Power:
     """The minimum detectable difference of `n_questions` at 80 % power, and the sample size for some differences.
 
-    `smallest` is None if even the largest possible difference, 1, has less power. `needed` is the number of questions
-    by difference.
+    Attributes:
+        smallest: None if even the largest possible difference, 1, has less power.
+        needed: the number of questions by difference; `documents` the number of documents that they need, as many
+            questions to each as in the pilot.
+        n_documents: None where every question counts as its own document.
+        level: the two-sided error level of a t-test of one pair that is as strict as the set of the best.
+        more_questions: the minimum detectable difference with twice the questions on the same documents; None where it
+            is not known. `more_documents`: with twice the documents and twice the questions.
     """
 
     spread: float
@@ -34,24 +50,105 @@ class Power:
     level: float
     smallest: float | None
     needed: Mapping[float, int]
+    n_documents: int | None = None
+    n_trials: int = 2
+    documents: Mapping[float, int] = field(default_factory=dict)
+    more_questions: float | None = None
+    more_documents: float | None = None
 
     @property
     def text(self) -> str:
-        """The minimum detectable difference and the sample sizes in two sentences."""
+        """The minimum detectable difference, the sample sizes and what more would gain, in two or three sentences."""
         shows = "no difference" if self.smallest is None else f"a difference of {self.smallest:.3f} or more"
-        needs = ", ".join(f"{n:,} for {difference:.2f}" for difference, n in self.needed.items())
-        return f"{self.n_questions} questions can detect {shows} (80 % power). Questions needed: {needs}."
+        needs = ", ".join(f"{self._needs(difference)} for {difference:.2f}" for difference in self.needed)
+        asked = f"{self.n_questions} questions{f' from {self.n_documents} documents' if self.n_documents else ''}"
+        gains = ""
+        if self.more_questions is not None and self.more_documents is not None:
+            gains = (
+                f" Twice the questions on the same documents could detect {self.more_questions:.3f}, twice the "
+                f"documents with twice the questions {self.more_documents:.3f}."
+            )
+        return f"{asked} can detect {shows} (80 % power). Questions needed: {needs}.{gains}"
+
+    def _needs(self, difference: float) -> str:
+        documents = f" from {self.documents[difference]:,} documents" if self.documents else ""
+        return f"{self.needed[difference]:,}{documents}"
+
+    def needed_for(self, difference: float) -> int:
+        """The number of questions that detect a difference, with as many questions per document as here."""
+        return questions_needed(
+            difference, self.spread, self.level, per_document=self._per_document, n_trials=self.n_trials
+        )
+
+    def planned(self, n_questions: int) -> "Power":
+        """The power of another number of questions, with as many questions per document as here."""
+        n_documents = self.n_documents and max(round(n_questions / self._per_document), 1)
+        return plan_power(self.spread, n_questions, self.level, n_documents=n_documents, n_trials=self.n_trials)
+
+    @property
+    def _per_document(self) -> float:
+        return self.n_questions / self.n_documents if self.n_documents else 1.0
 
 
-def plan_power(spread: float, n_questions: int, level: float = 0.05) -> Power:
-    """The power of an experiment with `n_questions`, given the standard deviation of per-question differences.
+def plan_power(
+    spread: float,
+    n_questions: int,
+    level: float = 0.05,
+    *,
+    n_documents: int | None = None,
+    n_trials: int = 2,
+    between: float | None = None,
+) -> Power:
+    """The power of an experiment with `n_questions`.
+
+    Args:
+        spread: see the module.
+        level: of one pair, if `n_trials` is 2.
+        n_documents: the number of source documents; None: every question has its own.
+        between: the part of the variance of the mean difference that further questions on the same documents leave, 0
+            to 1; None if it is not known.
 
     Example:
         >>> plan_power(spread=0.25, n_questions=200).needed
         {0.02: 1229, 0.05: 199, 0.1: 52}
     """
-    needed = {difference: questions_needed(difference, spread, level) for difference in DIFFERENCES}
-    return Power(spread, n_questions, level, smallest_difference(spread, n_questions, level), needed)
+    per_document = n_questions / n_documents if n_documents else 1.0
+    needed = {
+        difference: questions_needed(difference, spread, level, per_document=per_document, n_trials=n_trials)
+        for difference in DIFFERENCES
+    }
+    smallest = smallest_difference(spread, n_questions, level, n_documents=n_documents, n_trials=n_trials)
+    documents = {difference: ceil(n / per_document) for difference, n in needed.items()} if n_documents else {}
+    more_questions = more_documents = None
+    if n_documents and between is not None and smallest is not None:
+        more_questions = smallest * ((1 + between) / 2) ** 0.5
+        more_documents = smallest_difference(
+            spread, 2 * n_questions, level, n_documents=2 * n_documents, n_trials=n_trials
+        )
+    return Power(
+        spread, n_questions, level, smallest, needed, n_documents, n_trials, documents, more_questions, more_documents
+    )
+
+
+def between_share(differences: Floats, clusters: NDArray[numpy.int64]) -> float | None:
+    """The part of the variance of a mean difference that further questions on the same documents leave (0 to 1), the
+    median over the pairs: 1 - the variance within documents / questions / the squared standard error (analysis of
+    variance; Fisher 1925, "Statistical Methods for Research Workers", chapter 7).
+
+    Args:
+        differences: questions x pairs of trials, NaN if missing.
+
+    Returns:
+        None if no document has several questions, or nothing differs.
+    """
+    block, seen = columns(differences, clusters), ~numpy.isnan(differences)
+    values, error = numpy.nan_to_num(differences), block.error
+    with numpy.errstate(invalid="ignore", divide="ignore"):
+        of_document = numpy.nan_to_num(block.sums / block.counts)[clusters]
+        within = (numpy.where(seen, values - of_document, 0.0) ** 2).sum(0) / (seen.sum(0) - block.n_clusters)
+        shares = 1 - within / seen.sum(0) / error**2
+    shares = shares[numpy.isfinite(shares)]
+    return float(numpy.clip(numpy.median(shares), 0, 1)) if len(shares) else None
 
 
 def spread_of(differences: Floats) -> float:
@@ -67,44 +164,66 @@ def spread_of(differences: Floats) -> float:
     return float(values.std(ddof=1))
 
 
-def power(difference: float, spread: float, n_questions: int, level: float = 0.05) -> float:
+def power(
+    difference: float, spread: float, n_questions: int, level: float = 0.05, n_documents: int | None = None
+) -> float:
     """The probability that a two-sided paired t-test detects a true `difference` in the right direction.
 
-    0 with fewer than two questions.
+    0 with fewer than two documents (questions, if `n_documents` is None).
 
     Example:
         >>> round(power(0.5, 1.0, 34), 3)  # Cohen's effect size d = 0.5
         0.808
     """
-    _check(spread, n_questions, level)
-    if n_questions < 2:
+    _check(spread, n_questions, level, n_documents)
+    degrees = (n_documents or n_questions) - 1
+    if degrees < 1:
         return 0.0
     if spread == 0:
         return float(difference != 0)
-    degrees, shift = n_questions - 1, abs(difference) / spread * n_questions**0.5
+    shift = abs(difference) / spread * n_questions**0.5
     edge = stats.t.isf(level / 2, degrees)
     if shift > edge + 40:  # far beyond what the noncentral distribution can be computed for, and certain
         return 1.0
     return float(stats.nct.sf(edge, degrees, shift))
 
 
-def smallest_difference(spread: float, n_questions: int, level: float = 0.05, chance: float = POWER) -> float | None:
+def smallest_difference(
+    spread: float,
+    n_questions: int,
+    level: float = 0.05,
+    chance: float = POWER,
+    *,
+    n_documents: int | None = None,
+    n_trials: int = 2,
+) -> float | None:
     """The smallest true difference that is detected with probability `chance`; None if not even 1 is.
 
     Example:
         >>> round(smallest_difference(spread=0.3, n_questions=50), 3)
         0.121
     """
-    if power(1.0, spread, n_questions, level) < chance:
-        return None
-    if spread == 0:
+    _check(spread, n_questions, level, n_documents)
+    if spread == 0 and (n_documents or n_questions) > 1:
         return 0.0
-    root: Any = optimize.brentq(lambda size: power(size, spread, n_questions, level) - chance, 1e-9, 1.0)
-    return float(root)
+    errors = _errors_needed(n_trials, n_documents or n_questions, level, chance)
+    size = errors * spread / n_questions**0.5
+    return size if size <= 1.0 else None
 
 
-def questions_needed(difference: float, spread: float, level: float = 0.05, chance: float = POWER) -> int:
+def questions_needed(
+    difference: float,
+    spread: float,
+    level: float = 0.05,
+    chance: float = POWER,
+    *,
+    per_document: float = 1.0,
+    n_trials: int = 2,
+) -> int:
     """The smallest number of questions that detect a true `difference` with probability `chance`, at most 10 million.
+
+    Args:
+        per_document: the number of questions per document, 1 or more.
 
     Raises:
         ConfigurationError: for a difference that is not above 0.
@@ -115,18 +234,65 @@ def questions_needed(difference: float, spread: float, level: float = 0.05, chan
     """
     if not difference > 0:
         raise ConfigurationError(f"difference={difference}: give a number above 0, such as 0.05")
+
+    def enough(n: int) -> bool:
+        documents = ceil(n / per_document - 1e-9)
+        _check(spread, n, level, documents)
+        if spread == 0 or documents < 2:
+            return documents > 1
+        return _errors_needed(n_trials, documents, level, chance) * spread / n**0.5 <= difference
+
     low, high = 1, 2
-    while power(difference, spread, high, level) < chance and high < _MOST_QUESTIONS:
+    while not enough(high) and high < _MOST_QUESTIONS:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(difference, spread, middle, level) >= chance else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def _check(spread: float, n_questions: int, level: float) -> None:
-    if not 0 <= spread < numpy.inf or n_questions < 1 or not 0 < level < 1:
+def _errors_needed(n_trials: int, n_documents: int, level: float, chance: float) -> float:
+    """The difference, in standard errors of a difference, that is detected with probability `chance`."""
+    if n_documents < 2:
+        return numpy.inf
+    if n_trials > 2:
+        return _errors_of_range(n_trials, min(n_documents, _LARGE), chance)
+    degrees = n_documents - 1
+    if degrees == 1 and stats.t.isf(level / 2, 1) > 1000:
+        return numpy.inf
+    edge = float(stats.t.isf(level / 2, degrees))
+    root: Any = optimize.brentq(lambda shift: _detects(shift, edge, degrees) - chance, 0, 10 * edge + 20)
+    return float(root)
+
+
+def _detects(shift: float, edge: float, degrees: int) -> float:
+    return 1.0 if shift > edge + 40 else float(stats.nct.sf(edge, degrees, shift))
+
+
+@lru_cache(maxsize=256)
+def _errors_of_range(n_trials: int, n_documents: int, chance: float) -> float:
+    """The same for the range of many trials: the largest of the equal ones is further away than any one of them.
+
+    From random draws with a fixed seed, to about 1 %.
+    """
+    spans, leads, uniform = _draws(n_trials)
+    degrees = (n_documents - 1) * min(n_trials - 1, _POOLED)
+    scale = numpy.sqrt(stats.chi2.isf(uniform, degrees) / degrees)
+    edge = numpy.quantile(spans / scale, CONFIDENCE)
+    return float(numpy.quantile(edge * scale - leads, chance))
+
+
+@lru_cache(maxsize=8)
+def _draws(n_trials: int) -> tuple[Floats, Floats, Floats]:
+    """Of equal trials: the range of the means, the lead of the largest of all but one over that one; random levels."""
+    random = numpy.random.default_rng(0)
+    means = random.normal(size=(_DRAWS, n_trials)) / 2**0.5
+    return numpy.ptp(means, axis=1), means[:, 1:].max(1) - means[:, 0], random.uniform(size=_DRAWS)
+
+
+def _check(spread: float, n_questions: int, level: float, n_documents: int | None) -> None:
+    if not 0 <= spread < numpy.inf or n_questions < 1 or not 0 < level < 1 or (n_documents or 1) < 1:
         raise ConfigurationError(
-            f"spread={spread}, n_questions={n_questions}, level={level}: "
-            "give a spread of at least 0, at least one question, and a level between 0 and 1"
+            f"spread={spread}, n_questions={n_questions}, level={level}, n_documents={n_documents}: give a spread of "
+            "at least 0, at least one question and document, and a level between 0 and 1"
         )

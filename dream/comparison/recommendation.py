@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dream.comparison.power import Power, questions_needed
+from dream.comparison.power import Power
 from dream.comparison.ranking import Standing
 from dream.defaults import MARGIN
 from dream.records import Trial
@@ -121,7 +121,7 @@ def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
 
 
 def _remedy(margin: float, power: Power | None, n_questions: int, n_clusters: int | None) -> str:
-    n = questions_needed(margin, power.spread, power.level) if power and margin else 0
+    n = power.needed_for(margin) if power and margin else 0
     if n <= n_questions:
         return "Use more questions, at least 50." if n_questions < 50 else "Use more questions."
     documents = ""

@@ -62,7 +62,6 @@ def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
 
 def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
     from dream.comparison.comparison import compare, default_metric  # scipy, which a run does not need
-    from dream.comparison.power import plan_power
 
     metric = default_metric(pilot)
     comparison = compare(pilot, metric)
@@ -70,7 +69,7 @@ def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
         reason = "its ranked trials do not differ" if len(comparison.ranked) > 1 else "it has a single ranked trial"
         text = f"Power: the pilot {pilot.name!r} cannot be used, since {reason} on {metric}; name another one."
         return PlannedPower(text, pilot.name, metric)
-    power = plan_power(comparison.power.spread, n_questions, comparison.power.level)
+    power = comparison.power.planned(n_questions)
     n_trials, n_asked = len(comparison.ranked), comparison.n_questions
     head = f"Power, from the {n_trials} trials and {n_asked} questions of the pilot {pilot.name!r}"
     return PlannedPower(f"{head}, on {metric}: {power.text}", pilot.name, metric, power)

@@ -139,8 +139,8 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         "confidence intervals are simultaneous over all trials, so they stay valid although the best was selected by "
         "its score. They come from the same sign flips of whole documents as the set of those that may be as good as "
         "the best (a model confidence set), so that a trial is in it if and only if its interval includes 0. A "
-        "question that the RAG system itself failed scores 0. One that an outage or the judge failed is missing: it is in no "
-        "mean, and counts as the worst score in the ranking, and as the worst and as the best in the intervals."
+        "question that the RAG system itself failed scores 0. One that an outage or the judge failed is missing: it is "
+        "in no mean, and counts as the worst score in the ranking, and as the worst and as the best in the intervals."
     )
     costs: Any = pareto(comparison)
     pictures = [Picture("forest", forest(comparison)), *([Picture("pareto", costs)] if costs.data else [])]
@@ -224,11 +224,22 @@ def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
     if power is None:
         return Section("power", title, [Text("Unknown: this needs two ranked trials with different scores.")])
     smallest = "none" if power.smallest is None else f"{power.smallest:.3f}"
-    rows = [(f"{difference:.2f}", f"{n:,}") for difference, n in power.needed.items()]
-    table = Table("Questions needed", ("to detect a difference of", "questions"), rows, frozenset({"questions"}))
+    columns = ["to detect a difference of", "questions"] + ["documents"] * bool(power.documents)
+    rows = [
+        (f"{difference:.2f}", f"{n:,}", *([f"{power.documents[difference]:,}"] if power.documents else []))
+        for difference, n in power.needed.items()
+    ]
+    table = Table("Questions needed", columns, rows, frozenset(columns[1:]))
+    gains = {
+        "with twice the questions on the same documents": power.more_questions,
+        "with twice the documents and questions": power.more_documents,
+    }
+    documents = f" from {power.n_documents:,} documents" if power.documents else ""
     facts = {
-        "questions asked": f"{power.n_questions:,}",
-        "minimum detectable difference": f"{smallest} (80 % power, at the error level per pair of trials)",
+        "questions asked": f"{power.n_questions:,}{documents}",
+        "minimum detectable difference": f"{smallest} (80 % power to leave out a trial that is worse than all others "
+        "by that much)",
+        **{name: f"{gain:.3f}" for name, gain in gains.items() if gain is not None},
     }
     return Section("power", title, [Facts(facts), table])
 

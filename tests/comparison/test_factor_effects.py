@@ -5,6 +5,7 @@ import math
 
 import numpy
 import pytest
+from simulated import table as simulated_table
 
 from dream.comparison.factor_effects import effects, factor_values
 from dream.comparison.score_table import ScoreTable
@@ -123,3 +124,18 @@ def test_a_parameter_that_changes_only_with_the_method_is_no_factor_of_its_own()
     found = effects(ScoreTable("score", table.question_ids, results, values, table.clusters))
     assert [one.factor for one in found.factors] == [one.factor for one in effects(table).factors]
     assert found.notes == ("Confounded with other factors, so part of their effects: top_k.",)
+
+
+@pytest.mark.whole
+def test_among_equal_trials_any_statement_is_seldom_false():
+    random, false = numpy.random.default_rng(1), 0
+    for _ in range(100):
+        found = effects(simulated_table(numpy.clip(random.normal(0.6, 0.2, (40, 12)), 0, 1)))
+        false += any(
+            [
+                *(factor.matters for factor in found.factors),
+                *(level.effect.excludes_zero for level in found.levels),
+                *(crossed.effect.excludes_zero for crossed in found.interactions),
+            ]
+        )
+    assert false <= 12  # 5 % of 100 is 5; more than 12 by chance: 0.2 %

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from simulated import experiment
 
-from dream.comparison.human_agreement import agreement, agreement_text, cohens_kappa, read_labels
+from dream.comparison.human_agreement import agreement, agreement_text, cohens_kappa, read_labels, spearman_interval
 from dream.errors import DataError
 
 SCORES = numpy.array([[0.9, 0.2], [0.8, 0.6], [0.1, 0.7], [0.4, numpy.nan]])
@@ -103,3 +103,17 @@ def test_labels_of_unscored_answers_give_a_warning_and_no_number(tmp_path: Path)
     (found, *_) = agreement(OUTCOME, read_labels(write(tmp_path / "labels.csv", f"q3,{IDS[1]},1"), OUTCOME))
     assert found.n == 0 and found.spearman is None
     assert found.warning == "no labelled answer has a score on correct"
+
+
+def test_worse_than_chance_is_said_only_where_it_is_shown():
+    random, accused = numpy.random.default_rng(0), 0
+    for _ in range(200):  # a judge that agrees with people at 0.4, and six labels
+        people = random.normal(size=6)
+        judge = 0.4 * people + (1 - 0.4**2) ** 0.5 * random.normal(size=6)
+        spearman = float(stats.spearmanr(people, judge).statistic)
+        between = spearman_interval(spearman, 6)
+        accused += bool(between and between[1] < 0)
+    assert accused <= 6
+    between = spearman_interval(-0.8, 30)
+    assert between and between[1] < 0
+    assert spearman_interval(-0.9, 4) is None and spearman_interval(None, 30) is None

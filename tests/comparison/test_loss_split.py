@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy
 import pytest
 import simulated
+from scipy import stats
 
 from dream.comparison.comparison import compare, verdict_of
 from dream.comparison.loss_split import losses_of, split_loss
@@ -104,3 +105,16 @@ def test_retrievals_share_stays_between_0_and_1_and_is_none_without_a_loss(oracl
 def test_without_a_question_with_all_three_scores_nothing_is_split():
     with pytest.raises(DataError, match="no question has all three scores"):
         split_loss({"a": 0.0}, {"b": 1.0}, {"a": 0.5, "b": 0.5})
+
+
+def test_the_questions_of_a_document_stay_together_in_the_intervals():
+    losses = numpy.repeat(numpy.random.default_rng(0).uniform(0.2, 0.8, 10), 6)  # a document is easy, or hard
+    names = [f"q{place}" for place in range(60)]
+    documents = {name: place // 6 for place, name in enumerate(names)}
+    ones, scores = dict.fromkeys(names, 1.0), dict(zip(names, 1 - losses, strict=True))
+    apart, together = split_loss(ones, ones, scores), split_loss(ones, ones, scores, documents)
+    width = [each.retrieval.high - each.retrieval.low for each in (apart, together)]
+    assert width[1] > 2 * width[0]
+    # the interval of the ten documents' means alone
+    expected = stats.ttest_1samp(losses[::6], 0).confidence_interval(0.95)
+    assert together.retrieval.high - together.retrieval.low == pytest.approx(expected.high - expected.low, rel=0.15)

@@ -4,7 +4,16 @@ import numpy
 import pytest
 from scipy import stats
 
-from dream.comparison.power import plan_power, power, questions_needed, smallest_difference, spread_of
+from dream.comparison.intervals import columns
+from dream.comparison.power import (
+    between_share,
+    plan_power,
+    power,
+    questions_needed,
+    smallest_difference,
+    spread_of,
+)
+from dream.comparison.sign_flips import best_set, spread_of_scores
 from dream.errors import ConfigurationError
 
 
@@ -55,3 +64,55 @@ def test_the_edges_are_clear():
         power(0.1, -1, 10)
     with pytest.raises(ConfigurationError, match="above 0"):
         questions_needed(0.0, 0.3)
+
+
+def test_the_degrees_of_freedom_are_those_of_the_documents():
+    # the effect size that the paired t-test of 8 values detects in 80 % at 5 %: d = 1.1553 (G*Power: n = 8)
+    expected = 1.1553 * 0.3 * 8**0.5 / 50**0.5
+    assert smallest_difference(0.3, 50, n_documents=8) == pytest.approx(expected, rel=1e-3)
+    assert power(expected, 0.3, 50, n_documents=8) == pytest.approx(0.8, abs=1e-3)
+    assert smallest_difference(0.3, 50, n_documents=50) == smallest_difference(0.3, 50)
+
+
+def test_questions_and_documents_needed_go_together():
+    plan = plan_power(0.3, 60, n_documents=12, n_trials=12, between=0.5)
+    assert {difference: -(-n // 5) for difference, n in plan.needed.items()} == plan.documents
+    assert plan.smallest and plan.more_questions and plan.more_documents
+    assert plan.more_questions == pytest.approx(plan.smallest * 0.75**0.5)
+    assert plan.smallest / plan.more_documents > 2**0.5  # more degrees of freedom, too
+    assert "60 questions from 12 documents can detect" in plan.text
+    assert f"{plan.needed[0.05]:,} from {plan.documents[0.05]:,} documents for 0.05" in plan.text
+    assert "Twice the questions on the same documents could detect" in plan.text
+    again = plan.planned(120)
+    assert (again.n_documents, again.smallest) == (24, plan.more_documents)
+
+
+def test_the_share_between_documents_by_hand():
+    # documents {0.1, 0.3} and {0.5, 0.7}: within (4 x 0.01) / 2 = 0.02, / 4 = 0.005; the error is 0.2: 1 - 0.005 / 0.04
+    values, documents = numpy.array([[0.1], [0.3], [0.5], [0.7]]), numpy.array([0, 0, 1, 1])
+    block = columns(values, documents)
+    expected = 1 - 0.005 / float(block.error[0]) ** 2
+    assert between_share(values, documents) == pytest.approx(expected)
+    assert between_share(values, numpy.arange(4)) is None
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("n_questions", "n_documents"), [(20, 8), (50, 8), (60, 12), (200, 50), (50, 50)])
+@pytest.mark.parametrize("n_trials", [2, 12])
+def test_what_is_promised_in_80_percent_shows_about_as_often(n_questions: int, n_documents: int, n_trials: int):
+    random, document = numpy.random.default_rng(1), numpy.arange(n_questions) % n_documents
+    questions = numpy.bincount(document)
+    variance = 0.09 * (0.1 * (questions**2).sum() / n_questions**2 + 0.9 / n_questions)
+    smallest = plan_power(
+        (variance * n_questions) ** 0.5, n_questions, n_documents=n_documents, n_trials=n_trials
+    ).smallest
+    assert smallest
+    shown, n_weak = [], n_trials // 2
+    for _ in range(150):
+        of_documents = random.normal(0, 0.1**0.5, (n_documents, n_trials))[document]
+        values = 0.3 / 2**0.5 * (of_documents + random.normal(0, 0.9**0.5, (n_questions, n_trials)))
+        values[:, -n_weak:] -= smallest
+        order = numpy.argsort(-values.mean(0))
+        found = best_set(spread_of_scores(values[:, order], document, (-5.0, 5.0)))
+        shown.append(numpy.mean([not found.in_set[list(order).index(weak)] for weak in range(n_trials)[-n_weak:]]))
+    assert 0.7 <= numpy.mean(shown) <= 0.9  # 75 to 85 %, give or take the chance of 150 experiments

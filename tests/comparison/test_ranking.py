@@ -121,22 +121,6 @@ def test_a_trial_that_lost_its_worst_scores_does_not_rank_first_by_that():
     assert first <= 25
 
 
-def test_the_doubt_counts_what_the_others_may_have_lost():
-    values = numpy.tile([0.9, 0.899, 0.898], (40, 1)) + numpy.random.default_rng(7).normal(0, 0.01, (40, 3))
-    values[:3, 2] = numpy.nan
-    best, second, third = stand(values)
-    assert best.may_lose == pytest.approx(third.difference and third.difference.high)
-    assert second.may_lose is not None and second.difference and second.may_lose >= -second.difference.low
-
-
-def test_trials_of_the_same_perfect_scores_say_so():
-    found = stand(numpy.ones((20, 3)))
-    assert [one.interval_by for one in found] == ["", "the same scores", "the same scores"]
-    # what none of 20 documents shows may still be in 1 - 0.025 ** (1 / 20) of them
-    assert found[1].difference and found[1].difference.high == pytest.approx(1 - 0.025**0.05)
-    assert found[1].difference.low == -found[1].difference.high
-
-
 def test_a_scale_of_0_to_5_is_not_cut_to_1():
     values = numpy.random.default_rng(8).uniform(3, 4, (30, 1)) - numpy.array([[0.0, 2.5]])
     of_five, of_one = stand(values)[1].difference, stand(values / 5)[1].difference

@@ -5,9 +5,7 @@ import itertools
 import numpy
 import pytest
 from scipy import stats
-from simulated import SHAPES, table
 
-from dream.comparison.ranking import standings
 from dream.comparison.sign_flips import best_set, critical_range, replicates, spread_of_scores
 
 RANDOM = numpy.random.default_rng(0)
@@ -91,19 +89,6 @@ def test_nothing_jumps_where_students_t_gives_way_to_flips():
     assert widths[4] > widths[5] > widths[6]
     assert max(widths[6], widths[7], widths[8]) < 1.4 * min(widths[6], widths[7], widths[8])
     assert widths[5] < 1.6 * widths[6]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("n", [4, 8, 30])
-def test_the_table_never_contradicts_the_set(shape: str, n: int):
-    for seed in range(6):
-        random = numpy.random.default_rng(seed)
-        values = SHAPES[shape](random, n, numpy.linspace(0, 1.5, 6))
-        values[random.random(values.shape) < 0.02] = numpy.nan
-        for one in standings(table(values), 0.5, seed)[0][1:]:
-            assert one.difference
-            assert one.in_set == (one.difference.high >= 0)
-            assert one.difference.low <= one.difference.mean <= one.difference.high + 1e-12
 
 
 def test_missing_scores_count_against_whoever_could_gain_by_them():

@@ -8,7 +8,6 @@ import pytest
 import simulated
 
 from dream.cli.main import main
-from dream.comparison.power import plan_power
 from dream.errors import DataError
 from dream.experiments import store as experiment_store
 from dream.experiments.pilot import planned_power
@@ -51,7 +50,8 @@ def test_the_latest_experiment_on_the_same_questions_is_the_pilot(home: Settings
     store(home, pilot("elsewhere", 2), "2026-03-01", GoldenDataset(QUESTIONS[:8][::-1]))
     found = planned_power(GOLDEN, settings=home)
     assert (found.pilot, found.metric) == ("new", "answer_correctness")
-    assert found.power == plan_power(found.power.spread, 8, found.power.level)
+    assert (found.power.n_questions, found.power.n_documents) == (8, 3)
+    assert found.power == found.power.planned(8)
     assert found.power.level < 0.05  # three pairs share it
     assert "from the 3 trials and 8 questions of the pilot 'new'" in found.text
     assert "Questions needed:" in found.text
@@ -84,4 +84,4 @@ def test_the_command_shows_all_of_it(
     printed = capsys.readouterr().out
     assert "answers to 3 of 8 questions are judged 2 times" in printed
     assert "baselines: 2, for 1 LLM(s)" in printed
-    assert "of the pilot 'before', on answer_correctness: 8 questions can detect" in printed
+    assert "of the pilot 'before', on answer_correctness: 8 questions from 3 documents can detect" in printed
