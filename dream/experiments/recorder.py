@@ -78,7 +78,7 @@ class Recorder:
 
     def take(self, messages: Sequence[Message]) -> None:
         """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
-        if messages:
+        if not all(isinstance(message, TrialStarted) for message in messages):
             self._tracking()  # not earlier: on few CPUs, its process would delay the first trials
             self._read_meter()
         whole = {

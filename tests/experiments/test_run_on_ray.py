@@ -232,7 +232,8 @@ def test_trials_are_stopped_by_hand_from_elsewhere_and_the_others_go_on(ray_lab:
     """One trial runs at a time: the first, whose answers are slow, and the second, which waits, are stopped."""
     golden = GoldenDataset(small_questions(experiment_on_ray)[:2])
     methods = ["sentence_window", "hierarchical_automerging", "chunks_with_overlap"]
-    space = SearchSpace(methods, ["llm-small@x"], ["embed-small@x"], {"system_prompt": ["Answer in one sentence."]})
+    prompts = {method: {"system_prompt": ["Answer in one sentence."]} for method in methods}
+    space = SearchSpace(methods, ["llm-small@x"], ["embed-small@x"], prompts)
     lines: list[str] = []
 
     def stop_two() -> None:
