@@ -190,6 +190,11 @@ def _regressions(
     """Print the differences to the baseline; returns the exit code, 1 if `strict` and a regression is shown."""
     from dream.comparison.regression import against_baseline
 
-    checks = [against_baseline(experiment, baseline, name, margin, failure_share) for name, margin in margins.items()]
-    _print_list(f"Best trial against the best of {baseline.name!r} (95 % intervals):", [check.text for check in checks])
+    checks = [
+        against_baseline(experiment, baseline, name, margin, failure_share, n_checks=len(margins))
+        for name, margin in margins.items()
+    ]
+    together = f"; all {len(checks)} together raise a false alarm in at most 2.5 %" if len(checks) > 1 else ""
+    level = f"{100 * checks[0].confidence:.3g} % intervals{together}"
+    _print_list(f"Best trial against the best of {baseline.name!r} ({level}):", [check.text for check in checks])
     return REGRESSION_EXIT_CODE if strict and any(check.shown for check in checks) else 0

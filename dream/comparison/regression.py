@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from dream.comparison.intervals import Columns, Interval, columns, critical, intervals, resamples
+from dream.comparison.intervals import CONFIDENCE, Columns, Interval, columns, critical, intervals, resamples
 from dream.comparison.ranking import ranking
 from dream.comparison.score_table import ScoreTable, score_table
 from dream.defaults import FAILURE_SHARE
@@ -26,6 +26,7 @@ class Regression:
     """The best trial of an experiment against the best of a baseline on one metric.
 
     `difference` is experiment minus baseline: negative values are worse. `margin` is the accepted loss (0 to 1).
+    `confidence` is that of the interval, above 0.95 if several metrics are checked together.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class Regression:
     trial: Trial
     baseline_trial: Trial
     difference: Interval
+    confidence: float = CONFIDENCE
 
     @property
     def shown(self) -> bool:
@@ -64,6 +66,7 @@ def against_baseline(
     margin: float = 0.0,
     failure_share: float = FAILURE_SHARE,
     seed: int = 0,
+    n_checks: int = 1,
 ) -> Regression:
     """Compare the best trial of an experiment with the best of a baseline, on the same questions.
 
@@ -71,6 +74,9 @@ def against_baseline(
         margin: the accepted loss, from 0 to below 1.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
         seed: the seed of the bootstrap.
+        n_checks: the number of metrics that are checked together. The intervals are those of 1 - 0.05 / `n_checks`
+            (Bonferroni; Dunn 1961, "Multiple Comparisons among Means"), so that all of them together raise a false
+            alarm in at most 2.5 %.
 
     Raises:
         ConfigurationError: if the two cannot be compared, naming every reason with its remedy.
@@ -78,6 +84,8 @@ def against_baseline(
     """
     if not 0 <= margin < 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to below 1, such as 0.03")
+    if n_checks < 1:
+        raise ConfigurationError(f"n_checks={n_checks}: give the number of metrics that are checked, 1 or more")
     check_comparable(experiment, baseline)
     new, old = score_table(experiment, metric), score_table(baseline, metric)
     both = [question_id for question_id in new.question_ids if question_id in set(old.question_ids)]
@@ -90,8 +98,11 @@ def against_baseline(
             raise DataError(f"no trial of {name!r} can be ranked on {metric}: `dream compare {name}` says why")
     new, old = new.only(firsts), old.only(seconds)
     block = columns(new.values[:, :1] - old.values[:, :1], new.clusters)
-    value = critical(_cross(new, old), resamples(len(block.sums), seed))
-    return Regression(metric, margin, new.results[0].trial, old.results[0].trial, intervals(block, value)[0])
+    confidence = 1 - (1 - CONFIDENCE) / n_checks
+    value = critical(_cross(new, old), resamples(len(block.sums), seed), confidence)
+    span = max(new.span, old.span)
+    difference = intervals(block, value, (-span, span))[0]
+    return Regression(metric, margin, new.results[0].trial, old.results[0].trial, difference, confidence)
 
 
 def check_comparable(first: ExperimentResult, second: ExperimentResult) -> None:

@@ -148,3 +148,12 @@ def test_weights_labels_and_failure_share_on_the_command_line(stored, capsys):
 def test_a_wrong_option_is_told_in_a_sentence(stored, capsys, options: list[str], words: str):
     assert main(["compare", "equal", *options]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_several_metrics_are_checked_at_one_error_level():
+    alone = against_baseline(after("slightly"), baseline(), "answer_correctness", 0.03)
+    of_three = against_baseline(after("slightly"), baseline(), "answer_correctness", 0.03, n_checks=3)
+    assert (alone.confidence, of_three.confidence) == (0.95, pytest.approx(1 - 0.05 / 3))
+    assert of_three.difference.low < alone.difference.low < alone.difference.high < of_three.difference.high
+    with pytest.raises(ConfigurationError, match="n_checks=0"):
+        against_baseline(after("equal"), baseline(), "answer_correctness", n_checks=0)
