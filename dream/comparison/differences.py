@@ -35,8 +35,8 @@ def differences_to_the_first(ranked: ScoreTable, seed: int = 0) -> tuple[list[Di
 
     Questions that no trial has a score on are left out: they are no trial's gain.
     """
-    scored = ~numpy.isnan(ranked.values).all(1)
-    ranked = ranked if scored.all() else ranked.of_questions(list(itertools.compress(ranked.question_ids, scored)))
+    scored = [not row.all() for row in numpy.isnan(ranked.values)]
+    ranked = ranked if all(scored) else ranked.of_questions(list(itertools.compress(ranked.question_ids, scored)))
     spread = spread_of_scores(ranked.values, ranked.clusters, ranked.reach)
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     betting = _betting(ranked)

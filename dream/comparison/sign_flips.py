@@ -100,7 +100,8 @@ def best_set(spread: Spread, seed: int = 0, kept: Sequence[int] = ()) -> BestSet
     n_clusters, n_trials = spread.low.shape
     if n_clusters < 2 or n_trials < 2:
         width = numpy.inf if n_clusters < 2 else 0.0
-        return BestSet(numpy.ones(n_trials, bool), *numpy.full((2, n_trials), width), width)
+        widths = numpy.full(n_trials, width)
+        return BestSet(numpy.ones(n_trials, bool), widths, widths, width)
     behind = low[0] - high  # the smallest loss that the missing scores leave possible
     widest = _of_any_pair(spread, seed)
     left, above, immune = numpy.ones(n_trials, bool), numpy.zeros(n_trials), numpy.zeros(n_trials, bool)
@@ -178,5 +179,6 @@ def replicates(n_clusters: int, seed: int = 0) -> Floats:
     else:
         drawn = 1.0 - 2.0 * random.integers(0, 2, size=(FLIPS, n_clusters))
         drawn[0] = 1.0
+    drawn = numpy.asarray(drawn, float)
     drawn.setflags(write=False)  # the cache returns the same array to every caller
     return drawn

@@ -156,7 +156,10 @@ def _standing_row(standing: Standing, comparison: Comparison, others: list[str],
         comparison.metric: "–" if standing.mean is None else f"{standing.mean:.3f}",
         "verdict": _verdict(standing, comparison),
         "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",
-        "95 % interval": "" if not standing.difference else "the same scores" if standing.same_scores
+        "95 % interval": ""
+        if not standing.difference
+        else "the same scores"
+        if standing.same_scores
         else _span(standing.difference),
         "scored": _scored(standing),
         "failed, scored 0": str(standing.n_failed),
