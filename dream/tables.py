@@ -76,8 +76,9 @@ def _marks(answer: Answer) -> dict[str, Any]:
 def trial_row(result: TrialResult) -> dict[str, Any]:
     """One trial as a flat dictionary; a mean over no values is None.
 
-    It has the trial's id, factors and parameters; for each metric the mean, `<metric>_n_scored`, `<metric>_n_failed`
-    and, if any, `<metric>_n_not_applicable`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of
+    It has the trial's id, factors and parameters; for each metric the mean over the scored questions (a comparison
+    counts what the RAG system itself failed, too), `<metric>_n_scored`, `<metric>_n_failed` and, if any,
+    `<metric>_n_not_applicable`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of
     tokens); means per answered question of `context_tokens`, `passages` and `latency_seconds`; totals of `model_calls`,
     `usd` (paid, None if a price is unknown), `tokens` and `estimated_tokens` (those of them that DREAM estimated);
     `nodes` in the index, `seconds` of the trial, and `error`.

@@ -136,6 +136,11 @@ def scores_of(result: TrialResult, metric: str) -> dict[str, float]:
     return {score.question_id: score.value for score in scores if score.value is not None}
 
 
+def score_of_failure(definition: Metric) -> float:
+    """The score of a question that the RAG system itself failed: 0, or 1 where lower is better."""
+    return 1.0 if definition.lower_is_better else 0.0
+
+
 def means_of(result: TrialResult) -> dict[str, float | None]:
     """The mean of every metric of a trial, None without a score; a question that the RAG system itself failed counts
     0, or the worst value of a metric where lower is better."""
@@ -144,8 +149,7 @@ def means_of(result: TrialResult) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for metric in dict.fromkeys(score.metric for score in result.evaluation.scores):
         values = list(scores_of(result, metric).values())
-        worst = 1.0 if definition_of(metric).lower_is_better else 0.0
-        zeros = [worst] * len(failures_of(result, metric)) if values else []
+        zeros = [score_of_failure(definition_of(metric))] * len(failures_of(result, metric)) if values else []
         means[metric] = math.fsum([*values, *zeros]) / len([*values, *zeros]) if values else None
     return means
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dream.comparison.score_table import score_of_failure
 from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
@@ -15,6 +16,7 @@ from dream.progress import Reporter, Task
 from dream.records import (
     Evaluation,
     Plan,
+    Score,
     Trial,
     TrialResult,
     UsageRow,
@@ -124,8 +126,9 @@ class TrialsProgress:
         with self._lock:
             trial = self._trials[trial_id]
             trial.done = min(trial.done + len(block.answers), trial.planned)
-            scores = (score for score in block.scores if score.metric == self._metric)
-            trial.scores |= {score.question_id: score.value for score in scores if score.value is not None}
+            for score in block.scores:
+                if score.metric == self._metric and (value := self._counted(score)) is not None:
+                    trial.scores[score.question_id] = value
             trial.mean = None
 
     def end_trial(self, result: TrialResult) -> None:
@@ -176,6 +179,12 @@ class TrialsProgress:
         ]
         lower, everything = self._definition.lower_is_better, known_sum(row.usd for row in self._usage)
         return Trials(trials, self._metric, lower, everything, self._shared_to_come(usd[""]))
+
+    def _counted(self, score: Score) -> float | None:
+        """The value of a score as a comparison counts it; None for one that is missing."""
+        if score.value is None and score.failure is not None and score.failure.kind.by_system:
+            return score_of_failure(self._definition)
+        return score.value
 
     def _mean(self, trial: _Of) -> MeanSoFar | None:
         if trial.mean is None:

@@ -69,6 +69,17 @@ def shown(progress: TrialsProgress, lines: list[str], usage: list[UsageRow]) -> 
     return re.sub(r" in [^,]+|, \d+ \w+ left", "", " ".join(lines[-1].split()))
 
 
+def test_what_the_system_itself_failed_counts_0_and_what_the_judge_failed_is_missing():
+    lines: list[str] = []
+    progress = TrialsProgress(Lines(lines.append, 1, Clock()), PREPARED, {}, {})
+    with progress.start():
+        empty = Failure(FailureKind.EMPTY_ANSWER, "the answer is empty")
+        scores = [Score(IDS[0], METRICS[0], 0.8), Score(IDS[1], METRICS[0], None, failure=empty)]
+        scores.append(Score(IDS[2], METRICS[0], None, failure=UNJUDGED))
+        progress.add_block(SMALL.id, Evaluation(tuple(Answer(key, "An answer.") for key in IDS), tuple(scores)))
+        assert "answer_correctness 0.400 (2 scored)" in shown(progress, lines, [])
+
+
 def test_the_mean_of_the_first_metric_and_what_was_paid_are_shown():
     lines: list[str] = []
     progress = TrialsProgress(Lines(lines.append, 1, Clock()), PREPARED, {}, {})
