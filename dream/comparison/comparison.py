@@ -318,7 +318,7 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
         "parameters": standing.parameters,
         **{name: standing.means.get(name) for name in metrics},
         metric: standing.mean,
-        "scored": f"{standing.n_scored} of {standing.n_questions}",
+        "scored": f"{standing.n_scored} of {standing.n_questions}{_failed(standing)}",
         "difference": difference.mean if difference else None,
         "low": difference.low if difference else None,
         "high": difference.high if difference else None,
@@ -334,6 +334,10 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
         "not ranked": standing.why_not_ranked,
         "error": row["error"] or "",
     }
+
+
+def _failed(standing: Standing) -> str:
+    return f" ({standing.n_failed} failed, scored 0)" if standing.n_failed else ""
 
 
 def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str | None = None) -> str:

@@ -187,7 +187,7 @@ def spearman_interval(spearman: float | None, n: int) -> tuple[float, float] | N
     Example:
         >>> low, high = spearman_interval(0.5, 30)
         >>> round(low, 2), round(high, 2)
-        (0.14, 0.75)
+        (0.15, 0.74)
     """
     if spearman is None or n < 5:
         return None

@@ -33,7 +33,7 @@ def test_few_are_worked_on_while_the_others_wait_for_models(engine, model_server
         at_work -= 1
         return await engine.aquery(question)
 
-    model_server.faults(chat_latency_ms=300)
+    model_server.faults(chat_latency_ms=1500)
     model_server.reset()
     asked = [GoldenQuestion(f"q{n}", f"{GOLDEN[0].question} ({n})", GOLDEN[0].ground_truth) for n in range(40)]
     answers = evaluate(SimpleNamespace(aquery=aquery), asked, metrics=("answer_similarity",)).answers

@@ -82,7 +82,7 @@ def test_failures_that_were_texts_have_their_kinds(experiment: ExperimentResult)
 def test_it_compares_and_reports(experiment: ExperimentResult):
     comparison = compare(experiment, failure_share=0.5)
     assert len(comparison.ranked) == 2 and len(comparison.losses) == 2
-    assert list(leaderboard_of(comparison, experiment)["scored"]) == ["2 of 3"] * 2
+    assert list(leaderboard_of(comparison, experiment)["scored"]) == ["3 of 3 (1 failed, scored 0)"] * 2
     html = report_html(experiment, comparison)
     assert "wells.txt, page 1; organ.txt, page 1" in html
     assert "maximum context length is 16 tokens" in html
