@@ -59,8 +59,9 @@ def until(condition) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("engine", ["in_process", pytest.param("ray", marks=pytest.mark.ray)])
-@pytest.mark.parametrize("slow", ["chat", "embedding"])
+@pytest.mark.parametrize(
+    ("slow", "engine"), [("embedding", "in_process"), pytest.param("chat", "ray", marks=pytest.mark.ray)]
+)
 def test_ctrl_c_says_how_to_go_on_and_ends_the_calls(
     slow: str, engine: str, environment: dict[str, str], model_server: ModelServer, tmp_path: Path
 ):

@@ -39,10 +39,12 @@ REQUESTS_A_MINUTE = 60
 SPACE = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
 # The check before an experiment: an LLM, a judge with each of its forms, two embedding models with three requests each.
 MOST_CHECKS = 16
+BOTH = ("in_process", "ray")
+ENGINES = ("in_process", pytest.param("ray", marks=pytest.mark.ray))
 FAULTS = ("error_share", "hang_share", "cut_share", "malformed_share", "wrong_schema_share")
 
 
-@pytest.fixture(params=["in_process", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Each test runs on both engines; Ray is reached through one connection for all of them."""
     if request.param == "ray":
@@ -168,6 +170,7 @@ class TestBadDays:
         assert first_answers(outcome) == paid(lab)
         assert_paid_alike(outcome, faultless)
 
+    @pytest.mark.parametrize("engine", ENGINES if LONG else ENGINES[:1], indirect=True)
     def test_models_and_s3_gone_for_a_while(
         self, engine: str, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, moto: S3Server
     ):
@@ -294,9 +297,6 @@ def assert_tracked_once(lab: Lab, name: str) -> None:
         place = table["columns"].index("question_id")
         ids = [row[place] for row in table["data"]]
         assert len(ids) == len(set(ids)) == 3
-
-
-BOTH = ("in_process", "ray")
 
 
 @pytest.mark.ray
