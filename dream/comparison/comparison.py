@@ -27,6 +27,7 @@ from dream.errors import ConfigurationError, DataError
 from dream.records import ExperimentResult
 from dream.tables import trial_row
 
+FEWEST_FOR_POWER = 5
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
 
 
@@ -39,7 +40,8 @@ class Comparison:
             those of a single document.
         standings: the ranked trials, best first, then the unranked ones.
         cost_unit: the unit of the Pareto front and the plots: "USD", or "tokens" if prices are unknown or all 0.
-        power: None if fewer than two ranked trials have different scores.
+        power: None if fewer than two ranked trials have different scores, or on fewer than 5 questions: their spread is
+            hardly known.
         scores: questions x trials, with the columns in the order of `standings`.
         notes: sentences about the limits of the comparison.
         noise: the judge's share of the variance, for each compared metric; empty unless answers were judged repeatedly.
@@ -174,9 +176,10 @@ def _power(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> Pow
     """The power of as many trials, for a pair of median spread."""
     differences = [standing.difference for standing in ordered if standing.difference and standing.difference.error]
     spreads = [difference.error * difference.n**0.5 for difference in differences]
-    if not spreads:
+    n_questions = ordered[0].n_questions
+    if not spreads or n_questions < FEWEST_FOR_POWER:
         return None
-    n_questions, n_documents = ordered[0].n_questions, len(set(ranked.clusters.tolist()))
+    n_documents = len(set(ranked.clusters.tolist()))
     between = between_share(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     return plan_power(
         float(numpy.median(spreads)),
