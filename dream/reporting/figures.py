@@ -30,6 +30,9 @@ from dream.tables import results_table
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+# The smallest range of an axis of means, in score points.
+LEAST_SPAN = 0.1
+
 
 def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_correctness") -> "Figure":
     """A line per trial through its factors and metric means, coloured by `metric`; unscored trials are left out.
@@ -122,6 +125,10 @@ def pareto(comparison: Comparison) -> "Figure":
     unit = "USD per 1,000 questions" if comparison.cost_unit == "USD" else "tokens per question"
     figure.update_xaxes(title=f"running cost ({unit})", rangemode="tozero")
     figure.update_yaxes(title=f"mean {comparison.metric} (0 to 1)", tickformat=".2f")
+    means = [standing.mean for standing in priced if standing.mean is not None]
+    if means and max(means) - min(means) < LEAST_SPAN:  # what hardly differs looks so, and the ticks have names
+        middle = (max(means) + min(means)) / 2
+        figure.update_yaxes(range=[middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2])
     sentence = f"{len(front)} of {len(priced)} trials are on the Pareto front of quality, cost and latency"
     unknown = len(comparison.ranked) - len(priced)
     note = "on the front: no other trial is at least as good in all three and better in one"

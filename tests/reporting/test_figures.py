@@ -85,6 +85,11 @@ def test_pareto_counts_usd_or_tokens_and_says_which():
     assert list(front.text) == [str(one.rank) for one in priced.ranked if one.on_front]
 
 
+def test_means_that_hardly_differ_are_shown_close_together():
+    low, high = pareto(compare(experiment({"score": numpy.full((40, 12), 0.1021)}), "score")).layout.yaxis.range
+    assert (low, high) == pytest.approx((0.0521, 0.1521))
+
+
 def test_main_effects_name_the_factor_that_matters():
     values = mixed(numpy.random.default_rng(0), 80, numpy.tile([0.0, 0.5, 1.0], 4))
     figure = main_effects(compare(experiment({"score": values}), "score"))
