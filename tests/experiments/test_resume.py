@@ -245,7 +245,7 @@ class TestBadDays:
         assert first_answers(outcome) == paid(lab)
 
     @pytest.mark.usefixtures("on_ray")
-    @pytest.mark.parametrize(("stops_on", "goes_on"), [("in_process", "ray"), ("ray", "in_process")])
+    @pytest.mark.parametrize(("stops_on", "goes_on"), [("ray", "in_process"), ("in_process", "ray")][: 1 + LONG])
     def test_a_spent_budget_stops_and_a_higher_one_goes_on_with_the_other_engine(
         self, stops_on: str, goes_on: str, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, tmp_path: Path
     ):
@@ -258,11 +258,13 @@ class TestBadDays:
         assert "stopped at budget" in (stopped.stopped or "")
         assert f"dream run --resume {name}" in lines[-1]
         assert spent_of(stopped.usage)["calls"] == ceiling
-        higher = lab.changed(DREAM_BUDGET_CALLS=str(needed), **changes)
+        uncertain = len(golden.questions)  # a request for vectors more or less at each, see `assert_paid_alike`
+        higher = lab.changed(DREAM_BUDGET_CALLS=str(needed + uncertain), **changes)
         outcome = run_experiment(resume=name, engine=goes_on, settings=higher, show=None)
         assert outcome.stopped is None
         assert numbers(outcome) == numbers(faultless)
-        assert spent_of(outcome.usage)["calls"] == needed
+        assert abs(spent_of(outcome.usage)["calls"] - needed) <= uncertain
+        assert_paid_alike(outcome, faultless)
         assert_tracked_once(lab, name)
 
     def test_what_is_finished_costs_nothing_and_changed_arguments_are_refused(
