@@ -1,7 +1,7 @@
 """Bad days: faults of every kind, servers gone, a spent budget, a killed driver. Nothing is lost or paid twice.
 
-Short in CI; `LONG_BAD_DAYS=1 pytest tests/experiments/test_resume.py` has 30 s without a server, a limit of 60 requests
-a minute and ten killed drivers.
+Short in CI; `LONG_BAD_DAYS=1 pytest tests/experiments/test_resume.py` has everything on both engines, 30 s without a
+server, a limit of 60 requests a minute and ten killed drivers.
 """
 
 import json
@@ -136,6 +136,7 @@ def faulty(lab: Lab, name: str, **switches: Any) -> Iterator[Any]:
 
 
 class TestBadDays:
+    @pytest.mark.parametrize("engine", ENGINES if LONG else ENGINES[:1], indirect=True)
     def test_every_kind_of_fault_and_no_mlflow_change_no_number(
         self, engine: str, lab: Lab, golden: GoldenDataset, faultless: ExperimentResult, tmp_path: Path
     ):
