@@ -11,7 +11,7 @@ from dream.comparison.intervals import Floats, cluster_numbers
 from dream.comparison.sign_flips import FEWEST_FLIPPED
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.metrics import Metric, definition_of
-from dream.records import ExperimentResult, GoldenQuestion, TrialResult
+from dream.records import ExperimentResult, GoldenQuestion, Score, TrialResult
 
 FACTORS = {
     "query_engine_identifier": "RAG method",
@@ -121,11 +121,12 @@ class ScoreTable:
 def failures_of(result: TrialResult, metric: str) -> set[str]:
     """The ids of the questions without a score on a metric because the RAG system itself failed on them."""
     scores = result.evaluation.scores if result.evaluation else ()
-    return {
-        score.question_id
-        for score in scores
-        if score.metric == metric and score.failure is not None and score.failure.kind.by_system
-    }
+    return {score.question_id for score in scores if score.metric == metric and is_of_system(score)}
+
+
+def is_of_system(score: Score) -> bool:
+    """True for a score that is missing because the RAG system itself failed on the question."""
+    return score.failure is not None and score.failure.kind.by_system
 
 
 def scores_of(result: TrialResult, metric: str) -> dict[str, float]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dream.comparison.score_table import score_of_failure
+from dream.comparison.score_table import is_of_system, score_of_failure
 from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
@@ -182,9 +182,7 @@ class TrialsProgress:
 
     def _counted(self, score: Score) -> float | None:
         """The value of a score as a comparison counts it; None for one that is missing."""
-        if score.value is None and score.failure is not None and score.failure.kind.by_system:
-            return score_of_failure(self._definition)
-        return score.value
+        return score_of_failure(self._definition) if is_of_system(score) else score.value
 
     def _mean(self, trial: _Of) -> MeanSoFar | None:
         if trial.mean is None:

@@ -277,9 +277,12 @@ class _Due:
     def only(self, prepared: PreparedExperiment) -> "_Due":
         """The same of an experiment with fewer trials."""
         ids = {trial.id for trial in prepared.everything}
-        kept = {name: getattr(self, name) for name in ("finished", "taken", "partial")}
-        parts = {name: {key: each for key, each in part.items() if key in ids} for name, part in kept.items()}
-        return replace(self, prepared=prepared, **parts)
+
+        def of_those(results: Mapping[str, T]) -> dict[str, T]:
+            return {trial_id: result for trial_id, result in results.items() if trial_id in ids}
+
+        finished, taken, partial_results = of_those(self.finished), of_those(self.taken), of_those(self.partial)
+        return replace(self, prepared=prepared, finished=finished, taken=taken, partial=partial_results)
 
     def trial_runs(self, at_once: int | None) -> TrialRuns:
         """The trials in the form that engines take."""
