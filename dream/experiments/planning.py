@@ -85,8 +85,15 @@ def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settin
     kept = [row for row in before.calls if row.stage in ("embed", SIFT_STAGE)]
     calls = (*kept, *(row for row in after.calls if row.stage != "embed"))
     usd = known_sum(row.usd for row in calls)
-    counts = {each: getattr(before, each) for each in ("indexes", "indexes_kept", "texts_to_embed", "sifted")}
-    return replace(after, calls=calls, usd=usd, **counts)
+    return replace(
+        after,
+        calls=calls,
+        usd=usd,
+        indexes=before.indexes,
+        indexes_kept=before.indexes_kept,
+        texts_to_embed=before.texts_to_embed,
+        sifted=before.sifted,
+    )
 
 
 def _count_sift(prepared: PreparedExperiment, before: Mapping[str, Repeats], counter: Counter) -> int:

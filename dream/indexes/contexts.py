@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow
 
-from dream.indexes.headings import Heading
+from dream.indexes.headings import FOLLOW_HEADINGS, Heading
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -84,3 +84,8 @@ def _joined(title: str, path: Sequence[str]) -> str:
 def is_contextual(parameters: Mapping[str, Any]) -> bool:
     """True for an index whose chunks are embedded with a context."""
     return parameters.get(CHUNK_CONTEXT, NONE) != NONE
+
+
+def follows_headings(chunker: str, parameters: Mapping[str, Any]) -> bool:
+    """True for an index that changes with the headings of its documents, which are not in the digest of their texts."""
+    return chunker in FOLLOW_HEADINGS or is_contextual(parameters)

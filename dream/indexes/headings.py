@@ -1,8 +1,7 @@
 """Headings of documents: those marked by `#` in the text, as in Markdown, and those that a reader found beside it."""
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dream.documents.stored_documents import HEADINGS
 
@@ -40,8 +39,3 @@ def headings_of(document: "Document") -> list[Heading]:
         for start, end, level in document.metadata.get(HEADINGS, ())
     ]
     return sorted([*marked, *beside])
-
-
-def follows_headings(chunker: str, parameters: Mapping[str, Any]) -> bool:
-    """True for an index that changes with the headings of its documents, which are not in the digest of their texts."""
-    return chunker in FOLLOW_HEADINGS or parameters.get("chunk_context", "none") != "none"

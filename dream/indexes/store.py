@@ -72,7 +72,7 @@ class IndexSpec:
     def key(self) -> str:
         """The index's name in storage, which changes with everything that the index depends on."""
         parts = {**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")}
-        if headings.follows_headings(self.chunker, self.parameters):
+        if contexts.follows_headings(self.chunker, self.parameters):
             parts["headings"] = headings.VERSION
         return digest(parts)[:32]
 
