@@ -48,6 +48,8 @@ TESTED_ELSEWHERE = {
     "metrics/definition.py": ("metrics/test_registry.py", "the definitions are found by name"),
     "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
+    "models/paid_answers.py": ("models/test_gateway.py", "what the gateway keeps and reads again"),
+    "models/payments.py": ("models/test_gateway.py", "the gateway pays through it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
     "rag/engine.py": ("rag/test_answers.py", "what `answer_from` makes"),

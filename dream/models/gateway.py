@@ -16,21 +16,16 @@ not kept. Cached answers are read in the same way, so that bad ones of earlier v
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from dream.defaults import MAX_ANSWER_TOKENS
-from dream.errors import ConfigurationError, DataError, EndpointError
+from dream.errors import ConfigurationError
 from dream.models.answer_cache import AnswerCache, Entry
-from dream.models.answer_reading import body_of, is_cut, read_chat
+from dream.models.answer_reading import is_cut
 from dream.models.call_log import HIT, JOINED, CallLog, Target, keys_paid_for
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
-from dream.models.form_finder import FormFinder, Result
-from dream.models.no_answer import NoAnswer
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -43,12 +38,20 @@ from dream.models.openai_wire import (
     text_keys,
     texts_of,
 )
-from dream.models.reading import Readability, read, read_or_ask_again
-from dream.models.rerank_reading import read_ranking
+from dream.models.paid_answers import (
+    Paid,
+    alike,
+    error_response,
+    ranking_again,
+    read_again,
+    read_vector,
+    uneven,
+    vector_entries,
+)
+from dream.models.payments import Payments, address_of, model_of, offline_version
+from dream.models.reading import read
 from dream.models.retry_policy import FIRST_BACKOFF_SECONDS
-from dream.models.token_usage import Tokens, chat_tokens, reported, text_tokens, with_usage
-from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow, price_of
-from dream.models.vector_reading import VECTORS, KnownVectors, problem_of
+from dream.models.usage import CHECK_STAGE, Meter, Price, Usage, UsageRow
 from dream.settings import OFFLINE, OPENAI, Budget, Endpoint, Settings
 from dream.storage import Storage
 
@@ -82,16 +85,11 @@ class Gateway:
     """
 
     _clients: dict[str, EndpointClient] = field(default_factory=dict)
-    _meter: Meter = field(default_factory=Meter)
+    _payments: Payments = field(default_factory=Payments)
     _cache: AnswerCache = field(default_factory=lambda: AnswerCache(None))
-    _prices: Mapping[str, Price] = field(default_factory=dict)
     _pace: tuple[float, float] = (FIRST_BACKOFF_SECONDS, PATIENCE_SECONDS)
-    _calls: CallLog = field(default_factory=CallLog)
-    _under_way: dict[str, "asyncio.Task[_Paid]"] = field(default_factory=dict)
-    _known_vectors: dict[str, KnownVectors] = field(default_factory=dict)
+    _under_way: dict[str, "asyncio.Task[Paid]"] = field(default_factory=dict)
     _max_answer_tokens: int = MAX_ANSWER_TOKENS
-    _forms: FormFinder = field(default_factory=FormFinder)
-    _readability: Readability = field(default_factory=Readability)
     _offline_server: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -102,12 +100,9 @@ class Gateway:
         """
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
-        self._calls = CallLog(options.call_log)
-        self._meter = Meter(options.budget, dict(options.spent_before))
-        self._forms, self._readability = FormFinder(), Readability()
-        self._prices = dict(options.prices)
+        meter = Meter(options.budget, dict(options.spent_before))
+        self._payments = Payments(meter, dict(options.prices), CallLog(options.call_log))
         self._max_answer_tokens = options.max_answer_tokens
-        self._known_vectors = {}
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
         known = Settings.from_environment().endpoints if keys_missing else ()
         configured = {endpoint.name: endpoint for endpoint in known}
@@ -115,7 +110,7 @@ class Gateway:
             twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
             self._clients[endpoint.name] = EndpointClient(
-                replace(endpoint, api_key=key or endpoint.api_key), *self._pace, calls=self._calls
+                replace(endpoint, api_key=key or endpoint.api_key), *self._pace, calls=self._payments.calls
             )
 
     async def send(self, request: ModelRequest) -> ModelResponse:
@@ -128,7 +123,9 @@ class Gateway:
         """
         client = await self._client(request.endpoint)
         body = parsed(request.body) if request.body else None
-        usage = self._meter.row(request.endpoint, str((body or {}).get("model", "")), request.stage, request.trial)
+        usage = self._payments.meter.row(
+            request.endpoint, str((body or {}).get("model", "")), request.stage, request.trial
+        )
         usage.calls += 1
         try:
             if request.path == EMBEDDINGS_PATH and body is not None and request.stage != CHECK_STAGE:
@@ -143,39 +140,41 @@ class Gateway:
     ) -> ModelResponse:
         is_kept = request.path in (CHAT_PATH, RERANK_PATH) and body is not None and not body.get("stream")
         if not is_kept or body is None or request.stage == CHECK_STAGE:
-            paid = await self._pay(client, request, body, usage)
+            paid = await self._payments.send(client, request, body, usage)
             if body is not None and paid.vectors:
                 tokens = round(sum(entry.prompt_tokens for entry in paid.entries.values()))
                 model, encoding = str(body.get("model", "")), body.get("encoding_format")
                 content = json.dumps(embeddings_answer(model, paid.vectors, encoding, tokens)).encode()
                 paid = replace(paid, response=replace(paid.response, body=content, content_type="application/json"))
-            self._count(usage, client, paid.entries.values(), paid=True)
+            self._payments.count(usage, client, paid.entries.values(), paid=True)
             usage.failed += not paid.entries
             return paid.response
-        key = request_key(self._address(client), request, body)
+        key = request_key(address_of(client), request, body)
         mine = key not in self._under_way
         if mine:
             self._start({key}, self._cached_or_paid(client, request, body, usage, key))
         paid = await asyncio.shield(self._under_way[key])
         cached = paid.cached or not mine
         if cached:
-            self._note(request, usage, [key], HIT if paid.cached else JOINED, paid.response, paid.entries.values())
+            self._payments.note(
+                request, usage, [key], HIT if paid.cached else JOINED, paid.response, paid.entries.values()
+            )
         usage.cached += cached
         usage.failed += not paid.entries
-        self._count(usage, client, paid.entries.values(), paid=not cached)
+        self._payments.count(usage, client, paid.entries.values(), paid=not cached)
         return replace(paid.response, cached=cached)
 
     async def _cached_or_paid(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage, key: str
-    ) -> "_Paid":
+    ) -> Paid:
         keys_paid_for.set([key])
-        model = self._model(client, body)
+        model = model_of(client, body)
         if (entry := await self._cached(client, request, body, key)) is not None:
             response = ModelResponse(200, entry.content, seconds=entry.seconds)
             kept = read(request, body, response, parsed(entry.content))
             if kept.problem is None:
-                return _Paid(kept.response, {key: entry}, cached=True)
-        paid = await self._pay(client, request, body, usage)
+                return Paid(kept.response, {key: entry}, cached=True)
+        paid = await self._payments.send(client, request, body, usage)
         for entry in paid.entries.values():
             await self._cache.put(model, key, entry)
         return paid
@@ -185,16 +184,16 @@ class Gateway:
     ) -> Entry | None:
         """The cached answer to a request, or to the same request without a limit of tokens, as earlier versions sent
         it, if it ended by itself within the limit."""
-        model = self._model(client, body)
+        model = model_of(client, body)
         if request.path == RERANK_PATH:
-            return await self._cache.get(model, key, lambda entry: _ranking_again(body, entry))
-        entry = await self._cache.get(model, key, lambda entry: _read_again(body, entry))
+            return await self._cache.get(model, key, lambda entry: ranking_again(body, entry))
+        entry = await self._cache.get(model, key, lambda entry: read_again(body, entry))
         limit = body.get("max_tokens")
         if entry is not None or limit is None or limit != self.answer_limit(client.endpoint.name):
             return entry
         unlimited = {name: value for name, value in body.items() if name != "max_tokens"}
-        older = request_key(self._address(client), request, unlimited)
-        entry = await self._cache.get(model, older, lambda entry: _read_again(unlimited, entry))
+        older = request_key(address_of(client), request, unlimited)
+        entry = await self._cache.get(model, older, lambda entry: read_again(unlimited, entry))
         if entry is None or entry.completion_tokens > limit or is_cut(parsed(entry.content) or {}):
             return None
         return entry
@@ -203,7 +202,7 @@ class Gateway:
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any], usage: Usage
     ) -> ModelResponse:
         """Vectors are kept and looked up a text at a time, whatever texts they were asked for together with."""
-        keys = text_keys(self._address(client), request, body)
+        keys = text_keys(address_of(client), request, body)
         texts = dict(zip(keys, texts_of(body), strict=True))
         mine = {key: text for key, text in texts.items() if key not in self._under_way}
         if mine:
@@ -219,17 +218,17 @@ class Gateway:
             entries |= paid.entries
             seconds = max(seconds, paid.response.seconds)
             bought |= paid.bought
-        if failure := _uneven(entries.values()):
+        if failure := uneven(entries.values()):
             usage.failed += 1
-            return _error_response(client, failure, seconds)
+            return error_response(client, failure, seconds)
         bought &= set(mine)
         usage.cached += not bought
         if not bought:
             outcome = HIT if mine else JOINED
             response = ModelResponse(200, b"", seconds=seconds)
-            self._note(request, usage, keys, outcome, response, [entries[key] for key in keys])
-        self._count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
-        self._count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
+            self._payments.note(request, usage, keys, outcome, response, [entries[key] for key in keys])
+        self._payments.count(usage, client, (entries[key] for key in keys if key in bought), paid=True)
+        self._payments.count(usage, client, (entries[key] for key in keys if key not in bought), paid=False)
         tokens = round(sum(entries[key].prompt_tokens for key in keys))
         vectors = [entries[key].content for key in keys]
         answer = embeddings_answer(str(body.get("model", "")), vectors, body.get("encoding_format"), tokens)
@@ -242,16 +241,16 @@ class Gateway:
         body: dict[str, Any],
         usage: Usage,
         texts: Mapping[str, Any],
-    ) -> "_Paid":
-        model = self._model(client, body)
-        cached = await self._cache.get_vectors(model, list(texts), _read_vector)
-        cached = _alike(cached, texts, self._known(client, body))
+    ) -> Paid:
+        model = model_of(client, body)
+        cached = await self._cache.get_vectors(model, list(texts), read_vector)
+        cached = alike(cached, texts, self._payments.known_vectors(client, body))
         missing = {key: text for key, text in texts.items() if key not in cached}
         if not missing:
             seconds = max(entry.seconds for entry in cached.values())
-            return _Paid(ModelResponse(200, b"", seconds=seconds), cached, cached=True)
+            return Paid(ModelResponse(200, b"", seconds=seconds), cached, cached=True)
         paid = await self._pay_vectors(client, request, body, usage, missing)
-        length = self._known(client, body).length
+        length = self._payments.known_vectors(client, body).length
         stale = {key: texts[key] for key, entry in cached.items() if len(entry.content) // 4 != length}
         if paid.entries and stale:  # another model had this name, or the server gave wrong vectors
             again = await self._pay_vectors(client, request, body, usage, stale)
@@ -266,105 +265,23 @@ class Gateway:
         body: dict[str, Any],
         usage: Usage,
         texts: Mapping[str, Any],
-    ) -> "_Paid":
+    ) -> Paid:
         """The vectors of these texts from the endpoint, each kept by its key."""
         keys_paid_for.set(list(texts))
         asked = {**body, "input": list(texts.values())}
-        paid = await self._pay(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
+        paid = await self._payments.send(client, replace(request, body=json.dumps(asked).encode()), asked, usage)
         if not paid.entries:
             return paid
-        entries = _vector_entries(paid, texts)
-        await self._cache.put_vectors(self._model(client, body), entries)
-        return _Paid(paid.response, entries, bought=frozenset(entries))
+        entries = vector_entries(paid, texts)
+        await self._cache.put_vectors(model_of(client, body), entries)
+        return Paid(paid.response, entries, bought=frozenset(entries))
 
-    async def _pay(
-        self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
-    ) -> "_Paid":
-        """Send a request to its endpoint, within the budget."""
-        model = (client.endpoint.name, str((body or {}).get("model", "")))
-        is_check = request.stage == CHECK_STAGE
-        attempts = 0
-
-        def before_attempt(attempt: int) -> None:
-            if not is_check:
-                self._meter.check_budget()
-                if reason := self._readability.refusal(*model, request.stage):
-                    raise EndpointError(reason)
-            nonlocal attempts
-            attempts += 1
-            usage.sent += 1
-            usage.retried += attempts > 1
-
-        def on_useless(content: bytes) -> None:
-            tokens = _useless_tokens(request, body or {}, content)
-            usage.count_answer(self._price(usage, client), tokens, paid=True)
-
-        def send_once(request: ModelRequest, body: Mapping[str, Any] | None) -> Awaitable[Result]:
-            return client.send(request, body, before_attempt, on_useless)
-
-        def send(request: ModelRequest, body: dict[str, Any] | None) -> Awaitable[Result]:
-            return self._forms.send(client, request, body, send_once)
-
-        problem = None
-        if request.path == CHAT_PATH and body is not None and not body.get("stream"):
-            reading = await read_or_ask_again(send, request, body)
-            response, answer, problem = reading.response, reading.answer, reading.problem
-            if (problem or reading.is_read) and not is_check:
-                self._readability.count(*model, request.stage, problem)
-        else:
-            response, answer = await send(request, body)
-        usage.seconds += response.seconds
-        if answer is None:
-            if not is_check and (reason := client.refused(model[1])):
-                raise EndpointError(reason)
-            return _Paid(response, {})
-        if request.path == EMBEDDINGS_PATH and body is not None:
-            return await self._vectors(client, body, usage, response, answer)
-        if request.path == RERANK_PATH and body is not None:
-            tokens = await asyncio.to_thread(text_tokens, [body.get("query", ""), *body["documents"]], answer)
-            content = json.dumps(with_usage(answer, tokens)).encode()
-            response = replace(response, body=content)
-            return _Paid(response, {"": _entry(response, tokens)})
-        if request.path != CHAT_PATH or body is None or body.get("stream"):
-            return _Paid(response, {"": Entry(response.body, response.seconds)})
-        is_reported = all(reported(answer))
-        tokens = chat_tokens(body, answer) if is_reported else await asyncio.to_thread(chat_tokens, body, answer)
-        counted = with_usage(answer, tokens)
-        if counted != answer:
-            response = replace(response, body=json.dumps(counted).encode())
-        entry = _entry(response, tokens)
-        if problem is not None:
-            self._count(usage, client, [entry], paid=True)
-            raise DataError(f"the answer of {model[1]!r} is not what was asked for: {problem}")
-        return _Paid(response, {"": entry})
-
-    async def _vectors(
-        self,
-        client: EndpointClient,
-        body: dict[str, Any],
-        usage: Usage,
-        response: ModelResponse,
-        answer: dict[str, Any],
-    ) -> "_Paid":
-        """Vectors that were paid for now, unless they contradict what is known of the model's vectors."""
-        texts, vectors = texts_of(body), answer[VECTORS]
-        is_reported = bool(reported(answer)[0])
-        tokens = text_tokens(texts, answer) if is_reported else await asyncio.to_thread(text_tokens, texts, answer)
-        if problem := self._known(client, body).problem(vectors, texts):
-            usage.count_answer(self._price(usage, client), tokens, paid=True)
-            return _Paid(_error_response(client, NoAnswer(problem), response.seconds), {})
-        return _Paid(response, {"": _entry(response, tokens)}, vectors=vectors)
-
-    def _known(self, client: EndpointClient, body: Mapping[str, Any]) -> KnownVectors:
-        model = f"{self._model(client, body)} {body.get('dimensions', '')}"
-        return self._known_vectors.setdefault(model, KnownVectors())
-
-    def _start(self, keys: set[str], payment: "Coroutine[Any, Any, _Paid]") -> None:
+    def _start(self, keys: set[str], payment: "Coroutine[Any, Any, Paid]") -> None:
         """Start a task that other callers with the same request wait for, and that outlives the first caller."""
         task = asyncio.create_task(payment)
         self._under_way.update(dict.fromkeys(keys, task))
 
-        def over(done: "asyncio.Task[_Paid]") -> None:
+        def over(done: "asyncio.Task[Paid]") -> None:
             for key in keys:
                 self._under_way.pop(key, None)
             if not done.cancelled():
@@ -372,36 +289,9 @@ class Gateway:
 
         task.add_done_callback(over)
 
-    def _note(
-        self,
-        request: ModelRequest,
-        usage: Usage,
-        keys: Sequence[str],
-        outcome: str,
-        response: ModelResponse,
-        entries: Iterable[Entry],
-    ) -> None:
-        """Log a request that was not sent."""
-        entries = list(entries)
-        tokens = {
-            "prompt_tokens": round(sum(entry.prompt_tokens for entry in entries)),
-            "completion_tokens": round(sum(entry.completion_tokens for entry in entries)),
-        }
-        seconds = round(response.seconds, 3)
-        self._calls.add(outcome, request, usage.model, keys, status=response.status, seconds=seconds, **tokens)
-
-    def _count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
-        price = self._price(usage, client)
-        for entry in entries:
-            tokens = Tokens(entry.prompt_tokens, entry.completion_tokens, entry.estimated)
-            usage.count_answer(price, tokens, paid=paid)
-
-    def _price(self, usage: Usage, client: EndpointClient) -> Price | None:
-        return price_of(client.endpoint.name, usage.model, client.endpoint.base_url, self._prices)
-
     async def usage(self, trial: str | None = None) -> list[UsageRow]:
         """The meter's rows, one for each endpoint, model, stage and trial; with `trial`, those of that trial."""
-        return self._meter.rows(trial)
+        return self._payments.meter.rows(trial)
 
     async def base_url(self, endpoint: str) -> str:
         """The URL of an endpoint; starts the offline server if `endpoint` is that."""
@@ -410,18 +300,21 @@ class Gateway:
     async def has_answers(self, endpoint: str, model: str) -> bool:
         """True if the cache has any answer of a model at an endpoint; starts no offline server."""
         client = self._clients.get(endpoint)
-        address = _offline_version() if endpoint == OFFLINE else client.endpoint.base_url if client else ""
+        address = offline_version() if endpoint == OFFLINE else client.endpoint.base_url if client else ""
         return await self._cache.has_any(f"{address} {model}")
 
     async def form(self, endpoint: str, model: str) -> dict[str, Any]:
         """How requests to a model are written and sent where it differs from what clients write (`RequestForm`)."""
         client = await self._client(endpoint)
-        return {**self._forms.form(client, model).described(), **client.access.described()}
+        return {**self._payments.forms.form(client, model).described(), **client.access.described()}
 
     async def form_explained(self, endpoint: str, model: str) -> list[str]:
         """`form` in words."""
         client = await self._client(endpoint)
-        return [*client.access.explained(client.endpoint.base_url), *self._forms.form(client, model).explained()]
+        return [
+            *client.access.explained(client.endpoint.base_url),
+            *self._payments.forms.form(client, model).explained(),
+        ]
 
     def context_window(self, endpoint: str) -> int | None:
         """The context window in tokens that was configured for an endpoint, if any."""
@@ -448,7 +341,7 @@ class Gateway:
             task.cancel()
         if left := await self._cache.flush():
             logger.warning("%d answers could not be written to the cache: they will be paid again", left)
-        await self._calls.flush()
+        await self._payments.calls.flush()
         for client in self._clients.values():
             await client.close()
         if self._offline_server is not None:
@@ -460,7 +353,7 @@ class Gateway:
         async with self._lock:
             if name == OFFLINE and name not in self._clients:
                 url = await self._start_offline_server()
-                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace, calls=self._calls)
+                self._clients[OFFLINE] = EndpointClient(Endpoint(OFFLINE, url), *self._pace, calls=self._payments.calls)
         if name not in self._clients:
             configured = ", ".join(sorted(self._clients)) or "none"
             remedy = "OPENAI_API_KEY" if name == OPENAI else f"DREAM_ENDPOINT_{name.upper()}_BASE_URL"
@@ -472,99 +365,3 @@ class Gateway:
 
         self._offline_server = await asyncio.to_thread(OfflineServer.start)
         return self._offline_server.base_url
-
-    def _address(self, client: EndpointClient) -> str:
-        return _offline_version() if client.endpoint.name == OFFLINE else client.endpoint.base_url
-
-    def _model(self, client: EndpointClient, body: Mapping[str, Any]) -> str:
-        return f"{self._address(client)} {body.get('model', '')}"
-
-
-@dataclass(frozen=True)
-class _Paid:
-    """The result of a request: the response, and the good answers in it by their keys (none where it failed).
-
-    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now; `vectors`: of an embeddings
-    request, before each has its own entry.
-    """
-
-    response: ModelResponse
-    entries: Mapping[str, Entry]
-    cached: bool = False
-    bought: frozenset[str] = frozenset()
-    vectors: Sequence[bytes] = ()
-
-
-def _entry(response: ModelResponse, tokens: Tokens) -> Entry:
-    return Entry(response.body, response.seconds, tokens.prompt, tokens.completion, tokens.estimated, is_read=True)
-
-
-def _read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
-    """A cached answer in OpenAI's format; None for what an earlier version kept although it is no answer."""
-    answer = read_chat(body, body_of(entry.content))
-    if isinstance(answer, NoAnswer):
-        return None
-    tokens = chat_tokens(body, answer)
-    content = json.dumps(with_usage(answer, tokens)).encode()
-    return Entry(content, entry.seconds, tokens.prompt, tokens.completion, tokens.estimated)
-
-
-def _ranking_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
-    """A cached ranking; None for what is none."""
-    answer = read_ranking(body, entry.content, "application/json")
-    return None if isinstance(answer, NoAnswer) else entry
-
-
-def _read_vector(entry: Entry) -> Entry | None:
-    is_whole = entry.content and len(entry.content) % 4 == 0
-    return entry if is_whole and problem_of([entry.content], [""]) is None else None
-
-
-def _alike(cached: dict[str, Entry], texts: Mapping[str, Any], known: KnownVectors) -> dict[str, Entry]:
-    """The cached vectors that fit what is known of the model's vectors and each other."""
-    good = {key: entry for key, entry in cached.items() if known.length in (0, len(entry.content) // 4)}
-    if good and problem_of([entry.content for entry in good.values()], [texts[key] for key in good]):
-        return {}
-    return good
-
-
-def _uneven(entries: Iterable[Entry]) -> NoAnswer | None:
-    """The failure of vectors of different lengths, some of which were cached; None where all have one."""
-    lengths = sorted({len(entry.content) // 4 for entry in entries})
-    if len(lengths) < 2:
-        return None
-    return NoAnswer(
-        f"gave vectors of lengths {', '.join(map(str, lengths))} under one name, some of them in an earlier run. If "
-        "another model has this name now, remove the earlier vectors with `dream cache --empty`"
-    )
-
-
-def _vector_entries(paid: _Paid, texts: Mapping[str, Any]) -> dict[str, Entry]:
-    """A vector for each text, with tokens in proportion to its length."""
-    (together,) = paid.entries.values()
-    whole = sum(len(text) for text in texts.values()) or 1
-    shares = {key: len(text) / whole for key, text in texts.items()}
-    prompt, estimated = together.prompt_tokens, together.estimated
-    return {
-        key: Entry(vector, paid.response.seconds, prompt * shares[key], 0, estimated * shares[key], is_read=True)
-        for key, vector in zip(texts, paid.vectors, strict=True)
-    }
-
-
-def _useless_tokens(request: ModelRequest, body: Mapping[str, Any], content: bytes) -> Tokens:
-    """The tokens that a response cost which is no answer: those it reports, else those of what was written."""
-    answer = body_of(content)
-    if isinstance(answer, NoAnswer) or not (answer.get("choices") or answer.get("data") or answer.get("usage")):
-        return Tokens()
-    return text_tokens(texts_of(body), answer) if request.path == EMBEDDINGS_PATH else chat_tokens(body, answer)
-
-
-def _error_response(client: EndpointClient, failure: NoAnswer, seconds: float) -> ModelResponse:
-    return ModelResponse(failure.status, client.error_body(failure), seconds=seconds)
-
-
-@cache
-def _offline_version() -> str:
-    """The offline models' address in keys: a digest of their source, as their port differs from start to start."""
-    files = sorted((Path(__file__).parents[1] / "offline").glob("*.py"))
-    return f"{OFFLINE}-{sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"
