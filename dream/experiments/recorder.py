@@ -25,7 +25,8 @@ from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Ma
 from dream.settings import Settings
 from dream.storage import Storage
 from dream.tables import tracebacks
-from dream.tracking.tracker import Tracker, TrackingProcess
+from dream.tracking.child import TrackingProcess
+from dream.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment

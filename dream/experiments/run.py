@@ -57,8 +57,8 @@ from dream.records import (
 )
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
+from dream.tracking.child import TrackingProcess
 from dream.tracking.mlflow_experiment import check_not_deleted
-from dream.tracking.tracker import TrackingProcess
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -187,7 +187,7 @@ def run_experiment(
     choice, reporter = choose_engine(engine, settings), reporter_for(show)
     with _told_how_to_go_on(name, reporter), TrackingProcess() as tracking:
         if choice.engine == engines.IN_PROCESS:  # a core is idle; starting a local Ray needs them all
-            tracking.started()
+            tracking.start()
         before = store.load_manifest(storage, name) if exists else None
         due = _due(name, spec, before, storage, settings, reporter)
         if due.is_paid:

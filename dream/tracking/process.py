@@ -1,7 +1,7 @@
 """The process that writes to MLflow while an experiment runs, so that MLflow costs the trials neither time nor memory.
 
-`Tracker` starts it and sends it pickled requests over its standard input; it answers with pickled lines to show. It
-ends with its input, so that it cannot outlive a driver that was killed.
+`TrackingProcess` starts it and sends it pickled requests over its standard input, one experiment after another; it
+answers with pickled lines to show. It ends with its input, so that it cannot outlive a driver that was killed.
 """
 
 import contextlib
@@ -10,8 +10,8 @@ import pickle
 import queue
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,18 +27,22 @@ NICENESS = 10
 
 @dataclass(frozen=True)
 class Begin:
-    """Log an experiment; the first request."""
+    """Log an experiment; the first request of each. `environment` and `folder` are the driver's."""
 
     settings: Settings
     manifest: Manifest
+    environment: Mapping[str, str] = field(repr=False)
+    folder: str
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A line to show; None when a request is done. `is_up` is False once MLflow has failed."""
+    """A line to show; None when a request is done. `is_up` is False once MLflow has failed, `is_last` is True after the
+    whole experiment."""
 
     line: str | None
     is_up: bool = True
+    is_last: bool = False
 
 
 Request = Begin | TrialResult | ExperimentResult
@@ -55,7 +59,11 @@ class Log:
     def take(self, request: Request) -> None:
         """Do what a request asks for."""
         if isinstance(request, Begin):
-            self._begin = request
+            self._begin, self._runs, self._is_up = request, None, True
+            os.environ.clear()
+            os.environ.update(request.environment)
+            with contextlib.suppress(OSError):  # of a folder that is gone
+                os.chdir(request.folder)
             self._try(lambda: self._run_log().open())
         elif isinstance(request, TrialResult):
             if self._is_up:
@@ -63,7 +71,7 @@ class Log:
         else:
             self._is_up = True
             self._try(lambda: self._run_log().finish(request))
-        self._reply(Reply(None, self._is_up))
+        self._reply(Reply(None, self._is_up, isinstance(request, ExperimentResult)))
 
     def _run_log(self) -> "RunLog":
         from dream.tracking.mlflow_runs import RunLog  # MLflow and the statistics, which the driver does not need

@@ -4,51 +4,20 @@ Logging twice changes nothing. If MLflow is unreachable, the experiment continue
 `track` logs them later. A slow MLflow does not delay the experiment, because a separate process logs the trials.
 """
 
-import contextlib
-import json
-import pickle
-import subprocess
-import sys
+import os
 import threading
 
 from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
+from dream.tracking.child import TrackingProcess
 from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import questions_traced
-from dream.tracking.process import Begin, Reply, Request, safe_text, send
+from dream.tracking.process import Begin, Request, safe_text
 
 # the seconds that the end of an experiment waits for MLflow before it shows a message
 SILENT_SECONDS = 3.0
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dream.tracking.process import main; main()"
-
-
-class TrackingProcess:
-    """The process that writes to MLflow. It imports MLflow and the statistics from its start on; without an experiment
-    it ends with the `with` block."""
-
-    def __init__(self) -> None:
-        self._popen: subprocess.Popen[bytes] | None = None
-
-    def started(self) -> "subprocess.Popen[bytes]":
-        """The process, started by the first call."""
-        if self._popen is None:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
-            )
-        return self._popen
-
-    def __enter__(self) -> "TrackingProcess":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        with contextlib.suppress(OSError):
-            if self._popen and self._popen.stdin:
-                self._popen.stdin.close()
 
 
 class Tracker:
@@ -61,10 +30,11 @@ class Tracker:
         self._settings, self._manifest = settings, manifest
         self._reporter = reporter_for(show)
         self._is_up = False
-        self._process = (process or TrackingProcess()).started()
+        self._process = process or TrackingProcess()
+        self._process.start()
         self._relay = threading.Thread(target=self._show_replies, name="dream-mlflow", daemon=True)
         self._relay.start()
-        self._send(Begin(settings, manifest))
+        self._send(Begin(settings, manifest, dict(os.environ), os.getcwd()))
         self._say_what_is_traced()
 
     def log_trial(self, result: TrialResult) -> None:
@@ -74,16 +44,11 @@ class Tracker:
     def finish(self, experiment: ExperimentResult) -> None:
         """Log the missing trials and close the parent run; if that fails, show the location of the results."""
         self._send(experiment)
-        try:
-            assert self._process.stdin
-            self._process.stdin.close()
-        except OSError:
-            self._is_up = False
         self._relay.join(SILENT_SECONDS)
         if self._relay.is_alive():
             self._reporter.line("  all trials are in storage; waiting for MLflow to accept the last ones")
             self._relay.join()
-        if code := self._process.wait():
+        if (code := self._process.done()) is not None:
             self._is_up = False
             self._reporter.line(f"  the process that writes to MLflow ended (exit code {code})")
         if not self._is_up:
@@ -91,18 +56,12 @@ class Tracker:
 
     def _send(self, request: Request) -> None:
         try:
-            assert self._process.stdin
-            send(request, self._process.stdin)
+            self._process.send(request)
         except OSError:
             self._is_up = False  # the process is gone, which `finish` tells
 
     def _show_replies(self) -> None:
-        assert self._process.stdout
-        while True:
-            try:
-                reply: Reply = pickle.load(self._process.stdout)
-            except (EOFError, pickle.UnpicklingError):
-                return
+        for reply in self._process.replies():
             self._is_up = reply.is_up
             if reply.line is not None:
                 self._reporter.line(reply.line)
