@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from dream.documents import pdf_forms
 from dream.documents.file_types import Reading, page_ranges
 from dream.documents.pdf_checks import Checks, check
-from dream.documents.pdf_headings import headings_of
+from dream.documents.pdf_headings import OutlineEntry, headings_of
 from dream.documents.pdf_page import CONTROL, NO_MAP, PRIVATE, Page, read_page
 
 FILE_SECONDS = 600.0
@@ -76,7 +77,7 @@ def _read(document: Any, content: bytes) -> Reading:
         remedies.append(_SAVE_AGAIN)
     reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
     is_repeatable = OUT_OF_TIME not in failures.values()
-    return replace(reading, is_repeatable=is_repeatable, headings=headings_of(pages))
+    return replace(reading, is_repeatable=is_repeatable, headings=headings_of(pages, _outline(document)))
 
 
 def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:
@@ -97,6 +98,18 @@ def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) ->
             except Exception as error:  # noqa: BLE001 - a bad page must not hide the others
                 failures[number] = " ".join(f"{type(error).__name__}: {error}".split())[:100]
     return pages, failures
+
+
+def _outline(document: Any) -> list[OutlineEntry]:
+    """The bookmarks that lead to a page."""
+    entries = []
+    with suppress(Exception):  # a damaged outline must not hide the text
+        for bookmark in document.get_toc():
+            destination = bookmark.get_dest()
+            index = destination.get_index() if destination else None
+            if index is not None:
+                entries.append(OutlineEntry(index + 1, bookmark.level + 1, bookmark.get_title()))
+    return entries
 
 
 def _is_placeholder(texts: Sequence[tuple[int, str]]) -> bool:

@@ -1,6 +1,11 @@
-"""Headings of a PDF: short lines in larger type than the text of the document, with levels by their size."""
+"""Headings of a PDF: the lines that its outline (bookmarks) names, and short lines in larger type than the text.
+
+The outline finds headings in the text's own size, such as bold or numbered lines, and knows the levels; where there is
+none, levels are those of the sizes.
+"""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -45,18 +50,39 @@ class _Line(NamedTuple):
         return not (_SENTENCE_END.search(self.text) and len(self.text) > SENTENCE_LETTERS)
 
 
-def headings_of(pages: Sequence[Page]) -> tuple[Heading, ...]:
-    """The headings of a document, none where all type is of one size."""
+class _Block(NamedTuple):
+    """The first and the last line of a heading."""
+
+    first: _Line
+    last: _Line
+
+    def overlaps(self, other: "_Block") -> bool:
+        """True if they have a line in common."""
+        same_page = self.first.page == other.first.page
+        return same_page and self.first.start <= other.last.start and other.first.start <= self.last.start
+
+
+class OutlineEntry(NamedTuple):
+    """A bookmark: the page that it leads to, its depth from 1, its title."""
+
+    page: int
+    level: int
+    title: str
+
+
+def headings_of(pages: Sequence[Page], outline: Sequence[OutlineEntry] = ()) -> tuple[Heading, ...]:
+    """The headings of a document, none where all type is of one size and no outline names any."""
     lines = [list(_lines_of(page)) for page in pages]
     text_size = _text_size(lines)
-    if not text_size:
-        return ()
-    found = [heading for of_page in lines for heading in _headings_of(of_page, LARGER * text_size)]
-    running = _running([first for first, _ in found], len(pages))
-    kept = [(first, last) for first, last in found if shape(first.text) not in running]
-    levels = _levels({first.size for first, _ in kept})
+    larger = [block for of_page in lines for block in _headings_of(of_page, LARGER * text_size)] if text_size else []
+    running = _running([block.first for block in larger], len(pages))
+    larger = [block for block in larger if shape(block.first.text) not in running]
+    levels = _levels_of_outline({of_page[0].page: of_page for of_page in lines if of_page}, outline)
+    larger = [block for block in larger if not any(block.overlaps(named) for named in levels)]
+    levels = _with_sizes(levels, larger) if levels else _by_size(larger)
     return tuple(
-        Heading(first.page, first.start, last.start + len(last.text), levels[first.size]) for first, last in kept
+        Heading(block.first.page, block.first.start, block.last.start + len(block.last.text), levels[block])
+        for block in sorted(levels)
     )
 
 
@@ -78,12 +104,12 @@ def _text_size(lines: Sequence[Sequence[_Line]]) -> float:
     return max((size for size, n in letters.items() if n >= least), default=most)
 
 
-def _headings_of(lines: Sequence[_Line], least_size: float) -> Iterator[tuple[_Line, _Line]]:
-    """The first and the last line of each heading of a page: a few neighbouring lines of one size."""
+def _headings_of(lines: Sequence[_Line], least_size: float) -> Iterator[_Block]:
+    """The headings of a page: a few neighbouring lines of one size each."""
     for size, group in groupby(lines, lambda line: line.size):
         block = list(group)
         if size >= least_size and len(block) <= MOST_LINES and all(line.may_be_heading for line in block):
-            yield block[0], block[-1]
+            yield _Block(block[0], block[-1])
 
 
 def _running(headings: Sequence[_Line], n_pages: int) -> set[str]:
@@ -93,6 +119,57 @@ def _running(headings: Sequence[_Line], n_pages: int) -> set[str]:
     return {text for text, n in counts.items() if n >= least}
 
 
-def _levels(sizes: set[float]) -> Mapping[float, int]:
+def _by_size(blocks: Sequence[_Block]) -> dict[_Block, int]:
     """1 for the largest size."""
-    return {size: min(place, MOST_LEVELS) for place, size in enumerate(sorted(sizes, reverse=True), 1)}
+    places = {size: place for place, size in enumerate(sorted({each.first.size for each in blocks}, reverse=True), 1)}
+    return {block: min(places[block.first.size], MOST_LEVELS) for block in blocks}
+
+
+def _with_sizes(outlined: Mapping[_Block, int], larger: Sequence[_Block]) -> dict[_Block, int]:
+    """The levels of the outline, with headings that it does not name: above it what is larger than all that it names,
+    at its level what is of one size, below it the rest."""
+    of_size: dict[float, int] = {}
+    for block, level in outlined.items():
+        of_size[block.first.size] = min(level, of_size.get(block.first.size, level))
+    largest, below = max(of_size), max(outlined.values()) + 1
+    above = int(any(block.first.size > largest for block in larger))
+    levels = {block: level + above for block, level in outlined.items()}
+    for block in larger:
+        size = block.first.size
+        levels[block] = 1 if size > largest else of_size.get(size, below) + above
+    return {block: min(level, MOST_LEVELS) for block, level in levels.items()}
+
+
+def _levels_of_outline(pages: Mapping[int, Sequence[_Line]], outline: Sequence[OutlineEntry]) -> dict[_Block, int]:
+    """The level of each heading that an outline names. A title that its page does not show is left out."""
+    levels: dict[_Block, int] = {}
+    for entry in outline:
+        blocks = [block for block in _named(entry.title, pages.get(entry.page, ())) if block not in levels]
+        if blocks:  # the largest, as a page's header may have the same words
+            levels[max(blocks, key=lambda block: block.first.size)] = entry.level
+    return levels
+
+
+def _named(title: str, lines: Sequence[_Line]) -> Iterator[_Block]:
+    """The places where neighbouring lines are a title, whatever its spaces, marks and numbering."""
+    wanted = _key(title)
+    if len(_LETTER.findall(wanted)) < 2 or len(title) > MOST_LETTERS:
+        return
+    for start in range(len(lines)):
+        shown = ""
+        for line in lines[start : start + MOST_LINES]:
+            shown += _key(line.text)
+            if _is_same(shown, wanted):
+                yield _Block(lines[start], line)
+                break
+
+
+def _is_same(shown: str, wanted: str) -> bool:
+    """True where the two differ by a number before one of them at most."""
+    shorter, longer = sorted((shown, wanted), key=len)
+    return bool(shorter) and longer.endswith(shorter) and not longer.removesuffix(shorter).strip("0123456789")
+
+
+def _key(text: str) -> str:
+    """The letters and digits of a text, alike for capitals, ligatures and full-width forms."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).casefold()))

@@ -201,3 +201,44 @@ def test_headings_are_kept_with_the_text(storage):
     texts = TextStore(storage, ReadingOptions())
     assert texts.put("0" * 64, "a.pdf", reading)
     assert texts.get("0" * 64, "a.pdf") == reading and asdict(reading)["headings"]
+
+
+def outlined(draw: Callable[[Canvas], None], *entries: tuple[int, str]) -> Callable[[Canvas], None]:
+    """A page to which bookmarks lead, each with its level from 0."""
+
+    def draw_with_outline(canvas: Canvas) -> None:
+        draw(canvas)
+        for level, title in entries:
+            key = f"{canvas.getPageNumber()} {title}"
+            canvas.bookmarkPage(key)
+            canvas.addOutlineEntry(title, key, level)
+
+    return draw_with_outline
+
+
+def test_an_outline_names_headings_in_the_texts_own_size_and_their_levels():
+    first = written([(10, "1. Pumps"), *prose(), (10, "1.1 Rotors of"), (10, "the pumps"), *prose()])
+    second = written([(10, "PUMPS"), (12, "2 Valves"), *prose(), (12, "Not in the outline"), *prose()])
+    found = headings(
+        drawn(
+            outlined(first, (0, "Pumps"), (1, "1.1. Rotors of the pumps")),
+            outlined(second, (0, "Valves"), (1, "Elsewhere"), (1, "7")),
+        )
+    )
+    assert found == [(1, "1. Pumps"), (2, "1.1 Rotors of\nthe pumps"), (1, "2 Valves"), (1, "Not in the outline")]
+
+
+def test_type_that_is_larger_than_all_that_an_outline_names_stands_above_it_and_other_sizes_below():
+    page = written([(20, "Handbook"), (14, "Pumps"), *prose(), (12, "A detail"), *prose(), (14, "Valves"), *prose()])
+    content = drawn(outlined(page, (0, "Pumps")), written(prose()))
+    assert headings(content) == [(1, "Handbook"), (2, "Pumps"), (3, "A detail"), (2, "Valves")]
+
+
+def test_of_a_header_and_a_heading_with_the_same_words_the_larger_is_named():
+    page = written([(8, "Pumps"), (14, "Pumps"), *prose()])
+    assert headings(drawn(outlined(page, (0, "Pumps")), written(prose()))) == [(1, "Pumps")]
+
+
+def test_a_damaged_outline_hides_nothing():
+    content = drawn(outlined(written([(14, "Pumps"), *prose()]), (0, "Pumps"))).replace(b"/Dest ", b"/Dust ")
+    assert headings(content) == [(1, "Pumps")]
