@@ -18,7 +18,7 @@ from dream.comparison.incumbent import incumbent_note
 from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
 from dream.comparison.loss_split import LossSplit, losses_of
-from dream.comparison.power import Power, between_share, plan_power
+from dream.comparison.power import Power, power_of
 from dream.comparison.ranking import SAME_SCORES, Standing, cost_unit, standings
 from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.comparison.score_table import FACTORS, ScoreTable, score_table
@@ -27,7 +27,6 @@ from dream.errors import ConfigurationError, DataError
 from dream.records import ExperimentResult
 from dream.tables import trial_row
 
-FEWEST_FOR_POWER = 5
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
 
 
@@ -142,7 +141,7 @@ def compare(
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, ordered))
     n_clusters = len(set(table.clusters.tolist()))
-    power = _power(ordered, table.only(list(range(n_ranked))), level)
+    power = power_of(ordered, table.only(list(range(n_ranked))), level)
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
@@ -169,25 +168,6 @@ def compare(
         ),
         noise=noise,
         losses=losses,
-    )
-
-
-def _power(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> Power | None:
-    """The power of as many trials, for a pair of median spread."""
-    differences = [standing.difference for standing in ordered if standing.difference and standing.difference.error]
-    spreads = [difference.error * difference.n**0.5 for difference in differences]
-    n_questions = ordered[0].n_questions
-    if not spreads or n_questions < FEWEST_FOR_POWER:
-        return None
-    n_documents = len(set(ranked.clusters.tolist()))
-    between = between_share(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
-    return plan_power(
-        float(numpy.median(spreads)),
-        n_questions,
-        level,
-        n_documents=n_documents if n_documents < n_questions else None,
-        n_trials=len(ranked.results),
-        between=between,
     )
 
 

@@ -2,9 +2,9 @@
 
 The trial means are decomposed by analysis of variance with sum-to-zero effects (Fisher 1925, "Statistical Methods for
 Research Workers", chapter 7), fitted by least squares, so that an incomplete grid can be used too. An effect is a
-weighted sum of trial means, so it has one value per question, and its confidence interval is computed like that of a
-paired difference (`dream.comparison.intervals`). All intervals, of differences between levels, of levels and of
-interactions, are simultaneous: among trials that are equal, any of these statements is false in at most 5 %.
+weighted sum of trial means, so it has one value per question, and is tested by the same sign flips of whole documents
+as the set of the best (`dream.comparison.contrasts`). All statements, about differences between levels, levels and
+interactions, are one family: with 95 % confidence none of them is false.
 """
 
 import itertools
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy
 
-from dream.comparison.intervals import Critical, Floats, Interval, columns, critical, intervals, resamples
+from dream.comparison.contrasts import Contrasts
+from dream.comparison.intervals import Floats, Interval
 from dream.comparison.score_table import FACTORS, ScoreTable
 from dream.defaults import FACTORS as FACTOR_DEFAULTS
 from dream.records import Trial
@@ -79,7 +80,7 @@ class Effects:
 def effects(table: ScoreTable, seed: int = 0) -> Effects:
     """The effects of every factor with more than one level among the trials of `table`.
 
-    Every trial needs at least one score. `seed` is that of the bootstrap.
+    Every trial needs at least one score. `seed` is that of the sign flips.
     """
     factors = factor_values([result.trial for result in table.results])
     if not factors:
@@ -88,8 +89,7 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
     maps = _main_effects(factors)
     if maps is None:
         return Effects(notes=(f"The trials do not separate {', '.join(factors)}: run more of their combinations.",))
-    parts = _Parts(table, seed)
-    parts.share_level([*_contrasts(factors, maps), *_crossed_maps(factors)])
+    parts = _Parts(table, [*_contrasts(factors, maps), *_crossed_maps(factors)], seed)
     levels = _levels(parts, factors, maps)
     effects = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda effect: -effect.share)
     crossed, notes = _interactions(parts, factors)
@@ -129,28 +129,12 @@ def _separable(factors: dict[str, list[str]]) -> tuple[dict[str, list[str]], tup
     return kept or factors, (note,) if together and kept else ()
 
 
-class _Parts:
-    """Scores of each trial on each question, ready for weighted sums; a missing score counts as the trial's mean."""
+class _Parts(Contrasts):
+    """The contrasts of all effects, and the variance between trials that they share."""
 
-    def __init__(self, table: ScoreTable, seed: int) -> None:
-        self.clusters, self.means = table.clusters, table.means
-        share = table.scored / len(table.question_ids)
-        self.values = table.means + numpy.nan_to_num((table.values - table.means) / share)
-        self.weights = resamples(int(self.clusters.max()) + 1, seed)
-        self.critical: Critical | None = None
-        self.span = max(table.span, float(numpy.ptp(self.values, axis=1).max(initial=0.0)))
+    def __init__(self, table: ScoreTable, families: Sequence[Floats], seed: int) -> None:
+        super().__init__(table, families, seed)
         self.total = float(((self.means - self.means.mean()) ** 2).sum())
-
-    def intervals(self, maps: Floats) -> list[Interval]:
-        """One simultaneous confidence interval for each row of trial weights."""
-        block = columns(self.values @ maps.T, self.clusters)
-        value = self.critical or critical([block], self.weights)
-        return intervals(block, value, (-self.span, self.span))
-
-    def share_level(self, families: Sequence[Floats]) -> None:
-        """Make all further intervals simultaneous over all rows of trial weights of these families."""
-        blocks = (columns(self.values @ maps.T, self.clusters) for maps in families)
-        self.critical = critical(blocks, self.weights)
 
     def share(self, fitted: Floats) -> float:
         """The share of the variance between trials that `fitted`, one value per trial, explains (0 to 1)."""

@@ -11,7 +11,7 @@ are alike. It holds for as many questions per document as the pilot has. `level`
 pair of two trials.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from dream.comparison.intervals import CONFIDENCE, Floats, columns
+from dream.comparison.ranking import Standing
+from dream.comparison.score_table import ScoreTable
 from dream.errors import ConfigurationError
 
 POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.10)
+FEWEST_FOR_POWER = 5
 _MOST_QUESTIONS = 10_000_000
 _POOLED = 2  # trials share much of their noise, so that their degrees of freedom add up only in part (by simulation)
 _LARGE, _DRAWS = 100, 10_000
@@ -127,6 +130,33 @@ def plan_power(
         )
     return Power(
         spread, n_questions, level, smallest, needed, n_documents, n_trials, documents, more_questions, more_documents
+    )
+
+
+def power_of(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> Power | None:
+    """The power of a comparison with as many trials, for a pair of median spread.
+
+    Args:
+        ordered: the standings, the best first.
+        ranked: the scores of the ranked trials, in the same order.
+        level: of a pair (`dream.comparison.ranking.standings`).
+
+    Returns:
+        None if no two trials have different scores, or on fewer than 5 questions: their spread is hardly known.
+    """
+    differences = [standing.difference for standing in ordered if standing.difference]
+    spreads = [each.error * each.n**0.5 for each in differences if each.error]
+    n_questions = ordered[0].n_questions
+    if not spreads or n_questions < FEWEST_FOR_POWER:
+        return None
+    n_documents = len(set(ranked.clusters.tolist()))
+    return plan_power(
+        float(numpy.median(spreads)),
+        n_questions,
+        level,
+        n_documents=n_documents if n_documents < n_questions else None,
+        n_trials=len(ranked.results),
+        between=between_share(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters),
     )
 
 

@@ -34,7 +34,7 @@ class Standing:
         interval_by: how `difference` was found: "sign flips"; "Student's t" with fewer than 6 documents; where sign
             flips are hardly to be trusted, "betting" with the reason; "the same scores" if every score is the best's.
         in_set: true for the trials of the set of the best; then, and only then, `difference` includes 0 or more.
-        may_lose: the largest loss against any trial of the set that the intervals hold; None if unknown.
+        may_lose: the largest loss against any trial of the set that the intervals hold; None for unranked trials.
         same_scores: true if every score equals the best trial's.
         on_front: true for the trials on the Pareto front of quality, cost and latency.
         parameters: those that tell the trial apart from others of its name, e.g. "top_k=3".

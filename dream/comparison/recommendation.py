@@ -72,7 +72,7 @@ def recommend(
         (name for name, measure in measures.items() if _rounded(measure[chosen.rank]) < _rounded(measure[best.rank])),
         "quality",
     )
-    doubt = _doubt(chosen, standings, margin, power, n_clusters)
+    doubt = _doubt(chosen, margin, power, n_clusters)
     if chosen is best:
         quality, advantage = _why_the_best(candidates, standings, metric, margin), ""
     else:
@@ -91,14 +91,11 @@ def in_code(trial: Trial, parameters: str = "") -> str:
     return " + ".join(f"`{part}`" for part in parts if part) + (f" ({parameters})" if parameters else "")
 
 
-def _doubt(
-    chosen: Standing, standings: Sequence[Standing], margin: float, power: Power | None, n_clusters: int | None
-) -> str:
+def _doubt(chosen: Standing, margin: float, power: Power | None, n_clusters: int | None) -> str:
     """The doubt about the recommended trial and its remedy; empty if the possible loss is within the margin."""
-    may_lose = _may_lose(chosen, standings)
-    if may_lose <= margin or chosen.same_scores:
+    if chosen.may_lose is None or chosen.may_lose <= margin or chosen.same_scores:
         return ""
-    n, worst = chosen.n_questions, math.ceil(may_lose * 100 - 1e-9) / 100
+    n, worst = chosen.n_questions, math.ceil(chosen.may_lose * 100 - 1e-9) / 100
     if chosen.difference:
         lag = f"has a mean {max(_lag(chosen), 0.0):.3f} below the highest, and may be up to {worst:.2f} worse"
     else:
@@ -106,17 +103,6 @@ def _doubt(
     return (
         f"{n} question{'s' * (n != 1)} cannot tell which trial is best: the recommended trial {lag}; the margin is "
         f"{margin:.2f}. {_remedy(margin, power, n, n_clusters)}"
-    )
-
-
-def _may_lose(chosen: Standing, standings: Sequence[Standing]) -> float:
-    """The largest loss against any trial of the tie set within the intervals."""
-    if chosen.may_lose is not None:
-        return chosen.may_lose
-    if chosen.difference:
-        return -chosen.difference.low
-    return max(
-        (standing.difference.high for standing in standings if standing.in_set and standing.difference), default=0.0
     )
 
 

@@ -123,10 +123,10 @@ def _of_any_pair(spread: Spread, seed: int) -> float:
     """The half width of simultaneous intervals of all pairs, from flips of the deviations from the means."""
     width = critical_range(spread.centred(), seed)
     n_clusters = len(spread.low)
-    return width if n_clusters < FEWEST_FLIPPED else width * _small_sample(n_clusters)
+    return width if n_clusters < FEWEST_FLIPPED else width * small_sample(n_clusters)
 
 
-def _small_sample(n_clusters: int) -> float:
+def small_sample(n_clusters: int) -> float:
     """What flips of deviations from the mean lack for few documents: Student's t over the normal quantile."""
     tail = (1 - CONFIDENCE) / 2
     ratio = stats.t.isf(tail, n_clusters - 1) / stats.norm.isf(tail)
@@ -135,8 +135,18 @@ def _small_sample(n_clusters: int) -> float:
 
 def critical_range(spread: Spread, seed: int = 0, confidence: float = CONFIDENCE) -> float:
     """The largest difference of two means that equal trials exceed with a probability of at most 1 - `confidence`."""
-    ranges = numpy.sort(_ranges(spread, seed))[::-1]
-    return float(ranges[int((1 - confidence) * len(ranges) + _SLACK)])
+    return quantile_of_flips(_ranges(spread, seed), confidence)
+
+
+def quantile_of_flips(statistics: Floats, confidence: float = CONFIDENCE) -> float:
+    """The value that at most 1 - `confidence` of the flips' statistics exceed.
+
+    Example:
+        >>> quantile_of_flips(numpy.arange(100.0))
+        94.0
+    """
+    ordered = numpy.sort(statistics)[::-1]
+    return float(ordered[int((1 - confidence) * len(ordered) + _SLACK)])
 
 
 def _ranges(spread: Spread, seed: int) -> Floats:

@@ -151,7 +151,7 @@ def standing(rank: int, mean: float, low: float, cost: Cost, in_set: bool = True
     """A trial that measured `mean` against the best (rank 1), where the interval reaches down to `low`."""
     difference = Interval(mean, low, 0.02, None, 30) if rank > 1 else None
     trial = Trial("method", f"llm-{rank}", "embed")
-    return Standing(trial, rank, 0.8 + mean, 30, 30, 0.0, 1.0, cost, {}, difference, in_set=in_set)
+    return Standing(trial, rank, 0.8 + mean, 30, 30, 0.0, 1.0, cost, {}, difference, in_set=in_set, may_lose=-low)
 
 
 @pytest.mark.parametrize(
