@@ -28,6 +28,7 @@ WINGS = (
     "reporting",
     "tracking",
     "experiments",
+    "serving",
     "cli",
 )
 MAY_START_OFFLINE_MODELS = {"models", "cli"}
@@ -48,6 +49,7 @@ TESTED_ELSEWHERE = {
     "metrics/definition.py": ("metrics/test_registry.py", "the definitions are found by name"),
     "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
+    "models/http_serving.py": ("models/test_gateway_server.py", "the gateway's server is made of it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
     "rag/engine.py": ("rag/test_answers.py", "what `answer_from` makes"),
@@ -57,6 +59,7 @@ TESTED_ELSEWHERE = {
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
+    "serving/engine.py": ("serving/test_server.py", "the engine that answers there"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
     "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),
