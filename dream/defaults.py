@@ -10,6 +10,12 @@ FAILURE_SHARE = 0.1
 MARGIN = 0.05
 OFFLINE_PORT = 8899
 GATEWAY_PORT = 8898
+SERVE_PORT = 8897
+# Limits of `dream serve`.
+SERVE_QUESTION_CHARACTERS = 4000
+SERVE_AT_ONCE = 16
+SERVE_TIMEOUT_SECONDS = 120.0
+CHECK_WAIT_SECONDS = 300.0
 DEMO_FOLDER = "dream-demo"
 DEMO_QUESTIONS = 20
 # ragas asks the judge three times for the questions that answer_relevancy derives from an answer. At its temperature of

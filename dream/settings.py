@@ -250,6 +250,7 @@ class Settings:
     gateway_token: str | None = _variable("DREAM_GATEWAY_TOKEN", _token, secret=True)
     gateway_host: str = _variable("DREAM_GATEWAY_HOST", _text, "127.0.0.1")
     gateway_port: int | None = _variable("DREAM_GATEWAY_PORT", _count)
+    serve_token: str | None = _variable("DREAM_SERVE_TOKEN", _token, secret=True)  # of `dream serve`
     call_log: str | None = _variable("DREAM_CALL_LOG", log_place)  # (`dream.models.call_log`)
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
@@ -293,6 +294,7 @@ class Settings:
             endpoints=tuple(replace(e, api_key=None) for e in self.endpoints),
             ray_auth_token=None,
             gateway_token=None,
+            serve_token=None,
         )
 
     def secrets(self) -> tuple[str, ...]:
@@ -301,6 +303,7 @@ class Settings:
             self.s3_secret_access_key,
             self.ray_auth_token,
             self.gateway_token,
+            self.serve_token,
             *(e.api_key for e in self.endpoints),
         ]
         return tuple(secret for secret in values if secret)

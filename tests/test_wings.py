@@ -28,6 +28,7 @@ WINGS = (
     "reporting",
     "tracking",
     "experiments",
+    "serving",
     "cli",
 )
 MAY_START_OFFLINE_MODELS = {"models", "cli"}
@@ -50,6 +51,7 @@ TESTED_ELSEWHERE = {
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),
     "models/paid_answers.py": ("models/test_gateway.py", "what the gateway keeps and reads again"),
     "models/payments.py": ("models/test_gateway.py", "the gateway pays through it"),
+    "models/http_serving.py": ("models/test_gateway_server.py", "the gateway's server is made of it"),
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
     "rag/engine.py": ("rag/test_answers.py", "what `answer_from` makes"),
@@ -59,6 +61,7 @@ TESTED_ELSEWHERE = {
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
+    "serving/engine.py": ("serving/test_server.py", "the engine that answers there"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
     "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),

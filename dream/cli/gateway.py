@@ -41,7 +41,7 @@ def gateway(
 
     settings = Settings.from_environment()
     show_banner(settings)
-    token, place = _token(settings)
+    token, place = token_of(settings.gateway_token, "DREAM_GATEWAY_TOKEN", Path(settings.home) / "gateway-token")
     judges = [settings.judge_llm, settings.judge_embed_model, settings.generator_llm]
     models = list(dict.fromkeys([*settings.llms, *settings.embed_models, *judges]))
     port = (settings.gateway_port or defaults.GATEWAY_PORT) if port is None else port
@@ -53,18 +53,18 @@ def gateway(
         try:
             _until_interrupted()
         finally:
-            for line in _usage_lines(opened):
+            for line in usage_lines(opened):
                 print(line)
     return 0
 
 
-def _token(settings: Settings) -> tuple[str, str]:
-    """The token, and how a shell reads it."""
+def token_of(given: str | None, variable: str, path: Path) -> tuple[str, str]:
+    """The token of a server, and how a shell reads it: that of a variable, else a new one in a file that its owner
+    alone can read."""
     from dream.models.gateway_server import new_token
 
-    if settings.gateway_token:
-        return settings.gateway_token, "$DREAM_GATEWAY_TOKEN"
-    path = Path(settings.home) / "gateway-token"
+    if given:
+        return given, f"${variable}"
     path.parent.mkdir(parents=True, exist_ok=True)
     token = new_token()
     path.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def _until_interrupted() -> None:
     threading.Event().wait()
 
 
-def _usage_lines(opened: "GatewayClient") -> list[str]:
+def usage_lines(opened: "GatewayClient") -> list[str]:
     """A line for each model and label: calls, those from the cache, tokens and USD."""
     lines = []
     for row in opened.usage():

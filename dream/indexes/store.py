@@ -10,7 +10,7 @@ processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<k
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -175,6 +175,15 @@ def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
 def is_stored(storage: Storage, spec: IndexSpec) -> bool:
     """True if storage holds a finished index of this key; damage is seen only when it is loaded."""
     return storage.exists(f"{FOLDER}/{spec.key}/{MANIFEST}")
+
+
+def stored_spec(storage: Storage, key: str) -> IndexSpec | None:
+    """What a stored index depends on, by its key; None where storage has no index of this key."""
+    try:
+        manifest = storage.read_json(f"{FOLDER}/{key}/{MANIFEST}")
+        return IndexSpec(**{each.name: manifest[each.name] for each in fields(IndexSpec)})
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:

@@ -12,50 +12,35 @@ llama-3.1-8b@vllm or offline/llm-small (`dream.models.pickers`).
     /healthz                 needs no token
 """
 
-import hmac
 import json
 import secrets
-import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from dream.errors import BudgetError, ConfigurationError, DataError, DreamError, EndpointError, ServiceError
+from dream.errors import ConfigurationError
 from dream.models.gateway_client import GatewayClient
+from dream.models.http_serving import (
+    Refused,
+    base_url as base_url,
+    chat_events,
+    error_response,
+    guard,
+    served_in_thread,
+)
 from dream.models.openai_wire import CHAT_PATH, EMBEDDINGS_PATH, ModelRequest, ModelResponse, parsed
 from dream.models.pickers import split_identifier
 from dream.settings import Settings
 
 # The stages under which calls are counted.
 STAGES = {CHAT_PATH: "answer", EMBEDDINGS_PATH: "embed"}
-START_SECONDS = 20.0
-_STOP_SECONDS = 5.0
-# Statuses that OpenAI's clients do not try again: the same request would fail again.
-_STATUSES: tuple[tuple[type[DreamError], int, str], ...] = (
-    (BudgetError, 402, "budget_reached"),
-    (ConfigurationError, 404, "model_not_found"),
-    (DataError, 422, "unreadable_answer"),
-    (EndpointError, 424, "endpoint_refuses"),
-    (ServiceError, 502, "endpoint_unreachable"),
-)
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class _Refused(Exception):
-    """A request that is answered with an error in OpenAI's format."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
+TITLE = "gateway"
 
 
 def application(gateway: GatewayClient, token: str, models: Sequence[str] = ()) -> Starlette:
@@ -82,7 +67,7 @@ def application(gateway: GatewayClient, token: str, models: Sequence[str] = ()) 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    guarded = _guard(token)
+    guarded = guard(token, TITLE)
     openai_routes = [
         Route(CHAT_PATH, guarded(chat), methods=["POST"]),
         Route(EMBEDDINGS_PATH, guarded(embeddings), methods=["POST"]),
@@ -97,41 +82,13 @@ def application(gateway: GatewayClient, token: str, models: Sequence[str] = ()) 
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_path})
 
 
-def _guard(token: str) -> Callable[[Handler], Handler]:
-    """Demand the token, and answer every error in OpenAI's format."""
-
-    def guarded(handle: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            try:
-                _authorise(request, token)
-                return await handle(request)
-            except _Refused as refused:
-                return _error(refused.status, refused.code, str(refused))
-            except DreamError as error:
-                status, code = next(
-                    (s, c) for kind, s, c in (*_STATUSES, (DreamError, 500, "failed")) if isinstance(error, kind)
-                )
-                return _error(status, code, str(error))
-
-        return answer
-
-    return guarded
-
-
-def _authorise(request: Request, token: str) -> None:
-    given = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-    if not hmac.compare_digest(given.encode(), token.encode()):
-        held = "is wrong" if given else "is missing"
-        raise _Refused(401, "invalid_api_key", f"the token of DREAM's gateway {held}: send it as the API key")
-
-
 async def _forward(gateway: GatewayClient, request: Request, path: str) -> Response:
     """Let the gateway answer; a stream is made of the whole answer, which thus can come from the cache."""
     body = parsed(await request.body())
     if body is None:
-        raise _Refused(400, "invalid_json", "the body is not a JSON object: send Content-Type: application/json")
+        raise Refused(400, "invalid_json", "the body is not a JSON object: send Content-Type: application/json")
     if not isinstance(body.get("model"), str) or not body["model"]:
-        raise _Refused(
+        raise Refused(
             400, "no_model", f"model={body.get('model')!r}: name a model, such as gpt-4o-mini or name@endpoint"
         )
     endpoint, model = split_identifier(body["model"])
@@ -146,10 +103,10 @@ async def _forward(gateway: GatewayClient, request: Request, path: str) -> Respo
     )
     response = await gateway.send(asked)
     if response.status == 0:
-        raise _Refused(502, "endpoint_unreachable", response.body.decode(errors="replace"))
+        raise Refused(502, "endpoint_unreachable", response.body.decode(errors="replace"))
     answer = parsed(response.body) if is_stream and response.status == 200 else None
     if answer is not None:
-        events = _events(answer, with_usage=bool(options.get("include_usage")))
+        events = chat_events(answer, with_usage=bool(options.get("include_usage")))
         return StreamingResponse(events, media_type="text/event-stream", headers=_source(response))
     return Response(response.body, response.status, media_type=response.content_type, headers=_source(response))
 
@@ -158,48 +115,18 @@ def _source(response: ModelResponse) -> dict[str, str]:
     return {"x-dream-cached": "1" if response.cached else "0"}
 
 
-async def _events(answer: Mapping[str, Any], *, with_usage: bool) -> AsyncIterator[str]:
-    """A whole chat completion as the server-sent events of a stream."""
-    shared = {name: answer.get(name) for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    for choice in answer["choices"]:
-        message, index = choice["message"], choice.get("index", 0)
-        delta = {name: value for name, value in message.items() if value is not None}
-        if calls := message.get("tool_calls"):
-            delta["tool_calls"] = [{**call, "index": number} for number, call in enumerate(calls)]
-        yield _event({**shared, "choices": [{"index": index, "delta": delta, "finish_reason": None}]})
-        end = {"index": index, "delta": {}, "finish_reason": choice.get("finish_reason", "stop")}
-        yield _event({**shared, "choices": [end]})
-    if with_usage:
-        yield _event({**shared, "choices": [], "usage": answer.get("usage")})
-    yield "data: [DONE]\n\n"
-
-
-def _event(data: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
 async def _no_such_path(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     message = (
         f"{request.method} {request.url.path} is not served here; there are POST /v1/chat/completions, "
         "POST /v1/embeddings and GET /v1/models, each also under /trial/<label>"
     )
-    return _error(status, "unknown_url", message)
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"message": message, "type": "dream_gateway", "code": code}}, status)
+    return error_response(status, "unknown_url", message, TITLE)
 
 
 def new_token() -> str:
     """A token that nobody can guess."""
     return f"dream-{secrets.token_urlsafe(32)}"
-
-
-def base_url(host: str, port: int) -> str:
-    """The URL at which a program on this machine reaches the server."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
 
 @contextmanager
@@ -222,24 +149,8 @@ def served(
     """
     if len(token) < 16:
         raise ConfigurationError(f"the gateway's token has {len(token)} characters: give at least 16")
-    listening = _listening(host, port)
-    config = uvicorn.Config(
-        application(gateway, token, models),
-        access_log=False,
-        log_level="critical",
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        timeout_keep_alive=120,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listening],), name="dream-gateway-server", daemon=True)
-    thread.start()
-    try:
-        _wait_until_started(server, thread)
-        yield base_url(host, listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(_STOP_SECONDS)
+    with served_in_thread(application(gateway, token, models), TITLE, host=host, port=port) as url:
+        yield url
 
 
 @contextmanager
@@ -253,20 +164,3 @@ def served_to_systems(gateway: GatewayClient, settings: Settings, show: Callable
     with served(gateway, settings.gateway_token, **place) as url:
         show(f"  gateway for systems of your own: {url}/trial/<trial>/v1, with DREAM_GATEWAY_TOKEN")
         yield
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error}; choose another port, or 0 for a free one"
-        ) from error
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:
-    give_up = time.monotonic() + START_SECONDS
-    while not server.started:
-        if not thread.is_alive() or time.monotonic() > give_up:
-            raise ServiceError("the gateway's HTTP server did not start")
-        time.sleep(0.01)

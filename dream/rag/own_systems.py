@@ -145,6 +145,11 @@ class _HttpSystem:
         return found
 
 
+def is_http_system(function: Callable[..., Any]) -> bool:
+    """True for the function of a method that `http_system` registered."""
+    return isinstance(function, OwnSystem) and isinstance(function.__wrapped__, _HttpSystem)
+
+
 def _register(system: OwnSystem, incumbent: bool) -> None:
     fields: dict[str, Any] = {"incumbent": (bool, True)} if incumbent else {}
     model = create_model(f"{system.__name__}_parameters", __base__=Parameters, __module__=__name__, **fields)
@@ -215,8 +220,11 @@ def _node(name: str, context: Any) -> "NodeWithScore":
     metadata = {
         "file_name": str(_first(fields, "file_name", "file", "source") or ""),
         "page_label": str(_first(fields, "page_label", "page") or ""),
+        "file_digest": str(_first(fields, "file_digest") or ""),
     }
-    node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=list(metadata))
+    places = {f"{side}_char_idx": _first(fields, side) for side in ("start", "end")}
+    span = {name: place if isinstance(place, int) else None for name, place in places.items()}
+    node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=list(metadata), **span)
     score = _first(fields, "score")
     return NodeWithScore(node=node, score=float(score) if isinstance(score, int | float) else None)
 

@@ -1,0 +1,1 @@
+"""The winner of an experiment in use: exported as a file, served over HTTP, and checked by golden questions."""

@@ -1,0 +1,254 @@
+"""`check_served`: is what is served as good as what was measured?
+
+The service is asked golden questions of its experiment, its answers are scored by the experiment's judge, and compared
+question by question with the recorded scores of the winner, and of the trial that it took the place of.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from dream import services
+from dream.comparison.regression import Regression, against_baseline, check_comparable
+from dream.documents.loading import load_documents
+from dream.errors import ConfigurationError, DataError, DreamError, ServiceError
+from dream.evaluation.evaluate import EvaluationOptions, evaluator
+from dream.evaluation.locating import locate
+from dream.experiments.spec import slice_of
+from dream.experiments.store import load_experiment
+from dream.metrics import find_metric
+from dream.models import gateway_client
+from dream.provenance import versions
+from dream.rag.own_systems import OwnSystem
+from dream.records import ExperimentResult, GoldenDataset, TrialResult
+from dream.serving.promotion import Promotion
+from dream.settings import Settings
+from dream.storage import open_storage
+
+if TYPE_CHECKING:
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+
+AT_ONCE = 4
+_ATTEMPTS = 6
+# Statuses that say "later": too many questions, a pod that is stopping, a gateway in between.
+_LATER = (429, 502, 503, 504)
+_LOOK_SECONDS = 1.0
+_TIMEOUT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class ServedCheck:
+    """The served answers against recorded scores. `notes` are sentences about comparisons that could not be made."""
+
+    experiment: str
+    trial: str
+    n_questions: int
+    against: tuple[tuple[str, Regression], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def has_regressed(self) -> bool:
+        """True if the service is shown to be worse than one of the recorded trials, by more than the margin."""
+        return any(regression.shown for _, regression in self.against)
+
+    @property
+    def text(self) -> str:
+        """The findings, a line each."""
+        head = f"{self.n_questions} golden questions of {self.experiment} were asked of trial {self.trial}, as served:"
+        lines = [f"  against {name}: {regression.text}" for name, regression in self.against]
+        return "\n".join([head, *lines, *(f"  {note}" for note in self.notes)])
+
+
+def check_served(
+    promotion: Promotion,
+    url: str,
+    settings: Settings,
+    *,
+    questions: int | None = None,
+    metric: str | None = None,
+    margin: float | None = None,
+    wait_seconds: float = 0.0,
+) -> ServedCheck:
+    """Ask a service its golden questions, and compare with the records.
+
+    Args:
+        url: the service's base URL; `settings.serve_token` is sent.
+        questions: how many are asked, the same number of each document; None for all.
+        metric, margin: by default those of the promotion.
+        wait_seconds: how long to wait until the service is ready and serves this trial.
+
+    Raises:
+        ConfigurationError: for a metric that the experiment has not scored, or another trial behind the URL.
+        DataError: if the experiment has no longer these questions or this trial.
+        ServiceError: if the service does not answer.
+    """
+    metric, margin = metric or promotion.metric, promotion.margin if margin is None else margin
+    experiment = load_experiment(promotion.evidence.experiment, settings)
+    recorded = _recorded(experiment, promotion)
+    if metric not in experiment.manifest.metrics:
+        scored = ", ".join(experiment.manifest.metrics)
+        raise ConfigurationError(f"metric {metric!r} was not scored in {experiment.name!r}; it has: {scored}")
+    asked = experiment.manifest.questions
+    if questions is not None:
+        ids = slice_of(asked, questions)
+        asked = [question for question in asked if question.id in ids]
+    wait_until_served(url, promotion.trial, wait_seconds)
+    golden = GoldenDataset(tuple(asked), experiment.manifest.golden_dataset.uri)
+    # The judge of this process scores; the other versions are those of the answers' experiment.
+    here = {**experiment.manifest.versions, "ragas": versions()["ragas"]}
+    served = replace(
+        experiment,
+        name="the service",
+        manifest=replace(experiment.manifest, golden_dataset=golden, versions=here),
+        results=(TrialResult(recorded.trial, _scored(url, experiment, golden, metric, settings)),),
+        baselines=(),
+    )
+    before, notes = _replaced(promotion, served, metric, settings)
+    records = {f"its record in {experiment.name}": replace(experiment, results=(recorded,)), **before}
+    against = [
+        (name, against_baseline(served, _only(record, golden), metric, margin, n_checks=len(records)))
+        for name, record in records.items()
+    ]
+    return ServedCheck(experiment.name, promotion.trial, len(asked), tuple(against), tuple(notes))
+
+
+def wait_until_served(url: str, trial: str, seconds: float) -> None:
+    """Wait until a service is ready and answers with a trial.
+
+    Raises:
+        ServiceError, ConfigurationError: when it is not, or answers with another trial, after these seconds.
+    """
+    give_up, problem = time.monotonic() + seconds, DreamError()
+    while True:
+        try:
+            reply = httpx.get(f"{url.rstrip('/')}/readyz", timeout=10, trust_env=False)
+            found = reply.json() if reply.is_success else {}
+            if reply.is_success and found.get("trial") == trial:
+                return
+            if reply.is_success:
+                problem = ConfigurationError(
+                    f"{url} answers with trial {found.get('trial')}, and the winner is {trial}: let the rollout end, "
+                    "or give the file that is served"
+                )
+            else:
+                problem = ServiceError(f"{url}/readyz says {reply.status_code}: {reply.text[:200]}")
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError) as error:
+            problem = ServiceError(f"{url}/readyz does not answer as `dream serve` does: {error}")
+        if time.monotonic() >= give_up:
+            raise problem
+        time.sleep(_LOOK_SECONDS)
+
+
+def _recorded(experiment: ExperimentResult, promotion: Promotion) -> TrialResult:
+    """The result that the promotion speaks of."""
+    if experiment.manifest.golden_dataset.digest != promotion.questions.digest:
+        raise DataError(
+            f"the golden questions of {experiment.name!r} are not those of the winner "
+            f"({promotion.questions.digest[:12]}): export it again from the experiment that is in storage"
+        )
+    return _result(experiment, promotion.trial)
+
+
+def _result(experiment: ExperimentResult, trial: str) -> TrialResult:
+    found = next((result for result in experiment.results if result.trial.id == trial), None)
+    if found is None or found.evaluation is None:
+        raise DataError(f"trial {trial} of {experiment.name!r} has no result in storage")
+    return found
+
+
+def _replaced(
+    promotion: Promotion, served: ExperimentResult, metric: str, settings: Settings
+) -> tuple[dict[str, ExperimentResult], list[str]]:
+    """The record of the trial that was in use before, if it can be compared; else a note."""
+    before = promotion.replaces
+    if before is None:
+        return {}, []
+    try:
+        experiment = load_experiment(before.experiment, settings)
+        record = replace(experiment, results=(_result(experiment, before.trial),))
+        check_comparable(served, _only(record, served.manifest.golden_dataset))
+    except DreamError as error:
+        return {}, [f"not compared with trial {before.trial} of {before.experiment}, which it replaced: {error}"]
+    if metric not in experiment.manifest.metrics:
+        return {}, [f"not compared with trial {before.trial} of {before.experiment}: {metric} was not scored there"]
+    return {f"trial {before.trial} of {before.experiment}, which it replaced": record}, []
+
+
+def _only(experiment: ExperimentResult, golden: GoldenDataset) -> ExperimentResult:
+    """The experiment on those of its questions that were asked again."""
+    ids = {question.id for question in golden.questions}
+    kept = tuple(question for question in experiment.manifest.questions if question.id in ids)
+    manifest = replace(experiment.manifest, golden_dataset=replace(experiment.manifest.golden_dataset, questions=kept))
+    results = tuple(_of_questions(result, ids) for result in experiment.results)
+    return replace(experiment, manifest=manifest, results=results, baselines=())
+
+
+def _of_questions(result: TrialResult, ids: set[str]) -> TrialResult:
+    evaluation = result.evaluation
+    if evaluation is None:
+        return result
+    answers, scores, repeats = (
+        tuple(each for each in part if each.question_id in ids)
+        for part in (evaluation.answers, evaluation.scores, evaluation.repeats)
+    )
+    return replace(result, evaluation=replace(evaluation, answers=answers, scores=scores, repeats=repeats))
+
+
+def _scored(url: str, experiment: ExperimentResult, golden: GoldenDataset, metric: str, settings: Settings) -> Any:
+    """The answers of a service and their scores on a metric."""
+    manifest, evidence = experiment.manifest, {}
+    if find_metric(metric).needs_evidence:
+        storage = open_storage(manifest.documents.uri or settings.documents_uri, settings)
+        evidence = locate(golden.questions, load_documents(storage, settings=settings).documents)
+    options = EvaluationOptions(
+        manifest.judge_llm,
+        manifest.judge_embed_model,
+        [metric],
+        manifest.strictness,
+        trial="served",
+        evidence=evidence,
+    )
+    with services.in_this_process(), gateway_client.opened(settings):
+        return evaluator(served_engine(url, settings.serve_token or ""), golden.questions, options)
+
+
+def served_engine(url: str, token: str) -> "BaseQueryEngine":
+    """A query engine that asks `dream serve`."""
+
+    async def ask_service(question: str) -> tuple[str, Sequence[Any]]:
+        async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+            return await _asked(client, f"{url.rstrip('/')}/answer", token, question)
+
+    return OwnSystem(ask_service, "service", AT_ONCE)(None, None)
+
+
+async def _asked(client: httpx.AsyncClient, url: str, token: str, question: str) -> tuple[str, Sequence[Any]]:
+    """The answer and the passages.
+
+    Raises:
+        ServiceError: if the service does not answer; nothing is said of its answers then.
+        DataError: if the service says that its RAG system has failed on the question.
+    """
+    said = ""
+    for attempt in range(_ATTEMPTS):
+        try:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            reply = await client.post(url, json={"question": question}, headers=headers)
+            if reply.is_success:
+                found = reply.json()
+                return found["answer"], found["passages"]
+            said = f"status {reply.status_code}: {reply.text[:300]}"
+            if reply.status_code == 422:
+                raise DataError(f"the service has no answer: {said}")
+            if reply.status_code not in _LATER:
+                break
+        except (httpx.HTTPError, json.JSONDecodeError, KeyError) as error:
+            said = f"{type(error).__name__}: {error}"
+        await asyncio.sleep(0.2 * 2**attempt)
+    remedy = "set DREAM_SERVE_TOKEN to the service's token" if "invalid_api_key" in said else "look at its log"
+    raise ServiceError(f"{url} did not answer ({said}): {remedy}")

@@ -1,0 +1,113 @@
+"""`opened_engine`: the query engine of a promotion, made as its trial made it, over the index of its experiment."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dream.documents.loading import load_documents
+from dream.errors import ConfigurationError, DataError, bullets
+from dream.evaluation.asking import count_tokens_by_question
+from dream.indexes.client import QUERY_STAGE, get_index, index_spec
+from dream.indexes.store import documents_digest, load_index, stored_spec
+from dream.libraries import prepare_libraries
+from dream.models.pickers import check_identifiers, embed_model_picker, llm_picker
+from dream.progress import Show
+from dream.provenance import versions
+from dream.rag.answers import models_of
+from dream.rag.methods import index_request, query_engine_picker
+from dream.serving.promotion import Promotion
+from dream.settings import Settings
+from dream.storage import open_storage
+
+if TYPE_CHECKING:
+    from llama_index.core import VectorStoreIndex
+    from llama_index.core.base.base_query_engine import BaseQueryEngine
+
+# The packages whose versions decide what a query engine does.
+_DECIDING = ("dream-rag", "llama-index-core")
+
+
+def opened_engine(
+    promotion: Promotion, settings: Settings, *, build: bool = False, show: Show = None
+) -> "BaseQueryEngine":
+    """The query engine; the gateway must be open in this process.
+
+    Args:
+        build: build the index if storage has none; it must then come out under the same key.
+
+    Raises:
+        ConfigurationError: for models without an endpoint, or an embedding model on another server than in the
+            experiment.
+        DataError: if storage has not the index, or the documents have changed.
+    """
+    prepare_libraries()
+    count_tokens_by_question()
+    trial = promotion.as_trial
+    if problems := check_identifiers(models_of(trial), settings):
+        raise ConfigurationError(bullets("the models of the winner cannot be asked:", problems))
+    llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
+    index = _index(promotion, settings, build, show)
+    return query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters, trial=trial.id)
+
+
+def differing_versions(promotion: Promotion) -> list[str]:
+    """Packages that have another version here than in the experiment, such as `dream-rag 0.1.0, here 0.2.0`."""
+    here = versions()
+    differing = [name for name in _DECIDING if promotion.versions.get(name) not in (None, here.get(name))]
+    return [f"{name} {promotion.versions[name]}, here {here.get(name)}" for name in differing]
+
+
+def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) -> "VectorStoreIndex":
+    from dream.indexes.nodes import vector_index
+
+    trial = promotion.as_trial
+    request = index_request(trial)
+    if not promotion.index:
+        return get_index(_documents(promotion, settings, show), *request, trial=trial.id)
+    cache = open_storage(settings.cache_uri, settings)
+    spec = stored_spec(cache, promotion.index)
+    if spec is not None:
+        expected = index_spec(spec.documents, *request)
+        if expected.key != promotion.index:
+            raise ConfigurationError(_other_index(promotion, spec.endpoint, expected.endpoint))
+        if (data := load_index(cache, spec)) is not None:
+            return vector_index(data, embed_model_picker(request.embed_model, stage=QUERY_STAGE, trial=trial.id))
+    if not build:
+        raise DataError(
+            f"the index {promotion.index} is not in {cache.uri('indexes')}, or is damaged: give the storage that the "
+            "experiment used (S3_ENDPOINT_URL, DREAM_CACHE_URI), or build it from the documents: dream serve --build"
+        )
+    documents = _documents(promotion, settings, show)
+    expected = index_spec(documents_digest(documents), *request)
+    if expected.key != promotion.index:
+        raise ConfigurationError(_other_index(promotion, "", expected.endpoint))
+    return get_index(documents, *request, trial=trial.id)
+
+
+def _other_index(promotion: Promotion, measured: str, here: str) -> str:
+    """Why the index that would be made here is not that of the experiment."""
+    reasons = differing_versions(promotion)
+    measured = measured or promotion.endpoints.get(promotion.embed_model, "")
+    if measured and here and measured.partition("://")[2] not in (here, "") and measured != here:
+        reasons.append(f"the embedding model {promotion.embed_model} was at {measured}, here it is at {here}")
+    reasons = reasons or ["the names of the documents, or the way in which they are read, are others"]
+    return bullets(
+        f"the index {promotion.index} of the winner is not the one that is needed here; serve where the experiment "
+        "ran, or run it again here and export its winner:",
+        reasons,
+    )
+
+
+def _documents(promotion: Promotion, settings: Settings, show: Show) -> Sequence[Any]:
+    """The documents of the experiment.
+
+    Raises:
+        DataError: if they have changed.
+    """
+    uri = promotion.documents.uri
+    loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
+    if loaded.digest != promotion.documents.digest:
+        raise DataError(
+            f"the documents in {uri} have changed since the experiment {promotion.evidence.experiment!r}: run an "
+            "experiment on them and export its winner, or restore them"
+        )
+    return loaded.documents

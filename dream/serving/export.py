@@ -1,0 +1,228 @@
+"""`promotion_from`: the recommended trial of an experiment, or another of its trials, as a `Promotion`."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from dream import services
+from dream.comparison import comparison
+from dream.comparison.intervals import interval
+from dream.comparison.score_table import score_table
+from dream.documents.loading import load_documents
+from dream.errors import ConfigurationError, DataError, DreamError, bullets
+from dream.experiments.stopping import find_trials
+from dream.indexes.client import index_spec
+from dream.indexes.store import documents_digest
+from dream.metrics import definition_of
+from dream.models import gateway_client
+from dream.models.pickers import endpoint_urls, split_identifier
+from dream.rag.answers import models_of
+from dream.rag.methods import RAG_METHODS, imported_method, index_request
+from dream.rag.own_systems import OwnSystem, is_http_system
+from dream.rag.travelling import is_built_in
+from dream.records import ExperimentResult, TrialResult, full_name, telling_parameters
+from dream.serving.promotion import (
+    FORMAT,
+    Documents,
+    Evidence,
+    Judge,
+    Promotion,
+    Questions,
+    Replaced,
+    Scored,
+)
+from dream.settings import OFFLINE, Settings, safe_uri
+from dream.storage import open_storage
+from dream.tracking.mlflow_link import experiment_page
+
+
+def promotion_from(
+    experiment: ExperimentResult,
+    settings: Settings,
+    *,
+    trial: str | None = None,
+    metric: str | None = None,
+    margin: float | None = None,
+    method: str | None = None,
+    replaces: Promotion | None = None,
+) -> Promotion:
+    """The trial that is to be used.
+
+    Args:
+        trial: another than the recommended one, by its id, the beginning of it or its name.
+        metric, margin: as in a comparison.
+        method: `package.module:function`, where a method of the user's own is; by default as the study file or this
+            process names it.
+        replaces: what is in use now; it is noted where it is another trial.
+
+    Raises:
+        ConfigurationError: for a trial that cannot be served, naming every reason with its remedy.
+        DataError: if no trial can be ranked, or the documents are no longer those of the experiment.
+    """
+    result, metric, margin, reason = _chosen(experiment, trial, metric, margin)
+    manifest, chosen = experiment.manifest, result.trial
+    name = _method(experiment, chosen.query_engine_identifier, method)
+    index = _index_key(experiment, result, settings)
+    with services.in_this_process(), gateway_client.opened(settings):
+        asked = [name for name in models_of(chosen) if split_identifier(name)[0] != OFFLINE]  # these have any port
+        endpoints = endpoint_urls(asked)
+    before = replaces and Replaced(experiment=replaces.evidence.experiment, trial=replaces.trial)
+    if replaces and replaces.trial == chosen.id:
+        before = replaces.replaces
+    promotion = Promotion(
+        format=FORMAT,
+        method=name,
+        llm=chosen.llm_identifier,
+        embed_model=chosen.embed_model_identifier,
+        parameters={
+            key: list(value) if isinstance(value, tuple) else value for key, value in chosen.parameters.items()
+        },
+        trial=chosen.id,
+        index=index,
+        documents=Documents(uri=safe_uri(manifest.documents.uri), digest=manifest.documents.digest),
+        endpoints={key: safe_uri(url) for key, url in (manifest.endpoints or endpoints).items() if key in endpoints},
+        metric=metric,
+        margin=margin,
+        reason=reason,
+        scores={each: _scored(experiment, result, each) for each in manifest.metrics},
+        questions=Questions(
+            uri=safe_uri(manifest.golden_dataset.uri),
+            digest=manifest.golden_dataset.digest,
+            number=len(manifest.questions),
+        ),
+        judge=Judge(
+            llm=manifest.judge_llm, embed_model=manifest.judge_embed_model, strictness=max(1, manifest.strictness)
+        ),
+        evidence=Evidence(
+            experiment=experiment.name,
+            experiments=safe_uri(settings.experiments_uri),
+            mlflow=experiment_page(settings, experiment.name),
+        ),
+        replaces=before,
+        offline=manifest.offline,
+        versions=dict(manifest.versions),
+    )
+    _check_no_secret(promotion, settings)
+    return promotion
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _chosen(
+    experiment: ExperimentResult, trial: str | None, metric: str | None, margin: float | None
+) -> tuple[TrialResult, str, float, str]:
+    """The result to be used, the metric and the margin that it was chosen by, and the reason."""
+    metric = metric or comparison.default_metric(experiment)
+    compared = comparison.compare(experiment, metric, margin=margin)
+    recommendation = compared.recommendation
+    results = {result.trial.id: result for result in experiment.results}
+    if trial is None:
+        return results[recommendation.trial.id], metric, recommendation.margin, recommendation.why
+    parameters = telling_parameters(result.trial for result in experiment.results)
+    names = {trial_id: full_name(result.trial, parameters[trial_id]) for trial_id, result in results.items()}
+    found, problems = find_trials([trial], names)
+    if problems:
+        raise ConfigurationError(bullets(f"nothing of {experiment.name!r} was exported:", problems))
+    standing = next(each for each in compared.standings if each.trial.id == found[0])
+    if standing.rank is None:
+        raise ConfigurationError(
+            f"trial {names[found[0]]} of {experiment.name!r} was not exported: {standing.why_not_ranked}; resume the "
+            f"experiment (dream run --resume {experiment.name}) or choose another trial"
+        )
+    return results[found[0]], metric, recommendation.margin, ""
+
+
+def _method(experiment: ExperimentResult, name: str, given: str | None) -> str:
+    """The method as a file can name it.
+
+    Raises:
+        ConfigurationError: for a method that another process cannot import.
+    """
+    if name in RAG_METHODS and is_built_in(RAG_METHODS[name]):
+        return name
+    path = given or _named_in_study(experiment.manifest.study, name)
+    if path:
+        if imported_method(path) != name:
+            raise ConfigurationError(f"--method {path}: the trial's method is {name!r}")
+        return path
+    method = RAG_METHODS.get(name)
+    module = _module_of(method.function) if method else None
+    if method and is_http_system(method.function):
+        raise ConfigurationError(
+            f"{name} is a service of your own, which answers over HTTP already: there is nothing to serve. Use it as "
+            "it is, or export another trial (--trial)"
+        )
+    if module and module != "__main__":
+        return f"{module}:{name}"
+    where = "is defined in a notebook or script" if module else "is not known here"
+    raise ConfigurationError(
+        f"the RAG method {name!r} {where}, from where no server can import it: move it into a module of a package "
+        f"that is installed where the winner is served, and name it: dream export {experiment.name} "
+        f"--method package.module:{name}"
+    )
+
+
+def _module_of(function: Any) -> str | None:
+    wrapped = function.__wrapped__ if isinstance(function, OwnSystem) else function
+    module = getattr(wrapped, "__module__", None)
+    return "__main__" if module and not getattr(sys.modules.get(module), "__file__", None) else module
+
+
+def _named_in_study(study: str, name: str) -> str | None:
+    """`package.module:name`, if the study file has it."""
+    systems = (yaml.safe_load(study) or {}).get("systems", []) if study else []
+    methods = [each.get("method") if isinstance(each, dict) else each for each in systems]
+    flat = [one for each in methods for one in (each if isinstance(each, list) else [each])]
+    return next((one for one in flat if isinstance(one, str) and one.endswith(f":{name}")), None)
+
+
+def _index_key(experiment: ExperimentResult, result: TrialResult, settings: Settings) -> str:
+    """The key of the trial's index; "" without vectors.
+
+    Raises:
+        DataError: if the documents are others than those of the experiment.
+    """
+    request, documents = index_request(result.trial), experiment.manifest.documents
+    if not request.embed_model:
+        return ""
+    uri = documents.uri or settings.documents_uri
+    loaded = load_documents(open_storage(uri, settings), settings=settings)
+    if loaded.digest != documents.digest:
+        raise DataError(
+            f"the documents in {safe_uri(uri)} have changed since {experiment.name!r}: its scores are not those of a "
+            "system that answers from them. Run the experiment again on them (under another name), and export that"
+        )
+    with services.in_this_process(), gateway_client.opened(settings):
+        return index_spec(documents_digest(loaded.documents), *request).key
+
+
+def _scored(experiment: ExperimentResult, result: TrialResult, metric: str) -> Scored:
+    """The scores of a trial on a metric, in the metric's own direction."""
+    alone = replace(experiment, results=(result,), baselines=())
+    try:
+        table = score_table(alone, metric)
+    except DreamError:  # it applies to no question
+        return Scored(mean=None, low=0.0, high=1.0, questions=0)
+    (least, most), n = table.limits, int(table.scored[0])
+    between = interval(table.values[:, 0], table.clusters, limits=table.limits)
+    mean, low, high = (float(min(max(each, least), most)) for each in (between.mean, between.low, between.high))
+    if definition_of(metric, experiment.manifest.own_metrics).lower_is_better:
+        mean, low, high = 1 - mean, 1 - high, 1 - low
+    rounded = [round(each, 4) for each in (mean, low, high)]
+    return Scored(
+        mean=rounded[0] if n else None, low=rounded[1], high=rounded[2], questions=n, failed=int(table.n_failed[0])
+    )
+
+
+def _check_no_secret(promotion: Promotion, settings: Settings) -> None:
+    """Raise a ConfigurationError if a key of the settings is in the file, such as in a prompt."""
+    text = promotion.to_yaml()
+    if any(secret in text for secret in settings.secrets()):
+        raise ConfigurationError(
+            "the winner file would hold one of the keys of the settings; look for it in the parameters of the trial "
+            "(prompt, system_prompt) and in the addresses of documents and questions, and take it out"
+        )

@@ -1,0 +1,96 @@
+"""A winner that is served: the answers that were measured, within limits, behind a token."""
+
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from winners import Served
+
+from dream.records import Answer
+
+
+def recorded(measured: Any) -> list[tuple[str, Answer]]:
+    (result,) = (each for each in measured.experiment.results if each.trial.id == measured.good)
+    questions = {question.id: question.question for question in measured.experiment.manifest.questions}
+    return [(questions[answer.question_id], answer) for answer in result.answers]
+
+
+def test_what_is_served_answers_as_it_did_when_it_was_measured(measured, served: Served):
+    for question, answer in recorded(measured):
+        reply = served.post("/answer", {"question": question}).json()
+        assert reply["answer"] == answer.text
+        assert reply["usage"]["prompt_tokens"] == answer.prompt_tokens
+        expected = [{**vars(passage), "location": passage.location} for passage in answer.contexts]
+        assert reply["passages"] == expected
+        assert reply["trial"] == measured.good
+
+
+def test_openai_clients_get_the_same_whole_and_as_a_stream(measured, served: Served):
+    question, answer = recorded(measured)[0]
+    messages: Any = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Good day."},
+        {"role": "assistant", "content": "Good day."},
+        {"role": "user", "content": [{"type": "text", "text": question}]},
+    ]
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.token, max_retries=0) as client:
+        (model,) = client.models.list()
+        whole = client.chat.completions.create(model=model.id, messages=messages)
+        options: Any = {"include_usage": True}
+        stream = client.chat.completions.create(model=model.id, messages=messages, stream=True, stream_options=options)
+        chunks = list(stream)
+    assert whole.choices[0].message.content == answer.text
+    assert whole.system_fingerprint == measured.good
+    assert "".join(each.delta.content or "" for chunk in chunks for each in chunk.choices) == answer.text
+    assert chunks[-1].usage == whole.usage
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/answer", {"question": " "}, 400, "no_question"),
+        ("/answer", {"question": 7}, 400, "no_question"),
+        ("/answer", [], 400, "invalid_json"),
+        ("/answer", {"question": "x" * 4001}, 413, "question_too_long"),
+        ("/answer", {"question": "x" * 1_000_001}, 413, "body_too_large"),
+        ("/v1/chat/completions", {"model": "gpt-4o", "messages": []}, 404, "model_not_found"),
+        ("/v1/chat/completions", {"messages": [{"role": "system", "content": "x"}]}, 400, "no_question"),
+        ("/v1/chat/completions", {"messages": "hello"}, 400, "no_question"),
+        ("/v1/chat/completions", {"messages": [], "n": 2}, 400, "not_supported"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            400,
+            "not_supported",
+        ),
+        ("/v1/embeddings", {}, 404, "unknown_url"),
+    ],
+)
+def test_what_is_no_question_is_refused_with_what_is_valid(served: Served, path, body, status, code):
+    reply = served.post(path, body)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("path", ["/answer", "/v1/chat/completions"])
+def test_nothing_is_answered_without_the_token(served: Served, path):
+    for token in ("", "wrong-token-of-sixteen"):
+        reply = served.post(path, {"question": "Who?"}, token=token)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_api_key")
+    for open_path in ("/healthz", "/readyz"):
+        assert httpx.get(served.url + open_path, trust_env=False).status_code == 200
+
+
+def test_usage_and_metrics_count_what_was_asked(measured, served: Served):
+    question, _ = recorded(measured)[0]
+    before = served.get("/metrics").text
+    served.post("/answer", {"question": question})
+    after = served.get("/metrics").text
+    assert answered(after) == answered(before) + 1
+    rows = served.get("/usage").json()
+    assert {row["trial"] for row in rows} == {measured.good}
+
+
+def answered(metrics: str) -> int:
+    (line,) = [line for line in metrics.splitlines() if 'outcome="answered"' in line]
+    return int(line.split()[-1])
