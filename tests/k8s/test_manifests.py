@@ -67,9 +67,10 @@ def test_building_twice_gives_the_same(folder: str):
     assert again.stdout == rendered(folder)
 
 
+@pytest.mark.parametrize("name", ["laptop", "production"])
 @pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring"])
-def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
-    assert all_problems_but_quota([*overlay("production"), *objects(rendered(folder))]) == []
+def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str, name: str):
+    assert all_problems_but_quota([*overlay(name), *objects(rendered(folder))]) == []
 
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
