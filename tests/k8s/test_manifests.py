@@ -84,6 +84,7 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gcs-fault-tolerance": (("ray",), ()),
     "ingress": (("jupyter",), ()),
     "operators-inside": (("platform",), ()),
+    "sign-on": (("mlflow",), ()),
     "pull-secret": ((), ()),  # for k8s/site: a test of its own
     "storage-class": (("minio", "postgres", "jupyter"), ()),
     "vllm-endpoint": (("platform",), ()),
@@ -502,3 +503,28 @@ def test_every_way_to_the_api_server_is_open_on_all_its_usual_ports():
         for path in (REPOSITORY / folder).glob("*.yaml"):
             text = path.read_text()
             assert text.count("port: 6443}") == text.count("port: 8443}"), path
+
+
+def test_sign_on_is_the_only_way_in_and_each_name_is_the_same_in_every_place(tmp_path: Path):
+    """A route, a proxy, a listener with a certificate, and MLflow's own word that a browser may come from there."""
+    found = rest_of("production", with_component(tmp_path, "mlflow", "sign-on", "production"), "mlflow")
+    (gateway,) = objects((K8S / "components/sign-on/gateway.yaml").read_text())
+    listeners = {one["name"]: one for one in gateway["spec"]["listeners"]}
+    routes = [one["spec"] for one in found if one["kind"] == "HTTPRoute"]
+    assert {route["parentRefs"][0]["sectionName"] for route in routes} == set(listeners)
+    (proxy,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment sign-on")
+    (service,) = (one["spec"] for one in found if one["kind"] == "Service" and one["metadata"]["name"] == "sign-on")
+    reached = {port["port"]: port["targetPort"] for port in service["ports"]}
+    for route in routes:
+        name = route["parentRefs"][0]["sectionName"]
+        assert route["hostnames"] == [listeners[name]["hostname"]]
+        assert listeners[name]["tls"]["certificateRefs"]
+        ((backend,),) = (rule["backendRefs"] for rule in route["rules"])
+        assert (backend["name"], reached[backend["port"]]) == ("sign-on", name)
+    assert {c["name"] for c in proxy.containers()} == set(listeners)
+    for container in proxy.containers():
+        assert {"--provider=oidc", "--allowed-group=dream", "--reverse-proxy=true"} <= set(container["args"])
+        assert not any("skip-auth" in arg or "insecure" in arg for arg in container["args"])
+    (mlflow,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment mlflow")
+    origin = k8s_checks.environment(mlflow, found)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
+    assert origin == f"https://{listeners['mlflow']['hostname']}"
