@@ -24,6 +24,7 @@ SECRETS_BY_HAND = {
     "dream-model-keys": None,  # any key
     "hugging-face": {"HF_TOKEN"},
     "backup-target": None,
+    "sign-on": {"client-id", "client-secret", "cookie-secret"},
     "pipeline-executor.service-account-token": {"token"},
 }
 COMPONENT = "app.kubernetes.io/component"

@@ -68,11 +68,14 @@ class RayCluster:
 
 
 @contextmanager
-def started_cluster(cpus: int) -> Iterator[RayCluster]:
-    """A cluster for as long as the block lasts. Its folder's path is short, since sockets allow 107 characters."""
+def started_cluster(cpus: int, *more: str) -> Iterator[RayCluster]:
+    """A cluster for as long as the block lasts, with `more` options of `ray start`.
+
+    Its folder's path is short, since sockets allow 107 characters.
+    """
     folder, port, client_port = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")), free_port(), free_port()
     options = ["--head", "--port", str(port), "--ray-client-server-port", str(client_port)]
-    options += ["--num-cpus", str(cpus), "--temp-dir", str(folder / "s"), "--include-dashboard", "false"]
+    options += ["--num-cpus", str(cpus), "--temp-dir", str(folder / "s"), "--include-dashboard", "false", *more]
     try:
         with _started(folder / "head.log", *options) as head:
             wait_for(lambda: _listens(client_port), START_SECONDS)

@@ -12,6 +12,7 @@ from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
 from dream.live_table import LiveTable
 from dream.metrics import definition_of
+from dream.models.gateway_metrics import Progress
 from dream.progress import Reporter, Task
 from dream.records import (
     Evaluation,
@@ -90,6 +91,10 @@ class TrialsProgress:
     def trials_done(self) -> int:
         """Trials with a result, which may be a failure."""
         return len(self._ended)
+
+    def of_experiment(self, name: str) -> Progress:
+        """The counts for the gateway's metrics."""
+        return Progress(name, self._total(), self.questions_done, len(self._ranked), self.trials_done)
 
     def name_of(self, trial_id: str) -> str:
         """The name of a trial as it is shown, with the parameters that tell it apart."""

@@ -101,6 +101,7 @@ class Recorder:
             else:
                 self.progress.add_block(message.trial_id, message.block)
         self.progress.show(self._usage)
+        self._tell_gateway()
 
     def to_stop(self) -> Collection[str]:
         """The ids of the trials that a user has told to stop and that have not ended."""
@@ -114,6 +115,7 @@ class Recorder:
             if trial.id not in self._results:
                 self._read_meter()
                 self._trial(TrialResult(trial, failure=failures.get(trial.id, WORKER_LOST)))
+        self._tell_gateway()
 
     def finish(self) -> ExperimentResult:
         """The whole experiment; in storage, and in MLflow if it answers."""
@@ -170,6 +172,11 @@ class Recorder:
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
             self._usage = add_usage(self.usage_before, own_stage(gateway_client.current_gateway().usage()))
         self._patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
+
+    def _tell_gateway(self) -> None:
+        """Tell the gateway, whose metrics say it, how far the experiment is."""
+        with contextlib.suppress(ServiceError):
+            gateway_client.current_gateway().note_progress(self.progress.of_experiment(self.name))
 
     def _patiently(self, write: Callable[[], None]) -> None:
         """Write, waiting for storage that cannot be reached; meanwhile messages wait in the inbox."""

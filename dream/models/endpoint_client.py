@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from dream.models.openai_wire import (
     parsed,
     texts_of,
 )
+from dream.models.outcomes import request_outcome
 from dream.models.rate_limiter import Limiter
 from dream.models.refusals import (
     endless,
@@ -82,6 +84,10 @@ class EndpointClient:
         first_backoff_seconds: the pause before the first retry; it doubles with each retry.
         patience_seconds: see `PATIENCE_SECONDS`.
         calls: gets a line for each attempt.
+
+    Attributes:
+        requests: HTTP requests by model, stage and outcome (`outcomes.request_outcome`).
+        waited: the seconds that limits held requests back, by model and stage.
     """
 
     def __init__(
@@ -102,6 +108,8 @@ class EndpointClient:
         self._last_answer: dict[str, float] = {}
         self._refusals: dict[str, str] = {}
         self._is_finishing = False
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.waited: defaultdict[tuple[str, str], float] = defaultdict(float)
 
     async def send(
         self,
@@ -140,6 +148,8 @@ class EndpointClient:
 
         while True:
             outcome = await self._attempt(request, body, state, before)
+            is_useless = outcome.useless_body is not None
+            self.requests[model, request.stage, request_outcome(outcome.response.status, is_useless=is_useless)] += 1
             if outcome.useless_body is not None:
                 on_useless(outcome.useless_body)
             self._log(request, model, state.attempts + 1, outcome)
@@ -194,7 +204,9 @@ class EndpointClient:
     ) -> Outcome:
         model = str((body or {}).get("model", ""))
         times, window = self._times_of(request, model), self.limiter.window(model)
+        arrived = time.monotonic()
         sent = await self.limiter.acquire(request.trial, len(request.body) / 4 if request.body else 0, model)
+        self.waited[model, request.stage] += time.monotonic() - arrived
         try:
             before()
             outcome = self._read(request, body, await self._send_once(request, times, state.waits_in_vain))

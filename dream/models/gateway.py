@@ -26,6 +26,7 @@ from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.answer_reading import is_cut
 from dream.models.call_log import HIT, JOINED, CallLog, Target, keys_paid_for
 from dream.models.endpoint_client import PATIENCE_SECONDS, EndpointClient
+from dream.models.gateway_metrics import Metric, Progress, exposition, families
 from dream.models.openai_wire import (
     CHAT_PATH,
     EMBEDDINGS_PATH,
@@ -38,6 +39,7 @@ from dream.models.openai_wire import (
     text_keys,
     texts_of,
 )
+from dream.models.outcomes import failure_kind
 from dream.models.paid_answers import (
     Paid,
     alike,
@@ -91,6 +93,7 @@ class Gateway:
     _under_way: dict[str, "asyncio.Task[Paid]"] = field(default_factory=dict)
     _max_answer_tokens: int = MAX_ANSWER_TOKENS
     _offline_server: Any = None
+    _progress: Progress | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def configure(self, options: GatewayOptions) -> None:
@@ -100,12 +103,16 @@ class Gateway:
         """
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
+        self._progress = None
         meter = Meter(options.budget, dict(options.spent_before))
         self._payments = Payments(meter, dict(options.prices), CallLog(options.call_log))
         self._max_answer_tokens = options.max_answer_tokens
         keys_missing = any(not endpoint.api_key for endpoint in options.endpoints)
         known = Settings.from_environment().endpoints if keys_missing else ()
         configured = {endpoint.name: endpoint for endpoint in known}
+        for client in self._clients.values():
+            client.requests.clear()
+            client.waited.clear()
         for endpoint in options.endpoints:
             twin = configured.get(endpoint.name)
             key = twin.api_key if twin and not endpoint.api_key and twin.base_url == endpoint.base_url else None
@@ -129,11 +136,16 @@ class Gateway:
         usage.calls += 1
         try:
             if request.path == EMBEDDINGS_PATH and body is not None and request.stage != CHECK_STAGE:
-                return await self._embed(client, request, body, usage)
-            return await self._ask(client, request, body, usage)
-        except BaseException:
+                response = await self._embed(client, request, body, usage)
+            else:
+                response = await self._ask(client, request, body, usage)
+        except BaseException as error:
             usage.failed += 1
+            self._payments.meter.count_failure(usage, failure_kind(error))
             raise
+        if response.status != 200:
+            self._payments.meter.count_failure(usage, failure_kind(response.status))
+        return response
 
     async def _ask(
         self, client: EndpointClient, request: ModelRequest, body: dict[str, Any] | None, usage: Usage
@@ -292,6 +304,18 @@ class Gateway:
     async def usage(self, trial: str | None = None) -> list[UsageRow]:
         """The meter's rows, one for each endpoint, model, stage and trial; with `trial`, those of that trial."""
         return self._payments.meter.rows(trial)
+
+    def note_progress(self, progress: Progress) -> None:
+        """Take in how far the experiment is, for the metrics."""
+        self._progress = progress
+
+    async def metrics(self) -> bytes:
+        """The metrics in Prometheus' text format (`dream.models.gateway_metrics`)."""
+        return exposition(self.metric_families())
+
+    def metric_families(self, *, is_closed: bool = False) -> list[Metric]:
+        """The metrics as they are now; `is_closed` says that nothing more is sent."""
+        return families(self._payments.meter, self._clients.values(), self._progress, is_closed=is_closed)
 
     async def base_url(self, endpoint: str) -> str:
         """The URL of an endpoint; starts the offline server if `endpoint` is that."""

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.models.gateway import Gateway
+from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.openai_wire import ModelRequest, ModelResponse
+from dream.models.ray_metrics import RayMetrics
 
 # requests and answers that come within this time share a Ray call
 BATCH_SECONDS = 0.003
@@ -33,6 +34,17 @@ class BatchGateway(Gateway):
 
     _outboxes: dict[str, _Outbox] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _publisher: RayMetrics = field(default_factory=RayMetrics)
+
+    def configure(self, options: GatewayOptions) -> None:
+        self._publisher.publish(self.metric_families(is_closed=True))
+        super().configure(options)
+        self._publisher.start(self.metric_families)
+
+    async def close(self) -> None:
+        await super().close()
+        self._publisher.stop()
+        self._publisher.publish(self.metric_families(is_closed=True))
 
     async def take(self, sender: str, requests: Mapping[int, ModelRequest]) -> None:
         """Start these requests of a sender, which numbers them."""

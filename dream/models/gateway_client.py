@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from dream.models.call_log import target_of
 from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import BatchGateway, Sender
+from dream.models.gateway_metrics import Progress
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.usage import read_prices
 from dream.records import UsageRow
@@ -42,6 +43,14 @@ class GatewayClient(ABC):
     def usage(self, trial: str | None = None) -> list[UsageRow]:
         """The meter's rows, all or those of one trial."""
         return self._service.call(Gateway.usage, trial)
+
+    def metrics(self) -> bytes:
+        """The metrics in Prometheus' text format (`dream.models.gateway_metrics`)."""
+        return self._service.call(Gateway.metrics)
+
+    def note_progress(self, progress: Progress) -> None:
+        """Tell the gateway how far the experiment is, for its metrics."""
+        self._service.call(Gateway.note_progress, progress)
 
     def base_url(self, endpoint: str) -> str:
         """The URL of an endpoint; starts the offline server if `endpoint` is that."""

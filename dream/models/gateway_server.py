@@ -9,6 +9,7 @@ llama-3.1-8b@vllm or offline/llm-small (`dream.models.pickers`).
     /v1/chat/completions, /v1/embeddings, /v1/models
     /trial/<label>/v1/...    the same, counted under this label
     /usage                   the calls of each model and label, as JSON
+    /metrics                 the same for Prometheus, without labels (`dream.models.gateway_metrics`)
     /healthz                 needs no token
 """
 
@@ -26,6 +27,7 @@ from starlette.routing import Mount, Route
 
 from dream.errors import ConfigurationError
 from dream.models.gateway_client import GatewayClient
+from dream.models.gateway_metrics import CONTENT_TYPE_LATEST
 from dream.models.http_serving import (
     Refused,
     base_url as base_url,
@@ -64,6 +66,9 @@ def application(gateway: GatewayClient, token: str, models: Sequence[str] = ()) 
     async def usage(request: Request) -> Response:
         return JSONResponse([row.to_json() for row in gateway.usage()])
 
+    async def metrics(request: Request) -> Response:
+        return Response(gateway.metrics(), media_type=CONTENT_TYPE_LATEST)
+
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -77,6 +82,7 @@ def application(gateway: GatewayClient, token: str, models: Sequence[str] = ()) 
         Mount("/v1", routes=openai_routes),
         Mount("/trial/{label}/v1", routes=openai_routes),
         Route("/usage", guarded(usage)),
+        Route("/metrics", guarded(metrics)),
         Route("/healthz", health),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_path})

@@ -248,6 +248,13 @@ class Limiter:
             self._windows[model] = Window(self._max_concurrency)
         return self._windows[model]
 
+    def load(self) -> dict[str, tuple[int, int]]:
+        """The requests in flight and those that wait, by model."""
+        waiting: Counter[str] = Counter()
+        for (_, model), queue in self._queues.items():
+            waiting[model] += sum(not turn.done() for turn, _ in queue)
+        return {model: (window.in_flight, waiting[model]) for model, window in self._windows.items()}
+
     async def acquire(self, trial: str = "", tokens: float = 0, model: str = "") -> "Permit":
         """Wait until a request may be sent.
 

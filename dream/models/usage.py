@@ -9,6 +9,7 @@ Offline models cost nothing. An unknown price is None, never 0.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -144,11 +145,16 @@ class Meter:
     budget: Budget = field(default_factory=Budget)
     spent_before: Mapping[str, float] = field(default_factory=dict)
     _rows: dict[tuple[str, str, str, str], Usage] = field(default_factory=dict)
+    failures: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
 
     def row(self, endpoint: str, model: str, stage: str, trial: str) -> Usage:
         """The counters with these labels, created on first use."""
         key = (endpoint, model, stage, trial)
         return self._rows.setdefault(key, Usage(*key))
+
+    def count_failure(self, usage: Usage, kind: str) -> None:
+        """Count a failed call by its kind (`outcomes.failure_kind`), over all trials, in `failures`."""
+        self.failures[usage.endpoint, usage.model, usage.stage, kind] += 1
 
     def rows(self, trial: str | None = None) -> list[UsageRow]:
         """All rows, or those of one trial."""

@@ -67,9 +67,10 @@ def test_building_twice_gives_the_same(folder: str):
     assert again.stdout == rendered(folder)
 
 
+@pytest.mark.parametrize("name", ["laptop", "production"])
 @pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring"])
-def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str):
-    assert all_problems_but_quota([*overlay("production"), *objects(rendered(folder))]) == []
+def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str, name: str):
+    assert all_problems_but_quota([*overlay(name), *objects(rendered(folder))]) == []
 
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
@@ -83,8 +84,10 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gcs-fault-tolerance": (("ray",), ()),
     "ingress": (("jupyter",), ()),
     "operators-inside": (("platform",), ()),
+    "sign-on": (("mlflow",), ()),
     "pull-secret": ((), ()),  # for k8s/site: a test of its own
     "storage-class": (("minio", "postgres", "jupyter"), ()),
+    "tei-endpoint": (("platform",), ()),
     "vllm-endpoint": (("platform",), ()),
 }
 # What the checks cannot know: pods of operators and of folders left out, a host that is in a Secret, calls that only
@@ -92,6 +95,7 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 EXPECTED = {
     "operators-inside": ("no pod is", "selects no pod"),
     "external-postgres": ("no pod is", "selects no pod", "MLFLOW_BACKEND_STORE_URI: no Service postgres-rw"),
+    "tei-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_", "WorkflowTemplate dream", "quota "),
     "vllm-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_VLLM", "WorkflowTemplate dream", "quota ", "RayService "),
 }
 EVERY_USE = [
@@ -110,8 +114,8 @@ def test_a_component_in_an_overlay_swaps_one_part_and_nothing_breaks(
     changed = with_component(tmp_path, folder, component, name)
     assert schema_problems(changed) == []
     found = rest_of(name, changed, folder, COMPONENTS[component][1])
-    if component == "vllm-endpoint":
-        found = [*found, *objects(rendered("k8s/vllm"))]
+    if component.endswith("-endpoint"):
+        found = [*found, *objects(rendered(f"k8s/{component.removesuffix('-endpoint')}"))]
     expected = EXPECTED.get(component, ("no pod is", "selects no pod") if COMPONENTS[component][1] else ())
     assert [one for one in all_problems(found) if not any(text in one for text in expected)] == []
 
@@ -129,6 +133,24 @@ def test_the_vllm_component_names_the_service_that_vllm_makes(tmp_path: Path):
     found = [*rest_of("production", changed, "platform"), *objects(rendered("k8s/vllm"))]
     assert ("ray", "llm-serve-svc", 8000) in k8s_checks.needed(found)
     assert [p for p in k8s_checks.network_problems(found) if p.startswith("RayCluster")] == []
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_the_tei_component_names_the_servers_and_dream_takes_its_settings(tmp_path: Path, name: str):
+    from dream.settings import Settings
+
+    changed = with_component(tmp_path, "platform", "tei-endpoint", name)
+    found = [*rest_of(name, changed, "platform"), *objects(rendered("k8s/tei"))]
+    assert {("ray", "tei-embed", 8080), ("ray", "tei-rerank", 8080)} <= set(k8s_checks.needed(found))
+    assert [p for p in k8s_checks.network_problems(found) if p.startswith("RayCluster")] == []
+    (models,) = (
+        one["data"] for one in found if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "dream-models"
+    )
+    endpoints = {one.name: one for one in Settings.from_environment(models).endpoints}
+    assert endpoints["tei"].base_url.endswith("/v1")
+    for pod in k8s_checks.pods(objects(rendered("k8s/tei"))):
+        (batch,) = re.findall(r"--max-client-batch-size=(\d+)", " ".join(pod.containers()[0]["args"]))
+        assert int(batch) >= (endpoints["tei"].embed_batch_size or 0)
 
 
 def all_problems_but_quota(found: list[Object]) -> list[str]:
@@ -154,13 +176,13 @@ def with_site(tmp_path: Path, folder: str, component: str) -> list[Object]:
     return objects(rendered(str(copy / folder.removeprefix("k8s/"))))
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm"])
+@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/tei"])
 def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
     made = list(k8s_checks.pods(with_site(tmp_path, folder, "pull-secret")))
     assert [pod.owner for pod in made if pod.spec.get("imagePullSecrets") != [{"name": "registry"}]] == []
     images = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait", "autoscaler")}
     assert [image for image in images if image.startswith("dream:")] == []
-    assert any(image == "registry.example.com/dream:0.1.0" for image in images) or folder == "k8s/vllm"
+    assert any(image == "registry.example.com/dream:0.1.0" for image in images) or folder in ("k8s/vllm", "k8s/tei")
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
@@ -224,7 +246,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = {
         "laptop": laptop,
         "production": rendered("k8s/overlays/production"),
-        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "vllm", "monitoring")),
+        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "vllm", "tei", "monitoring")),
         "argocd": rendered("argocd") + "---\n" + rendered("argocd/apps"),
         "typo": laptop.replace("startupProbe:", "startupProb:", 1),
         "rule": rendered("k8s/rayjob").replace("submissionMode:", "managedBy: nobody\n  submissionMode:"),
@@ -501,3 +523,28 @@ def test_every_way_to_the_api_server_is_open_on_all_its_usual_ports():
         for path in (REPOSITORY / folder).glob("*.yaml"):
             text = path.read_text()
             assert text.count("port: 6443}") == text.count("port: 8443}"), path
+
+
+def test_sign_on_is_the_only_way_in_and_each_name_is_the_same_in_every_place(tmp_path: Path):
+    """A route, a proxy, a listener with a certificate, and MLflow's own word that a browser may come from there."""
+    found = rest_of("production", with_component(tmp_path, "mlflow", "sign-on", "production"), "mlflow")
+    (gateway,) = objects((K8S / "components/sign-on/gateway.yaml").read_text())
+    listeners = {one["name"]: one for one in gateway["spec"]["listeners"]}
+    routes = [one["spec"] for one in found if one["kind"] == "HTTPRoute"]
+    assert {route["parentRefs"][0]["sectionName"] for route in routes} == set(listeners)
+    (proxy,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment sign-on")
+    (service,) = (one["spec"] for one in found if one["kind"] == "Service" and one["metadata"]["name"] == "sign-on")
+    reached = {port["port"]: port["targetPort"] for port in service["ports"]}
+    for route in routes:
+        name = route["parentRefs"][0]["sectionName"]
+        assert route["hostnames"] == [listeners[name]["hostname"]]
+        assert listeners[name]["tls"]["certificateRefs"]
+        ((backend,),) = (rule["backendRefs"] for rule in route["rules"])
+        assert (backend["name"], reached[backend["port"]]) == ("sign-on", name)
+    assert {c["name"] for c in proxy.containers()} == set(listeners)
+    for container in proxy.containers():
+        assert {"--provider=oidc", "--allowed-group=dream", "--reverse-proxy=true"} <= set(container["args"])
+        assert not any("skip-auth" in arg or "insecure" in arg for arg in container["args"])
+    (mlflow,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment mlflow")
+    origin = k8s_checks.environment(mlflow, found)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
+    assert origin == f"https://{listeners['mlflow']['hostname']}"

@@ -24,12 +24,13 @@ def aged(table: dict[str, dict[str, datetime.date]], today: datetime.date) -> li
 
 
 def test_the_manifests_have_the_images_of_the_table():
-    folders = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm")
+    folders = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/tei")
     made = [pod for folder in folders for pod in pods(read(rendered(folder)))]
     used = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait")}
-    database = read((K8S / "components/cloudnative-pg/cluster.yaml").read_text())
-    (cluster,) = (one for one in database if one["kind"] == "Cluster")
-    used = {image for image in used if not image.startswith("dream:")} | {cluster["spec"]["imageName"]}
+    components = [one for path in (K8S / "components").glob("*/*.yaml") for one in read(path.read_text())]
+    with_pods = [one for one in components if one["kind"] in ("Cluster", "Deployment", "StatefulSet")]
+    used |= {c["image"] for pod in pods(with_pods) for c in pod.containers()}
+    used = {image for image in used if not image.startswith("dream:")}
     assert used == set(pins()["images"])
 
 
