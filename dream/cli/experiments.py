@@ -34,6 +34,7 @@ def plan(
     seed: options.SearchSeed = None,
     sift: options.SiftFlag = False,
     sift_metric: options.SiftMetric = None,
+    hold_out: options.HoldOutShare = None,
     pilot: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +57,7 @@ def plan(
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
         search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
+        hold_out=hold_out,
     )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
@@ -108,6 +110,7 @@ def run(
     seed: options.SearchSeed = None,
     sift: options.SiftFlag = False,
     sift_metric: options.SiftMetric = None,
+    hold_out: options.HoldOutShare = None,
     concurrent_trials: Annotated[
         int | None,
         typer.Option(
@@ -147,6 +150,7 @@ def run(
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
         search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
+        hold_out=hold_out,
     )  # fmt: skip
     experiment = run_experiment(
         **asked,
@@ -234,7 +238,7 @@ def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
     """The arguments of `run_experiment`. An option that was not named leaves a resumed experiment as it was."""
     space = search_space_of(given["query_engine"], given["llm"], given["embed_model"], given["parameters"], settings)
     named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric"}
-    named |= {"strictness": "strictness", "search": "search"}
+    named |= {"strictness": "strictness", "search": "search", "hold_out": "hold_out"}
     own = {argument: given[option] for argument, option in named.items() if given[option] is not None}
     repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines", "sift")}
     return {"spec": space, **own, **repeats}

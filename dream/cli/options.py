@@ -120,6 +120,15 @@ SiftMetric = Annotated[
         metavar="NAME", help="sift by this retrieval metric, such as ndcg or recall@5 [default: recall]; implies --sift"
     ),
 ]
+HoldOutShare = Annotated[
+    float | None,
+    typer.Option(
+        "--hold-out",
+        metavar="SHARE",
+        help="hold out this share of the questions, such as 0.25, all those of some documents: the search does not see "
+        "them, and afterwards the recommended trial, the runner-up and the incumbent answer them",
+    ),
+]
 
 EngineName = Annotated[
     str | None,

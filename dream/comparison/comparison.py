@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from dream.comparison.differences import BETTING
 from dream.comparison.factor_effects import Effects, effects
+from dream.comparison.held_out import confirmation_of
 from dream.comparison.incumbent import incumbent_note
 from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
@@ -22,9 +23,10 @@ from dream.comparison.power import Power, power_of
 from dream.comparison.ranking import SAME_SCORES, Standing, cost_unit, standings
 from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
 from dream.comparison.score_table import FACTORS, ScoreTable, score_table
+from dream.comparison.shrinkage import shrunken_means
 from dream.defaults import DEFAULT_METRIC, FAILURE_SHARE
 from dream.errors import ConfigurationError, DataError
-from dream.records import ExperimentResult
+from dream.records import Confirmation, ExperimentResult
 from dream.tables import trial_row
 
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
@@ -45,6 +47,8 @@ class Comparison:
         notes: sentences about the limits of the comparison.
         noise: the judge's share of the variance, for each compared metric; empty unless answers were judged repeatedly.
         losses: the loss split by trial id; empty without baselines.
+        confirmation: the recommended trial on questions that the search never saw; None if none were held out, or not
+            answered.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Comparison:
     confidence: float = CONFIDENCE
     noise: tuple[JudgeNoise, ...] = ()
     losses: Mapping[str, LossSplit] = field(default_factory=dict)
+    confirmation: Confirmation | None = None
 
     @property
     def ranked(self) -> tuple[Standing, ...]:
@@ -141,12 +146,16 @@ def compare(
     if not n_ranked:
         raise DataError(_nothing_ranked(experiment, table.metric, ordered))
     n_clusters = len(set(table.clusters.tolist()))
+    ordered = _with_shrunken_means(ordered, table.only(list(range(n_ranked))))
     power = power_of(ordered, table.only(list(range(n_ranked))), level)
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
     recommendation = recommend(ordered, table.metric, margin, power, n_clusters)
     replacing = incumbent_note(ordered, table, recommendation.trial.id, seed)
+    confirmation, unconfirmed = confirmation_of(
+        experiment, ordered, recommendation.trial, metric, margin, weights, clustered
+    )
     return Comparison(
         name=experiment.name,
         metric=table.metric,
@@ -160,6 +169,8 @@ def compare(
         cost_unit=cost_unit(ordered),
         scores=table,
         notes=(
+            *([confirmation.text] if confirmation else []),
+            *([unconfirmed] if unconfirmed else []),
             *([replacing] if replacing else []),
             *_chosen(experiment),
             *_notes(table, ordered),
@@ -168,7 +179,17 @@ def compare(
         ),
         noise=noise,
         losses=losses,
+        confirmation=confirmation,
     )
+
+
+def _with_shrunken_means(ordered: Sequence[Standing], ranked: ScoreTable) -> tuple[Standing, ...]:
+    """The standings of the ranked trials with their shrunken means, then the others; where there are enough trials."""
+    means = shrunken_means(ranked)
+    if means is None:
+        return tuple(ordered)
+    shrunken = [replace(each, shrunken=float(mean)) for each, mean in zip(ordered, means, strict=False)]
+    return (*shrunken, *ordered[len(shrunken) :])
 
 
 def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence[Standing]) -> str:
@@ -236,6 +257,7 @@ def leaderboard(
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
+    `shrunken` (the mean of `metric` without what is likely luck, from 4 trials on: `dream.comparison.shrinkage`),
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
     trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
     missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
@@ -301,6 +323,7 @@ def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Seque
         "parameters": standing.parameters,
         **{name: standing.means.get(name) for name in metrics},
         metric: standing.mean,
+        "shrunken": standing.shrunken,
         "scored": f"{standing.n_scored} of {standing.n_questions}{_failed(standing)}",
         "difference": difference.mean if difference else None,
         "low": difference.low if difference else None,
@@ -335,8 +358,8 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
         f"ranked by {comparison.metric}"
     )
     rows = [_line(trial, comparison.metric) for trial in table.reset_index().to_dict("records")]
-    if not any(row["parameters"] for row in rows):
-        rows = [{name: value for name, value in row.items() if name != "parameters"} for row in rows]
+    empty = [name for name in ("parameters", "shrunken") if not any(row[name] for row in rows)]
+    rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
 
 
@@ -387,6 +410,7 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         **{title: row[title] for title in FACTORS.values()},
         "parameters": row["parameters"],
         metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
+        "shrunken": "" if pandas.isna(row["shrunken"]) else f"{row['shrunken']:.3f}",
         "scored": row["scored"],
         "against the best": interval_text or row["not ranked"][:60] or "best",
         "tied": "yes" if row["in set"] else "",

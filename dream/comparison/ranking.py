@@ -35,6 +35,8 @@ class Standing:
             flips are hardly to be trusted, "betting" with the reason; "the same scores" if every score is the best's.
         in_set: true for the trials of the set of the best; then, and only then, `difference` includes 0 or more.
         may_lose: the largest loss against any trial of the set that the intervals hold; None for unranked trials.
+        shrunken: the mean, shrunken towards that of all ranked trials by its noise (`dream.comparison.shrinkage`); None
+            for fewer than 4 trials or 2 documents.
         same_scores: true if every score equals the best trial's.
         on_front: true for the trials on the Pareto front of quality, cost and latency.
         parameters: those that tell the trial apart from others of its name, e.g. "top_k=3".
@@ -59,6 +61,7 @@ class Standing:
     n_failed: int = 0
     interval_by: str = ""
     may_lose: float | None = None
+    shrunken: float | None = None
 
     @property
     def name(self) -> str:

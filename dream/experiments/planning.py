@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 from dream.defaults import FACTORS
 from dream.experiments import store
+from dream.experiments.confirmation import as_confirmation, confirming
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
@@ -26,7 +27,18 @@ from dream.rag.costs import calls_of, chunk_tokens, passages_read
 from dream.rag.methods import index_request
 from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
-from dream.records import ORACLE, SIFT_STAGE, GoldenQuestion, Manifest, Plan, Repeats, Trial, known_sum
+from dream.records import (
+    HELD_OUT_STAGE,
+    ORACLE,
+    SIFT_STAGE,
+    GoldenQuestion,
+    Manifest,
+    Plan,
+    Repeats,
+    Trial,
+    known_sum,
+    most_confirmed,
+)
 from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tokens import count_tokens
@@ -65,6 +77,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
+    _count_confirmation(prepared, before, settings, but, counter)
     usd_by_trial = {}
     for trial in prepared.everything:
         own = counter.part()
@@ -274,15 +287,59 @@ def _indexes(
         yield request, is_stored(cache, index_spec(digest, *request))
 
 
-def _finished_before(prepared: PreparedExperiment, settings: Settings, but: str) -> dict[str, Repeats]:
+def _count_confirmation(
+    prepared: PreparedExperiment, before: Mapping[str, Repeats], settings: Settings, but: str, counter: Counter
+) -> None:
+    """The calls for the questions that are held out: as trials have on average, since the search has still to choose;
+    those of the same trials as in an earlier experiment that has finished the search."""
+    if prepared.hold_out is None:
+        return
+    held = confirming(prepared, prepared.trials)
+    paid = _finished_before(held, settings, but, held_out=True)
+    known = [trial for trial in prepared.trials if trial.id in paid]
+    trials = known if known and all(trial.id in before for trial in prepared.trials) else list(prepared.trials)
+    _count_held_out(held, trials, most_confirmed(prepared.trials) / len(trials), paid, counter)
+
+
+def _count_held_out(
+    held: PreparedExperiment, trials: Sequence[Trial], share: float, paid: Mapping[str, Repeats], counter: Counter
+) -> None:
+    """A share of the calls of trials for the held-out questions, in a stage of their own."""
+    context, questions = held.context, [question.question for question in held.questions]
+    passages, part = passages_read(trials, context.documents, questions, context.methods), counter.part()
+    for trial in trials:
+        _count_trial(trial, held, passages, paid.get(trial.id), part)
+    whole: dict[str, list[int]] = {}
+    for row in (row for row in part.rows() if row.calls):
+        numbers = (row.calls, row.cached, row.prompt_tokens, row.completion_tokens)
+        whole[row.model] = [sum(pair) for pair in zip(whole.get(row.model, (0, 0, 0, 0)), numbers, strict=True)]
+    for model, (calls, cached, prompts, replies) in whole.items():
+        counter.add(model, HELD_OUT_STAGE, *(round(share * n) for n in (calls, cached, prompts, replies)))
+
+
+def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[Trial], settings: Settings) -> Plan:
+    """The plan with the calls for held-out questions of the trials that were chosen; what was paid for stays so."""
+    counter = Counter(settings)
+    kept = [row for row in before.calls if row.stage != HELD_OUT_STAGE]
+    paid = {trial.id: prepared.context.repeats for trial in trials} if before.is_paid else {}
+    _count_held_out(confirming(prepared, trials), trials, 1.0, paid, counter)
+    calls = (*kept, *counter.rows())
+    return replace(before, calls=calls, usd=known_sum(row.usd for row in calls))
+
+
+def _finished_before(
+    prepared: PreparedExperiment, settings: Settings, but: str, held_out: bool = False
+) -> dict[str, Repeats]:
     """Trials that an earlier experiment finished on the same questions, documents and judge, with its repeats: their
     calls are in the cache, unless it was emptied since."""
     storage = open_storage(settings.experiments_uri, settings)
     finished: dict[str, Repeats] = {}
     for name, manifest in store.load_manifests(storage).items():
-        if name == but or not is_alike(manifest, prepared) or not store.load_usage(storage, name):
+        manifest = as_confirmation(manifest) if held_out else manifest
+        if name == but or not manifest or not is_alike(manifest, prepared) or not store.load_usage(storage, name):
             continue
-        results = store.load_results(storage, name, (*manifest.trials, *manifest.baselines))
+        part = store.held_out_part(name) if held_out else name
+        results = store.load_results(storage, part, (*manifest.trials, *manifest.baselines))
         for trial_id in (result.trial.id for result in results if result.failure is None):
             if trial_id not in finished or manifest.repeats.times > finished[trial_id].times:
                 finished[trial_id] = manifest.repeats

@@ -76,12 +76,13 @@ class Recorder:
         for line in self.prepared.notes:
             self._reporter.line(f"  {line}")
         self._tracker: Tracker | None = None
+        self.held_out: tuple[TrialResult, ...] = ()
 
     def take(self, messages: Sequence[Message]) -> None:
         """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
         if not all(isinstance(message, TrialStarted) for message in messages):
             self._tracking()  # not earlier: on few CPUs, its process would delay the first trials
-            self._read_meter()
+            self.read_meter()
         whole = {
             message.result.trial.id
             for message in messages
@@ -113,18 +114,23 @@ class Recorder:
         """Record trials that ended without reporting a result, for instance because their worker was killed."""
         for trial in self.prepared.everything:
             if trial.id not in self._results:
-                self._read_meter()
+                self.read_meter()
                 self._trial(TrialResult(trial, failure=failures.get(trial.id, WORKER_LOST)))
         self._tell_gateway()
 
-    def finish(self) -> ExperimentResult:
-        """The whole experiment; in storage, and in MLflow if it answers."""
+    @property
+    def outcome(self) -> ExperimentResult:
+        """The experiment when all its trials have ended."""
         prepared = self.prepared
         results, baselines = (
             tuple(self._results[trial.id] for trial in trials) for trials in (prepared.trials, prepared.baselines)
         )
-        outcome = ExperimentResult(self.name, self.manifest, results, self._usage, baselines)
-        self._patiently(lambda: store.save_table(self.storage, outcome))
+        return ExperimentResult(self.name, self.manifest, results, self._usage, baselines, self.held_out)
+
+    def finish(self) -> ExperimentResult:
+        """The whole experiment; in storage, and in MLflow if it answers."""
+        outcome = self.outcome
+        self.patiently(lambda: store.save_table(self.storage, outcome))
         if self.manifest.plan:
             table = plan_against_actual(self.manifest.plan, self._usage)
             self._reporter.line(f"\nplanned and actual model calls:\n{calls_text(table)}")
@@ -135,7 +141,7 @@ class Recorder:
 
     def _block(self, trial_id: str, block: Evaluation) -> None:
         block = block.redacted(self._secrets)
-        self._patiently(lambda: store.save_block(self.storage, self.name, trial_id, block))
+        self.patiently(lambda: store.save_block(self.storage, self.name, trial_id, block))
         self.progress.add_block(trial_id, block)
 
     def _trial(self, result: TrialResult) -> None:
@@ -144,9 +150,9 @@ class Recorder:
         usage = tuple(row for row in self._usage if row.trial == result.trial.id)
         result = replace(result, usage=usage).redacted(self._secrets)
         self._results[result.trial.id] = result
-        self._patiently(lambda: store.save_result(self.storage, self.name, result))
+        self.patiently(lambda: store.save_result(self.storage, self.name, result))
         if result.failure is None:
-            self._patiently(lambda: store.delete_blocks(self.storage, self.name, result.trial.id))
+            self.patiently(lambda: store.delete_blocks(self.storage, self.name, result.trial.id))
         if (text := tracebacks(result)) and not result.was_stopped:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
@@ -167,18 +173,18 @@ class Recorder:
             self._tracker = Tracker(self.settings, self.manifest, self._reporter, self.tracking)
         return self._tracker
 
-    def _read_meter(self) -> None:
+    def read_meter(self) -> None:
         """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
             self._usage = add_usage(self.usage_before, own_stage(gateway_client.current_gateway().usage()))
-        self._patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
+        self.patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
 
     def _tell_gateway(self) -> None:
         """Tell the gateway, whose metrics say it, how far the experiment is."""
         with contextlib.suppress(ServiceError):
             gateway_client.current_gateway().note_progress(self.progress.of_experiment(self.name))
 
-    def _patiently(self, write: Callable[[], None]) -> None:
+    def patiently(self, write: Callable[[], None]) -> None:
         """Write, waiting for storage that cannot be reached; meanwhile messages wait in the inbox."""
         retrying = Retrying(
             retry=retry_if_exception_type(StorageError),

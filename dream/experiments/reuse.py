@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dream.experiments import store
+from dream.experiments.confirmation import as_confirmation
 from dream.experiments.planning import is_alike
 from dream.experiments.spec import PreparedExperiment
 from dream.models.gateway_client import current_gateway
@@ -23,12 +24,17 @@ from dream.settings import OFFLINE, Settings
 from dream.storage import open_storage
 
 
-def results_taken_over(prepared: PreparedExperiment, settings: Settings) -> dict[str, TrialResult]:
+def results_taken_over(
+    prepared: PreparedExperiment, settings: Settings, held_out: bool = False
+) -> dict[str, TrialResult]:
     """The whole results of trials and baselines that earlier experiments have, by trial id.
 
     They count where documents, questions, judge, metrics, models with their endpoints, all versions and DREAM's own
     source are the same, the RAG method is one of DREAM's, no metric is a function of the user's, and the cache still
     has answers of the judge. A gateway must be open.
+
+    Args:
+        held_out: the questions of the experiment are those that earlier ones held out.
     """
     if any(metric.function for metric in prepared.context.own_metrics):  # what it calls may have changed
         return {}
@@ -37,10 +43,11 @@ def results_taken_over(prepared: PreparedExperiment, settings: Settings) -> dict
     storage = open_storage(settings.experiments_uri, settings)
     taken: dict[str, TrialResult] = {}
     for name, manifest in store.load_manifests(storage).items():
-        if not (is_alike(manifest, prepared) and manifest.versions == versions()):
+        manifest = as_confirmation(manifest) if held_out else manifest
+        if manifest is None or not is_alike(manifest, prepared) or manifest.versions != versions():
             continue
         wanted = [trial for trial in prepared.everything if trial.id not in taken and _is_same(trial, manifest)]
-        for result in store.load_results(storage, name, wanted):
+        for result in store.load_results(storage, store.held_out_part(name) if held_out else name, wanted):
             if (evaluation := _whole(result, prepared)) is not None:
                 usage = tuple(map(_from_cache, result.usage))
                 taken[result.trial.id] = replace(result, evaluation=evaluation, usage=usage, taken_from=name)

@@ -19,7 +19,8 @@ from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose
 from dream.errors import ConfigurationError
 from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
-from dream.experiments.planning import is_alike, plan_after_sift, plan_of, uncounted_text
+from dream.experiments.confirmation import Confirming
+from dream.experiments.planning import is_alike, plan_after_sift, plan_of, plan_of_choice, uncounted_text
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
@@ -89,15 +90,16 @@ def experiment(
     for metric in context.own_metrics:  # in a worker they are not known yet
         register(metric)
     trial = Trial.from_config(config)
-    llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
+    label = context.metered_as or trial.id
+    llm = llm_picker(trial.llm_identifier, trial=label) if trial.llm_identifier else None
     questions = questions_of(trial, context.golden_dataset.questions)
     if trial.is_baseline and llm is not None:
         n_nodes, query_engine = None, baseline_engine(trial, llm, questions)
     else:
-        index = get_index(context.documents, *index_request(trial, context.methods), trial=trial.id)
+        index = get_index(context.documents, *index_request(trial, context.methods), trial=label)
         n_nodes = len(index.docstore.docs)
         query_engine = query_engine_picker(
-            trial.query_engine_identifier, index, llm, trial.parameters, trial=trial.id, methods=context.methods
+            trial.query_engine_identifier, index, llm, trial.parameters, trial=label, methods=context.methods
         )
     evaluation = evaluator(
         query_engine,
@@ -107,7 +109,7 @@ def experiment(
             context.judge_embed_model,
             metrics_of(trial, context.metrics),
             context.strictness,
-            trial=trial.id,
+            trial=label,
             repeats=context.repeats_of(trial),
             needs_contexts=trial.query_engine_identifier != CLOSED_BOOK,
             evidence=context.evidence,
@@ -148,7 +150,7 @@ def run_experiment(
     Args:
         spec: an `ExperimentSpec`, a `Study` (see `read_study`), or only a search space with the other fields as
             keyword arguments: `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`,
-            `baselines`, `strictness`, `sift`, `search`.
+            `baselines`, `strictness`, `sift`, `search`, `hold_out`.
         name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
@@ -222,6 +224,8 @@ def run_experiment(
                 with recorder.progress.start():
                     runs = replace(due.trial_runs(max_concurrent_trials), to_stop=recorder.to_stop)
                     recorder.lost(running_on.run_trials(runs, recorder.take))
+            if due.prepared.hold_out is not None:
+                _confirm(due.prepared, recorder, running_on, storage, settings, max_concurrent_trials)
             return recorder.finish()
 
 
@@ -244,8 +248,8 @@ class _Due:
 
     `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
     other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
-    earlier runs. `is_planned` is False where no experiment before asked anything like it, so that it cannot be paid
-    for: its plan is made later, while models are checked.
+    earlier runs. `is_confirmed`: an earlier run has confirmed the choice. `is_planned` is False where no experiment
+    before asked anything like it, so that it cannot be paid for: its plan is made later, while models are checked.
     """
 
     name: str
@@ -257,6 +261,7 @@ class _Due:
     partial: Mapping[str, Evaluation]
     usage: tuple[UsageRow, ...]
     is_planned: bool = True
+    is_confirmed: bool = False
 
     @property
     def to_run(self) -> list[Trial]:
@@ -266,7 +271,12 @@ class _Due:
     @property
     def is_paid(self) -> bool:
         """True if the cache has, as far as is known, the answer to every call that is left."""
-        return not self.to_run or bool(self.plan and self.plan.is_paid)
+        return bool(self.plan and self.plan.is_paid) or not (self.to_run or self.awaits_confirmation)
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """True if held-out questions may have to be asked."""
+        return self.prepared.hold_out is not None and not self.is_confirmed
 
     @property
     def awaits_sift(self) -> bool:
@@ -305,7 +315,8 @@ def _due(
             show.line(f"the sift of {known[1]} is taken over: {known[0].summary}")
         plan = _new_plan(prepared, before, settings)
         taken = {} if before else results_taken_over(prepared, settings)
-    return _Due(name, prepared, before, plan, finished, taken, partial_results, usage)
+    is_confirmed = before is not None and store.is_confirmed(storage, name)
+    return _Due(name, prepared, before, plan, finished, taken, partial_results, usage, is_confirmed=is_confirmed)
 
 
 def _checked_manifest(due: _Due, engine: Engine, storage: Storage, settings: Settings, reporter: Reporter) -> Manifest:
@@ -327,6 +338,27 @@ def _sifted(due: _Due, manifest: Manifest, settings: Settings, decision: Prepare
     """What is due after a sift, and the manifest that says so."""
     plan = manifest.plan and plan_after_sift(manifest.plan, decision, settings, due.name)
     return due.only(decision), replace(manifest, trials=decision.trials, sift=decision.sift, plan=plan)
+
+
+def _confirm(
+    prepared: PreparedExperiment,
+    recorder: Recorder,
+    engine: Engine,
+    storage: Storage,
+    settings: Settings,
+    at_once: int | None,
+) -> None:
+    """Let the chosen trials answer the held-out questions, and keep what becomes of the choice."""
+    taken = partial(results_taken_over, settings=settings, held_out=True)
+    confirming = Confirming(
+        recorder.name, prepared, storage, settings, reporter_for(recorder.show), recorder.patiently, _run_trial, taken
+    )
+    recorder.held_out = confirming.run(recorder.outcome, engine, recorder.read_meter, at_once)
+    if recorder.held_out and (plan := recorder.manifest.plan) is not None:
+        plan = plan_of_choice(plan, prepared, [result.trial for result in recorder.held_out], settings)
+        recorder.manifest = replace(recorder.manifest, plan=plan)
+        store.save_manifest(storage, recorder.name, recorder.manifest)
+    confirming.conclude(recorder.outcome)
 
 
 def _recorder(

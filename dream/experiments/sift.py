@@ -28,6 +28,7 @@ from dream.progress import Reporter
 from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.retrievals import retrieval_of, retrieving, why_no_retrieval
 from dream.records import (
+    HELD_OUT_STAGE,
     INCUMBENT,
     SIFT_STAGE,
     Evaluation,
@@ -343,5 +344,6 @@ def outcome_text(sift: Sift) -> str:
 
 
 def own_stage(usage: Sequence[UsageRow]) -> tuple[UsageRow, ...]:
-    """The meter's rows with the calls of the sift, which no trial made, in a stage of their own."""
-    return add_usage(replace(row, trial="", stage=SIFT_STAGE) if row.trial == SIFT_STAGE else row for row in usage)
+    """The meter's rows with the calls of a sift and of a confirmation, which are no trial's, in stages of their own."""
+    stages = (SIFT_STAGE, HELD_OUT_STAGE)
+    return add_usage(replace(row, trial="", stage=row.trial) if row.trial in stages else row for row in usage)

@@ -15,6 +15,7 @@ from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
 from dream.experiments.sift import announcement, sift_of, with_questions
 from dream.golden.dataset import load_golden_dataset
+from dream.golden.hold_out import hold_out_of, split
 from dream.metrics import (
     METRICS,
     Metric,
@@ -41,6 +42,7 @@ from dream.records import (
     DocumentSet,
     GoldenDataset,
     GoldenQuestion,
+    HoldOut,
     Manifest,
     Objective,
     Repeats,
@@ -56,7 +58,8 @@ from dream.storage import open_storage
 class TrialContext:
     """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
     `evidence` is that of each question by its id, where a metric needs it, `own_metrics` are those with a function,
-    rubric or criterion of the user's, `methods` the user's own RAG methods."""
+    rubric or criterion of the user's, `methods` the user's own RAG methods. `metered_as` labels the calls of all trials
+    in the gateway's meter, by default the id of each."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -68,6 +71,7 @@ class TrialContext:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     own_metrics: tuple[Metric, ...] = ()
     methods: TravellingMethods = field(default_factory=TravellingMethods)
+    metered_as: str = ""
 
     def repeats_of(self, trial: Trial) -> Repeats:
         """The repeats of a trial; baselines are judged once."""
@@ -77,7 +81,7 @@ class TrialContext:
 @dataclass(frozen=True)
 class PreparedExperiment:
     """An experiment that can be run: its trials, its baselines, and what they share; `sift` is that which decides, or
-    has decided, which trials are run."""
+    has decided, which trials are run, and `hold_out` has the questions that are not among those of the trials."""
 
     trials: tuple[Trial, ...]
     baselines: tuple[Trial, ...]
@@ -87,6 +91,7 @@ class PreparedExperiment:
     study: str = ""
     sift: Sift | None = None
     search: Search = field(default_factory=Search)
+    hold_out: HoldOut | None = None
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -95,7 +100,7 @@ class PreparedExperiment:
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
-        """All golden questions."""
+        """All golden questions that trials are asked."""
         return self.context.golden_dataset.questions
 
     def questions_of(self, trial: Trial) -> tuple[GoldenQuestion, ...]:
@@ -110,7 +115,8 @@ class PreparedExperiment:
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
         if self.search.by != GRID:
             lines.insert(0, self.search.summary)
-        lines = [*announcement(self), *lines]
+        held_out = [self.hold_out.announcement(self.trials, len(self.questions))] if self.hold_out else []
+        lines = [*announcement(self), *held_out, *lines]
         if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
             lines.append(
                 f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
@@ -156,6 +162,7 @@ class PreparedExperiment:
             study=self.study,
             sift=self.sift,
             search=self.search,
+            hold_out=self.hold_out,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -176,6 +183,7 @@ class SpecOptions(TypedDict, total=False):
     strictness: int | None
     sift: bool | str
     search: Search | Mapping[str, Any] | None
+    hold_out: float | HoldOut | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -200,6 +208,9 @@ class ExperimentSpec:
         study: the text of the study file that this is from (`dream.experiments.study`).
         sift: first score all retrieval combinations without LLM answers or judge, and leave out the trials of those
             that are shown to be worse than the best on recall (True) or another retrieval metric ("ndcg", "recall@5").
+        hold_out: the share of the golden questions that the search does not see, all those of some documents, such as
+            0.25; also with a seed, {"share": 0.25, "seed": 1}. Afterwards the recommended trial, the runner-up and the
+            incumbent answer them (`Comparison.confirmation`).
     """
 
     search_space: SearchSpace | JoinedSpace | None = None
@@ -214,6 +225,7 @@ class ExperimentSpec:
     study: str = ""
     sift: bool | str = False
     search: Search | Mapping[str, Any] | None = None
+    hold_out: float | HoldOut | Mapping[str, Any] | None = None
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -231,7 +243,8 @@ class ExperimentSpec:
         strictness = STRICTNESS if self.strictness is None else self.strictness
         if strictness < 1:
             raise ConfigurationError(f"strictness={strictness}: give at least 1; 3 derives three questions an answer")
-        golden = load_golden_dataset(self.golden_dataset or GOLDEN_DATASET, settings)
+        asked = hold_out_of(self.hold_out)
+        golden, hold_out = split(load_golden_dataset(self.golden_dataset or GOLDEN_DATASET, settings), asked)
         uri = self.documents_uri or settings.documents_uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
@@ -239,7 +252,9 @@ class ExperimentSpec:
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
         documents = DocumentSet(uri, loaded.digest)
         sift = sift_of(self.sift)
-        prepared = PreparedExperiment(trials, (), context, documents, self.objective, self.study, sift, search)
+        prepared = PreparedExperiment(
+            trials, (), context, documents, self.objective, self.study, sift, search, hold_out
+        )
         return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
@@ -262,7 +277,7 @@ class ExperimentSpec:
             loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
         )
         documents = DocumentSet(uri, loaded.digest)
-        of_start = {"sift": before.sift, "search": before.search}
+        of_start = {"sift": before.sift, "search": before.search, "hold_out": before.hold_out}
         return self._with_additions(PreparedExperiment(before.trials, (), context, documents, **of_start), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
@@ -279,7 +294,11 @@ class ExperimentSpec:
             pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:
             digest = load_golden_dataset(self.golden_dataset, settings).digest
-            pairs["the golden questions"] = (digest, before.golden_dataset.digest)
+            whole = before.hold_out.whole_digest if before.hold_out else before.golden_dataset.digest
+            pairs["the golden questions"] = (digest, whole)
+        if self.hold_out is not None:
+            then = before.hold_out and HoldOut(before.hold_out.share, before.hold_out.seed)
+            pairs["the held-out questions"] = (hold_out_of(self.hold_out), then)
         if self.metrics is not None:
             pairs["the metrics"] = (set(names_of(self.metrics)), set(before.metrics))
         for metric in own_metrics(before.metrics):

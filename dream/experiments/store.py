@@ -4,6 +4,8 @@
 <experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
 <experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
 <experiment>/sift/<id>.json       the scores of a retrieval combination in the sift before the experiment
+<experiment>/held_out/...         trials/ and blocks/ of the trials that answered the questions that were held out
+<experiment>/confirmation.json    the confirmation of the choice by these (`dream.records.confirmation.Confirmation`)
 <experiment>/stop/<id>.json       a trial that is to stop (`dream.experiments.stopping`)
 <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
@@ -16,6 +18,7 @@ from datetime import UTC, datetime
 
 from dream.errors import DataError
 from dream.records import (
+    Confirmation,
     Evaluation,
     ExperimentResult,
     Failure,
@@ -34,6 +37,7 @@ NOT_FINISHED = Failure(FailureKind.NOT_FINISHED, "not finished: the experiment s
 MANIFEST = "manifest.json"
 TABLE = "results.csv"
 USAGE = "usage.json"
+CONFIRMATION = "confirmation.json"
 
 
 def save_manifest(storage: Storage, name: str, manifest: Manifest) -> None:
@@ -121,6 +125,27 @@ def delete_stop_request(storage: Storage, name: str, trial_id: str) -> None:
         storage.delete(f"{name}/stop/{trial_id}.json")
 
 
+def save_confirmation(storage: Storage, name: str, confirmation: Confirmation) -> None:
+    """Write the confirmation of an experiment's choice."""
+    storage.write_json(f"{name}/{CONFIRMATION}", confirmation.to_json())
+
+
+def is_confirmed(storage: Storage, name: str) -> bool:
+    """True if the confirmation of an experiment's choice was written."""
+    return storage.exists(f"{name}/{CONFIRMATION}")
+
+
+def held_out_part(name: str) -> str:
+    """The part of an experiment's storage with the results on the held-out questions, as those of an experiment."""
+    return f"{name}/held_out"
+
+
+def load_held_out(storage: Storage, name: str, trials: Sequence[Trial]) -> tuple[TrialResult, ...]:
+    """The results of the trials that have answered held-out questions, whole or not, in the order of the trials."""
+    results = load_results(storage, held_out_part(name), trials)
+    return tuple(result for result in results if result.failure != NOT_FINISHED)
+
+
 def save_usage(storage: Storage, name: str, usage: Iterable[UsageRow]) -> None:
     """Write the meter."""
     storage.write_json(f"{name}/{USAGE}", [row.to_json() for row in usage])
@@ -194,4 +219,5 @@ def load_experiment(name: str, settings: Settings | None = None) -> ExperimentRe
     results, baselines = (
         tuple(load_results(storage, name, trials)) for trials in (manifest.trials, manifest.baselines)
     )
-    return ExperimentResult(name, manifest, results, load_usage(storage, name), baselines)
+    held_out = load_held_out(storage, name, manifest.trials) if manifest.hold_out else ()
+    return ExperimentResult(name, manifest, results, load_usage(storage, name), baselines, held_out)

@@ -9,17 +9,18 @@ from dream.errors import ConfigurationError
 from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
 from dream.experiments.study_file import Document, Path, read_yaml
+from dream.golden.hold_out import hold_out_of
 from dream.metrics import is_metric, names_of, valid_names
 from dream.rag.own_systems import http_system
 from dream.rag.registry import RAG_METHODS, imported_method
 from dream.rag.search import search_of
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import Condition, Requirement
-from dream.records import Objective, Search
+from dream.records import HoldOut, Objective, Search
 
 KEYS = (
     "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
-    "judge_repeats", "search", "sift", "engine", "budget",
+    "judge_repeats", "search", "sift", "hold_out", "engine", "budget",
 )  # fmt: skip
 SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
@@ -112,6 +113,7 @@ class _StudyReader:
             judge_repeat_questions=self._count("questions", repeats, ("judge_repeats",)),
             sift=self._sift(given.get("sift", False)),
             search=self._search(given),
+            hold_out=self._hold_out(given.get("hold_out")),
         )
 
     def _search(self, given: Mapping[str, Any]) -> Search | None:
@@ -128,6 +130,13 @@ class _StudyReader:
         except ConfigurationError as error:
             self._document.problem(("sift",), f"{error}; true for the default")
             return False
+
+    def _hold_out(self, value: Any) -> HoldOut | None:
+        try:
+            return hold_out_of(value)
+        except ConfigurationError as error:
+            self._document.problem(("hold_out",), str(error))
+            return None
 
     def _objective(self, given: Mapping[str, Any], metrics: Sequence[str] | None) -> Objective:
         path = ("objective",)

@@ -11,6 +11,7 @@ from dream.rag.search import SEARCHERS
 _NAMES = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 _ANY = {"description": "a value, or a list of values"}
 _COUNT = {"type": "integer", "minimum": 1}
+_SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _RANKING_METRIC = f"^({'|'.join(METRICS_WITH_CUTOFF)})(@[1-9][0-9]*)?$"
 _DESCRIPTIONS = {
     "documents": "s3://bucket/prefix or a folder",
@@ -25,6 +26,7 @@ _DESCRIPTIONS = {
     "judge_repeats": "judge the answers to some questions several times",
     "search": "how trials are chosen: all combinations (grid), or so many at random",
     "sift": "first score retrieval alone, and leave out what is shown to be worse on recall, or on the metric named",
+    "hold_out": "a share of the questions that the search does not see, to confirm its choice by them",
     "engine": "where trials run",
     "budget": "limits of the experiment over all its runs",
 }
@@ -65,6 +67,9 @@ def _plain() -> dict[str, dict[str, Any]]:
             {"by": {"enum": list(SEARCHERS)}, "trials": _COUNT, "seed": {"type": "integer", "minimum": 0}}, ["by"]
         ),
         "sift": {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": _RANKING_METRIC}]},
+        "hold_out": {
+            "anyOf": [_SHARE, _object({"share": _SHARE, "seed": {"type": "integer", "minimum": 0}}, ["share"])]
+        },
         "engine": {"enum": list(ENGINES)},
         "budget": _object({"usd": above, "calls": above, "tokens": above}),
     }

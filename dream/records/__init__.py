@@ -3,6 +3,14 @@
 `to_json` and `from_json` convert them to and from JSON, for storage and MLflow.
 """
 
+from dream.records.confirmation import (
+    Confirmation as Confirmation,
+    ConfirmedTrial as ConfirmedTrial,
+    HoldOut as HoldOut,
+    Role as Role,
+    Verdict as Verdict,
+    most_confirmed as most_confirmed,
+)
 from dream.records.failures import (
     Failure as Failure,
     FailureKind as FailureKind,
@@ -49,6 +57,7 @@ from dream.records.results import (
 )
 from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
 from dream.records.usage import (
+    HELD_OUT_STAGE as HELD_OUT_STAGE,
     SIFT_STAGE as SIFT_STAGE,
     Plan as Plan,
     PlannedCalls as PlannedCalls,

@@ -7,6 +7,7 @@ from typing import Any
 
 from dream.errors import DataError
 from dream.metrics import Metric
+from dream.records.confirmation import HoldOut
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.sift import Sift
@@ -99,6 +100,7 @@ class Manifest:
         own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
         search: how the trials were chosen from the search space.
         sift: which trials were left out before the experiment; None without a sift. `trials` are those that went on.
+        hold_out: the questions that were held out of the search, and are not in `golden_dataset`; None without any.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Manifest:
     own_metrics: tuple[Metric, ...] = ()
     sift: Sift | None = None
     search: Search = Search()
+    hold_out: HoldOut | None = None
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -161,6 +164,7 @@ class Manifest:
             "study": self.study,
             "search": asdict(self.search),
             **({"sift": self.sift.to_json()} if self.sift else {}),
+            **({"hold_out": self.hold_out.to_json()} if self.hold_out else {}),
         }
 
     @classmethod
@@ -203,6 +207,7 @@ class Manifest:
             own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
             sift=Sift.from_json(data["sift"]) if data.get("sift") else None,
             search=Search(**data.get("search", {})),
+            hold_out=HoldOut.from_json(data["hold_out"]) if data.get("hold_out") else None,
         )
 
 

@@ -396,6 +396,7 @@ class ExperimentResult:
         usage: the metered model calls of all runs of the experiment; rows without a trial are calls that trials share,
             such as those for indexes.
         baselines: the closed-book and oracle results for each LLM, if requested; they are never ranked.
+        held_out: the results, on the questions that were held out, of the trials that answered them.
     """
 
     name: str
@@ -403,6 +404,7 @@ class ExperimentResult:
     results: tuple[TrialResult, ...]
     usage: tuple[UsageRow, ...] = ()
     baselines: tuple[TrialResult, ...] = ()
+    held_out: tuple[TrialResult, ...] = ()
 
     @property
     def stopped(self) -> str | None:
@@ -412,7 +414,8 @@ class ExperimentResult:
     @property
     def reasons_to_stop(self) -> tuple[str, ...]:
         """The different reasons why trials were stopped, such as two endpoints that refuse all work."""
-        stopped = (result.error for result in (*self.results, *self.baselines) if result.was_stopped)
+        everything = (*self.results, *self.baselines, *self.held_out)
+        stopped = (result.error for result in everything if result.was_stopped)
         return tuple(dict.fromkeys(reason for reason in stopped if reason))
 
 

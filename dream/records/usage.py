@@ -6,6 +6,8 @@ from typing import Any
 
 # The stage of the model calls that a sift makes before the trials.
 SIFT_STAGE = "sift"
+# The stage of the model calls for questions that were held out of the search.
+HELD_OUT_STAGE = "held out"
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:

@@ -15,6 +15,7 @@ from dream.comparison.ranking import Standing
 from dream.comparison.score_table import FACTORS
 from dream.errors import DataError
 from dream.records import ExperimentResult
+from dream.reporting.confirmed import confirmed
 from dream.reporting.figures import forest, heat_map, main_effects, parallel_coordinates, pareto
 from dream.reporting.html_page import (
     CHOSEN_ROW,
@@ -154,6 +155,7 @@ def _standing_row(standing: Standing, comparison: Comparison, others: list[str],
         **factors,
         **({} if distinct else {"parameters": standing.parameters}),
         comparison.metric: "–" if standing.mean is None else f"{standing.mean:.3f}",
+        **({} if standing.shrunken is None else {"shrunken": f"{standing.shrunken:.3f}"}),
         "verdict": _verdict(standing, comparison),
         "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",
         "95 % interval": ""
@@ -311,6 +313,7 @@ def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Se
 
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
+    confirmed,
     _standings,
     metrics_explained,
     _factors,

@@ -16,6 +16,7 @@ from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
 from dream.models.usage import CHECK_STAGE
 from dream.records import (
+    HELD_OUT_STAGE,
     SIFT_STAGE,
     Answer,
     ExperimentResult,
@@ -268,7 +269,7 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-_STAGES = (CHECK_STAGE, "embed", SIFT_STAGE, "query", "rerank", "answer", "judge")
+_STAGES = (CHECK_STAGE, "embed", SIFT_STAGE, "query", "rerank", "answer", "judge", HELD_OUT_STAGE)
 
 
 def _usage_table(rows: Sequence[UsageRow]) -> Table:

@@ -26,6 +26,7 @@ from dream.comparison.score_table import FACTORS, failures_of, means_of
 from dream.errors import explain
 from dream.models.planned_usage import plan_against_actual
 from dream.records import ExperimentResult, Manifest, TrialResult, UsageRow, add_usage, known_sum
+from dream.reporting.confirmed import confirmation_rows
 from dream.reporting.figures import all_figures
 from dream.reporting.report import failure_html, report_html
 from dream.reporting.static_figures import save_static
@@ -99,6 +100,10 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
         numbers["trials_tied_with_best"] = len(comparison.tie_set)
         numbers[f"best/{comparison.metric}"] = comparison.best.mean
         numbers[f"recommended/{comparison.metric}"] = comparison.recommended.mean
+        numbers[f"shrunken/{comparison.metric}"] = comparison.recommended.shrunken
+        if comparison.confirmation is not None:
+            numbers[f"held_out/{comparison.metric}"] = comparison.confirmation.recommended.held_out
+            numbers[f"shrinkage/{comparison.metric}"] = comparison.confirmation.recommended.shrinkage
     return _known(numbers)
 
 
@@ -121,6 +126,8 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
         tables["usage.json"] = usage_table(experiment.usage)
     if experiment.usage and experiment.manifest.plan:
         tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest.plan, experiment.usage)
+    if comparison is not None and comparison.confirmation is not None:
+        tables["confirmation.json"] = pandas.DataFrame(confirmation_rows(comparison.confirmation))
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
     files: dict[str, str | bytes] = {path: mlflow_table(table) for path, table in tables.items()}

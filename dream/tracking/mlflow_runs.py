@@ -77,11 +77,15 @@ class RunLog:
         """Log all trials, and the tables, figures and description of the parent run, and end it; returns its id."""
         prepared = [self._prepare(result) for result in experiment.results]
         baselines = [self._prepare(result) for result in experiment.baselines]
+        held_out = [self._prepare_alone(result) for result in experiment.held_out]
         children = {result.trial.id: self.trial(result) for result in experiment.results}
-        marks, usage = [each.mark for each in (*prepared, *baselines)], [row.to_json() for row in experiment.usage]
+        marks, usage = (
+            [each.mark for each in (*prepared, *baselines, *held_out)],
+            [row.to_json() for row in experiment.usage],
+        )
         mark = digest([FORMAT, marks, usage, children])
-        results, others = (tuple(each.result for each in some) for some in (prepared, baselines))
-        experiment = replace(experiment, results=results, baselines=others)
+        results, others, on_held_out = (tuple(each.result for each in some) for some in (prepared, baselines, held_out))
+        experiment = replace(experiment, results=results, baselines=others, held_out=on_held_out)
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
         if parent.data.tags.get(TAG_DIGEST) != mark:
@@ -95,10 +99,13 @@ class RunLog:
         """The result without secrets, and its digest; cached, because `finish` needs the results of `trial` again."""
         given, prepared = self._prepared.get(result.trial.id, (None, None))
         if prepared is None or given is not result:
-            redacted = result.redacted(self._settings.secrets())
-            prepared = _Prepared(redacted, digest([FORMAT, redacted.to_json()]))
+            prepared = self._prepare_alone(result)
             self._prepared[result.trial.id] = (result, prepared)
         return prepared
+
+    def _prepare_alone(self, result: TrialResult) -> "_Prepared":
+        redacted = result.redacted(self._settings.secrets())
+        return _Prepared(redacted, digest([FORMAT, redacted.to_json()]))
 
     def _parent_id(self) -> str:
         """The id of the parent run, which is created with parameters, tags and dataset if it does not exist."""
@@ -307,6 +314,7 @@ def _parent_params(manifest: Manifest) -> dict[str, Any]:
         "n_trials": len(manifest.trials),
         "n_questions": len(golden.questions),
         **({"sifted_by": manifest.sift.metric, "n_sifted_out": len(manifest.sift.left_out)} if manifest.sift else {}),
+        **({"n_held_out": len(manifest.hold_out.questions)} if manifest.hold_out else {}),
         "golden_dataset_uri": golden.uri,
         "golden_dataset_digest": golden.digest,
         "documents_uri": manifest.documents.uri,

@@ -1,0 +1,161 @@
+"""Questions that are held out of a search, and the confirmation of its choice by them.
+
+See `dream.golden.hold_out`, `dream.experiments.confirmation` and `dream.comparison.held_out`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from dream.records.questions import GoldenDataset, GoldenQuestion
+from dream.records.results import INCUMBENT, Trial, full_name
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """The questions that only the chosen trial, its runner-up and the incumbent answer, after the search.
+
+    Attributes:
+        share: of the golden dataset, as it was asked for; `seed` fixes which documents.
+        questions: all those of some documents; empty until the golden dataset was split.
+        whole_digest: the digest of the golden dataset before it was split.
+        n_documents, n_searched: the documents of these questions, and of the others; a question without a source
+            counts as one.
+    """
+
+    share: float
+    seed: int = 0
+    questions: tuple[GoldenQuestion, ...] = ()
+    whole_digest: str = ""
+    n_documents: int = 0
+    n_searched: int = 0
+
+    @property
+    def golden_dataset(self) -> GoldenDataset:
+        """The held-out questions as a dataset."""
+        return GoldenDataset(self.questions)
+
+    def announcement(self, trials: Sequence[Trial], n_questions: int) -> str:
+        """What is held out, and what the search of these trials is left with."""
+        return (
+            f"held out: {len(self.questions)} questions from {self.n_documents} documents; the search sees the other "
+            f"{n_questions} from {self.n_searched}, and then {most_confirmed(trials)} trial(s) answer those held out: "
+            "the recommended one, the runner-up and the incumbent"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "questions": [question.to_row() for question in self.questions]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "HoldOut":
+        """The inverse of `to_json`."""
+        return cls(**{**data, "questions": tuple(map(GoldenQuestion.from_row, data["questions"]))})
+
+
+def most_confirmed(trials: Sequence[Trial]) -> int:
+    """The most trials that answer the held-out questions."""
+    return min(len(trials), 2 + any(trial.parameters.get(INCUMBENT) for trial in trials))
+
+
+class Role(StrEnum):
+    """Why a trial answers the held-out questions."""
+
+    RECOMMENDED = "recommended"
+    RUNNER_UP = "runner-up"
+    INCUMBENT = "incumbent"
+
+
+class Verdict(StrEnum):
+    """The outcome of a confirmation."""
+
+    SURVIVES = "survives"
+    DOES_NOT_SURVIVE = "does not survive"
+    TOO_FEW = "too few to say"
+
+
+@dataclass(frozen=True)
+class ConfirmedTrial:
+    """A trial on the questions that it was chosen by, and on those that were held out.
+
+    Attributes:
+        parameters: those that tell the trial apart from others of its name.
+        searched, held_out: the means; `low` and `high` are the 95 % confidence limits of the second.
+        n_scored: held-out questions with a score.
+        difference: of the recommended trial to this one on the held-out questions, with the limits `least` and `most`,
+            which hold for all trials of the confirmation together; None for the recommended trial.
+    """
+
+    trial: Trial
+    role: Role
+    searched: float
+    held_out: float
+    low: float
+    high: float
+    n_scored: int
+    parameters: str = ""
+    difference: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The trial's name, with the parameters that tell it apart."""
+        return full_name(self.trial, self.parameters)
+
+    @property
+    def shrinkage(self) -> float:
+        """The part of the mean that was lost on the held-out questions."""
+        return self.searched - self.held_out
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The recommended trial first, then the runner-up and the incumbent; `margin` is the largest acceptable loss."""
+
+    metric: str
+    margin: float
+    n_questions: int
+    n_documents: int
+    trials: tuple[ConfirmedTrial, ...]
+    verdict: Verdict
+
+    @property
+    def recommended(self) -> ConfirmedTrial:
+        """The trial that is confirmed, or not."""
+        return self.trials[0]
+
+    @property
+    def text(self) -> str:
+        """The outcome in sentences."""
+        chosen, first = self.recommended, f"On {self.n_questions} questions from {self.n_documents} documents that"
+        told = (
+            f"{first} the search never saw, the recommended trial has {chosen.held_out:.3f} "
+            f"[{chosen.low:.3f}, {chosen.high:.3f}], against {chosen.searched:.3f} on those that it was chosen by "
+            f"(a shrinkage of {chosen.shrinkage:+.3f})."
+        )
+        others = "; ".join(
+            f"{each.difference:+.3f} [{each.least:+.3f}, {each.most:+.3f}] to the {each.role}"
+            for each in self.trials[1:]
+        )
+        return f"{told} {_MEANING[self.verdict].format(margin=self.margin)}{f': {others}' if others else ''}."
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Confirmation":
+        """The inverse of `to_json`."""
+        trials = tuple(
+            ConfirmedTrial(**{**each, "trial": Trial.from_json(each["trial"]), "role": Role(each["role"])})
+            for each in data["trials"]
+        )
+        return cls(**{**data, "trials": trials, "verdict": Verdict(data["verdict"])})
+
+
+_MEANING = {
+    Verdict.SURVIVES: "The choice survives: it is not worse by the margin of {margin:.2f} than what it is held against",
+    Verdict.DOES_NOT_SURVIVE: "The choice does not survive: another trial is shown to be better",
+    Verdict.TOO_FEW: "They are too few to say if the choice survives, as they do not rule out a loss above the margin "
+    "of {margin:.2f}",
+}
