@@ -34,6 +34,7 @@ from dream.reporting.html_page import (
 )
 from dream.reporting.sections import (
     UNKNOWN,
+    calibrated_means,
     failures,
     metrics_explained,
     parameters,
@@ -312,6 +313,7 @@ def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Se
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     _standings,
+    calibrated_means,
     metrics_explained,
     _factors,
     _power,

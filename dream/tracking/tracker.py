@@ -10,6 +10,8 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
@@ -18,6 +20,9 @@ from dream.settings import Settings, safe_uri
 from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.process import Begin, Reply, Request, safe_text, send
+
+if TYPE_CHECKING:
+    from dream.comparison.human_agreement import Label
 
 # the seconds that the end of an experiment waits for MLflow before it shows a message
 SILENT_SECONDS = 3.0
@@ -116,8 +121,11 @@ class Tracker:
             )
 
 
-def track(experiment: ExperimentResult, settings: Settings | None = None) -> str:
+def track(experiment: ExperimentResult, settings: Settings | None = None, labels: "Sequence[Label]" = ()) -> str:
     """Log an experiment to MLflow, or the missing and changed parts of it; returns the parent run's id.
+
+    Args:
+        labels: human labels of some answers (`dream.comparison.read_labels`), for means that they correct.
 
     Raises:
         ServiceError: if MLflow does not answer.
@@ -126,7 +134,7 @@ def track(experiment: ExperimentResult, settings: Settings | None = None) -> str
 
     settings = settings or Settings.from_environment()
     check_mlflow(settings)
-    return RunLog(settings, experiment.manifest).finish(experiment)
+    return RunLog(settings, experiment.manifest, labels).finish(experiment)
 
 
 def check_mlflow(settings: Settings) -> None:
