@@ -17,11 +17,13 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import numpy  # noqa: E402
+from scipy import stats  # noqa: E402
 from simulated import Floats, table  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from dream.comparison.calibration import Calibration, calibrated  # noqa: E402
 from dream.comparison.human_agreement import Label  # noqa: E402
+from dream.comparison.intervals import columns  # noqa: E402
 from dream.errors import DataError  # noqa: E402
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -35,6 +37,11 @@ random; a tenth of the variance is between documents. *A mean*: the 95 % interva
 true mean; *all differences*: the intervals of all three differences to the first trial hold at once. *Raw*: the judge's
 own mean with its 95 % interval. *Width*: of a trial's interval, and in brackets that of its labels alone. A trial that
 is not corrected, because the judge's bias is shown to differ between trials, is counted in the last column only.
+
+With labels of its own a trial's interval holds whatever the judge does. Two trials of *two trials*, and all of *all
+trials together*, are corrected by labels of others, which assumes that the judge's bias is the same in all: so it is
+for the good judge only. Scores end at 0 and 1, so that a generous judge gives good trials less than poor ones, and a
+useless one flatters the poor.
 """
 
 
@@ -92,14 +99,20 @@ def simulate(judge: str, kind: str, n: int, n_documents: int, count: int, seed: 
         means = [(each.mean, true) for each, true in zip(found.trials, truth, strict=True) if each.mean]
         held += [mean.low <= true <= mean.high for mean, true in means]
         together.append(_all_differences(found, truth))
-        error = scores.mean(1).std() / n**0.5 * 1.96
-        raw += [abs(mean - true) <= error for mean, true in zip(scores.mean(0), truth, strict=True)]
+        raw += (abs(scores.mean(0) - truth) <= half_width(scores, documents)).tolist()
         widths += [own.mean.high - own.mean.low] if own.mean else []
         if marks[:, 1].sum() > 1:
-            alone.append(3.92 * labels[marks[:, 1], 1].std() / marks[:, 1].sum() ** 0.5)
+            people_alone = numpy.where(marks[:, 1], labels[:, 1], numpy.nan)[:, None]
+            alone.append(2 * float(half_width(people_alone, documents)[0]))
         none.append(numpy.mean([each.mean is None for each in found.trials]))
     width = f"{numpy.mean(widths):.2f} ({numpy.mean(alone):.2f})"
     return [judge, kind, f"{n}/{n_documents}", share(held), share(together), share(raw), width, share(none)]
+
+
+def half_width(values: Floats, documents: numpy.ndarray) -> Floats:
+    """Half of the ordinary 95 % interval of each mean, with the questions of a document together."""
+    block = columns(values, documents)
+    return block.error * stats.t.isf(0.025, block.n_clusters - 1)
 
 
 def _all_differences(found: Calibration, truth: Floats) -> bool:
