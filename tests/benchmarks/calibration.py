@@ -39,8 +39,8 @@ own mean with its 95 % interval. *Width*: of a trial's interval, and in brackets
 is not corrected, because the judge's bias is shown to differ between trials, is counted in the last column only.
 
 With labels of its own a trial's interval holds whatever the judge does. Two trials of *two trials*, and all of *all
-trials together*, are corrected by labels of others, which assumes that the judge's bias is the same in all: so it is
-for the good judge only. Scores end at 0 and 1, so that a generous judge gives good trials less than poor ones, and a
+trials together*, are corrected by labels of others, which assumes that the judge's bias is the same in all: here it
+nearly is for the good judge alone. Scores end at 0 and 1, so that a generous judge gives good trials less than poor ones, and a
 useless one flatters the poor.
 """
 
