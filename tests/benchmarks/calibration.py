@@ -40,8 +40,8 @@ is not corrected, because the judge's bias is shown to differ between trials, is
 
 With labels of its own a trial's interval holds whatever the judge does. Two trials of *two trials*, and all of *all
 trials together*, are corrected by labels of others, which assumes that the judge's bias is the same in all: here it
-nearly is for the good judge alone. Scores end at 0 and 1, so that a generous judge gives good trials less than poor ones, and a
-useless one flatters the poor.
+nearly is for the good judge alone. Scores end at 0 and 1, so that a generous judge gives good trials less than poor
+ones, and a useless one flatters the poor.
 """
 
 
