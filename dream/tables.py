@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas
 
+from dream.means import means_of
 from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Manifest, TrialResult, known_sum
 
 
@@ -76,16 +77,18 @@ def _marks(answer: Answer) -> dict[str, Any]:
 def trial_row(result: TrialResult) -> dict[str, Any]:
     """One trial as a flat dictionary; a mean over no values is None.
 
-    It has the trial's id, factors and parameters; for each metric the mean over the scored questions (a comparison
-    counts what the RAG system itself failed, too), `<metric>_n_scored`, `<metric>_n_failed` and, if any,
-    `<metric>_n_not_applicable`; `n_questions`, `n_unanswered` and `n_cut` (answers ended by the limit of
-    tokens); means per answered question of `context_tokens`, `passages` and `latency_seconds`; totals of `model_calls`,
-    `usd` (paid, None if a price is unknown), `tokens` and `estimated_tokens` (those of them that DREAM estimated);
-    `nodes` in the index, `seconds` of the trial, and `error`.
+    It has the trial's id, factors and parameters; for each metric the mean as in a comparison, where a question that
+    the RAG system itself failed counts as the worst score, `<metric>_of_scored` (the mean over the scored questions
+    alone), `<metric>_n_scored`, `<metric>_n_failed` and, if any, `<metric>_n_not_applicable`; `n_questions`,
+    `n_unanswered` and `n_cut` (answers ended by the limit of tokens); means per answered question of `context_tokens`,
+    `passages` and `latency_seconds`; totals of `model_calls`, `usd` (paid, None if a price is unknown), `tokens` and
+    `estimated_tokens` (those of them that DREAM estimated); `nodes` in the index, `seconds` of the trial, and `error`.
     """
     row: dict[str, Any] = {"trial_id": result.trial.id, **result.trial.config()}
+    means = means_of(result)
     for summary in result.evaluation.summaries() if result.evaluation else ():
-        row[summary.metric] = summary.mean
+        row[summary.metric] = means[summary.metric]
+        row[f"{summary.metric}_of_scored"] = summary.mean
         row[f"{summary.metric}_n_scored"] = summary.n_scored
         row[f"{summary.metric}_n_failed"] = summary.n_failed
         if summary.n_not_applicable:

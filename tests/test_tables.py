@@ -55,8 +55,11 @@ MANIFEST = Manifest("test", GoldenDataset(QUESTIONS), ("faithfulness", "context_
 def test_a_trial_in_numbers_counts_what_was_answered_and_scored():
     row = trial_row(RESULT)
     assert {name: row[name] for name in TRIAL.config()} == TRIAL.config()
-    assert (row["faithfulness"], row["faithfulness_n_scored"], row["faithfulness_n_failed"]) == (1.0, 1, 2)
-    assert (row["context_recall"], row["context_recall_n_scored"], row["context_recall_n_failed"]) == (0.75, 2, 1)
+    # the system refused q3, which counts 0; the judge failed on q2, which has no score
+    assert (row["faithfulness"], row["context_recall"]) == (0.5, 0.5)
+    assert (row["faithfulness_of_scored"], row["faithfulness_n_scored"], row["faithfulness_n_failed"]) == (1.0, 1, 2)
+    assert (row["context_recall_of_scored"], row["context_recall_n_scored"]) == (0.75, 2)
+    assert row["context_recall_n_failed"] == 1
     assert (row["n_questions"], row["n_unanswered"]) == (3, 1)
     # means over the two answers: 12 and 7 tokens, 2 and 1 passages, 1 and 2 s
     assert (row["context_tokens"], row["passages"], row["latency_seconds"]) == (9.5, 1.5, 1.5)
@@ -77,7 +80,7 @@ def test_a_failed_trial_has_its_row_among_the_others():
     failed = TrialResult(Trial("sentence_window", "llm", "embed"), failure=REFUSED)
     table = results_table(ExperimentResult("test", MANIFEST, (RESULT, failed)))
     assert list(table["trial_id"]) == [RESULT.trial.id, failed.trial.id]
-    assert table["faithfulness"][0] == 1.0 and math.isnan(table["faithfulness"][1])
+    assert table["faithfulness"][0] == 0.5 and math.isnan(table["faithfulness"][1])
 
 
 def test_each_question_has_its_texts_scores_contexts_and_reasons():

@@ -13,6 +13,7 @@ from dream.storage import local_files
 
 if TYPE_CHECKING:
     from dream.comparison.comparison import Comparison
+    from dream.comparison.human_agreement import Label
     from dream.records import ExperimentResult
 
 REGRESSION_EXIT_CODE = 1
@@ -55,7 +56,11 @@ def compare(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="CSV", help="human labels, with the columns question_id, trial_id and label (0 to 1)"),
+        typer.Option(
+            metavar="CSV",
+            help="human labels, with the columns question_id, trial_id and label (0 to 1): the judge's agreement with "
+            "them, and means corrected by them",
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="NAME", help="an earlier experiment on the same questions")
@@ -75,6 +80,7 @@ def compare(
     With a baseline, also compare the best trial with that of an earlier experiment.
     """
     from dream.comparison import comparison
+    from dream.comparison.human_agreement import read_labels
     from dream.experiments import latest_experiment, load_experiment
     from dream.reporting import failure_html, report_html
 
@@ -85,15 +91,18 @@ def compare(
     settings = Settings.from_environment()
     result = load_experiment(experiment or latest_experiment(settings), settings)
     metric = metric or comparison.default_metric(result)
+    given = read_labels(labels, result, metric) if labels else ()
     try:
-        compared = comparison.compare(result, metric, weights=weighted, failure_share=failure_share, margin=margin)
+        compared = comparison.compare(
+            result, metric, weights=weighted, failure_share=failure_share, margin=margin, labels=given
+        )
     except DataError as error:
         if page:
             write_report(page, failure_html(result, str(error)))
         raise
     print_comparison(compared, result)
-    if labels:
-        _print_labels(labels, result)
+    if given:
+        _print_labels(given, compared, result)
     if page:
         write_report(page, report_html(result, compared))
     if not baseline:
@@ -171,13 +180,13 @@ def _print_list(headline: str, lines: Sequence[str]) -> None:
         print("\n" + bullets(headline, lines))
 
 
-def _print_labels(path: str, experiment: "ExperimentResult") -> None:
-    from dream.comparison.human_agreement import agreement, agreement_text, read_labels
+def _print_labels(labels: "Sequence[Label]", compared: "Comparison", experiment: "ExperimentResult") -> None:
+    from dream.comparison.calibration import calibration_table
+    from dream.comparison.human_agreement import agreement, agreement_text
 
-    print(
-        "\nAgreement of the judge with the labels:\n"
-        + agreement_text(agreement(experiment, read_labels(path, experiment)))
-    )
+    if compared.calibration:
+        print(f"\nMeans corrected by the labels:\n{calibration_table(compared.calibration)}")
+    print("\nAgreement of the judge with the labels:\n" + agreement_text(agreement(experiment, labels)))
 
 
 def _regressions(

@@ -3,6 +3,7 @@
 Pure computation: it needs neither Ray nor ragas nor LlamaIndex.
 """
 
+from dream.comparison.calibration import calibrated as calibrated
 from dream.comparison.comparison import (
     DEFAULT_METRIC as DEFAULT_METRIC,
     Comparison as Comparison,

@@ -12,9 +12,11 @@ import numpy
 import pandas
 from tabulate import tabulate
 
+from dream.comparison.calibration import Calibration, calibrated
 from dream.comparison.differences import BETTING
 from dream.comparison.factor_effects import Effects, effects
 from dream.comparison.held_out import confirmation_of
+from dream.comparison.human_agreement import Label
 from dream.comparison.incumbent import incumbent_note
 from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
@@ -49,6 +51,7 @@ class Comparison:
         losses: the loss split by trial id; empty without baselines.
         confirmation: the recommended trial on questions that the search never saw; None if none were held out, or not
             answered.
+        calibration: the means corrected by human labels; None without labels.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Comparison:
     noise: tuple[JudgeNoise, ...] = ()
     losses: Mapping[str, LossSplit] = field(default_factory=dict)
     confirmation: Confirmation | None = None
+    calibration: Calibration | None = None
 
     @property
     def ranked(self) -> tuple[Standing, ...]:
@@ -107,6 +111,7 @@ def compare(
     margin: float | None = None,
     clustered: bool = True,
     seed: int = 0,
+    labels: Sequence[Label] = (),
 ) -> Comparison:
     """Compare all trials of an experiment, question by question, and recommend one.
 
@@ -122,10 +127,12 @@ def compare(
         clustered: keep the questions of a source document together, so that the intervals hold for new documents; with
             False they hold for new questions on these documents.
         seed: the seed of the resampling, from 0 on; the same seed gives the same intervals.
+        labels: what people say of some answers (`read_labels`); they correct the judge's means (`calibration`), and
+            change neither the ranking nor the recommendation.
 
     Raises:
         ConfigurationError: for a metric, weights, a failure share, a margin or a seed that cannot be used.
-        DataError: if no trial can be ranked, with the reasons.
+        DataError: if no trial can be ranked, with the reasons; if the labels are too few.
 
     Example:
         experiment = load_experiment("s3://experiments/first")
@@ -180,6 +187,7 @@ def compare(
         noise=noise,
         losses=losses,
         confirmation=confirmation,
+        calibration=calibrated(table, labels) if labels else None,
     )
 
 
@@ -393,6 +401,7 @@ def verdict_of(comparison: Comparison) -> str:
         for each in {each.trial.id: each for each in (comparison.best, comparison.recommended)}.values()
         if each.trial.id in comparison.losses
     ]
+    lines += [comparison.calibration.text] if comparison.calibration else []
     lines += comparison.notes
     if comparison.offline:
         lines.append(OFFLINE)

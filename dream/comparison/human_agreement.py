@@ -50,8 +50,14 @@ class Agreement:
     between: tuple[float, float] | None = None
 
 
-def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, ...]:
+def read_labels(path: str | Path, experiment: ExperimentResult, metric: str | None = None) -> tuple[Label, ...]:
     """Read human labels from a CSV with the columns question_id, trial_id (or the trial's name) and label (0 to 1).
+
+    Rows that say the same of an answer count once.
+
+    Args:
+        metric: a metric of one's own, on whose scale the labels may be instead, if one is outside of 0 to 1: with
+            bounds of (1, 5), 5 becomes 1 and 1 becomes 0.
 
     Raises:
         DataError: naming every mistake with its row number (the header is row 1).
@@ -70,7 +76,7 @@ def read_labels(path: str | Path, experiment: ExperimentResult) -> tuple[Label, 
         raise DataError(
             f"labels {path}: no column {', '.join(missing)}; there are: {have}; needed: {', '.join(COLUMNS)}"
         )
-    return _checked(rows, path, experiment)
+    return _checked(rows, path, experiment, _scale(rows, experiment, metric))
 
 
 def agreement(
@@ -125,14 +131,18 @@ def cohens_kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
 
 
 def _checked(
-    rows: Sequence[dict[str, str | None]], path: str | Path, experiment: ExperimentResult
+    rows: Sequence[dict[str, str | None]],
+    path: str | Path,
+    experiment: ExperimentResult,
+    scale: tuple[float, float],
 ) -> tuple[Label, ...]:
     questions = {question.id for question in experiment.manifest.questions}
     trials = _trial_names(experiment)
-    labels, problems, seen = [], [], dict[tuple[str, str], int]()
+    labels, problems, seen = [], [], dict[tuple[str, str], tuple[int, float | None]]()
+    worst, best = scale
     for number, row in enumerate(rows, 2):
         question, trial, text = ((row[name] or "").strip() for name in COLUMNS)
-        value = _number(text)
+        value = _number(text, scale)
         if question not in questions:
             problems.append(f"row {number}: question_id={question!r} is not in the golden dataset")
         if trial not in trials:
@@ -140,13 +150,13 @@ def _checked(
                 f"row {number}: trial_id={trial!r} is not a trial of {experiment.name!r}, or is the name of several"
             )
         if value is None:
-            problems.append(f"row {number}: label={text!r} is not a number from 0 to 1")
+            problems.append(f"row {number}: label={text!r} is not a number from {worst:g} to {best:g}")
         key = (question, trials.get(trial, trial))
-        if key in seen:
-            problems.append(f"row {number}: the same answer as row {seen[key]}; give one label per answer")
-        seen.setdefault(key, number)
-        if value is not None:
-            labels.append(Label(*key, value))
+        first, said = seen.setdefault(key, (number, value))
+        if said != value:
+            problems.append(f"row {number}: the same answer as row {first}, with another label; give one per answer")
+        if value is not None and first == number:
+            labels.append(Label(*key, (value - worst) / (best - worst)))
     if not rows:
         problems.append("there are no rows below the header")
     if problems:
@@ -163,12 +173,24 @@ def _trial_names(experiment: ExperimentResult) -> dict[str, str]:
     return {**unique, **{result.trial.id: result.trial.id for result in experiment.results}}
 
 
-def _number(text: str) -> float | None:
+def _scale(
+    rows: Sequence[dict[str, str | None]], experiment: ExperimentResult, metric: str | None
+) -> tuple[float, float]:
+    """The worst and the best label: 0 and 1, or those of a metric of one's own if a label is outside of that."""
+    own = {each.name: each.bounds for each in experiment.manifest.own_metrics}
+    unit, given = (0.0, 1.0), [(row["label"] or "").strip() for row in rows]
+    outside = any(
+        _number(text, unit) is None and _number(text, own.get(metric or "", unit)) is not None for text in given
+    )
+    return own[metric] if metric in own and outside else unit
+
+
+def _number(text: str, scale: tuple[float, float]) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 <= value <= 1 else None
+    return value if min(scale) <= value <= max(scale) else None
 
 
 def _agreement(metric: str, scores: Floats, labels: Floats, thresholds: Sequence[float]) -> Agreement:

@@ -2,29 +2,40 @@
 
 Model for answers that are judged repeatedly: score = trial mean + question + answer (trial x question) + judge. The
 variance components of this two-way layout are estimated by equating mean squares to their expectations (Searle, Casella
-and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats by their harmonic mean).
+and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats by their harmonic mean). The interval
+of the judge's share is that of the F distribution (chapter 3), with degrees of freedom matched to the spread over the
+questions (Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components").
+
+Equal answers of several trials are judged once, as the cache knows them: they count once, and their differences, which
+are 0 whatever the judge does, not at all.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
+from scipy import stats
 
-from dream.comparison.intervals import Floats
+from dream.comparison.intervals import CONFIDENCE, Floats
 from dream.errors import DataError
 from dream.metrics import is_judged
-from dream.records import ExperimentResult, TrialResult
+from dream.records import ExperimentResult, TrialResult, digest
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """One judgement of one answer on one metric. `repeat` counts from 0; `value` is None if the judge failed."""
+    """One judgement of one answer on one metric. `repeat` counts from 0; `value` is None if the judge failed.
+
+    `answer` is equal for answers to a question that the judge cannot tell apart; empty: unlike all others.
+    """
 
     question_id: str
     trial_id: str
     metric: str
     repeat: int
     value: float | None
+    answer: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class JudgeNoise:
 
     `question` is the variance between questions that all trials share, which pairing removes. `answer` is the variance
     of the interaction of trial and question. `judge` is the variance between repeated judgements of the same answer.
-    `repeats` is the harmonic mean of the number of judgements per answer.
+    `repeats` is the harmonic mean of the number of judgements per answer. `between` is the 95 % confidence interval of
+    `judge_share`.
     """
 
     metric: str
@@ -43,6 +55,7 @@ class JudgeNoise:
     n_questions: int
     n_trials: int
     repeats: float
+    between: tuple[float, float] = (0.0, 1.0)
 
     @property
     def judge_share(self) -> float:
@@ -64,7 +77,8 @@ class JudgeNoise:
         gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
         return (
             f"{self.metric}: the judge accounts for {self.judge_share:.0%} of the variance of a paired difference "
-            f"({self.n_questions} questions x {self.n_trials} trials, judged {self.repeats:.3g} times); three "
+            f"(95 % interval {self.between[0]:.0%} to {self.between[1]:.0%}; "
+            f"{self.n_questions} questions x {self.n_trials} trials, judged {self.repeats:.3g} times); three "
             f"judgements per answer would narrow intervals by {gain:.0%}."
         )
 
@@ -97,10 +111,18 @@ def _judgements(result: TrialResult) -> list[Judgement]:
     """All judgements of the answers that were judged repeatedly, the first included."""
     if result.evaluation is None:
         return []
+    texts = {each.question_id: digest([each.text, *(part.text for part in each.contexts)]) for each in result.answers}
     again = {(score.question_id, score.metric) for score in result.evaluation.repeats}
     first = [score for score in result.evaluation.scores if (score.question_id, score.metric) in again]
     return [
-        Judgement(score.question_id, result.trial.id, score.metric, score.repeat, score.value)
+        Judgement(
+            score.question_id,
+            result.trial.id,
+            score.metric,
+            score.repeat,
+            score.value,
+            texts.get(score.question_id, ""),
+        )
         for score in (*first, *result.evaluation.repeats)
     ]
 
@@ -130,11 +152,82 @@ def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
             f"judge noise of {metric!r}: {len(questions)} question(s) judged for all of {len(trials)} trial(s), "
             f"{spare} repeat(s): it needs two questions, two trials and an answer judged twice (--judge-repeats)"
         )
-    judge = sum(float(numpy.var(cell) * len(cell)) for row in values for cell in row) / spare
+    answers = _answers(judgements, metric, questions, trials)
+    first = _first_of_each(answers)
+    squares = numpy.array([[float(numpy.var(cell) * len(cell)) for cell in row] for row in values])
+    spares = ((n_repeats - 1) * first).sum(1)
+    if not spares.sum():
+        first, spares = numpy.ones_like(first), (n_repeats - 1).sum(1)
+    judge = float((squares * first).sum() / spares.sum())
     harmonic = float(n_repeats.size / (1 / n_repeats).sum())
     means = numpy.array([[sum(cell) / len(cell) for cell in row] for row in values], float)
-    question, answer = _two_way(means, judge / harmonic)
-    return JudgeNoise(metric, question, answer, judge, len(questions), len(trials), harmonic)
+    scatter, scatters, degrees = _scatter(means, answers)
+    within = _matched((squares * first).sum(1), float(spares.sum()))
+    between = _share_interval(scatter, judge, harmonic, _matched(scatters, degrees), within)
+    question = max((_question_square(means) - scatter) / len(trials), 0.0)
+    answer = max(scatter - judge / harmonic, 0.0)
+    return JudgeNoise(metric, question, answer, judge, len(questions), len(trials), harmonic, between)
+
+
+def _answers(
+    judgements: Sequence[Judgement], metric: str, questions: Sequence[str], trials: Sequence[str]
+) -> list[list[str]]:
+    """A name of each answer, questions x trials, equal for equal answers to a question."""
+    names = {
+        (each.question_id, each.trial_id): each.answer or f"of {each.trial_id}"
+        for each in judgements
+        if each.metric == metric
+    }
+    return [[names[question, trial] for trial in trials] for question in questions]
+
+
+def _first_of_each(answers: Sequence[Sequence[str]]) -> Floats:
+    """1 for the first of equal answers to a question, 0 for the others."""
+    return numpy.array([[float(row.index(name) == place) for place, name in enumerate(row)] for row in answers])
+
+
+def _scatter(means: Floats, answers: Sequence[Sequence[str]]) -> tuple[float, Floats, float]:
+    """The mean square of the interaction of trial and question, from the pairs of trials with different answers.
+
+    If no answers are equal, it is that of the two-way layout.
+
+    Returns:
+        The mean square; the sum of squares of each question; its degrees of freedom.
+    """
+    names, n_trials = numpy.array(answers), means.shape[1]
+    sums, squares, spare = numpy.zeros(len(means)), 0.0, 0
+    for one, other in itertools.combinations(range(n_trials), 2):
+        differ = names[:, one] != names[:, other]
+        if differ.sum() < 2:
+            continue
+        apart = (means[:, one] - means[:, other])[differ]
+        sums[differ] += (apart - apart.mean()) ** 2
+        squares, spare = squares + float(((apart - apart.mean()) ** 2).sum()), spare + int(differ.sum()) - 1
+    pairs = n_trials * (n_trials - 1) / 2
+    return (squares / 2 / spare if spare else 0.0), sums, max(spare / pairs * (n_trials - 1), 1.0)
+
+
+def _question_square(means: Floats) -> float:
+    by_question = means.mean(1)
+    return means.shape[1] * float(((by_question - means.mean()) ** 2).sum()) / (len(means) - 1)
+
+
+def _matched(sums: Floats, degrees: float) -> float:
+    """The degrees of freedom of a sum over questions by its spread, at most those of normal scores."""
+    variance = len(sums) * float(sums.var(ddof=1))
+    return min(max(2 * float(sums.sum()) ** 2 / variance, 1.0), degrees) if variance > 0 else degrees
+
+
+def _share_interval(
+    scatter: float, judge: float, repeats: float, of_scatter: float, of_judge: float
+) -> tuple[float, float]:
+    if judge <= 0 or scatter <= 0:
+        return (0.0, 1.0) if scatter <= 0 < judge else (0.0, 0.0)
+    ratio, tail = repeats * scatter / judge, (1 - CONFIDENCE) / 2
+    answers = [
+        max(ratio / float(stats.f.isf(level, of_scatter, of_judge)) - 1, 0.0) / repeats for level in (1 - tail, tail)
+    ]
+    return 1 / (1 + answers[0]), 1 / (1 + answers[1])
 
 
 def _cells(
@@ -148,13 +241,3 @@ def _cells(
     trials = list(dict.fromkeys(trial for _, trial in cells))
     questions = list(dict.fromkeys(question for question, _ in cells))
     return cells, trials, [name for name in questions if all((name, trial) in cells for trial in trials)]
-
-
-def _two_way(means: Floats, judge_of_mean: float) -> tuple[float, float]:
-    """Components of question and answer from a questions x trials table of means."""
-    n_questions, n_trials = means.shape
-    by_question, by_trial = means.mean(1, keepdims=True), means.mean(0, keepdims=True)
-    rest = means - by_question - by_trial + means.mean()
-    square_answer = float((rest**2).sum()) / ((n_questions - 1) * (n_trials - 1))
-    square_question = n_trials * float(((by_question - means.mean()) ** 2).sum()) / (n_questions - 1)
-    return max((square_question - square_answer) / n_trials, 0.0), max(square_answer - judge_of_mean, 0.0)

@@ -35,6 +35,7 @@ from dream.reporting.html_page import (
 )
 from dream.reporting.sections import (
     UNKNOWN,
+    calibrated_means,
     failures,
     metrics_explained,
     parameters,
@@ -253,7 +254,8 @@ def _noise(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
     if comparison is None or not comparison.noise:
         return None
     rows = [
-        (noise.metric, f"{noise.question:.4f}", f"{noise.answer:.4f}", f"{noise.judge:.4f}", f"{noise.judge_share:.0%}",
+        (noise.metric, f"{noise.question:.4f}", f"{noise.answer:.4f}", f"{noise.judge:.4f}",
+         f"{noise.judge_share:.0%} ({noise.between[0]:.0%} to {noise.between[1]:.0%})",
          f"{noise.n_questions} questions x {noise.n_trials} trials x {noise.repeats:.1f}")
         for noise in comparison.noise
     ]  # fmt: skip
@@ -315,6 +317,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     confirmed,
     _standings,
+    calibrated_means,
     metrics_explained,
     _factors,
     _power,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import pandas
 
+from dream.comparison.calibration import SHOWN_COLUMNS, shown_rows
 from dream.comparison.comparison import Comparison
 from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual
@@ -119,6 +120,21 @@ def metrics_explained(experiment: ExperimentResult, comparison: Comparison | Non
     manifest = experiment.manifest
     rows = [[text.replace("`", "") for text in row] for row in explanation_rows(manifest.metrics, manifest.own_metrics)]
     return Section("metrics", "How to read the metrics", [Table("The metrics", EXPLANATION_COLUMNS, rows)])
+
+
+def calibrated_means(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """The means corrected by human labels of some answers."""
+    if comparison is None or comparison.calibration is None:
+        return None
+    rows = [tuple(row.values()) for row in shown_rows(comparison.calibration)]
+    text = (
+        "Labels of people correct the judge's means (prediction-powered inference). Each interval of a mean holds the "
+        "mean that people would give with 95 % confidence; those of the differences to the first trial are "
+        "simultaneous over all pairs. Ranking and recommendation are the judge's."
+    )
+    said = Bullets(comparison.calibration.text.splitlines())
+    table = Table(f"{comparison.metric} as people would judge", SHOWN_COLUMNS, rows, _numbers("judge", "labels"))
+    return Section("calibration", "Corrected by human labels", [Text(text), said, table])
 
 
 def sifted_out(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:

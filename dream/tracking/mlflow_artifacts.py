@@ -21,6 +21,7 @@ from dream.comparison.comparison import (
     leaderboard_of,
     verdict_of,
 )
+from dream.comparison.human_agreement import Label
 from dream.comparison.running_cost import running_cost
 from dream.comparison.score_table import FACTORS, failures_of, means_of
 from dream.errors import explain
@@ -49,10 +50,10 @@ _COUNTS = (
 _USAGE_COLUMNS = ("endpoint", "model", "stage", *_COUNTS)
 
 
-def try_to_compare(experiment: ExperimentResult) -> tuple[Comparison | None, str]:
+def try_to_compare(experiment: ExperimentResult, labels: Sequence[Label] = ()) -> tuple[Comparison | None, str]:
     """The comparison and "", or None and the reason why there is none."""
     try:
-        return compare(experiment, default_metric(experiment)), ""
+        return compare(experiment, default_metric(experiment), labels=labels), ""
     except Exception as error:  # noqa: BLE001 - results must be logged even if the comparison fails
         return None, explain(error)
 
@@ -130,6 +131,8 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
         tables["confirmation.json"] = pandas.DataFrame(confirmation_rows(comparison.confirmation))
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
+        if comparison.calibration:
+            tables["calibration.json"] = pandas.DataFrame(comparison.calibration.rows())
     files: dict[str, str | bytes] = {path: mlflow_table(table) for path, table in tables.items()}
     try:
         if comparison is None:

@@ -9,13 +9,14 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dream.comparison.comparison import OFFLINE
+from dream.comparison.human_agreement import Label
 from dream.golden.dataset import golden_table
 from dream.libraries import prepare_libraries
 from dream.records import ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
@@ -43,8 +44,9 @@ _COMPARED_AT_ONCE = 60
 class RunLog:
     """The MLflow runs of one experiment. All methods are idempotent."""
 
-    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, labels: Sequence[Label] = ()) -> None:
         self._client = mlflow_client(settings)
+        self._labels = labels
         self._settings = settings
         self._manifest = manifest
         self._mlflow_experiment = _experiment_id(self._client, settings)
@@ -169,7 +171,7 @@ class RunLog:
             self._client.delete_traces(experiment_id, trace_ids=[trace.info.trace_id for trace in traces])
 
     def _evidence(self, run_id: str, experiment: ExperimentResult, children: Mapping[str, str]) -> None:
-        comparison, why_not = mlflow_artifacts.try_to_compare(experiment)
+        comparison, why_not = mlflow_artifacts.try_to_compare(experiment, self._labels)
         self._log_batch(run_id, metrics=mlflow_artifacts.experiment_metrics(experiment, comparison))
         note = mlflow_artifacts.note(experiment, comparison, why_not, self._links(children))
         self._client.set_tag(run_id, "mlflow.note.content", note)

@@ -6,6 +6,8 @@ Logging twice changes nothing. If MLflow is unreachable, the experiment continue
 
 import os
 import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dream.errors import ServiceError
 from dream.progress import Show, reporter_for
@@ -15,6 +17,9 @@ from dream.tracking.child import TrackingProcess
 from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.process import Begin, Request, safe_text
+
+if TYPE_CHECKING:
+    from dream.comparison.human_agreement import Label
 
 # the seconds that the end of an experiment waits for MLflow before it shows a message
 SILENT_SECONDS = 3.0
@@ -75,8 +80,11 @@ class Tracker:
             )
 
 
-def track(experiment: ExperimentResult, settings: Settings | None = None) -> str:
+def track(experiment: ExperimentResult, settings: Settings | None = None, labels: "Sequence[Label]" = ()) -> str:
     """Log an experiment to MLflow, or the missing and changed parts of it; returns the parent run's id.
+
+    Args:
+        labels: human labels of some answers (`dream.comparison.read_labels`), for means that they correct.
 
     Raises:
         ServiceError: if MLflow does not answer.
@@ -85,7 +93,7 @@ def track(experiment: ExperimentResult, settings: Settings | None = None) -> str
 
     settings = settings or Settings.from_environment()
     check_mlflow(settings)
-    return RunLog(settings, experiment.manifest).finish(experiment)
+    return RunLog(settings, experiment.manifest, labels).finish(experiment)
 
 
 def check_mlflow(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/choosing.py [--experiments 1000] [--seed 0] [--jobs 1]
 
-Run by hand; a quarter of an hour on one core. `tests/comparison/test_ranking.py` holds a small version of it.
+Run by hand; an hour on one core. `tests/comparison/test_ranking.py` holds a small version of it.
 """
 
 import argparse
@@ -19,9 +19,11 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import numpy  # noqa: E402
-from simulated import SHAPES, Floats, Shape, quality_for, table, true_means  # noqa: E402
+from numpy.typing import ArrayLike  # noqa: E402
+from simulated import SHAPES, Floats, Shape, grid, quality_for, table, true_means  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
+from dream.comparison.factor_effects import effects  # noqa: E402
 from dream.comparison.intervals import columns, critical, intervals, resamples  # noqa: E402
 from dream.comparison.power import plan_power  # noqa: E402
 from dream.comparison.ranking import Standing, standings  # noqa: E402
@@ -32,9 +34,9 @@ from dream.comparison.score_table import ScoreTable  # noqa: E402
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# How often does the comparison err?
 
-Written by `tests/benchmarks/choosing.py`: {experiments} simulated experiments a row, seed {seed}, {machine},
-{minutes:.0f} minutes of computing. The shapes of scores are those of `tests/simulated.py`: bounded, in steps,
-often tied. With {experiments} experiments a share of 5 % is known to about ±{error:.1f} percentage points (95 %).
+Written by `tests/benchmarks/choosing.py`: {experiments:,} simulated experiments a row, seed {seed}, {machine},
+{minutes:.0f} minutes of computing. The shapes of scores are those of `tests/simulated.py`: bounded, in steps, often
+tied. After ± is the error of the simulation itself (half of its 95 % interval).
 """
 
 
@@ -48,8 +50,11 @@ def draws(shape: Shape, n: int, quality: Floats, count: int, seed: int) -> Itera
         yield number, shape(random, n, quality)
 
 
-def share(hits: Sequence[bool]) -> str:
-    return f"{100 * numpy.mean(hits):.1f} %"
+def share(shares: ArrayLike) -> str:
+    """The mean of the hits in percent, with its Monte Carlo error: half of its 95 % interval, at least 3 / n."""
+    hits = numpy.asarray(shares, float)
+    error = max(1.96 * numpy.std(hits) / len(hits) ** 0.5, 3 / len(hits))
+    return f"{100 * numpy.mean(hits):.1f} ± {100 * error:.1f} %"
 
 
 def false_winners(count: int, seed: int) -> str:
@@ -199,6 +204,34 @@ def power_holds(count: int, seed: int) -> str:
     return section("Power", "Trials that are worse by the smallest difference promised.", rows, heads)
 
 
+def factors(count: int, seed: int) -> str:
+    """The factors of a 3 x 2 x 2 grid in which one LLM is worse: is it shown to matter, and is anything else said?"""
+    rows: list[list[object]] = []
+    for n, documents in [(50, 5), (20, 8), (50, 8), (20, 20)]:
+        row: list[object] = [n, documents]
+        for loss in (0.0, 0.1, 0.25):
+            random, document = numpy.random.default_rng([seed, n, documents]), numpy.arange(n) % documents
+            worse = numpy.array([trial.llm_identifier == "llm-1" for trial in grid(12)])
+            shown, false = [], []
+            for number in range(count):
+                found = effects(table(normal(random, document, -loss * worse), document.tolist()), number // 50)
+                said = {each.factor for each in found.factors if each.matters}
+                said |= {each.factor for each in found.levels if each.effect.excludes_zero}
+                said |= {str(each.factors) for each in found.interactions if each.effect.excludes_zero}
+                shown.append("LLM" in said)
+                false.append(bool(said - ({"LLM"} if loss else set())))
+            row += [share(false)] if not loss else [share(shown), share(false)]
+        rows.append(row)
+    heads = ["questions", "documents", "equal: any false statement"]
+    heads += [f"{loss}: {what}" for loss in ("0.1", "0.25") for what in ("LLM shown to matter", "anything else said")]
+    text = (
+        "12 trials, of which the six of one LLM are worse by 0, 0.1 or 0.25. A statement is that a factor matters, "
+        "that a level differs from the average, or that two factors interact. False ones are errors: at most 5 % is "
+        "allowed."
+    )
+    return section("Which factor matters", text, rows, heads)
+
+
 def recommended(count: int, seed: int) -> str:
     """What the recommended trial really loses, and what it costs, with and without the margin; a quarter of `count`."""
     shape, rows = SHAPES["mixed"], []
@@ -232,7 +265,7 @@ def recommended(count: int, seed: int) -> str:
     return section("What the recommended trial loses", text, rows, heads)
 
 
-PARTS = (false_winners, few_documents, failures, power_holds, coverage, kept, recommended)
+PARTS = (false_winners, few_documents, failures, power_holds, coverage, kept, factors, recommended)
 
 
 def section(title: str, text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
@@ -268,7 +301,6 @@ def main() -> None:
         seed=options.seed,
         machine=machine(),
         minutes=(os.times().children_user + os.times().children_system) / 60,
-        error=196 * (0.05 * 0.95 / options.experiments) ** 0.5,
     )
     if not options.no_page:
         PAGE.write_text("\n".join([head, *parts]), encoding="utf-8")

@@ -78,3 +78,25 @@ def test_repeats_are_told_beside_the_differences():
     assert noise.judge == pytest.approx(0.005)
     assert (noise.n_questions, noise.n_trials, noise.repeats) == (6, 2, 2)
     assert f"the judge accounts for {noise.judge_share:.0%} of the variance of a paired difference" in verdict_of(found)
+
+
+def test_equal_answers_of_several_trials_count_once():
+    random = numpy.random.default_rng(3)
+    alone = 0.5 + 0.1 * random.normal(size=(200, 2, 1)) + 0.1 * random.normal(size=(200, 2, 3))
+    doubled = numpy.concatenate([alone, alone[:, :1]], axis=1)  # the third trial answers as the first does
+    plain = judge_noise(rows(alone), "m")
+    marked = judge_noise(
+        [replace(each, answer="same" if each.trial_id in ("t0", "t2") else "") for each in rows(doubled)], "m"
+    )
+    assert (marked.judge, marked.judge_share) == pytest.approx((plain.judge, plain.judge_share))
+    assert judge_noise(rows(doubled), "m").judge_share > marked.judge_share + 0.05  # what it would be otherwise
+
+
+def test_the_interval_of_the_share_holds_the_truth():
+    random, held = numpy.random.default_rng(4), 0
+    for _ in range(200):
+        values = 0.5 + 0.1 * random.normal(size=(10, 6, 1)) + 0.1 * random.normal(size=(10, 6, 3))
+        found = judge_noise(rows(values), "m")
+        held += found.between[0] <= 0.5 <= found.between[1]
+        assert found.between[0] <= found.judge_share <= found.between[1]
+    assert held >= 180  # 95 % of 200 is 190; fewer than 180 by chance: 0.2 %
