@@ -101,6 +101,7 @@ class Gateway:
 
         An endpoint without a key gets the one that this process's environment has for the same URL, if any.
         """
+        self._beginning()
         self._pace = (options.first_backoff_seconds, options.patience_seconds)
         self._cache = AnswerCache(options.cache)
         self._progress = None
@@ -372,6 +373,13 @@ class Gateway:
             await asyncio.to_thread(self._offline_server.stop)
             self._offline_server = None
             self._clients.pop(OFFLINE, None)
+        self._ended()
+
+    def _beginning(self) -> None:
+        """Called before everything is counted anew."""
+
+    def _ended(self) -> None:
+        """Called when nothing more is counted."""
 
     async def _client(self, name: str) -> EndpointClient:
         async with self._lock:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.models.gateway import Gateway, GatewayOptions
+from dream.models.gateway import Gateway
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.ray_metrics import RayMetrics
 
@@ -36,13 +36,11 @@ class BatchGateway(Gateway):
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _publisher: RayMetrics = field(default_factory=RayMetrics)
 
-    def configure(self, options: GatewayOptions) -> None:
-        self._publisher.publish(self.metric_families(is_closed=True))
-        super().configure(options)
+    def _beginning(self) -> None:
+        self._ended()
         self._publisher.start(self.metric_families)
 
-    async def close(self) -> None:
-        await super().close()
+    def _ended(self) -> None:
         self._publisher.stop()
         self._publisher.publish(self.metric_families(is_closed=True))
 

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from dream import ray_cluster
@@ -20,11 +21,13 @@ class RayMetrics:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        """Publish what `collect` gives every few seconds; its counters begin at zero."""
+        """Publish what `collect` gives every few seconds, on the event loop that runs; its counters begin at zero."""
         self.stop()
         self._published.clear()
         if ray_cluster.on_ray():
-            self._task = asyncio.create_task(self._publish_often(collect))
+            with suppress(RuntimeError):  # without a loop this is no process of a gateway on Ray
+                loop = asyncio.get_running_loop()
+                self._task = loop.create_task(self._publish_often(collect))
 
     def stop(self) -> None:
         """Publish nothing more."""

@@ -13,6 +13,7 @@ from dream.experiments import recorder as recorder_module, store
 from dream.experiments.progress import TrialsProgress
 from dream.experiments.recorder import Recorder
 from dream.experiments.spec import PreparedExperiment, TrialContext
+from dream.models.gateway_client import GatewayClient
 from dream.progress import Lines, Reporter
 from dream.records import (
     CLOSED_BOOK,
@@ -225,6 +226,17 @@ def test_a_recorder_shows_trials_and_at_the_end_the_state_of_all(recorder: Recor
     assert " ".join(lines[-1].split()) == (
         "running trials: 3 of 9 questions in 0 s, trials 1 of 2, answer_correctness 0.600 (3 scored), 0.00 USD"
     )
+
+
+def test_the_gateways_metrics_say_how_far_the_experiment_is(recorder: Recorder, gateway: GatewayClient):
+    recorder.take([BlockFinished(SMALL.id, block(q0=0.5, q1=0.5)), BlockFinished(LARGE.id, block(q0=0.8))])
+    recorder.take([TrialFinished(TrialResult(SMALL, block(q0=0.5, q1=0.5), 2.0))])
+    told = gateway.metrics().decode()
+    assert 'dream_experiment_questions{experiment="away",state="planned"} 9.0' in told  # the baseline's too
+    assert 'dream_experiment_questions{experiment="away",state="done"} 3.0' in told
+    assert 'dream_experiment_trials{experiment="away",state="planned"} 2.0' in told
+    assert 'dream_experiment_trials{experiment="away",state="done"} 1.0' in told
+    assert 'dream_experiment_running{experiment="away"} 1.0' in told
 
 
 def test_storage_that_is_away_for_a_moment_is_said_once_and_loses_nothing(

@@ -83,7 +83,9 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "external-s3": (("platform",), ("minio",)),
     "gcs-fault-tolerance": (("ray",), ()),
     "ingress": (("jupyter",), ()),
+    "kueue": (("ray",), ()),
     "operators-inside": (("platform",), ()),
+    "spot-workers": (("ray",), ()),
     "sign-on": (("mlflow",), ()),
     "pull-secret": ((), ()),  # for k8s/site: a test of its own
     "storage-class": (("minio", "postgres", "jupyter"), ()),
@@ -548,3 +550,32 @@ def test_sign_on_is_the_only_way_in_and_each_name_is_the_same_in_every_place(tmp
     (mlflow,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment mlflow")
     origin = k8s_checks.environment(mlflow, found)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
     assert origin == f"https://{listeners['mlflow']['hostname']}"
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_a_queue_of_kueue_gets_a_ray_cluster_that_kueue_takes_and_that_fits_its_share(tmp_path: Path, name: str):
+    """Kueue's webhook refuses an autoscaler, and what is larger than its share may wait for ever."""
+    queues = objects((K8S / "components/kueue/queues.yaml").read_text())
+    names = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in queues if "spec" in one}
+    made = with_component(tmp_path, "ray", "kueue", name)
+    (cluster,) = (one for one in made if one["kind"] == "RayCluster")
+    queue = names["LocalQueue", cluster["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]]
+    assert cluster["spec"]["enableInTreeAutoscaling"] is False
+    sizes = [group["replicas"] for group in cluster["spec"]["workerGroupSpecs"]]
+    assert sizes == [1 if name == "laptop" else 4]
+    (group,) = names["ClusterQueue", queue["clusterQueue"]]["resourceGroups"]
+    share = {one["name"]: k8s_checks.quantity(one["nominalQuota"]) for one in group["flavors"][0]["resources"]}
+    for what, quota in share.items():
+        pods = zip(k8s_checks.pods([cluster]), [1, *sizes], strict=True)
+        asked = sum(
+            n * sum(k8s_checks.quantity(c["resources"]["requests"][what]) for c in pod.containers()) for pod, n in pods
+        )
+        assert asked <= quota, what
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_spot_nodes_are_for_workers_alone(tmp_path: Path, name: str):
+    (cluster,) = (one for one in with_component(tmp_path, "ray", "spot-workers", name) if one["kind"] == "RayCluster")
+    head, (workers,) = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+    assert "tolerations" not in head["template"]["spec"]
+    assert {one["key"] for one in workers["template"]["spec"]["tolerations"]} >= {"cloud.google.com/gke-spot"}

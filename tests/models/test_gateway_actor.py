@@ -8,10 +8,12 @@ from model_servers import chat_reply, endpoint_settings
 
 from dream.errors import ConfigurationError
 from dream.models import gateway_client
-from dream.models.gateway import GatewayOptions
+from dream.models.gateway import Gateway, GatewayOptions
 from dream.models.gateway_actor import BatchGateway, Sender
 from dream.models.gateway_client import GatewayClient
+from dream.models.gateway_metrics import Progress
 from dream.models.openai_wire import ModelRequest, ModelResponse, parsed
+from dream.models.ray_metrics import RayMetrics
 
 
 class Calls:
@@ -115,3 +117,40 @@ def test_the_gateway_on_ray_sends_batches_from_every_loop(on_ray, no_environment
     with gateway_client.opened(endpoint_settings(model_server, relay)) as gateway:
         for numbers in (range(30), range(30, 60)):
             assert asyncio.run(ask(gateway, numbers)) == [f"answer to {number}" for number in numbers]
+
+
+class Published(RayMetrics):
+    """Takes down what would be handed to Ray."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[dict[str, float]] = []
+
+    def start(self, collect):
+        """Nothing in between."""
+
+    def publish(self, metrics):
+        self.seen.append({sample.name: sample.value for metric in metrics for sample in metric.samples})
+
+
+def test_what_was_counted_last_is_published_at_the_end_and_before_all_is_counted_anew(
+    no_environment, model_server, relay
+):
+    relay.script = lambda seen: chat_reply("yes")
+    published = Published()
+    gateway = BatchGateway(_publisher=published)
+    options = GatewayOptions(endpoint_settings(model_server, relay).endpoints)
+
+    async def run() -> None:
+        # as services call methods: those of the class that clients name
+        Gateway.configure(gateway, options)
+        await Gateway.send(gateway, request(1))
+        Gateway.note_progress(gateway, Progress("first", 4, 3, 2, 1))
+        Gateway.configure(gateway, options)
+        await Gateway.close(gateway)
+
+    asyncio.run(run())
+    _nothing, first, closed = published.seen
+    assert first["dream_model_calls_total"] == 1
+    assert first["dream_experiment_running"] == 0
+    assert "dream_model_calls_total" not in closed
