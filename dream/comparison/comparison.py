@@ -170,7 +170,6 @@ def compare(
         cost_unit=cost_unit(ordered),
         scores=table,
         notes=(
-            *([confirmation.text] if confirmation else []),
             *([unconfirmed] if unconfirmed else []),
             *([replacing] if replacing else []),
             *_chosen(experiment),
@@ -392,6 +391,11 @@ def verdict_of(comparison: Comparison) -> str:
     """The verdict of a comparison in sentences, one per line."""
     together, ranked = comparison.tie_set, comparison.ranked
     lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
+    if comparison.best.shrunken is not None:
+        lines.append(
+            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; without "
+            f"what is likely luck it is {comparison.best.shrunken:.3f} (shrunken)."
+        )
     if len(together) > 1:
         lines.append(
             f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
@@ -401,7 +405,8 @@ def verdict_of(comparison: Comparison) -> str:
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
     so_far = " so far" if comparison.recommendation.doubt else ""
-    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
+    confirmed = f" {comparison.confirmation.text}" if comparison.confirmation else ""
+    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.{confirmed}")
     matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
     if comparison.effects.factors:
         lines.append(f"Factors shown to matter: {', '.join(matters) or 'none'}.")
