@@ -276,7 +276,7 @@ def leaderboard(
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
-    `shrunken` (the mean of `metric` without what is likely luck, from 4 trials on: `dream.comparison.shrinkage`),
+    `shrunken` (the mean of `metric` shrunken by its noise, from 4 trials on: `dream.comparison.shrinkage`),
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
     trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
     missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
@@ -393,8 +393,8 @@ def verdict_of(comparison: Comparison) -> str:
     lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
     if comparison.best.shrunken is not None:
         lines.append(
-            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; without "
-            f"what is likely luck it is {comparison.best.shrunken:.3f} (shrunken)."
+            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; "
+            f"shrunken by what its luck is estimated to be, it is {comparison.best.shrunken:.3f}."
         )
     if len(together) > 1:
         lines.append(
