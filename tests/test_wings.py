@@ -58,6 +58,8 @@ TESTED_ELSEWHERE = {
     "rag/vector_search.py": ("rag/test_methods.py", "methods, which are tested together"),
     "rag/whole_texts.py": ("rag/test_parents.py", "methods over the retrievers that are tested there"),
     "rich_bars.py": ("test_progress.py", "the bars of a terminal, which are drawn in one there"),
+    "records/confirmation.py": ("comparison/test_held_out.py", "the records that a confirmation is"),
+    "reporting/confirmed.py": ("experiments/test_confirmation.py", "a section about a whole experiment"),
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),

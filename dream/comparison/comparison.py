@@ -176,7 +176,6 @@ def compare(
         cost_unit=cost_unit(ordered),
         scores=table,
         notes=(
-            *([confirmation.text] if confirmation else []),
             *([unconfirmed] if unconfirmed else []),
             *([replacing] if replacing else []),
             *_chosen(experiment),
@@ -265,7 +264,7 @@ def leaderboard(
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
-    `shrunken` (the mean of `metric` without what is likely luck, from 4 trials on: `dream.comparison.shrinkage`),
+    `shrunken` (the mean of `metric` shrunken by its noise, from 4 trials on: `dream.comparison.shrinkage`),
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
     trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
     missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
@@ -380,6 +379,11 @@ def verdict_of(comparison: Comparison) -> str:
     """The verdict of a comparison in sentences, one per line."""
     together, ranked = comparison.tie_set, comparison.ranked
     lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
+    if comparison.best.shrunken is not None:
+        lines.append(
+            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; "
+            f"shrunken by what its luck is estimated to be, it is {comparison.best.shrunken:.3f}."
+        )
     if len(together) > 1:
         lines.append(
             f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
@@ -389,7 +393,8 @@ def verdict_of(comparison: Comparison) -> str:
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
     so_far = " so far" if comparison.recommendation.doubt else ""
-    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.")
+    confirmed = f" {comparison.confirmation.text}" if comparison.confirmation else ""
+    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.{confirmed}")
     matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
     if comparison.effects.factors:
         lines.append(f"Factors shown to matter: {', '.join(matters) or 'none'}.")

@@ -12,7 +12,7 @@ import numpy
 from numpy.typing import NDArray
 from scipy import stats
 
-from dream.comparison.intervals import CONFIDENCE, Columns, Floats, columns
+from dream.comparison.intervals import CONFIDENCE, Floats, columns
 from dream.comparison.ranking import Standing
 from dream.comparison.score_table import ScoreTable, score_table
 from dream.records import (
@@ -82,11 +82,12 @@ def _confirmation(
 ) -> Confirmation:
     known = {standing.trial.id: standing for standing in standings}
     (low, high), (worst, best) = table.bounds(), table.reach
-    means = _half_widths(columns(table.values, table.clusters), 1)
+    # from both ends of the scale, so that a trial that scored the same on (almost) all questions is not thought sure
+    means = numpy.maximum(*(_half_widths(table, numpy.abs(table.values - end), 1) for end in (worst, best)))
     worse = _with(table.values, worst)[:, [0]] - _with(table.values, best)[:, 1:]
     better = _with(table.values, best)[:, [0]] - _with(table.values, worst)[:, 1:]
     seen = table.values[:, [0]] - table.values[:, 1:]
-    half = _half_widths(columns(seen, table.clusters), max(len(roles) - 1, 1)) if len(roles) > 1 else numpy.zeros(0)
+    half = _half_widths(table, seen, len(roles) - 1)
     trials = []
     for place, (role, result) in enumerate(zip(roles, table.results, strict=True)):
         standing = known[result.trial.id]
@@ -125,12 +126,16 @@ def _verdict(trials: list[ConfirmedTrial], margin: float) -> Verdict:
     return Verdict.SURVIVES if others and all(least >= -margin for least, _ in others) else Verdict.TOO_FEW
 
 
-def _half_widths(block: Columns, n_intervals: int) -> Floats:
+def _half_widths(table: ScoreTable, values: Floats, n_intervals: int) -> Floats:
     """Of each column's interval, at a confidence that holds for so many intervals together; infinite with fewer than
-    two documents."""
+    two documents. Values that hardly differ from 0 are held against the whole scale (`Columns.error`)."""
+    if not values.shape[1]:
+        return numpy.zeros(0)
+    span = table.span or 1.0
+    block = columns(values / span, table.clusters)
     clusters: NDArray[numpy.int64] = block.n_clusters
     factor = stats.t.isf((1 - CONFIDENCE) / 2 / n_intervals, numpy.maximum(clusters - 1, 1))
-    return numpy.where(clusters < 2, numpy.inf, factor * numpy.nan_to_num(block.error))
+    return numpy.where(clusters < 2, numpy.inf, factor * span * numpy.nan_to_num(block.error))
 
 
 def _with(values: Floats, missing: float) -> Floats:

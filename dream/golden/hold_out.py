@@ -26,7 +26,7 @@ def hold_out_of(asked: float | HoldOut | Mapping[str, Any] | None) -> HoldOut | 
         return None
     if isinstance(asked, HoldOut):
         asked = {"share": asked.share, "seed": asked.seed}
-    given = dict(asked) if isinstance(asked, Mapping) else {"share": asked}
+    given: dict[str, Any] = dict(asked) if isinstance(asked, Mapping) else {"share": asked}
     share, seed = given.get("share"), given.get("seed", 0)
     problems = [f"there is no {key!r} here; valid: share, seed" for key in given if key not in ("share", "seed")]
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:

@@ -100,6 +100,10 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
     facts = {
         "why": f"{why[:1].upper()}{why[1:]}.",
         f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
+        "shrunken mean": ""
+        if chosen.shrunken is None
+        else f"{chosen.shrunken:.3f} (as trials are picked for luck too)",
+        "on held-out questions": comparison.confirmation.text if comparison.confirmation else "",
         "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials are statistically indistinguishable "
         "from the best, itself included",
         "factors shown to matter": ", ".join(matters) or "none",

@@ -25,6 +25,7 @@ from dream.records import (
     Failure,
     FailureKind,
     GoldenDataset,
+    HoldOut,
     Passage,
     Plan,
     PlannedCalls,
@@ -134,15 +135,18 @@ def with_repeats_and_baselines(plain: ExperimentResult) -> ExperimentResult:
     return replace(plain, results=tuple(results), baselines=tuple(baselines))
 
 
-def test_repeats_baselines_and_a_sift_have_sections_of_their_own(outcome: ExperimentResult):
+def test_repeats_baselines_a_sift_and_a_confirmation_have_sections_of_their_own(outcome: ExperimentResult):
     whole = with_repeats_and_baselines(outcome)
     sift = Sift(
         "recall", True, 12, (SiftedRetrieval(Trial("bm25", "", ""), ("a",), True, "the best", 12, {"recall": 1}),)
     )
-    page = report_html(replace(whole, manifest=replace(whole.manifest, sift=sift)))
+    hold_out = HoldOut(0.5, 0, whole.manifest.questions)
+    manifest = replace(whole.manifest, sift=sift, hold_out=hold_out)
+    page = report_html(replace(whole, manifest=manifest, held_out=whole.results))
     ids = [one["id"] for one in Outline(page).all("section")]
-    assert ids == [*IDS[:5], "noise", "losses", *IDS[5:7], "sift", *IDS[7:]]
+    assert ids == [IDS[0], "confirmation", *IDS[1:5], "noise", "losses", *IDS[5:7], "sift", *IDS[7:]]
     assert "Sifted by recall on 12 questions" in page
+    assert "that the search never saw, the recommended trial has" in page
     assert len(SECTIONS) == len(ids)
     text = plain_text(page)
     assert "Judge noise" in text
