@@ -182,12 +182,12 @@ def _how_to_ask(url: str, token: str, promotion: "Promotion") -> str:
 
 
 def _replaced(path: Path) -> "Promotion | None":
-    """The winner that a file holds now; None for no file."""
+    """The winner that a file holds now; None for no file, or one with comments alone."""
     from dream.serving.promotion import read_promotion
 
-    if not path.exists():
-        return None
-    return read_promotion(path)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    is_empty = all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
+    return None if is_empty else read_promotion(path)
 
 
 def check(

@@ -24,7 +24,7 @@ from k8s_schemas import crd_folder
 from model_servers import free_port
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nowhere"))
-FOLDERS = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/monitoring")
+FOLDERS = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/monitoring", "k8s/serve")
 # What others refer to, so that it has to be there; everything else is only tried.
 KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
