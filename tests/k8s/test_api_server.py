@@ -135,7 +135,7 @@ def _prepared(server: ApiServer, log: Path) -> ApiServer:
         spec = crd["spec"]
         for version in (one["name"] for one in spec["versions"] if one["served"]):
             _wait(server.client, f"/apis/{spec['group']}/{version}/{spec['names']['plural']}", log)
-    everything = [one for folder in FOLDERS[:2] for one in objects(rendered(folder))]
+    everything = [one for folder in FOLDERS for one in objects(rendered(folder))]
     namespace = {one["metadata"].get("namespace", "dream") for one in everything} | {"argocd", "dream"}
     for name in namespace:
         server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, keep=True)
