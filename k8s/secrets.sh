@@ -32,6 +32,7 @@ secret mlflow-db kubernetes.io/basic-auth username mlflow password "$database" \
 secret ray-token Opaque auth_token "$(random)"
 secret ray-redis Opaque password "$(random)"
 secret jupyter Opaque token "$(random)"
+secret dream-serve Opaque token "$(random)"
 
 keys=()
 while IFS='=' read -r name _; do

@@ -45,11 +45,13 @@ SERVICES = {
     "browser": {"chromium"},
     "api_server": {"api"},
     "litellm": {"litellm"},
-    "whole": {"sample_index"},
+    "whole": {"sample_index", "measured"},
 }
 # Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; all others of a file share one.
 # (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
+
+pytest_plugins = ["winners"]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

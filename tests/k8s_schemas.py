@@ -21,7 +21,7 @@ KNOWN_KEYS = {
     "limits": r"cpu|memory|storage|ephemeral-storage|nvidia\.com/gpu",
     "rayStartParams": r"dashboard-host|num-cpus|num-gpus|block",
     "matchLabels": r"app\.kubernetes\.io/(name|component|part-of)|ray\.io/(is-ray-node|node-type)"
-    r"|kubernetes\.io/metadata\.name",
+    r"|kubernetes\.io/metadata\.name|dream/asks-serve",
 }
 
 

@@ -63,7 +63,6 @@ TESTED_ELSEWHERE = {
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
-    "serving/engine.py": ("serving/test_server.py", "the engine that answers there"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
     "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),

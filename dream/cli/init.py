@@ -11,8 +11,8 @@ import typer
 from dream.errors import ConfigurationError, bullets
 from dream.storage import local_files
 
-SCHEMA = "study.schema.json"
-# Each file: its name, its template, its purpose. The schema is made of the methods and metrics that there are.
+SCHEMA, WINNER_SCHEMA = "study.schema.json", "winner.schema.json"
+# Each file: its name, its template, its purpose. The schemas are made of what the readers take.
 FILES = (
     (".env", "env.txt", "keys, models, services and limits, each explained, none set"),
     (".gitignore", "gitignore.txt", "keeps keys and results out of Git"),
@@ -20,6 +20,7 @@ FILES = (
     ("documents/.gitkeep", "gitkeep.txt", "the folder of your documents"),
     ("study.yaml", "study.yaml", "the study as a file: what is tried, for dream plan and dream run"),
     (SCHEMA, "", "completes and checks study.yaml in editors"),
+    (WINNER_SCHEMA, "", "the same for winner.yaml, the file of dream export"),
     ("study.py", "study.py.txt", "the study as a script: what is tried, and every step"),
     ("study.ipynb", "study.ipynb", "the same steps one by one"),
 )
@@ -44,7 +45,7 @@ def init(
         (root / HOME).mkdir(parents=True, exist_ok=True)
         (root / "documents").mkdir(exist_ok=True)
     for name, template, _ in FILES:
-        local_files.write(root / name, [_template(template) if template else _schema()])
+        local_files.write(root / name, [_template(template) if template else _schema(name)])
     if samples:
         _copy_samples(root / "documents")
     _say_what_next(root, samples)
@@ -67,10 +68,12 @@ def _template(name: str) -> bytes:
     return (files("dream.cli") / "templates" / name).read_bytes()
 
 
-def _schema() -> bytes:
+def _schema(name: str) -> bytes:
     from dream.experiments.study_schema import study_schema
+    from dream.serving.promotion import promotion_schema
 
-    return json.dumps(study_schema(), indent=1).encode()
+    schema = study_schema() if name == SCHEMA else promotion_schema()
+    return json.dumps(schema, indent=1).encode()
 
 
 def _copy_samples(documents: Path) -> None:

@@ -48,7 +48,7 @@ def export(
         typer.Option(metavar="MODULE:FUNCTION", help="where a RAG method of your own is, in an installed package"),
     ] = None,
 ) -> int:
-    """Write the recommended trial as a file for review, which `dream serve` answers with.
+    """Write the recommended trial as a file for review, for dream serve.
 
     It holds method, parameters, models, the index's key, scores with intervals and where the evidence is; never a key.
     """
@@ -96,7 +96,7 @@ def serve(
         float, typer.Option(metavar="SECONDS", min=0.1, help="the most time for an answer")
     ] = defaults.SERVE_TIMEOUT_SECONDS,
 ) -> int:
-    """Answer questions over HTTP with the system that was measured, until Ctrl-C or SIGTERM.
+    """Answer questions over HTTP with the winner, until Ctrl-C or SIGTERM.
 
     Programs send the token as their API key: that of DREAM_SERVE_TOKEN, else a new one in a file, for this machine
     alone. The model gateway caches, limits, budgets and counts its calls as in experiments.
@@ -182,12 +182,12 @@ def _how_to_ask(url: str, token: str, promotion: "Promotion") -> str:
 
 
 def _replaced(path: Path) -> "Promotion | None":
-    """The winner that a file holds now; None for no file."""
+    """The winner that a file holds now; None for no file, or one with comments alone."""
     from dream.serving.promotion import read_promotion
 
-    if not path.exists():
-        return None
-    return read_promotion(path)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    is_empty = all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
+    return None if is_empty else read_promotion(path)
 
 
 def check(
@@ -207,7 +207,9 @@ def check(
         float, typer.Option(metavar="SECONDS", min=0, help="how long to wait until the winner is served")
     ] = defaults.CHECK_WAIT_SECONDS,
 ) -> int:
-    """Ask a served winner its golden questions, and exit with 1 where it is shown to be worse than recorded.
+    """Ask a served winner golden questions; fail on a shown regression.
+
+    Exits with 1 where it is shown to be worse than recorded.
 
     The answers are scored by the judge of the experiment, and compared question by question with the recorded scores of
     the winner, and of the trial that it replaced. An inconclusive result exits with 0. DREAM_SERVE_TOKEN is sent.

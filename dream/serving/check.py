@@ -43,7 +43,8 @@ _TIMEOUT_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class ServedCheck:
-    """The served answers against recorded scores. `notes` are sentences about comparisons that could not be made."""
+    """The served answers against recorded scores. `notes` are sentences about answers that
+    are the same, and comparisons that could not be made."""
 
     experiment: str
     trial: str
@@ -109,6 +110,7 @@ def check_served(
         baselines=(),
     )
     before, notes = _replaced(promotion, served, metric, settings)
+    notes = [_same_answers(served.results[0], recorded), *notes]
     records = {f"its record in {experiment.name}": replace(experiment, results=(recorded,)), **before}
     against = [
         (name, against_baseline(served, _only(record, golden), metric, margin, n_checks=len(records)))
@@ -159,6 +161,12 @@ def _result(experiment: ExperimentResult, trial: str) -> TrialResult:
     if found is None or found.evaluation is None:
         raise DataError(f"trial {trial} of {experiment.name!r} has no result in storage")
     return found
+
+
+def _same_answers(served: TrialResult, recorded: TrialResult) -> str:
+    texts = {answer.question_id: answer.text for answer in recorded.answers}
+    same = sum(answer.text is not None and answer.text == texts.get(answer.question_id) for answer in served.answers)
+    return f"{same} of {len(served.answers)} answers are word for word as recorded"
 
 
 def _replaced(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, DataError, bullets
 from dream.evaluation.asking import count_tokens_by_question
+from dream.indexes import client as index_client
 from dream.indexes.client import QUERY_STAGE, get_index, index_spec
 from dream.indexes.store import documents_digest, load_index, stored_spec
 from dream.libraries import prepare_libraries
@@ -80,7 +81,8 @@ def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) ->
     expected = index_spec(documents_digest(documents), *request)
     if expected.key != promotion.index:
         raise ConfigurationError(_other_index(promotion, "", expected.endpoint))
-    return get_index(documents, *request, trial=trial.id)
+    with index_client.opened(settings, show):
+        return get_index(documents, *request, trial=trial.id)
 
 
 def _other_index(promotion: Promotion, measured: str, here: str) -> str:

@@ -55,6 +55,7 @@ class AnswerServer:
 
     Args:
         secrets: values that no message may hold.
+        in_progress: the number of questions that are being answered.
     """
 
     trial: Trial
@@ -62,9 +63,9 @@ class AnswerServer:
     limits: Limits = field(default_factory=Limits)
     secrets: Sequence[str] = ()
     engine: "BaseQueryEngine | None" = None
-    _draining: bool = False
-    _in_progress: int = 0
-    _counted: Counter[str] = field(default_factory=Counter)
+    in_progress: int = field(default=0, init=False)
+    _draining: bool = field(default=False, init=False)
+    _counted: Counter[str] = field(default_factory=Counter, init=False)
 
     def drain(self) -> None:
         """Be not ready any longer; questions that come nevertheless are still answered."""
@@ -164,15 +165,15 @@ class AnswerServer:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if self._in_progress >= self.limits.at_once:
+        if self.in_progress >= self.limits.at_once:
             self._counted["refused"] += 1
             message = f"{self.limits.at_once} questions are being answered: ask again in {_RETRY_SECONDS} s"
             raise Refused(429, "too_many_questions", message, _RETRY_SECONDS)
-        self._in_progress += 1
+        self.in_progress += 1
         try:
             yield
         finally:
-            self._in_progress -= 1
+            self.in_progress -= 1
 
     # --- what is served, and how it is
 
@@ -188,7 +189,7 @@ class AnswerServer:
         for outcome in ("answered", "failed", "timeout", "refused"):
             lines.append(f'dream_serve_questions_total{{outcome="{outcome}"}} {self._counted[outcome]}')
         lines += ["# TYPE dream_serve_questions_in_progress gauge"]
-        lines.append(f"dream_serve_questions_in_progress {self._in_progress}")
+        lines.append(f"dream_serve_questions_in_progress {self.in_progress}")
         return PlainTextResponse("\n".join([*lines, ""]))
 
     async def _health(self, request: Request) -> Response:

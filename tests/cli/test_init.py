@@ -24,7 +24,7 @@ from dream.settings import KNOWN_VARIABLES, Settings
 
 NAMES = {
     ".env", ".gitignore", "README.md", "documents/.gitkeep", "study.py", "study.ipynb", "study.yaml",
-    "study.schema.json",
+    "study.schema.json", "winner.schema.json",
 }  # fmt: skip
 # A page about a place that does not exist, long enough to ask about.
 PAGE = """# The harbour of Vellmar

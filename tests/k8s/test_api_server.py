@@ -24,7 +24,15 @@ from k8s_schemas import crd_folder
 from model_servers import free_port
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS", "/nowhere"))
-FOLDERS = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/tei", "k8s/monitoring")
+FOLDERS = (
+    "k8s/overlays/laptop",
+    "k8s/overlays/production",
+    "k8s/rayjob",
+    "k8s/vllm",
+    "k8s/tei",
+    "k8s/monitoring",
+    "k8s/serve",
+)
 # What others refer to, so that it has to be there; everything else is only tried.
 KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
@@ -135,7 +143,7 @@ def _prepared(server: ApiServer, log: Path) -> ApiServer:
         spec = crd["spec"]
         for version in (one["name"] for one in spec["versions"] if one["served"]):
             _wait(server.client, f"/apis/{spec['group']}/{version}/{spec['names']['plural']}", log)
-    everything = [one for folder in FOLDERS[:2] for one in objects(rendered(folder))]
+    everything = [one for folder in FOLDERS for one in objects(rendered(folder))]
     namespace = {one["metadata"].get("namespace", "dream") for one in everything} | {"argocd", "dream"}
     for name in namespace:
         server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, keep=True)

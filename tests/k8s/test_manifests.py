@@ -15,6 +15,7 @@ from k8s_schemas import crd_folder, schema_problems, validators
 
 OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
 FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
+OPTIONAL = ("rayjob", "vllm", "tei", "monitoring", "serve")
 BUILT = [folder for folder in FOLDERS if "/components/" not in folder and folder != "k8s/site"]
 
 
@@ -68,7 +69,7 @@ def test_building_twice_gives_the_same(folder: str):
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
-@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring"])
+@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring", "k8s/serve"])
 def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str, name: str):
     assert all_problems_but_quota([*overlay(name), *objects(rendered(folder))]) == []
 
@@ -178,7 +179,7 @@ def with_site(tmp_path: Path, folder: str, component: str) -> list[Object]:
     return objects(rendered(str(copy / folder.removeprefix("k8s/"))))
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/tei"])
+@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/tei", "k8s/serve"])
 def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
     made = list(k8s_checks.pods(with_site(tmp_path, folder, "pull-secret")))
     assert [pod.owner for pod in made if pod.spec.get("imagePullSecrets") != [{"name": "registry"}]] == []
@@ -229,7 +230,9 @@ def memory(container: Object) -> float:
 # --- schemas ---
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/monitoring", "argocd", "argocd/apps"])
+@pytest.mark.parametrize(
+    "folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/monitoring", "k8s/serve", "argocd", "argocd/apps"]
+)
 def test_custom_resources_are_valid_to_the_last_field(folder: str):
     assert schema_problems(objects(rendered(folder))) == []
 
@@ -248,7 +251,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = {
         "laptop": laptop,
         "production": rendered("k8s/overlays/production"),
-        "optional": "---\n".join(rendered(f"k8s/{name}") for name in ("rayjob", "vllm", "tei", "monitoring")),
+        "optional": "---\n".join(rendered(f"k8s/{name}") for name in OPTIONAL),
         "argocd": rendered("argocd") + "---\n" + rendered("argocd/apps"),
         "typo": laptop.replace("startupProbe:", "startupProb:", 1),
         "rule": rendered("k8s/rayjob").replace("submissionMode:", "managedBy: nobody\n  submissionMode:"),
@@ -494,12 +497,39 @@ def test_what_the_install_page_and_ci_name_is_there(path: str):
 
 def test_a_job_that_people_start_can_be_started_again():
     """A Job of a fixed name is "unchanged" the second time and does nothing; those by hand come from a CronJob."""
-    for one in overlay("laptop"):
-        if one["kind"] == "Job":
-            assert "argocd.argoproj.io/hook" in one["metadata"]["annotations"], one["metadata"]["name"]
-    folders = [folder for folder in BUILT if "overlays" not in folder and folder != "k8s/minio"]
-    jobs = {one["metadata"]["name"] for folder in folders for one in objects(rendered(folder)) if one["kind"] == "Job"}
-    assert jobs == set()
+    jobs = {
+        one["metadata"]["name"]: one["metadata"].get("annotations", {})
+        for folder in BUILT
+        for one in objects(rendered(folder))
+        if one["kind"] == "Job"
+    }
+    assert [name for name, annotations in jobs.items() if "argocd.argoproj.io/hook" not in annotations] == []
+    assert set(jobs) == {"minio-setup", "serve-check"}
+
+
+def test_another_winner_rolls_the_pods_and_the_check_asks_about_the_same_file(tmp_path: Path):
+    names = []
+    for number, text in enumerate(("# none\n", "method: another\n")):
+        copy = tmp_path / str(number)
+        shutil.copytree(K8S, copy)
+        (copy / "serve/winner.yaml").write_text(text)
+        found = objects(rendered(str(copy / "serve")))
+        (winner,) = (one["metadata"]["name"] for one in found if one["kind"] == "ConfigMap")
+        volumes = [volume for pod in k8s_checks.pods(found) for volume in pod.spec["volumes"]]
+        assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} == {winner}
+        names.append(winner)
+    assert names[0] != names[1]
+
+
+def test_dream_takes_the_settings_that_the_served_pods_get():
+    from dream.settings import Settings
+
+    found = [*overlay("laptop"), *objects(rendered("k8s/serve"))]
+    for pod in k8s_checks.pods(objects(rendered("k8s/serve"))):
+        values = k8s_checks.environment(pod, found)
+        settings = Settings.from_environment(values)
+        assert settings.serve_token == secrets()["dream-serve"]["token"]
+        assert (settings.cache_uri, settings.s3_endpoint_url) == ("s3://dream-cache", "http://minio:9000")
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])

@@ -24,7 +24,7 @@ def aged(table: dict[str, dict[str, datetime.date]], today: datetime.date) -> li
 
 
 def test_the_manifests_have_the_images_of_the_table():
-    folders = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/tei")
+    folders = ("k8s/overlays/laptop", "k8s/overlays/production", "k8s/rayjob", "k8s/vllm", "k8s/tei", "k8s/serve")
     made = [pod for folder in folders for pod in pods(read(rendered(folder)))]
     used = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait")}
     components = [one for path in (K8S / "components").glob("*/*.yaml") for one in read(path.read_text())]

@@ -52,7 +52,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def test_the_steps_run_one_after_another():
     template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
     tasks = template["spec"]["templates"][0]["dag"]["tasks"]
-    assert [task["name"] for task in tasks] == ["prepare", "plan", "confirm", "golden", "run", "compare", "check"]
+    assert [task["name"] for task in tasks] == [
+        "prepare",
+        "plan",
+        "confirm",
+        "golden",
+        "run",
+        "compare",
+        "check",
+        "promote",
+    ]
     assert [task.get("dependencies", []) for task in tasks] == [
         [],
         ["prepare"],
@@ -61,6 +70,7 @@ def test_the_steps_run_one_after_another():
         ["golden"],
         ["run"],
         ["compare"],
+        ["check"],
     ]
 
 
@@ -77,6 +87,17 @@ def test_lists_become_repeated_options_and_fresh_answers_another_cache(tmp_path:
     assert done.returncode == 0, done.stderr
     flags = ["run", "--resume", "mine", "--golden", "samples", "--llm", "a@x", "--llm", "b", "--metric", "faithfulness"]
     assert calls == [[flags, "s3://dream-cache/fresh/mine"]]
+
+
+def test_the_winner_is_written_for_review_only_when_it_is_asked_for(tmp_path: Path):
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    (task,) = (each for each in template["spec"]["templates"][0]["dag"]["tasks"] if each["name"] == "promote")
+    (parameter,) = (each for each in template["spec"]["arguments"]["parameters"] if each["name"] == "promote")
+    assert (parameter["value"], task["when"]) == ("no", "'{{workflow.parameters.promote}}' == 'yes'")
+    (step,) = (each for each in template["spec"]["templates"] if each["name"] == "promote")
+    _, [[flags, _]] = run_step(tmp_path, "promote", experiment="mine", rank_by="faithfulness")
+    (artifact,) = step["outputs"]["artifacts"]
+    assert flags == ["export", "mine", "--metric", "faithfulness", "--output", artifact["path"]]
 
 
 @pytest.mark.parametrize("step", ["plan", "run"])
@@ -125,7 +146,7 @@ def test_a_step_is_tried_again_however_long_it_took():
     """`maxDuration` counts from the first attempt: a long step would never be tried again. `cap` bounds the waits."""
     template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
     retries = {s["name"]: s["retryStrategy"]["backoff"] for s in template["spec"]["templates"] if "retryStrategy" in s}
-    assert set(retries) == {"prepare", "plan", "golden", "run", "compare"}
+    assert set(retries) == {"prepare", "plan", "golden", "run", "compare", "promote"}
     assert all(set(backoff) == {"duration", "factor", "cap"} for backoff in retries.values())
 
 

@@ -1,5 +1,8 @@
 """A winner that is served: the answers that were measured, within limits, behind a token."""
 
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -7,7 +10,13 @@ import openai
 import pytest
 from winners import Served
 
-from dream.records import Answer
+from dream.models.gateway_client import GatewayClient
+from dream.models.http_serving import served_in_thread
+from dream.rag.own_systems import OwnSystem
+from dream.records import Answer, Trial
+from dream.serving.server import AnswerServer, Limits
+
+TOKEN = "a-token-of-the-tests-93ab"
 
 
 def recorded(measured: Any) -> list[tuple[str, Answer]]:
@@ -94,3 +103,64 @@ def test_usage_and_metrics_count_what_was_asked(measured, served: Served):
 def answered(metrics: str) -> int:
     (line,) = [line for line in metrics.splitlines() if 'outcome="answered"' in line]
     return int(line.split()[-1])
+
+
+@pytest.fixture
+def slow(gateway: GatewayClient) -> Iterator[tuple[AnswerServer, str, threading.Event]]:
+    """A server of one question at a time, whose system answers when the event is set."""
+    may_answer = threading.Event()
+
+    def our_rag(question: str) -> tuple[str, list[str]]:
+        may_answer.wait(20)
+        if question == "fail":
+            raise ValueError(f"the password is {TOKEN}")
+        return f"To {question}", ["a passage"]
+
+    server = AnswerServer(Trial("our_rag", "", ""), gateway, Limits(100, 1, 1.0), [TOKEN])
+    with served_in_thread(server.application(TOKEN), "test", host="127.0.0.1", port=0) as url:
+        server.engine = OwnSystem(our_rag, "our_rag", 8)(None, None)
+        yield server, url, may_answer
+
+
+def asked(url: str, question: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return httpx.post(f"{url}/answer", json={"question": question}, headers=headers, timeout=30, trust_env=False)
+
+
+def test_too_many_questions_are_told_to_come_later_and_a_slow_answer_ends(slow):
+    server, url, may_answer = slow
+    first: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: first.append(asked(url, "first")))
+    thread.start()
+    give_up = time.monotonic() + 10
+    while not server.in_progress and time.monotonic() < give_up:
+        time.sleep(0.01)
+    second = asked(url, "second")
+    assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+    thread.join()
+    assert (first[0].status_code, first[0].json()["error"]["code"]) == (504, "timeout")
+    may_answer.set()
+    assert asked(url, "third").json()["answer"] == "To third"
+    assert server.in_progress == 0
+
+
+def test_a_question_that_the_system_fails_on_is_told_without_secrets(slow):
+    _, url, may_answer = slow
+    may_answer.set()
+    reply = asked(url, "fail")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "exception")
+    assert "the password is ***" in reply.text and TOKEN not in reply.text
+
+
+def test_it_is_ready_with_the_index_until_it_ends(slow):
+    server, url, may_answer = slow
+    may_answer.set()
+    engine, server.engine = server.engine, None
+    assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 503
+    assert (asked(url, "early").status_code, asked(url, "early").headers["retry-after"]) == (503, "5")
+    server.engine = engine
+    assert httpx.get(f"{url}/readyz", trust_env=False).json() == {"status": "ready", "trial": server.trial.id}
+    server.drain()
+    assert httpx.get(f"{url}/readyz", trust_env=False).json()["status"] == "stopping"
+    assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+    assert asked(url, "late").status_code == 200
