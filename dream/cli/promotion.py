@@ -48,7 +48,7 @@ def export(
         typer.Option(metavar="MODULE:FUNCTION", help="where a RAG method of your own is, in an installed package"),
     ] = None,
 ) -> int:
-    """Write the recommended trial as a file for review, for dream serve.
+    """Write the recommended trial as a file for review.
 
     It holds method, parameters, models, the index's key, scores with intervals and where the evidence is; never a key.
     """
@@ -96,7 +96,7 @@ def serve(
         float, typer.Option(metavar="SECONDS", min=0.1, help="the most time for an answer")
     ] = defaults.SERVE_TIMEOUT_SECONDS,
 ) -> int:
-    """Answer questions over HTTP with the winner, until Ctrl-C or SIGTERM.
+    """Answer questions over HTTP with the winner.
 
     Programs send the token as their API key: that of DREAM_SERVE_TOKEN, else a new one in a file, for this machine
     alone. The model gateway caches, limits, budgets and counts its calls as in experiments.
@@ -207,7 +207,7 @@ def check(
         float, typer.Option(metavar="SECONDS", min=0, help="how long to wait until the winner is served")
     ] = defaults.CHECK_WAIT_SECONDS,
 ) -> int:
-    """Ask a served winner golden questions; fail on a shown regression.
+    """Ask a served winner golden questions, and compare.
 
     Exits with 1 where it is shown to be worse than recorded.
 
