@@ -8,6 +8,7 @@ errors keep the questions of a document together, with Student's t for the docum
 
 A trial with fewer labels of its own is corrected by the mean of label - score over all labelled answers. That is right
 if the judge is as far off in it as in the labelled ones; where it is shown not to be, such a trial is not corrected.
+Differences are given between trials with labels of their own alone: a bias that is not shared moves them unseen.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,8 @@ class CalibratedTrial:
         mean: the calibrated mean with its 95 % interval; None if it cannot be corrected.
         by: "its own labels", or "the labels of all trials"; empty if not corrected, with the reason in `why_not`.
         weight: lambda, the judge's weight (0 to 1); 1 with the labels of all trials.
-        difference: to the first trial, simultaneous over all pairs of trials; None for the first, and if unknown.
+        difference: to the first trial, simultaneous over all pairs of trials; None for the first, and unless both have
+            labels of their own.
         n_both: the number of questions that have labels for both.
     """
 
@@ -246,7 +248,7 @@ def _calibration(
     seen, trials = ~numpy.isnan(given), []
     for column, (result, estimate) in enumerate(zip(table.results, found, strict=True)):
         both = int((seen[:, 0] & seen[:, column]).sum()) if column else 0
-        apart = _difference(table, given, found, column, both) if column else None
+        apart = _difference(table, given, found, column, both) if column and own[0] and own[column] else None
         reason = "no score" if numpy.isnan(means[column]) else f"fewer than {FEWEST_OF_TRIAL} labels, and the judge's "
         trials.append(
             CalibratedTrial(
@@ -287,8 +289,8 @@ def _assumption(n_own: int, n_trials: int, differ: bool) -> str:
         return f"{text}; each corrected trial has at least {FEWEST_OF_TRIAL} labels of its own."
     rest = "all trials" if not n_own else f"the {n_trials - n_own} trial(s) with fewer than {FEWEST_OF_TRIAL} labels"
     return (
-        f"{text}, and for {rest} that the judge's bias is the same as in all labelled answers, so that it cancels in "
-        "their differences."
+        f"{text}, and for {rest} that the judge's bias is the same as in all labelled answers. Labels say nothing "
+        f"about a difference unless both trials have {FEWEST_OF_TRIAL} of their own."
     )
 
 

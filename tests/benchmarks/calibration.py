@@ -34,9 +34,10 @@ HEAD = """# Do calibrated means hold the truth?
 Written by `tests/benchmarks/calibration.py`: {count} simulated experiments a row, seed {seed}. After ± is half of the
 95 % interval of the simulation itself. Four trials; labels from 0 to 1 in steps of a quarter, of answers drawn at
 random; a tenth of the variance is between documents. *A mean*: the 95 % interval of a trial's calibrated mean holds its
-true mean; *all differences*: the intervals of all three differences to the first trial hold at once. *Raw*: the judge's
-own mean with its 95 % interval. *Width*: of a trial's interval, and in brackets that of its labels alone. A trial that
-is not corrected, because the judge's bias is shown to differ between trials, is counted in the last column only.
+true mean; *all differences*: the intervals of all differences to the first trial hold at once, where both trials have
+labels of their own (others are not given). *Raw*: the judge's own mean with its 95 % interval. *Width*: of a trial's
+interval, and in brackets that of its labels alone. A trial that is not corrected, because the judge's bias is shown to
+differ between trials, is counted in the last column only.
 
 With labels of its own a trial's interval holds whatever the judge does. Two trials of *two trials*, and all of *all
 trials together*, are corrected by labels of others, which assumes that the judge's bias is the same in all: here it
@@ -98,7 +99,8 @@ def simulate(judge: str, kind: str, n: int, n_documents: int, count: int, seed: 
         own = found.trials[1]
         means = [(each.mean, true) for each, true in zip(found.trials, truth, strict=True) if each.mean]
         held += [mean.low <= true <= mean.high for mean, true in means]
-        together.append(_all_differences(found, truth))
+        if any(each.difference for each in found.trials):
+            together.append(_all_differences(found, truth))
         raw += (abs(scores.mean(0) - truth) <= half_width(scores, documents)).tolist()
         widths += [own.mean.high - own.mean.low] if own.mean else []
         if marks[:, 1].sum() > 1:
