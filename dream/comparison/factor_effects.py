@@ -20,6 +20,9 @@ from dream.comparison.score_table import FACTORS, ScoreTable
 from dream.defaults import FACTORS as FACTOR_DEFAULTS
 from dream.records import Trial
 
+# In place of a level, in a comparison with the mean of all trials.
+AVERAGE = "the average"
+
 
 @dataclass(frozen=True)
 class LevelEffect:
@@ -32,10 +35,11 @@ class LevelEffect:
 
 @dataclass(frozen=True)
 class FactorEffect:
-    """One factor: its share of the variance between trials, and the difference between two of its levels.
+    """One factor: its share of the variance between trials, and its clearest difference.
 
     `share` is 0 to 1 in a complete grid; in a grid with gaps it can exceed 1. `better` and `worse` are the two levels
-    whose `difference` has the largest lower confidence limit; its interval is simultaneous over all factors.
+    whose `difference` has the largest lower confidence limit. Where no two levels are shown to differ, but one differs
+    from the average of all trials, one of them is "the average". The interval is simultaneous over all factors.
     """
 
     factor: str
@@ -46,7 +50,7 @@ class FactorEffect:
 
     @property
     def matters(self) -> bool:
-        """True if two levels of this factor are shown to differ."""
+        """True if two levels of this factor, or one of them and the average, are shown to differ."""
         return self.difference.excludes_zero
 
 
@@ -199,9 +203,18 @@ def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[s
     ]
     differences = parts.intervals(numpy.array([maps[name][a] - maps[name][b] for a, b in pairs]))
     clearest = max(range(len(pairs)), key=lambda pair: (differences[pair].low, differences[pair].mean))
-    better, worse = pairs[clearest]
+    better, worse = (levels[place] for place in pairs[clearest])
+    difference = differences[clearest]
+    if not difference.excludes_zero:
+        alone = parts.intervals(maps[name])
+        place = max(range(len(levels)), key=lambda level: _clearness(alone[level]))
+        if alone[place].excludes_zero and alone[place].mean > 0:
+            better, worse, difference = levels[place], AVERAGE, alone[place]
+        elif alone[place].excludes_zero:
+            (difference,) = parts.intervals(-maps[name][[place]])
+            better, worse = AVERAGE, levels[place]
     share = parts.share(estimates[[levels.index(choice) for choice in factors[name]]])
-    return FactorEffect(name, share, levels[better], levels[worse], differences[clearest])
+    return FactorEffect(name, share, better, worse, difference)
 
 
 def _interactions(

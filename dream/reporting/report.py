@@ -46,8 +46,8 @@ from dream.reporting.sections import (
 )
 
 ABOUT_EFFECTS = (
-    "A factor matters if two of its levels are shown to differ. The figure compares each level with the average of all "
-    "trials instead, a smaller difference, which takes more questions to detect."
+    "A factor matters if two of its levels, or one of them and the average of all trials, are shown to differ. The figure "
+    "compares each level with that average."
 )
 SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
 
@@ -212,7 +212,7 @@ def _factors(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         ]  # fmt: skip
         columns = ("factor", "share of variance", "matters", "better", "worse", "difference", "95 % interval")
         numbers = frozenset({"share of variance", "difference", "95 % interval"})
-        parts = [Table("Each factor, and its two levels with the clearest difference", columns, rows, numbers)]
+        parts = [Table("Each factor, and its clearest difference", columns, rows, numbers)]
         parts += [Text(ABOUT_EFFECTS), Picture("main_effects", main_effects(comparison))]
     if effects.interactions:
         rows = [

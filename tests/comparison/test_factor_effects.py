@@ -7,7 +7,7 @@ import numpy
 import pytest
 from simulated import table as simulated_table
 
-from dream.comparison.factor_effects import effects, factor_values
+from dream.comparison.factor_effects import AVERAGE, effects, factor_values
 from dream.comparison.score_table import ScoreTable
 from dream.records import Trial, TrialResult
 
@@ -47,6 +47,19 @@ def test_the_factor_that_matters_is_first_and_says_which_choice_is_better():
     assert first.share > 0.95
     assert not second.matters
     assert sum(one.share for one in found.factors) + found.interactions[0].share == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_level_that_differs_from_the_average_alone_makes_its_factor_matter(sign):
+    """On each question another of the two other levels is as far from the average, which hides them from each other."""
+    up, apart = 0.05 + 0.02 * numpy.sin(numpy.arange(40)), numpy.where(numpy.arange(40) // 2 % 2, 0.3, -0.3)
+    scores = 0.5 + sign * numpy.column_stack([up, apart - up / 2, -apart - up / 2])
+    results = tuple(TrialResult(Trial(method, "llm", "embed")) for method in "ABC")
+    (factor,) = effects(ScoreTable("score", tuple(map(str, range(40))), results, scores, numpy.arange(40))).factors
+    assert factor.matters
+    assert (factor.better, factor.worse) == (("A", AVERAGE) if sign > 0 else (AVERAGE, "A"))
+    assert factor.difference.mean == pytest.approx(up.mean())
+    assert factor.difference.low > 0
 
 
 def test_an_interaction_is_what_two_choices_add_beyond_both():
