@@ -55,6 +55,7 @@ TESTED_ELSEWHERE = {
     "models/gateway_client.py": ("models/test_gateway.py", "it carries requests to the gateway"),
     "models/http_transport.py": ("models/test_gateway.py", "it carries requests of the OpenAI client to the gateway"),
     "rag/engine.py": ("rag/test_answers.py", "what `answer_from` makes"),
+    "rag/told.py": ("rag/test_optuna_search.py", "what searches are told"),
     "rag/vector_search.py": ("rag/test_methods.py", "methods, which are tested together"),
     "rag/whole_texts.py": ("rag/test_parents.py", "methods over the retrievers that are tested there"),
     "rich_bars.py": ("test_progress.py", "the bars of a terminal, which are drawn in one there"),

@@ -96,16 +96,14 @@ SearchBy = Annotated[
     typer.Option(
         "--search",
         metavar="NAME",
-        help="grid (every combination) or random (as many as --trials, drawn by --seed) [default: grid]",
-        autocompletion=lambda: ["grid", "random"],
+        help="grid (every combination), random (as many as --trials, drawn by --seed), optuna (as many, in rounds: "
+        "more of what did well), nsga2 (so for quality, USD and seconds together) or models_first (models with one "
+        "system, then all systems with the best models) [default: grid]",
+        autocompletion=lambda: ["grid", "random", "optuna", "nsga2", "models_first"],
     ),
 ]
-SearchTrials = Annotated[
-    int | None, typer.Option("--trials", metavar="N", min=1, help="the number of trials of a search at random")
-]
-SearchSeed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", min=0, help="the seed of a search at random [default: 0]")
-]
+SearchTrials = Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="the most trials of a search")]
+SearchSeed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="the seed of a search [default: 0]")]
 SiftFlag = Annotated[
     bool,
     typer.Option(

@@ -6,11 +6,13 @@ are estimates. Nothing is sent to any model.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Unpack
 
 from dream.defaults import FACTORS
 from dream.experiments import store
 from dream.experiments.confirmation import as_confirmation, confirming
+from dream.experiments.dearest import Price, dearest
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.study import Study, asked
@@ -71,9 +73,12 @@ def plan(
 
 def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> Plan:
     """Count the calls of these trials and baselines. Calls that the experiment `but` has paid for count as not paid."""
-    counter = Counter(settings)
-    kept, texts = _count_indexes(prepared.trials, prepared.context.documents, settings, counter)
+    counter, indexed, bound = Counter(settings), prepared.trials, list[str]()
     before = _finished_before(prepared, settings, but)
+    if prepared.search.is_open:
+        most = dearest(prepared.search, prepared.trials, partial(_price, prepared, before, counter))
+        prepared, indexed, bound = replace(prepared, trials=most.trials), most.indexed, [most.note]
+    kept, texts = _count_indexes(indexed, prepared.context.documents, settings, counter)
     sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
@@ -86,10 +91,18 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
-    distinct = len({index_key(trial) for trial in prepared.trials if trial.embed_model_identifier})
+    distinct = len({index_key(trial) for trial in indexed if trial.embed_model_identifier})
     n_trials, n = len(prepared.trials), len(prepared.questions)
-    minutes, notes = counter.minutes(), prepared.notes
+    minutes, notes = counter.minutes(), (*bound, *prepared.notes)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, minutes, notes, sifted, usd_by_trial)
+
+
+def _price(prepared: PreparedExperiment, paid: Mapping[str, Repeats], counter: Counter, trial: Trial) -> Price:
+    """USD and calls of a trial that may be chosen."""
+    own, calls = counter.part(), calls_of(trial, prepared.context.methods)
+    _count_trial(trial, prepared, {trial.id: calls.passages}, paid.get(trial.id), own)
+    rows = own.rows()
+    return sum(row.usd or 0.0 for row in rows), sum(row.calls + row.tokens / 1e6 for row in rows)
 
 
 def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:
@@ -271,7 +284,7 @@ def _count_indexes(
 def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
     """The characters of the documents that must be chunked to plan the experiment: of those that were not before."""
     documents = prepared.context.documents
-    indexes = _indexes(prepared.trials, documents, settings)
+    indexes = _indexes(prepared.candidates, documents, settings)
     splits = {_split(request): request for request, is_kept in indexes if not is_kept}
     uncounted = (uncounted_characters(documents, split.chunker, split.parameters) for split in splits.values())
     return max(uncounted, default=0)

@@ -68,9 +68,9 @@ class TrialsProgress:
         self._metric = prepared.objective.metric or context.metrics[0]
         self._definition = definition_of(self._metric, context.own_metrics)
         self._documents = {question.id: question.document for question in prepared.questions}
-        names = _names(prepared.everything)
+        names, self._n_questions = _names(prepared.everything), len(prepared.questions)
         self._trials = {each.id: _Of(names[each.id], len(prepared.questions_of(each))) for each in prepared.everything}
-        self._ranked = {trial.id for trial in prepared.trials}
+        self._ranked = {trial.id: trial for trial in prepared.trials}
         self._ended: set[str] = set()
         self._usage: list[UsageRow] = []
         self._lock = threading.RLock()  # a terminal is drawn by a thread of its own
@@ -104,6 +104,13 @@ class TrialsProgress:
         """The questions of a trial that are done, of all: "12 of 30 questions"."""
         trial = self._trials[trial_id]
         return f"{trial.done:,} of {trial.planned:,} questions"
+
+    def extend(self, trials: Iterable[Trial]) -> None:
+        """Count further trials, which wait; all have names that tell them apart."""
+        with self._lock:
+            self._ranked.update({trial.id: trial for trial in trials})
+            for trial_id, name in _names(self._ranked.values()).items():
+                self._trials.setdefault(trial_id, _Of(name, self._n_questions)).name = name
 
     def start(self) -> AbstractContextManager[Task]:
         """Begin to show the progress; leaving the `with` block ends it."""
@@ -142,7 +149,7 @@ class TrialsProgress:
         with self._lock:
             trial = self._trials[trial_id]
             trial.state, trial.why = _end_of(result)
-            self._ended |= self._ranked & {trial_id}
+            self._ended |= self._ranked.keys() & {trial_id}
 
     def show(self, usage: Iterable[UsageRow]) -> None:
         """Show everything that was counted, and what was paid."""

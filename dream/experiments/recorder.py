@@ -21,7 +21,18 @@ from dream.experiments.stopping import StopRequests
 from dream.models import gateway_client
 from dream.models.planned_usage import calls_text, plan_against_actual
 from dream.progress import Show, reporter_for
-from dream.records import Evaluation, ExperimentResult, Failure, FailureKind, Manifest, TrialResult, UsageRow, add_usage
+from dream.records import (
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    Manifest,
+    Search,
+    Trial,
+    TrialResult,
+    UsageRow,
+    add_usage,
+)
 from dream.settings import Settings
 from dream.storage import Storage
 from dream.tables import tracebacks
@@ -71,7 +82,7 @@ class Recorder:
         self._trials = {trial.id: trial for trial in self.prepared.everything}
         done = self.progress.questions_done
         before = f", {done} answers are in storage already" if done else ""
-        n_trials, n_questions = len(self.prepared.trials), len(self.prepared.questions)
+        n_trials, n_questions = self.manifest.n_trials, len(self.prepared.questions)
         self._reporter.line(f"{self.name}: {n_trials} trials x {n_questions} questions{before}")
         for line in self.prepared.notes:
             self._reporter.line(f"  {line}")
@@ -117,6 +128,27 @@ class Recorder:
                 self.read_meter()
                 self._trial(TrialResult(trial, failure=failures.get(trial.id, WORKER_LOST)))
         self._tell_gateway()
+
+    def say(self, line: str) -> None:
+        """Show a line of the experiment."""
+        self._reporter.line(f"  {line}")
+
+    def so_far(self) -> ExperimentResult:
+        """The experiment with the trials that have a result."""
+        results = tuple(self._results[each.id] for each in self.prepared.trials if each.id in self._results)
+        return ExperimentResult(self.name, self.manifest, results, self._usage)
+
+    def extend(self, trials: Sequence[Trial], search: Search) -> None:
+        """Take further trials, which a search has chosen, into the manifest."""
+        self.prepared = replace(self.prepared, trials=(*self.prepared.trials, *trials), search=search)
+        self.manifest = replace(self.manifest, trials=self.prepared.trials, search=search)
+        self.patiently(lambda: store.save_manifest(self.storage, self.name, self.manifest))
+        self._trials.update({trial.id: trial for trial in trials})
+        self.progress.extend(trials)
+
+    def add_usage(self, usage: Sequence[UsageRow]) -> None:
+        """Count the usage of results that are taken over."""
+        self.usage_before = add_usage(self.usage_before, usage)
 
     @property
     def outcome(self) -> ExperimentResult:
@@ -165,7 +197,7 @@ class Recorder:
             self._reporter.line(f"  {name}: {state}")
             return
         self._tracking().log_trial(result)
-        ended = f"{self.progress.trials_done} of {len(self.prepared.trials)}"
+        ended = f"{self.progress.trials_done} of {self.manifest.n_trials}"
         self._reporter.line(f"  trial {ended}: {name}: {state}")
 
     def _tracking(self) -> Tracker:

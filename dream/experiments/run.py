@@ -24,6 +24,7 @@ from dream.experiments.planning import is_alike, plan_after_sift, plan_of, plan_
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
+from dream.experiments.search_rounds import SearchRounds
 from dream.experiments.sift import Sifting, left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.stopping import restart_trials
@@ -196,12 +197,12 @@ def run_experiment(
             choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
         reporter.line(str(choice))
         with (
-            engines.opened(choice, settings, NEEDED_SOON if due.to_run else ()) as running_on,
+            engines.opened(choice, settings, NEEDED_SOON if due.to_check else ()) as running_on,
             gateway_client.opened(settings, spent_of(due.usage)) as gateway,
             served_to_systems(gateway, settings, reporter.line),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
-            if due.to_run and running_on.name != engines.IN_PROCESS:
+            if due.to_check and running_on.name != engines.IN_PROCESS:
                 own_metrics = {metric.name: metric for metric in due.prepared.context.own_metrics}
                 check_arrival("metric(s)", own_metrics, running_on.submit)
                 check_arrival(KIND, due.prepared.context.methods, running_on.submit)
@@ -218,6 +219,8 @@ def run_experiment(
             recorder = _recorder(due, manifest, storage, settings, reporter, tracking)
             if stopped is not None:
                 recorder.lost({trial.id: stopped for trial in due.prepared.everything})
+            elif due.prepared.search.is_open:
+                SearchRounds(recorder, running_on, settings, due.trial_runs(max_concurrent_trials)).run()
             elif due.to_run:
                 documents = due.prepared.context.documents
                 indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
@@ -271,12 +274,19 @@ class _Due:
     @property
     def is_paid(self) -> bool:
         """True if the cache has, as far as is known, the answer to every call that is left."""
+        if self.prepared.search.is_open:
+            return False
         return bool(self.plan and self.plan.is_paid) or not (self.to_run or self.awaits_confirmation)
 
     @property
     def awaits_confirmation(self) -> bool:
         """True if held-out questions may have to be asked."""
         return self.prepared.hold_out is not None and not self.is_confirmed
+
+    @property
+    def to_check(self) -> list[Trial]:
+        """Trials with all that will be asked of models."""
+        return [*self.to_run, *(self.prepared.candidates if self.prepared.search.is_open else ())]
 
     @property
     def awaits_sift(self) -> bool:
@@ -326,7 +336,7 @@ def _checked_manifest(due: _Due, engine: Engine, storage: Storage, settings: Set
     plan = due.plan
     if not due.is_paid:
         planning = None if due.is_planned else _in_a_thread(_plan_of_new, prepared, settings)
-        for note in _check_models(due.to_run, prepared.context):
+        for note in _check_models(due.to_check, prepared.context):
             reporter.line(f"  {note}")
         plan = planning.result() if planning else plan
     manifest = replace(manifest, plan=plan or manifest.plan, forms=forms_in_use(manifest.endpoints))

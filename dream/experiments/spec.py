@@ -13,6 +13,7 @@ from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
+from dream.experiments.search_rounds import as_json, check_with_sift
 from dream.experiments.sift import announcement, sift_of, with_questions
 from dream.golden.dataset import load_golden_dataset
 from dream.golden.hold_out import hold_out_of, split
@@ -31,7 +32,8 @@ from dream.progress import Show
 from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
-from dream.rag.search import chosen, search_of
+from dream.rag.combinations import Combinations
+from dream.rag.search import search_of, started
 from dream.rag.search_space import SearchSpace, default_search_space
 from dream.rag.search_spaces import JoinedSpace
 from dream.rag.travelling import TravellingMethods
@@ -99,6 +101,14 @@ class PreparedExperiment:
         return (*self.trials, *self.baselines)
 
     @property
+    def candidates(self) -> tuple[Trial, ...]:
+        """The trials; of a search in rounds that has still to choose, some with all models and factors that there may
+        be."""
+        if self.search.is_open and self.search.space is not None:
+            return Combinations.from_json(self.search.space).representatives()
+        return self.trials
+
+    @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
         """All golden questions that trials are asked."""
         return self.context.golden_dataset.questions
@@ -138,7 +148,7 @@ class PreparedExperiment:
         """The manifest of a new experiment on an engine. It asks the gateway for the URL of each endpoint."""
         context = self.context
         identifiers = {context.judge_llm, context.judge_embed_model}
-        for trial in self.trials:
+        for trial in self.candidates:
             identifiers |= set(models_of(trial))
         return Manifest(
             name=name,
@@ -234,8 +244,8 @@ class ExperimentSpec:
             ConfigurationError, DataError: for everything that cannot be run.
         """
         search, space = search_of(self.search), self.search_space or default_search_space(settings)
-        combinations = space.trials(settings)
-        trials, search = chosen(combinations, search), replace(search, combinations=len(combinations))
+        trials, search = started(space, search, settings)
+        check_with_sift(search, self.sift)
         metrics = METRICS if self.metrics is None else names_of(self.metrics)
         check_metrics(metrics)
         if problems := check_identifiers([settings.judge_llm, settings.judge_embed_model], settings):
@@ -248,13 +258,14 @@ class ExperimentSpec:
         uri = self.documents_uri or settings.documents_uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         judge = (settings.judge_llm, settings.judge_embed_model)
-        own = TravellingMethods.of(trials)
-        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness, methods=own)
+        context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
         documents = DocumentSet(uri, loaded.digest)
         sift = sift_of(self.sift)
         prepared = PreparedExperiment(
             trials, (), context, documents, self.objective, self.study, sift, search, hold_out
         )
+        own = TravellingMethods.of(prepared.candidates)
+        prepared = replace(prepared, context=replace(context, methods=own))
         return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
@@ -272,24 +283,24 @@ class ExperimentSpec:
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
         _check_at_hand(before)
         judge = (before.judge_llm, before.judge_embed_model)
-        own = TravellingMethods.of(before.trials)
-        context = TrialContext(
-            loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness, methods=own
-        )
+        context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
         documents = DocumentSet(uri, loaded.digest)
         of_start = {"sift": before.sift, "search": before.search, "hold_out": before.hold_out}
-        return self._with_additions(PreparedExperiment(before.trials, (), context, documents, **of_start), before)
+        prepared = PreparedExperiment(before.trials, (), context, documents, **of_start)
+        own = TravellingMethods.of((*before.trials, *prepared.candidates))
+        return self._with_additions(replace(prepared, context=replace(context, methods=own)), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
         """Everything that is asked for otherwise than before."""
         pairs: dict[str, tuple[Any, Any]] = {"the documents": (documents_digest, before.documents.digest)}
         if self.search_space is not None:
-            search = before.search if self.search is None else search_of(self.search)
-            asked = {trial.id for trial in chosen(self.search_space.trials(settings), search)}
+            trials, search = started(self.search_space, search_of(self.search or before.search.asked), settings)
             left_out = before.sift.left_out if before.sift else ()
-            pairs["the trials"] = (asked, {trial.id for trial in (*before.trials, *left_out)})
+            pairs["the trials"] = ({trial.id for trial in trials}, {trial.id for trial in (*before.trials, *left_out)})
+            if search.space or before.search.space:
+                pairs["the trials"] = (as_json(search.space), as_json(before.search.space))
         if self.search is not None:
-            pairs["the search"] = (search_of(self.search), replace(before.search, combinations=0))
+            pairs["the search"] = (search_of(self.search), before.search.asked)
         if self.sift:
             pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:
@@ -326,7 +337,7 @@ class ExperimentSpec:
         baselines = before.baselines if before else ()
         if self.baselines:
             check_baseline_metrics(metrics)
-            baselines = baseline_trials(prepared.trials, prepared.questions)
+            baselines = baseline_trials((*prepared.trials, *prepared.candidates), prepared.questions)
         return replace(prepared, baselines=baselines, context=replace(prepared.context, repeats=repeats))
 
     def _repeats(self, questions: Sequence[GoldenQuestion], metrics: Sequence[str]) -> Repeats | None:

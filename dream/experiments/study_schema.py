@@ -24,7 +24,7 @@ _DESCRIPTIONS = {
     "strictness": "the number of questions that answer_relevancy derives from an answer",
     "baselines": "let each LLM also answer without context and with the reference contexts",
     "judge_repeats": "judge the answers to some questions several times",
-    "search": "how trials are chosen: all combinations (grid), or so many at random",
+    "search": "how trials are chosen: all combinations (grid), so many at random, or in rounds by earlier results",
     "sift": "first score retrieval alone, and leave out what is shown to be worse on recall, or on the metric named",
     "hold_out": "a share of the questions that the search does not see, to confirm its choice by them",
     "engine": "where trials run",

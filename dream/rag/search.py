@@ -1,27 +1,50 @@
-"""Which combinations of a search space become trials: all of them (grid), or a sample that a seed fixes (random)."""
+"""Which combinations of a search space become trials.
+
+    grid            all of them
+    random          a sample that a seed fixes
+    optuna          in rounds, by Optuna's TPE sampler: what has done well is tried more
+    nsga2           in rounds, by Optuna's NSGA-II: quality, USD and seconds together
+    models_first    two rounds: the models with one system, then all systems with the best models
+
+Searches in rounds choose each by the results of those before, and by nothing else but the seed: engines do not matter.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from dream.errors import ConfigurationError, bullets
-from dream.records import GRID, INCUMBENT, RANDOM, Search, Trial, digest
+from dream.rag.combinations import Combinations
+from dream.rag.models_first import models_first_round
+from dream.rag.search_space import SearchSpace
+from dream.rag.search_spaces import JoinedSpace
+from dream.rag.told import Told
+from dream.records import GRID, IN_ROUNDS, INCUMBENT, MODELS_FIRST, NSGA2, OPTUNA, RANDOM, Search, Trial, digest
+from dream.settings import Settings
 
-Searcher = Callable[[Sequence[Trial], Search], Sequence[Trial]]
+Searcher = Callable[[Combinations, Search, Sequence[Told]], Sequence[Trial]]
 
 
-def _grid(trials: Sequence[Trial], search: Search) -> Sequence[Trial]:
-    return trials
+def _grid(space: Combinations, search: Search, told: Sequence[Told]) -> Sequence[Trial]:
+    return space.listed()
 
 
-def _random(trials: Sequence[Trial], search: Search) -> Sequence[Trial]:
+def _random(space: Combinations, search: Search, told: Sequence[Told]) -> Sequence[Trial]:
     """Every combination is as likely as any other. A larger sample of the same seed holds the smaller one, so an
     experiment that is extended finds its earlier answers in the cache. Incumbents come first."""
-    order = sorted(trials, key=lambda trial: (not trial.parameters.get(INCUMBENT), digest([search.seed, trial.id])))
-    drawn = {trial.id for trial in order[: search.trials]}
-    return [trial for trial in trials if trial.id in drawn]
+    return chosen(space.listed(), search) if space.is_listed else tuple(islice(space.drawn(search.seed), search.trials))
 
 
-SEARCHERS: Mapping[str, Searcher] = {GRID: _grid, RANDOM: _random}
+def _optuna(space: Combinations, search: Search, told: Sequence[Told]) -> Sequence[Trial]:
+    from dream.rag.optuna_search import optuna_round  # Optuna takes a third of a second to import
+
+    return optuna_round(space, search, told)
+
+
+SEARCHERS: Mapping[str, Searcher] = {
+    GRID: _grid, RANDOM: _random, OPTUNA: _optuna, NSGA2: _optuna, MODELS_FIRST: models_first_round,
+}  # fmt: skip
 
 
 def search_of(given: Search | Mapping[str, Any] | None) -> Search:
@@ -31,8 +54,8 @@ def search_of(given: Search | Mapping[str, Any] | None) -> Search:
         ConfigurationError: naming every mistake.
 
     Example:
-        >>> search_of({"by": "random", "trials": 60})
-        Search(by='random', trials=60, seed=0, combinations=0)
+        >>> search_of({"by": "random", "trials": 60}).trials
+        60
     """
     values = {"by": given.by, "trials": given.trials, "seed": given.seed} if isinstance(given, Search) else given or {}
     by, trials, seed = values.get("by", GRID), values.get("trials"), values.get("seed", 0)
@@ -43,8 +66,8 @@ def search_of(given: Search | Mapping[str, Any] | None) -> Search:
         problems.append(f"trials={trials!r}: give a whole number of at least 1")
     if by == GRID and trials is not None:
         problems.append(f"trials={trials!r} with by='grid', which tries every combination: write by='random'")
-    if by == RANDOM and trials is None:
-        problems.append("by='random' needs trials, the number of combinations to draw, such as trials=60")
+    if by in (RANDOM, OPTUNA, NSGA2) and trials is None:
+        problems.append(f"by={by!r} needs trials, the number of combinations to try, such as trials=60")
     if not _is_count(seed, 0):
         problems.append(f"seed={seed!r}: give a whole number of at least 0")
     if problems:
@@ -53,8 +76,49 @@ def search_of(given: Search | Mapping[str, Any] | None) -> Search:
 
 
 def chosen(trials: Sequence[Trial], search: Search) -> tuple[Trial, ...]:
-    """The trials of a search among all combinations of a space, in the space's order."""
-    return tuple(SEARCHERS[search.by](trials, search))
+    """The trials of a grid or of a sample at random among all combinations of a space, in the space's order."""
+    if search.by != RANDOM:
+        return tuple(trials)
+    order = sorted(trials, key=lambda trial: (not trial.parameters.get(INCUMBENT), digest([search.seed, trial.id])))
+    drawn = {trial.id for trial in order[: search.trials]}
+    return tuple(trial for trial in trials if trial.id in drawn)
+
+
+def started(
+    space: SearchSpace | JoinedSpace, search: Search, settings: Settings | None = None
+) -> tuple[tuple[Trial, ...], Search]:
+    """The trials that a search can choose before any result, none for one in rounds; and the search with the number of
+    combinations.
+
+    Raises:
+        ConfigurationError: for mistakes in the space.
+    """
+    if search.by == GRID:
+        trials = space.trials(settings)
+        return trials, replace(search, combinations=len(trials))
+    combinations = Combinations.of(space, settings)
+    n = len(combinations.listed()) if combinations.is_listed else combinations.size
+    search = replace(search, combinations=n, at_most=not combinations.is_listed)
+    if search.by == MODELS_FIRST and search.trials is None and search.at_most:
+        raise ConfigurationError(
+            f"by='models_first' needs trials for a space of {n:,} combinations, such as trials=60: all systems are too "
+            "many"
+        )
+    if search.by in IN_ROUNDS:
+        return (), replace(search, space=combinations.to_json())
+    return tuple(SEARCHERS[search.by](combinations, search, ())), search
+
+
+def next_round(search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
+    """The trials of the next round of a search; none when it is done.
+
+    Args:
+        told: all trials of the rounds before, in their order.
+    """
+    if not search.is_open or search.space is None:
+        return ()
+    found = SEARCHERS[search.by](Combinations.from_json(search.space), search, told)
+    return tuple(found if search.trials is None else found[: max(0, search.trials - len(told))])
 
 
 _KEYS = ("by", "trials", "seed")

@@ -1,7 +1,7 @@
 """The search space: a grid of trials, validated before anything runs."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ from dream.errors import ConfigurationError, bullets
 from dream.models.pickers import check_identifiers
 from dream.rag.methods import RAG_METHODS
 from dream.rag.parameters import LLM, NONE, is_sequence
+from dream.rag.products import shown
+from dream.rag.registry import RagMethod
 from dream.records import Trial
 from dream.settings import Settings
 
@@ -57,21 +59,24 @@ class SearchSpace:
         """`trials` of a space that has no `problems`."""
         grid = itertools.product(self.query_engines, self.llms, self.embed_models)
         combinations = (
-            _trial(name, llm, embed_model, values)
+            trial_of(name, llm, embed_model, values)
             for name, llm, embed_model in grid
             for values in self._parameter_sets(name)
         )
         trials = {trial.id: trial for trial in combinations}  # what plays no part in a trial makes no second one
-        kept = tuple(trial for trial in trials.values() if not any(_matches(trial, rule) for rule in self.exclude))
+        kept = tuple(trial for trial in trials.values() if not any(matches(trial, rule) for rule in self.exclude))
         if not kept:
             raise ConfigurationError(f"exclude={list(self.exclude)} leaves none of the {len(trials)} trials")
         return kept
 
     def _parameter_sets(self, query_engine: str) -> list[dict[str, Any]]:
-        method = RAG_METHODS[query_engine]
-        merged = {**method.defaults, **self.parameters.get(query_engine, {})}
-        choices = [_choices(value, is_sequence(method.parameters, name)) for name, value in merged.items()]
-        return [dict(zip(merged, combination, strict=True)) for combination in itertools.product(*choices)]
+        choices = choices_of(RAG_METHODS[query_engine], self.parameters.get(query_engine, {}))
+        return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*choices.values())]
+
+    def _shown_parameter_sets(self, query_engine: str) -> Iterator[dict[str, Any]]:
+        """`_parameter_sets`, or of a great many those that show each value."""
+        choices = choices_of(RAG_METHODS[query_engine], self.parameters.get(query_engine, {}))
+        return (dict(zip(choices, combination, strict=True)) for combination in shown(list(choices.values())))
 
     def problems(self, settings: Settings | None = None) -> list[str]:
         """Every mistake in the choices, in words."""
@@ -120,7 +125,7 @@ class SearchSpace:
                 f"{query_engine} has no parameter {name!r}; valid: {', '.join(method.all_defaults)}" for name in unknown
             ]
             known = SearchSpace((), (), (), {query_engine: {k: v for k, v in chosen.items() if k not in unknown}})
-            by_values = [method.problems(values) for values in known._parameter_sets(query_engine)]
+            by_values = [method.problems(values) for values in known._shown_parameter_sets(query_engine)]
             problems += _names(itertools.chain.from_iterable(by_values))
         return problems
 
@@ -142,7 +147,7 @@ def default_search_space(settings: Settings) -> SearchSpace:
     return SearchSpace(DEFAULT_METHODS, settings.llms, settings.embed_models)
 
 
-def _trial(name: str, llm: str, embed_model: str, values: Mapping[str, Any]) -> Trial:
+def trial_of(name: str, llm: str, embed_model: str, values: Mapping[str, Any]) -> Trial:
     """A trial, without the models that its method does not need."""
     method = RAG_METHODS[name]
     return Trial(
@@ -158,6 +163,12 @@ def _names(values: Iterable[str]) -> list[str]:
     return [values] if isinstance(values, str) else list(dict.fromkeys(values))
 
 
+def choices_of(method: RagMethod, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The values to try of each parameter of a method: those that are given, and its own at their defaults."""
+    merged = {**method.defaults, **given}
+    return {name: tuple(_choices(value, is_sequence(method.parameters, name))) for name, value in merged.items()}
+
+
 def _choices(value: Any, is_sequence: bool) -> list[Any]:
     """The values of one parameter: the items of a list, unless the parameter's value itself is a list."""
     if not is_sequence:
@@ -167,7 +178,8 @@ def _choices(value: Any, is_sequence: bool) -> list[Any]:
     return [tuple(item) if isinstance(item, list) else item for item in values]
 
 
-def _matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
+def matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
+    """True if a trial has all values of a rule of a `SearchSpace`."""
     config = full_config(trial)
     return all(key in config and config[key] == value for key, value in rule.items())
 

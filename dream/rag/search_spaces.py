@@ -54,7 +54,7 @@ class JoinedSpace:
         if problems:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in {self.name}:", problems))
         trials = {trial.id: trial for space in self.spaces for trial in space.unchecked_trials()}
-        kept = tuple(trial for trial in trials.values() if self._is_allowed(trial))
+        kept = tuple(trial for trial in trials.values() if is_allowed(trial, self.exclude, self.require))
         if not kept:
             raise ConfigurationError(f"the rules of {self.name} leave none of the {len(trials)} trials")
         return kept
@@ -69,11 +69,13 @@ class JoinedSpace:
         ]
         return list(dict.fromkeys(found))
 
-    def _is_allowed(self, trial: Trial) -> bool:
-        config = full_config(trial)
-        if any(_meets(config, condition) for condition in self.exclude):
-            return False
-        return all(_meets(config, rule.then) for rule in self.require if _meets(config, rule.when))
+
+def is_allowed(trial: Trial, exclude: Sequence[Condition], require: Sequence[Requirement]) -> bool:
+    """True if the rules of a `JoinedSpace` leave a trial in."""
+    config = full_config(trial)
+    if any(_meets(config, condition) for condition in exclude):
+        return False
+    return all(_meets(config, rule.then) for rule in require if _meets(config, rule.when))
 
 
 def _meets(config: Mapping[str, Any], condition: Condition) -> bool:

@@ -17,13 +17,10 @@ from dream.records.failures import (
     failure_from_json as failure_from_json,
 )
 from dream.records.manifest import (
-    GRID as GRID,
-    RANDOM as RANDOM,
     Cluster as Cluster,
     DocumentSet as DocumentSet,
     Manifest as Manifest,
     Objective as Objective,
-    Search as Search,
 )
 from dream.records.questions import (
     EvidenceSpan as EvidenceSpan,
@@ -54,6 +51,15 @@ from dream.records.results import (
     full_name as full_name,
     shortened as shortened,
     telling_parameters as telling_parameters,
+)
+from dream.records.search import (
+    GRID as GRID,
+    IN_ROUNDS as IN_ROUNDS,
+    MODELS_FIRST as MODELS_FIRST,
+    NSGA2 as NSGA2,
+    OPTUNA as OPTUNA,
+    RANDOM as RANDOM,
+    Search as Search,
 )
 from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
 from dream.records.usage import (

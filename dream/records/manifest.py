@@ -10,6 +10,7 @@ from dream.metrics import Metric
 from dream.records.confirmation import HoldOut
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
+from dream.records.search import Search
 from dream.records.sift import Sift
 from dream.records.usage import Plan
 
@@ -52,31 +53,6 @@ class Objective:
 
     metric: str = ""
     margin: float | None = None
-
-
-GRID, RANDOM = "grid", "random"
-
-
-@dataclass(frozen=True)
-class Search:
-    """How trials are chosen from the combinations of a search space (`dream.rag.search`): all of them (`by` is "grid"),
-    or `trials` of them at random, by `seed`. `combinations` is how many there are; 0 where it is not known."""
-
-    by: str = GRID
-    trials: int | None = None
-    seed: int = 0
-    combinations: int = 0
-
-    @property
-    def summary(self) -> str:
-        """What was searched, and what follows for the best trial; empty for the whole grid."""
-        if self.by == GRID:
-            return ""
-        return (
-            f"{self.trials} of {self.combinations:,} combinations were drawn at random (seed {self.seed}); better ones "
-            "may be among the others. The more trials are searched, the more the mean of the best one flatters it: "
-            "confirm it on questions that it was not chosen by."
-        )
 
 
 @dataclass(frozen=True)
@@ -125,13 +101,18 @@ class Manifest:
     study: str = ""
     own_metrics: tuple[Metric, ...] = ()
     sift: Sift | None = None
-    search: Search = Search()
+    search: Search = field(default_factory=Search)
     hold_out: HoldOut | None = None
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
         """All golden questions."""
         return self.golden_dataset.questions
+
+    @property
+    def n_trials(self) -> int:
+        """The number of trials, of a search in rounds that is not done the most that there will be, if it is known."""
+        return max(len(self.trials), self.search.trials or 0) if self.search.is_open else len(self.trials)
 
     def to_json(self) -> dict[str, Any]:
         golden = self.golden_dataset
@@ -162,7 +143,7 @@ class Manifest:
             "plan": self.plan.to_json() if self.plan else None,
             "objective": asdict(self.objective),
             "study": self.study,
-            "search": asdict(self.search),
+            "search": self.search.to_json(),
             **({"sift": self.sift.to_json()} if self.sift else {}),
             **({"hold_out": self.hold_out.to_json()} if self.hold_out else {}),
         }
@@ -206,7 +187,7 @@ class Manifest:
             study=data.get("study", ""),
             own_metrics=tuple(map(Metric.from_json, data.get("own_metrics", ()))),
             sift=Sift.from_json(data["sift"]) if data.get("sift") else None,
-            search=Search(**data.get("search", {})),
+            search=Search.from_json(data.get("search", {})),
             hold_out=HoldOut.from_json(data["hold_out"]) if data.get("hold_out") else None,
         )
 

@@ -46,8 +46,8 @@ from dream.reporting.sections import (
 )
 
 ABOUT_EFFECTS = (
-    "A factor matters if two of its levels, or one of them and the average of all trials, are shown to differ. The figure "
-    "compares each level with that average."
+    "A factor matters if two of its levels, or one of them and the average of all trials, are shown to differ. The "
+    "figure compares each level with that average."
 )
 SectionMaker = Callable[[ExperimentResult, Comparison | None], Section | None]
 

@@ -90,6 +90,8 @@ class RunLog:
         experiment = replace(experiment, results=results, baselines=others, held_out=on_held_out)
         parent = self._client.get_run(self._parent_id())
         run_id, status = parent.info.run_id, experiment_status(experiment)
+        if experiment.manifest.search.rounds:  # its trials were not known when the run was opened
+            self._client.log_dict(run_id, experiment.manifest.to_json(), "manifest.json")
         if parent.data.tags.get(TAG_DIGEST) != mark:
             self._evidence(run_id, experiment, children)
             self._client.set_tag(run_id, TAG_DIGEST, mark)
@@ -154,7 +156,7 @@ class RunLog:
 
     def _traces(self, run_id: str, result: TrialResult, logged: int) -> None:
         """Log the traces of a child run if it has fewer than the settings request."""
-        n_trials, n_questions = len(self._manifest.trials), len(self._manifest.questions)
+        n_trials, n_questions = self._manifest.n_trials, len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n_questions)
         wanted = 0 if result.taken_from else min(traced, len(result.answers))  # the earlier experiment has them
         if wanted <= logged:
@@ -313,7 +315,7 @@ def _parent_params(manifest: Manifest) -> dict[str, Any]:
         "judge_embed_model": manifest.judge_embed_model,
         "strictness": manifest.strictness,
         "metrics": ", ".join(manifest.metrics),
-        "n_trials": len(manifest.trials),
+        "n_trials": manifest.n_trials,
         "n_questions": len(golden.questions),
         **({"sifted_by": manifest.sift.metric, "n_sifted_out": len(manifest.sift.left_out)} if manifest.sift else {}),
         **({"n_held_out": len(manifest.hold_out.questions)} if manifest.hold_out else {}),

@@ -72,7 +72,7 @@ class Tracker:
                 self._reporter.line(reply.line)
 
     def _say_what_is_traced(self) -> None:
-        n_trials, n = len(self._manifest.trials), len(self._manifest.questions)
+        n_trials, n = self._manifest.n_trials, len(self._manifest.questions)
         traced = questions_traced(self._settings.mlflow_traces, n_trials, n)
         if traced < n:
             self._reporter.line(

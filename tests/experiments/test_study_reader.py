@@ -59,9 +59,9 @@ def test_a_search():
     study = study_of("search: {by: random, trials: 3, seed: 7}\nsystems: [{method: bm25, top_k: {from: 1, to: 9}}]")
     assert study.spec(NOTHING).search == Search("random", 3, 7)
     with pytest.raises(
-        ConfigurationError, match=r"line 2: 2 mistake\(s\) in the search:\s+- by='optuna'; valid: grid, ra"
+        ConfigurationError, match=r"line 2: 2 mistake\(s\) in the search:\s+- by='anneal'; valid: grid, ra"
     ):
-        study_of("systems: [bm25]\nsearch: {by: optuna, trials: 0}")
+        study_of("systems: [bm25]\nsearch: {by: anneal, trials: 0}")
     with pytest.raises(ConfigurationError, match="there is no 'trails' here; did you mean trials"):
         study_of("search: {by: random, trails: 3}\nsystems: [bm25]")
 

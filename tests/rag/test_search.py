@@ -50,7 +50,7 @@ def test_all_mistakes_are_told_at_once():
     with pytest.raises(ConfigurationError) as error:
         search_of({"by": "anneal", "trials": 0, "seed": -1, "budget": 3})
     assert "4 mistake(s) in the search" in str(error.value)
-    assert "by='anneal'; valid: grid, random" in str(error.value)
+    assert "by='anneal'; valid: grid, random, optuna, nsga2, models_first" in str(error.value)
     with pytest.raises(ConfigurationError, match="by='random' needs trials"):
         search_of(Search("random"))
     with pytest.raises(ConfigurationError, match="trials=3 with by='grid'"):

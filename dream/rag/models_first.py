@@ -1,0 +1,83 @@
+"""Models first: every pair of LLM and embedding model answers with one system; then all systems are tried with the
+pairs that may be the best.
+
+It supposes that the best models are about the same for all systems. For 4 LLMs, 3 embedding models and 20 systems it
+tries 12 + 3 x 20 trials at most, where the grid has 240.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+from dream.rag.combinations import EMBED_MODEL, LLM, Block, Combinations
+from dream.rag.products import LISTED, digits_of, size_of
+from dream.rag.registry import find_rag_method
+from dream.rag.told import Told, unseen
+from dream.records import Search, Trial
+
+# The most pairs of models that go on.
+MOST_PAIRS = 3
+
+
+def models_first_round(space: Combinations, search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
+    """The trials of the first round, then those of the second; then none.
+
+    The system of the first round is the first of the space that takes a pair, each factor at its default, or at its
+    first value where the default is not among them. In the second round a search of fewer trials than there are draws
+    them by its seed.
+    """
+    if not search.rounds:
+        return tuple(_with_models(space))
+    if len(search.rounds) > 1:
+        return ()
+    best = sorted(
+        (each for each in told if each.values and each.may_be_best), key=lambda each: -(each.values or (0,))[0]
+    )
+    pairs = list(dict.fromkeys((each.trial.llm_identifier, each.trial.embed_model_identifier) for each in best))
+    blocks = [block for pair in pairs[:MOST_PAIRS] for block in _blocks_of(space, pair)]
+    second = replace(space, blocks=tuple(blocks))
+    if search.trials is None:
+        return tuple(unseen(second.listed(), told)) if best else ()
+    return tuple(islice(unseen(second.drawn(search.seed), told), search.trials)) if best else ()
+
+
+def _with_models(space: Combinations) -> list[Trial]:
+    """A trial for each pair of models; pairs without an LLM or an embedding model only where there are no others."""
+    found: dict[tuple[str, str], Trial] = {}
+    for block in space.blocks:
+        for llm in block.factors[LLM]:
+            for embed_model in block.factors[EMBED_MODEL]:
+                if (llm, embed_model) not in found and (trial := _default_trial(space, block, llm, embed_model)):
+                    found[llm, embed_model] = trial
+    whole = [trial for pair, trial in found.items() if all(pair)]
+    return whole or list(found.values())
+
+
+def _default_trial(space: Combinations, block: Block, llm: str, embed_model: str) -> Trial | None:
+    """The trial nearest to the defaults that the rules allow."""
+    defaults = find_rag_method(block.method).all_defaults
+    ordered = {
+        name: tuple(sorted(choices, key=lambda value, name=name: value != defaults.get(name)))
+        for name, choices in block.factors.items()
+    }
+    nearest = replace(block, factors={**ordered, LLM: (llm,), EMBED_MODEL: (embed_model,)})
+    for number in range(min(size_of(nearest.choices), LISTED)):
+        trial = nearest.trial(digits_of(number, nearest.choices))
+        if space.is_allowed(trial, block):
+            return trial
+    return None
+
+
+def _blocks_of(space: Combinations, pair: tuple[str, str]) -> list[Block]:
+    """The blocks of a space with these models alone; a method without an LLM or without an embedding model has none."""
+    blocks = []
+    for block in space.blocks:
+        models = {
+            name: value if block.factors[name] != ("",) else ""
+            for name, value in zip((LLM, EMBED_MODEL), pair, strict=True)
+        }
+        if all(value in block.factors[name] for name, value in models.items()):
+            blocks.append(
+                replace(block, factors={**block.factors, **{name: (value,) for name, value in models.items()}})
+            )
+    return blocks

@@ -1,0 +1,147 @@
+"""A round of a search by Optuna: the trials of the rounds before are told again, then the next ones are asked for.
+
+Optuna's study is made anew for each round, with a sampler whose seed is the search's and the round's, so that a round
+follows from the results before it alone: the same on every engine, and after a resume.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from dream.rag.combinations import Block, Combinations
+from dream.rag.told import Told, unseen
+from dream.records import NSGA2, Search, Trial
+
+# TPE draws so many trials at random before it models anything.
+FIRST_ROUND, ROUND = 10, 5
+# The population of NSGA-II, which is one round: a quarter of all trials, within these bounds.
+LEAST_POPULATION, MOST_POPULATION = 4, 25
+# So often Optuna is asked for one trial that rules allow and no round had before one is drawn at random.
+_TRIES = 50
+_SYSTEM = "system"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
+    """The trials of the next round; none when all have been chosen, or when there are no others.
+
+    A trial without values is told as failed. Optuna is asked again in place of a trial that rules leave out or that an
+    earlier round had.
+    """
+    n = min(_round_size(search), (search.trials or 0) - len(told))
+    if n <= 0:
+        return ()
+    parameters = _Parameters(space)
+    study = _study(search, told)
+    _tell(study, parameters, search, told)
+    study.sampler = _sampler(search, len(search.rounds))
+    found: dict[str, Trial] = {}
+    known = {each.trial.id for each in told}
+    for _ in range(_TRIES * n):
+        if len(found) == n:
+            break
+        asked = study.ask()
+        trial, block = parameters.suggested(asked)
+        if trial.id in known or not space.is_allowed(trial, block):
+            study.tell(asked, state=TrialState.FAIL)
+            continue
+        known.add(trial.id)
+        found[trial.id] = trial
+    for trial in unseen(space.drawn(search.seed), [*told, *map(Told, found.values())]):
+        if len(found) == n:
+            break
+        found[trial.id] = trial
+    return tuple(found.values())
+
+
+def _round_size(search: Search) -> int:
+    if search.by == NSGA2:
+        return max(LEAST_POPULATION, min(MOST_POPULATION, (search.trials or 0) // 4))
+    return ROUND if search.rounds else FIRST_ROUND
+
+
+def _study(search: Search, told: Sequence[Told]) -> optuna.Study:
+    n = len(next((each.values for each in told if each.values), (0.0,)))
+    return optuna.create_study(directions=[StudyDirection.MAXIMIZE] * n, sampler=_sampler(search, 0))
+
+
+def _sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
+    seed = (search.seed * 1_000_003 + number) % 2**32
+    if search.by == NSGA2:
+        return optuna.samplers.NSGAIISampler(population_size=_round_size(search), seed=seed)
+    return optuna.samplers.TPESampler(n_startup_trials=FIRST_ROUND, seed=seed)
+
+
+def _tell(study: optuna.Study, parameters: "_Parameters", search: Search, told: Sequence[Told]) -> None:
+    """Tell the trials round by round, as they were chosen."""
+    waiting = list(told)
+    for number, n in enumerate(search.rounds):
+        study.sampler = _sampler(search, number)
+        these, waiting = waiting[:n], waiting[n:]
+        asked = []
+        for each in these:
+            study.enqueue_trial(parameters.of(each.trial))
+            asked.append(study.ask())
+            parameters.suggested(asked[-1])
+        for each, trial in zip(these, asked, strict=True):
+            if each.values is None:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                study.tell(trial, list(each.values))
+
+
+class _Parameters:
+    """The factors of a space as Optuna's parameters: numbers are ordered, everything else is a category. A factor that
+    several methods have with the same values is one parameter."""
+
+    def __init__(self, space: Combinations) -> None:
+        self._space = space
+        self._values: dict[str, set[tuple[Any, ...]]] = {}
+        for block in space.blocks:
+            for name, choices in block.factors.items():
+                self._values.setdefault(name, set()).add(choices)
+
+    def suggested(self, asked: optuna.Trial) -> tuple[Trial, Block]:
+        """The trial that Optuna suggests, and its block."""
+        blocks = self._space.blocks
+        number = asked.suggest_categorical(_SYSTEM, tuple(range(len(blocks)))) if len(blocks) > 1 else 0
+        block = blocks[number]
+        digits = []
+        for name, choices in block.factors.items():
+            parameter, order = self._name(name, number), _order(choices)
+            place = 0
+            if len(choices) > 1 and _is_ordered(choices):
+                place = asked.suggest_int(parameter, 0, len(choices) - 1)
+            elif len(choices) > 1:
+                place = asked.suggest_categorical(parameter, tuple(range(len(choices))))
+            digits.append(order[place])
+        return block.trial(digits), block
+
+    def of(self, trial: Trial) -> dict[str, Any]:
+        """Optuna's parameters of a trial, which is one of the space."""
+        found = self._space.place(trial)
+        if found is None:
+            raise ValueError(f"{trial.name} is no trial of the search space")
+        number, digits = found
+        block = self._space.blocks[number]
+        values: dict[str, Any] = {_SYSTEM: number}
+        for (name, choices), digit in zip(block.factors.items(), digits, strict=True):
+            values[self._name(name, number)] = _order(choices).index(digit)
+        return values
+
+    def _name(self, factor: str, block: int) -> str:
+        return factor if len(self._values[factor]) == 1 else f"{factor} of {block}"
+
+
+def _is_ordered(choices: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in choices)
+
+
+def _order(choices: Sequence[Any]) -> list[int]:
+    """The places of the choices, those of numbers by their size."""
+    places = list(range(len(choices)))
+    return sorted(places, key=lambda place: choices[place]) if _is_ordered(choices) else places

@@ -1,0 +1,188 @@
+"""Searches in rounds: what they run, tell and record; resumed and on another engine they choose the same."""
+
+from dataclasses import replace
+
+import pytest
+from model_servers import ModelServer
+
+from dream.comparison.comparison import compare
+from dream.errors import ConfigurationError
+from dream.experiments.planning import plan
+from dream.experiments.run import run_experiment
+from dream.experiments.search_rounds import told_of
+from dream.experiments.store import load_experiment, load_manifest
+from dream.rag.search_space import SearchSpace
+from dream.records import (
+    Answer,
+    Evaluation,
+    ExperimentResult,
+    Failure,
+    FailureKind,
+    GoldenDataset,
+    GoldenQuestion,
+    Manifest,
+    Score,
+    Search,
+    Trial,
+    TrialResult,
+)
+from dream.settings import Settings
+from dream.storage import open_storage
+
+# 40 combinations; each question's evidence is in three of the files that are alike.
+SPACE = SearchSpace(
+    ["bm25"], ["llm-small@x"], ["embed-small@x"], {"bm25": {"top_k": [1, 2, 3, 4, 5],
+                                                  "context_tokens": [*range(60, 140, 10)]}}
+)  # fmt: skip
+BIRDS = ("kestrel", "dunlin", "osprey", "curlew")
+QUESTIONS = tuple(GoldenQuestion(bird, f"Where was the {bird} seen?", "By the old harbour at dawn.") for bird in BIRDS)
+OPTIONS = {"golden_dataset": GoldenDataset(QUESTIONS), "metrics": ["token_f1"], "engine": "in_process"}
+OPTUNA = {"by": "optuna", "trials": 17, "seed": 3}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mlflow_is_not_waited_for():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        yield
+
+
+def settings_in(home: str, models: ModelServer) -> Settings:
+    made = Settings.from_environment(
+        {
+            "DREAM_HOME": home,
+            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
+            "DREAM_ENDPOINT_X_API_KEY": models.key,
+            "DREAM_LLMS": "llm-small@x",
+            "DREAM_EMBED_MODELS": "embed-small@x",
+            "DREAM_JUDGE_LLM": "judge@x",
+            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        }
+    )
+    storage = open_storage(made.documents_uri, made)
+    storage.ensure()
+    for bird in BIRDS:
+        for place in ("harbour", "lighthouse", "reservoir"):
+            storage.write_bytes(f"{bird}-{place}.txt", f"A {bird} rested by the old {place} at dawn.".encode())
+    return made
+
+
+def run(settings: Settings, name: str, search, space=SPACE, show=None, **options) -> ExperimentResult:
+    return run_experiment(space, name=name, settings=settings, show=show, search=search, **{**OPTIONS, **options})
+
+
+@pytest.fixture(scope="module")
+def home(_models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return settings_in(str(tmp_path_factory.mktemp("birds")), _models)
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def searched(home: Settings, lines: list[str]) -> ExperimentResult:
+    return run(home, "searched", OPTUNA, show=lines.append)
+
+
+@pytest.mark.whole
+def test_a_search_runs_its_trials_in_rounds(searched: ExperimentResult, home: Settings, lines: list[str]):
+    manifest = searched.manifest
+    assert (manifest.search.rounds, manifest.search.is_done) == ((10, 5, 2), True)
+    assert [result.trial for result in searched.results] == list(manifest.trials)
+    assert len({trial.id for trial in manifest.trials}) == 17
+    assert all(result.error is None for result in searched.results)
+    assert load_experiment("searched", home) == searched
+    assert "searched: 17 trials x 4 questions" in lines
+    assert "  round 2 of the search: 5 trials" in lines
+    assert any(note.startswith("17 of 40 combinations were chosen") for note in compare(searched).notes)
+
+
+@pytest.mark.whole
+def test_a_killed_search_goes_on_as_it_would_have(searched: ExperimentResult, model_server, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("  trial 12 of 17"):
+            raise Killed
+
+    settings = settings_in(str(tmp_path), model_server)
+    with pytest.raises(Killed):
+        run(settings, "killed", OPTUNA, show=kill, max_concurrent_trials=1)
+    stopped = load_manifest(open_storage(settings.experiments_uri, settings), "killed")
+    assert (len(stopped.trials), stopped.search.rounds, stopped.search.is_done) == (15, (10, 5), False)
+    resumed = run_experiment(resume="killed", settings=settings, show=None, engine="in_process")
+    assert resumed.manifest.trials == searched.manifest.trials
+    assert resumed.manifest.search == searched.manifest.search
+
+
+@pytest.mark.whole
+def test_a_done_search_is_not_run_again(searched: ExperimentResult, home: Settings, model_server: ModelServer):
+    calls = model_server.chat_calls()
+    again = run_experiment(SPACE, resume="searched", settings=home, show=None, search=OPTUNA, **OPTIONS)
+    assert again.results == searched.results
+    other = run(home, "other", OPTUNA)  # the cache answers
+    assert other.manifest.trials == searched.manifest.trials
+    assert model_server.chat_calls() - calls <= 2  # the check of the models
+    with pytest.raises(ConfigurationError, match="the trials differ"):
+        run_experiment(replace(SPACE, parameters={}), resume="searched", settings=home, show=None, **OPTIONS)
+    with pytest.raises(ConfigurationError, match="the search differ"):
+        run_experiment(resume="searched", settings=home, show=None, search={**OPTUNA, "seed": 4}, **OPTIONS)
+
+
+@pytest.mark.whole
+def test_the_plan_is_an_upper_bound(searched: ExperimentResult, home: Settings):
+    planned = plan(
+        SPACE, settings=home, search={**OPTUNA, "seed": 9}, **{k: OPTIONS[k] for k in ("golden_dataset", "metrics")}
+    )
+    assert planned.n_trials == 17
+    assert "an upper bound: the dearest 17 of 40 combinations" in planned.notes[0]
+    rows = {row.stage: row for row in planned.calls}
+    actual = [row for row in searched.usage if row.stage == "answer"]
+    assert rows["answer"].calls == sum(row.calls for row in actual) == 17 * 4
+    assert rows["answer"].tokens >= sum(row.tokens for row in actual)
+
+
+@pytest.mark.whole
+def test_models_first_tries_all_systems_with_the_best_models(home: Settings):
+    two = SearchSpace(["bm25"], ["llm-small@x", "llm-large@x"], ["embed-small@x"], {"bm25": {"top_k": [2, 3]}})
+    outcome = run(home, "models", {"by": "models_first"}, two)
+    search = outcome.manifest.search
+    assert search.rounds[0] == 2 and {t.llm_identifier for t in outcome.manifest.trials[:2]} == {*two.llms}
+    assert {t.parameters["top_k"] for t in outcome.manifest.trials[:2]} == {3}  # the default
+    assert (search.is_done, search.rounds, len(outcome.manifest.trials)) == (True, (2, 2), 4)
+
+
+@pytest.mark.whole
+def test_nsga2_is_told_of_quality_and_costs(home: Settings):
+    outcome = run(home, "pareto", {"by": "nsga2", "trials": 8})
+    assert outcome.manifest.search.rounds == (4, 4)
+    assert {len(each.values) for each in told_of(outcome)} <= {2, 3}
+    assert any(standing.on_front for standing in compare(outcome).standings)
+
+
+def test_a_sift_of_trials_that_are_chosen_later_is_refused(home: Settings):
+    with pytest.raises(ConfigurationError, match="a sift with a search by optuna"):
+        run(home, "refused", OPTUNA, sift=True)
+
+
+def test_an_outage_is_told_as_a_failure_and_an_empty_answer_as_0():
+    outage, empty = Failure(FailureKind.SERVICE, "it is down"), Failure(FailureKind.EMPTY_ANSWER, "no text")
+
+    def result(n: int, *scores: Score) -> TrialResult:
+        answers = tuple(Answer(score.question_id, "text") for score in scores)
+        return TrialResult(Trial("bm25", "llm", "", {"top_k": n}), Evaluation(answers, scores))
+
+    def score(question: str, value: float | None, failure: Failure | None = None) -> Score:
+        return Score(question, "token_f1", value, failure=failure)
+
+    good = result(1, *(score(bird, 0.5) for bird in BIRDS))
+    lost = result(2, *(score(bird, None, outage) for bird in BIRDS))
+    half = result(3, *(score(bird, 0.8) for bird in BIRDS[:2]), *(score(bird, None, empty) for bird in BIRDS[2:]))
+    dead = TrialResult(Trial("bm25", "llm", "", {"top_k": 4}), failure=outage)
+    manifest = Manifest("x", GoldenDataset(QUESTIONS), ("token_f1",), search=Search("optuna", 5))
+    told = told_of(ExperimentResult("x", manifest, (good, lost, half, dead)))
+    assert [each.values for each in told] == [(0.5,), None, (0.4,), None]
