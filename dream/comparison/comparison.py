@@ -51,7 +51,7 @@ class Comparison:
         losses: the loss split by trial id; empty without baselines.
         confirmation: the recommended trial on questions that the search never saw; None if none were held out, or not
             answered.
-        calibration: the means corrected by human labels; None without labels.
+        calibration: the means corrected by human labels; None without labels, or with too few (a note says so).
     """
 
     name: str
@@ -132,7 +132,7 @@ def compare(
 
     Raises:
         ConfigurationError: for a metric, weights, a failure share, a margin or a seed that cannot be used.
-        DataError: if no trial can be ranked, with the reasons; if the labels are too few.
+        DataError: if no trial can be ranked, with the reasons.
 
     Example:
         experiment = load_experiment("s3://experiments/first")
@@ -163,6 +163,7 @@ def compare(
     confirmation, unconfirmed = confirmation_of(
         experiment, ordered, recommendation.trial, metric, margin, weights, clustered
     )
+    calibration, uncalibrated = _calibration(table, labels)
     return Comparison(
         name=experiment.name,
         metric=table.metric,
@@ -177,6 +178,7 @@ def compare(
         scores=table,
         notes=(
             *([unconfirmed] if unconfirmed else []),
+            *([uncalibrated] if uncalibrated else []),
             *([replacing] if replacing else []),
             *_chosen(experiment),
             *_notes(table, ordered),
@@ -186,8 +188,16 @@ def compare(
         noise=noise,
         losses=losses,
         confirmation=confirmation,
-        calibration=calibrated(table, labels) if labels else None,
+        calibration=calibration,
     )
+
+
+def _calibration(table: ScoreTable, labels: Sequence[Label]) -> tuple[Calibration | None, str]:
+    """The means corrected by labels, or the reason why there are none."""
+    try:
+        return (calibrated(table, labels), "") if labels else (None, "")
+    except DataError as error:
+        return None, f"The judge's means are not corrected by the labels: {error}."
 
 
 def _with_shrunken_means(ordered: Sequence[Standing], ranked: ScoreTable) -> tuple[Standing, ...]:

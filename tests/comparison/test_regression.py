@@ -132,6 +132,7 @@ def test_weights_labels_and_failure_share_on_the_command_line(stored, capsys):
     text = capsys.readouterr().out
     assert "ranked by 0.7 answer_correctness + 0.3 faithfulness" in text
     assert "answer_correctness: 3 labels, Spearman" in text
+    assert "means are not corrected by the labels: 3 labelled answer(s)" in text
     assert "Recommended:" in text
 
 
