@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
+    "comparison/leaderboard_table.py": ("comparison/test_comparison.py", "it renders what is compared there"),
     "metrics/definition.py": ("metrics/test_registry.py", "the definitions are found by name"),
     "models/direct_calls.py": ("models/test_form_llm.py", "the judge's calls go through it"),
     "models/endpoint_client.py": ("models/test_gateway.py", "the gateway sends every request through it"),

@@ -129,10 +129,10 @@ def checked_path(text: str | None) -> Path | None:
 
 def print_comparison(compared: "Comparison", experiment: "ExperimentResult") -> None:
     """Print the leaderboard, the verdict, and the doubts about the comparison."""
-    from dream.comparison import comparison
     from dream.comparison.fairness import check_fairness
+    from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 
-    print(comparison.comparison_text(compared, comparison.leaderboard_of(compared, experiment)))
+    print(comparison_text(compared, leaderboard_of(compared, experiment)))
     _print_list("Is the comparison fair?", check_fairness(experiment).warnings)
 
 

@@ -8,13 +8,8 @@ from dream.comparison.comparison import (
     DEFAULT_METRIC as DEFAULT_METRIC,
     Comparison as Comparison,
     compare as compare,
-    comparison_text as comparison_text,
     default_metric as default_metric,
-    leaderboard as leaderboard,
-    leaderboard_of as leaderboard_of,
     paired_difference as paired_difference,
-    verdict as verdict,
-    verdict_of as verdict_of,
 )
 from dream.comparison.fairness import check_fairness as check_fairness
 from dream.comparison.human_agreement import (
@@ -23,6 +18,13 @@ from dream.comparison.human_agreement import (
     read_labels as read_labels,
 )
 from dream.comparison.judge_noise import noise_of as noise_of
+from dream.comparison.leaderboard_table import (
+    comparison_text as comparison_text,
+    leaderboard as leaderboard,
+    leaderboard_of as leaderboard_of,
+    verdict as verdict,
+    verdict_of as verdict_of,
+)
 from dream.comparison.loss_split import losses_of as losses_of
 from dream.comparison.power import plan_power as plan_power
 from dream.comparison.regression import against_baseline as against_baseline

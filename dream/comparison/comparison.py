@@ -1,16 +1,12 @@
 """Comparison of the trials of an experiment: paired differences, the tie set, and a recommendation with its evidence.
 
-`compare` computes a `Comparison`; `leaderboard_of`, `comparison_text` and `verdict_of` render one as a table or text.
-`leaderboard`, `leaderboard_text` and `verdict` do both for an experiment.
+`compare` computes a `Comparison`; `dream.comparison.leaderboard_table` renders one as a table or text.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy
-import pandas
-from tabulate import tabulate
 
 from dream.comparison.calibration import Calibration, calibrated
 from dream.comparison.differences import BETTING
@@ -22,14 +18,13 @@ from dream.comparison.intervals import CONFIDENCE, interval
 from dream.comparison.judge_noise import JudgeNoise, noise_of
 from dream.comparison.loss_split import LossSplit, losses_of
 from dream.comparison.power import Power, power_of
-from dream.comparison.ranking import SAME_SCORES, Standing, cost_unit, standings
-from dream.comparison.recommendation import MARGIN, Recommendation, in_code, recommend
-from dream.comparison.score_table import FACTORS, ScoreTable, score_table
+from dream.comparison.ranking import Standing, cost_unit, standings
+from dream.comparison.recommendation import MARGIN, Recommendation, recommend
+from dream.comparison.score_table import ScoreTable, score_table
 from dream.comparison.shrinkage import shrunken_means
 from dream.defaults import DEFAULT_METRIC, FAILURE_SHARE
 from dream.errors import ConfigurationError, DataError
 from dream.records import Confirmation, ExperimentResult
-from dream.tables import trial_row
 
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
 
@@ -268,37 +263,6 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def leaderboard(
-    experiment: ExperimentResult, metric: str | None = None, failure_share: float = FAILURE_SHARE
-) -> pandas.DataFrame:
-    """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
-
-    Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
-    `shrunken` (the mean of `metric` shrunken by its noise, from 4 trials on: `dream.comparison.shrinkage`),
-    `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
-    trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
-    missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
-    `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not shown to be worse),
-    `context tokens` and `latency s` (means per question), `tokens per question` (of the answering LLM, by which trials
-    are recommended), `tokens` (all model calls of the trial), `USD per question`, `trial_id`, `not ranked` (the reason,
-    or empty), `error`.
-
-    Raises:
-        ConfigurationError: for a metric that the experiment did not score, listing those it did.
-        DataError: if no trial can be ranked on `metric`.
-    """
-    return leaderboard_of(compare(experiment, metric, failure_share=failure_share), experiment)
-
-
-def leaderboard_of(comparison: Comparison, experiment: ExperimentResult) -> pandas.DataFrame:
-    """The leaderboard of an existing comparison."""
-    rows = [
-        _row(trial_row(result), standing, comparison.metric, experiment.manifest.metrics)
-        for standing, result in zip(comparison.standings, comparison.scores.results, strict=True)
-    ]
-    return pandas.DataFrame(rows, index=pandas.RangeIndex(1, len(rows) + 1, name="rank"))
-
-
 def paired_difference(
     first: Mapping[str, float], second: Mapping[str, float], scale: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float, float]:
@@ -331,114 +295,3 @@ def paired_difference(
     differences = numpy.array([first[question] - second[question] for question in first if question in second])
     between = interval(differences, limits=(least - most, most - least))
     return between.mean, between.low, between.high
-
-
-def _row(row: Mapping[str, Any], standing: Standing, metric: str, metrics: Sequence[str]) -> dict[str, Any]:
-    difference = standing.difference
-    return {
-        **{title: row[factor] for factor, title in FACTORS.items()},
-        "parameters": standing.parameters,
-        **{name: standing.means.get(name) for name in metrics},
-        metric: standing.mean,
-        "shrunken": standing.shrunken,
-        "scored": f"{standing.n_scored} of {standing.n_questions}{_failed(standing)}",
-        "difference": difference.mean if difference else None,
-        "low": difference.low if difference else None,
-        "high": difference.high if difference else None,
-        "interval by": standing.interval_by,
-        "distinguishable": bool(difference and difference.excludes_zero),
-        "in set": standing.in_set,
-        "context tokens": row["context_tokens"],
-        "latency s": row["latency_seconds"],
-        "tokens per question": standing.cost.tokens,
-        "tokens": row["tokens"],
-        "USD per question": standing.cost.usd,
-        "trial_id": row["trial_id"],
-        "not ranked": standing.why_not_ranked,
-        "error": row["error"] or "",
-    }
-
-
-def _failed(standing: Standing) -> str:
-    return f" ({standing.n_failed} failed, scored 0)" if standing.n_failed else ""
-
-
-def leaderboard_text(table: pandas.DataFrame, experiment: ExperimentResult, metric: str | None = None) -> str:
-    """The leaderboard for a terminal: a line per trial with its paired difference and interval, then `verdict`."""
-    return comparison_text(compare(experiment, metric), table)
-
-
-def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
-    """A comparison for a terminal: a headline, the leaderboard `table` of `leaderboard_of`, then the verdict."""
-    headline = (
-        f"{comparison.name}: {len(comparison.standings)} trials, {comparison.n_questions} questions, "
-        f"ranked by {comparison.metric}"
-    )
-    rows = [_line(trial, comparison.metric) for trial in table.reset_index().to_dict("records")]
-    empty = [name for name in ("parameters", "shrunken") if not any(row[name] for row in rows)]
-    rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
-    return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
-
-
-def verdict(table: pandas.DataFrame, experiment: ExperimentResult, metric: str | None = None) -> str:
-    """The verdict in sentences: the highest mean, the size of the tie set, the recommended trial, and the limits."""
-    return verdict_of(compare(experiment, metric))
-
-
-def verdict_of(comparison: Comparison) -> str:
-    """The verdict of a comparison in sentences, one per line."""
-    together, ranked = comparison.tie_set, comparison.ranked
-    lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
-    if comparison.best.shrunken is not None:
-        lines.append(
-            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; "
-            f"shrunken by what its luck is estimated to be, it is {comparison.best.shrunken:.3f}."
-        )
-    if len(together) > 1:
-        lines.append(
-            f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
-            f"questions, itself included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
-            "(95 % confidence: a model confidence set by sign flips of whole documents)."
-        )
-    if comparison.recommendation.doubt:
-        lines.append(f"Not settled: {comparison.recommendation.doubt}")
-    so_far = " so far" if comparison.recommendation.doubt else ""
-    confirmed = f" {comparison.confirmation.text}" if comparison.confirmation else ""
-    lines.append(f"Recommended{so_far}: {comparison.recommendation.reason}.{confirmed}")
-    matters = [effect.factor for effect in comparison.effects.factors if effect.matters]
-    if comparison.effects.factors:
-        lines.append(f"Factors shown to matter: {', '.join(matters) or 'none'}.")
-    if comparison.power:
-        lines.append(comparison.power.text)
-    lines += [noise.text for noise in comparison.noise]
-    lines += [
-        f"{in_code(each.trial, each.parameters)}: {comparison.losses[each.trial.id].text}"
-        for each in {each.trial.id: each for each in (comparison.best, comparison.recommended)}.values()
-        if each.trial.id in comparison.losses
-    ]
-    lines += [comparison.calibration.text] if comparison.calibration else []
-    lines += comparison.notes
-    if comparison.offline:
-        lines.append(OFFLINE)
-    return "\n".join(lines)
-
-
-def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    interval_text = (
-        "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-    )
-    if row["interval by"] == SAME_SCORES:
-        interval_text = SAME_SCORES
-    return {
-        "#": "-" if row["not ranked"] else row["rank"],
-        **{title: row[title] for title in FACTORS.values()},
-        "parameters": row["parameters"],
-        metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
-        "shrunken": "" if pandas.isna(row["shrunken"]) else f"{row['shrunken']:.3f}",
-        "scored": row["scored"],
-        "against the best": interval_text or row["not ranked"][:60] or "best",
-        "tied": "yes" if row["in set"] else "",
-        "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
-        "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
-        "tokens per question": "" if pandas.isna(row["tokens per question"]) else f"{row['tokens per question']:,.0f}",
-    }

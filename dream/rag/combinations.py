@@ -56,7 +56,7 @@ class Combinations:
 
     Example:
         >>> space = SearchSpace(["bm25"], ["gpt-4o"], ["bge"], {"bm25": {"top_k": [2, 4]}})
-        >>> [trial.parameters["top_k"] for trial in Combinations.of(space).drawn(seed=1)]
+        >>> [trial.parameters["top_k"] for trial in Combinations.of(space).drawn(seed=0)]
         [4, 2]
     """
 

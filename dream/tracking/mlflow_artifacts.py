@@ -18,10 +18,12 @@ from dream.comparison.comparison import (
     Comparison,
     compare,
     default_metric,
+)
+from dream.comparison.human_agreement import Label
+from dream.comparison.leaderboard_table import (
     leaderboard_of,
     verdict_of,
 )
-from dream.comparison.human_agreement import Label
 from dream.comparison.running_cost import running_cost
 from dream.comparison.score_table import FACTORS, failures_of, means_of
 from dream.errors import explain

@@ -9,8 +9,8 @@ from scipy import stats
 
 from dream.comparison import compare, read_labels
 from dream.comparison.calibration import COMMON, OWN, calibrated, calibration_table
-from dream.comparison.comparison import verdict_of
 from dream.comparison.human_agreement import Label
+from dream.comparison.leaderboard_table import verdict_of
 from dream.errors import DataError
 from dream.records import ExperimentResult
 from dream.reporting.report import report_html

@@ -8,7 +8,8 @@ from scipy import stats
 from simulated import JUDGE_FAILED, experiment as simulated_experiment, grid, mixed
 
 from dream import compare
-from dream.comparison.comparison import leaderboard, leaderboard_text, paired_difference, verdict
+from dream.comparison.comparison import paired_difference
+from dream.comparison.leaderboard_table import leaderboard, leaderboard_text, verdict
 from dream.errors import ConfigurationError, DataError
 from dream.records import (
     Answer,

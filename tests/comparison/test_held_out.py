@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 from simulated import experiment, grid
 
-from dream.comparison.comparison import compare, verdict_of
+from dream.comparison.comparison import compare
 from dream.comparison.held_out import to_confirm
+from dream.comparison.leaderboard_table import verdict_of
 from dream.records import (
     INCUMBENT,
     Confirmation,

@@ -6,7 +6,8 @@ import numpy
 import pytest
 from simulated import experiment
 
-from dream.comparison.comparison import compare, comparison_text, leaderboard_of
+from dream.comparison.comparison import compare
+from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 from dream.records import ExperimentResult, Failure, FailureKind, Trial
 
 

@@ -6,8 +6,9 @@ import numpy
 import pytest
 import simulated
 
-from dream.comparison.comparison import compare, verdict_of
+from dream.comparison.comparison import compare
 from dream.comparison.judge_noise import Judgement, judge_noise
+from dream.comparison.leaderboard_table import verdict_of
 from dream.errors import DataError
 
 

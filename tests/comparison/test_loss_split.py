@@ -7,7 +7,8 @@ import pytest
 import simulated
 from scipy import stats
 
-from dream.comparison.comparison import compare, verdict_of
+from dream.comparison.comparison import compare
+from dream.comparison.leaderboard_table import verdict_of
 from dream.comparison.loss_split import losses_of, split_loss
 from dream.errors import DataError
 from dream.records import (

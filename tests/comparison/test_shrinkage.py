@@ -67,7 +67,7 @@ def test_the_winner_is_flattered_by_its_mean_and_hardly_by_the_shrunken_one(qual
 def test_the_leaderboard_has_both_means_from_four_trials_on():
     from simulated import experiment
 
-    from dream.comparison.comparison import comparison_text, leaderboard_of
+    from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 
     random = numpy.random.default_rng(1)
     many, few = (experiment({"recall": random.random((30, k))}) for k in (6, 3))

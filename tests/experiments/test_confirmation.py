@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import pytest
 from model_servers import ModelServer
 
-from dream.comparison.comparison import compare, comparison_text, leaderboard_of
+from dream.comparison.comparison import compare
 from dream.comparison.held_out import to_confirm
+from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 from dream.errors import ConfigurationError
 from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment

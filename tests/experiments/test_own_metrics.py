@@ -8,7 +8,8 @@ from lab import Lab
 from model_servers import ModelServer
 
 from dream.by_value import check_arrival
-from dream.comparison.comparison import compare, leaderboard
+from dream.comparison.comparison import compare
+from dream.comparison.leaderboard_table import leaderboard
 from dream.errors import ConfigurationError
 from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment

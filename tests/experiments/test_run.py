@@ -8,7 +8,8 @@ import pytest
 from lab import Lab, Ran
 from model_servers import offline_models
 
-from dream.comparison.comparison import compare, leaderboard
+from dream.comparison.comparison import compare
+from dream.comparison.leaderboard_table import leaderboard
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.experiments.run import run_experiment
 from dream.experiments.store import load_experiment

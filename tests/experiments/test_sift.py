@@ -13,7 +13,8 @@ from lab import Lab
 from llama_index.core.query_engine import CustomQueryEngine
 from model_servers import ModelServer
 
-from dream.comparison.comparison import compare, comparison_text, leaderboard_of
+from dream.comparison.comparison import compare
+from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 from dream.errors import ConfigurationError
 from dream.experiments.planning import plan
 from dream.experiments.reuse import sift_taken_over
