@@ -82,18 +82,22 @@ def opened_lab(home: Path, mlflow: MlflowServer, engine: Mapping[str, str]) -> I
     for name in LAB_DOCUMENTS:
         shutil.copy(REPOSITORY / "notebooks/sample_documents" / name, home / "documents")
     with offline_models(LAB_KEY) as models:
-        environment = {
-            "DREAM_HOME": str(home),
-            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": models.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": mlflow.url,
-            **engine,
-        }
+        environment = {**environment_of(home, models, mlflow.url), **engine}
         yield Lab(home, environment, models, mlflow)
+
+
+def environment_of(home: str | Path, models: ModelServer, mlflow: str) -> dict[str, str]:
+    """The variables of a home whose models are behind the endpoint `x`."""
+    return {
+        "DREAM_HOME": str(home),
+        "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
+        "DREAM_ENDPOINT_X_API_KEY": models.key,
+        "DREAM_LLMS": "llm-small@x",
+        "DREAM_EMBED_MODELS": "embed-small@x",
+        "DREAM_JUDGE_LLM": "judge@x",
+        "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
+        "MLFLOW_TRACKING_URI": mlflow,
+    }
 
 
 def small_run(lab: Lab, golden: GoldenDataset) -> Ran:

@@ -95,7 +95,9 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
         return Effects(notes=(f"The trials do not separate {', '.join(factors)}: run more of their combinations.",))
     parts = _Parts(table, [*_contrasts(factors, maps), *_crossed_maps(factors)], seed)
     levels = _levels(parts, factors, maps)
-    effects = sorted((_factor(parts, factors, maps, name) for name in factors), key=lambda effect: -effect.share)
+    effects = sorted(
+        (_factor(parts, factors, maps, name, levels) for name in factors), key=lambda effect: -effect.share
+    )
     crossed, notes = _interactions(parts, factors)
     order = [effect.factor for effect in effects]
     return Effects(
@@ -195,7 +197,13 @@ def _crossed_maps(factors: Mapping[str, Sequence[str]]) -> list[Floats]:
     return [maps for maps in found if maps is not None]
 
 
-def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats], name: str) -> FactorEffect:
+def _factor(
+    parts: _Parts,
+    factors: Mapping[str, Sequence[str]],
+    maps: Mapping[str, Floats],
+    name: str,
+    effects: Sequence[LevelEffect],
+) -> FactorEffect:
     levels, _ = _codes(factors[name])
     estimates = maps[name] @ parts.means
     pairs = [
@@ -206,7 +214,7 @@ def _factor(parts: _Parts, factors: Mapping[str, Sequence[str]], maps: Mapping[s
     better, worse = (levels[place] for place in pairs[clearest])
     difference = differences[clearest]
     if not difference.excludes_zero:
-        alone = parts.intervals(maps[name])
+        alone = [level.effect for level in effects if level.factor == name]
         place = max(range(len(levels)), key=lambda level: _clearness(alone[level]))
         if alone[place].excludes_zero and alone[place].mean > 0:
             better, worse, difference = levels[place], AVERAGE, alone[place]

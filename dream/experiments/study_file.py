@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
@@ -47,6 +48,21 @@ class Document:
                 alike = get_close_matches(str(key), valid, 1)
                 hint = f"did you mean {alike[0]}?" if alike else f"valid: {', '.join(valid)}"
                 self.problem((*path, key), f"there is no {key!r} here; {hint}")
+
+
+def file_text(path: str | FilePath, what: str, remedy: str = "") -> str:
+    """The text of a YAML file.
+
+    Raises:
+        ConfigurationError: for one that cannot be read; it says `what` the file is, and the `remedy`.
+    """
+    try:
+        return FilePath(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        ending = f"; {remedy}" if remedy else ""
+        raise ConfigurationError(f"the {what} {str(path)!r} cannot be read: {error.strerror}{ending}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"the {what} {str(path)!r} is not UTF-8, at byte {error.start}") from error
 
 
 def read_yaml(text: str, name: str) -> Document:

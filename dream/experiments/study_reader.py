@@ -8,7 +8,7 @@ from dream.defaults import ENGINES
 from dream.errors import ConfigurationError
 from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
-from dream.experiments.study_file import Document, Path, read_yaml
+from dream.experiments.study_file import Document, Path, file_text, read_yaml
 from dream.golden.hold_out import hold_out_of
 from dream.metrics import is_metric, names_of, valid_names
 from dream.rag.own_systems import http_system
@@ -36,13 +36,7 @@ def read_study(path: str | FilePath) -> Study:
     Raises:
         ConfigurationError: naming every mistake at once, each with its line.
     """
-    try:
-        text = FilePath(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"the study {str(path)!r} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"the study {str(path)!r} is not UTF-8, at byte {error.start}") from error
-    return study_of(text, FilePath(path).name)
+    return study_of(file_text(path, "study"), FilePath(path).name)
 
 
 def study_of(text: str, name: str = "study.yaml") -> Study:

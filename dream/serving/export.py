@@ -108,10 +108,6 @@ def promotion_from(
     return promotion
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _chosen(
     experiment: ExperimentResult, trial: str | None, metric: str | None, margin: float | None
 ) -> tuple[TrialResult, str, float, str]:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dream.errors import ConfigurationError, explain
-from dream.experiments.study_file import Document, read_yaml
+from dream.experiments.study_file import Document, file_text, read_yaml
 from dream.metrics import is_metric, valid_names
 from dream.rag.methods import RAG_METHODS, imported_method, index_request
 from dream.records import Trial
@@ -139,13 +139,7 @@ def read_promotion(path: str | Path) -> Promotion:
         ConfigurationError: naming every mistake at once, each with its line; also where parameters are not those of the
             trial that was scored.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"the winner {str(path)!r} cannot be read: {error.strerror}; {_REMEDY}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"the winner {str(path)!r} is not UTF-8, at byte {error.start}") from error
-    return promotion_of(text, Path(path).name)
+    return promotion_of(file_text(path, "winner", _REMEDY), Path(path).name)
 
 
 def promotion_of(text: str, name: str = "winner.yaml") -> Promotion:

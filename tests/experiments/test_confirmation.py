@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from lab import environment_of
 from model_servers import ModelServer
 
 from dream.comparison.comparison import compare
@@ -47,18 +48,7 @@ SPACE = SearchSpace(
 
 
 def settings_in(home: str, models: ModelServer) -> Settings:
-    settings = Settings.from_environment(
-        {
-            "DREAM_HOME": home,
-            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": models.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-    )
+    settings = Settings.from_environment(environment_of(home, models, "http://127.0.0.1:9"))
     storage = open_storage(settings.documents_uri, settings)
     storage.ensure()
     for bird in BIRDS:

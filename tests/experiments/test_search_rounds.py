@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from lab import environment_of
 from model_servers import ModelServer
 
 from dream.comparison.comparison import compare
@@ -48,18 +49,7 @@ def mlflow_is_not_waited_for():
 
 
 def settings_in(home: str, models: ModelServer) -> Settings:
-    made = Settings.from_environment(
-        {
-            "DREAM_HOME": home,
-            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": models.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-    )
+    made = Settings.from_environment(environment_of(home, models, "http://127.0.0.1:9"))
     storage = open_storage(made.documents_uri, made)
     storage.ensure()
     for bird in BIRDS:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from lab import Lab
+from lab import Lab, environment_of
 from llama_index.core.query_engine import CustomQueryEngine
 from model_servers import ModelServer
 
@@ -63,18 +63,7 @@ def settings(model_server: ModelServer, tmp_path) -> Settings:
 
 
 def settings_in(home: str, models: ModelServer) -> Settings:
-    made = Settings.from_environment(
-        {
-            "DREAM_HOME": home,
-            "DREAM_ENDPOINT_X_BASE_URL": models.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": models.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-    )
+    made = Settings.from_environment(environment_of(home, models, "http://127.0.0.1:9"))
     write_documents(made)
     return made
 
