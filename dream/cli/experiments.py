@@ -35,6 +35,7 @@ def plan(
     sift: options.SiftFlag = False,
     sift_metric: options.SiftMetric = None,
     hold_out: options.HoldOutShare = None,
+    race: options.RaceFlag = False,
     pilot: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +58,7 @@ def plan(
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
         search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
-        hold_out=hold_out,
+        hold_out=hold_out, race=race,
     )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
@@ -111,6 +112,7 @@ def run(
     sift: options.SiftFlag = False,
     sift_metric: options.SiftMetric = None,
     hold_out: options.HoldOutShare = None,
+    race: options.RaceFlag = False,
     concurrent_trials: Annotated[
         int | None,
         typer.Option(
@@ -150,7 +152,7 @@ def run(
         embed_model=embed_model, parameters=parameters, metric=metric, strictness=strictness,
         judge_repeats=judge_repeats, judge_repeat_questions=judge_repeat_questions, baselines=baselines,
         search=_search(by=search, trials=trials, seed=seed), sift=sift_metric or sift,
-        hold_out=hold_out,
+        hold_out=hold_out, race=race,
     )  # fmt: skip
     experiment = run_experiment(
         **asked,
@@ -240,7 +242,7 @@ def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
     named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric"}
     named |= {"strictness": "strictness", "search": "search", "hold_out": "hold_out"}
     own = {argument: given[option] for argument, option in named.items() if given[option] is not None}
-    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines", "sift")}
+    repeats = {name: given[name] for name in ("judge_repeats", "judge_repeat_questions", "baselines", "sift", "race")}
     return {"spec": space, **own, **repeats}
 
 

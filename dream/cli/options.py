@@ -118,6 +118,14 @@ SiftMetric = Annotated[
         metavar="NAME", help="sift by this retrieval metric, such as ndcg or recall@5 [default: recall]; implies --sift"
     ),
 ]
+RaceFlag = Annotated[
+    bool,
+    typer.Option(
+        "--race",
+        help="look at the scores every 20 questions, and stop trials that are shown to be worse than another; a study "
+        "file can say when to look",
+    ),
+]
 HoldOutShare = Annotated[
     float | None,
     typer.Option(

@@ -24,7 +24,7 @@ from dream.comparison.score_table import ScoreTable, score_table
 from dream.comparison.shrinkage import shrunken_means
 from dream.defaults import DEFAULT_METRIC, FAILURE_SHARE
 from dream.errors import ConfigurationError, DataError
-from dream.records import Confirmation, ExperimentResult
+from dream.records import Confirmation, ExperimentResult, Race
 
 OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing about a real LLM."
 
@@ -87,6 +87,23 @@ class Comparison:
         """The standing of the recommended trial."""
         return next(standing for standing in self.standings if standing.trial.id == self.recommendation.trial.id)
 
+    @property
+    def ended_early(self) -> frozenset[str]:
+        """The ids of the trials that were stopped by hand or left a race."""
+        return frozenset(result.trial.id for result in self.scores.results if result.ended_early)
+
+
+def confidence_after(race: Race | None) -> float:
+    """The confidence of a comparison: what a race may have spent of the 5 % is left out, so that both together keep it.
+
+    Example:
+        >>> from dream.records import Look
+        >>> race = Race("score", 20, 20, 0.025, looks=(Look(20, 20, 0.01, is_done=True),))
+        >>> confidence_after(None), round(confidence_after(race), 3)
+        (0.95, 0.975)
+    """
+    return CONFIDENCE + race.error if race is not None and race.was_run else CONFIDENCE
+
 
 def default_metric(experiment: ExperimentResult) -> str:
     """The default ranking metric: that of the experiment's objective, else answer correctness if it was scored,
@@ -141,7 +158,8 @@ def compare(
     if not 0 <= margin <= 1:
         raise ConfigurationError(f"margin={margin}: give the loss that you accept, from 0 to 1, such as 0.05")
     table = score_table(experiment, metric, weights, clustered)
-    ordered, level = standings(table, failure_share, seed)
+    confidence = confidence_after(experiment.manifest.race)
+    ordered, level = standings(table, failure_share, seed, confidence)
     columns = {result.trial.id: column for column, result in enumerate(table.results)}
     table = table.only([columns[standing.trial.id] for standing in ordered])
     n_ranked = sum(standing.rank is not None for standing in ordered)
@@ -153,7 +171,7 @@ def compare(
     repeated = any(result.evaluation and result.evaluation.repeats for result in experiment.results)
     noise, no_noise = noise_of(experiment, list(weights or [metric])) if repeated else ((), ())
     losses, no_loss = losses_of(experiment, metric, weights) if experiment.baselines else ({}, ())
-    recommendation = recommend(ordered, table.metric, margin, power, n_clusters)
+    recommendation = recommend(ordered, table.metric, margin, power, n_clusters, confidence)
     replacing = incumbent_note(ordered, table, recommendation.trial.id, seed)
     confirmation, unconfirmed = confirmation_of(
         experiment, ordered, recommendation.trial, metric, margin, weights, clustered
@@ -180,6 +198,7 @@ def compare(
             *no_noise,
             *no_loss[:3],
         ),
+        confidence=confidence,
         noise=noise,
         losses=losses,
         confirmation=confirmation,
@@ -217,7 +236,8 @@ def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence
 def _chosen(experiment: ExperimentResult) -> tuple[str, ...]:
     """How the trials were chosen before anything was answered."""
     manifest = experiment.manifest
-    summaries = (manifest.search.summary, manifest.sift.summary if manifest.sift else "")
+    race, sift = manifest.race, manifest.sift
+    summaries = (manifest.search.summary, sift.summary if sift else "", race.summary if race else "")
     return tuple(summary for summary in summaries if summary)
 
 

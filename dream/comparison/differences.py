@@ -30,7 +30,9 @@ class Difference:
     may_lose: float
 
 
-def differences_to_the_first(ranked: ScoreTable, seed: int = 0) -> tuple[list[Difference], float]:
+def differences_to_the_first(
+    ranked: ScoreTable, seed: int = 0, confidence: float = CONFIDENCE
+) -> tuple[list[Difference], float]:
     """Each trial of a ranked table, the best first, and the error level per pair (see `standings`).
 
     Questions that no trial has a score on are left out: they are no trial's gain.
@@ -39,14 +41,14 @@ def differences_to_the_first(ranked: ScoreTable, seed: int = 0) -> tuple[list[Di
     ranked = ranked if all(scored) else ranked.of_questions(list(itertools.compress(ranked.question_ids, scored)))
     spread = spread_of_scores(ranked.values, ranked.clusters, ranked.reach)
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
-    betting = _betting(ranked)
-    found = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0])
+    betting = _betting(ranked, confidence)
+    found = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0], confidence)
     rest = [
-        _difference(place, ranked.span, spread, block, found, betting.get(place), seed)
+        _difference(place, ranked.span, spread, block, found, betting.get(place), seed, confidence)
         for place in range(1, len(ranked.results))
     ]
     most = max((each.difference.high for each in rest if each.in_set and each.difference), default=0.0)
-    return [Difference(None, None, True, "", most), *rest], _level(found, block)
+    return [Difference(None, None, True, "", most), *rest], _level(found, block, confidence)
 
 
 def _difference(
@@ -57,16 +59,17 @@ def _difference(
     found: BestSet,
     betting: tuple[float, float, str] | None,
     seed: int,
+    confidence: float,
 ) -> Difference:
     low, high, column = spread.low.sum(0), spread.high.sum(0), place - 1
     mean, error = float(numpy.nan_to_num(block.mean[column])), float(block.error[column])
     whole = Interval(mean, -span, span, None if numpy.isnan(error) else error, int(block.counts[:, column].sum()))
     least, most = float(low[place] - high[0]), float(high[place] - low[0])
-    single, in_set = best_set(spread.only([0, place]), seed), bool(found.in_set[place])
+    single, in_set = best_set(spread.only([0, place]), seed, confidence=confidence), bool(found.in_set[place])
     alone = _within(whole, least - float(single.below[1]), most + float(single.above[1]))
     below, above = float(found.below[place]), float(found.above[place])
     if in_set:  # the mean, and 0, are in the interval, whatever is missing or rounded
-        unseen = _unseen(block, column, span)
+        unseen = _unseen(block, column, span, confidence)
         least, most = min(least - max(below, unseen), mean), max(most + max(above, unseen), mean, 0.0)
     else:
         least, most = min(least - below, mean), most + above
@@ -86,7 +89,7 @@ def _within(whole: Interval, low: float, high: float) -> Interval:
     return Interval(whole.mean, max(low, whole.low), min(high, whole.high), whole.error, whole.n)
 
 
-def _betting(ranked: ScoreTable) -> dict[int, tuple[float, float, str]]:
+def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, float, str]]:
     """The bounded intervals of the trials whose differences to the first are hardly symmetric, with the reason."""
     values, span = ranked.values, ranked.span
     reasons = {
@@ -94,7 +97,7 @@ def _betting(ranked: ScoreTable) -> dict[int, tuple[float, float, str]]:
         for place in range(1, values.shape[1])
     }
     reasons = {place: reason for place, reason in reasons.items() if reason}
-    confidence = 1 - (1 - CONFIDENCE) / max(len(reasons), 1)
+    confidence = 1 - (1 - confidence) / max(len(reasons), 1)
     low, high = (numpy.nan_to_num(values, nan=limit) for limit in ranked.reach)
     found = {}
     for place, reason in reasons.items():
@@ -103,7 +106,7 @@ def _betting(ranked: ScoreTable) -> dict[int, tuple[float, float, str]]:
     return found
 
 
-def _unseen(block: Columns, column: int, span: float) -> float:
+def _unseen(block: Columns, column: int, span: float, confidence: float) -> float:
     """What may be unseen where fewer than 6 documents differ: another document that differs by as much as the largest
     difference seen, or by `span` if none does. A kind of document that is not among n may still have a share of
     1 - 0.025 ** (1 / n), 3.6 % of 100 (Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits")."""
@@ -112,13 +115,13 @@ def _unseen(block: Columns, column: int, span: float) -> float:
     if len(sizes) == 0 or (sizes > 1e-12).sum() >= FEWEST_FLIPPED:
         return 0.0
     largest = float(sizes.max())
-    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / len(sizes))) * (largest if largest > 1e-12 else span)
+    return float(1 - ((1 - confidence) / 2) ** (1 / len(sizes))) * (largest if largest > 1e-12 else span)
 
 
-def _level(found: BestSet, block: Columns) -> float:
+def _level(found: BestSet, block: Columns, confidence: float) -> float:
     """The two-sided error level of Student's t test that needs as large a difference of a pair of median spread."""
     errors: Floats = block.error[block.error > 0]
     if len(errors) == 0 or not numpy.isfinite(found.widest):
-        return 1 - CONFIDENCE
+        return 1 - confidence
     level = 2 * stats.t.sf(found.widest / numpy.median(errors), max(len(block.sums) - 1, 1))
-    return float(min(max(level, 1e-12), 1 - CONFIDENCE))
+    return float(min(max(level, 1e-12), 1 - confidence))

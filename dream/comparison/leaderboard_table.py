@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import pandas
@@ -26,12 +27,12 @@ def leaderboard(
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
     `shrunken` (the mean of `metric` shrunken by its noise, from 4 trials on: `dream.comparison.shrinkage`),
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
-    trials have a score on) and its 95 % confidence interval `low`, `high`, simultaneous over all trials, in which a
-    missing score counts as the worst and as the best, `interval by` (sign flips, or what took their place and why),
-    `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not shown to be worse),
-    `context tokens` and `latency s` (means per question), `tokens per question` (of the answering LLM, by which trials
-    are recommended), `tokens` (all model calls of the trial), `USD per question`, `trial_id`, `not ranked` (the reason,
-    or empty), `error`.
+    trials have a score on) and its confidence interval `low`, `high`, of 95 % (after a race 97.5 %), simultaneous over
+    all trials, in which a missing score counts as the worst and as the best, `interval by` (sign flips, or what took
+    their place and why), `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not
+    shown to be worse), `context tokens` and `latency s` (means per question), `tokens per question` (of the answering
+    LLM, by which trials are recommended), `tokens` (all model calls of the trial), `USD per question`, `trial_id`,
+    `not ranked` (the reason, or empty), `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -90,7 +91,10 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
         f"{comparison.name}: {len(comparison.standings)} trials, {comparison.n_questions} questions, "
         f"ranked by {comparison.metric}"
     )
-    rows = [_line(trial, comparison.metric) for trial in table.reset_index().to_dict("records")]
+    ended = comparison.ended_early
+    rows = [
+        _line(trial, comparison.metric, trial["trial_id"] in ended) for trial in table.reset_index().to_dict("records")
+    ]
     empty = [name for name in ("parameters", "shrunken") if not any(row[name] for row in rows)]
     rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
@@ -105,7 +109,7 @@ def verdict_of(comparison: Comparison) -> str:
     """The verdict of a comparison in sentences, one per line."""
     together, ranked = comparison.tie_set, comparison.ranked
     lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
-    if comparison.best.shrunken is not None:
+    if comparison.best.shrunken is not None and f"{comparison.best.shrunken:.3f}" != f"{comparison.best.mean:.3f}":
         lines.append(
             f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; "
             f"shrunken by what its luck is estimated to be, it is {comparison.best.shrunken:.3f}."
@@ -114,7 +118,7 @@ def verdict_of(comparison: Comparison) -> str:
         lines.append(
             f"{len(together)} of {len(ranked)} trials are statistically indistinguishable from the best on these "
             f"questions, itself included: ranks {', '.join(str(standing.rank) for standing in together)}\n"
-            "(95 % confidence: a model confidence set by sign flips of whole documents)."
+            f"({100 * comparison.confidence:g} % confidence: a model confidence set by sign flips of whole documents)."
         )
     if comparison.recommendation.doubt:
         lines.append(f"Not settled: {comparison.recommendation.doubt}")
@@ -139,7 +143,7 @@ def verdict_of(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _line(row: Mapping[str, Any], metric: str, ended_early: bool) -> dict[str, Any]:
     interval_text = (
         "" if pandas.isna(row["low"]) else f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
     )
@@ -149,10 +153,10 @@ def _line(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "#": "-" if row["not ranked"] else row["rank"],
         **{title: row[title] for title in FACTORS.values()},
         "parameters": row["parameters"],
-        metric: "failed" if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
+        metric: ("–" if ended_early else "failed") if pandas.isna(row[metric]) else f"{row[metric]:.3f}",
         "shrunken": "" if pandas.isna(row["shrunken"]) else f"{row['shrunken']:.3f}",
-        "scored": row["scored"],
-        "against the best": interval_text or row["not ranked"][:60] or "best",
+        "scored": "–" if ended_early else row["scored"],
+        "against the best": interval_text or shorten(row["not ranked"], 90, placeholder=" ...") or "best",
         "tied": "yes" if row["in set"] else "",
         "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
         "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",

@@ -21,6 +21,7 @@ import numpy
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from dream.comparison.bounded import CONSTANT
 from dream.comparison.intervals import CONFIDENCE, Floats, columns
 from dream.comparison.ranking import Standing
 from dream.comparison.score_table import ScoreTable
@@ -142,9 +143,11 @@ def power_of(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> P
         level: of a pair (`dream.comparison.ranking.standings`).
 
     Returns:
-        None if no two trials have different scores, or on fewer than 5 questions: their spread is hardly known.
+        None if no two trials have different scores, on fewer than 5 questions, or if all differences are almost
+        constant: their spread then says nothing of rare losses, which bets allow for (`dream.comparison.bounded`).
     """
-    differences = [standing.difference for standing in ordered if standing.difference]
+    varying = [standing for standing in ordered if CONSTANT not in standing.interval_by]
+    differences = [standing.difference for standing in varying if standing.difference]
     spreads = [each.error * each.n**0.5 for each in differences if each.error]
     n_questions = ordered[0].n_questions
     if not spreads or n_questions < FEWEST_FOR_POWER:

@@ -80,7 +80,9 @@ def ranking(table: ScoreTable, failure_share: float) -> list[int]:
     return sorted(usable, key=lambda column: -round(lowest[column], 12))
 
 
-def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[tuple[Standing, ...], float]:
+def standings(
+    table: ScoreTable, failure_share: float, seed: int = 0, confidence: float = CONFIDENCE
+) -> tuple[tuple[Standing, ...], float]:
     """The standing of every trial, and the error level per pair of trials.
 
     Args:
@@ -95,9 +97,9 @@ def standings(table: ScoreTable, failure_share: float, seed: int = 0) -> tuple[t
     plain = _plain(table)
     unranked = [replace(plain[column], why_not_ranked=_why(table, column, failure_share)) for column in others]
     if not order:
-        return tuple(unranked), 1 - CONFIDENCE
+        return tuple(unranked), 1 - confidence
     ranked = table.only(order)
-    found, level = differences_to_the_first(ranked, seed)
+    found, level = differences_to_the_first(ranked, seed, confidence)
     same = {place for place in range(1, len(order)) if _all_same(ranked.values[:, place], ranked.values[:, 0])}
     stood = [
         replace(
@@ -158,7 +160,7 @@ def _all_same(first: Floats, second: Floats) -> bool:
 def _why(table: ScoreTable, column: int, failure_share: float) -> str:
     n, scored = len(table.question_ids), int(table.scored[column])
     error = table.results[column].error
-    if error and table.results[column].stopped_by_hand:
+    if error and table.results[column].ended_early:
         return error
     if scored == table.n_failed[column]:
         return f"no score: {error or 'every question failed'}"

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dream.comparison.intervals import CONFIDENCE
 from dream.comparison.power import Power
 from dream.comparison.ranking import Standing
 from dream.defaults import MARGIN
@@ -51,6 +52,7 @@ def recommend(
     margin: float = MARGIN,
     power: Power | None = None,
     n_clusters: int | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Recommendation:
     """Recommend the cheapest, then fastest, trial of the tie set whose measured loss is at most `margin`.
 
@@ -60,6 +62,7 @@ def recommend(
     Args:
         standings: of all trials, the best first.
         power, n_clusters: the power of the experiment and its number of source documents, for the wording of the doubt.
+        confidence: that of the intervals of the standings.
     """
     candidates = [standing for standing in standings if standing.in_set and _lag(standing) <= margin + 1e-12]
     best = candidates[0]
@@ -74,9 +77,9 @@ def recommend(
     )
     doubt = _doubt(chosen, margin, power, n_clusters)
     if chosen is best:
-        quality, advantage = _why_the_best(candidates, standings, metric, margin), ""
+        quality, advantage = _why_the_best(candidates, standings, metric, margin, confidence), ""
     else:
-        quality, advantage = _distance(chosen, metric, bool(doubt)), _gain(chosen, best, decided)
+        quality, advantage = _distance(chosen, metric, bool(doubt), confidence), _gain(chosen, best, decided)
     return Recommendation(chosen.trial, quality, advantage, decided, margin, doubt, chosen.parameters)
 
 
@@ -135,7 +138,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _distance(chosen: Standing, metric: str, doubtful: bool) -> str:
+def _distance(chosen: Standing, metric: str, doubtful: bool, confidence: float) -> str:
     difference = chosen.difference
     if chosen.same_scores or difference is None:
         return f"the same {metric} as the best on every question"
@@ -143,7 +146,7 @@ def _distance(chosen: Standing, metric: str, doubtful: bool) -> str:
         lag = f"{max(_lag(chosen), 0.0):.3f}"
         return f"mean {metric} {lag} below the best, statistically indistinguishable from it"
     margin = max(math.ceil(-difference.low * 100 - 1e-9) / 100, 0.01)
-    return f"within {margin:.2f} of the best on {metric} (95 % interval)"
+    return f"within {margin:.2f} of the best on {metric} ({100 * confidence:g} % interval)"
 
 
 def _gain(chosen: Standing, best: Standing, decided: str) -> str:
@@ -165,15 +168,20 @@ def _times(before: float | None, after: float | None, word: str, nothing: str) -
     return f"{ratio:.1f} times {word}" if ratio >= 1.1 else f"{ratio - 1:.1%} {word}"
 
 
-def _why_the_best(candidates: Sequence[Standing], standings: Sequence[Standing], metric: str, margin: float) -> str:
+def _why_the_best(
+    candidates: Sequence[Standing], standings: Sequence[Standing], metric: str, margin: float, confidence: float
+) -> str:
     best, n_tied = candidates[0], sum(standing.in_set for standing in standings)
     ranked = sum(standing.rank is not None for standing in standings)
     head = f"highest mean on {metric} ({best.mean:.3f})"
     if ranked == 1:
         return f"{head}, and the only trial that could be ranked"
     if n_tied == 1:
-        return f"{head}, significantly better than each of the other {ranked - 1} (95 % confidence intervals)"
+        intervals = f"{100 * confidence:g} % confidence intervals"
+        return f"{head}, significantly better than each of the other {ranked - 1} ({intervals})"
     if len(candidates) == 1:
         return f"{head}; the trials indistinguishable from it have means more than {margin:.2f} lower"
     within = "" if len(candidates) == n_tied else f" within {margin:.2f}"
+    if len(candidates) == 2:
+        return f"{head}; the one trial indistinguishable from it{within} is not known to cost less"
     return f"{head}; none of the {len(candidates) - 1} trials indistinguishable from it{within} is known to cost less"

@@ -85,8 +85,8 @@ def spread_of_scores(values: Floats, clusters: NDArray[numpy.int64], limits: tup
     return Spread(low, sum_by_cluster(numpy.where(gaps, limits[1], values), clusters) / n if gaps.any() else low, share)
 
 
-def best_set(spread: Spread, seed: int = 0, kept: Sequence[int] = ()) -> BestSet:
-    """The model confidence set of the trials of `spread`, the best first, at 95 % confidence.
+def best_set(spread: Spread, seed: int = 0, kept: Sequence[int] = (), confidence: float = CONFIDENCE) -> BestSet:
+    """The model confidence set of the trials of `spread`, the best first.
 
     Args:
         kept: trials that are never eliminated, because another test does not show that they are worse.
@@ -103,32 +103,32 @@ def best_set(spread: Spread, seed: int = 0, kept: Sequence[int] = ()) -> BestSet
         widths = numpy.full(n_trials, width)
         return BestSet(numpy.ones(n_trials, bool), widths, widths, width)
     behind = low[0] - high  # the smallest loss that the missing scores leave possible
-    widest = _of_any_pair(spread, seed)
+    widest = _of_any_pair(spread, seed, confidence)
     left, above, immune = numpy.ones(n_trials, bool), numpy.zeros(n_trials), numpy.zeros(n_trials, bool)
     immune[[0, *kept]] = True
     while True:
         inside = spread.only(numpy.flatnonzero(left).tolist())
-        above[left] = value = critical_range(inside, seed)
+        above[left] = value = critical_range(inside, seed, confidence)
         leaves = left & (behind > value + _SLACK) & ~immune
         if not leaves.any():
             break
         left &= ~leaves
     # The flips of a trial far below the best are as wide as its difference; flips around the means are not.
-    of_set = max(value, _of_any_pair(inside, seed)) if left.sum() > 1 else 0.0
+    of_set = max(value, _of_any_pair(inside, seed, confidence)) if left.sum() > 1 else 0.0
     below = numpy.where(left, of_set, max(widest, of_set))
     return BestSet(left, below, numpy.where(left, of_set, numpy.minimum(above, widest)), widest)
 
 
-def _of_any_pair(spread: Spread, seed: int) -> float:
+def _of_any_pair(spread: Spread, seed: int, confidence: float) -> float:
     """The half width of simultaneous intervals of all pairs, from flips of the deviations from the means."""
-    width = critical_range(spread.centred(), seed)
+    width = critical_range(spread.centred(), seed, confidence)
     n_clusters = len(spread.low)
-    return width if n_clusters < FEWEST_FLIPPED else width * small_sample(n_clusters)
+    return width if n_clusters < FEWEST_FLIPPED else width * small_sample(n_clusters, confidence)
 
 
-def small_sample(n_clusters: int) -> float:
+def small_sample(n_clusters: int, confidence: float = CONFIDENCE) -> float:
     """What flips of deviations from the mean lack for few documents: Student's t over the normal quantile."""
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     ratio = stats.t.isf(tail, n_clusters - 1) / stats.norm.isf(tail)
     return float(ratio * (n_clusters / (n_clusters - 1)) ** 0.5)
 
@@ -154,7 +154,11 @@ def _ranges(spread: Spread, seed: int) -> Floats:
     n_clusters = len(spread.low)
     if n_clusters < FEWEST_FLIPPED:
         spread = spread.centred()
-    drawn = replicates(n_clusters, seed)
+    return ranges(spread, replicates(n_clusters, seed))
+
+
+def ranges(spread: Spread, drawn: Floats) -> Floats:
+    """The range of the means for each row of factors of the documents (replicates x documents)."""
     low = drawn @ spread.low
     if spread.complete:
         return numpy.ptp(low, axis=1)

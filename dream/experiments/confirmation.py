@@ -49,12 +49,13 @@ def confirming(prepared: "PreparedExperiment", trials: Sequence[Trial]) -> "Prep
     if any(find_metric(name).needs_evidence for name in context.metrics):
         evidence = locate(golden.questions, context.documents)
     context = replace(context, golden_dataset=golden, repeats=JUDGED_ONCE, evidence=evidence, metered_as=HELD_OUT_STAGE)
-    return replace(prepared, trials=tuple(trials), baselines=(), context=context, sift=None, hold_out=None)
+    return replace(prepared, trials=tuple(trials), baselines=(), context=context, sift=None, hold_out=None, race=None)
 
 
 def as_confirmation(manifest: Manifest) -> Manifest | None:
     """The manifest of an experiment's answers to its held-out questions; None if none were held out."""
-    return manifest.hold_out and replace(manifest, golden_dataset=manifest.hold_out.golden_dataset, hold_out=None)
+    hold_out = manifest.hold_out
+    return hold_out and replace(manifest, golden_dataset=hold_out.golden_dataset, hold_out=None, race=None)
 
 
 @dataclass(frozen=True)

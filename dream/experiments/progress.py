@@ -79,7 +79,7 @@ class TrialsProgress:
                 self.add_block(trial_id, evaluation)
         for trial_id, result in finished.items():
             self.end_trial(result)
-            if not result.stopped_by_hand:
+            if not result.ended_early:
                 self._trials[trial_id].done = self._trials[trial_id].planned
 
     @property
@@ -212,7 +212,10 @@ class TrialsProgress:
 
     def _total(self) -> int:
         """All questions, without those that stopped trials are not asked any more."""
-        return sum(each.done if each.state == TrialState.STOPPED else each.planned for each in self._trials.values())
+        return sum(
+            each.done if each.state in (TrialState.STOPPED, TrialState.LEFT_RACE) else each.planned
+            for each in self._trials.values()
+        )
 
 
 def _names(trials: Iterable[Trial]) -> dict[str, str]:
@@ -228,4 +231,6 @@ def _end_of(result: TrialResult) -> tuple[TrialState, str]:
         return TrialState.DONE, f"taken over from {result.taken_from}" if result.taken_from else ""
     if result.stopped_by_hand:
         return TrialState.STOPPED, ""
+    if result.left_race:
+        return TrialState.LEFT_RACE, result.failure.reason
     return TrialState.NOT_FINISHED if result.was_stopped else TrialState.FAILED, result.failure.reason

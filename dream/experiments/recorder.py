@@ -121,6 +121,15 @@ class Recorder:
         self.progress.stopping(wanted)
         return wanted
 
+    def save_manifest(self, manifest: Manifest) -> None:
+        """Take a manifest that says more, such as the decision of a look, and write it."""
+        self.manifest = manifest
+        self.patiently(lambda: store.save_manifest(self.storage, self.name, manifest))
+
+    def has_ended(self, trial_id: str) -> bool:
+        """True if a trial or a baseline has a result, which may be a failure."""
+        return trial_id in self._results
+
     def lost(self, failures: Mapping[str, Failure]) -> None:
         """Record trials that ended without reporting a result, for instance because their worker was killed."""
         for trial in self.prepared.everything:
@@ -189,7 +198,7 @@ class Recorder:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
         state = "not finished" if result.was_stopped else state  # the reason is told once, at the end
-        state = result.error or "" if result.stopped_by_hand else state
+        state = result.error or "" if result.ended_early else state
         state = f"taken over from {result.taken_from}" if result.taken_from else state
         self.progress.end_trial(result)
         name = self.progress.name_of(result.trial.id)

@@ -16,11 +16,11 @@ def finished_part(
 ) -> tuple[dict[str, TrialResult], dict[str, Evaluation]]:
     """Results of an earlier run that are whole, and the finished questions of the other trials and baselines, both by
     trial id. Questions whose answer or score an earlier version took for one are not finished (`sound`). A trial that
-    was stopped by hand is in both: it is not run, and its finished questions are kept."""
+    was stopped by hand or left a race is in both: it is not run, and its finished questions are kept."""
     whole, partial = {}, {}
     for result in store.load_results(storage, name, prepared.everything):
         kept = None if result.evaluation is None else sound(result.evaluation)
-        if result.stopped_by_hand:
+        if result.ended_early:
             whole[result.trial.id] = result
             partial[result.trial.id] = sound(store.load_blocks(storage, name, result.trial.id))
         elif kept == result.evaluation and _is_whole(result, prepared):

@@ -21,6 +21,7 @@ from dream.evaluation.evaluate import EvaluationOptions, evaluator
 from dream.experiments import store
 from dream.experiments.confirmation import Confirming
 from dream.experiments.planning import is_alike, plan_after_sift, plan_of, plan_of_choice, uncounted_text
+from dream.experiments.racing import Racing
 from dream.experiments.recorder import Recorder
 from dream.experiments.resume import finished_part
 from dream.experiments.reuse import results_taken_over, sift_taken_over
@@ -52,6 +53,7 @@ from dream.records import (
     Failure,
     Manifest,
     Plan,
+    Race,
     Trial,
     TrialResult,
     UsageRow,
@@ -151,7 +153,7 @@ def run_experiment(
     Args:
         spec: an `ExperimentSpec`, a `Study` (see `read_study`), or only a search space with the other fields as
             keyword arguments: `golden_dataset`, `documents_uri`, `metrics`, `judge_repeats`, `judge_repeat_questions`,
-            `baselines`, `strictness`, `sift`, `search`, `hold_out`.
+            `baselines`, `strictness`, `sift`, `search`, `hold_out`, `race`.
         name: by default `experiment-<date>-<time>-<4 digits>`.
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
@@ -225,8 +227,11 @@ def run_experiment(
                 documents = due.prepared.context.documents
                 indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
                 with recorder.progress.start():
-                    runs = replace(due.trial_runs(max_concurrent_trials), to_stop=recorder.to_stop)
-                    recorder.lost(running_on.run_trials(runs, recorder.take))
+                    if due.prepared.race is not None:
+                        _race(due, due.prepared.race, running_on, recorder, max_concurrent_trials)
+                    else:
+                        runs = replace(due.trial_runs(max_concurrent_trials), to_stop=recorder.to_stop)
+                        recorder.lost(running_on.run_trials(runs, recorder.take))
             if due.prepared.hold_out is not None:
                 _confirm(due.prepared, recorder, running_on, storage, settings, max_concurrent_trials)
             return recorder.finish()
@@ -380,6 +385,17 @@ def _recorder(
     recorder = Recorder(manifest, prepared, storage, settings, reporter, finished, due.partial, usage, tracking)
     recorder.take([TrialFinished(result) for result in due.taken.values()])
     return recorder
+
+
+def _race(due: _Due, race: Race, engine: Engine, recorder: Recorder, at_once: int | None) -> None:
+    """Run the trials in rounds; the decision of each look is in storage before the next round."""
+
+    def keep(decided: Race) -> None:
+        recorder.save_manifest(replace(recorder.manifest, race=decided))
+
+    whole = {**due.finished, **due.taken}
+    Racing(due.name, due.prepared, race, engine, recorder, _run_trial, due.partial, whole, keep, at_once).run()
+    recorder.lost({})
 
 
 def _plan_of_new(prepared: PreparedExperiment, settings: Settings) -> Plan | None:

@@ -13,6 +13,7 @@ from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
+from dream.experiments.racing import check_with_search, race_announcement, race_of, same_race
 from dream.experiments.search_rounds import as_json, check_with_sift
 from dream.experiments.sift import announcement, sift_of, with_questions
 from dream.golden.dataset import load_golden_dataset
@@ -47,6 +48,7 @@ from dream.records import (
     HoldOut,
     Manifest,
     Objective,
+    Race,
     Repeats,
     Search,
     Sift,
@@ -94,6 +96,7 @@ class PreparedExperiment:
     sift: Sift | None = None
     search: Search = field(default_factory=Search)
     hold_out: HoldOut | None = None
+    race: Race | None = None
 
     @property
     def everything(self) -> tuple[Trial, ...]:
@@ -126,7 +129,7 @@ class PreparedExperiment:
         if self.search.by != GRID:
             lines.insert(0, self.search.summary)
         held_out = [self.hold_out.announcement(self.trials, len(self.questions))] if self.hold_out else []
-        lines = [*announcement(self), *held_out, *lines]
+        lines = [*announcement(self), *held_out, *race_announcement(self.race, len(self.trials)), *lines]
         if unknown := [name for name, method in context.methods.items() if method.cost.llm_calls is None]:
             lines.append(
                 f"{', '.join(unknown)}: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many"
@@ -173,6 +176,7 @@ class PreparedExperiment:
             sift=self.sift,
             search=self.search,
             hold_out=self.hold_out,
+            race=self.race,
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
@@ -194,6 +198,7 @@ class SpecOptions(TypedDict, total=False):
     sift: bool | str
     search: Search | Mapping[str, Any] | None
     hold_out: float | HoldOut | Mapping[str, Any] | None
+    race: bool | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,8 @@ class ExperimentSpec:
         hold_out: the share of the golden questions that the search does not see, all those of some documents, such as
             0.25; also with a seed, {"share": 0.25, "seed": 1}. Afterwards the recommended trial, the runner-up and the
             incumbent answer them (`Comparison.confirmation`).
+        race: stop trials that are shown to be worse than another before they have answered all questions. True, or a
+            mapping with some of `first`, `block`, `error` and `seed` (`dream.experiments.racing.RaceOptions`).
     """
 
     search_space: SearchSpace | JoinedSpace | None = None
@@ -236,6 +243,7 @@ class ExperimentSpec:
     sift: bool | str = False
     search: Search | Mapping[str, Any] | None = None
     hold_out: float | HoldOut | Mapping[str, Any] | None = None
+    race: bool | Mapping[str, Any] = False
 
     def prepare(self, settings: Settings, show: Show = None) -> PreparedExperiment:
         """The experiment with its trials, questions and documents loaded.
@@ -246,6 +254,7 @@ class ExperimentSpec:
         search, space = search_of(self.search), self.search_space or default_search_space(settings)
         trials, search = started(space, search, settings)
         check_with_sift(search, self.sift)
+        check_with_search(self.race, search)
         metrics = METRICS if self.metrics is None else names_of(self.metrics)
         check_metrics(metrics)
         if problems := check_identifiers([settings.judge_llm, settings.judge_embed_model], settings):
@@ -261,8 +270,9 @@ class ExperimentSpec:
         context = TrialContext(loaded.documents, golden, *judge, metrics, strictness)
         documents = DocumentSet(uri, loaded.digest)
         sift = sift_of(self.sift)
+        race = race_of(self.race, golden.questions, metrics, self.objective)
         prepared = PreparedExperiment(
-            trials, (), context, documents, self.objective, self.study, sift, search, hold_out
+            trials, (), context, documents, self.objective, self.study, sift, search, hold_out, race
         )
         own = TravellingMethods.of(prepared.candidates)
         prepared = replace(prepared, context=replace(context, methods=own))
@@ -285,7 +295,7 @@ class ExperimentSpec:
         judge = (before.judge_llm, before.judge_embed_model)
         context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
         documents = DocumentSet(uri, loaded.digest)
-        of_start = {"sift": before.sift, "search": before.search, "hold_out": before.hold_out}
+        of_start = {"sift": before.sift, "search": before.search, "hold_out": before.hold_out, "race": before.race}
         prepared = PreparedExperiment(before.trials, (), context, documents, **of_start)
         own = TravellingMethods.of((*before.trials, *prepared.candidates))
         return self._with_additions(replace(prepared, context=replace(context, methods=own)), before)
@@ -301,6 +311,8 @@ class ExperimentSpec:
                 pairs["the trials"] = (as_json(search.space), as_json(before.search.space))
         if self.search is not None:
             pairs["the search"] = (search_of(self.search), before.search.asked)
+        if self.race and not same_race(self.race, before.race):
+            pairs["the looks or the error of the race"] = (self.race, before.race)
         if self.sift:
             pairs["the metric of the sift"] = (sift_of(self.sift), before.sift and Sift(before.sift.metric))
         if self.golden_dataset is not None:

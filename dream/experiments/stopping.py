@@ -133,11 +133,11 @@ def _trials_of(storage: Storage, experiment: str) -> tuple[dict[str, str], dict[
 
 def _has_ended(result: TrialResult) -> bool:
     """True if a trial has ended for good; one that has failed is asked again by a resumed experiment."""
-    return result.failure is None or result.stopped_by_hand
+    return result.failure is None or result.ended_early
 
 
 def _end_of(result: TrialResult) -> str:
-    return result.error if result.stopped_by_hand and result.error else "it is done already"
+    return result.error if result.ended_early and result.error else "it is done already"
 
 
 def _listed(some: Collection[str], names: Mapping[str, str]) -> str:

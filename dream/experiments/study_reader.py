@@ -6,6 +6,7 @@ from typing import Any
 
 from dream.defaults import ENGINES
 from dream.errors import ConfigurationError
+from dream.experiments.racing import race_options
 from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
 from dream.experiments.study_file import Document, Path, file_text, read_yaml
@@ -20,7 +21,7 @@ from dream.records import HoldOut, Objective, Search
 
 KEYS = (
     "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
-    "judge_repeats", "search", "sift", "hold_out", "engine", "budget",
+    "judge_repeats", "search", "sift", "race", "hold_out", "engine", "budget",
 )  # fmt: skip
 SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
@@ -107,6 +108,7 @@ class _StudyReader:
             judge_repeat_questions=self._count("questions", repeats, ("judge_repeats",)),
             sift=self._sift(given.get("sift", False)),
             search=self._search(given),
+            race=self._race(given.get("race", False)),
             hold_out=self._hold_out(given.get("hold_out")),
         )
 
@@ -123,6 +125,13 @@ class _StudyReader:
             return value if sift_of(value) else False
         except ConfigurationError as error:
             self._document.problem(("sift",), f"{error}; true for the default")
+            return False
+
+    def _race(self, value: Any) -> bool | Mapping[str, Any]:
+        try:
+            return value if race_options(value) else False
+        except ConfigurationError as error:
+            self._document.problem(("race",), str(error))
             return False
 
     def _hold_out(self, value: Any) -> HoldOut | None:

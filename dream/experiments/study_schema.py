@@ -26,6 +26,7 @@ _DESCRIPTIONS = {
     "judge_repeats": "judge the answers to some questions several times",
     "search": "how trials are chosen: all combinations (grid), so many at random, or in rounds by earlier results",
     "sift": "first score retrieval alone, and leave out what is shown to be worse on recall, or on the metric named",
+    "race": "stop trials that are shown to be worse than another before they have answered all questions",
     "hold_out": "a share of the questions that the search does not see, to confirm its choice by them",
     "engine": "where trials run",
     "budget": "limits of the experiment over all its runs",
@@ -67,12 +68,18 @@ def _plain() -> dict[str, dict[str, Any]]:
             {"by": {"enum": list(SEARCHERS)}, "trials": _COUNT, "seed": {"type": "integer", "minimum": 0}}, ["by"]
         ),
         "sift": {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": _RANKING_METRIC}]},
+        "race": {"anyOf": [{"type": "boolean"}, _race()]},
         "hold_out": {
             "anyOf": [_SHARE, _object({"share": _SHARE, "seed": {"type": "integer", "minimum": 0}}, ["share"])]
         },
         "engine": {"enum": list(ENGINES)},
         "budget": _object({"usd": above, "calls": above, "tokens": above}),
     }
+
+
+def _race() -> dict[str, Any]:
+    error = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.05}
+    return _object({"first": _COUNT, "block": _COUNT, "error": error, "seed": {"type": "integer", "minimum": 0}})
 
 
 def _metric() -> dict[str, Any]:

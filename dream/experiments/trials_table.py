@@ -22,6 +22,7 @@ class TrialState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
+    LEFT_RACE = "left the race"
     NOT_FINISHED = "not finished"
 
     @property
@@ -30,7 +31,7 @@ class TrialState(StrEnum):
         return self not in (TrialState.WAITING, TrialState.RUNNING, TrialState.STOPPING)
 
 
-_LOOKS = {TrialState.NOT_FINISHED: "failed", TrialState.STOPPING: "stopped"}
+_LOOKS = {TrialState.NOT_FINISHED: "failed", TrialState.STOPPING: "stopped", TrialState.LEFT_RACE: "stopped"}
 
 
 @dataclass(frozen=True)

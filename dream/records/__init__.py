@@ -34,6 +34,7 @@ from dream.records.questions import (
     source_columns as source_columns,
     sources_of as sources_of,
 )
+from dream.records.race import LeftRace as LeftRace, Look as Look, Race as Race
 from dream.records.results import (
     CLOSED_BOOK as CLOSED_BOOK,
     INCUMBENT as INCUMBENT,

@@ -15,7 +15,7 @@ HIDDEN = "***"
 
 class FailureKind(StrEnum):
     """The reason for a missing answer or score. `ENDPOINT` is an endpoint that refuses all further work, `STOPPED` a
-    trial that a user stopped."""
+    trial that a user stopped, `LEFT_RACE` one that was shown to be worse than another before it was done."""
 
     BUDGET = "budget"
     SERVICE = "service"
@@ -23,6 +23,7 @@ class FailureKind(StrEnum):
     CONFIGURATION = "configuration"
     NOT_FINISHED = "not_finished"
     STOPPED = "stopped"
+    LEFT_RACE = "left_race"
     NOTHING_RETRIEVED = "nothing_retrieved"
     EMPTY_ANSWER = "empty_answer"
     REFUSED = "refused"

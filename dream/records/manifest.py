@@ -9,6 +9,7 @@ from dream.errors import DataError
 from dream.metrics import Metric
 from dream.records.confirmation import HoldOut
 from dream.records.questions import GoldenDataset, GoldenQuestion
+from dream.records.race import Race
 from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.search import Search
 from dream.records.sift import Sift
@@ -77,6 +78,7 @@ class Manifest:
         search: how the trials were chosen from the search space.
         sift: which trials were left out before the experiment; None without a sift. `trials` are those that went on.
         hold_out: the questions that were held out of the search, and are not in `golden_dataset`; None without any.
+        race: which trials were stopped before they had answered all questions, and why; None without a race.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Manifest:
     sift: Sift | None = None
     search: Search = field(default_factory=Search)
     hold_out: HoldOut | None = None
+    race: Race | None = None
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
@@ -146,6 +149,7 @@ class Manifest:
             "search": self.search.to_json(),
             **({"sift": self.sift.to_json()} if self.sift else {}),
             **({"hold_out": self.hold_out.to_json()} if self.hold_out else {}),
+            **({"race": self.race.to_json()} if self.race else {}),
         }
 
     @classmethod
@@ -189,6 +193,7 @@ class Manifest:
             sift=Sift.from_json(data["sift"]) if data.get("sift") else None,
             search=Search.from_json(data.get("search", {})),
             hold_out=HoldOut.from_json(data["hold_out"]) if data.get("hold_out") else None,
+            race=Race.from_json(data["race"]) if data.get("race") else None,
         )
 
 

@@ -348,9 +348,19 @@ class TrialResult:
         return self.failure is not None and self.failure.kind == FailureKind.STOPPED
 
     @property
+    def left_race(self) -> bool:
+        """True if the trial was shown to be worse than another before it was done (`dream.records.Race`)."""
+        return self.failure is not None and self.failure.kind == FailureKind.LEFT_RACE
+
+    @property
+    def ended_early(self) -> bool:
+        """True if the trial was stopped by hand or left a race: on purpose, so that resuming leaves it as it is."""
+        return self.stopped_by_hand or self.left_race
+
+    @property
     def has_failed(self) -> bool:
-        """True if the trial has no evaluation for another reason than that a user stopped it."""
-        return self.failure is not None and not self.stopped_by_hand
+        """True if the trial has no evaluation for another reason than that it was ended on purpose."""
+        return self.failure is not None and not self.ended_early
 
     @property
     def was_stopped(self) -> bool:

@@ -60,14 +60,14 @@ def parallel_coordinates(experiment: ExperimentResult, metric: str = "answer_cor
         "colorbar": {"title": {"text": metric.replace("_", " "), "side": "right"}},
     }
     figure = graph_objects.Figure(graph_objects.Parcoords(dimensions=axes, line=colour, labelangle=-20))
-    left_out = f", {len(table) - len(shown)} failed and left out" if len(shown) < len(table) else ""
+    left_out = f", {len(table) - len(shown)} without a mean left out" if len(shown) < len(table) else ""
     sentence = f"each line is one of {len(shown)} trials{left_out} (metrics: means, 0 to 1)"
     caption = Caption(experiment.name, sentence, (OFFLINE_NOTE,) if experiment.manifest.offline else ())
     return figure.update_layout(height=520, margin={"l": 170, "r": 60, "t": 170, "b": 40}, **caption.layout())
 
 
 def forest(comparison: Comparison) -> "Figure":
-    """Forest plot: the difference of each ranked trial to the best with its 95 % confidence interval."""
+    """Forest plot: the difference of each ranked trial to the best with its confidence interval."""
     from plotly import graph_objects
 
     tied = [standing for standing in comparison.tie_set if standing is not comparison.recommended]
@@ -88,7 +88,8 @@ def forest(comparison: Comparison) -> "Figure":
         f"{len(comparison.tie_set)} of {len(comparison.ranked)} trials are statistically indistinguishable "
         f"from the best on {comparison.metric}"
     )
-    note = "lines: 95 % confidence intervals of the paired difference, simultaneous over all trials"
+    percent = f"{100 * comparison.confidence:g} %"
+    note = f"lines: {percent} confidence intervals of the paired difference, simultaneous over all trials"
     names = [short_name(standing) for standing in comparison.ranked] if few else None
     rank_axis(figure, len(comparison.ranked), names)
     figure.update_xaxes(title=f"difference to the best trial in {comparison.metric} (score points, 0 to 1)")

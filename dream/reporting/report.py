@@ -37,6 +37,7 @@ from dream.reporting.sections import (
     UNKNOWN,
     calibrated_means,
     failures,
+    left_race,
     metrics_explained,
     parameters,
     sifted_out,
@@ -141,12 +142,13 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         marks=[_mark(standing, comparison) for standing in comparison.standings],
     )
     text = (
-        "The difference is to the trial with the highest mean, over the questions that both have a score on. The 95 % "
-        "confidence intervals are simultaneous over all trials, so they stay valid although the best was selected by "
-        "its score. They come from the same sign flips of whole documents as the set of those that may be as good as "
-        "the best (a model confidence set), so that a trial is in it if and only if its interval includes 0. A "
-        "question that the RAG system itself failed scores 0. One that an outage or the judge failed is missing: it is "
-        "in no mean, and counts as the worst score in the ranking, and as the worst and as the best in the intervals."
+        "The difference is to the trial with the highest mean, over the questions that both have a score on. The "
+        f"{100 * comparison.confidence:g} % confidence intervals are simultaneous over all trials, so they stay valid "
+        "although the best was selected by its score. They come from the same sign flips of whole documents as the set "
+        "of those that may be as good as the best (a model confidence set): a trial is in it if and only if its "
+        "interval includes 0. A question that the RAG system itself failed scores 0. One that an outage or the judge "
+        "failed is missing: it is in no mean, and counts as the worst score in the ranking, and as the worst and the "
+        "best in the intervals."
     )
     costs: Any = pareto(comparison)
     pictures = [Picture("forest", forest(comparison)), *([Picture("pareto", costs)] if costs.data else [])]
@@ -163,12 +165,12 @@ def _standing_row(standing: Standing, comparison: Comparison, others: list[str],
         **({} if standing.shrunken is None else {"shrunken": f"{standing.shrunken:.3f}"}),
         "verdict": _verdict(standing, comparison),
         "difference": f"{standing.difference.mean:+.3f}" if standing.difference else "",
-        "95 % interval": ""
+        f"{100 * comparison.confidence:g} % interval": ""
         if not standing.difference
         else "the same scores"
         if standing.same_scores
         else _span(standing.difference),
-        "scored": _scored(standing),
+        "scored": "–" if standing.trial.id in comparison.ended_early else _scored(standing),
         "failed, scored 0": str(standing.n_failed),
         "missing": str(standing.n_questions - standing.n_scored),
         **_running_cost(standing),
@@ -232,7 +234,11 @@ def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
         return None
     title, power = "Statistical power", comparison.power
     if power is None:
-        return Section("power", title, [Text("Unknown: this needs two ranked trials with different scores.")])
+        needs = (
+            "Unknown: this needs two ranked trials with different scores on five questions or more, whose differences "
+            "are not almost constant."
+        )
+        return Section("power", title, [Text(needs)])
     smallest = "none" if power.smallest is None else f"{power.smallest:.3f}"
     columns = ["to detect a difference of", "questions"] + ["documents"] * bool(power.documents)
     rows = [
@@ -330,6 +336,7 @@ SECTIONS: tuple[SectionMaker, ...] = (
     _fairness,
     _pictures,
     sifted_out,
+    left_race,
     worst_questions,
     failures,
     what_was_run,

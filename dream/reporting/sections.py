@@ -25,6 +25,7 @@ from dream.records import (
     Passage,
     Score,
     Source,
+    Trial,
     TrialResult,
     UsageRow,
     add_usage,
@@ -168,6 +169,40 @@ def sifted_out(experiment: ExperimentResult, comparison: Comparison | None) -> S
     )
 
 
+def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
+    """The looks of a race, and the trials that left at each with the evidence."""
+    race = experiment.manifest.race
+    if race is None or not race.was_run:
+        return None
+    names = {result.trial.id: result.trial for result in experiment.results}
+    rows = [
+        (
+            f"{look.questions:,} of {len(race.order):,}",
+            _named(names, one.trial_id),
+            _named(names, one.comparator),
+            f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",
+            one.interval_by,
+        )
+        for look in race.looks
+        for one in look.left
+    ]
+    done = [f"{look.questions:,}" for look in race.looks if look.is_done]
+    text = (
+        f"{race.summary} The looks came after {', '.join(done)} questions, the same for all trials. The intervals are "
+        f"simultaneous over all trials and looks. The comparison of the trials that went on has "
+        f"{100 * (comparison.confidence if comparison else 1 - race.error):g} % confidence."
+    )
+    if not rows:
+        return Section("race", "Trials that left the race", [Text(text)])
+    columns = ("after questions", "trial", "worse than", "difference", "interval by")
+    return Section("race", "Trials that left the race", [Text(text), Table("Evidence", columns, rows, _numbers())])
+
+
+def _named(trials: Mapping[str, Trial], trial_id: str) -> str:
+    trial = trials.get(trial_id)
+    return f"{trial.name} ({parameters(trial.parameters)})" if trial else trial_id
+
+
 def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
     """All failures; equal errors of one trial are counted in one row."""
     counts: dict[tuple[str, str, str], int] = {}
@@ -190,7 +225,7 @@ def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
 
 
 def _stopped_by_hand(experiment: ExperimentResult) -> list[Text]:
-    stopped = [f"{result.trial.name}: {result.error}" for result in experiment.results if result.stopped_by_hand]
+    stopped = [f"{result.trial.name}: {result.error}" for result in experiment.results if result.ended_early]
     return [Text(f"Not ranked, and no failures: {'; '.join(stopped)}.")] if stopped else []
 
 
@@ -212,6 +247,8 @@ def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) ->
     n_failed = sum(result.has_failed for result in experiment.results)
     n_stopped = sum(result.stopped_by_hand for result in experiment.results)
     stopped = f", {n_stopped} stopped by hand" if n_stopped else ""
+    n_left = sum(result.left_race for result in experiment.results)
+    stopped += f", {n_left} left the race" if n_left else ""
     facts = {
         "experiment": experiment.name,
         "started": manifest.started.isoformat() if manifest.started else UNKNOWN,

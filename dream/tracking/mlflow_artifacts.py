@@ -97,6 +97,7 @@ def experiment_metrics(experiment: ExperimentResult, comparison: Comparison | No
         "trials": len(experiment.results),
         "trials_failed": sum(result.has_failed for result in experiment.results),
         "trials_stopped": sum(result.stopped_by_hand for result in experiment.results) or None,
+        "trials_left_race": sum(result.left_race for result in experiment.results) or None,
         **_totals(experiment.usage),
     }
     if comparison is not None:

@@ -256,10 +256,10 @@ def trial_params(trial: Trial) -> dict[str, Any]:
 
 
 def status_of(result: TrialResult) -> str:
-    """The MLflow status of a trial: FINISHED, FAILED, or KILLED if it was stopped, by the budget or by hand."""
+    """The MLflow status of a trial: FINISHED, FAILED, or KILLED if it was stopped or left a race."""
     if not result.failure:
         return "FINISHED"
-    return "KILLED" if _was_stopped(result) or result.stopped_by_hand else "FAILED"
+    return "KILLED" if _was_stopped(result) or result.ended_early else "FAILED"
 
 
 def experiment_status(experiment: ExperimentResult) -> str:
@@ -318,6 +318,7 @@ def _parent_params(manifest: Manifest) -> dict[str, Any]:
         "n_trials": manifest.n_trials,
         "n_questions": len(golden.questions),
         **({"sifted_by": manifest.sift.metric, "n_sifted_out": len(manifest.sift.left_out)} if manifest.sift else {}),
+        **({"raced_by": manifest.race.metric, "n_left_race": len(manifest.race.left)} if manifest.race else {}),
         **({"n_held_out": len(manifest.hold_out.questions)} if manifest.hold_out else {}),
         "golden_dataset_uri": golden.uri,
         "golden_dataset_digest": golden.digest,

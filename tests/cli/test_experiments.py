@@ -141,6 +141,14 @@ def test_a_run_sifts_by_what_was_retrieved(dream_in_lab, lab: Lab, small_golden,
     assert refused.code == 1 and "--sift beside" in refused.err
 
 
+def test_a_race_without_a_look_is_refused_before_anything_is_sent(dream_in_lab, small_golden):
+    for command in ("plan", "run"):
+        refused = dream_in_lab(
+            command, "--query-engine", "bm25", "--set", "top_k=1,3", "--metric", "token_f1", "--race"
+        )
+        assert refused.code == 1 and "leave no look at which a trial could be shown to be worse" in refused.err
+
+
 def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
     done = dream_in_lab("stop", "small", "nobody", small_experiment.outcome.results[0].trial.id)
     assert done.code == 1

@@ -9,7 +9,7 @@ from simulated import JUDGE_FAILED, experiment as simulated_experiment, grid, mi
 
 from dream import compare
 from dream.comparison.comparison import paired_difference
-from dream.comparison.leaderboard_table import leaderboard, leaderboard_text, verdict
+from dream.comparison.leaderboard_table import leaderboard, leaderboard_text, verdict, verdict_of
 from dream.errors import ConfigurationError, DataError
 from dream.records import (
     Answer,
@@ -167,6 +167,22 @@ def test_power_and_effects_come_with_every_comparison():
     assert found.power and found.power.n_questions == 80 and 0 < found.power.level < 0.05
     assert {one.factor for one in found.effects.factors} == {"RAG method", "LLM", "embedding model"}
     assert len(found.effects.interactions) == 3
+
+
+def test_power_is_unknown_where_bets_decide():
+    """Nearly the same difference on every question has hardly a spread, and yet bets cannot exclude rare losses."""
+    values = numpy.tile([0.50, 0.46], (50, 1))
+    values[0, 1] = 0.45
+    found = compare(simulated_experiment({"m": values}), "m")
+    assert found.ranked[1].interval_by == "betting: almost constant differences"
+    assert found.ranked[1].in_set and found.power is None
+
+
+def test_a_mean_that_is_not_shrunken_is_told_once():
+    values = numpy.tile(numpy.linspace(0.2, 0.8, 4), (30, 1)) + numpy.random.default_rng(0).normal(0, 1e-4, (30, 4))
+    found = compare(simulated_experiment({"m": values}), "m")
+    assert found.best.shrunken == pytest.approx(found.best.mean, abs=1e-4)
+    assert "flatters" not in verdict_of(found)
 
 
 def test_results_from_before_prices_were_metered_can_be_compared():

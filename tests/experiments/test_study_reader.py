@@ -50,6 +50,18 @@ def test_a_sift(written: str, read: bool | str):
     assert study_of(f"sift: {written}\nsystems: [bm25]").spec(NOTHING).sift == read
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [("true", True), ("false", False), ("{first: 30, block: 10}", {"first": 30, "block": 10})]
+)
+def test_a_race(written: str, read: bool | dict[str, int]):
+    assert study_of(f"race: {written}\nsystems: [bm25]").spec(NOTHING).race == read
+
+
+def test_mistakes_of_a_race_are_told_together():
+    with pytest.raises(ConfigurationError, match=r"line 2: race cannot(.|\n)*'blocks'; valid: first, (.|\n)*error=0.5"):
+        study_of("systems: [bm25]\nrace: {blocks: 3, error: 0.5}")
+
+
 def test_a_sift_by_another_metric_is_a_mistake():
     with pytest.raises(ConfigurationError, match=r"line 1: sift='faithfulness' is no retrieval metric; valid: hit,"):
         study_of("sift: faithfulness\nsystems: [bm25]")

@@ -27,6 +27,8 @@ def test_a_study_is_valid(text: str):
         "systems: [sentence_window]\nmetrics: [faithfulnes]",
         "systems: [sentence_window]\nbudget: {usd: 0}",
         "systems: [sentence_window]\nsift: faithfulness",
+        "systems: [sentence_window]\nrace: {blocks: 3}",
+        "systems: [sentence_window]\nrace: {error: 0.5}",
         "systems: [sentence_window]\nsearch: {by: anneal}",
         "systems: [sentence_window]\nrules: [{exclude: {topk: 3}}]",
     ],

@@ -49,7 +49,7 @@ def test_parallel_coordinates_draws_each_scored_trial_once():
     axes = {axis["label"]: list(axis["values"]) for axis in figure.data[0]["dimensions"]}
     assert list(axes) == ["RAG method", "LLM", "embedding model", "answer correctness"]
     assert axes["answer correctness"] == pytest.approx([0.6, 0.5])
-    assert "1 failed and left out" in figure.layout.title.text
+    assert "1 without a mean left out" in figure.layout.title.text
     assert "offline" in figure.layout.title.text
 
 

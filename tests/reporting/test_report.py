@@ -26,9 +26,12 @@ from dream.records import (
     FailureKind,
     GoldenDataset,
     HoldOut,
+    LeftRace,
+    Look,
     Passage,
     Plan,
     PlannedCalls,
+    Race,
     Sift,
     SiftedRetrieval,
     Trial,
@@ -135,17 +138,21 @@ def with_repeats_and_baselines(plain: ExperimentResult) -> ExperimentResult:
     return replace(plain, results=tuple(results), baselines=tuple(baselines))
 
 
-def test_repeats_baselines_a_sift_and_a_confirmation_have_sections_of_their_own(outcome: ExperimentResult):
+def test_all_that_an_experiment_can_have_has_sections_of_its_own(outcome: ExperimentResult):
     whole = with_repeats_and_baselines(outcome)
     sift = Sift(
         "recall", True, 12, (SiftedRetrieval(Trial("bm25", "", ""), ("a",), True, "the best", 12, {"recall": 1}),)
     )
     hold_out = HoldOut(0.5, 0, whole.manifest.questions)
-    manifest = replace(whole.manifest, sift=sift, hold_out=hold_out)
+    ids = [trial.id for trial in whole.manifest.trials]
+    left = LeftRace(ids[1], ids[0], -0.2, -0.3, -0.1, "sign flips")
+    race = Race("m", 1, 1, 0.025, order=("a", "b"), looks=(Look(1, 1, 0.01, 0.15, is_done=True, left=(left,)),))
+    manifest = replace(whole.manifest, sift=sift, hold_out=hold_out, race=race)
     page = report_html(replace(whole, manifest=manifest, held_out=whole.results))
     ids = [one["id"] for one in Outline(page).all("section")]
-    assert ids == [IDS[0], "confirmation", *IDS[1:5], "noise", "losses", *IDS[5:7], "sift", *IDS[7:]]
+    assert ids == [IDS[0], "confirmation", *IDS[1:5], "noise", "losses", *IDS[5:7], "sift", "race", *IDS[7:]]
     assert "Sifted by recall on 12 questions" in page
+    assert "1 trial(s) left at 1 look(s)" in page and "-0.200 [-0.300, -0.100]" in page and "97.5 % confid" in page
     assert "that the search never saw, the recommended trial has" in page
     assert len(SECTIONS) == len(ids) + 1  # that of labels is in tests/comparison/test_calibration.py
     text = plain_text(page)

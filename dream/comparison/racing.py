@@ -1,0 +1,229 @@
+"""Which trials leave a race: group-sequential tests by sign flips of whole documents.
+
+Questions come in one order for all trials, and after some of them there is a look. The statistic of a look is the range
+of the means, as in the set of the best (`dream.comparison.sign_flips`), so that it is the largest difference over all
+pairs of trials in the race. Every flip of the documents' signs gives the ranges of all looks so far together. A look
+has the smallest boundary such that, in at most the share of flips that may be spent by then, some range so far is above
+the boundary of its look: alpha spending (Lan and DeMets 1983, "Discrete Sequential Boundaries for Clinical Trials"), in
+the spending function that they give for Pocock's boundary, with the joint distribution of the looks from the flips
+(Westfall and Young 1993, "Resampling-Based Multiple Testing", for the maximum over hypotheses). Trials whose loss
+against the best mean is above the boundary leave, and the look is tested anew with those that are left (Romano and Wolf
+2005, "Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing").
+
+The chance that any of the truly best trials ever leaves is meant to be at most the race's error; the final comparison
+keeps the rest of the 5 %. It rests on differences of equal trials that are symmetric. Boundaries of earlier looks come
+from all trials that were in the race then, which no theorem covers; in simulations the error is kept
+(`tests/benchmarks/racing.md`). Where the differences of a trial are seen to be hardly symmetric, it leaves only if bets
+refute that it is as good, too. These hold at all looks together (Waudby-Smith and Ramdas 2024, "Estimating means of
+bounded random variables by betting"; Ville 1939, "Étude critique de la notion de collectif"). Rare large losses that
+are not yet seen at an early look escape this: there the simulated error of 2.5 % is 3.7 %.
+
+Missing scores count as the best of the trial that may leave and as the worst of those that it is compared with.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy
+from numpy.typing import NDArray
+
+from dream.comparison.bounded import betting_interval, why_not_symmetric
+from dream.comparison.differences import BETTING, SIGN_FLIPS
+from dream.comparison.intervals import Floats, cluster_numbers, seeded
+from dream.comparison.score_table import ScoreTable
+from dream.comparison.sign_flips import EXACT, Spread, ranges, spread_of_scores
+
+# The error of a race, of the 5 % that a comparison has in all.
+RACE_ERROR = 0.025
+# A small share of the flips is spent at the first look, so that there are more of them than in a comparison.
+FLIPS = 4000
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class PlannedLook:
+    """A look after so many questions of so many documents; `error` is what may be spent up to it."""
+
+    questions: int
+    documents: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A trial that leaves; `column` and `best` are columns of the table. See `dream.records.LeftRace`."""
+
+    column: int
+    best: int
+    difference: float
+    low: float
+    high: float
+    interval_by: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The trials that leave at a look, and the boundary in the end; infinite if no loss was enough."""
+
+    boundary: float
+    left: tuple[Leaving, ...]
+
+
+def shuffled(documents: Sequence[str], seed: int = 0) -> list[int]:
+    """The order in which questions are asked, by the document of each: documents in random order, their questions
+    together. Questions without a document, and all if they share one, are shuffled each on its own.
+
+    Example:
+        >>> order = shuffled(["a", "b", "a", "b", "c"], seed=1)
+        >>> sorted(order), abs(order.index(0) - order.index(2))
+        ([0, 1, 2, 3, 4], 1)
+    """
+    numbers = _units(documents)
+    place = seeded(seed).permutation(int(numbers.max(initial=-1)) + 1)
+    return sorted(range(len(documents)), key=lambda row: (place[numbers[row]], row))
+
+
+def planned_looks(documents: Sequence[str], first: int, block: int, error: float = RACE_ERROR) -> list[PlannedLook]:
+    """The looks at questions whose documents come in this order: at the end of a document, after at least `first`
+    questions and then every `block`, with enough documents for the boundary to be reached, and at least half a block
+    before the last question. Empty if there is no such place.
+
+    Example:
+        >>> [look.questions for look in planned_looks([f"{i}.pdf" for i in range(100)], first=20, block=30)]
+        [20, 50, 80]
+    """
+    numbers = _units(documents)
+    n, n_documents = len(numbers), int(numbers.max(initial=-1)) + 1
+    looks: list[PlannedLook] = []
+    due = first
+    for end in range(1, n):
+        seen = int(numbers[end - 1]) + 1
+        if end < due or numbers[end] == numbers[end - 1] or n - end < block / 2:
+            continue
+        spent = spent_by(seen / n_documents, error)
+        before = looks[-1].error if looks else 0.0
+        if (spent - before) * 2.0 ** min(seen, EXACT) >= 2:  # else even the clearest difference cannot show
+            looks.append(PlannedLook(end, seen, spent))
+            due = end + block
+    return looks
+
+
+def spent_by(share: float, error: float = RACE_ERROR) -> float:
+    """The error that may be spent when this share of the documents was seen.
+
+    Example:
+        >>> round(spent_by(0.1), 4), spent_by(1.0)
+        (0.004, 0.025)
+    """
+    return error * math.log(1 + (math.e - 1) * share)
+
+
+def decide(
+    table: ScoreTable,
+    ends: Sequence[int],
+    boundaries: Sequence[float],
+    error: float,
+    total: float = RACE_ERROR,
+    kept: Collection[int] = (),
+    seed: int = 0,
+    entered: int = 0,
+    largest: int = 0,
+) -> Decision:
+    """Decide which trials leave at a look.
+
+    Args:
+        table: the scores of the trials in the race on the questions so far, as they were asked.
+        ends: the number of rows of each look so far, this one last.
+        boundaries: those of the looks before.
+        error: what may be spent up to this look, `total` in the whole race.
+        kept: columns of trials that never leave.
+        entered: the number of trials that the race began with, by default those of the table.
+        largest: the questions of the largest document of the whole race, by default that of the table. Bets hold at all
+            looks together only if it is the same at each of them.
+
+    Example:
+        >>> from dream.records import Trial, TrialResult
+        >>> results = tuple(TrialResult(Trial(name, "llm", "embed")) for name in ("a", "b"))
+        >>> scores = numpy.column_stack([numpy.linspace(0.7, 0.9, 10), numpy.linspace(0.5, 0.2, 10)])
+        >>> table = ScoreTable("score", tuple("0123456789"), results, scores, numpy.arange(10))
+        >>> [each.column for each in decide(table, [10], [], error=0.005).left]
+        [1]
+    """
+    spreads = [spread_of_scores(table.values[:end], table.clusters[:end], table.reach) for end in ends]
+    signs, n_trials = _signs(len(spreads[-1].low), seed), len(table.results)
+    inside, left, boundary = list(range(n_trials)), list[Leaving](), math.inf
+    doubts: dict[tuple[int, int], tuple[str, float]] = {}
+    while len(inside) > 1:
+        boundary = _boundary([spread.only(inside) for spread in spreads], boundaries, signs, error)
+        low, high = spreads[-1].low.sum(0), spreads[-1].high.sum(0)
+        best = max(inside, key=lambda column: low[column])
+        leaving = []
+        for column in inside:
+            if column in kept or column == best or low[best] - high[column] <= boundary + _SLACK:
+                continue
+            if (column, best) not in doubts:
+                doubts[column, best] = _doubt(table, column, best, total / max(entered - 1, n_trials - 1), largest)
+            by, most = doubts[column, best]
+            if most < 0:
+                mean = float(table.means[column] - table.means[best])
+                least = max(float(low[column] - high[best]) - boundary, -table.span)
+                limit = max(float(high[column] - low[best]) + boundary, most if by != SIGN_FLIPS else -math.inf)
+                leaving.append(Leaving(column, best, mean, min(least, mean), max(limit, mean), by))
+        if not leaving:
+            break
+        left += leaving
+        out = {each.column for each in leaving}
+        inside = [column for column in inside if column not in out]
+    return Decision(boundary, tuple(left))
+
+
+def _boundary(spreads: Sequence[Spread], boundaries: Sequence[float], signs: Floats, error: float) -> float:
+    """The smallest boundary of the last look that spends no more than `error` in all looks together."""
+    crossed: NDArray[numpy.bool_] = numpy.zeros(len(signs), bool)
+    for spread, boundary in zip(spreads[:-1], boundaries, strict=True):
+        crossed |= ranges(spread, signs[:, : len(spread.low)]) > boundary + _SLACK
+    allowed = int(error * len(signs) + _SLACK) - int(crossed.sum())
+    if allowed < 0:
+        return math.inf
+    found = numpy.sort(ranges(spreads[-1], signs)[~crossed])[::-1]
+    return float(found[allowed]) if allowed < len(found) else 0.0
+
+
+def _doubt(table: ScoreTable, column: int, best: int, error: float, largest: int) -> tuple[str, float]:
+    """By what an interval is found, and the largest difference that bets leave possible where sign flips alone are
+    hardly to be trusted; else -1."""
+    values, span = table.values, table.span
+    reason = why_not_symmetric(values[:, column] - values[:, best], table.clusters, span)
+    if not reason:
+        return SIGN_FLIPS, -1.0
+    low, high = (numpy.nan_to_num(values, nan=limit) for limit in table.reach)
+    worst, best_case = low[:, column] - high[:, best], high[:, column] - low[:, best]
+    return f"{BETTING}: {reason}", betting_interval(worst, best_case, table.clusters, span, 1 - 2 * error, largest)[1]
+
+
+def _signs(n_documents: int, seed: int) -> Floats:
+    """Signs of the documents, replicates x documents: every combination for few, else a sample with the observed one
+    first."""
+    if n_documents <= EXACT:
+        every = (numpy.arange(2**n_documents)[:, None] >> numpy.arange(n_documents)) & 1
+        return (1.0 - 2.0 * every).astype(numpy.float64)
+    drawn: Floats = (1.0 - 2.0 * seeded(seed).integers(0, 2, size=(FLIPS, n_documents))).astype(numpy.float64)
+    drawn[0] = 1.0
+    return drawn
+
+
+def largest_document(documents: Sequence[str]) -> int:
+    """The number of questions of the largest document, by the document of each question.
+
+    Example:
+        >>> largest_document(["a", "b", "a"]), largest_document(["a", "a", "a"])
+        (2, 1)
+    """
+    return int(numpy.bincount(_units(documents)).max(initial=0))
+
+
+def _units(documents: Sequence[str]) -> NDArray[numpy.int64]:
+    """The number of each question's document, as the final comparison has it: of one document, each is its own."""
+    numbers = cluster_numbers(documents)
+    return numpy.arange(len(documents)) if numbers.max(initial=0) == 0 else numbers
