@@ -142,8 +142,7 @@ def decide(
         error: what may be spent up to this look, `total` in the whole race.
         kept: columns of trials that never leave.
         entered: the number of trials that the race began with, by default those of the table.
-        largest: the questions of the largest document of the whole race, by default that of the table. Bets hold at all
-            looks together only if it is the same at each of them.
+        largest: not used.
 
     Example:
         >>> from dream.records import Trial, TrialResult

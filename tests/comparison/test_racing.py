@@ -1,17 +1,19 @@
 """The decisions of a race against numbers computed by hand."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy
 import pytest
 
-from dream.comparison.bounded import CONSTANT, betting_interval
-from dream.comparison.racing import decide, largest_document, planned_looks, shuffled, spent_by
+from dream.comparison.intervals import Floats
+from dream.comparison.racing import decide, largest_document, planned_looks, shuffled, spent_by, unseen
 from dream.comparison.score_table import ScoreTable
 from dream.records import Trial, TrialResult
 
 
-def table(*columns: list[float]) -> ScoreTable:
+def table(*columns: Sequence[float] | Floats) -> ScoreTable:
     results = tuple(TrialResult(Trial(str(number), "llm", "embed")) for number in range(len(columns)))
     values, n = numpy.column_stack(columns), len(columns[0])
     return ScoreTable("score", tuple(map(str, range(n))), results, values, numpy.arange(n))
@@ -46,21 +48,41 @@ def test_a_kept_trial_stays_and_missing_scores_are_no_loss():
     assert decide(table(good, [math.nan] * 6 + [0.25] * 6), [12], [], error=0.02).left == ()
 
 
-def test_small_constant_losses_need_bets():
-    n = 40
-    small = table([0.55] * n, [0.5] * n)
-    assert decide(small, [n], [], error=0.02).left == ()  # one loss of 1 in 40 would outweigh them
-    many = table([0.6] * 400, [0.5] * 400)
-    (left,) = decide(many, [400], [], error=0.02).left
-    assert left.interval_by in ("sign flips", f"betting: {CONSTANT}") and left.high < 0
+def test_a_loss_must_be_more_than_unseen_questions_could_make_up_for():
+    # Of 40 questions, none is of a kind that is a share p of all with a chance of (1 - p) ** 40: 2.5 % at p = 0.0881.
+    small, clear = (table([0.6] * 40, [0.6 - loss] * 40) for loss in (0.08, 0.1))
+    found = decide(small, [40], [], error=0.02)
+    assert (found.boundary, found.left) == (pytest.approx(1 - 0.025 ** (1 / 40)), ())
+    (left,) = decide(clear, [40], [], error=0.02).left
+    assert (left.interval_by, left.high) == ("sign flips", pytest.approx(-0.1 + 0.0881, abs=1e-4))
+    # For any of 40 other trials: 2.5 % / 40 at p = 0.168.
+    many = decide(clear, [40], [], error=0.02, entered=41)
+    assert (many.boundary, many.left) == (pytest.approx(0.1684, abs=1e-4), ())
 
 
-def test_bets_of_several_looks_stake_for_the_largest_document():
-    values, clusters = numpy.tile([0.2, 0.4], 30), numpy.arange(60)
-    whole, wider = (betting_interval(values, values, clusters, largest=largest) for largest in (1, 5))
-    assert whole == betting_interval(values, values, clusters)
-    assert wider[0] < whole[0] < 0.3 < whole[1] < wider[1]
-    assert largest_document(["a", "a", "b", ""]) == 2
+def test_a_loss_must_be_more_than_an_unseen_document_could_make_up_for():
+    # One of 12 documents has a twelfth of the questions.
+    loss = numpy.repeat(numpy.linspace(0.06, 0.1, 12), 10)
+    documents = numpy.repeat(numpy.arange(12), 10)
+    close, clear = (replace(table([0.8] * 120, 0.8 - more - loss), clusters=documents) for more in (0.0, 0.05))
+    found = decide(close, [120], [], error=0.02)
+    assert (found.boundary, found.left) == (pytest.approx(1 / 12), ())
+    assert [each.column for each in decide(clear, [120], [], error=0.02).left] == [1]
+    one_large = numpy.concatenate([numpy.zeros(60, int), numpy.repeat(numpy.arange(1, 11), 6)])
+    assert unseen(numpy.bincount(one_large) / 120, 120, 0.025) == pytest.approx(0.5**2 + 10 * 0.05**2)
+
+
+def test_a_score_range_of_5_has_a_boundary_5_times_as_large():
+    scores = table([0.6] * 40, [0.5] * 40)
+    larger = replace(scores, values=5 * scores.values, limits=(0.0, 5.0))
+    assert decide(larger, [40], [], 0.02).boundary == pytest.approx(5 * decide(scores, [40], [], 0.02).boundary)
+
+
+def test_rare_losses_that_are_not_seen_yet_send_no_equal_trial_out():
+    random = numpy.random.default_rng(5)
+    for _ in range(20):  # 0.02 more on each question, as a trial has that loses 0.38 on 5 %
+        gain = 0.02 + 0.02 * random.normal(size=45)
+        assert decide(table(numpy.full(45, 0.6), 0.6 + gain), [45], [], error=0.02).left == ()
 
 
 def test_looks_are_at_the_ends_of_documents():
@@ -79,3 +101,7 @@ def test_the_order_keeps_documents_together_and_follows_from_the_seed():
     order = [documents[row] for row in shuffled(documents, seed=3)]
     assert all(len(set(order[start : start + 5])) == 1 for start in range(0, 50, 5))
     assert shuffled(documents, 3) == shuffled(documents, 3) != shuffled(documents, 4)
+
+
+def test_the_largest_document():
+    assert largest_document(["a", "a", "b", ""]) == 2
