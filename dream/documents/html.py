@@ -61,11 +61,11 @@ _BLOCKS = {
 _SUPERSCRIPTS = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ")
 
 
-def read_html(content: bytes) -> Reading:
-    """The text of a page, as one page."""
+def read_html(content: bytes, charset: str | None = None) -> Reading:
+    """The text of a page, as one page; `charset` is declared outside of it."""
     from bs4.dammit import EncodingDetector
 
-    decoded = decode(content, EncodingDetector.find_declared_encoding(content, is_html=True))
+    decoded = decode(content, charset or EncodingDetector.find_declared_encoding(content, is_html=True))
     return plain_reading(html_text(decoded.text), decoded.problem, decoded.remedy, decoded.is_certain)
 
 
