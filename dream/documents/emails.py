@@ -4,7 +4,7 @@ import email
 import re
 from collections.abc import Callable, Iterator
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from itertools import islice
 from typing import cast
 
@@ -64,10 +64,10 @@ def _body(message: EmailMessage) -> tuple[str, list[str]]:
     return "\n\n".join(text for text, _ in texts if text), [problem for _, problem in texts if problem]
 
 
-def _bodies(message: EmailMessage) -> Iterator[EmailMessage]:
+def _bodies(message: MIMEPart) -> Iterator[MIMEPart]:
     """The parts that a reader sees one after the other; of the same text in several forms, the plain one."""
     if message.get_content_type() == "multipart/mixed":
-        for part in cast(Iterator[EmailMessage], message.iter_parts()):
+        for part in cast(Iterator[MIMEPart], message.iter_parts()):
             if not _is_file(part):
                 yield from _bodies(part)
         return
@@ -76,7 +76,7 @@ def _bodies(message: EmailMessage) -> Iterator[EmailMessage]:
         yield part
 
 
-def _text(part: EmailMessage) -> tuple[str, str]:
+def _text(part: MIMEPart) -> tuple[str, str]:
     """The text of a part of a message, and what was assumed in reading it."""
     payload = cast(bytes, part.get_payload(decode=True)) or b""
     if part.get_content_type() == "text/html":
@@ -89,21 +89,22 @@ def _text(part: EmailMessage) -> tuple[str, str]:
     return text.strip(), decoded.problem
 
 
-def _files(message: EmailMessage) -> Iterator[EmailMessage]:
+def _files(message: MIMEPart) -> Iterator[MIMEPart]:
     """What is attached to a message or its parts."""
-    for part in cast(Iterator[EmailMessage], message.iter_parts()) if message.is_multipart() else ():
+    parts = cast(Iterator[MIMEPart], message.iter_parts()) if message.is_multipart() else ()
+    for part in parts:
         if _is_file(part):
             yield part
         elif part.get_content_maintype() == "multipart":
             yield from _files(part)
 
 
-def _is_file(part: EmailMessage) -> bool:
+def _is_file(part: MIMEPart) -> bool:
     """True for what is attached; not for pictures that belong to the text, nor for signatures."""
     kind, main = part.get_content_type(), part.get_content_maintype()
     if kind in _SIGNATURES:
         return False
-    named = bool(part.get_filename()) and main == "application"
+    named = bool(part.get_filename()) and main in ("application", "text") and kind not in ("text/plain", "text/html")
     return part.get_content_disposition() == "attachment" or named or kind == "message/rfc822"
 
 
