@@ -15,6 +15,7 @@ from dream.documents.xml import local_name, parse
 
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
 _BACK_LINK = re.compile(r' ?<a href="#(?:footnote|endnote)-ref-[^"]*">↑</a>')
+_CHECKBOX = re.compile(r'<input (checked="checked" )?type="checkbox" ?/?>')
 _HEADER_OR_FOOTER = re.compile(r"word/(header|footer)\d*\.xml")
 _PAGE_NUMBER = re.compile(
     r"[\W\d_]*(?:(?:page|seite|page|página|pagina|strona)\W*\d+(?:\W+\w+\W+\d+)?)?[\W\d_]*", re.IGNORECASE
@@ -28,8 +29,9 @@ def read_docx(content: bytes) -> Reading:
     without_pictures = mammoth.images.img_element(lambda image: {})
     with equations_as_text(content) as file:
         html = mammoth.convert_to_html(file, convert_image=without_pictures, style_map=_STYLES).value
+    html = _CHECKBOX.sub(lambda box: "☒" if box[1] else "☐", _BACK_LINK.sub("", html))
     headers, footers = _headers_and_footers(content)
-    parts = [*headers, html_text(_BACK_LINK.sub("", html)), *footers]
+    parts = [*headers, html_text(html), *footers]
     return plain_reading("\n\n".join(part for part in parts if part))
 
 

@@ -1,18 +1,23 @@
 """Text of e-mails (.eml): who wrote to whom about what, the message, and readable attachments as further pages."""
 
 import email
+import re
 from collections.abc import Callable, Iterator
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
+from itertools import islice
 from typing import cast
 
 from dream.documents.file_types import Heading, Reading
-from dream.documents.html import html_text
+from dream.documents.html import read_html
 from dream.documents.rows import one_line
 from dream.documents.text_encoding import decode
 
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 MOST_ATTACHMENTS = 100
+_SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
+# A line that goes on in the next one (RFC 3676): it ends in a space, and is not the mark before a signature.
+_FLOWED = re.compile(r"^(?!-- $)(.*\S) \n(?=[^\s>])", re.MULTILINE)
 ReadFile = Callable[[str, bytes], Reading]
 
 
@@ -20,7 +25,7 @@ def read_eml(content: bytes, read_attachment: ReadFile) -> Reading:
     """The message as the first page; `read_attachment` reads each attachment."""
     message = cast(EmailMessage, email.message_from_bytes(content, policy=policy.default))
     body, problems = _body(message)
-    head = "\n".join(f"{name}: {one_line(str(message[name]))}" for name in _HEADERS if message[name])
+    head = "\n".join(f"{name}: {one_line(_header(message, name))}" for name in _HEADERS if message[name])
     text = f"{head}\n\n{body}".strip()
     if not text:
         return Reading(n_pages=1, problem="it contains no text", remedy="upload a version with text")
@@ -42,23 +47,70 @@ def read_eml(content: bytes, read_attachment: ReadFile) -> Reading:
     return Reading(tuple(pages), pages[-1][0], not problems, "; ".join(problems), remedy, headings=tuple(headings))
 
 
+def _header(message: EmailMessage, name: str) -> str:
+    """A header; one in letters beyond ASCII that are not declared, in the encoding that they seem to be in."""
+    value = str(message[name])
+    if "\ufffd" not in value:
+        return value
+    written = next((text for key, text in message.raw_items() if key.lower() == name.lower()), value)
+    return decode(str(written).encode("ascii", "surrogateescape")).text
+
+
 def _body(message: EmailMessage) -> tuple[str, list[str]]:
-    part = message.get_body(("plain", "html"))
-    if part is None:
-        return "", []
+    parts = list(_bodies(message))
+    if not parts and isinstance(payload := message.get_payload(), str):  # parts that are announced, but not there
+        return payload.replace("\r\n", "\n").strip(), []
+    texts = [_text(part) for part in parts]
+    return "\n\n".join(text for text, _ in texts if text), [problem for _, problem in texts if problem]
+
+
+def _bodies(message: MIMEPart) -> Iterator[MIMEPart]:
+    """The parts that a reader sees one after the other; of the same text in several forms, the plain one."""
+    if message.get_content_type() == "multipart/mixed":
+        for part in cast(Iterator[MIMEPart], message.iter_parts()):
+            if not _is_file(part):
+                yield from _bodies(part)
+        return
+    plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
+    if part := plain if plain is not None and (html is None or _text(plain)[0]) else html:
+        yield part
+
+
+def _text(part: MIMEPart) -> tuple[str, str]:
+    """The text of a part of a message, and what was assumed in reading it."""
     payload = cast(bytes, part.get_payload(decode=True)) or b""
+    if part.get_content_type() == "text/html":
+        reading = read_html(payload, part.get_content_charset())
+        return "".join(text for _, text in reading.pages).strip(), reading.problem if reading.pages else ""
     decoded = decode(payload, part.get_content_charset())
-    text = html_text(decoded.text) if part.get_content_type() == "text/html" else decoded.text.replace("\r\n", "\n")
-    if not text.strip() and (html := message.get_body(("html",))) is not None and html is not part:
-        decoded = decode(cast(bytes, html.get_payload(decode=True)) or b"", html.get_content_charset())
-        text = html_text(decoded.text)
-    return text.strip(), [decoded.problem] if decoded.problem else []
+    text = decoded.text.replace("\r\n", "\n")
+    if part.get_param("format") == "flowed":
+        text = _FLOWED.sub(r"\1 ", text)
+    return text.strip(), decoded.problem
+
+
+def _files(message: MIMEPart) -> Iterator[MIMEPart]:
+    """What is attached to a message or its parts."""
+    parts = cast(Iterator[MIMEPart], message.iter_parts()) if message.is_multipart() else ()
+    for part in parts:
+        if _is_file(part):
+            yield part
+        elif part.get_content_maintype() == "multipart":
+            yield from _files(part)
+
+
+def _is_file(part: MIMEPart) -> bool:
+    """True for what is attached; not for pictures that belong to the text, nor for signatures."""
+    kind, main = part.get_content_type(), part.get_content_maintype()
+    if kind in _SIGNATURES:
+        return False
+    named = bool(part.get_filename()) and main in ("application", "text") and kind not in ("text/plain", "text/html")
+    return part.get_content_disposition() == "attachment" or named or kind == "message/rfc822"
 
 
 def _attachments(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
-    """Name and content of what is attached; pictures that belong to the text are not."""
-    attached = [part for part in message.iter_attachments() if part.get_content_disposition() == "attachment"]
-    for part in attached[:MOST_ATTACHMENTS]:
+    """Name and content of what is attached."""
+    for part in islice(_files(message), MOST_ATTACHMENTS):
         if part.get_content_type() == "message/rfc822":
             inner = cast(EmailMessage, part.get_payload(0))
             yield f"{(part.get_filename() or 'message').removesuffix('.eml')}.eml", inner.as_bytes()

@@ -14,7 +14,7 @@ _MARKS = (b"/officeDocument/2006/math", b"/officeDocument/math")
 
 @contextmanager
 def equations_as_text(content: bytes) -> Iterator[IO[bytes]]:
-    """A Word document as a file in which equations are ordinary text."""
+    """A Word document as a file in which equations are ordinary text, and hidden text is gone."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         changed = {name: xml for name in source.namelist() if name in _PARTS and (xml := _changed(source.read(name)))}
         if not changed:
@@ -29,10 +29,12 @@ def equations_as_text(content: bytes) -> Iterator[IO[bytes]]:
 
 
 def _changed(xml: bytes) -> bytes | None:
-    """XML with text in place of its equations; None if it has none."""
-    if not any(mark in xml for mark in _MARKS) or b"oMath" not in xml:
+    """XML with text in place of its equations, without hidden text; None if it has neither."""
+    has_equations = any(mark in xml for mark in _MARKS) and b"oMath" in xml
+    if not has_equations and b"vanish" not in xml:
         return None
     root = parse(xml)
+    _remove_hidden(root)
     words = root.tag.partition("}")[0]
     found = [node for node in root.iter("{*}oMath") if node.getparent() is not None]
     for equation in found:
@@ -46,6 +48,14 @@ def _changed(xml: bytes) -> bytes | None:
     for group in list(root.iter("{*}oMathPara")):
         _unwrap(group)
     return to_bytes(root)
+
+
+def _remove_hidden(root: Any) -> None:
+    for mark in list(root.iterfind(".//{*}r/{*}rPr/{*}vanish")):
+        value = next((text for name, text in mark.attrib.items() if name.endswith("}val")), "1")
+        run = mark.getparent().getparent()
+        if value not in ("0", "false", "off") and run.getparent() is not None:
+            run.getparent().remove(run)
 
 
 def _unwrap(group: Any) -> None:

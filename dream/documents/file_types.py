@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from dream.documents.text_encoding import unicode_encoding
+from dream.documents.text_encoding import SAMPLE_BYTES, unicode_encoding
 
 EXTENSIONS = (".pdf", ".txt", ".md", ".html", ".htm", ".docx", ".pptx", ".xlsx", ".csv", ".eml")
+# not the spaces, nor the shifts of ISO-2022
+_NO_TEXT = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x0e\x0f\x1a\x1b\x1e"} | {0x7F})
 _TEXTS = (".txt", ".md", ".html", ".htm", ".csv", ".eml")
 
 
@@ -127,9 +129,14 @@ def _kind(content: bytes) -> tuple[str, str]:
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
             return kind, ""
-    if not unicode_encoding(content) and content.count(0) > len(content) / 20:
+    if not unicode_encoding(content) and _is_binary(content[:SAMPLE_BYTES]):
         return "binary data", ""
     return ("an HTML page", ".html") if start.startswith((b"<!doctype html", b"<html")) else ("plain text", ".txt")
+
+
+def _is_binary(sample: bytes) -> bool:
+    """True for bytes of which many stand for no letter, space or line break in any encoding of text."""
+    return len(sample) - len(sample.translate(None, _NO_TEXT)) > len(sample) / 20
 
 
 _OFFICE_PARTS = {

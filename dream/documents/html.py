@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
+from dream.documents.html_styles import hidden_by_styles
 from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
 
@@ -19,10 +20,15 @@ _NOT_SHOWN = frozenset(
     " button input annotation annotation-xml rp".split()
 )
 _NOT_SHOWN_CLASSES = {"visually-hidden", "sr-only", "screen-reader-text", "d-none"}
-_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_HIDDEN_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])|(?:left|top|text-indent)\s*:\s*-\d{4}",
+    re.IGNORECASE,
+)
 _FRAME_ROLES = {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "alertdialog", "dialog"}
 _FRAME_NAMES = re.compile(
-    r"(?:^|[\s_-])(?:cookies?|consent|gdpr|cookiebanner|cookieconsent|onetrust|usercentrics|breadcrumbs?|navbar|skip-?link"
+    r"(?:^|[\s_-])(?:cookie-?(?:banner|bar|box|consent|info|law|modal|notice|popup|wall)\w*|cybot\w*|cookiebot\w*|didomi"
+    r"|osano|truste|iubenda|klaro|borlabs|cmplz|axeptio|tarteaucitron\w*|qc-cmp2|sp_message\w*|cc-(?:window|banner)"
+    r"|cookies?|consent|gdpr|cookiebanner|cookieconsent|onetrust|usercentrics|breadcrumbs?|navbar|skip-?link"
     r"|skip-?nav|sr-only-focusable|site-?(?:header|footer|nav|menu)|global-?(?:header|footer|nav)"
     r"|share-?(?:bar|buttons|links)|social-?(?:share|links|media))(?:$|[\s_-])",
     re.IGNORECASE,
@@ -40,8 +46,11 @@ _CONTENT = ("main", "article", "section", "blockquote", "figure", "td")
 BANNER_LETTERS = 1500
 LEAST_SHARE, FEW_LETTERS = 0.1, 200
 LAYOUT_CELL_LETTERS = 800
+MOST_ROWS = 1000
 # A table with tables in it holds data if it has so many columns.
 DATA_COLUMNS = 3
+# The parts of a table are shown in this order; those that are not named in between.
+_PARTS = {"thead": 0, "tfoot": 2}
 MOST_NESTED = 240  # lxml drops what is nested deeper than 255
 _PARAGRAPHS = {"p", "blockquote", "figure", "dl", "section", "article", "main", "hr", "form", "fieldset"}
 _BLOCKS = {
@@ -52,11 +61,11 @@ _BLOCKS = {
 _SUPERSCRIPTS = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿ")
 
 
-def read_html(content: bytes) -> Reading:
-    """The text of a page, as one page."""
+def read_html(content: bytes, charset: str | None = None) -> Reading:
+    """The text of a page, as one page; `charset` is declared outside of it."""
     from bs4.dammit import EncodingDetector
 
-    decoded = decode(content, EncodingDetector.find_declared_encoding(content, is_html=True))
+    decoded = decode(content, charset or EncodingDetector.find_declared_encoding(content, is_html=True))
     return plain_reading(html_text(decoded.text), decoded.problem, decoded.remedy, decoded.is_certain)
 
 
@@ -96,7 +105,7 @@ def _soup(html: str) -> tuple[Any, str]:
             is_closed = name == "dialog" and "open" not in node.attrs  # type: ignore[union-attr]
             if name in _NOT_SHOWN or is_closed or (node.attrs and _is_hidden(node)):  # type: ignore[union-attr]
                 hidden.append(node)
-    for node in hidden:
+    for node in (*hidden_by_styles(soup), *hidden):
         node.extract()
     return soup, one_line(title)
 
@@ -105,7 +114,7 @@ def _is_hidden(tag: Any) -> bool:
     attributes = tag.attrs
     return (
         "hidden" in attributes
-        or attributes.get("aria-hidden") == "true"
+        or str(attributes.get("aria-hidden")).lower() == "true"
         or bool(_HIDDEN_STYLE.search(attributes.get("style") or ""))
         or not _NOT_SHOWN_CLASSES.isdisjoint(attributes.get("class") or ())
     )
@@ -175,6 +184,8 @@ def _is_named_as_frame(tag: Any, names: Sequence[str], n_letters: int) -> bool:
         return False
     length = len(one_line(tag.get_text()))
     if is_banner:
+        if tag.find_parent(["main", "article"]) and tag.find(["h2", "h3", "h4"]):
+            return False  # a part of a text about these
         return length < min(BANNER_LETTERS, max(n_letters / 2, FEW_LETTERS))
     in_links = sum(len(one_line(link.get_text())) for link in tag.find_all("a"))
     is_footer = any("footer" in word.lower() for word in words)
@@ -334,7 +345,8 @@ def _rows(table: Any) -> Iterator[Sequence[str]]:
 
 def _own_rows(table: Any) -> list[Any]:
     """The rows of a table, without those of tables in its cells."""
-    return [row for row in table.find_all("tr") if row.find_parent("table") is table]
+    rows = [row for row in table.find_all("tr") if row.find_parent("table") is table]
+    return sorted(rows, key=lambda row: _PARTS.get(row.parent.name, 1))
 
 
 def _cells(row: Any) -> list[Any]:
@@ -351,4 +363,6 @@ def _take_above(above: dict[int, tuple[int, str]], cells: list[str]) -> None:
 
 def _span(cell: Any, name: str) -> int:
     text = str(cell.get(name) or "1")
+    if text == "0" and name == "rowspan":  # to the last row
+        return MOST_ROWS
     return min(max(int(text), 1), 100) if re.fullmatch(r"\d{1,4}", text) else 1

@@ -12,7 +12,7 @@ _FRONT_MATTER = re.compile(
     r"\ufeff?(---|\+\+\+)[ \t]*\r?\n((?:#|\[|[^\s:=][^\r\n:=]*[:=]).*?\r?\n)?(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL
 )
 _TITLE = re.compile(r"^title\s*[:=]\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
-_DATA_PICTURE = re.compile(r"!\[([^\]]*)\]\(\s*<?data:[^)\s]*>?(?:\s+[\"'][^)]*)?\s*\)", re.IGNORECASE)
+_DATA_PICTURE = re.compile(r"!\[([^\]]*)\]\(\s*<?data:[^)]*\)", re.IGNORECASE)
 _DATA_REFERENCE = re.compile(r"^[ \t]*\[[^\]]+\]:\s*<?data:\S+.*(?:\r?\n|\Z)", re.MULTILINE | re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,[A-Za-z0-9+/=_-]{40,}", re.IGNORECASE)
 _HTML_PICTURE = re.compile(r"<img\b[^>]*\bsrc\s*=\s*[\"']?data:[^>]*>", re.IGNORECASE)

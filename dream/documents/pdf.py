@@ -17,10 +17,13 @@ from dream.documents.file_types import Reading, page_ranges
 from dream.documents.pdf_checks import Checks, check
 from dream.documents.pdf_headings import OutlineEntry, headings_of
 from dream.documents.pdf_page import CONTROL, NO_MAP, PRIVATE, Page, read_page
+from dream.documents.pdf_tags import is_tagged
 
 FILE_SECONDS = 600.0
 OUT_OF_TIME = f"the file takes longer than {FILE_SECONDS:.0f} s"
 PASSWORD_ERROR = 4
+# After so many pages on which tags name no heading, they are no longer looked at.
+UNTAGGED_PAGES = 20
 _LOCK = threading.Lock()
 _OCR = "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`, or set DREAM_OCR_COMMAND"
 _OCR_PAGES = "run OCR on scanned pages, e.g. `ocrmypdf --skip-text in.pdf out.pdf`"
@@ -59,7 +62,8 @@ def read_pdf(content: bytes) -> Reading:
 def _read(document: Any, content: bytes) -> Reading:
     kind = pdf_forms.form_kind(document)
     checks = check(content)
-    pages, failures = _pages(document, kind, checks.heavy)
+    outline = _outline(document)
+    pages, failures = _pages(document, kind, checks.heavy, has_outline=bool(outline))
     n_pages = len(document)
     texts = tuple((page.number, page.text) for page in pages if page.text.strip())
     if kind.is_xfa and (kind.is_dynamic or _is_placeholder(texts)):
@@ -77,13 +81,16 @@ def _read(document: Any, content: bytes) -> Reading:
         remedies.append(_SAVE_AGAIN)
     reading = Reading(texts, n_pages, not doubts, "; ".join(doubts), ", or ".join(remedies), is_scanned=is_scanned)
     is_repeatable = OUT_OF_TIME not in failures.values()
-    return replace(reading, is_repeatable=is_repeatable, headings=headings_of(pages, _outline(document)))
+    return replace(reading, is_repeatable=is_repeatable, headings=headings_of(pages, outline))
 
 
-def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) -> tuple[list[Page], dict[int, str]]:
+def _pages(
+    document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str], *, has_outline: bool
+) -> tuple[list[Page], dict[int, str]]:
     """The readable pages, and the error of each other page, by page number."""
     pages: list[Page] = []
     failures: dict[int, str] = {}
+    has_tags = not has_outline and is_tagged(document)
     started = time.monotonic()
     with pdf_forms.opened(document, kind) as form:
         for number in range(1, len(document) + 1):
@@ -93,8 +100,10 @@ def _pages(document: Any, kind: pdf_forms.FormKind, heavy: Mapping[int, str]) ->
             if time.monotonic() - started > FILE_SECONDS:
                 failures[number] = OUT_OF_TIME
                 continue
+            if number > UNTAGGED_PAGES and has_tags:
+                has_tags = any(style.tag for page in pages[-UNTAGGED_PAGES:] for style in page.styles)
             try:
-                pages.append(read_page(document, number, form))
+                pages.append(read_page(document, number, form, has_outline=has_outline, is_tagged=has_tags))
             except Exception as error:  # noqa: BLE001 - a bad page must not hide the others
                 failures[number] = " ".join(f"{type(error).__name__}: {error}".split())[:100]
     return pages, failures

@@ -1,7 +1,8 @@
 """Headings of a PDF: the lines that its outline (bookmarks) names, and short lines in larger type than the text.
 
-The outline finds headings in the text's own size, such as bold or numbered lines, and knows the levels; where there is
-none, levels are those of the sizes.
+The outline finds headings in the text's own size, such as bold or numbered lines, and knows the levels. Where there is
+none, levels are those of the sizes; below them come headings in the text's own size: those that the file's tags name,
+or else lines in bold.
 """
 
 import re
@@ -14,7 +15,9 @@ from typing import NamedTuple
 import regex
 
 from dream.documents.file_types import Heading
+from dream.documents.pdf_layout import CELLS
 from dream.documents.pdf_page import Page
+from dream.documents.pdf_styles import Style
 from dream.documents.repeated_lines import LEAST_PAGES, LEAST_SHARE, shape
 
 # A heading's type is so many times that of the text.
@@ -22,6 +25,10 @@ LARGER = 1.12
 # The text's type is the largest in which so much of the document is set: notes and tables may hold more letters.
 TEXT_SHARE = 0.25
 MOST_LEVELS, MOST_LINES, MOST_LETTERS = 6, 3, 120
+# Where a larger share of the text's letters is bold, bold lines are no headings.
+BOLD_SHARE = 1 / 3
+# A line that is so long beside the next one may go on in it.
+FULL_LINE = 0.6
 # A line of more characters that ends as a sentence does is no heading.
 SENTENCE_LETTERS = 30
 # Sizes that differ by less are one: type is set in steps of half a point or more.
@@ -30,6 +37,7 @@ STEP = 0.5
 _LETTER = regex.compile(r"\p{L}")
 _LEADERS = re.compile(r"(?:[.·…_]\s?){4,}")
 _FIGURE = regex.compile(r"^\W*(?:\p{Sc}|\d[\d.,\s]*\s*(?:[%‰×]|\p{Sc}|\p{Ll}))")
+_SMALL_FIRST = regex.compile(r"\s*\p{Ll}")
 _SENTENCE_END = regex.compile(r"[,;]\s*$|(?<!\d)[\p{Sentence_Terminal}--[?？]]\s*$", flags=regex.V1)
 
 
@@ -37,7 +45,15 @@ class _Line(NamedTuple):
     page: int
     start: int
     text: str
-    size: float  # in steps
+    style: Style  # its size in steps
+
+    @property
+    def size(self) -> float:
+        return self.style.size
+
+    @property
+    def is_row(self) -> bool:
+        return CELLS in self.text
 
     @property
     def may_be_heading(self) -> bool:
@@ -45,16 +61,18 @@ class _Line(NamedTuple):
         letters = len(_LETTER.findall(self.text))
         if letters < 2 or len(self.text) > MOST_LETTERS or letters < len("".join(self.text.split())) / 2:
             return False
-        if _LEADERS.search(self.text) or _FIGURE.search(self.text) or any(mark in self.text for mark in (" | ", "@")):
+        if _LEADERS.search(self.text) or _FIGURE.search(self.text) or self.is_row or "@" in self.text:
             return False
         return not (_SENTENCE_END.search(self.text) and len(self.text) > SENTENCE_LETTERS)
 
 
 class _Block(NamedTuple):
-    """The first and the last line of a heading."""
+    """The first and the last line of a heading; `rank` is its size of type, and below that of all larger ones for
+    headings in the text's own."""
 
     first: _Line
     last: _Line
+    rank: float
 
     def overlaps(self, other: "_Block") -> bool:
         """True if they have a line in common."""
@@ -71,15 +89,19 @@ class OutlineEntry(NamedTuple):
 
 
 def headings_of(pages: Sequence[Page], outline: Sequence[OutlineEntry] = ()) -> tuple[Heading, ...]:
-    """The headings of a document, none where all type is of one size and no outline names any."""
+    """The headings of a document, none where all type is of one size, none is bold, and no outline or tag names any."""
     lines = [list(_lines_of(page)) for page in pages]
     text_size = _text_size(lines)
     larger = [block for of_page in lines for block in _headings_of(of_page, LARGER * text_size)] if text_size else []
-    running = _running([block.first for block in larger], len(pages))
-    larger = [block for block in larger if shape(block.first.text) not in running]
+    larger = _without_running(larger, len(pages))
     levels = _levels_of_outline({of_page[0].page: of_page for of_page in lines if of_page}, outline)
     larger = [block for block in larger if not any(block.overlaps(named) for named in levels)]
-    levels = _with_sizes(levels, larger) if levels else _by_size(larger)
+    if levels:
+        levels = _with_sizes(levels, larger)
+    else:
+        small = list(_tagged(lines)) or list(_bold(lines, text_size))
+        small = [block for block in small if not any(block.overlaps(other) for other in larger)]
+        levels = _by_rank([*larger, *_without_running(small, len(pages))])
     return tuple(
         Heading(block.first.page, block.first.start, block.last.start + len(block.last.text), levels[block])
         for block in sorted(levels)
@@ -88,9 +110,9 @@ def headings_of(pages: Sequence[Page], outline: Sequence[OutlineEntry] = ()) -> 
 
 def _lines_of(page: Page) -> Iterator[_Line]:
     start = 0
-    for text, size in zip(page.text.split("\n"), page.sizes, strict=False):
+    for text, style in zip(page.text.split("\n"), page.styles, strict=False):
         if text.strip():
-            yield _Line(page.number, start, text, round(size / STEP) * STEP)
+            yield _Line(page.number, start, text, style._replace(size=round(style.size / STEP) * STEP))
         start += len(text) + 1
 
 
@@ -109,20 +131,56 @@ def _headings_of(lines: Sequence[_Line], least_size: float) -> Iterator[_Block]:
     for size, group in groupby(lines, lambda line: line.size):
         block = list(group)
         if size >= least_size and len(block) <= MOST_LINES and all(line.may_be_heading for line in block):
-            yield _Block(block[0], block[-1])
+            yield _Block(block[0], block[-1], size)
 
 
-def _running(headings: Sequence[_Line], n_pages: int) -> set[str]:
-    """The shapes of lines that stand on most pages."""
-    counts = Counter(text for text, _ in {(shape(line.text), line.page) for line in headings})
+def _tagged(lines: Sequence[Sequence[_Line]]) -> Iterator[_Block]:
+    """The headings that tags name."""
+    for of_page in lines:
+        for tag, group in groupby(of_page, lambda line: line.style.tag):
+            block = list(group)
+            if tag and len(block) <= MOST_LINES and len(_LETTER.findall(block[0].text)) > 1:
+                yield _Block(block[0], block[-1], -tag)
+
+
+def _bold(lines: Sequence[Sequence[_Line]], text_size: float) -> Iterator[_Block]:
+    """The headings in bold type, not smaller than the text."""
+    n_letters = sum(len(line.text) for of_page in lines for line in of_page)
+    n_bold = sum(len(line.text) for of_page in lines for line in of_page if line.style.is_bold)
+    if n_bold > BOLD_SHARE * n_letters:
+        return
+    for of_page in lines:
+        before: _Line | None = None
+        groups = [list(group) for _, group in groupby(of_page, lambda line: (line.style.is_bold, line.size))]
+        for i, block in enumerate(groups):
+            after = groups[i + 1][0] if i + 1 < len(groups) else None
+            is_set = block[0].style.is_bold and block[0].size >= text_size and len(block) <= MOST_LINES
+            if is_set and all(line.may_be_heading for line in block) and _stands_alone(before, block[0], after):
+                yield _Block(block[0], block[-1], -MOST_LEVELS - 1)
+            before = block[-1]
+
+
+def _stands_alone(before: _Line | None, line: _Line, after: _Line | None) -> bool:
+    """False for a part of a sentence, and for what stands above the rows of a table or between them."""
+    if _SMALL_FIRST.match(line.text) or (before and before.style.ends_bold and not before.style.is_bold):
+        return False
+    if after is None:
+        return True
+    is_full = after.size == line.size and len(line.text) > FULL_LINE * len(after.text)
+    return not (after.is_row or (is_full and _SMALL_FIRST.match(after.text)))
+
+
+def _without_running(blocks: Sequence[_Block], n_pages: int) -> list[_Block]:
+    """The headings without lines that stand on most pages."""
+    counts = Counter(text for text, _ in {(shape(block.first.text), block.first.page) for block in blocks})
     least = max(LEAST_PAGES, LEAST_SHARE * n_pages)
-    return {text for text, n in counts.items() if n >= least}
+    return [block for block in blocks if counts[shape(block.first.text)] < least]
 
 
-def _by_size(blocks: Sequence[_Block]) -> dict[_Block, int]:
-    """1 for the largest size."""
-    places = {size: place for place, size in enumerate(sorted({each.first.size for each in blocks}, reverse=True), 1)}
-    return {block: min(places[block.first.size], MOST_LEVELS) for block in blocks}
+def _by_rank(blocks: Sequence[_Block]) -> dict[_Block, int]:
+    """1 for the highest rank."""
+    places = {rank: place for place, rank in enumerate(sorted({block.rank for block in blocks}, reverse=True), 1)}
+    return {block: min(places[block.rank], MOST_LEVELS) for block in blocks}
 
 
 def _with_sizes(outlined: Mapping[_Block, int], larger: Sequence[_Block]) -> dict[_Block, int]:
@@ -160,7 +218,7 @@ def _named(title: str, lines: Sequence[_Line]) -> Iterator[_Block]:
         for line in lines[start : start + MOST_LINES]:
             shown += _key(line.text)
             if _is_same(shown, wanted):
-                yield _Block(lines[start], line)
+                yield _Block(lines[start], line, lines[start].size)
                 break
 
 

@@ -7,14 +7,14 @@ drawn in one piece; the places of letters, which take time, are asked for only w
 import ctypes
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from dream.documents.pdf_layout import MOST_COLUMNS, Line
+from dream.documents.pdf_styles import Styles
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, as seen by a reader of the line
-_LETTER = re.compile(r"[^\W\d_]")
 # Boxes of turned text as if it were upright, by quarter turns against the clock.
 _UPRIGHT: Sequence[Callable[[float, float, float, float], Box]] = (
     lambda left, bottom, right, top: (left, bottom, right, top),
@@ -24,18 +24,20 @@ _UPRIGHT: Sequence[Callable[[float, float, float, float], Box]] = (
 )
 
 
-def lines_of(textpage: Any, text: str) -> Iterator[Line]:
-    """The lines of a page; `text` is what PDFium reads on it, a letter for each of its characters."""
+def lines_of(textpage: Any, text: str, tags: Mapping[int, int] | None = None) -> Iterator[Line]:
+    """The lines of a page; `text` is what PDFium reads on it, a letter for each of its characters. `tags` as in
+    `Styles`."""
+    styles = Styles(textpage, tags)
     start = 0
     for part in text.split("\r\n"):
         if " " in part.strip():
-            yield from _split(textpage, start, part)
+            yield from _split(textpage, styles, start, part)
         else:
-            yield _line(textpage, [(start, part)])
+            yield _line(styles, [(start, part)])
         start += len(part) + len("\r\n")
 
 
-def _split(textpage: Any, start: int, part: str) -> Iterator[Line]:
+def _split(textpage: Any, styles: Styles, start: int, part: str) -> Iterator[Line]:
     """One of PDFium's lines, as more lines or cells if its pieces are far apart."""
     turn = _quarter_turns(textpage, start)
     boxes = [_UPRIGHT[turn](*box) for box in _pieces(textpage, start, len(part))]
@@ -44,12 +46,12 @@ def _split(textpage: Any, start: int, part: str) -> Iterator[Line]:
         gaps = (max(_gap(before, after), _gap(after, before)) for before, after in pairwise(boxes))
         is_one_line = max(bottom for _, bottom, _, _ in boxes) < min(top for _, _, _, top in boxes)
         if not is_one_line or max(gaps) >= height:
-            yield from _by_letters(textpage, start, part, height, turn)
+            yield from _by_letters(textpage, styles, start, part, height, turn)
             return
-    yield _line(textpage, [(start, part)])
+    yield _line(styles, [(start, part)])
 
 
-def _by_letters(textpage: Any, start: int, part: str, height: float, turn: int) -> Iterator[Line]:
+def _by_letters(textpage: Any, styles: Styles, start: int, part: str, height: float, turn: int) -> Iterator[Line]:
     """A line split where the letters around a space are far apart."""
     cells: list[tuple[int, str]] = []
     edges: list[float] = []
@@ -62,32 +64,19 @@ def _by_letters(textpage: Any, start: int, part: str, height: float, turn: int) 
         if left is None or right is None:
             continue
         if _is_next_line(left, right, height):
-            yield _line(textpage, [*cells, (start + begin, part[begin : space.start()])], edges)
+            yield _line(styles, [*cells, (start + begin, part[begin : space.start()])], edges)
             cells, edges, begin = [], [], after
         elif max(_gap(left, right), _gap(right, left)) >= height:
             cells.append((start + begin, part[begin : space.start()]))
             edges.append(left[2])
             begin = after
-    yield _line(textpage, [*cells, (start + begin, part[begin:])], edges)
+    yield _line(styles, [*cells, (start + begin, part[begin:])], edges)
 
 
-def _line(textpage: Any, cells: Sequence[tuple[int, str]], edges: Sequence[float] = ()) -> Line:
-    """A line of cells, each with its place in the text of the page; with the sizes of cells that may be a column."""
-    sizes = (_size(textpage, start, text) for start, text in cells) if len(cells) <= MOST_COLUMNS else ()
-    return Line(tuple(text for _, text in cells), tuple(edges), tuple(sizes))
-
-
-def _size(textpage: Any, start: int, text: str) -> float:
-    """The size of type in points, of a letter that is neither an initial nor an index at the end, and after a title at
-    the start of a line; 0 for a text without letters."""
-    from pypdfium2 import raw
-
-    letter = _LETTER.search(text, 2 * len(text) // 3) or _LETTER.search(text)
-    if letter is None:
-        return 0.0
-    matrix, index = raw.FS_MATRIX(), start + letter.start()
-    raw.FPDFText_GetMatrix(textpage, index, matrix)
-    return raw.FPDFText_GetFontSize(textpage, index) * math.hypot(matrix.c, matrix.d)
+def _line(styles: Styles, cells: Sequence[tuple[int, str]], edges: Sequence[float] = ()) -> Line:
+    """A line of cells, each with its place in the text of the page; with the styles of cells that may be a column."""
+    known = (styles.of(start, text) for start, text in cells) if len(cells) <= MOST_COLUMNS else ()
+    return Line(tuple(text for _, text in cells), tuple(edges), tuple(known))
 
 
 def _gap(left: Box, right: Box) -> float:

@@ -2,12 +2,15 @@
 
 import ctypes
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dream.documents import pdf_forms
 from dream.documents.pdf_layout import in_order
 from dream.documents.pdf_lines import lines_of
+from dream.documents.pdf_styles import Style
+from dream.documents.pdf_tags import heading_tags
 
 MAX_CHARACTERS = 1_000_000
 # Of a page whose letters are mapped, a sample shows it; of a font without a map, most letters are in the sample.
@@ -51,22 +54,24 @@ SYMBOLS = {
 
 @dataclass(frozen=True)
 class Page:
-    """The text of one page, and reasons why it may not be the document's. `sizes` are those of the type of its first
-    lines in points, 0 where not known; what is added after these lines has none."""
+    """The text of one page, and reasons why it may not be the document's. `styles` are those of its first
+    lines; what is added after these has none."""
 
     number: int
     text: str
     doubts: tuple[str, ...] = ()
-    sizes: tuple[float, ...] = ()
+    styles: tuple[Style, ...] = ()
 
 
-def read_page(document: Any, number: int, form: Any = None) -> Page:
+def read_page(
+    document: Any, number: int, form: Any = None, *, has_outline: bool = False, is_tagged: bool = False
+) -> Page:
     """The page with this 1-based number; the lock of `dream.documents.pdf` must be held."""
     page = document[number - 1]
     try:
         textpage = page.get_textpage()
         try:
-            text, sizes, doubts = _text(textpage)
+            text, styles, doubts = _text(textpage, None if has_outline else heading_tags(page) if is_tagged else {})
         finally:
             textpage.close()
         additions = list(pdf_forms.texts_of(page, form, text))
@@ -75,10 +80,10 @@ def read_page(document: Any, number: int, form: Any = None) -> Page:
     finally:
         page.close()
     text = "".join(f"{line}\n" for line in [text.rstrip("\n"), *additions] if line)
-    return Page(number, text, tuple(doubts), tuple(sizes))
+    return Page(number, text, tuple(doubts), tuple(styles))
 
 
-def _text(textpage: Any) -> tuple[str, list[float], list[str]]:
+def _text(textpage: Any, tags: Mapping[int, int] | None) -> tuple[str, list[Style], list[str]]:
     from pypdfium2 import raw
 
     n_all = raw.FPDFText_CountChars(textpage)
@@ -94,12 +99,12 @@ def _text(textpage: Any) -> tuple[str, list[float], list[str]]:
         doubts.append(CONTROL)
     if any(letter not in _KNOWN_PRIVATE for letter in _PRIVATE.findall(text)):
         doubts.append(PRIVATE)
-    lines = in_order(lines_of(textpage, text))
+    lines = in_order(lines_of(textpage, text, tags))
     arranged = "".join(f"{line}\n" for line, _ in lines).encode("utf-16-le", "surrogatepass")
-    sizes = [size for line, size in lines for _ in range(1 + line.count(_HYPHEN))]
+    styles = [style for line, style in lines for _ in range(1 + line.count(_HYPHEN))]
     if _has_invisible_letters(textpage, text):
-        sizes = []  # an OCR program's, as large as its boxes
-    return arranged.decode("utf-16-le", "replace").translate(_LETTERS), sizes, doubts
+        styles = []  # an OCR program's, as large as its boxes
+    return arranged.decode("utf-16-le", "replace").translate(_LETTERS), styles, doubts
 
 
 def _units(text: str) -> str:

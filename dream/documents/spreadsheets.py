@@ -8,17 +8,19 @@ import datetime
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
+from dream.documents.merged_cells import Cell, merged_cells
 from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
 
 MAX_ROWS = 50_000
 MAX_COLUMNS = 500
 LONG_TABLE = 25
+MOST_TITLES = 6
 _SEPARATORS = ",;\t|"
 # A cell with a formula whose value was never stored.
 _WITHOUT_VALUE = re.compile(rb"(?:</f>|<f\b[^>]*/>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
@@ -44,12 +46,13 @@ def read_xlsx(content: bytes) -> Reading:
     import openpyxl
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    merged = merged_cells(content)
     pages, problems, hidden = [], list(_formulas_without_values(content)), []
     for number, sheet in enumerate(book.worksheets, start=1):
         if sheet.sheet_state != "visible":
             hidden.append(f"the hidden sheet '{sheet.title}'")
             continue
-        rows = list(islice(_rows(sheet), MAX_ROWS + 1))
+        rows = list(islice(_rows(sheet, merged.get(sheet.title, {})), MAX_ROWS + 1))
         problems += _too_many(rows, f" of sheet '{sheet.title}'")
         if lines := list(table_lines(rows[:MAX_ROWS])):
             pages.append((number, "\n".join([f"# {sheet.title}", "", *lines])))
@@ -70,6 +73,11 @@ def table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """
     filled = [[one_line(cell) for cell in row] for row in rows]
     filled = [row for row in filled if any(row)]
+    if len(filled) > LONG_TABLE:  # titles above the names of columns
+        is_title = [sum(map(bool, row)) == 1 for row in filled[:MOST_TITLES]]
+        n_titles = is_title.index(False) if False in is_title else 0
+        yield from row_lines(filled[:n_titles])
+        filled = filled[n_titles:]
     header = filled[0] if filled else []
     if len(filled) <= LONG_TABLE or not _are_names(header):
         yield from row_lines(filled)
@@ -98,10 +106,20 @@ def _separator(text: str) -> str:
         return max(_SEPARATORS, key=first.count) if any(mark in first for mark in _SEPARATORS) else ","
 
 
-def _rows(sheet: Any) -> Iterator[list[str]]:
+def _rows(sheet: Any, merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
+    """The rows with something in them; a cell over several rows is in each of them."""
     empty = 0
-    for row in sheet.iter_rows(max_col=MAX_COLUMNS):
+    firsts: dict[Cell, str] = dict.fromkeys(merged.values(), "")
+    for number, row in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), start=1):
         cells = [_shown(cell) for cell in row]
+        if merged:
+            for column, cell in enumerate(cells, start=1):
+                if (number, column) in firsts:
+                    firsts[number, column] = cell
+            cells = [
+                firsts[merged[number, column]] if (number, column) in merged else cell
+                for column, cell in enumerate(cells, start=1)
+            ]
         while cells and not cells[-1]:
             cells.pop()
         empty = 0 if cells else empty + 1

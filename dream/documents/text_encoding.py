@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SAMPLE_BYTES = 200_000
 # UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte: in other
@@ -27,28 +27,55 @@ _NAMES = {
     "cp866": "IBM866",
     "gb18030": "GB18030 (GBK)",
     "big5": "Big5",
+    "big5hkscs": "Big5-HKSCS",
     "cp932": "Shift-JIS",
     "euc_jp": "EUC-JP",
     "iso2022_jp": "ISO-2022-JP",
     "cp949": "EUC-KR",
     "cp1253": "Windows-1253",
     "cp1254": "Windows-1254",
+    "cp1257": "Windows-1257",
     "cp1255": "Windows-1255",
     "cp1256": "Windows-1256",
     "iso8859_2": "ISO-8859-2",
     "iso8859_5": "ISO-8859-5",
     "iso8859_7": "ISO-8859-7",
     "cp850": "IBM850",
+    "cp852": "IBM852",
+    "mac_roman": "Mac Roman",
+    "mac_cyrillic": "Mac Cyrillic",
+    "koi8_u": "KOI8-U",
+    "iso8859_6": "ISO-8859-6",
+    "tis_620": "TIS-620",
+    "iso2022_kr": "ISO-2022-KR",
 }
 _ESCAPES = b"\x1b$"  # of the encodings in seven bits, ISO-2022-JP and its kin, which are valid UTF-8
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-_LATIN = ("cp1252", "cp1250", "cp1254", "iso8859_2", "cp850")
+_LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859_2", "cp850", "cp852", "mac_roman")
 _EASTERN = ("cp1250", "iso8859_2")
 _LATIN_LETTERS = re.compile(rb"[\xc0-\xff]")
 # a sign within a word, or a letter that hardly any language has, also where another encoding has a sign
 _ODDITY = re.compile(
-    r"[^\W\d_][^\w\s'’‘–—\u00ad.,:;/()-](?=[^\W\d_])|(?<!\w)[£¥¼¾¹³ª](?=[^\W\d_])|[ŔŕĹĺ]|[Łł](?![^\W_])"
+    r"[^\W\d_][^\w\s'’‘–—\u00ad.,:;/()-](?=[^\W\d_])|(?<!\w)[£¥¼¾¹³ª](?=[^\W\d_])|[ŔŕĹĺ]|[Łł](?![^\W_])|[\x80-\x9f]|(?<!\w)[¶¦](?=[^\W\d_])"
 )
+# The letters beyond ASCII of languages, by the encoding that most files in them are in.
+_LANGUAGES = {
+    "cp1252": (
+        "àâæçéèêëîïôœùûüÿ",  # French
+        "äöüßé",
+        "áéíñóúüç",
+        "àáâãçéêíóôõúü",
+        "àèéìíîòóù",
+        "áäéèëïíöóüú",  # Dutch
+        "åäöæøéü",
+        "áðéíóúýþæö",  # Icelandic
+    ),
+    "cp1250": ("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîşţ", "čćđšž"),
+    "cp1254": ("çğışöüâîû",),
+    "cp1257": ("ąčęėįšųūž", "āčēģīķļņšūž", "äöõüšž"),
+}
+_PAIR_BEYOND_ASCII = re.compile(rb"[\x80-\xff]{2}")
+_EAST_ASIAN = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef—“”‘’…·]")
 _REMEDY = "if it looks wrong, convert it to UTF-8"
 
 
@@ -72,6 +99,14 @@ def decode(content: bytes, declared: str | None = None) -> Decoded:
         >>> decode(b"It\\x92s", "iso-8859-1").text
         'It’s'
     """
+    decoded = _decoded(content, declared)
+    text = decoded.text.replace("\ufeff", "")  # a mark where files were joined
+    if "\r" in text and "\n" not in text:
+        text = text.replace("\r", "\n")
+    return decoded if text == decoded.text else replace(decoded, text=text)
+
+
+def _decoded(content: bytes, declared: str | None) -> Decoded:
     if encoding := unicode_encoding(content):
         return _with_replacements(content, encoding)
     label = _encoding_of(declared)
@@ -99,9 +134,14 @@ def _encoding_of(declared: str | None) -> str | None:
     if encoding is None or encoding.name in ("replacement", "x-user-defined"):
         return None
     known = encoding.codec_info.name
-    return {"utf-16-le": "utf-8", "utf-16-be": "utf-8", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}.get(
-        known, known
-    )
+    return {
+        "utf-16-le": "utf-8",
+        "utf-16-be": "utf-8",
+        "gbk": "gb18030",
+        "shift_jis": "cp932",
+        "euc_kr": "cp949",
+        "big5": "big5hkscs",
+    }.get(known, known)
 
 
 def _utf_16_without_mark(content: bytes) -> str | None:
@@ -109,8 +149,10 @@ def _utf_16_without_mark(content: bytes) -> str | None:
     sample = content[:SAMPLE_BYTES]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     least = len(sample) / 40
-    if len(content) % 2 or max(even, odd) < max(1, least) or min(even, odd) > max(even, odd) / 50:
+    if len(content) % 2 or not max(even, odd):
         return None
+    if max(even, odd) < least or min(even, odd) > max(even, odd) / 50:
+        return next((encoding for encoding in ("utf-16-le", "utf-16-be") if _is_east_asian(sample, encoding)), None)
     encoding = "utf-16-le" if odd > even else "utf-16-be"
     if sample.isascii():  # else ASCII with a few zeros: the upper bytes of an alphabet have few values
         upper = sample[odd > even :: 2]
@@ -119,6 +161,16 @@ def _utf_16_without_mark(content: bytes) -> str | None:
     text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
     strange = sum(not (letter.isprintable() or letter in "\r\n\t\f") for letter in text)
     return encoding if strange <= len(text) / 100 else None
+
+
+def _is_east_asian(sample: bytes, encoding: str) -> bool:
+    """True if nearly all is Chinese, Japanese or Korean in this encoding, and more than half in frequent letters."""
+    try:
+        text = sample[: len(sample) // 2 * 2].decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    letters = 0 if sample.isascii() else len(_EAST_ASIAN.findall(text))
+    return letters > len(text) / 2 and letters + sum(map(str.isascii, text)) > 0.95 * len(text)
 
 
 def _with_replacements(content: bytes, encoding: str) -> Decoded:
@@ -172,6 +224,8 @@ def _guess(content: bytes) -> str:
         return "cp1252"
     best = from_bytes(sample, cp_isolation=list(_NAMES)).best()
     guess = best.encoding if best is not None and best.encoding in _NAMES else "cp1252"
+    if guess not in _LATIN and not sample.isascii() and not _PAIR_BEYOND_ASCII.search(sample):
+        guess = "cp1252"  # signs among letters of ASCII
     return _of_latin(sample, guess) if guess in _LATIN else guess
 
 
@@ -179,13 +233,27 @@ def _of_latin(sample: bytes, guess: str) -> str:
     """The encoding of a text in Latin letters, for which the guess is often a neighbour of the right one: the one with
     the fewest signs within words and letters of no language, the guess if several have as few. Of few letters nothing
     can be told; most such files are in Windows-1252."""
+    fits = {encoding: _fit(sample, encoding) for encoding in _LANGUAGES}
     western = _oddities(sample, "cp1252")
+    if fits.get(guess) == 0 < max(fits.values()) and western < FEW_BYTES:
+        return max(fits, key=lambda encoding: fits[encoding])
     if guess == "cp1252":
-        better = min(_EASTERN, key=lambda encoding: _oddities(sample, encoding))
+        better = min((*_EASTERN, "cp850", "cp852"), key=lambda encoding: _oddities(sample, encoding))
         return better if western >= FEW_BYTES and 2 * _oddities(sample, better) < western else guess
+    if guess in _EASTERN:
+        guess = min((guess, *_EASTERN), key=lambda encoding: _oddities(sample, encoding))
     same = sample.decode("cp1252", "replace") == sample.decode(guess, "replace")
     few = len(_LATIN_LETTERS.findall(sample)) < FEW_BYTES and western < FEW_BYTES
     return "cp1252" if same or few or western < _oddities(sample, guess) else guess
+
+
+def _fit(sample: bytes, encoding: str) -> float:
+    """How many of a language's letters beyond ASCII are in a text that has no others; 0 if that is so for no language
+    that is written in an encoding."""
+    text = sample.decode(encoding, "replace").lower()
+    letters = {letter for letter in text if letter.isalpha() and not letter.isascii()}
+    shares = [len(letters) / len(language) for language in _LANGUAGES[encoding] if letters <= set(language)]
+    return max(shares, default=0.0) if len(letters) > 1 else 0.0
 
 
 def _oddities(sample: bytes, encoding: str) -> int:

@@ -86,3 +86,17 @@ def test_strict_ooxml():
             )
             copy.writestr(name, xml)
     assert text_of("a.docx", target.getvalue()) == "# Title\n\nPump | Flow\nA new | 42\nB |"
+
+
+def test_hidden_text_is_not_read_and_boxes_are_ticked_or_not():
+    word14 = 'xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml"'
+    boxes = "".join(
+        f'<w:sdt><w:sdtPr><w14:checkbox {word14}><w14:checked w14:val="{i}"/></w14:checkbox></w:sdtPr>'
+        "<w:sdtContent><w:r><w:t>x</w:t></w:r></w:sdtContent></w:sdt>"
+        for i in (1, 0)
+    )
+    runs = "".join(
+        f"<w:r><w:rPr><w:vanish{value}/></w:rPr><w:t>{text}</w:t></w:r>"
+        for value, text in (("", "Secret"), (' w:val="0"', "Shown"))
+    )
+    assert text_of("a.docx", docx_of(f"<w:p>{runs}</w:p><w:p>{boxes}</w:p>")) == "Shown\n\n☒☐"

@@ -63,3 +63,44 @@ def test_headings_of_an_attached_file_stay_headings():
     (heading,) = reading.headings
     assert (heading.page, heading.level) == (2, 1)
     assert dict(reading.pages)[2][heading.start : heading.end] == "Pumps"
+
+
+def mixed(*parts: str, kind: str = "mixed") -> bytes:
+    """A message of parts, each written with its head."""
+    head = f"Subject: S\nMIME-Version: 1.0\nContent-Type: multipart/{kind}; boundary=b\n\n"
+    return (head + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n").encode()
+
+
+PLAIN, HTML_PART = "Content-Type: text/plain\n\n", "Content-Type: text/html\n\n"
+FILE = "Content-Type: application/octet-stream\nContent-Disposition: inline; filename=a.txt\n\nIn a file"
+SIGNATURE = "Content-Type: application/pgp-signature; name=signature.asc\n\nXXX"
+
+
+@pytest.mark.parametrize(
+    ("content", "pages"),
+    [
+        (mixed(f"{PLAIN}First", FILE, f"{HTML_PART}<p>Second</p>"), ["First\n\nSecond", "In a file"]),
+        (mixed(f"{HTML_PART}<p>Mail</p>", f"{PLAIN}Of a list"), ["Mail\n\nOf a list"]),
+        (mixed(f"{PLAIN}Outer", "Content-Type: message/rfc822\n\nSubject: Inner\n\nBody"), ["Outer", "Body"]),
+        (mixed(f"{PLAIN}Signed", SIGNATURE, kind="signed"), ["Signed"]),
+        (b"Subject: S\nContent-Type: multipart/mixed; boundary=z\n\nNo parts\n", ["No parts"]),
+        (
+            b"Subject: S\nContent-Type: text/plain; format=flowed\n\nA long \nline.\n-- \nAnn\n",
+            ["A long line.\n-- \nAnn"],
+        ),
+        (
+            b"Subject: S\nContent-Type: text/html\n\n<meta charset=koi8-r><p>" + "Насос".encode("koi8-r"),
+            ["Насос"],
+        ),
+    ],
+    ids=["inline", "list", "forwarded", "signed", "no parts", "flowed", "declared inside"],
+)
+def test_parts_that_a_reader_sees(content, pages):
+    reading = read_file("a.eml", content)
+    assert [text.rpartition("S\n\n")[2].rpartition(".txt\n\n")[2].rpartition("Inner\n\n")[2].strip() for _, text in
+            reading.pages] == pages  # fmt: skip
+    assert not reading.problem
+
+
+def test_a_head_in_an_encoding_that_is_not_declared():
+    assert "Subject: Übersicht" in text_of("a.eml", "Subject: Übersicht\n\nText\n".encode("latin-1"))

@@ -1,5 +1,7 @@
 """The type of a file by its content, against what its name says."""
 
+import random
+
 import pytest
 from sample_files import GOOD, HTML, docx, odt, png
 
@@ -50,3 +52,9 @@ def test_an_archive_of_a_later_version_is_damaged_or_unknown():
     content[content.index(b"PK\x01\x02") + 6] = 99
     reading = wrong_content("a.docx", bytes(content))
     assert reading is not None and "a damaged ZIP archive" in reading.problem
+
+
+def test_what_is_packed_is_no_text():
+    packed = random.Random(0).randbytes(5000)
+    wrong = wrong_content("a.txt", packed)
+    assert wrong is not None and wrong.problem.startswith("its content is binary data")

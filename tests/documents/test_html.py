@@ -118,3 +118,31 @@ def test_a_page_of_another_encoding():
     page = '<meta charset="iso-8859-1"><p>It’s “quoted” – 5 €'
     assert text_of("a.html", page.encode("cp1252")) == "It’s “quoted” – 5 €"
     assert text_of("a.html", page.encode()) == "It’s “quoted” – 5 €"
+
+
+def test_parts_of_a_table_are_in_the_order_in_which_they_are_shown():
+    rows = [f"<{part}><tr><td>{part}</td><td>1</td></tr></{part}>" for part in ("tfoot", "tbody", "thead")]
+    assert html_text(f"<table>{''.join(rows)}</table>") == "thead | 1\ntbody | 1\ntfoot | 1"
+
+
+def test_a_cell_over_all_rows_that_follow():
+    rows = "".join(f"<tr><td>{i}</td></tr>" for i in (2, 3))
+    assert html_text(f"<table><tr><td rowspan=0>A</td><td>1</td></tr>{rows}</table>") == "A | 1\nA | 2\nA | 3"
+
+
+@pytest.mark.parametrize("name", ["CybotCookiebotDialog", "cc-window", "didomi-popup", "cookieNotice", "qc-cmp2-ui"])
+def test_banners_of_programs_for_consent(name):
+    text = html_text(f"<div class='{name}'>We value your privacy</div><p>{'A pump takes water. ' * 20}</p>")
+    assert "privacy" not in text
+
+
+def test_a_part_of_an_article_about_cookies_is_text():
+    assert "flour" in html_text(
+        f"<article><p>{'Bread. ' * 99}</p><section id=cookies><h2>Cookies</h2><p>Mix flour.</p></section></article>"
+    )
+
+
+@pytest.mark.parametrize("style", ["font-size:0", "position:absolute; left:-9999px", "text-indent: -9999px"])
+def test_what_is_placed_out_of_sight(style):
+    assert html_text(f"<p style='{style}'>Secret</p><p>Pumps</p>") == "Pumps"
+    assert html_text("<p style='font-size:0.9em; left:-10px'>Shown</p>") == "Shown"

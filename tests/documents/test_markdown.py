@@ -41,3 +41,8 @@ def test_what_is_left_of_a_file(source, text):
 
 def test_a_file_is_read_with_its_encoding():
     assert text_of("a.md", "# Größe\n".encode("utf-16")) == "# Größe\n"
+
+
+def test_a_picture_whose_data_goes_over_several_lines():
+    text = markdown_text(f"![A pump](data:image/png;base64,{'eXl5' * 20}\n{'eXl5' * 20})\n\nText")
+    assert text == "A pump\n\nText"

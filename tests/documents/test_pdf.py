@@ -24,10 +24,10 @@ def test_pages_without_text_are_named():
 def test_a_page_that_cannot_be_read_costs_only_itself(monkeypatch):
     original: Callable = pdf_reader.read_page
 
-    def read_page(document, number, form):
+    def read_page(document, number, form, **options):
         if number == 2:
             raise RecursionError("too deep")
-        return original(document, number, form)
+        return original(document, number, form, **options)
 
     monkeypatch.setattr(pdf_reader, "read_page", read_page)
     loaded = load_documents(MemoryStorage("m", {"a.pdf": GOOD}))

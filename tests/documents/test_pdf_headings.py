@@ -127,13 +127,84 @@ def test_rows_of_a_table_are_none():
     assert headings(drawn(draw)) == []
 
 
-def test_a_document_in_one_size_has_none_and_bold_type_alone_is_none():
+def test_a_document_in_one_size_without_bold_type_has_none():
+    assert headings(drawn(written([(10, "Pumps"), *prose()]))) == []
+
+
+Lines = list[tuple[str, str]]
+TEXT: Lines = [("Helvetica", line) for line in PROSE]
+
+
+def bold(line: str, font: str = "Helvetica-Bold") -> Lines:
+    return [(font, line)]
+
+
+def set_in(lines: Lines, size: float = 10) -> Callable[[Canvas], None]:
+    """A page of lines in one size; the part of a line before `*` is in its font, the rest in Helvetica."""
+
     def draw(canvas: Canvas) -> None:
-        canvas.setFont("Helvetica-Bold", 10)
-        canvas.drawString(50, 800, "Pumps")
-        written(prose())(canvas)
+        y = 780.0
+        for font, line in lines:
+            y -= 1.5 * size
+            first, _, rest = line.partition("*")
+            canvas.setFont(font, size)
+            canvas.drawString(50, y, first)
+            canvas.setFont("Helvetica", size)
+            canvas.drawString(50 + pdfmetrics.stringWidth(first, font, size), y, rest)
+
+    return draw
+
+
+def test_lines_in_bold_are_headings_below_those_in_larger_type():
+    title = written([(14, "Handbook")])
+    page = set_in(
+        [*TEXT, *bold("1.1 Pumps"), *TEXT, *bold("Rotors and", "Times-Bold"), *bold("valves", "Times-Bold"), *TEXT]
+    )
+
+    def draw(canvas: Canvas) -> None:
+        title(canvas)
+        canvas.translate(0, -60)
+        page(canvas)
+
+    assert headings(drawn(draw)) == [(1, "Handbook"), (2, "1.1 Pumps"), (2, "Rotors and\nvalves")]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*bold("Pumps* stand still at night."), *TEXT],
+        [*TEXT, *bold("A crew that finds the rotor broken calls the town at once."), *TEXT],
+        [*TEXT, *bold("and so does the mayor"), *TEXT],
+        [*TEXT, *bold("No one may open the main rotor of the pump"), ("Helvetica", "before it stands still.")],
+        [*bold("Pumps and rotors"), *bold("Valves and pipes")],
+        [*bold("42,000 m"), *TEXT],
+        [part for i in range(4) for part in (*bold(f"Name {i}"), ("Helvetica", "Anna Berg"))],
+    ],
+    ids=["part", "sentence", "small", "continued", "all", "figure", "labels"],
+)
+def test_other_bold_type_is_none(lines):
+    assert headings(drawn(set_in(lines))) == []
+
+
+def test_bold_lines_in_and_above_tables_are_none():
+    def draw(canvas: Canvas) -> None:
+        set_in([*TEXT, *TEXT, *bold("Year that ended in May")])(canvas)
+        for row, (left, right) in enumerate([("Pump", "Flow"), ("A", "42"), ("B", "17")]):
+            canvas.setFont("Helvetica-Bold" if row == 0 else "Helvetica", 10)
+            canvas.drawString(50, 640 - 15 * row, left)
+            canvas.drawString(300, 640 - 15 * row, right)
 
     assert headings(drawn(draw)) == []
+
+
+def test_bold_lines_count_for_nothing_where_an_outline_names_headings():
+    page = set_in([*bold("Pumps"), *TEXT, *bold("Valves"), *TEXT])
+    assert headings(drawn(outlined(page, (0, "Pumps")))) == [(1, "Pumps")]
+
+
+def test_bold_lines_that_run_through_the_pages_are_none():
+    pages = [set_in([*bold("Waterworks"), *TEXT, *bold(f"Chapter {letter}"), *TEXT]) for letter in "ABCD"]
+    assert headings(drawn(*pages)) == [(1, f"Chapter {letter}") for letter in "ABCD"]
 
 
 def test_slides_are_large_all_over():

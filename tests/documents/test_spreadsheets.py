@@ -95,3 +95,19 @@ def test_more_rows_than_are_read_are_told(monkeypatch):
     lines = lines_of({"a.csv": b"x,y\n1,2\n3,4\n5,6\n", "a.xlsx": workbook(S=[["x"], [1], [2], [3]])})
     assert "only the first 3 rows were read" in lines["a.csv"]
     assert "only the first 3 rows of sheet 'S' were read" in lines["a.xlsx"]
+
+
+def test_a_cell_over_several_rows_is_in_each_of_them():
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in (["Region", "City"], ["North", "Oslo"], ["", "Bergen"], ["South", "Rome"]):
+        sheet.append(row)
+    sheet.merge_cells("A2:A3")
+    target = io.BytesIO()
+    book.save(target)
+    assert "North | Oslo\nNorth | Bergen\nSouth | Rome" in text_of("a.xlsx", target.getvalue())
+
+
+def test_titles_above_a_long_table_are_no_names():
+    rows = [["Report of 2024"], [], ["Pump", "Flow"], *([f"P{i}", i] for i in range(40))]
+    assert "Report of 2024\nPump: P0; Flow: 0" in text_of("a.xlsx", workbook(Data=rows))

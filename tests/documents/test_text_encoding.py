@@ -126,3 +126,43 @@ def test_too_little_to_guess_from_is_what_most_files_are():
 def test_the_letters_that_tell_the_encoding_may_come_late():
     text = "plain words\n" * (SAMPLE_BYTES // 6) + TEXTS["ru"]
     assert decode(text.encode("cp1251")).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Насосна станція була збудована у 1987 році, її їжа та ґрунт перевіряються щомісяця, є вода.", "koi8-u"),
+        ("بنيت محطة الضخ عام 1987 وتأخذ مياهها من النهر عند السد القديم.", "iso8859-6"),
+        ("สถานีสูบน้ำสร้างขึ้นในปี 2530 และนำน้ำจากแม่น้ำที่ฝายเก่า ทุกหกเดือนทีมงาน", "cp874"),
+        ("Pompa istasyonu 1987 yılında inşa edildi ve suyunu eski bendin yanındaki ırmaktan alır.", "iso8859-9"),
+        ("Stacja pobiera wodę z rzeki. Załoga sprawdza główny wirnik, łożyska i śruby, źle żółć.", "iso8859-2"),
+        ("Čerpací stanice odebírá vodu u starého jezu. Příliš žluťoučký kůň úpěl ďábelské ódy.", "iso8859-2"),
+        ("Čerpací stanice odebírá vodu u starého jezu. Příliš žluťoučký kůň úpěl ďábelské ódy.", "cp852"),
+        ("Siurblinė pastatyta 1987 metais ir ima vandenį iš upės prie senosios užtvankos; žąsis ėjo čia.", "cp1257"),
+        ("Dælustöðin var byggð árið 1987 og tekur vatn sitt úr ánni. Þetta er það.", "cp1252"),
+        ("De coördinator reëel geïnd; één café.", "cp1252"),
+        ("Temp 20 °C ± 5 µm, § 3, ½ cup, 30 € – © 2020 ®", "cp1252"),
+        ("La station a été bâtie en 1987 ; l’été, elle puise son eau à la rivière. Coût – œuvre d’hiver.", "mac_roman"),
+        ("Насосная станция была построена в 1987 году и берёт воду из реки у старой плотины.", "mac_cyrillic"),
+        ("佢哋嘅水泵站係1987年起嘅，啲水喺河度嚟。", "big5hkscs"),
+        ("펌프장은 1987년에 지어졌으며 오래된 둑의 강에서 물을 끌어옵니다.", "iso2022_kr"),
+    ],
+)
+def test_encodings_that_are_seldom(text, encoding):
+    assert decode(text.encode(encoding)).text == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("language", ["zh", "zh-tw", "ja", "ko"])
+def test_utf_16_with_hardly_a_letter_of_ascii(language, encoding):
+    text = f"{TEXTS[language]}一\n" * 5
+    assert decode(text.encode(encoding)).text == text
+
+
+def test_marks_where_files_were_joined_are_no_text():
+    assert decode("\ufeffFirst.\n\ufeffSecond.\n".encode()).text == "First.\nSecond.\n"
+
+
+def test_line_ends_of_old_programs():
+    assert decode(b"First.\rSecond.\r").text == "First.\nSecond.\n"
+    assert decode(b"First.\r\nSecond.\r\n").text == "First.\r\nSecond.\r\n"

@@ -1,0 +1,50 @@
+"""The merged cells of an Excel workbook, which openpyxl does not tell of sheets that it reads row by row."""
+
+import io
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from dream.documents.xml import parse
+
+Cell = tuple[int, int]  # row and column, from 1
+MOST_CELLS = 200_000
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]+\d+:[A-Z]+\d+)"')
+
+
+def merged_cells(content: bytes) -> dict[str, dict[Cell, Cell]]:
+    """For each sheet by its title, the cells below the first row of a merged one, with the cell that has its value."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = {}
+        for title, part in _sheets(archive):
+            if part in archive.namelist() and (ranges := _MERGED.findall(archive.read(part))):
+                found[title] = dict(_below(ranges))
+        return found
+
+
+def _sheets(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
+    """Title and part of each sheet."""
+    relations = "xl/_rels/workbook.xml.rels"
+    if not {"xl/workbook.xml", relations} <= set(archive.namelist()):
+        return
+    targets: Mapping[str, str] = {
+        relation.get("Id"): relation.get("Target") for relation in parse(archive.read(relations)) if relation.get("Id")
+    }
+    for sheet in parse(archive.read("xl/workbook.xml")).iter("{*}sheet"):
+        key = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
+        if key in targets:
+            yield sheet.get("name"), posixpath.normpath(posixpath.join("/xl", targets[key])).lstrip("/")
+
+
+def _below(ranges: list[bytes]) -> Iterator[tuple[Cell, Cell]]:
+    from openpyxl.utils import range_boundaries
+
+    n_cells = 0
+    for written in ranges:
+        left, top, _, bottom = cast(tuple[int, int, int, int], range_boundaries(written.decode()))
+        n_cells += bottom - top
+        if n_cells > MOST_CELLS:
+            return
+        yield from (((row, left), (top, left)) for row in range(top + 1, bottom + 1))
