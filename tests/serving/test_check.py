@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from winners import Served, clean, serving
+from winners import Served, clean
 
 from dream.errors import ConfigurationError, ServiceError
 from dream.serving.check import check_served, wait_until_served
@@ -27,18 +27,12 @@ def test_fewer_questions_and_another_metric_can_be_asked(measured, winner: Path,
         check_served(promotion, served.url, measured.settings, metric="faithfulness")
 
 
-def test_a_winner_that_is_worse_than_the_one_that_it_replaces_fails_and_the_one_before_passes(
-    measured, winner: Path, tmp_path: Path
-):
-    """Promote, promote something worse, revert."""
-    worse = measured.promotion(measured.bad, replaces=read_promotion(winner))
+def test_a_winner_that_is_worse_than_the_one_that_it_replaces_fails(measured, worse_winner: Path, worse_served: Served):
+    worse = read_promotion(worse_winner)
     assert worse.replaces is not None and worse.replaces.trial == measured.good
-    path = tmp_path / "winner.yaml"
-    path.write_text(worse.to_yaml())
-    with serving(path, measured.environment) as process:
-        checked = check_served(read_promotion(path), process.url, measured.settings)
-        with pytest.raises(ConfigurationError, match=f"answers with trial {measured.bad}, and the winner is"):
-            wait_until_served(process.url, measured.good, 0)
+    checked = check_served(worse, worse_served.url, measured.settings)
+    with pytest.raises(ConfigurationError, match=f"answers with trial {measured.bad}, and the winner is"):
+        wait_until_served(worse_served.url, measured.good, 0)
     (own, with_itself), (before, with_replaced) = checked.against
     assert own == "its record in measured" and not with_itself.shown
     assert before == f"trial {measured.good} of measured, which it replaced" and with_replaced.shown
