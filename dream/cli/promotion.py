@@ -206,6 +206,10 @@ def check(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="how long to wait until the winner is served")
     ] = defaults.CHECK_WAIT_SECONDS,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="ask the winner's models anew, at full price: notices a model that was changed"),
+    ] = False,
 ) -> int:
     """Ask a served winner golden questions, and compare.
 
@@ -220,7 +224,8 @@ def check(
     settings = Settings.from_environment()
     show_banner(settings)
     checked = check_served(
-        read_promotion(winner), url, settings, questions=questions, metric=metric, margin=margin, wait_seconds=wait
-    )
+        read_promotion(winner), url, settings, questions=questions, metric=metric, margin=margin, wait_seconds=wait,
+        fresh=fresh,
+    )  # fmt: skip
     print(checked.text)
     return 1 if checked.has_regressed else 0

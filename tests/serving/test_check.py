@@ -18,6 +18,22 @@ def test_what_is_as_good_as_recorded_passes(measured, winner: Path, served: Serv
     assert "12 of 12 answers are word for word as recorded" in checked.text
 
 
+def test_models_are_asked_anew_where_fresh_answers_are_wanted(measured, winner: Path, served: Served):
+    def paid(**options: bool) -> int:
+        before = calls(served)
+        checked = check_served(read_promotion(winner), served.url, measured.settings, questions=4, **options)
+        assert "4 of 4 answers are word for word as recorded" in checked.text
+        return calls(served) - before
+
+    assert paid() == 0
+    assert paid(fresh=True) == 4 * 2  # an embedded question and an answer, for each
+
+
+def calls(served: Served) -> int:
+    """Model calls of a service that its cache did not answer."""
+    return sum(row["calls"] - row["cached"] for row in served.get("/usage").json())
+
+
 def test_fewer_questions_and_another_metric_can_be_asked(measured, winner: Path, served: Served):
     promotion = read_promotion(winner)
     checked = check_served(promotion, served.url, measured.settings, questions=5, metric="recall", margin=0.5)
