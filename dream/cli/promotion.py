@@ -1,4 +1,4 @@
-"""`dream export`, `dream serve` and `dream check`: the winner of an experiment as a file, in use, and checked."""
+"""`dream export`, `promote`, `serve` and `check`: the winner of an experiment as a file, proposed, in use, checked."""
 
 import ipaddress
 import signal
@@ -14,7 +14,7 @@ from dream import defaults
 from dream.cli.gateway import token_of, usage_lines
 from dream.cli.options import show_banner
 from dream.errors import ConfigurationError
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 from dream.storage import local_files
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def export(
     from dream.experiments import latest_experiment, load_experiment
     from dream.rag.methods import imported_method
     from dream.serving.export import promotion_from
+    from dream.serving.promotion import read_winner
 
     settings = Settings.from_environment()
     if not Path(output).parent.is_dir() or Path(output).is_dir():
         raise ConfigurationError(f"--output {output}: name a file in a folder that exists, such as winner.yaml")
-    replaced = _replaced(Path(output))
+    replaced = read_winner(Path(output))
     if method:
         imported_method(method)
     result = load_experiment(experiment or latest_experiment(settings), settings)
@@ -181,13 +182,37 @@ def _how_to_ask(url: str, token: str, promotion: "Promotion") -> str:
     )
 
 
-def _replaced(path: Path) -> "Promotion | None":
-    """The winner that a file holds now; None for no file, or one with comments alone."""
+def promote(
+    winner: Winner,
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="the Git repository [default: that of DREAM_GIT_REPOSITORY]")
+    ] = None,
+    base: Annotated[
+        str, typer.Option(metavar="BRANCH", help="merge into this branch [default: the repository's own]")
+    ] = "",
+    path: Annotated[str, typer.Option(metavar="PATH", help="the winner file in the repository")] = defaults.WINNER_PATH,
+) -> int:
+    """Propose a winner to a Git repository.
+
+    A branch that changes the winner file alone is pushed, and a pull request opened. The branch is called promote/EXPERIMENT; another run updates it. DREAM_GIT_TOKEN is the password of HTTPS; with SSH,
+    git uses its own key. A pull request is opened where DREAM_GIT_PULL_REQUESTS names the kind of host.
+    """
+    from dream.serving.git_promotion import propose
     from dream.serving.promotion import read_promotion
 
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    is_empty = all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
-    return None if is_empty else read_promotion(path)
+    settings = Settings.from_environment()
+    to = repository or settings.git_repository
+    if not to:
+        raise ConfigurationError("no repository: give --repository URL, or set DREAM_GIT_REPOSITORY")
+    proposed = propose(read_promotion(winner), settings, repository=to, base=base, path=path)
+    if not proposed.commit:
+        print(f"{path} of {proposed.base} is this winner already: nothing is proposed")
+        return 0
+    print(f"{proposed.branch}: {proposed.commit[:12]}, for {proposed.base} of {safe_uri(to)}")
+    for line in proposed.said:
+        print(f"  {line}")
+    print(f"\nNext: review and merge {proposed.pull_request or 'the branch by a pull request'}")
+    return 0
 
 
 def check(
