@@ -194,8 +194,9 @@ def promote(
 ) -> int:
     """Propose a winner to a Git repository.
 
-    A branch that changes the winner file alone is pushed, and a pull request opened. The branch is called promote/EXPERIMENT; another run updates it. DREAM_GIT_TOKEN is the password of HTTPS; with SSH,
-    git uses its own key. A pull request is opened where DREAM_GIT_PULL_REQUESTS names the kind of host.
+    A branch promote/EXPERIMENT that changes the winner file alone is pushed; another run updates it. DREAM_GIT_TOKEN is
+    the password of HTTPS; with SSH, git uses its own key. A pull request is opened where DREAM_GIT_PULL_REQUESTS names
+    the kind of host.
     """
     from dream.serving.git_promotion import propose
     from dream.serving.promotion import read_promotion

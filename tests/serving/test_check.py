@@ -19,13 +19,13 @@ def test_what_is_as_good_as_recorded_passes(measured, winner: Path, served: Serv
 
 
 def test_models_are_asked_anew_where_fresh_answers_are_wanted(measured, winner: Path, served: Served):
-    def paid(**options: bool) -> int:
+    def paid(fresh: bool) -> int:
         before = calls(served)
-        checked = check_served(read_promotion(winner), served.url, measured.settings, questions=4, **options)
+        checked = check_served(read_promotion(winner), served.url, measured.settings, questions=4, fresh=fresh)
         assert "4 of 4 answers are word for word as recorded" in checked.text
         return calls(served) - before
 
-    assert paid() == 0
+    assert paid(fresh=False) == 0
     assert paid(fresh=True) == 4 * 2  # an embedded question and an answer, for each
 
 
