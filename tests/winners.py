@@ -126,7 +126,11 @@ class Measured:
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     home = tmp_path_factory.mktemp("winner")
-    environment = {"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process", "DREAM_SERVE_TOKEN": TOKEN}
+    return measure({"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process", "DREAM_SERVE_TOKEN": TOKEN})
+
+
+def measure(environment: Mapping[str, str]) -> Measured:
+    """Write the documents and run the experiment, with the variables of whoever runs it."""
     settings = Settings.from_environment(environment)
     storage = open_storage(settings.documents_uri, settings)
     storage.ensure()

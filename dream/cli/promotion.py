@@ -96,6 +96,12 @@ def serve(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="the most time for an answer")
     ] = defaults.SERVE_TIMEOUT_SECONDS,
+    traces: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="trace this share of the answers in MLflow")
+    ] = 0.0,
+    trace_texts: Annotated[
+        bool, typer.Option("--trace-texts", help="keep questions, answers and passages in traces")
+    ] = False,
 ) -> int:
     """Answer questions over HTTP with the winner.
 
@@ -105,6 +111,7 @@ def serve(
     from dream import services
     from dream.models import gateway_client
     from dream.models.http_serving import served_in_thread
+    from dream.serving.answer_traces import TraceLog
     from dream.serving.engine import differing_versions, opened_engine
     from dream.serving.promotion import read_promotion
     from dream.serving.server import TITLE, AnswerServer, Limits
@@ -120,6 +127,8 @@ def serve(
     limits = Limits(question_characters, at_once, timeout)
     with services.in_this_process(), gateway_client.opened(settings) as gateway, _ended_by_sigterm():
         server = AnswerServer(promotion.as_trial, gateway, limits, settings.secrets())
+        log = TraceLog(promotion, settings, traces, trace_texts) if traces else None
+        server.on_answer = log and log.note
         application = server.application(token)
         with served_in_thread(application, TITLE, host=host, port=port, stop_seconds=_GRACE_SECONDS) as url:
             print(_how_to_ask(url, place, promotion), flush=True)
@@ -131,6 +140,9 @@ def serve(
                 _until_interrupted()
             except _Terminated:
                 server.drain()
+        if log is not None:
+            log.close()
+            print(f"  traces in MLflow: {log.logged}, dropped: {log.dropped}")
         for line in usage_lines(gateway):
             print(line)
     return 0

@@ -12,7 +12,7 @@ _SECONDS = 60.0
 _OPEN_ALREADY = (409, 422)
 
 
-def push_options(host: str, base: str, title: str) -> list[str]:
+def push_options(host: str | None, base: str, title: str) -> list[str]:
     """Options of `git push` by which GitLab opens a merge request; none for another host."""
     if host != "gitlab":
         return []

@@ -12,9 +12,9 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -57,6 +57,7 @@ class AnswerServer:
 
     Args:
         secrets: values that no message may hold.
+        on_answer: called with each question and its answer or failure; it must return at once.
         in_progress: the number of questions that are being answered.
     """
 
@@ -64,6 +65,7 @@ class AnswerServer:
     gateway: GatewayClient
     limits: Limits = field(default_factory=Limits)
     secrets: Sequence[str] = ()
+    on_answer: Callable[[str, Answer], None] | None = None
     engine: "BaseQueryEngine | None" = None
     in_progress: int = field(default=0, init=False)
     _draining: bool = field(default=False, init=False)
@@ -150,11 +152,13 @@ class AnswerServer:
             except BaseException:
                 self._counted["failed"] += 1
                 raise
-        if answer.failure is None:
+        failure = answer.failure and answer.failure.redacted(self.secrets)
+        if self.on_answer is not None:
+            self.on_answer(question, replace(answer, failure=failure))
+        if failure is None:
             self._counted["answered"] += 1
             return answer
         self._counted["failed"] += 1
-        failure = answer.failure.redacted(self.secrets)
         raise Refused(422 if failure.kind.by_system else 502, failure.kind.value, f"no answer: {failure.reason}")
 
     def _checked(self, question: Any) -> str:
