@@ -11,6 +11,7 @@ MARGIN = 0.05
 OFFLINE_PORT = 8899
 GATEWAY_PORT = 8898
 SERVE_PORT = 8897
+WINNER_PATH = "k8s/serve/winner.yaml"  # in the Git repository of `dream promote`
 # Limits of `dream serve`.
 SERVE_QUESTION_CHARACTERS = 4000
 SERVE_AT_ONCE = 16

@@ -251,6 +251,10 @@ class Settings:
     gateway_host: str = _variable("DREAM_GATEWAY_HOST", _text, "127.0.0.1")
     gateway_port: int | None = _variable("DREAM_GATEWAY_PORT", _count)
     serve_token: str | None = _variable("DREAM_SERVE_TOKEN", _token, secret=True)  # of `dream serve`
+    # the repository of `dream promote`, a token for it, and the kind of host that is asked to open a pull request
+    git_repository: str | None = _variable("DREAM_GIT_REPOSITORY", _text)
+    git_token: str | None = _variable("DREAM_GIT_TOKEN", _text, secret=True)
+    git_pull_requests: str | None = _variable("DREAM_GIT_PULL_REQUESTS", _one_of("github", "gitea", "gitlab"))
     call_log: str | None = _variable("DREAM_CALL_LOG", log_place)  # (`dream.models.call_log`)
     prices: str | None = _variable("DREAM_PRICES", _text)  # a JSON file (`dream.models.usage`)
     # tracking: how many questions of a trial get a trace is auto, all or a number
@@ -295,6 +299,7 @@ class Settings:
             ray_auth_token=None,
             gateway_token=None,
             serve_token=None,
+            git_token=None,
         )
 
     def secrets(self) -> tuple[str, ...]:
@@ -304,6 +309,7 @@ class Settings:
             self.ray_auth_token,
             self.gateway_token,
             self.serve_token,
+            self.git_token,
             *(e.api_key for e in self.endpoints),
         ]
         return tuple(secret for secret in values if secret)

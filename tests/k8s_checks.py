@@ -23,6 +23,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ray": 10001, "postgresql": 5432, "re
 SECRETS_BY_HAND = {
     "dream-model-keys": None,  # any key
     "hugging-face": {"HF_TOKEN"},
+    "dream-git": {"DREAM_GIT_REPOSITORY", "DREAM_GIT_TOKEN", "DREAM_GIT_PULL_REQUESTS"},
+    "dream-git-key": {"ssh-privatekey", "known_hosts"},
     "backup-target": None,
     "sign-on": {"client-id", "client-secret", "cookie-secret"},
     "pipeline-executor.service-account-token": {"token"},

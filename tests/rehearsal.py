@@ -4,7 +4,7 @@ Run by hand (`make rehearsal`): about five minutes on two cores. Needs root and 
 and the port that it has in the cluster, in a network of its own), and the programs kustomize, minio and PostgreSQL's.
 
     S3 server -> its buckets and users -> PostgreSQL -> MLflow -> Ray head and worker -> JupyterLab
-    then: `dream doctor`, all notebooks, the workflow's steps, a backup and its restore
+    then: `dream doctor`, all notebooks, the workflow's steps, a promotion to a revert, a backup and its restore
 """
 
 import os
@@ -18,13 +18,19 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import k8s_checks
+import winners
+from git_server import git_server
 from k8s_checks import K8S, REPOSITORY, Pod, objects, rendered, secrets
+from promotion_round import git, promotion_round
 
 INSIDE = "DREAM_REHEARSAL_INSIDE"
-HOSTS = ("minio", "postgres-rw", "mlflow", "dream-head-svc", "jupyter")
+HOSTS = ("minio", "postgres-rw", "mlflow", "dream-head-svc", "jupyter", "serve")
+GIT_TOKEN = "a-token-of-the-rehearsal-2f"
+SETTINGS = ("DREAM_", "AWS_", "S3_", "MLFLOW_")
 BIN = Path(sys.executable).parent
 
 
@@ -68,7 +74,7 @@ def enter() -> int:
 class Rehearsal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found = objects(rendered("k8s/overlays/laptop"))
+        self.found = [*objects(rendered("k8s/overlays/laptop")), *objects(rendered("k8s/serve"))]
         self.pods = {pod.owner: pod for pod in k8s_checks.pods(self.found)}
         self.running: list[subprocess.Popen] = []
 
@@ -234,6 +240,7 @@ class Rehearsal:
         ).json()
         print(f"MLflow holds {len(runs['runs'])} runs")
         self.steps()
+        self.promotion()
         self.backup()
         print(f"memory of all processes: {memory_gib(self.running):.1f} GiB")
 
@@ -251,20 +258,89 @@ class Rehearsal:
         values |= {"embed-models": "offline/embed-small", "baseline": "rehearsal", "experiment": "rehearsal"}
         steps = [step for step in template["templates"] if "container" in step]
         for step in steps if "--resume" in helped else steps[:2]:
-            pod = self.pods[f"WorkflowTemplate dream {step['name']}"]
-            given = {}
-            for variable in step["container"]["env"]:
-                text = variable.get("value", "")
-                for name, value in values.items():
-                    text = text.replace(f"{{{{workflow.parameters.{name}}}}}", value).replace(
-                        "{{workflow.name}}", "wf-1"
-                    )
-                given |= {variable["name"]: text} if "value" in variable else {}
-            environment = self.environment(
-                pod, **{**given, "HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch")}
+            self.step(step, values)
+
+    def step(self, step: Mapping[str, Any], values: Mapping[str, str], **more: str) -> None:
+        """A step of the workflow with these parameters, and variables of optional Secrets."""
+        pod = self.pods[f"WorkflowTemplate dream {step['name']}"]
+        given = {}
+        for variable in step["container"]["env"]:
+            text = variable.get("value", "")
+            for name, value in values.items():
+                text = text.replace(f"{{{{workflow.parameters.{name}}}}}", value).replace("{{workflow.name}}", "wf-1")
+            given |= {variable["name"]: text} if "value" in variable else {}
+        own = {"HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch"), **more}
+        environment = self.environment(pod, **{**given, **own})
+        out = self.run([*step["container"]["command"], *step["container"]["args"]], environment, 1200)
+        print("\n".join(out.splitlines()[-4:]))
+
+    def promotion(self) -> None:
+        """From the workflow's step `promote` to a revert: branches in Git are merged, served and checked."""
+        client = self.environment(self.pods["StatefulSet jupyter"], DREAM_HOME=str(self.folder / "scratch"))
+        environment = {**client, "DREAM_ENGINE": "in_process", "DREAM_DOCUMENTS_URI": "s3://documents/towers"}
+        measured = winners.measure({name: text for name, text in environment.items() if name.startswith(SETTINGS)})
+        template = next(one["spec"] for one in self.found if one["kind"] == "WorkflowTemplate")
+        (step,) = (each for each in template["templates"] if each["name"] == "promote")
+        values = {p["name"]: p["value"] for p in template["arguments"]["parameters"]}
+        values |= {"experiment": "measured", "documents": "towers"}
+        files = [path for part in ("serve", "site") for path in (K8S / part).iterdir()]
+        (self.folder / "git").mkdir()
+        with git_server(self.folder / "git", GIT_TOKEN) as server:
+            bare = server.repository("ours", {str(path.relative_to(REPOSITORY)): path.read_text() for path in files})
+            ours, to = self.folder / "ours", {"DREAM_GIT_REPOSITORY": f"{server.url}/ours.git"}
+            to["DREAM_GIT_TOKEN"] = GIT_TOKEN
+            git(self.folder, "clone", "--quiet", str(bare), str(ours))
+            winner, hashes = ours / "k8s/serve/winner.yaml", list[str]()
+
+            def promote(trial: str) -> None:
+                if trial == measured.good:
+                    self.step(step, values, **to)
+                else:
+                    file = str(self.folder / "winner.yaml")
+                    self.run(["dream", "export", "measured", "--trial", trial, "-o", file], environment)
+                    self.run(["dream", "promote", file], {**environment, **to})
+                git(ours, "pull", "--quiet", "--ff-only", "origin", "promote/measured")  # as a merge
+                git(ours, "push", "--quiet", "origin", "HEAD:main")
+
+            def checked() -> tuple[int, str]:
+                hashes.append(self.winner_hash(ours))
+                return self.served_and_checked(winner)
+
+            promotion_round(winner, measured.good, measured.bad, promote, checked)
+        first, second, third = hashes
+        assert first == third != second, f"the pods are not rolled by a commit: {hashes}"
+        print("A winner passed, a worse one failed, and a revert brought the first back")
+
+    def winner_hash(self, repository: Path) -> str:
+        """The name of the ConfigMap of what is committed."""
+        done = subprocess.run(
+            [os.environ["KUSTOMIZE_BINARY"], "build", "k8s/serve"], cwd=repository, capture_output=True, check=True
+        )
+        (name,) = (one["metadata"]["name"] for one in objects(done.stdout.decode()) if one["kind"] == "ConfigMap")
+        return name
+
+    def served_and_checked(self, winner: Path) -> tuple[int, str]:
+        """The Deployment's command while the Job's runs; the exit code and output of that."""
+
+        def command(pod: Pod, values: Mapping[str, str]) -> list[str]:
+            container = pod.spec["containers"][0]
+            filled = (each.replace("$(SERVE_URL)", values.get("SERVE_URL", "")) for each in container["args"])
+            return [*container["command"], *(str(winner) if "winner.yaml" in each else each for each in filled)]
+
+        own = {"DREAM_HOME": str(self.folder / "scratch")}
+        serve, check = self.pods["Deployment serve"], self.pods["Job serve-check"]
+        self.spawn("serve", command(serve, {}), self.environment(serve, **own))
+        values = self.environment(check, **own)
+        try:
+            done = subprocess.run(
+                command(check, values), env=values, cwd=self.folder, capture_output=True, text=True, timeout=600
             )
-            out = self.run([*step["container"]["command"], *step["container"]["args"]], environment, 1200)
-            print("\n".join(out.splitlines()[-4:]))
+        finally:
+            process = self.running.pop()
+            process.terminate()
+            assert process.wait(60) == 0, "dream serve did not end as a pod must"
+        print(done.stdout)
+        return done.returncode, done.stdout + done.stderr
 
     def backup(self) -> None:
         pod = self.pods["CronJob postgres-backup"]

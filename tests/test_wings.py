@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "reporting/confirmed.py": ("experiments/test_confirmation.py", "a section about a whole experiment"),
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
+    "serving/pull_requests.py": ("serving/test_git_promotion.py", "they are opened for the branch that is pushed"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),

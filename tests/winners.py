@@ -18,7 +18,7 @@ from dream.experiments.run import run_experiment
 from dream.rag.search_space import SearchSpace
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Source
 from dream.serving.export import promotion_from
-from dream.serving.promotion import Promotion
+from dream.serving.promotion import Promotion, read_promotion
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -126,7 +126,11 @@ class Measured:
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     home = tmp_path_factory.mktemp("winner")
-    environment = {"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process", "DREAM_SERVE_TOKEN": TOKEN}
+    return measure({"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process", "DREAM_SERVE_TOKEN": TOKEN})
+
+
+def measure(environment: Mapping[str, str]) -> Measured:
+    """Write the documents and run the experiment, with the variables of whoever runs it."""
     settings = Settings.from_environment(environment)
     storage = open_storage(settings.documents_uri, settings)
     storage.ensure()
@@ -168,3 +172,25 @@ def served(measured: Measured, winner: Path) -> Iterator[Served]:
     """`dream serve` with it, as a process."""
     with serving(winner, measured.environment) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def worse_winner(measured: Measured, winner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the worse trial, which replaces the better one."""
+    path = tmp_path_factory.mktemp("exported") / "winner.yaml"
+    promotion = measured.promotion(measured.bad, replaces=read_promotion(winner))
+    path.write_text(promotion.to_yaml(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def worse_served(measured: Measured, worse_winner: Path) -> Iterator[Served]:
+    """`dream serve` with that, as a process."""
+    with serving(worse_winner, measured.environment) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def winners(winner: Path, served: Served, worse_winner: Path, worse_served: Served) -> dict[str, Served]:
+    """The processes, by the content of the file that each serves."""
+    return {path.read_text(): process for path, process in ((winner, served), (worse_winner, worse_served))}

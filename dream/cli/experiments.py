@@ -69,7 +69,7 @@ def plan(
     dataset = load_golden_dataset(golden or defaults.GOLDEN_DATASET, settings)
     planned = experiments.plan(**asked, settings=settings)
     print(planned)
-    print(experiments.planned_power(dataset, pilot, settings).text)
+    print(experiments.planned_power(dataset, pilot, settings, planned.n_questions).text)
     return 0
 
 

@@ -13,7 +13,7 @@ from dream.cli.demo import demo
 from dream.cli.experiments import plan, run, stop, track
 from dream.cli.gateway import gateway
 from dream.cli.init import init
-from dream.cli.promotion import check, export, serve
+from dream.cli.promotion import check, export, promote, serve
 from dream.cli.services import cache, doctor, offline
 from dream.errors import DreamError
 
@@ -30,7 +30,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 COMMANDS = (
-    demo, init, prepare, golden, plan, run, stop, compare, export, serve, check, track, cache, doctor, offline, gateway,
+    demo, init, prepare, golden, plan, run, stop, compare, export, promote, serve, check, track, cache, doctor,
+    offline, gateway,
 )  # fmt: skip
 for _command in COMMANDS:
     app.command()(_command)

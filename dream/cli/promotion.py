@@ -1,4 +1,4 @@
-"""`dream export`, `dream serve` and `dream check`: the winner of an experiment as a file, in use, and checked."""
+"""`dream export`, `promote`, `serve` and `check`: the winner of an experiment as a file, proposed, in use, checked."""
 
 import ipaddress
 import signal
@@ -14,7 +14,7 @@ from dream import defaults
 from dream.cli.gateway import token_of, usage_lines
 from dream.cli.options import show_banner
 from dream.errors import ConfigurationError
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 from dream.storage import local_files
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ def export(
     from dream.experiments import latest_experiment, load_experiment
     from dream.rag.methods import imported_method
     from dream.serving.export import promotion_from
+    from dream.serving.promotion import read_winner
 
     settings = Settings.from_environment()
     if not Path(output).parent.is_dir() or Path(output).is_dir():
         raise ConfigurationError(f"--output {output}: name a file in a folder that exists, such as winner.yaml")
-    replaced = _replaced(Path(output))
+    replaced = read_winner(Path(output))
     if method:
         imported_method(method)
     result = load_experiment(experiment or latest_experiment(settings), settings)
@@ -95,6 +96,12 @@ def serve(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="the most time for an answer")
     ] = defaults.SERVE_TIMEOUT_SECONDS,
+    traces: Annotated[
+        float, typer.Option(metavar="SHARE", min=0, max=1, help="trace this share of the answers in MLflow")
+    ] = 0.0,
+    trace_texts: Annotated[
+        bool, typer.Option("--trace-texts", help="keep questions, answers and passages in traces")
+    ] = False,
 ) -> int:
     """Answer questions over HTTP with the winner.
 
@@ -104,6 +111,7 @@ def serve(
     from dream import services
     from dream.models import gateway_client
     from dream.models.http_serving import served_in_thread
+    from dream.serving.answer_traces import TraceLog
     from dream.serving.engine import differing_versions, opened_engine
     from dream.serving.promotion import read_promotion
     from dream.serving.server import TITLE, AnswerServer, Limits
@@ -119,6 +127,8 @@ def serve(
     limits = Limits(question_characters, at_once, timeout)
     with services.in_this_process(), gateway_client.opened(settings) as gateway, _ended_by_sigterm():
         server = AnswerServer(promotion.as_trial, gateway, limits, settings.secrets())
+        log = TraceLog(promotion, settings, traces, trace_texts) if traces else None
+        server.on_answer = log and log.note
         application = server.application(token)
         with served_in_thread(application, TITLE, host=host, port=port, stop_seconds=_GRACE_SECONDS) as url:
             print(_how_to_ask(url, place, promotion), flush=True)
@@ -130,6 +140,9 @@ def serve(
                 _until_interrupted()
             except _Terminated:
                 server.drain()
+        if log is not None:
+            log.close()
+            print(f"  traces in MLflow: {log.logged}, dropped: {log.dropped}")
         for line in usage_lines(gateway):
             print(line)
     return 0
@@ -181,13 +194,38 @@ def _how_to_ask(url: str, token: str, promotion: "Promotion") -> str:
     )
 
 
-def _replaced(path: Path) -> "Promotion | None":
-    """The winner that a file holds now; None for no file, or one with comments alone."""
+def promote(
+    winner: Winner,
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="the Git repository [default: that of DREAM_GIT_REPOSITORY]")
+    ] = None,
+    base: Annotated[
+        str, typer.Option(metavar="BRANCH", help="merge into this branch [default: the repository's own]")
+    ] = "",
+    path: Annotated[str, typer.Option(metavar="PATH", help="the winner file in the repository")] = defaults.WINNER_PATH,
+) -> int:
+    """Propose a winner to a Git repository.
+
+    A branch promote/EXPERIMENT that changes the winner file alone is pushed; another run updates it. DREAM_GIT_TOKEN is
+    the password of HTTPS; with SSH, git uses its own key. A pull request is opened where DREAM_GIT_PULL_REQUESTS names
+    the kind of host.
+    """
+    from dream.serving.git_promotion import propose
     from dream.serving.promotion import read_promotion
 
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    is_empty = all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
-    return None if is_empty else read_promotion(path)
+    settings = Settings.from_environment()
+    to = repository or settings.git_repository
+    if not to:
+        raise ConfigurationError("no repository: give --repository URL, or set DREAM_GIT_REPOSITORY")
+    proposed = propose(read_promotion(winner), settings, repository=to, base=base, path=path)
+    if not proposed.commit:
+        print(f"{path} of {proposed.base} is this winner already: nothing is proposed")
+        return 0
+    print(f"{proposed.branch}: {proposed.commit[:12]}, for {proposed.base} of {safe_uri(to)}")
+    for line in proposed.said:
+        print(f"  {line}")
+    print(f"\nNext: review and merge {proposed.pull_request or 'the branch by a pull request'}")
+    return 0
 
 
 def check(
@@ -206,6 +244,10 @@ def check(
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="how long to wait until the winner is served")
     ] = defaults.CHECK_WAIT_SECONDS,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="ask the winner's models anew, at full price: notices a model that was changed"),
+    ] = False,
 ) -> int:
     """Ask a served winner golden questions, and compare.
 
@@ -220,7 +262,8 @@ def check(
     settings = Settings.from_environment()
     show_banner(settings)
     checked = check_served(
-        read_promotion(winner), url, settings, questions=questions, metric=metric, margin=margin, wait_seconds=wait
-    )
+        read_promotion(winner), url, settings, questions=questions, metric=metric, margin=margin, wait_seconds=wait,
+        fresh=fresh,
+    )  # fmt: skip
     print(checked.text)
     return 1 if checked.has_regressed else 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dream.errors import DreamError
 from dream.experiments import store
 from dream.experiments.store import load_experiment
-from dream.records import ExperimentResult, GoldenDataset
+from dream.records import ExperimentResult, GoldenDataset, Manifest
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -30,21 +30,28 @@ class PlannedPower:
     power: "Power | None" = None
 
 
-def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Settings | None = None) -> PlannedPower:
+def planned_power(
+    golden: GoldenDataset,
+    pilot: str | None = None,
+    settings: Settings | None = None,
+    n_questions: int | None = None,
+) -> PlannedPower:
     """The smallest difference that as many questions as `golden` has can show, with the pilot's variance and level.
 
     Args:
         pilot: the name of an earlier experiment; by default the latest on the same golden dataset that tells anything.
+        n_questions: those that the search will see (`Plan.n_questions`), where some are held out.
 
     Raises:
         DataError: if there is no experiment of the name that was given, or it has no trial that can be ranked.
     """
     settings = settings or Settings.from_environment()
+    n_questions = len(golden.questions) if n_questions is None else n_questions
     if pilot:
-        return _from_pilot(load_experiment(pilot, settings), len(golden.questions))
+        return _from_pilot(load_experiment(pilot, settings), n_questions)
     for name in _experiments_on(golden, settings):
         try:
-            planned = _from_pilot(load_experiment(name, settings), len(golden.questions))
+            planned = _from_pilot(load_experiment(name, settings), n_questions)
         except DreamError:  # one that stopped early, or that another version wrote
             continue
         if planned.power:
@@ -53,11 +60,15 @@ def planned_power(golden: GoldenDataset, pilot: str | None = None, settings: Set
 
 
 def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
-    """The names of the experiments on a golden dataset, the latest first."""
+    """The names of the experiments on a golden dataset, or on the part that they did not hold out, the latest first."""
     storage = open_storage(settings.experiments_uri, settings)
     manifests = store.load_manifests(storage).values()
-    same = [manifest for manifest in manifests if manifest.golden_dataset.digest == golden.digest]
+    same = [manifest for manifest in manifests if _whole_digest(manifest) == golden.digest]
     return [manifest.name for manifest in sorted(same, key=store.started, reverse=True)]
+
+
+def _whole_digest(manifest: Manifest) -> str:
+    return manifest.hold_out.whole_digest if manifest.hold_out else manifest.golden_dataset.digest
 
 
 def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dream.models.gateway_client import GatewayClient, current_gateway
-from dream.models.openai_wire import EMBEDDINGS_PATH, ModelRequest
+from dream.models.openai_wire import EMBEDDINGS_PATH, ModelRequest, repeat_of_task
 
 if TYPE_CHECKING:
     import openai
@@ -52,7 +52,7 @@ class ModelCalls:
             json.dumps(body, ensure_ascii=False).encode(errors="surrogatepass"),
             self._stage,
             self._trial,
-            self._repeat,
+            self._repeat or repeat_of_task.get(),
             self._timeout_seconds,
             schema,
         )

@@ -9,7 +9,7 @@ import httpx
 
 from dream.errors import DreamError
 from dream.models.gateway_client import GatewayClient, current_gateway
-from dream.models.openai_wire import NO_LIMIT, ModelRequest, ModelResponse
+from dream.models.openai_wire import NO_LIMIT, ModelRequest, ModelResponse, repeat_of_task
 
 STAGE_HEADER = "x-dream-stage"
 TRIAL_HEADER = "x-dream-trial"
@@ -108,7 +108,7 @@ def _model_request(request: httpx.Request, body: bytes) -> ModelRequest:
         body=body,
         stage=request.headers.get(STAGE_HEADER, ""),
         trial=request.headers.get(TRIAL_HEADER, ""),
-        repeat=int(request.headers.get(REPEAT_HEADER, 0)),
+        repeat=int(request.headers.get(REPEAT_HEADER, 0)) or repeat_of_task.get(),
         timeout_seconds=timeout,
     )
 

@@ -4,6 +4,7 @@ import base64
 import json
 from array import array
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ CHAT_PATH = "/chat/completions"
 EMBEDDINGS_PATH = "/embeddings"
 RERANK_PATH = "/rerank"
 NO_LIMIT = float("inf")
+
+# Set it in a task to have its calls made anew: the repeat number of those that have none of their own.
+repeat_of_task: ContextVar[int] = ContextVar("repeat_of_task", default=0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ question by question with the recorded scores of the winner, and of the trial th
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from dream.metrics import find_metric
 from dream.models import gateway_client
 from dream.provenance import versions
 from dream.rag.own_systems import OwnSystem
-from dream.records import ExperimentResult, GoldenDataset, TrialResult
+from dream.records import Evaluation, ExperimentResult, GoldenDataset, TrialResult
 from dream.serving.promotion import Promotion
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -74,6 +74,7 @@ def check_served(
     metric: str | None = None,
     margin: float | None = None,
     wait_seconds: float = 0.0,
+    fresh: bool = False,
 ) -> ServedCheck:
     """Ask a service its golden questions, and compare with the records.
 
@@ -82,6 +83,8 @@ def check_served(
         questions: how many are asked, the same number of each document; None for all.
         metric, margin: by default those of the promotion.
         wait_seconds: how long to wait until the service is ready and serves this trial.
+        fresh: have the service ask its models anew instead of its cache, so that a model that its provider changed is
+            noticed; it costs the trial's calls for each question. Answers that come out the same are not judged anew.
 
     Raises:
         ConfigurationError: for a metric that the experiment has not scored, or another trial behind the URL.
@@ -106,7 +109,7 @@ def check_served(
         experiment,
         name="the service",
         manifest=replace(experiment.manifest, golden_dataset=golden, versions=here),
-        results=(TrialResult(recorded.trial, _scored(url, experiment, golden, metric, settings)),),
+        results=(TrialResult(recorded.trial, _scored(url, experiment, golden, metric, settings, fresh)),),
         baselines=(),
     )
     before, notes = _replaced(promotion, served, metric, settings)
@@ -207,7 +210,9 @@ def _of_questions(result: TrialResult, ids: set[str]) -> TrialResult:
     return replace(result, evaluation=replace(evaluation, answers=answers, scores=scores, repeats=repeats))
 
 
-def _scored(url: str, experiment: ExperimentResult, golden: GoldenDataset, metric: str, settings: Settings) -> Any:
+def _scored(
+    url: str, experiment: ExperimentResult, golden: GoldenDataset, metric: str, settings: Settings, fresh: bool
+) -> Evaluation:
     """The answers of a service and their scores on a metric."""
     manifest, evidence = experiment.manifest, {}
     if find_metric(metric).needs_evidence:
@@ -222,20 +227,22 @@ def _scored(url: str, experiment: ExperimentResult, golden: GoldenDataset, metri
         evidence=evidence,
     )
     with services.in_this_process(), gateway_client.opened(settings):
-        return evaluator(served_engine(url, settings.serve_token or ""), golden.questions, options)
+        engine = served_engine(url, settings.serve_token or "", int(time.time()) if fresh else 0)
+        return evaluator(engine, golden.questions, options)
 
 
-def served_engine(url: str, token: str) -> "BaseQueryEngine":
-    """A query engine that asks `dream serve`."""
+def served_engine(url: str, token: str, repeat: int = 0) -> "BaseQueryEngine":
+    """A query engine that asks `dream serve`; for another `repeat` than 0 models are asked anew, once for each."""
 
     async def ask_service(question: str) -> tuple[str, Sequence[Any]]:
+        asked = {"question": question, **({"repeat": repeat} if repeat else {})}
         async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
-            return await _asked(client, f"{url.rstrip('/')}/answer", token, question)
+            return await _asked(client, f"{url.rstrip('/')}/answer", token, asked)
 
     return OwnSystem(ask_service, "service", AT_ONCE)(None, None)
 
 
-async def _asked(client: httpx.AsyncClient, url: str, token: str, question: str) -> tuple[str, Sequence[Any]]:
+async def _asked(client: httpx.AsyncClient, url: str, token: str, body: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
     """The answer and the passages.
 
     Raises:
@@ -246,7 +253,7 @@ async def _asked(client: httpx.AsyncClient, url: str, token: str, question: str)
     for attempt in range(_ATTEMPTS):
         try:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            reply = await client.post(url, json={"question": question}, headers=headers)
+            reply = await client.post(url, json=body, headers=headers)
             if reply.is_success:
                 found = reply.json()
                 return found["answer"], found["passages"]

@@ -30,8 +30,8 @@ from dream.serving.promotion import (
     Judge,
     Promotion,
     Questions,
-    Replaced,
     Scored,
+    replacing,
 )
 from dream.settings import OFFLINE, Settings, safe_uri
 from dream.storage import open_storage
@@ -68,9 +68,6 @@ def promotion_from(
     with services.in_this_process(), gateway_client.opened(settings):
         asked = [name for name in models_of(chosen) if split_identifier(name)[0] != OFFLINE]  # these have any port
         endpoints = endpoint_urls(asked)
-    before = replaces and Replaced(experiment=replaces.evidence.experiment, trial=replaces.trial)
-    if replaces and replaces.trial == chosen.id:
-        before = replaces.replaces
     promotion = Promotion(
         format=FORMAT,
         method=name,
@@ -100,7 +97,7 @@ def promotion_from(
             experiments=safe_uri(settings.experiments_uri),
             mlflow=experiment_page(settings, experiment.name),
         ),
-        replaces=before,
+        replaces=replacing(replaces, chosen.id),
         offline=manifest.offline,
         versions=dict(manifest.versions),
     )

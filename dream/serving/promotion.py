@@ -142,6 +142,24 @@ def read_promotion(path: str | Path) -> Promotion:
     return promotion_of(file_text(path, "winner", _REMEDY), Path(path).name)
 
 
+def read_winner(path: Path) -> Promotion | None:
+    """The winner that a file holds; None for no file, or one with comments alone.
+
+    Raises:
+        ConfigurationError: as `read_promotion`.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    is_empty = all(line.lstrip().startswith("#") or not line.strip() for line in text.splitlines())
+    return None if is_empty else read_promotion(path)
+
+
+def replacing(before: Promotion | None, trial: str) -> Replaced | None:
+    """What a trial takes the place of. The one that is in use keeps the note of the one before it."""
+    if before is None or before.trial == trial:
+        return before and before.replaces
+    return Replaced(experiment=before.evidence.experiment, trial=before.trial)
+
+
 def promotion_of(text: str, name: str = "winner.yaml") -> Promotion:
     """`read_promotion` for a text."""
     document = read_yaml(text, name)

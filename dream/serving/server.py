@@ -1,6 +1,7 @@
 """The HTTP server of a promotion (`dream serve`): questions are answered by the query engine that was measured.
 
-POST /answer                 {"question": ...} -> answer, passages with file and pages, usage
+POST /answer                 {"question": ...} -> answer, passages with file and pages, usage; with "repeat": N the
+                             models are asked anew, once for each N, instead of taking the cache's answers
 POST /v1/chat/completions    OpenAI's format; the last message of the user is the question
 GET  /v1/models, /usage, /metrics
 GET  /healthz, /readyz       need no token; readiness follows the index
@@ -11,9 +12,9 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from dream.evaluation.asking import ask
 from dream.event_loop import start_async
 from dream.models.gateway_client import GatewayClient
 from dream.models.http_serving import Refused, chat_events, error_response, guard
+from dream.models.openai_wire import repeat_of_task
 from dream.records import Answer, GoldenQuestion, Trial
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class AnswerServer:
 
     Args:
         secrets: values that no message may hold.
+        on_answer: called with each question and its answer or failure; it must return at once.
         in_progress: the number of questions that are being answered.
     """
 
@@ -62,6 +65,7 @@ class AnswerServer:
     gateway: GatewayClient
     limits: Limits = field(default_factory=Limits)
     secrets: Sequence[str] = ()
+    on_answer: Callable[[str, Answer], None] | None = None
     engine: "BaseQueryEngine | None" = None
     in_progress: int = field(default=0, init=False)
     _draining: bool = field(default=False, init=False)
@@ -89,7 +93,7 @@ class AnswerServer:
 
     async def _answer(self, request: Request) -> Response:
         body = await _body(request)
-        answer = await self._asked(body.get("question"))
+        answer = await self._asked(body.get("question"), _repeat(body.get("repeat", 0)))
         return JSONResponse(
             {
                 "answer": answer.text,
@@ -127,8 +131,8 @@ class AnswerServer:
             return StreamingResponse(chat_events(completion, with_usage=with_usage), media_type="text/event-stream")
         return JSONResponse(completion)
 
-    async def _asked(self, question: Any) -> Answer:
-        """The answer to a question within the limits.
+    async def _asked(self, question: Any, repeat: int = 0) -> Answer:
+        """The answer to a question within the limits; `repeat` is the number of a repetition on purpose.
 
         Raises:
             Refused: for what is no question, too many at a time, a time-out, or an answer that failed.
@@ -138,7 +142,7 @@ class AnswerServer:
         if engine is None:
             raise Refused(503, "not_ready", "the index is being loaded: ask again", _LOADING_SECONDS)
         with self._turn():
-            asked = ask(engine, GoldenQuestion("", question, ""), needs_contexts=True)
+            asked = _repeated(repeat, ask(engine, GoldenQuestion("", question, ""), needs_contexts=True))
             try:
                 answer = await asyncio.wait_for(asyncio.wrap_future(start_async(asked)), self.limits.timeout_seconds)
             except TimeoutError:
@@ -148,11 +152,13 @@ class AnswerServer:
             except BaseException:
                 self._counted["failed"] += 1
                 raise
-        if answer.failure is None:
+        failure = answer.failure and answer.failure.redacted(self.secrets)
+        if self.on_answer is not None:
+            self.on_answer(question, replace(answer, failure=failure))
+        if failure is None:
             self._counted["answered"] += 1
             return answer
         self._counted["failed"] += 1
-        failure = answer.failure.redacted(self.secrets)
         raise Refused(422 if failure.kind.by_system else 502, failure.kind.value, f"no answer: {failure.reason}")
 
     def _checked(self, question: Any) -> str:
@@ -214,6 +220,17 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refused(400, "invalid_json", 'the body is not a JSON object: send {"question": "..."}')
     return found
+
+
+def _repeat(given: Any) -> int:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 2**53:
+        return given
+    raise Refused(400, "invalid_repeat", f"repeat={given!r}: give a whole number from 0, such as the time in seconds")
+
+
+async def _repeated(number: int, asked: Awaitable[Answer]) -> Answer:
+    repeat_of_task.set(number)
+    return await asked
 
 
 def _last_question(messages: Any) -> Any:

@@ -49,7 +49,7 @@ class RunLog:
         self._labels = labels
         self._settings = settings
         self._manifest = manifest
-        self._mlflow_experiment = _experiment_id(self._client, settings)
+        self._mlflow_experiment = experiment_id(self._client, settings)
         self._parent: str | None = None
         self._prepared: dict[str, tuple[TrialResult, _Prepared]] = {}
 
@@ -286,7 +286,12 @@ def mlflow_client(settings: Settings) -> "MlflowClient":
     return MlflowClient(settings.mlflow_tracking_uri)
 
 
-def _experiment_id(client: "MlflowClient", settings: Settings) -> str:
+def experiment_id(client: "MlflowClient", settings: Settings) -> str:
+    """The id of the MLflow experiment that the settings name, which is made where there is none.
+
+    Raises:
+        ConfigurationError: if it is deleted.
+    """
     experiment = client.get_experiment_by_name(settings.mlflow_experiment)
     if experiment is not None:
         if experiment.lifecycle_stage == DELETED:

@@ -11,7 +11,8 @@ from dream.cli.main import main
 from dream.errors import DataError
 from dream.experiments import store as experiment_store
 from dream.experiments.pilot import planned_power
-from dream.golden.dataset import save_golden_dataset
+from dream.golden.dataset import load_golden_dataset, save_golden_dataset
+from dream.golden.hold_out import hold_out_of, split
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
 from dream.storage.opening import open_storage
@@ -85,3 +86,24 @@ def test_the_command_shows_all_of_it(
     assert "answers to 3 of 8 questions are judged 2 times" in printed
     assert "baselines: 2, for 1 LLM(s)" in printed
     assert "of the pilot 'before', on answer_correctness: 8 questions from 3 documents can detect" in printed
+
+
+def test_the_power_is_that_of_the_questions_that_are_not_held_out(
+    documents: Settings, no_environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("DREAM_HOME", str(documents.home))
+    rows = [GoldenQuestion("", f"Question {i}?", "Truth.", sources=(Source(f"{i % 8}.txt"),)) for i in range(16)]
+    save_golden_dataset(GoldenDataset(tuple(rows)), "golden", documents)
+    searched, hold_out = split(load_golden_dataset("golden", documents), hold_out_of(0.4))
+    scores = numpy.random.default_rng(3).uniform(0.2, 0.9, (len(searched.questions), 2))
+    experiment = simulated.experiment({"answer_correctness": scores}, name="before")
+    simulated_ids = [question.id for question in experiment.manifest.questions]
+    asked = [replace(one, id=name) for one, name in zip(searched.questions, simulated_ids, strict=True)]
+    golden = replace(searched, questions=tuple(asked))
+    manifest = replace(experiment.manifest, hold_out=hold_out)
+    store(documents, replace(experiment, manifest=manifest), "2026-01-01", golden)
+    options = ["--llm", "offline/llm-small", "--embed-model", "offline/embed-small", "--hold-out", "0.4"]
+    assert main(["plan", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "held out: 6 questions" in printed
+    assert "of the pilot 'before', on answer_correctness: 10 questions from 5 documents" in printed

@@ -38,6 +38,8 @@ def run_step(tmp_path: Path, step: str, **parameters: str) -> tuple[subprocess.C
         (tmp_path / program).write_text(body)
         (tmp_path / program).chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **variables}
+    if repository := parameters.get("git_repository"):  # of the Secret
+        environment["DREAM_GIT_REPOSITORY"] = repository
     done = subprocess.run(
         [*container["command"], *container["args"]], env=environment, capture_output=True, text=True, cwd=tmp_path
     )
@@ -98,6 +100,17 @@ def test_the_winner_is_written_for_review_only_when_it_is_asked_for(tmp_path: Pa
     _, [[flags, _]] = run_step(tmp_path, "promote", experiment="mine", rank_by="faithfulness")
     (artifact,) = step["outputs"]["artifacts"]
     assert flags == ["export", "mine", "--metric", "faithfulness", "--output", artifact["path"]]
+
+
+def test_the_winner_is_proposed_to_the_repository_of_a_secret_of_the_last_step_alone(tmp_path: Path):
+    template = next(one for one in objects(rendered("k8s/overlays/laptop")) if one["kind"] == "WorkflowTemplate")
+    (step,) = (each for each in template["spec"]["templates"] if each["name"] == "promote")
+    (artifact,) = step["outputs"]["artifacts"]
+    readers = [each["name"] for each in template["spec"]["templates"] if "dream-git" in json.dumps(each)]
+    assert readers == ["promote"]
+    assert "git" not in json.dumps([each["name"] for each in template["spec"]["arguments"]["parameters"]])
+    _, calls = run_step(tmp_path, "promote", experiment="mine", git_repository="https://git.example/ours.git")
+    assert [flags for flags, _ in calls][1:] == [["promote", artifact["path"]]]
 
 
 @pytest.mark.parametrize("step", ["plan", "run"])

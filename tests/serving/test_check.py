@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from winners import Served, clean, serving
+from winners import Served, clean
 
 from dream.errors import ConfigurationError, ServiceError
 from dream.serving.check import check_served, wait_until_served
@@ -18,6 +18,22 @@ def test_what_is_as_good_as_recorded_passes(measured, winner: Path, served: Serv
     assert "12 of 12 answers are word for word as recorded" in checked.text
 
 
+def test_models_are_asked_anew_where_fresh_answers_are_wanted(measured, winner: Path, served: Served):
+    def paid(fresh: bool) -> int:
+        before = calls(served)
+        checked = check_served(read_promotion(winner), served.url, measured.settings, questions=4, fresh=fresh)
+        assert "4 of 4 answers are word for word as recorded" in checked.text
+        return calls(served) - before
+
+    assert paid(fresh=False) == 0
+    assert paid(fresh=True) == 4 * 2  # an embedded question and an answer, for each
+
+
+def calls(served: Served) -> int:
+    """Model calls of a service that its cache did not answer."""
+    return sum(row["calls"] - row["cached"] for row in served.get("/usage").json())
+
+
 def test_fewer_questions_and_another_metric_can_be_asked(measured, winner: Path, served: Served):
     promotion = read_promotion(winner)
     checked = check_served(promotion, served.url, measured.settings, questions=5, metric="recall", margin=0.5)
@@ -27,18 +43,12 @@ def test_fewer_questions_and_another_metric_can_be_asked(measured, winner: Path,
         check_served(promotion, served.url, measured.settings, metric="faithfulness")
 
 
-def test_a_winner_that_is_worse_than_the_one_that_it_replaces_fails_and_the_one_before_passes(
-    measured, winner: Path, tmp_path: Path
-):
-    """Promote, promote something worse, revert."""
-    worse = measured.promotion(measured.bad, replaces=read_promotion(winner))
+def test_a_winner_that_is_worse_than_the_one_that_it_replaces_fails(measured, worse_winner: Path, worse_served: Served):
+    worse = read_promotion(worse_winner)
     assert worse.replaces is not None and worse.replaces.trial == measured.good
-    path = tmp_path / "winner.yaml"
-    path.write_text(worse.to_yaml())
-    with serving(path, measured.environment) as process:
-        checked = check_served(read_promotion(path), process.url, measured.settings)
-        with pytest.raises(ConfigurationError, match=f"answers with trial {measured.bad}, and the winner is"):
-            wait_until_served(process.url, measured.good, 0)
+    checked = check_served(worse, worse_served.url, measured.settings)
+    with pytest.raises(ConfigurationError, match=f"answers with trial {measured.bad}, and the winner is"):
+        wait_until_served(worse_served.url, measured.good, 0)
     (own, with_itself), (before, with_replaced) = checked.against
     assert own == "its record in measured" and not with_itself.shown
     assert before == f"trial {measured.good} of measured, which it replaced" and with_replaced.shown

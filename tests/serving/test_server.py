@@ -60,6 +60,8 @@ def test_openai_clients_get_the_same_whole_and_as_a_stream(measured, served: Ser
     [
         ("/answer", {"question": " "}, 400, "no_question"),
         ("/answer", {"question": 7}, 400, "no_question"),
+        ("/answer", {"question": "Who?", "repeat": -1}, 400, "invalid_repeat"),
+        ("/answer", {"question": "Who?", "repeat": "now"}, 400, "invalid_repeat"),
         ("/answer", [], 400, "invalid_json"),
         ("/answer", {"question": "x" * 4001}, 413, "question_too_long"),
         ("/answer", {"question": "x" * 1_000_001}, 413, "body_too_large"),
@@ -98,6 +100,17 @@ def test_usage_and_metrics_count_what_was_asked(measured, served: Served):
     assert answered(after) == answered(before) + 1
     rows = served.get("/usage").json()
     assert {row["trial"] for row in rows} == {measured.good}
+
+
+def test_a_repeat_on_purpose_asks_the_models_once_for_each_number(measured, served: Served):
+    def paid(**body: int) -> int:
+        before = served.get("/usage").json()
+        assert served.post("/answer", {"question": recorded(measured)[0][0], **body}).is_success
+        rows = zip(served.get("/usage").json(), before, strict=True)
+        return sum(row["calls"] - row["cached"] - old["calls"] + old["cached"] for row, old in rows)
+
+    served.post("/answer", {"question": recorded(measured)[0][0]})
+    assert [paid(), paid(repeat=3), paid(repeat=3), paid(repeat=4), paid()] == [0, 2, 0, 2, 0]
 
 
 def answered(metrics: str) -> int:
