@@ -117,15 +117,6 @@ def test_a_rubric_and_a_criterion_are_metrics_of_one_call():
         aspect_critic("briefness", " ")
 
 
-def test_a_rubric_and_an_aspect_are_described_by_mappings():
-    described = {"name": "tone", "levels": {2: "It is neutral.", 1: "It is rude.", 3: "It is friendly."}}
-    assert names_of(["recall", described, {"name": "brief", "aspect": "Is it brief?"}]) == ("recall", "tone", "brief")
-    (tone,) = own_metrics(["tone"])
-    assert tone == rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."])
-    with pytest.raises(ConfigurationError, match=r"the metric 'tone' cannot be used:\n  - levels='It': write a list"):
-        names_of([{"name": "tone", "levels": "It"}])
-
-
 def test_rubrics_of_an_experiment_are_known_again_without_a_module(monkeypatch: pytest.MonkeyPatch):
     tone, brief = rubric("tone", ["It is rude.", "It is friendly."]), aspect_critic("briefness", "Is it brief?")
     metric("Is it short?", name="shortness")(lambda answer: 1)
