@@ -86,7 +86,7 @@ def models_of(trial: Trial) -> list[str]:
 
 
 def rerankers_of(trial: Trial) -> list[str]:
-    """The identifiers of the models behind `/rerank` endpoints that a trial asks."""
+    """The identifiers of the models that put hits into order for a trial, besides its LLM."""
     reranker = trial.parameters.get("reranker", NONE)
     return [] if reranker in (NONE, LLM_RERANKER) else [reranker]
 

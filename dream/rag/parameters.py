@@ -55,7 +55,8 @@ class RetrievalParameters(AnsweringParameters):
         query_transform: what is searched for: the question; a passage that an LLM invents to answer it, with it
             (hyde); it and other wordings (multi_query) or simpler questions (decompose), `n_queries` at most.
         reranker: puts `rerank_from` hits into order, of which the best `top_k` stay: the answering LLM (llm), or the
-            identifier of a model behind a `/rerank` endpoint, such as `bge-reranker@tei`.
+            identifier of a model behind a `/rerank` endpoint, such as `bge-reranker@tei`, or `local:` and the folder or
+            object-storage address of a cross-encoder in ONNX (`dream.models.cross_encoder`).
         prompt: "default", or a text with {context_str} and {query_str}.
         context_tokens: the most tokens of passages that the LLM reads.
     """

@@ -62,7 +62,7 @@ def test_contexts_that_an_llm_writes_are_a_call_a_chunk_paid_once(documents: Set
     parameters = {"chunks_with_overlap": contextual, "bm25": {**contextual, "context_llm": "offline/llm-large"}}
     llms, embed_models = ["offline/llm-small"], ["offline/embed-small", "offline/embed-large"]
     space = SearchSpace(["chunks_with_overlap", "bm25"], llms, embed_models, parameters)
-    planned = plan(space, golden_dataset=GOLDEN, metrics=["recall"], settings=documents)
+    planned = plan(space, golden_dataset=GOLDEN, metrics=["token_f1"], settings=documents)
     n_chunks = planned.texts_to_embed // 2
     rows = {row.model: (row.calls, row.cached) for row in planned.calls if row.stage == "context"}
     # two embedding models have the same chunks; BM25, which embeds nothing, has another LLM
