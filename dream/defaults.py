@@ -34,6 +34,7 @@ ENGINES = ("auto", "in_process", "ray")
 FACTORS = {
     "chunker": "overlapping_chunks",
     "chunk_context": "none",
+    "context_llm": "default",
     "query_transform": "none",
     "n_queries": 3,
     "reranker": "none",

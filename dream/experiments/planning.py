@@ -18,19 +18,22 @@ from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptio
 from dream.experiments.study import Study, asked
 from dream.indexes.chunkers import NEED_MODEL
 from dream.indexes.client import IndexRequest, index_spec
+from dream.indexes.contexts import writer_of
 from dream.indexes.counts import texts_to_embed, uncounted_characters
 from dream.indexes.store import documents_digest, is_stored
+from dream.indexes.written_contexts import STAGE, USUAL_TOKENS, prompt_tokens
 from dream.metrics import find_metric, is_judged
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
 from dream.rag.costs import calls_of, chunk_tokens, passages_read
-from dream.rag.methods import index_request
+from dream.rag.methods import context_llm_of, index_request
 from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
 from dream.records import (
     HELD_OUT_STAGE,
+    INDEX_STAGES,
     ORACLE,
     SIFT_STAGE,
     GoldenQuestion,
@@ -91,7 +94,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
-    distinct = len({index_key(trial) for trial in indexed if trial.embed_model_identifier})
+    distinct = len({index_key(trial) for trial in indexed if _has_index(trial)})
     n_trials, n = len(prepared.trials), len(prepared.questions)
     minutes, notes = counter.minutes(), (*bound, *prepared.notes)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, minutes, notes, sifted, usd_by_trial)
@@ -108,8 +111,8 @@ def _price(prepared: PreparedExperiment, paid: Mapping[str, Repeats], counter: C
 def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:
     """The plan of the trials that a sift has left, with what indexes and the sift were planned to cost before."""
     after = plan_of(prepared, settings, but=name)
-    kept = [row for row in before.calls if row.stage in ("embed", SIFT_STAGE)]
-    calls = (*kept, *(row for row in after.calls if row.stage != "embed"))
+    kept = [row for row in before.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE)]
+    calls = (*kept, *(row for row in after.calls if row.stage not in INDEX_STAGES))
     usd = known_sum(row.usd for row in calls)
     return replace(
         after,
@@ -267,6 +270,7 @@ def _count_indexes(
     """Indexes that are kept from before, and texts that are to be embedded for the others."""
     kept = to_embed = 0
     counted: dict[str, tuple[int, int]] = {}
+    written: set[str] = set()
     for request, is_kept in _indexes(trials, documents, settings):
         if is_kept:
             kept += 1  # it asks for nothing at all
@@ -274,6 +278,13 @@ def _count_indexes(
         if (split := _split(request)) not in counted:
             counted[split] = texts_to_embed(documents, request.chunker, request.parameters)
         n_texts, n_tokens = counted[split]
+        if writer := writer_of(request.parameters):
+            is_paid = split in written  # by another index of the same chunks
+            prompts, answers = prompt_tokens(documents, n_texts, n_tokens), n_texts * USUAL_TOKENS
+            counter.add(writer, STAGE, n_texts, n_texts if is_paid else 0, prompts, answers)
+            written.add(split)
+        if not request.embed_model:
+            continue
         to_embed += n_texts
         batches = -(-n_texts // EMBED_BATCH_SIZE)
         batches += request.chunker in NEED_MODEL  # sentences are embedded before chunks, in batches of their own
@@ -295,9 +306,14 @@ def _indexes(
 ) -> Iterator[tuple[IndexRequest, bool]]:
     """The distinct indexes that trials use, and for each if it is kept from before."""
     cache, digest = open_storage(settings.cache_uri, settings), documents_digest(documents)
-    for trial in {index_key(trial): trial for trial in trials if trial.embed_model_identifier}.values():
+    for trial in {index_key(trial): trial for trial in trials if _has_index(trial)}.values():
         request = index_request(trial)
         yield request, is_stored(cache, index_spec(digest, *request))
+
+
+def _has_index(trial: Trial) -> bool:
+    """True for a trial whose index is kept: one with vectors, or with contexts that an LLM writes."""
+    return bool(trial.embed_model_identifier or context_llm_of(trial))
 
 
 def _count_confirmation(

@@ -43,11 +43,12 @@ from dream.progress import Reporter, Show, reporter_for
 from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.costs import chunk_tokens
-from dream.rag.methods import index_request, query_engine_picker
+from dream.rag.methods import context_llm_of, index_request, query_engine_picker
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND
 from dream.records import (
     CLOSED_BOOK,
+    INDEX_STAGES,
     Evaluation,
     ExperimentResult,
     Failure,
@@ -443,7 +444,7 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
         if trial.embed_model_identifier
     ]
     return check_models(
-        [trial.llm_identifier for trial in trials if trial.llm_identifier],
+        [llm for trial in trials for llm in (trial.llm_identifier, context_llm_of(trial)) if llm],
         [*([context.judge_embed_model] if judge_embeds else []), *(embed_model for embed_model, _ in chunks)],
         judge_forms_of,
         chunk_tokens=dict(sorted(chunks, key=lambda chunk: chunk[1])),  # the longest of each model comes last
@@ -464,7 +465,7 @@ def _new_plan(prepared: PreparedExperiment, before: Manifest | None, settings: S
     """The plan of a new experiment, or of one with additions; None where nothing is new, or the documents are large and
     were not counted by an earlier plan.
 
-    Calls for embedding the documents stay as they were planned before the indexes were built.
+    Calls for the indexes stay as they were planned before the indexes were built.
     """
     nothing_new = before is not None and prepared.manifest_again(before) == before
     if nothing_new or (before and before.plan is None) or uncounted_text(prepared, settings) >= PLANNED_CHARACTERS:
@@ -472,5 +473,5 @@ def _new_plan(prepared: PreparedExperiment, before: Manifest | None, settings: S
     plan = plan_of(prepared, settings, but=before.name if before else "")
     if before is None or before.plan is None:
         return plan
-    embedding = [row for row in before.plan.calls if row.stage == "embed"]
-    return replace(plan, calls=(*embedding, *(row for row in plan.calls if row.stage != "embed")))
+    of_indexes = [row for row in before.plan.calls if row.stage in INDEX_STAGES]
+    return replace(plan, calls=(*of_indexes, *(row for row in plan.calls if row.stage not in INDEX_STAGES)))

@@ -25,6 +25,7 @@ from dream.metrics import (
     definition_of,
     find_metric,
     is_judged,
+    known_again,
     names_of,
     own_metrics,
 )
@@ -211,7 +212,7 @@ class ExperimentSpec:
         golden_dataset: the name of one in storage (by default "golden"), a CSV file, or the dataset itself.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
         metrics: names of metrics (`dream.metrics`), by default the six of ragas; those of your own also as the
-            function, or as what `rubric` and `aspect_critic` return.
+            function, as what `rubric` and `aspect_critic` return, or as in a study file ({"name": ..., "levels": ...}).
         judge_repeats: how many times the answers to some questions are judged, 1 for once; from 2 on,
             `dream.comparison.judge_noise` measures the judge's part of the differences between trials. Answers are not
             asked for again.
@@ -371,12 +372,12 @@ class ExperimentSpec:
 
 def _check_at_hand(before: Manifest) -> None:
     """Raise a ConfigurationError that names the experiment's own metrics that are not registered in this process."""
-    there = {metric.name for metric in own_metrics(before.metrics)}
+    there = {metric.name for metric in known_again(before.own_metrics)}
     if missing := [metric.name for metric in before.own_metrics if metric.name not in there]:
         raise ConfigurationError(
             f"experiment {before.name!r} has metrics of its own that are not known here: {', '.join(missing)}. "
-            "Register them first: run the cell, or import the module, with @metric, rubric or aspect_critic (on the "
-            "command line: all metrics again, these as --metric module:name)"
+            "Register them first: run the cell, or import the module, with @metric (on the command line: all metrics "
+            "again, these as --metric module:name)"
         )
 
 

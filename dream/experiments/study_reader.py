@@ -11,7 +11,8 @@ from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
 from dream.experiments.study_file import Document, Path, file_text, read_yaml
 from dream.golden.hold_out import hold_out_of
-from dream.metrics import is_metric, names_of, valid_names
+from dream.metrics import described_metric, is_metric, names_of, valid_names
+from dream.metrics.described import description_problems
 from dream.rag.own_systems import http_system
 from dream.rag.registry import RAG_METHODS, imported_method
 from dream.rag.search import search_of
@@ -90,18 +91,9 @@ class _StudyReader:
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         repeats = self._mapping("judge_repeats", ("times", "questions"), given)
-        metrics = self._names("metrics", given, ())
-        try:
-            metrics = names_of(metrics)
-        except ConfigurationError as error:
-            self._document.problem(("metrics",), str(error))
-        else:
-            for name in metrics:
-                if not is_metric(name):
-                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
         return _without_nothing(
             golden_dataset=self._text_of("questions", given, ()),
-            metrics=metrics,
+            metrics=self._metrics(given),
             strictness=self._count("strictness", given, ()),
             baselines=self._flag("baselines", given),
             judge_repeats=self._count("times", repeats, ("judge_repeats",)),
@@ -111,6 +103,30 @@ class _StudyReader:
             race=self._race(given.get("race", False)),
             hold_out=self._hold_out(given.get("hold_out")),
         )
+
+    def _metrics(self, given: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the metrics; rubrics and aspects that are described among them are registered."""
+        entries = [
+            self._described(("metrics", place), each) if isinstance(each, dict) else each
+            for place, each in enumerate(_listed(given.get("metrics")))
+        ]
+        metrics = self._names("metrics", {"metrics": [each for each in entries if each is not None]}, ())
+        try:
+            metrics = names_of(metrics)
+        except ConfigurationError as error:
+            self._document.problem(("metrics",), str(error))
+        else:
+            for name in metrics:
+                if not is_metric(name):
+                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
+        return metrics
+
+    def _described(self, path: Path, given: Mapping[str, Any]) -> str | None:
+        """The name of a metric that is described; None where there are mistakes."""
+        problems = description_problems(given)
+        for key, message in problems:
+            self._document.problem((*path, key), message)
+        return None if problems else described_metric(given).name
 
     def _search(self, given: Mapping[str, Any]) -> Search | None:
         asked = self._mapping("search", ("by", "trials", "seed"), given)

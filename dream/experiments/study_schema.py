@@ -19,7 +19,7 @@ _DESCRIPTIONS = {
     "models": "what is compared, and who judges; model@endpoint names an endpoint of the environment",
     "systems": "the RAG systems to try; a list of values is a factor",
     "rules": "combinations to leave out",
-    "metrics": "by default the six of ragas",
+    "metrics": "by default the six of ragas; a rubric {name, levels} or an aspect {name, aspect} may be among them",
     "objective": "the metric to rank by, and the largest acceptable loss against the best",
     "strictness": "the number of questions that answer_relevancy derives from an answer",
     "baselines": "let each LLM also answer without context and with the reference contexts",
@@ -59,8 +59,13 @@ def _plain() -> dict[str, dict[str, Any]]:
         "documents": text,
         "questions": text,
         "models": _object({"llms": _NAMES, "embed_models": _NAMES, "judge": judge, "generator": text}),
-        "metrics": {**_NAMES, "items": _metric()},
-        "objective": _object({"maximise": _metric(), "margin": {"type": "number", "minimum": 0, "maximum": 1}}),
+        "metrics": {**_NAMES, "items": {"anyOf": [_metric(), *_described_metrics()]}},
+        "objective": _object(
+            {
+                "maximise": {"anyOf": [_metric(), {"type": "string"}]},
+                "margin": {"type": "number", "minimum": 0, "maximum": 1},
+            }
+        ),
         "strictness": _COUNT,
         "baselines": {"type": "boolean"},
         "judge_repeats": _object({"times": _COUNT, "questions": _COUNT}),
@@ -85,6 +90,16 @@ def _race() -> dict[str, Any]:
 def _metric() -> dict[str, Any]:
     """A metric by name, with a number of passages (recall@5), or of one's own (module:name)."""
     return {"anyOf": [{"enum": metric_names()}, {"type": "string", "pattern": "^[a-z_]+@[1-9][0-9]*$|:"}]}
+
+
+def _described_metrics() -> list[dict[str, Any]]:
+    """A rubric and an aspect, as `dream.metrics.described` reads them."""
+    text = {"type": "string", "pattern": "\\S"}
+    levels = {"minItems": 2, "maxItems": 5, "items": text, "minProperties": 2, "maxProperties": 5}
+    by_number = {"propertyNames": {"pattern": "^[1-5]$"}, "additionalProperties": text}
+    rubric = {"levels": {"type": ["array", "object"], **levels, **by_number}, "question": text}
+    texts = {"name": {"type": "string", "pattern": r"^[^\W\d][\w-]*$"}, "low_value": text}
+    return [_object({**texts, **rubric}, ["name", "levels"]), _object({**texts, "aspect": text}, ["name", "aspect"])]
 
 
 def _system() -> dict[str, Any]:

@@ -17,15 +17,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy
 import pyarrow
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, StorageError, end_of_all, explain
 from dream.indexes.chunkers import NEED_MODEL, chunk, chunk_once, embed, no_text, texts_to_embed, together
+from dream.indexes.contexts import without_writer, writer_of
 from dream.indexes.progress import IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
-from dream.indexes.store import IndexData, IndexSpec, join, load_index, save_index, stored_bytes
+from dream.indexes.store import (
+    IndexData,
+    IndexSpec,
+    count_embedded,
+    join,
+    load_index,
+    save_index,
+    stored_bytes,
+    without_vectors,
+)
+from dream.indexes.written_contexts import failures_told, is_incomplete, with_written_contexts
 from dream.models.pickers import embed_model_picker
 from dream.storage import Storage
 
@@ -247,8 +257,9 @@ class IndexBuilder:
 
     async def _chunk(self, documents: _Batches, batch: Any, spec: IndexSpec) -> tuple[Any, int]:
         """The nodes of a batch, which stay where they are, and how many of them are to be embedded."""
-        # a model is asked where vectors are asked for
-        steps = documents.steps if spec.chunker in NEED_MODEL else documents.chunk_steps
+        # models are asked where vectors are asked for
+        asks = spec.chunker in NEED_MODEL or writer_of(spec.parameters)
+        steps = documents.steps if asks else documents.chunk_steps
         if not documents.must_be_read:
             return await steps.run(chunk_step, batch, spec)
         async with self._reading:
@@ -258,6 +269,9 @@ class IndexBuilder:
     async def _make(self, spec: IndexSpec, documents: _Batches) -> BuiltIndex:
         started = time.monotonic()
         steps = documents.steps
+        if writer := writer_of(spec.parameters):
+            numbers = f"index {self._numbers[spec.key]} of {len(self._numbers)}"
+            self._show(f"  {numbers}: {writer} writes a context for each chunk")
         chunked = await together(self._chunk(documents, batch, spec) for batch in documents.batches)
         total = sum(n_texts for _, n_texts in chunked)
         if not total:
@@ -268,7 +282,7 @@ class IndexBuilder:
         embedded = await together(
             steps.run(embed_step, nodes, spec, start, report, i)
             for i, (nodes, n_texts) in enumerate(chunked)
-            for start in range(0, n_texts, TEXTS_A_STEP)
+            for start in range(0, n_texts if spec.embed_model else 0, TEXTS_A_STEP)
         )
         large = [nodes for nodes, _ in chunked] + [vectors for vectors, _ in embedded]
         finish = steps.run(finish_step, self._storage, spec, len(chunked), *large, machine=self._storage_machine)
@@ -323,9 +337,9 @@ def packed(documents: Sequence[Any]) -> bytes:
 
 
 def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int | None]:
-    """An index from storage, and the number of its vectors; (None, None) where it is missing or damaged."""
+    """An index from storage, and the number of its texts; (None, None) where it is missing or damaged."""
     data = load_index(storage, spec)
-    return data, None if data is None else len(data.vectors)
+    return data, None if data is None else count_embedded(data.nodes)
 
 
 def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
@@ -335,8 +349,8 @@ def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow
         with _model_of(spec) as model:
             nodes = chunk(documents, spec.chunker, spec.parameters, model)
     else:
-        nodes = chunk_once(documents, spec.chunker, spec.parameters)
-    return nodes, int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
+        nodes = chunk_once(documents, spec.chunker, without_writer(spec.parameters))
+    return with_written_contexts(nodes, documents, spec.parameters), count_embedded(nodes)
 
 
 def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report, batch: int) -> tuple[Any, None]:
@@ -360,10 +374,12 @@ def _model_of(spec: IndexSpec) -> "Iterator[BaseEmbedding]":
 
 def finish_step(storage: Storage | None, spec: IndexSpec, n_tables: int, *large: Any) -> tuple[IndexData, str]:
     """The whole index, put into `storage` unless that is None, and a remark where it could not be kept."""
-    data = join(large[:n_tables], large[n_tables:])
-    if storage is not None:
+    tables, vectors = large[:n_tables], large[n_tables:]
+    data = join(tables, vectors) if spec.embed_model else without_vectors(tables)
+    remark = failures_told(data.nodes)
+    if storage is not None and not is_incomplete(data.nodes):
         try:
             save_index(storage, spec, data)
         except StorageError as error:
-            return data, f", but not kept: {explain(error)}"
-    return data, ""
+            return data, f", but not kept: {explain(error)}{remark}"
+    return data, remark

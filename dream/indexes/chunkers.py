@@ -19,7 +19,7 @@ from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
 from dream.event_loop import run_async
-from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, add_contexts, is_contextual, with_context
+from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, CONTEXT_LLM, add_contexts, is_contextual, with_context
 from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
 from dream.indexes.semantic_chunker import semantic
 from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_ends, whole_sentences
@@ -129,8 +129,9 @@ def build_index(
         DataError: when the documents yield no node to embed.
     """
     from dream.indexes.nodes import vector_index
+    from dream.indexes.written_contexts import with_written_contexts
 
-    nodes = chunk(documents, chunker, parameters, embed_model)
+    nodes = with_written_contexts(chunk(documents, chunker, parameters, embed_model), documents, parameters)
     texts = texts_to_embed(nodes)
     if not texts:
         raise no_text(len(documents), chunker, parameters)
@@ -146,7 +147,8 @@ def chunk(
     """The nodes of documents as a table; pages of one file are joined first, so that chunks may cross page borders.
 
     Args:
-        parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`).
+        parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`); contexts that
+            an LLM is to write are those of headings (see `dream.indexes.written_contexts`).
         embed_model: for the chunkers that `NEED_MODEL`.
 
     Raises:
@@ -162,7 +164,7 @@ def chunk(
     if chunker not in FOLLOW_HEADINGS:
         for document in whole:
             document.metadata.pop(HEADINGS, None)
-    of_chunker = {name: value for name, value in parameters.items() if name != CHUNK_CONTEXT}
+    of_chunker = {name: value for name, value in parameters.items() if name not in (CHUNK_CONTEXT, CONTEXT_LLM)}
     if chunker in NEED_MODEL:
         if embed_model is None:
             raise ConfigurationError(f"the chunker {chunker} needs an embedding model: take a method that has one")

@@ -26,6 +26,7 @@ from dream.indexes.builder import (
     packed,
     ray_builder,
 )
+from dream.indexes.contexts import writer_of
 from dream.indexes.progress import Message, ProgressOfIndexes
 from dream.indexes.steps import INDEXES
 from dream.indexes.store import FOLDER, IndexData, IndexSpec, documents_digest
@@ -59,31 +60,35 @@ def get_index(
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
-        embed_model: its identifier; "" for an index without vectors, which is chunked here. The meter counts texts for
-            no trial (stage "embed", trial ""), as the index is shared, and questions for this trial (stage "query").
+        embed_model: its identifier; "" for an index without vectors, which is chunked here, unless an LLM writes
+            contexts. The meter counts texts and contexts for no trial (stages "embed" and "context", trial ""), as the
+            index is shared, and questions for this trial (stage "query").
 
     Raises:
         DataError: when the documents yield no node to embed.
         ServiceError: when the embedding model fails; a later call tries again.
     """
     from dream.indexes.nodes import vector_index
-    from dream.indexes.without_vectors import index_without_vectors
+    from dream.indexes.without_vectors import index_without_vectors, word_index
 
-    if not embed_model:
+    if not embed_model and not writer_of(parameters):
         return index_without_vectors(documents, chunker, parameters)
     spec = index_spec(documents_digest(documents), chunker, parameters, embed_model)
     data = current_indexes().get(spec, documents)
+    if not embed_model:
+        return word_index(data)
     return vector_index(data, embed_model_picker(embed_model, stage=QUERY_STAGE, trial=trial))
 
 
 def index_spec(documents: str, chunker: str, parameters: Mapping[str, Any], embed_model: str) -> IndexSpec:
     """Everything that an index depends on; its `key` is the index's name. `documents` is their `documents_digest`."""
-    return IndexSpec(documents, chunker, dict(parameters), embed_model, _model_address(embed_model))
+    models = [model for model in (embed_model, writer_of(parameters)) if model]
+    return IndexSpec(documents, chunker, dict(parameters), embed_model, " ".join(map(_model_address, models)))
 
 
-def _model_address(embed_model: str) -> str:
+def _model_address(identifier: str) -> str:
     """The model's server, as the same name elsewhere is another model. The offline models come with DREAM."""
-    endpoint, _ = split_identifier(embed_model)
+    endpoint, _ = split_identifier(identifier)
     if endpoint == OFFLINE:
         return f"{OFFLINE} {version('dream-rag')}"
     url = urlsplit(current_gateway().base_url(endpoint))

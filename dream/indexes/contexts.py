@@ -1,5 +1,8 @@
 """Contexts of chunks: where in its document a chunk stands. It is embedded and searched with the chunk, and not read by
-the LLM that answers (Anthropic, "Introducing Contextual Retrieval", 2024)."""
+the LLM that answers (Anthropic, "Introducing Contextual Retrieval", 2024).
+
+A context is made of file and headings here, and written by an LLM in `dream.indexes.written_contexts`.
+"""
 
 import re
 from bisect import bisect_right
@@ -15,9 +18,14 @@ from dream.tokens import count_tokens
 if TYPE_CHECKING:
     from llama_index.core.schema import TextNode
 
-# The parameter of an index, its values, and the column of the nodes.
-CHUNK_CONTEXT, NONE, HEADINGS = "chunk_context", "none", "headings"
+# The parameter of an index, its values, the LLM that writes contexts, and the column of the nodes.
+CHUNK_CONTEXT, NONE, HEADINGS, LLM = "chunk_context", "none", "headings", "llm"
+CONTEXT_LLM = "context_llm"
 COLUMN = pyarrow.field("context", pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))
+# of a context that an LLM was to write: why there is none, empty where there is one
+FAILURE = pyarrow.field("context_failure", pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))
+# Raise it when an LLM is asked for contexts in other words, or about another part of the document.
+WRITING_VERSION = 1
 MOST_TOKENS = 64
 SEPARATOR = " > "
 _NO_WORDS = re.compile(r"_+|(?<=[^\W\d_])-+(?=[^\W\d_])")
@@ -79,6 +87,23 @@ def _joined(title: str, path: Sequence[str]) -> str:
         if count_tokens(joined) <= MOST_TOKENS:
             break
     return joined
+
+
+def writer_of(parameters: Mapping[str, Any]) -> str:
+    """The identifier of the LLM that writes the contexts of an index; empty where none does.
+
+    Example:
+        >>> writer_of({"chunk_context": "llm", "context_llm": "gpt-4o-mini"}), writer_of({"chunk_context": "headings"})
+        ('gpt-4o-mini', '')
+    """
+    return parameters.get(CONTEXT_LLM, "") if parameters.get(CHUNK_CONTEXT, NONE) == LLM else ""
+
+
+def without_writer(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of the same chunks with the contexts that need no LLM: those of headings."""
+    if parameters.get(CHUNK_CONTEXT, NONE) != LLM:
+        return dict(parameters)
+    return {**{name: value for name, value in parameters.items() if name != CONTEXT_LLM}, CHUNK_CONTEXT: HEADINGS}
 
 
 def is_contextual(parameters: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from dream.documents.file_types import extension
 from dream.documents.stored_documents import DocumentFile, StoredDocuments, characters_of
 from dream.indexes.builder import CHARACTERS_A_BATCH
 from dream.indexes.chunkers import NEED_MODEL, chunk_once, texts_to_embed as texts_of
+from dream.indexes.contexts import without_writer
 from dream.indexes.semantic_chunker import FULLNESS
 from dream.records import digest
 
@@ -32,6 +33,7 @@ def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[s
     index that is built next in this process finds them chunked. What the embedding model decides is estimated: all
     sentences, and the chunks that are made of them.
     """
+    parameters = without_writer(parameters)
     if chunker in NEED_MODEL:
         n_sentences, n_tokens = texts_to_embed(documents, "sentences", {})
         return n_sentences + math.ceil(n_tokens / (FULLNESS * parameters["chunk_size"])), 2 * n_tokens
@@ -50,6 +52,7 @@ def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[s
 
 def uncounted_characters(documents: Sequence[Any], chunker: str, parameters: Mapping[str, Any]) -> int:
     """The characters of the files that `texts_to_embed` would have to chunk."""
+    parameters = without_writer(parameters)
     if chunker in NEED_MODEL:
         return uncounted_characters(documents, "sentences", {})
     if not isinstance(documents, StoredDocuments):

@@ -4,7 +4,8 @@ In memory: the vectors are one numpy array and the nodes one Arrow table, so tha
 processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<key>/`:
 
     vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
-    nodes.parquet    the nodes (`SCHEMA`, and their contexts where they have any), a row each
+    nodes.parquet    the nodes (`SCHEMA`, and their contexts where they have any, with the failures of those that an LLM
+                     wrote), a row each
     manifest.json    what the index depends on, and the digests of the two files; written last; no index without it
 """
 
@@ -57,10 +58,14 @@ SCHEMA = pyarrow.schema(
     }
 )
 
+_CONTEXTUAL = SCHEMA.append(contexts.COLUMN)
+_SCHEMAS = (SCHEMA, _CONTEXTUAL, _CONTEXTUAL.append(contexts.FAILURE))
+
 
 @dataclass(frozen=True)
 class IndexSpec:
-    """All that an index depends on. `endpoint` is the address of the embedding model, whose name others may use too."""
+    """All that an index depends on. `endpoint` has the addresses of its models, whose names others may use too: of the
+    embedding model, and of the LLM that writes contexts. Without an `embed_model`, the index has no vectors."""
 
     documents: str
     chunker: str
@@ -74,6 +79,8 @@ class IndexSpec:
         parts = {**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")}
         if contexts.follows_headings(self.chunker, self.parameters):
             parts["headings"] = headings.VERSION
+        if contexts.writer_of(self.parameters):
+            parts["contexts"] = contexts.WRITING_VERSION
         return digest(parts)[:32]
 
 
@@ -128,12 +135,27 @@ def join(tables: Sequence[pyarrow.Table], vectors: Sequence[numpy.ndarray]) -> I
     Raises:
         ServiceError: if the vectors cannot be those of the nodes.
     """
-    n_texts = sum(int(numpy.count_nonzero(table["embedded"].to_numpy())) for table in tables)
+    n_texts = sum(map(count_embedded, tables))
     problem = vectors_problem(vectors, n_texts)
     if problem is None and are_all_equal(vectors, _embedded_texts(tables)):
         problem = f"all {n_texts:,} texts have one and the same vector"
     if problem:
         raise ServiceError(f"the embedding model gave no usable index: {problem}. Check it with `dream doctor`")
+    return IndexData(numpy.concatenate(vectors), _joined(tables))
+
+
+def without_vectors(tables: Sequence[pyarrow.Table]) -> IndexData:
+    """An index of the nodes of several batches of documents that is searched by words alone."""
+    return IndexData(numpy.empty((0, 1), numpy.float32), _joined(tables))
+
+
+def count_embedded(nodes: pyarrow.Table) -> int:
+    """The number of nodes that are searched, which have vectors where the index has any."""
+    return int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
+
+
+def _joined(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
+    """The nodes of several batches of documents as one table."""
     offset, moved = 0, []
     for table in tables:
         for column in ("parent", "previous", "next"):
@@ -142,7 +164,7 @@ def join(tables: Sequence[pyarrow.Table], vectors: Sequence[numpy.ndarray]) -> I
             table = table.set_column(table.schema.get_field_index(column), column, shifted)
         moved.append(table)
         offset += len(table)
-    return IndexData(numpy.concatenate(vectors), pyarrow.concat_tables(moved).unify_dictionaries().combine_chunks())
+    return pyarrow.concat_tables(moved).unify_dictionaries().combine_chunks()
 
 
 def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
@@ -206,7 +228,7 @@ def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
                 storage.download(f"{folder_key}/{name}", Path(folder, name))
                 if local_files.digest(Path(folder, name)) != manifest["files"][name]["sha256"]:
                     return None
-            return _read(Path(folder))
+            return _read(Path(folder), has_vectors=bool(spec.embed_model))
     except (OSError, ValueError, LookupError, TypeError, pyarrow.ArrowException):
         return None
 
@@ -220,16 +242,14 @@ def _embedded_texts(tables: Sequence[pyarrow.Table]) -> list[str]:
     return texts
 
 
-def _read(folder: Path) -> IndexData | None:
+def _read(folder: Path, has_vectors: bool) -> IndexData | None:
     vectors = numpy.load(folder / VECTORS, allow_pickle=False)
     nodes = parquet.read_table(folder / NODES, memory_map=False)
-    if (
-        nodes.schema not in (SCHEMA, SCHEMA.append(contexts.COLUMN))
-        or vectors.dtype != numpy.float32
-        or vectors.ndim != 2
-    ):
+    if nodes.schema not in _SCHEMAS or vectors.dtype != numpy.float32 or vectors.ndim != 2:
         return None
     nodes = nodes.unify_dictionaries().combine_chunks()
-    if vectors_problem([vectors], int(numpy.count_nonzero(nodes["embedded"].to_numpy()))):
+    if not has_vectors:
+        return None if len(vectors) else IndexData(vectors, nodes)
+    if vectors_problem([vectors], count_embedded(nodes)):
         return None
     return None if are_all_equal([vectors], _embedded_texts([nodes])) else IndexData(vectors, nodes)

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy
 from llama_index.core import MockEmbedding, VectorStoreIndex
 
 from dream.indexes.chunkers import chunk_once, no_text, texts_to_embed
 from dream.indexes.nodes import vector_index
-from dream.indexes.store import IndexData
+from dream.indexes.store import IndexData, without_vectors
 
 if TYPE_CHECKING:
     from llama_index.core import Document
@@ -25,4 +24,9 @@ def index_without_vectors(
     nodes = chunk_once(documents, chunker, parameters)
     if not texts_to_embed(nodes):
         raise no_text(len(documents), chunker, parameters)
-    return vector_index(IndexData(numpy.empty((0, 1), numpy.float32), nodes), MockEmbedding(embed_dim=1))
+    return word_index(without_vectors([nodes]))
+
+
+def word_index(data: IndexData) -> VectorStoreIndex:
+    """The LlamaIndex index over nodes without vectors."""
+    return vector_index(data, MockEmbedding(embed_dim=1))

@@ -2,6 +2,7 @@
 
 from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS
 from dream.metrics.definition import Metric as Metric
+from dream.metrics.described import described_metric as described_metric
 from dream.metrics.own import (
     NotApplicable as NotApplicable,
     aspect_critic as aspect_critic,
@@ -18,6 +19,7 @@ from dream.metrics.registry import (
     find_metric as find_metric,
     is_judged as is_judged,
     is_metric as is_metric,
+    known_again as known_again,
     metric_names as metric_names,
     names_of as names_of,
     own_metrics as own_metrics,

@@ -82,7 +82,7 @@ def metric(
         parameters = list(inspect.signature(function).parameters)
         calls = (judge_calls, judge_calls_a_passage)
         problems = [
-            *_name_problems(called),
+            *name_problems(called),
             *_bounds_problems(bounds),
             *_function_problems(function, parameters, calls),
         ]
@@ -115,16 +115,14 @@ def rubric(name: str, levels: Sequence[str], *, question: str = "", low_value: s
     """Register a rubric as a metric: the judge LLM says which level describes an answer best.
 
     Args:
-        levels: two to five descriptions, the worst first. The score is 0 for the first, 1 for the last.
+        levels: two to five descriptions, the worst first, which the judge knows as 1, 2, ... The score is 0 for the
+            first, 1 for the last; labels of people may be levels (`dream.comparison.read_labels`).
 
     Example:
         >>> rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."]).judge_calls
         1
     """
-    problems = _name_problems(name)
-    if not 2 <= len(levels) <= 5 or not all(isinstance(level, str) and level.strip() for level in levels):
-        problems.append(f"levels={list(levels)}: give two to five descriptions, the worst first")
-    if problems:
+    if problems := [*name_problems(name), *level_problems(levels)]:
         raise ConfigurationError(bullets(f"the rubric {name!r} cannot be used:", problems))
     listed = ", ".join(f"{number / (len(levels) - 1):.3g}: {level}" for number, level in enumerate(levels))
     return register(
@@ -135,6 +133,8 @@ def rubric(name: str, levels: Sequence[str], *, question: str = "", low_value: s
             low_value,
             ("user_input", "response", "reference"),
             judge_calls=1,
+            range=f"0 to 1 (levels 1 to {len(levels)}, scaled)",
+            bounds=(1.0, float(len(levels))),
             source=_digest(["rubric", *levels]),
             rubric=tuple(levels),
         )
@@ -152,7 +152,7 @@ def aspect_critic(name: str, definition: str, *, low_value: str = "") -> Metric:
         >>> aspect_critic("conciseness", "Does the response say it without superfluous words?").range
         '0 or 1'
     """
-    if problems := [*_name_problems(name), *([] if definition.strip() else ["the definition is empty"])]:
+    if problems := [*name_problems(name), *([] if definition.strip() else ["the definition is empty"])]:
         raise ConfigurationError(bullets(f"the aspect {name!r} cannot be used:", problems))
     return register(
         Metric(
@@ -169,12 +169,20 @@ def aspect_critic(name: str, definition: str, *, low_value: str = "") -> Metric:
     )
 
 
-def _name_problems(name: str) -> list[str]:
+def name_problems(name: str) -> list[str]:
+    """The reason why a metric of one's own cannot have this name, if it cannot."""
     if name in DEFINITIONS or name in _TAKEN:
         return [f"the name {name!r} is taken: give another one"]
     if not re.fullmatch(r"[^\W\d][\w-]*", name):
         return [f"the name {name!r} must begin with a letter, and have letters, digits, '_' and '-' alone"]
     return []
+
+
+def level_problems(levels: Sequence[Any]) -> list[str]:
+    """The mistake in the levels of a rubric, if there is one."""
+    if 2 <= len(levels) <= 5 and all(isinstance(level, str) and level.strip() for level in levels):
+        return []
+    return [f"levels={list(levels)}: give two to five descriptions, the worst first"]
 
 
 def _bounds_problems(bounds: tuple[float, float]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,23 @@ def own_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
     return tuple(_OWN[name] for name in names if name in _OWN)
 
 
+def known_again(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Those of an experiment's own metrics that are known in this process; a rubric or a criterion is whole without a
+    function, so that it is made known where it is not."""
+    metrics = tuple(metrics)
+    for metric in metrics:
+        if metric.name not in _OWN and (metric.rubric or metric.criterion):
+            register(metric)
+    return own_metrics(metric.name for metric in metrics)
+
+
 def names_of(metrics: Iterable[Any]) -> tuple[str, ...]:
     """The names of metrics that are given by name, as `module:name` (the module is imported, also from the working
-    directory), as a `Metric`, or as the function that was registered.
+    directory), as a `Metric`, as the function that was registered, or as a mapping that describes a rubric or an
+    aspect (`dream.metrics.described`).
 
     Raises:
-        ConfigurationError: for a module that cannot be imported, or has no such metric.
+        ConfigurationError: for a module that cannot be imported, or has no such metric; for mistakes in a description.
     """
     return tuple(_name(metric) for metric in metrics)
 
@@ -44,6 +55,10 @@ def _name(metric: Any) -> str:
         return _name(_imported(metric)) if ":" in metric else metric
     if isinstance(metric, Metric):
         return metric.name
+    if isinstance(metric, Mapping):
+        from dream.metrics.described import described_metric  # which registers here
+
+        return described_metric(metric).name
     of_function = (name for name, own in _OWN.items() if own.function and own.function.value is metric)
     return next(of_function, getattr(metric, "__name__", str(metric)))
 

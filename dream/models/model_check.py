@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dream.errors import NO_ANSWER, DataError, DreamError, ServiceError, bullets, explain
 from dream.event_loop import run_async
+from dream.models.cross_encoder import is_local
 from dream.models.endpoint_access import message_where_nothing_is
 from dream.models.gateway_client import current_gateway
 from dream.models.openai_wire import ModelResponse
@@ -80,7 +81,7 @@ def check_models(
         forms: for each LLM that must answer in JSON, a function that gives prompts and their response models.
         chunk_tokens: the longest chunk that each embedding model will get; None where this is not known yet: that
             chunks of a usual length are too long for a model is then told, and no error.
-        rerankers: those behind a `/rerank` endpoint.
+        rerankers: those behind a `/rerank` endpoint, and cross-encoders in this process.
 
     Returns:
         A line for each thing that a user should know, such as a parameter that a server does not take.
@@ -113,7 +114,11 @@ def check_models(
 def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:
     """How requests to each model are written where it differs from what clients write, for records of what was run."""
     gateway = current_gateway()
-    forms = {identifier: gateway.form(*split_identifier(identifier)) for identifier in dict.fromkeys(identifiers)}
+    forms = {
+        identifier: gateway.form(*split_identifier(identifier))
+        for identifier in dict.fromkeys(identifiers)
+        if not is_local(identifier)
+    }
     return {identifier: form for identifier, form in forms.items() if form}
 
 
@@ -251,7 +256,11 @@ def _is_offline(identifier: str) -> bool:
 
 
 def _form_explained(identifier: str) -> list[str]:
-    return [] if _is_offline(identifier) else current_gateway().form_explained(*split_identifier(identifier))
+    return (
+        []
+        if _is_offline(identifier) or is_local(identifier)
+        else current_gateway().form_explained(*split_identifier(identifier))
+    )
 
 
 async def _explained(identifier: str, error: BaseException) -> str:

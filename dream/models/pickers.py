@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from dream.libraries import prepare_libraries
+from dream.models.cross_encoder import cross_encoder_picker, cross_encoder_problems, is_local
 from dream.models.direct_calls import ModelCalls
 from dream.models.gateway_client import GatewayClient, current_gateway
 from dream.models.http_transport import (
@@ -189,8 +190,14 @@ async def offered_models(endpoint: str) -> str | None:
 
 
 def endpoint_urls(identifiers: Iterable[str]) -> dict[str, str]:
-    """The base URL behind each identifier, for records of what was run."""
-    return {identifier: current_gateway().base_url(split_identifier(identifier)[0]) for identifier in identifiers}
+    """The base URL behind each identifier, for records of what was run; of a cross-encoder in this process the digest
+    of its files."""
+    return {
+        identifier: f"sha256:{cross_encoder_picker(identifier).digest}"
+        if is_local(identifier)
+        else current_gateway().base_url(split_identifier(identifier)[0])
+        for identifier in identifiers
+    }
 
 
 def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[str]:
@@ -198,6 +205,9 @@ def check_identifiers(identifiers: Iterable[str], settings: Settings) -> list[st
     configured = {OFFLINE, *(endpoint.name for endpoint in settings.endpoints)}
     problems = []
     for identifier in dict.fromkeys(identifiers):
+        if is_local(identifier):
+            problems += cross_encoder_problems(identifier, settings)
+            continue
         endpoint, model = split_identifier(identifier)
         if not model:
             problems.append(f"{identifier!r} names no model: write model, model@endpoint or offline/model")

@@ -1,4 +1,5 @@
-"""`rerank_model_picker`: a model behind a `/rerank` endpoint (Cohere, Jina, vLLM, TEI), asked through the gateway.
+"""`rerank_model_picker`: a model behind a `/rerank` endpoint (Cohere, Jina, vLLM, TEI), asked through the gateway, or a
+cross-encoder in this process (`dream.models.cross_encoder`).
 
 A request goes out in the form of Cohere, Jina and vLLM, and in that of TEI where the server wants `texts`.
 """
@@ -6,6 +7,7 @@ A request goes out in the form of Cohere, Jina and vLLM, and in that of TEI wher
 from collections.abc import Sequence
 
 from dream.errors import DataError
+from dream.models.cross_encoder import CrossEncoder, cross_encoder_picker, is_local
 from dream.models.gateway_client import GatewayClient
 from dream.models.openai_wire import RERANK_PATH
 from dream.models.pickers import model_calls
@@ -43,9 +45,12 @@ class RerankModel:
 
 def rerank_model_picker(
     identifier: str, *, stage: str = STAGE, trial: str = "", gateway: GatewayClient | None = None
-) -> RerankModel:
+) -> RerankModel | CrossEncoder:
     """A reranking model; any model name works, as in `bge-reranker@tei`, where DREAM_ENDPOINT_TEI_BASE_URL is the URL
-    before /rerank. `stage`, `trial` and `gateway` are those of `dream.models.pickers`."""
+    before /rerank; `local:` and the folder of an ONNX model is one in this process. `stage`, `trial` and `gateway` are
+    those of `dream.models.pickers`."""
+    if is_local(identifier):
+        return cross_encoder_picker(identifier)
     return RerankModel(identifier, stage, trial, gateway)
 
 

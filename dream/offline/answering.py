@@ -207,6 +207,16 @@ def _rate(model: str, request: Request) -> str:
     return "\n".join(f"{label}: {round(10 * relevance(request.question, body))}" for label, body in request.documents)
 
 
+def _situate(model: str, request: Request) -> str:
+    """What places a chunk in its document: the headings, and the words of the document that are not in the chunk;
+    `llm-large` names more of them."""
+    known = set(tokens(request.existing or ""))
+    seen = Counter(word for word in tokens(request.context or "") if word not in known and analyse_sentence(word).bag)
+    topics = [word for word, _ in seen.most_common(3 if model == "llm-small" else 8)]
+    about = f", from a document about {', '.join(topics)}" if topics else ""
+    return f"This chunk stands under {request.question}{about}."
+
+
 def _parts(model: str, request: Request) -> str:
     """The questions that a question joins with "and", ";" or "?", one per line."""
     pieces = [piece.strip(" ,") for piece in _JOINTS.split(request.question.strip().rstrip("?"))]
@@ -219,6 +229,7 @@ _REPLIES = {
     "parts": _parts,
     "choose": _choose,
     "rate": _rate,
+    "situate": _situate,
     "passage": _passage,
     "refine": _refine,
     "answer": _answer,

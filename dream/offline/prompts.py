@@ -28,13 +28,19 @@ _EXPAND = re.compile(r"Generate (?P<count>\d+) search queries, one on each line"
 _RATE = re.compile(r"Rate how much each passage helps to answer the question")
 _PASSAGE = re.compile(r"^Passage (\d+):\s*\n(.*?)(?=^Passage \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
 _DECOMPOSE = re.compile(r"Break the question down into simpler questions, (?P<count>\d+) at most")
+_SITUATE = re.compile(
+    r"<document>\n(?P<document>.*)\n</document>.*It is under: (?P<place>[^\n]*)\n<chunk>\n(?P<chunk>.*)\n</chunk>\n"
+    r"Give a short succinct context[^\n]*\Z",
+    re.DOTALL,
+)
 _CHOOSE = re.compile(r"numbers of the documents you should consult", re.IGNORECASE)
 _DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed chat request. `kind` is "answer", "refine", "passage", "queries", "parts", "choose" or "rate"."""
+    """A parsed chat request. `kind` is "answer", "refine", "passage", "queries", "parts", "choose", "rate" or
+    "situate": there the question is the place of a chunk, its context the document, and what exists the chunk."""
 
     kind: str
     question: str
@@ -47,6 +53,8 @@ class Request:
 def read_request(messages: list[dict]) -> Request:
     """Parse the last user message; in an unknown format the whole message is the question."""
     prompt = last_user_text(messages)
+    if situate := _SITUATE.search(prompt):
+        return Request("situate", situate["place"], situate["document"], situate["chunk"])
     context = _first(_CONTEXT, prompt, "context")
     question = _first(_QUESTION, _without(prompt, context), "question") or prompt.strip()
     existing = _first(_EXISTING, prompt, "answer")

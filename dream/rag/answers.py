@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dream.errors import ConfigurationError
 from dream.rag.parameters import DEFAULT, LLM as LLM_RERANKER, NONE
-from dream.rag.registry import RagMethod, find_rag_method
+from dream.rag.registry import RagMethod, context_llm_of, find_rag_method
 from dream.records import Trial
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def answer_from(
 
 def models_of(trial: Trial) -> list[str]:
     """The identifiers of all models that a trial asks besides the judge."""
-    return [name for name in (trial.llm_identifier, trial.embed_model_identifier, *rerankers_of(trial)) if name]
+    asked = (trial.llm_identifier, trial.embed_model_identifier, context_llm_of(trial), *rerankers_of(trial))
+    return [name for name in dict.fromkeys(asked) if name]
 
 
 def rerankers_of(trial: Trial) -> list[str]:
-    """The identifiers of the models behind `/rerank` endpoints that a trial asks."""
+    """The identifiers of the models that put hits into order for a trial, besides its LLM."""
     reranker = trial.parameters.get("reranker", NONE)
     return [] if reranker in (NONE, LLM_RERANKER) else [reranker]
 

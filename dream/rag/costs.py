@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dream.documents.stored_documents import characters_of
 from dream.errors import DreamError
 from dream.indexes.client import get_index
+from dream.indexes.contexts import without_writer
+from dream.models.cross_encoder import is_local
 from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
 from dream.rag.registry import RagMethod, find_rag_method, index_request
 from dream.rag.travelling import is_built_in
@@ -63,7 +65,7 @@ def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Qu
         rewriting=int(transform != NONE),
         ranking=-(-ranked // PASSAGES_A_RATING) if reranker == LLM else 0,
         embedding=method.cost.query_embeddings * searches.get(transform, 1),
-        reranking=int(reranker not in (NONE, LLM)),
+        reranking=int(reranker not in (NONE, LLM) and not is_local(reranker)),
         passages=_passages(method, values),
     )
 
@@ -117,7 +119,7 @@ def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) 
     chunker, chunking, _ = index_request(trial)
     plain = {name: value for name, value in trial.parameters.items() if name not in ("query_transform", "reranker")}
     try:
-        index: Any = _WordIndex(get_index(documents, chunker, chunking, ""))
+        index: Any = _WordIndex(get_index(documents, chunker, without_writer(chunking), ""))
         engine = query_engine_picker(trial.query_engine_identifier, index, MockLLM(), plain)
         counts = [len(engine.retrieve(QueryBundle(question))) for question in questions]
     except (DreamError, AttributeError, IndexError):

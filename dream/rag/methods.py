@@ -14,6 +14,7 @@ from dream.rag.parameters import CONTEXT_TOKENS as CONTEXT_TOKENS
 from dream.rag.registry import (
     RAG_METHODS as RAG_METHODS,
     RagMethod as RagMethod,
+    context_llm_of as context_llm_of,
     find_rag_method as find_rag_method,
     imported_method as imported_method,
     index_request as index_request,

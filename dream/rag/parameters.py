@@ -49,17 +49,21 @@ class RetrievalParameters(AnsweringParameters):
 
     Attributes:
         chunk_context: what a chunk is embedded and searched with, and the LLM that answers does not read: the name of
-            its file and the headings above it (headings).
+            its file and the headings above it (headings), or what an LLM writes about it and its document (llm).
+        context_llm: the identifier of the LLM that writes; "default" for that of the trial, so that trials of several
+            LLMs have as many indexes.
         query_transform: what is searched for: the question; a passage that an LLM invents to answer it, with it
             (hyde); it and other wordings (multi_query) or simpler questions (decompose), `n_queries` at most.
         reranker: puts `rerank_from` hits into order, of which the best `top_k` stay: the answering LLM (llm), or the
-            identifier of a model behind a `/rerank` endpoint, such as `bge-reranker@tei`.
+            identifier of a model behind a `/rerank` endpoint, such as `bge-reranker@tei`, or `local:` and the folder or
+            object-storage address of a cross-encoder in ONNX (`dream.models.cross_encoder`).
         prompt: "default", or a text with {context_str} and {query_str}.
         context_tokens: the most tokens of passages that the LLM reads.
     """
 
     context_tokens: Count = CONTEXT_TOKENS
-    chunk_context: Literal["none", "headings"] = FACTORS["chunk_context"]
+    chunk_context: Literal["none", "headings", "llm"] = FACTORS["chunk_context"]
+    context_llm: Annotated[str, Field(min_length=1)] = FACTORS["context_llm"]
     query_transform: Literal["none", "hyde", "multi_query", "decompose"] = FACTORS["query_transform"]
     n_queries: Annotated[int, Field(ge=1, le=10)] = FACTORS["n_queries"]
     reranker: Annotated[str, Field(min_length=1)] = FACTORS["reranker"]

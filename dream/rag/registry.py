@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from dream.errors import ConfigurationError, bullets, explain
 from dream.indexes.chunkers import CHUNKERS, NEED_MODEL
 from dream.indexes.client import IndexRequest
-from dream.indexes.contexts import CHUNK_CONTEXT, is_contextual
+from dream.indexes.contexts import CHUNK_CONTEXT, CONTEXT_LLM, LLM, is_contextual
 from dream.rag.parameters import (
     DECOMPOSE,
+    DEFAULT,
     FACTORS,
     MULTI_QUERY,
     NONE,
@@ -107,9 +108,11 @@ class RagMethod:
         known = defaults_of(OF_CHUNKERS.get(chunker, ChunkParameters))
         chunking = {name: known[name] for name in of_chunker if name in known and name not in self.all_defaults}
         chunking |= {name: value for name, value in parameters.items() if name in of_chunker}
-        others = of_chunker | ({"chunker", CHUNK_CONTEXT} & self.shared)
+        others = of_chunker | ({"chunker", CHUNK_CONTEXT, CONTEXT_LLM} & self.shared)
         if CHUNK_CONTEXT in self.shared and is_contextual(parameters):
             chunking[CHUNK_CONTEXT] = parameters[CHUNK_CONTEXT]
+            if parameters[CHUNK_CONTEXT] == LLM:
+                chunking[CONTEXT_LLM] = parameters.get(CONTEXT_LLM, DEFAULT)
         return chunking, {name: value for name, value in parameters.items() if name not in others}
 
     def chunker_of(self, parameters: Mapping[str, Any]) -> str:
@@ -123,6 +126,8 @@ class RagMethod:
             idle.add("rerank_from")
         if parameters.get("query_transform", NONE) not in (MULTI_QUERY, DECOMPOSE):
             idle.add("n_queries")
+        if parameters.get(CHUNK_CONTEXT) != LLM:
+            idle.add(CONTEXT_LLM)
         return {
             name: value
             for name, value in parameters.items()
@@ -274,7 +279,22 @@ def index_request(trial: Trial, methods: Mapping[str, RagMethod] | None = None) 
     """The index that a trial needs, as an argument of `dream.indexes.get_index`."""
     method = find_rag_method(trial.query_engine_identifier, methods)
     chunking, _ = method.split(trial.parameters)
+    if CONTEXT_LLM in chunking:
+        chunking[CONTEXT_LLM] = context_llm_of(trial)
     return IndexRequest(method.chunker_of(trial.parameters), chunking, trial.embed_model_identifier)
+
+
+def context_llm_of(trial: Trial) -> str:
+    """The identifier of the LLM that writes contexts of chunks for a trial; empty where none does.
+
+    Example:
+        >>> context_llm_of(Trial("bm25", "gpt-4o", "", {"chunk_context": "llm"}))
+        'gpt-4o'
+    """
+    if trial.is_baseline or trial.parameters.get(CHUNK_CONTEXT) != LLM:
+        return ""
+    named = trial.parameters.get(CONTEXT_LLM, DEFAULT)
+    return trial.llm_identifier if named == DEFAULT else named
 
 
 def _parameters_of(chunker: str) -> set[str]:

@@ -30,7 +30,7 @@ Reranker = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
 
 
 def reranker_of(identifier: str, llm: LLM, trial: str = "") -> Reranker:
-    """The reranker of this name: "llm", or the identifier of a model behind a `/rerank` endpoint."""
+    """The reranker of this name: "llm", or the identifier of a reranking model."""
     return _LlmReranker(llm) if identifier == BY_LLM else rerank_model_picker(identifier, trial=trial).scores
 
 

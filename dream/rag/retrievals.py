@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dream.errors import ConfigurationError
+from dream.indexes.contexts import CONTEXT_LLM
 from dream.rag.parameters import LLM, NONE, AnsweringParameters
-from dream.rag.registry import RagMethod, find_rag_method
+from dream.rag.registry import RagMethod, context_llm_of, find_rag_method
 from dream.rag.travelling import is_built_in
 from dream.records import Trial
 
@@ -43,6 +44,8 @@ def retrieval_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -
     idle = method.shared.intersection(_ANSWERING)
     parameters = {name: value for name, value in trial.parameters.items() if name not in idle}
     transformed, ranked = trial.parameters.get("query_transform", NONE) != NONE, trial.parameters.get("reranker") == LLM
+    if writer := context_llm_of(trial):
+        parameters[CONTEXT_LLM] = writer
     llm = trial.llm_identifier if transformed or ranked or not is_built_in(method) else ""
     return Trial(trial.query_engine_identifier, llm, trial.embed_model_identifier, parameters)
 

@@ -8,7 +8,7 @@ from typing import Any
 from dream.errors import ConfigurationError, bullets
 from dream.models.pickers import check_identifiers
 from dream.rag.methods import RAG_METHODS
-from dream.rag.parameters import LLM, NONE, is_sequence
+from dream.rag.parameters import DEFAULT, LLM, NONE, is_sequence
 from dream.rag.products import shown
 from dream.rag.registry import RagMethod
 from dream.records import Trial
@@ -83,14 +83,15 @@ class SearchSpace:
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:
-            problems += check_identifiers([*self.llms, *self.embed_models, *self._rerankers()], settings)
+            named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
+            problems += check_identifiers([*self.llms, *self.embed_models, *named], settings)
         return problems
 
-    def _rerankers(self) -> list[str]:
-        """The identifiers of reranking models."""
-        chosen = [_choices(of.get("reranker", NONE), is_sequence=False) for of in self.parameters.values()]
+    def _named(self, parameter: str, *others: str) -> list[str]:
+        """The identifiers of models that a parameter names, whose `others` values are none."""
+        chosen = [_choices(of[parameter], is_sequence=False) for of in self.parameters.values() if parameter in of]
         names = itertools.chain.from_iterable(chosen)
-        return [name for name in names if isinstance(name, str) and name not in (NONE, LLM)]
+        return [name for name in names if isinstance(name, str) and name not in others]
 
     def _list_problems(self) -> list[str]:
         problems = []

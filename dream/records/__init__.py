@@ -65,6 +65,7 @@ from dream.records.search import (
 from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
 from dream.records.usage import (
     HELD_OUT_STAGE as HELD_OUT_STAGE,
+    INDEX_STAGES as INDEX_STAGES,
     SIFT_STAGE as SIFT_STAGE,
     Plan as Plan,
     PlannedCalls as PlannedCalls,

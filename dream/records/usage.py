@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+# The stages of the model calls that make indexes: vectors, and contexts of chunks.
+INDEX_STAGES = ("embed", "context")
 # The stage of the model calls that a sift makes before the trials.
 SIFT_STAGE = "sift"
 # The stage of the model calls for questions that were held out of the search.
@@ -177,7 +179,7 @@ class Plan:
     @property
     def sifting(self) -> float | None:
         """The price of what is paid before any trial is sifted out; None if unknown."""
-        return known_sum(row.usd for row in self.calls if row.stage in ("embed", SIFT_STAGE))
+        return known_sum(row.usd for row in self.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE))
 
 
 def _usd_of(usd: float | None) -> str:

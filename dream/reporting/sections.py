@@ -322,7 +322,7 @@ def _by_stage(row: UsageRow) -> tuple[int, str]:
     return _STAGES.index(row.stage) if row.stage in _STAGES else len(_STAGES), row.model
 
 
-_STAGES = (CHECK_STAGE, "embed", SIFT_STAGE, "query", "rerank", "answer", "judge", HELD_OUT_STAGE)
+_STAGES = (CHECK_STAGE, "context", "embed", SIFT_STAGE, "query", "rerank", "answer", "judge", HELD_OUT_STAGE)
 
 
 def _usage_table(rows: Sequence[UsageRow]) -> Table:

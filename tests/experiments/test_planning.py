@@ -56,6 +56,20 @@ def test_each_question_that_answer_relevancy_derives_is_a_call(documents: Settin
     assert calls(thrice)["embed-small", "query"] == calls(once)["embed-small", "query"]
 
 
+def test_contexts_that_an_llm_writes_are_a_call_a_chunk_paid_once(documents: Settings):
+    sizes = {"chunk_size": 40, "chunk_overlap": 0}
+    contextual = {**sizes, "chunk_context": "llm"}
+    parameters = {"chunks_with_overlap": contextual, "bm25": {**contextual, "context_llm": "offline/llm-large"}}
+    llms, embed_models = ["offline/llm-small"], ["offline/embed-small", "offline/embed-large"]
+    space = SearchSpace(["chunks_with_overlap", "bm25"], llms, embed_models, parameters)
+    planned = plan(space, golden_dataset=GOLDEN, metrics=["token_f1"], settings=documents)
+    n_chunks = planned.texts_to_embed // 2
+    rows = {row.model: (row.calls, row.cached) for row in planned.calls if row.stage == "context"}
+    # two embedding models have the same chunks; BM25, which embeds nothing, has another LLM
+    assert rows == {"offline/llm-small": (2 * n_chunks, n_chunks), "offline/llm-large": (n_chunks, 0)}
+    assert n_chunks > 3 and planned.indexes == 3
+
+
 def test_documents_are_chunked_by_the_first_plan_alone(documents: Settings, monkeypatch: pytest.MonkeyPatch):
     spec = ExperimentSpec(SPACE, GOLDEN, metrics=["context_recall"])
     prepared = spec.prepare(documents)

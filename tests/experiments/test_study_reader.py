@@ -9,10 +9,18 @@ from studies import WHOLE
 from dream.errors import ConfigurationError
 from dream.experiments import read_study
 from dream.experiments.study_reader import study_of
+from dream.metrics import own_metrics, registry
 from dream.records import Search
 from dream.settings import Settings
 
-pytestmark = pytest.mark.usefixtures("registered_methods")
+pytestmark = pytest.mark.usefixtures("registered_methods", "no_own_metrics")
+
+
+@pytest.fixture
+def no_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metrics that a test registers are gone after it."""
+    monkeypatch.setattr(registry, "_OWN", {})
+
 
 NOTHING = Settings.from_environment({})
 
@@ -60,6 +68,58 @@ def test_a_race(written: str, read: bool | dict[str, int]):
 def test_mistakes_of_a_race_are_told_together():
     with pytest.raises(ConfigurationError, match=r"line 2: race cannot(.|\n)*'blocks'; valid: first, (.|\n)*error=0.5"):
         study_of("systems: [bm25]\nrace: {blocks: 3, error: 0.5}")
+
+
+def test_rubrics_and_aspects_stand_among_the_metrics():
+    study = study_of("""
+systems: [bm25]
+metrics:
+  - recall
+  - name: warmth
+    question: How warm is it?
+    levels: {1: It is rude., 2: It is cold., 3: It is neutral., 4: It is friendly., 5: It is warm.}
+  - {name: safety, aspect: "Is it safe?"}
+  - faithfulness
+objective: {maximise: warmth}
+""")
+    assert study.options["metrics"] == ("recall", "warmth", "safety", "faithfulness")
+    warmth, safety = own_metrics(("warmth", "safety"))
+    assert (warmth.rubric[0], warmth.rubric[-1], warmth.bounds) == ("It is rude.", "It is warm.", (1, 5))
+    assert (warmth.question, warmth.range) == ("How warm is it?", "0 to 1 (levels 1 to 5, scaled)")
+    assert (safety.criterion, safety.judge_calls) == ("Is it safe?", 1)
+    assert study.objective.metric == "warmth"
+
+
+def test_all_mistakes_in_rubrics_are_told_with_their_lines():
+    with pytest.raises(ConfigurationError) as caught:
+        study_of("""systems: [bm25]
+metrics:
+  - {name: cool, levels: [one]}
+  - {name: recall, aspect: " "}
+  - {name: x y, level: [a, b]}
+  - {levels: {1: a, 3: b}}
+  - {name: both, levels: [a, b], aspect: "Is it?"}
+  - {name: kind, levels: [a, b]}
+  - name: kind
+    aspect: "Is it kind?"
+    question: "Is it kind?"
+""")
+    told = str(caught.value)
+    for mistake in (
+        "line 3: levels=['one']: give two to five descriptions",
+        "line 4: aspect=' ': give a text",
+        "line 4: the name 'recall' is taken",
+        "line 5: there is no 'level' here; did you mean levels?",
+        "line 5: give levels: (two to five descriptions) or aspect: (a question); neither is given",
+        "line 5: the name 'x y' must begin with a letter",
+        "line 6: a metric needs a name",
+        "line 6: levels={1: 'a', 3: 'b'}: number them from 1",
+        "line 7: give levels: (two to five descriptions) or aspect: (a question); both are given",
+        "line 11: an aspect is the question itself: leave question out",
+    ):
+        assert f"  - {mistake}" in told
+    with pytest.raises(ConfigurationError, match="line 2: metrics names kind more than once"):
+        study_of('systems: [bm25]\nmetrics: [{name: kind, levels: [a, b]}, {name: kind, aspect: "Is it?"}]')
 
 
 def test_a_sift_by_another_metric_is_a_mistake():

@@ -13,7 +13,20 @@ def errors(text: str) -> list[str]:
     return [error.message for error in validator.iter_errors(yaml.safe_load(text))]
 
 
-@pytest.mark.parametrize("text", [WHOLE, "systems: [sentence_window]", "systems: [{method: 'a.b:c', depth: 3}]"])
+RUBRICS = """
+systems: [bm25]
+metrics:
+  - recall@5
+  - {name: tone, levels: [It is rude., It is friendly.]}
+  - {name: safe, aspect: "Is it safe?", low_value: It hurts.}
+  - {name: scale, levels: {"1": bad, "2": good}, question: "How good is it?"}
+objective: {maximise: tone}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [WHOLE, RUBRICS, "systems: [sentence_window]", "systems: [{method: 'a.b:c', depth: 3}]"]
+)
 def test_a_study_is_valid(text: str):
     assert errors(text) == []
 
@@ -25,6 +38,9 @@ def test_a_study_is_valid(text: str):
         "systems: [sentence_windw]",
         "systems: [{method: sentence_window, top_q: 3}]",
         "systems: [sentence_window]\nmetrics: [faithfulnes]",
+        "systems: [sentence_window]\nmetrics: [{name: tone, levels: [It is rude.]}]",
+        "systems: [sentence_window]\nmetrics: [{name: tone, levels: {'0': bad, '1': good}}]",
+        "systems: [sentence_window]\nmetrics: [{name: safe, aspects: 'Is it?'}]",
         "systems: [sentence_window]\nbudget: {usd: 0}",
         "systems: [sentence_window]\nsift: faithfulness",
         "systems: [sentence_window]\nrace: {blocks: 3}",

@@ -16,10 +16,13 @@ from dream.metrics import (
     explanation_rows,
     find_metric,
     is_judged,
+    is_metric,
+    known_again,
     metric,
     metric_names,
     names_of,
     own_metrics,
+    registry,
     rubric,
 )
 
@@ -112,6 +115,15 @@ def test_a_rubric_and_a_criterion_are_metrics_of_one_call():
         rubric("tone", ["It is fine."])
     with pytest.raises(ConfigurationError, match="the definition is empty"):
         aspect_critic("briefness", " ")
+
+
+def test_rubrics_of_an_experiment_are_known_again_without_a_module(monkeypatch: pytest.MonkeyPatch):
+    tone, brief = rubric("tone", ["It is rude.", "It is friendly."]), aspect_critic("briefness", "Is it brief?")
+    metric("Is it short?", name="shortness")(lambda answer: 1)
+    before = [tone, brief, *own_metrics(["shortness"])]
+    monkeypatch.setattr(registry, "_OWN", {})
+    assert known_again(before) == (tone, brief)
+    assert is_metric("tone") and not is_metric("shortness")
 
 
 def test_a_definition_comes_back_from_json_and_is_enough_to_explain_it():
