@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     "rich_bars.py": ("test_progress.py", "the bars of a terminal, which are drawn in one there"),
     "records/confirmation.py": ("comparison/test_held_out.py", "the records that a confirmation is"),
     "reporting/confirmed.py": ("experiments/test_confirmation.py", "a section about a whole experiment"),
+    "reporting/searched.py": ("experiments/test_search_rounds.py", "a section about a whole search"),
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "serving/pull_requests.py": ("serving/test_git_promotion.py", "they are opened for the branch that is pushed"),

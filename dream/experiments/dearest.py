@@ -1,14 +1,13 @@
 """The dearest trials that a search in rounds may choose, for a plan that is an upper bound."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dream.rag.combinations import Combinations
 from dream.rag.methods import index_request
-from dream.rag.models_first import MOST_PAIRS
+from dream.rag.models_first import MOST_PAIRS, models_first_round, pair_of, with_pairs
 from dream.rag.search import next_round
-from dream.records import MODELS_FIRST, Search, Trial
+from dream.records import INCUMBENT, MODELS_FIRST, Search, Trial
 
 # So many combinations are counted one by one; of more, each factor by itself.
 COUNTED = 400
@@ -26,24 +25,30 @@ class Dearest:
 
 
 def dearest(search: Search, chosen: Sequence[Trial], price: Callable[[Trial], Price]) -> Dearest:
-    """The dearest trials of a search in rounds, besides those that were `chosen` already.
+    """The dearest trials of a search in rounds, besides those that were `chosen` already; the first round is known
+    before any result.
 
     Args:
         price: what is to be paid for a trial, such as USD and then calls.
     """
     space = Combinations.from_json(search.space or {})
+    first = () if chosen else next_round(search, ())
+    chosen = (*chosen, *first)
     n = max(0, most_trials(search, space) - len(chosen))
+    if first and not n:
+        return Dearest(chosen, chosen, f"the {len(first)} trials of the search are known before any result")
     known = {trial.id for trial in chosen}
     if search.combinations <= COUNTED:
         found = [trial for trial in space.listed() if trial.id not in known]
         trials = sorted(found, key=price, reverse=True)[:n]
-        how = f"the dearest {len(trials)} of {len(found)} combinations"
+        how = f"the dearest {len(trials)} of {len(found)} other combinations"
     else:
         found, trials = list(space.representatives()), [_by_factor(space, price)] * n
         how = f"{n} times the dearest combination, its factors taken one by one"
     note = (
-        f"an upper bound: {how}, with the indexes that embed most; the search decides later which trials are run, so "
-        "that calls of a single model may be other than these"
+        f"an upper bound: {f'the {len(first)} trials of the first round, and ' if first else ''}{how}, with the "
+        "indexes that embed most; the search decides later which trials are run, so that calls of a single model may "
+        "be other than these"
     )
     return Dearest((*chosen, *trials), (*chosen, *_indexed(found, n)), note)
 
@@ -53,11 +58,11 @@ def most_trials(search: Search, space: Combinations) -> int:
     most = min(search.trials or search.combinations, search.combinations)
     if search.by != MODELS_FIRST or not space.is_listed:
         return most
-    pairs = Counter((trial.llm_identifier, trial.embed_model_identifier) for trial in space.listed())
-    without = sum(n for pair, n in pairs.items() if not all(pair))
-    with_models = [n for pair, n in pairs.most_common() if all(pair)]
-    first = len(next_round(Search(search.by, None, search.seed, space=search.space), ()))
-    return min(most, first + without + sum(with_models[:MOST_PAIRS]))
+    first = models_first_round(space, replace(search, trials=None, rounds=()), ())
+    tried = {trial.id for trial in first}
+    pairs = {pair_of(trial) for trial in first if not trial.parameters.get(INCUMBENT)}
+    later = [sum(trial.id not in tried for trial in with_pairs(space, [pair]).listed()) for pair in pairs]
+    return min(most, len(first) + sum(sorted(later, reverse=True)[:MOST_PAIRS]))
 
 
 def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:

@@ -1,7 +1,7 @@
 """`Combinations`: the trials of a search space, each by its number, without a list of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -86,6 +86,12 @@ class Combinations:
         """The number of combinations, those that count as none included."""
         return sum(size_of(block.choices) for block in self.blocks)
 
+    @cached_property
+    def incumbents(self) -> tuple[Trial, ...]:
+        """The systems in use, which every search tries first."""
+        blocks = tuple(block for block in self.blocks if any(block.factors.get(INCUMBENT, ())))
+        return replace(self, blocks=blocks).listed()
+
     @property
     def is_listed(self) -> bool:
         """True if there are so few that they may be listed."""
@@ -119,10 +125,8 @@ class Combinations:
     def drawn(self, seed: int) -> Iterator[Trial]:
         """All trials, the incumbents first and the others in an order that a seed fixes: none is likelier than another
         to be among the first."""
-        of_incumbents = [block for block in self.blocks if any(block.factors.get(INCUMBENT, ()))]
-        incumbents = Combinations(tuple(of_incumbents), self.exclude, self.require).listed() if of_incumbents else ()
-        yield from incumbents
-        known = {trial.id for trial in incumbents}
+        yield from self.incumbents
+        known = {trial.id for trial in self.incumbents}
         for number in shuffled(self.size, seed):
             if (trial := self._counted(number)) and trial.id not in known:
                 yield trial

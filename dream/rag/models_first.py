@@ -1,5 +1,5 @@
-"""Models first: every pair of LLM and embedding model answers with one system; then all systems are tried with the
-pairs that may be the best.
+"""Models first: every pair of LLM and embedding model answers with one system, beside the system in use; then all
+systems are tried with the pairs that may be the best.
 
 It supposes that the best models are about the same for all systems. For 4 LLMs, 3 embedding models and 20 systems it
 tries 12 + 3 x 20 trials at most, where the grid has 240.
@@ -13,7 +13,7 @@ from dream.rag.combinations import EMBED_MODEL, LLM, Block, Combinations
 from dream.rag.products import LISTED, digits_of, size_of
 from dream.rag.registry import find_rag_method
 from dream.rag.told import Told, unseen
-from dream.records import Search, Trial
+from dream.records import INCUMBENT, Search, Trial
 
 # The most pairs of models that go on.
 MOST_PAIRS = 3
@@ -27,18 +27,36 @@ def models_first_round(space: Combinations, search: Search, told: Sequence[Told]
     them by its seed.
     """
     if not search.rounds:
-        return tuple(_with_models(space))
-    if len(search.rounds) > 1:
+        incumbents = space.incumbents
+        return (*incumbents, *unseen(_with_models(space), [Told(trial) for trial in incumbents]))
+    pairs = _best_pairs(told)
+    if len(search.rounds) > 1 or not pairs:
         return ()
-    best = sorted(
-        (each for each in told if each.values and each.may_be_best), key=lambda each: -(each.values or (0,))[0]
-    )
-    pairs = list(dict.fromkeys((each.trial.llm_identifier, each.trial.embed_model_identifier) for each in best))
-    blocks = [block for pair in pairs[:MOST_PAIRS] for block in _blocks_of(space, pair)]
-    second = replace(space, blocks=tuple(blocks))
+    second = with_pairs(space, pairs)
     if search.trials is None:
-        return tuple(unseen(second.listed(), told)) if best else ()
-    return tuple(islice(unseen(second.drawn(search.seed), told), search.trials)) if best else ()
+        return tuple(unseen(second.listed(), told))
+    return tuple(islice(unseen(second.drawn(search.seed), told), search.trials))
+
+
+def pair_of(trial: Trial) -> tuple[str, str]:
+    """The LLM and the embedding model of a trial, each empty where it has none."""
+    return trial.llm_identifier, trial.embed_model_identifier
+
+
+def with_pairs(space: Combinations, pairs: Sequence[tuple[str, str]]) -> Combinations:
+    """The combinations of a space with these models alone."""
+    return replace(space, blocks=tuple(block for pair in pairs for block in _blocks_of(space, pair)))
+
+
+def _best_pairs(told: Sequence[Told]) -> list[tuple[str, str]]:
+    """The pairs that may be the best, the best first, `MOST_PAIRS` at most. A system in use that is better than all of
+    them leaves the best of them."""
+    ranked = [each for each in told if each.values and not each.trial.parameters.get(INCUMBENT)]
+    ranked.sort(key=lambda each: -(each.values or (0,))[0])
+    best = [each for each in ranked if each.may_be_best]
+    if not best and any(each.may_be_best for each in told):
+        best = ranked[:1]
+    return list(dict.fromkeys(pair_of(each.trial) for each in best))[:MOST_PAIRS]
 
 
 def _with_models(space: Combinations) -> list[Trial]:

@@ -27,7 +27,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
-    """The trials of the next round; none when all have been chosen, or when there are no others.
+    """The trials of the next round; none when all have been chosen, or when there are no others. The first has the
+    systems in use.
 
     A trial without values is told as failed. Optuna is asked again in place of a trial that rules leave out or that an
     earlier round had.
@@ -39,8 +40,8 @@ def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> t
     study = _study(search, told)
     _tell(study, parameters, search, told)
     study.sampler = _sampler(search, len(search.rounds))
-    found: dict[str, Trial] = {}
-    known = {each.trial.id for each in told}
+    found = {trial.id: trial for trial in ([] if told else space.incumbents[:n])}
+    known = {*found, *(each.trial.id for each in told)}
     for _ in range(_TRIES * n):
         if len(found) == n:
             break

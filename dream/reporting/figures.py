@@ -25,6 +25,7 @@ from dream.reporting.figure_style import (
     short_name,
     titled,
 )
+from dream.reporting.searched import best_so_far, steps_of
 from dream.tables import results_table
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ def main_effects(comparison: Comparison) -> "Figure":
 
 
 def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[str, Figure]":
-    """All figures by file name; `parallel_coordinates` only if the comparison is on a single metric."""
+    """All figures by file name; `parallel_coordinates` only if the comparison is on a single metric, `search` only for
+    a search in rounds."""
     figures = {
         "forest": forest(comparison),
         "pareto": pareto(comparison),
@@ -209,6 +211,8 @@ def all_figures(comparison: Comparison, experiment: ExperimentResult) -> "dict[s
     }
     if comparison.metric in experiment.manifest.metrics:
         figures["parallel_coordinates"] = parallel_coordinates(experiment, comparison.metric)
+    if steps_of(experiment, comparison):
+        figures["search"] = best_so_far(experiment, comparison)
     return figures
 
 

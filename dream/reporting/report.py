@@ -33,6 +33,7 @@ from dream.reporting.html_page import (
     Text,
     render,
 )
+from dream.reporting.searched import searched
 from dream.reporting.sections import (
     UNKNOWN,
     calibrated_means,
@@ -326,6 +327,7 @@ def _pictures(experiment: ExperimentResult, comparison: Comparison | None) -> Se
 SECTIONS: tuple[SectionMaker, ...] = (
     _recommendation,
     confirmed,
+    searched,
     _standings,
     calibrated_means,
     metrics_explained,

@@ -7,7 +7,7 @@ value, such as a price, is left out, never 0.
 import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas
@@ -32,6 +32,7 @@ from dream.records import ExperimentResult, Manifest, TrialResult, UsageRow, add
 from dream.reporting.confirmed import confirmation_rows
 from dream.reporting.figures import all_figures
 from dream.reporting.report import failure_html, report_html
+from dream.reporting.searched import steps_of
 from dream.reporting.static_figures import save_static
 from dream.tables import question_table, results_table, tracebacks, trial_row
 
@@ -132,6 +133,8 @@ def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, 
         tables["plan_against_actual.json"] = plan_against_actual(experiment.manifest.plan, experiment.usage)
     if comparison is not None and comparison.confirmation is not None:
         tables["confirmation.json"] = pandas.DataFrame(confirmation_rows(comparison.confirmation))
+    if comparison is not None and (steps := steps_of(experiment, comparison)):
+        tables["search.json"] = pandas.DataFrame(map(asdict, steps))
     if comparison is not None:
         tables["leaderboard.json"] = leaderboard_of(comparison, experiment).reset_index()
         if comparison.calibration:

@@ -19,7 +19,7 @@ from dream.comparison.comparison import OFFLINE
 from dream.comparison.human_agreement import Label
 from dream.golden.dataset import golden_table
 from dream.libraries import prepare_libraries
-from dream.records import ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
+from dream.records import GRID, ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
 from dream.settings import Settings
 from dream.tracking import mlflow_artifacts
 from dream.tracking.mlflow_experiment import DELETED, deleted
@@ -313,7 +313,7 @@ def _tags(manifest: Manifest) -> dict[str, str]:
 
 
 def _parent_params(manifest: Manifest) -> dict[str, Any]:
-    golden, cluster = manifest.golden_dataset, manifest.cluster
+    golden, cluster, search = manifest.golden_dataset, manifest.cluster, manifest.search
     return {
         "offline": manifest.offline,
         "judge_llm": manifest.judge_llm,
@@ -324,6 +324,7 @@ def _parent_params(manifest: Manifest) -> dict[str, Any]:
         "n_questions": len(golden.questions),
         **({"sifted_by": manifest.sift.metric, "n_sifted_out": len(manifest.sift.left_out)} if manifest.sift else {}),
         **({"raced_by": manifest.race.metric, "n_left_race": len(manifest.race.left)} if manifest.race else {}),
+        **({"search": search.by, "search_seed": search.seed} if search.by != GRID else {}),
         **({"n_held_out": len(manifest.hold_out.questions)} if manifest.hold_out else {}),
         "golden_dataset_uri": golden.uri,
         "golden_dataset_digest": golden.digest,

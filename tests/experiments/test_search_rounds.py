@@ -1,6 +1,9 @@
 """Searches in rounds: what they run, tell and record; resumed and on another engine they choose the same."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from lab import environment_of
@@ -24,9 +27,15 @@ from dream.records import (
     Manifest,
     Score,
     Search,
+    Source,
     Trial,
     TrialResult,
 )
+from dream.reporting.figures import all_figures
+from dream.reporting.html_page import Table
+from dream.reporting.report import SECTIONS
+from dream.reporting.searched import searched as searched_section, steps_of, why_it_ended
+from dream.reporting.static_figures import save_static
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -39,6 +48,19 @@ BIRDS = ("kestrel", "dunlin", "osprey", "curlew")
 QUESTIONS = tuple(GoldenQuestion(bird, f"Where was the {bird} seen?", "By the old harbour at dawn.") for bird in BIRDS)
 OPTIONS = {"golden_dataset": GoldenDataset(QUESTIONS), "metrics": ["token_f1"], "engine": "in_process"}
 OPTUNA = {"by": "optuna", "trials": 17, "seed": 3}
+# Of trials that are alike the cheapest is recommended, whichever engine is quicker with it.
+PRICES = {f"{model}@x": {"input": price, "output": price} for model, price in (("llm-small", 1), ("llm-large", 5))}
+PLACES = ("harbour", "lighthouse", "reservoir")
+# Two pairs of models and two systems; of one question for each file, half are held out.
+MODELS_FIRST = {
+    "search": {"by": "models_first"},
+    "space": SearchSpace(["bm25"], ["llm-small@x", "llm-large@x"], ["embed-small@x"], {"bm25": {"top_k": [2, 3]}}),
+    "golden_dataset": GoldenDataset(
+        tuple(replace(each, id=f"{each.id}-{place}", sources=(Source(f"{each.id}-{place}.txt"),))
+              for each in QUESTIONS for place in PLACES)
+    ),
+    "hold_out": 0.5,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,17 +71,20 @@ def mlflow_is_not_waited_for():
 
 
 def settings_in(home: str, models: ModelServer) -> Settings:
-    made = Settings.from_environment(environment_of(home, models, "http://127.0.0.1:9"))
+    prices = Path(home) / "prices.json"
+    prices.write_text(json.dumps(PRICES), encoding="utf-8")
+    environment = environment_of(home, models, "http://127.0.0.1:9")
+    made = Settings.from_environment({**environment, "DREAM_PRICES": str(prices)})
     storage = open_storage(made.documents_uri, made)
     storage.ensure()
     for bird in BIRDS:
-        for place in ("harbour", "lighthouse", "reservoir"):
+        for place in PLACES:
             storage.write_bytes(f"{bird}-{place}.txt", f"A {bird} rested by the old {place} at dawn.".encode())
     return made
 
 
 def run(settings: Settings, name: str, search, space=SPACE, show=None, **options) -> ExperimentResult:
-    return run_experiment(space, name=name, settings=settings, show=show, search=search, **{**OPTIONS, **options})
+    return run_experiment(space, name=name, settings=settings, show=show, search=search, **(OPTIONS | options))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +113,42 @@ def test_a_search_runs_its_trials_in_rounds(searched: ExperimentResult, home: Se
     assert "searched: 17 trials x 4 questions" in lines
     assert "  round 2 of the search: 5 trials" in lines
     assert any(note.startswith("17 of 40 combinations were chosen") for note in compare(searched).notes)
+
+
+@pytest.mark.whole
+def test_report_and_mlflow_tell_of_the_rounds(searched: ExperimentResult, tmp_path):
+    comparison = compare(searched)
+    steps = steps_of(searched, comparison)
+    assert [step.round for step in steps] == [1] * 10 + [2] * 5 + [3] * 2
+    means = [summary.mean for result in searched.results for summary in result.evaluation.summaries()]
+    assert [step.mean for step in steps] == pytest.approx(means)
+    assert [step.best for step in steps] == pytest.approx([max(means[:n]) for n in range(1, 18)])
+    assert sum(step.is_recommended for step in steps) == 1
+    assert searched_section in SECTIONS
+    section = searched_section(searched, comparison)
+    facts, table, picture = section.parts
+    assert facts.pairs["ended"] == "all 17 trials that were asked for had been chosen"
+    assert [row[:3] for row in table.rows] == [["1", "10", "0"], ["2", "5", "0"], ["3", "2", "0"]]
+    assert picture.figure == all_figures(comparison, searched)["search"]
+    assert save_static(picture.figure, tmp_path / "search.png").stat().st_size > 10_000
+
+
+@pytest.mark.whole
+def test_why_a_search_ended(searched: ExperimentResult):
+    def ended(**changes) -> str:
+        changed = replace(searched.manifest.search, **changes)
+        return why_it_ended(replace(searched, manifest=replace(searched.manifest, search=changed)))
+
+    assert ended(trials=50) == "the other combinations had been tried too: there are 17 in all"
+    assert ended(by="models_first", trials=None).startswith("all systems had been tried with the models")
+    assert ended(is_done=False).endswith("dream run --resume searched")
+    budget = Failure(FailureKind.BUDGET, "the budget of 2 USD is spent")
+    stopped = replace(
+        searched, results=(*searched.results[:16], TrialResult(searched.results[16].trial, failure=budget))
+    )
+    assert why_it_ended(stopped) == "it was stopped: the budget of 2 USD is spent"
+    steps = steps_of(stopped, compare(stopped))
+    assert (len(steps), steps[16].mean, steps[16].best) == (17, None, steps[15].best)
 
 
 @pytest.mark.whole
@@ -129,29 +190,55 @@ def test_the_plan_is_an_upper_bound(searched: ExperimentResult, home: Settings):
         SPACE, settings=home, search={**OPTUNA, "seed": 9}, **{k: OPTIONS[k] for k in ("golden_dataset", "metrics")}
     )
     assert planned.n_trials == 17
-    assert "an upper bound: the dearest 17 of 40 combinations" in planned.notes[0]
+    assert "an upper bound: the 10 trials of the first round, and the dearest 7 of 30 other" in planned.notes[0]
     rows = {row.stage: row for row in planned.calls}
     actual = [row for row in searched.usage if row.stage == "answer"]
     assert rows["answer"].calls == sum(row.calls for row in actual) == 17 * 4
     assert rows["answer"].tokens >= sum(row.tokens for row in actual)
 
 
+@pytest.fixture(scope="module")
+def models_first(home: Settings) -> ExperimentResult:
+    return run(home, "models", **MODELS_FIRST)
+
+
 @pytest.mark.whole
-def test_models_first_tries_all_systems_with_the_best_models(home: Settings):
-    two = SearchSpace(["bm25"], ["llm-small@x", "llm-large@x"], ["embed-small@x"], {"bm25": {"top_k": [2, 3]}})
-    outcome = run(home, "models", {"by": "models_first"}, two)
-    search = outcome.manifest.search
-    assert search.rounds[0] == 2 and {t.llm_identifier for t in outcome.manifest.trials[:2]} == {*two.llms}
-    assert {t.parameters["top_k"] for t in outcome.manifest.trials[:2]} == {3}  # the default
-    assert (search.is_done, search.rounds, len(outcome.manifest.trials)) == (True, (2, 2), 4)
+def test_models_first_tries_all_systems_with_the_best_models(models_first: ExperimentResult):
+    search, trials = models_first.manifest.search, models_first.manifest.trials
+    assert search.rounds[0] == 2 and {t.llm_identifier for t in trials[:2]} == {"llm-small@x", "llm-large@x"}
+    assert {t.parameters["top_k"] for t in trials[:2]} == {3}  # the default
+    assert (search.is_done, search.rounds, len(trials)) == (True, (2, 2), 4)
 
 
 @pytest.mark.whole
 def test_nsga2_is_told_of_quality_and_costs(home: Settings):
     outcome = run(home, "pareto", {"by": "nsga2", "trials": 8})
     assert outcome.manifest.search.rounds == (4, 4)
-    assert {len(each.values) for each in told_of(outcome)} <= {2, 3}
-    assert any(standing.on_front for standing in compare(outcome).standings)
+    assert {len(each.values) for each in told_of(outcome)} == {3}
+    comparison = compare(outcome)
+    section = searched_section(outcome, comparison)
+    front = next(part for part in section.parts if isinstance(part, Table) and part.caption == "The Pareto front")
+    assert [row[1] for row in front.rows] == [standing.name for standing in comparison.ranked if standing.on_front]
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(os.environ.get("LONG_BAD_DAYS") != "1", reason="three runs of Ray Tune: LONG_BAD_DAYS=1")
+def test_on_ray_a_search_and_its_confirmation_are_the_same(
+    request: pytest.FixtureRequest, models_first: ExperimentResult, model_server: ModelServer, tmp_path
+):
+    """Answers and scores to the last digit, each engine with a home and a cache of its own."""
+    request.getfixturevalue("on_ray")
+    on_ray = run(settings_in(str(tmp_path), model_server), "on-ray", engine="ray", **MODELS_FIRST)
+    assert on_ray.manifest.engine == "ray"
+    assert on_ray.manifest.search == models_first.manifest.search
+    assert on_ray.manifest.trials == models_first.manifest.trials
+    assert len(on_ray.held_out) == len(models_first.held_out) == 2
+    theirs, ours = ((*each.results, *each.held_out) for each in (on_ray, models_first))
+    for result, other in zip(theirs, ours, strict=True):
+        assert result.error is None and result.trial == other.trial
+        assert result.evaluation.scores == other.evaluation.scores
+        assert [answer.text for answer in result.answers] == [answer.text for answer in other.answers]
+    assert compare(on_ray).confirmation == compare(models_first).confirmation
 
 
 def test_a_sift_of_trials_that_are_chosen_later_is_refused(home: Settings):

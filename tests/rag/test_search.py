@@ -5,10 +5,12 @@ from collections import Counter
 import pytest
 
 from dream.errors import ConfigurationError
-from dream.rag.search import chosen, search_of
+from dream.rag.own_systems import own_system
+from dream.rag.search import chosen, next_round, search_of, started
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import JoinedSpace
-from dream.records import Search, Trial
+from dream.rag.told import Told
+from dream.records import IN_ROUNDS, Search, Trial
 
 SPACE = SearchSpace(["bm25"], ["gpt-4o-mini"], ["bge"], {"bm25": {"top_k": list(range(1, 41))}})
 
@@ -39,6 +41,25 @@ def test_each_combination_is_as_likely_as_any_other():
 def test_the_incumbent_is_always_among_them():
     trials = (*SPACE.trials(), Trial("ours", "", "", {"incumbent": True}))
     assert all(trials[-1].id in drawn(1, seed, trials) for seed in range(20))
+
+
+@pytest.mark.usefixtures("registered_methods")
+@pytest.mark.parametrize("by", IN_ROUNDS)
+def test_the_incumbent_is_the_first_of_a_search_in_rounds(by: str):
+    @own_system(incumbent=True)
+    def ours(question):
+        return "the answer", []
+
+    space = SearchSpace(["hybrid", "ours"], ["a", "b"], ["bge"], {"hybrid": {"top_k": [1, 2, 3, 4, 5, 6]}})
+    search = started(space, search_of({"by": by, "trials": 8}))[1]
+    first = next_round(search, ())
+    assert [trial.name for trial in first].count("ours") == 1 and first[0].name == "ours"
+    told = [Told(trial, (0.9 if trial.name == "ours" else 0.5,), trial.name == "ours") for trial in first]
+    while trials := next_round(search := search.with_round(len(first)), told):
+        told += [Told(trial, (0.4,)) for trial in trials]
+        first = trials
+    assert len({each.trial.id for each in told}) == len(told) == 8  # one that is better than all ends no search
+    assert next_round(started(space, search_of({"by": by, "trials": 1}))[1], ())[0].name == "ours"
 
 
 def test_the_rules_of_a_space_hold():
