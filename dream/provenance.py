@@ -13,9 +13,14 @@ PACKAGES = ("dream-rag", "ray", "ragas", "llama-index-core", "openai", "mlflow",
 def versions() -> dict[str, str]:
     """Versions of Python and of `PACKAGES` by name, `source`, a digest of DREAM's own source, and `git_commit` if DREAM
     runs from a git checkout."""
-    packages = {package: version(package) for package in PACKAGES}
     commit = {"git_commit": commit} if (commit := _git_commit()) else {}
-    return {"python": platform.python_version(), **packages, "source": _source_digest(), **commit}
+    return {**code_versions(), **commit}
+
+
+def code_versions() -> dict[str, str]:
+    """The same without `git_commit`: another value whenever the code that runs is another."""
+    packages = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **packages, "source": _source_digest()}
 
 
 @cache

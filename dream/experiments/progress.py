@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dream.comparison.score_table import is_of_system, score_of_failure
 from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
 from dream.live_table import LiveTable
+from dream.means import is_of_system, score_of_failure
 from dream.metrics import definition_of
 from dream.models.gateway_metrics import Progress
 from dream.progress import Reporter, Task

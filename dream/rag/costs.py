@@ -9,6 +9,7 @@ from dream.errors import DreamError
 from dream.indexes.client import get_index
 from dream.indexes.contexts import without_writer
 from dream.models.cross_encoder import is_local
+from dream.rag.measured_passages import MeasuredPassages
 from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
 from dream.rag.registry import RagMethod, find_rag_method, index_request
 from dream.rag.travelling import is_built_in
@@ -94,18 +95,26 @@ def passages_read(
     """The mean number of passages that the LLM reads in each trial, by trial id.
 
     How many neighbours become one passage depends on documents and questions, so it is measured with words in place of
-    vectors, which costs nothing. Large documents and methods of one's own have what the method declares.
+    vectors, which costs nothing; what was measured is kept. Large documents and methods of one's own have what the
+    method declares.
     """
     few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
     is_large = characters_of(documents) > MEASURED_CHARACTERS
+    kept = None if is_large else MeasuredPassages(documents, few)
     known: dict[str, float | None] = {}
+    new: dict[str, float] = {}
     found = {}
     for trial in trials:
         key = f"{trial.query_engine_identifier} {sorted(trial.parameters.items(), key=str)}"
         if key not in known:
-            is_own = not is_built_in(find_rag_method(trial.query_engine_identifier, methods))
-            known[key] = None if is_own or is_large else _measured(trial, documents, few)
+            known[key] = None
+            if kept is not None and is_built_in(find_rag_method(trial.query_engine_identifier, methods)):
+                known[key] = kept.get(key)
+                if known[key] is None and (measured := _measured(trial, documents, few)) is not None:
+                    known[key] = new[key] = measured
         found[trial.id] = known[key] or calls_of(trial, methods).passages
+    if kept is not None:
+        kept.keep(new)
     return found
 
 
