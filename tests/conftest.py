@@ -52,6 +52,8 @@ SERVICES = {
 HEAVY = {"ray"}
 
 pytest_plugins = ["winners"]
+# jsonschema, which nbformat imports, reads a grammar of IRIs for a second in each process; nothing here checks one.
+sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType]
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
