@@ -67,17 +67,25 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
-        needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
+        named = {*item.fixturenames} | _parameters(item)
+        needed = {name for name, fixtures in SERVICES.items() if fixtures & named}
         needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
         item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
     # first what takes longest; the quick tests fill what time is left
     items.sort(
-        key=lambda item: (item.get_closest_marker("ray") is None, not any(map(item.get_closest_marker, SERVICES)))
+        key=lambda item: (
+            item.get_closest_marker("ray") is None,
+            not any(map(item.get_closest_marker, SERVICES)),
+            not _is_on_ray(item),
+        )
     )
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    callspec = getattr(item, "callspec", None)
+    return {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
 
 
 @pytest.fixture
@@ -200,13 +208,27 @@ def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], V
 def ray_cluster() -> Iterator[RayCluster]:
     with started_cluster(cpus=2) as started:
         yield started
+        cluster.disconnect()
 
 
-@pytest.fixture(scope="module")
-def on_ray(ray_cluster: RayCluster) -> Iterator[cluster.Cluster]:
-    """This process connected through Ray Client, once for all tests of a file; what runs inside uses it."""
-    with cluster.connected(Settings.from_environment(ray_cluster.environment())) as connected:
-        yield connected
+@pytest.fixture
+def on_ray(ray_cluster: RayCluster) -> cluster.Cluster:
+    """This process connected through Ray Client; what runs inside uses it.
+
+    Tests in a row share a connection, so that processes of the cluster that have imported everything are used again.
+    """
+    return cluster.connect(Settings.from_environment(ray_cluster.environment()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the connection to Ray before a test that does not ask for one."""
+    if not _is_on_ray(item) and cluster.on_ray():
+        cluster.disconnect()
+
+
+def _is_on_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None and ("on_ray" in item.fixturenames or "ray" in _parameters(item))
 
 
 @pytest.fixture(scope="session")
