@@ -52,6 +52,10 @@ SERVICES = {
 HEAVY = {"ray"}
 
 pytest_plugins = ["winners"]
+# Seconds of imports are left out, here and in all processes that tests start.
+LEFT_OUT = str(Path(__file__).with_name("left_out"))
+sys.path.insert(0, LEFT_OUT)
+os.environ["PYTHONPATH"] = os.pathsep.join([LEFT_OUT, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -63,17 +67,25 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        parameters = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
-        needed = {name for name, fixtures in SERVICES.items() if fixtures & ({*item.fixturenames} | parameters)}
+        named = {*item.fixturenames} | _parameters(item)
+        needed = {name for name, fixtures in SERVICES.items() if fixtures & named}
         needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
         item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
     # first what takes longest; the quick tests fill what time is left
     items.sort(
-        key=lambda item: (item.get_closest_marker("ray") is None, not any(map(item.get_closest_marker, SERVICES)))
+        key=lambda item: (
+            item.get_closest_marker("ray") is None,
+            not any(map(item.get_closest_marker, SERVICES)),
+            not _is_on_ray(item),
+        )
     )
+
+
+def _parameters(item: pytest.Item) -> set[str]:
+    callspec = getattr(item, "callspec", None)
+    return {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
 
 
 @pytest.fixture
@@ -196,13 +208,27 @@ def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], V
 def ray_cluster() -> Iterator[RayCluster]:
     with started_cluster(cpus=2) as started:
         yield started
+        cluster.disconnect()
 
 
-@pytest.fixture(scope="module")
-def on_ray(ray_cluster: RayCluster) -> Iterator[cluster.Cluster]:
-    """This process connected through Ray Client, once for all tests of a file; what runs inside uses it."""
-    with cluster.connected(Settings.from_environment(ray_cluster.environment())) as connected:
-        yield connected
+@pytest.fixture
+def on_ray(ray_cluster: RayCluster) -> cluster.Cluster:
+    """This process connected through Ray Client; what runs inside uses it.
+
+    Tests in a row share a connection, so that processes of the cluster that have imported everything are used again.
+    """
+    return cluster.connect(Settings.from_environment(ray_cluster.environment()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End the connection to Ray before a test that does not ask for one."""
+    if not _is_on_ray(item) and cluster.on_ray():
+        cluster.disconnect()
+
+
+def _is_on_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None and ("on_ray" in item.fixturenames or "ray" in _parameters(item))
 
 
 @pytest.fixture(scope="session")
@@ -246,6 +272,23 @@ def registered_methods() -> Iterator[None]:
 def home(tmp_path: Path) -> Settings:
     """The settings of somebody who has set nothing, away from the checkout."""
     return Settings.from_environment({"DREAM_HOME": str(tmp_path)})
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow without runs, to be copied: MLflow takes 2 s of CPU to make one."""
+    from dream.tracking.mlflow_runs import mlflow_client
+
+    folder = tmp_path_factory.mktemp("empty-mlflow")
+    mlflow_client(Settings.from_environment({"DREAM_HOME": str(folder)})).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def home_with_mlflow(home: Settings, empty_mlflow: Path) -> Settings:
+    """A home whose MLflow database exists."""
+    shutil.copy(empty_mlflow, home.home)
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-import httpx
+from servers import HTTP
 
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
@@ -36,16 +36,16 @@ class ModelServer:
         return self.base_url.removesuffix("/v1")
 
     def counters(self) -> dict[str, Any]:
-        return httpx.get(f"{self.root}/counters", trust_env=False).json()
+        return HTTP.get(f"{self.root}/counters").json()
 
     def chat_calls(self) -> int:
         return self.counters()["by_path"].get("/v1/chat/completions", 0)
 
     def reset(self) -> None:
-        httpx.post(f"{self.root}/counters/reset", trust_env=False)
+        HTTP.post(f"{self.root}/counters/reset")
 
     def faults(self, **switches: Any) -> None:
-        response = httpx.post(f"{self.root}/faults", json=switches, trust_env=False)
+        response = HTTP.post(f"{self.root}/faults", json=switches)
         assert response.status_code == 200, response.text
 
     def vectors(self, *texts: str, model: str = "embed-large") -> list[Any]:
@@ -54,7 +54,7 @@ class ModelServer:
 
         headers = {"authorization": f"Bearer {self.key}"}
         body = {"model": model, "input": list(texts)}
-        answer = httpx.post(f"{self.base_url}/embeddings", json=body, headers=headers, trust_env=False).json()
+        answer = HTTP.post(f"{self.base_url}/embeddings", json=body, headers=headers).json()
         return [numpy.array(row["embedding"]) for row in answer["data"]]
 
 
@@ -166,9 +166,7 @@ class Relay:
 
             def _passed_on(self, seen: Seen, raw: bytes) -> Reply:
                 headers = {"authorization": seen.headers.get("authorization", "")}
-                answer = httpx.request(
-                    self.command, relay.models.root + seen.path, content=raw, headers=headers, trust_env=False
-                )
+                answer = HTTP.request(self.command, relay.models.root + seen.path, content=raw, headers=headers)
                 return Reply(answer.status_code, answer.json())
 
             def _answer(self, reply: Reply) -> None:

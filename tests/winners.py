@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from servers import HTTP
 
 from dream.experiments.run import run_experiment
 from dream.rag.search_space import SearchSpace
@@ -36,11 +37,11 @@ class Served:
     def post(self, path: str, body: Any, token: str | None = None, seconds: float = 60) -> httpx.Response:
         token = self.token if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.post(f"{self.url}{path}", json=body, headers=headers, timeout=seconds, trust_env=False)
+        return HTTP.post(f"{self.url}{path}", json=body, headers=headers, timeout=seconds)
 
     def get(self, path: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return httpx.get(f"{self.url}{path}", headers=headers, trust_env=False)
+        return HTTP.get(f"{self.url}{path}", headers=headers)
 
 
 def command(*arguments: str) -> list[str]:

@@ -84,7 +84,9 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
 
 
 @pytest.mark.whole
-def test_the_demo_runs_twice_from_the_wheel_whatever_the_environment_says(wheel: Path, tmp_path: Path):
+def test_the_demo_runs_twice_first_from_the_wheel_whatever_the_environment_says(
+    wheel: Path, tmp_path: Path, dream, monkeypatch: pytest.MonkeyPatch
+):
     site, work = tmp_path / "site", tmp_path / "work"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run(install, check=True, env=outside_the_checkout())
@@ -105,7 +107,12 @@ def test_the_demo_runs_twice_from_the_wheel_whatever_the_environment_says(wheel:
     assert [result.error for result in experiment.results] == [None] * 12
     assert experiment.manifest.offline and len(experiment.manifest.questions) == 3
     assert sorted(os.listdir(work)) == [".env", "dream-demo"]
-    assert "9 files, 0 of them new" in "\n".join(demo(site, work))
+    for variable, value in HOSTILE.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(work)
+    again = dream("demo", "--questions", "3")
+    assert again.code == 0, again.out[-3000:] + again.err[-3000:]
+    assert "9 files, 0 of them new" in again.out
     assert len(experiments_in(home)) == 2
 
 

@@ -176,18 +176,25 @@ def test_the_script_spells_out_every_method_with_its_defaults(project):
 @pytest.mark.whole
 def test_the_script_runs_to_the_report_and_keeps_its_questions(project):
     script = project / "study.py"
-    script.write_text(script.read_text().replace("N_QUESTIONS = 30", "N_QUESTIONS = 2"))
+    smaller = {
+        "N_QUESTIONS = 30": "N_QUESTIONS = 2",
+        "LLMS = settings.llms ": "LLMS = settings.llms[:1] ",
+        "EMBED_MODELS = settings.embed_models ": "EMBED_MODELS = settings.embed_models[:1] ",
+    }
+    for written, changed in smaller.items():
+        assert script.read_text().count(written) == 1
+        script.write_text(script.read_text().replace(written, changed))
     command = [sys.executable, "study.py"]
     options = {"cwd": project, "env": environment(), "capture_output": True, "text": True, "check": False}
     asked = subprocess.run(command, input="no\n", timeout=600, **options)
     assert asked.returncode == 1
-    assert "12 trials x 2 questions" in asked.stdout and "Run it? [y/N]" in asked.stdout
+    assert "3 trials x 2 questions" in asked.stdout and "Run it? [y/N]" in asked.stdout
     assert asked.stderr.endswith("Nothing was run.\n")
     assert not (project / ".dream" / "experiments").exists() or not os.listdir(project / ".dream" / "experiments")
     done = subprocess.run([*command, "--yes"], timeout=600, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "generating questions" not in done.stdout
-    assert "trial 12 of 12" in done.stdout and "Offline models" in done.stdout
+    assert "trial 3 of 3" in done.stdout and "Offline models" in done.stdout
     assert (project / "report.html").stat().st_size > 1_000_000
     assert (project / ".dream" / "golden-datasets" / "golden.csv").exists()
 

@@ -1,7 +1,6 @@
 """A mistake in one's own RAG method is found by its file and line: in the stored result, in the log and in MLflow."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,11 +77,11 @@ def run(method: str) -> TrialResult:
 
 @pytest.fixture
 def recorded(
-    gateway, methods, home: Settings, caplog: pytest.LogCaptureFixture
+    gateway, methods, home_with_mlflow: Settings, caplog: pytest.LogCaptureFixture
 ) -> tuple[ExperimentResult, Settings, str]:
     """Both trials, recorded as a driver does it: stored, tracked and logged; and the log."""
     results = [run("fails_at_each_question"), run("fails_as_a_whole")]
-    settings = replace(home, mlflow_tracking_uri=f"sqlite:///{home.home}/mlflow.db")
+    settings = home_with_mlflow
     with caplog.at_level(logging.WARNING, "dream"):
         record(results, settings)
     return load_experiment("buggy", settings), settings, caplog.text
@@ -140,15 +139,16 @@ def test_each_question_has_its_failure_and_the_traceback_is_shown_once(recorded)
     assert "'VectorStoreIndex' object is not subscriptable" in whole.error
 
 
-def test_no_secret_is_stored_or_logged_or_tracked(gateway, home: Settings, caplog: pytest.LogCaptureFixture):
+def test_no_secret_is_stored_or_logged_or_tracked(
+    gateway, home_with_mlflow: Settings, caplog: pytest.LogCaptureFixture
+):
     """A server may quote the key in its message; the driver, which knows it, takes it out."""
     quoting = Failure(FailureKind.SERVICE, f"AuthenticationError: {KEY}", f"Traceback\n  raise Error({KEY!r})")
     trials = [Trial("chunks_with_overlap", "llm@x", f"embed-{size}@x") for size in ("small", "large")]
     partly = Evaluation((Answer(QUESTIONS[0].id, None, failure=quoting),), ())
     settings = Settings.from_environment(
         {
-            "DREAM_HOME": home.home,
-            "MLFLOW_TRACKING_URI": f"sqlite:///{home.home}/mlflow.db",
+            "DREAM_HOME": home_with_mlflow.home,
             "DREAM_ENDPOINT_X_BASE_URL": "http://models.example/v1",
             "DREAM_ENDPOINT_X_API_KEY": KEY,
         }
@@ -160,7 +160,11 @@ def test_no_secret_is_stored_or_logged_or_tracked(gateway, home: Settings, caplo
         assert failure.reason == "AuthenticationError: ***"
         assert "raise Error('***')" in failure.traceback
     assert "raise Error('***')" in caplog.text
-    for text in (caplog.text, "\n".join(lines), *(read(path) for path in Path(home.home).rglob("*") if path.is_file())):
+    for text in (
+        caplog.text,
+        "\n".join(lines),
+        *(read(path) for path in Path(home_with_mlflow.home).rglob("*") if path.is_file()),
+    ):
         assert KEY not in text
 
 

@@ -1,7 +1,6 @@
 """The facts that an experiment shows while it runs, and its patience with storage: in this process, without Ray."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,11 +209,12 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def recorder(home: Settings, gateway, storage: Away, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Recorder:
+def recorder(
+    home_with_mlflow: Settings, gateway, storage: Away, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Recorder:
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
-    settings = replace(home, mlflow_tracking_uri=f"sqlite:///{home.home}/mlflow.db")
     manifest = Manifest("away", QUESTIONS, tuple(METRICS), PREPARED.trials)
-    return Recorder(manifest, PREPARED, storage, settings, lines.append)
+    return Recorder(manifest, PREPARED, storage, home_with_mlflow, lines.append)
 
 
 def test_a_recorder_shows_trials_and_at_the_end_the_state_of_all(recorder: Recorder, lines: list[str]):

@@ -1,6 +1,7 @@
 """Experiments on a real cluster through Ray Client: results, failures, lost workers, secrets."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,11 @@ def one_trial(method: str = "chunks_with_overlap", embed_model: str = "embed-sma
 
 
 def test_the_meter_starts_anew_for_each_experiment_of_a_session(
-    lab: Lab, small_experiment: Ran, capfd: pytest.CaptureFixture[str]
+    lab: Lab, small_experiment: Ran, empty_mlflow: Path, capfd: pytest.CaptureFixture[str]
 ):
     """The same trial again, in the same connection to Ray; with `show=None` nothing at all is printed."""
     first = load_experiment("small", lab.settings).manifest.questions[:1]
+    shutil.copy(empty_mlflow, lab.home / "again.db")
     settings = lab.changed(MLFLOW_TRACKING_URI=f"sqlite:///{lab.home}/again.db")
     outcome = run_experiment(
         one_trial(), name="again", golden_dataset=GoldenDataset(first), settings=settings,

@@ -30,10 +30,10 @@ KEPT = Path(__file__).with_name("version_0_1")
 
 
 @pytest.fixture
-def settings(home: Settings) -> Settings:
+def settings(home_with_mlflow: Settings) -> Settings:
     """A home that holds the experiment."""
-    shutil.copytree(KEPT, Path(home.experiments_uri) / "version-0.1")
-    return replace(home, mlflow_tracking_uri=f"sqlite:///{home.home}/mlflow.db")
+    shutil.copytree(KEPT, Path(home_with_mlflow.experiments_uri) / "version-0.1")
+    return home_with_mlflow
 
 
 @pytest.fixture

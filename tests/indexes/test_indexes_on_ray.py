@@ -83,7 +83,7 @@ def ask_in_a_task(documents, trial: str):
 def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
     import ray
 
-    asked = ray.get([ask_in_a_task(documents, f"t{number}") for number in range(4)])
+    asked = ray.get([ask_in_a_task(documents, f"t{number}") for number in range(2)])  # each in a process
     texts = [seen for seen in embedded_texts(relay) if seen != "Where is buoy 7?"]
     assert len(texts) == distinct(asked[0][1])
     for owned, vectors, found in asked:
@@ -94,7 +94,7 @@ def test_trials_of_all_workers_share_one_index(access, documents, relay, lines):
     assert numpy.allclose(plain.vector_store.client, asked[0][1])
     wait_for(lambda: any("texts, built in " in line for line in lines))
     usage = gateway_client.current_gateway().usage()
-    assert {("embed", ""), ("query", "t0"), ("query", "t3")} <= {(row.stage, row.trial) for row in usage}
+    assert {("embed", ""), ("query", "t0"), ("query", "t1")} <= {(row.stage, row.trial) for row in usage}
 
 
 def test_a_later_experiment_loads_it(settings, documents, relay, lines):

@@ -1,9 +1,9 @@
 """Base URLs as users paste them, and the header of the key: what works is found, or said."""
 
-import httpx
 import openai
 import pytest
 from model_servers import Reply, endpoint_settings
+from servers import HTTP
 
 from dream.models import gateway_client
 from dream.models.endpoint_access import Access, alternatives, key_headers, message_where_nothing_is, url_of
@@ -71,7 +71,7 @@ def test_a_key_may_be_wanted_in_the_header_api_key(model_server, relay, no_envir
         reply = script(seen)
         if reply is None:
             headers = {"authorization": f"Bearer {model_server.key}"}
-            answer = httpx.post(f"{model_server.root}{seen.path}", content=seen.text, headers=headers, trust_env=False)
+            answer = HTTP.post(f"{model_server.root}{seen.path}", content=seen.text, headers=headers)
             reply = Reply(answer.status_code, answer.json())
         return reply
 

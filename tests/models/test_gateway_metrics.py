@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import httpx
 import openai
 import pytest
 from model_servers import ModelServer, Relay, Reply, chat_reply, endpoint_settings
 from prometheus_client.parser import text_string_to_metric_families
+from servers import HTTP
 
 from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
@@ -35,7 +35,7 @@ def embed(url: str, model: str, *texts: str) -> None:
 
 def scraped(url: str) -> Samples:
     """The samples by name, and the values of their labels in the order of the module's text."""
-    answer = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False)
+    answer = HTTP.get(f"{url}/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
     found: Samples = {}
@@ -96,10 +96,10 @@ def test_a_scrape_has_the_numbers_of_the_usage_table(url: str, gateway: GatewayC
 
 def test_no_trial_and_no_question_is_a_label(url: str):
     ask(url, "llm-small", "a question that nobody may see", label="secret-trial")
-    text = httpx.get(f"{url}/metrics", headers={"api-key": TOKEN}, trust_env=False).text
+    text = HTTP.get(f"{url}/metrics", headers={"api-key": TOKEN}).text
     assert "secret-trial" not in text
     assert "nobody may see" not in text
-    assert httpx.get(f"{url}/metrics", trust_env=False).status_code == 401
+    assert HTTP.get(f"{url}/metrics").status_code == 401
 
 
 def test_a_budget_is_shown_as_it_is_checked_and_what_it_stops_is_counted(

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from model_servers import ModelServer, Relay, Reply, endpoint_settings
+from servers import HTTP
 
 from dream.errors import ConfigurationError
 from dream.models import gateway_client
@@ -42,7 +42,7 @@ def test_an_answer_is_paid_once_whoever_asks_and_counted_under_the_label(
     assert model_server.chat_calls() == 1
     counted = {(row.trial, row.stage): (row.calls, row.cached) for row in gateway.usage()}
     assert counted == {("ours", "answer"): (1, 0), ("", "answer"): (1, 1)}
-    rows = httpx.get(f"{url}/usage", headers={"api-key": TOKEN}, trust_env=False).json()
+    rows = HTTP.get(f"{url}/usage", headers={"api-key": TOKEN}).json()
     assert {row["trial"] for row in rows} == {"ours", ""}
 
 
@@ -83,11 +83,11 @@ def test_models_of_other_endpoints_are_named_by_identifier(client: openai.OpenAI
 @pytest.mark.parametrize("path", ["/v1/models", "/usage", "/trial/x/v1/models"])
 def test_nothing_is_told_without_the_token(url: str, path: str, header: dict[str, str]):
     encoded = {name: value.encode() for name, value in header.items()}
-    refused = httpx.get(f"{url}{path}", headers=encoded, trust_env=False)
+    refused = HTTP.get(f"{url}{path}", headers=encoded)
     assert refused.status_code == 401
     assert "token" in refused.json()["error"]["message"]
     assert TOKEN not in refused.text
-    assert httpx.get(f"{url}/healthz", trust_env=False).json() == {"status": "ok"}
+    assert HTTP.get(f"{url}/healthz").json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_nothing_is_told_without_the_token(url: str, path: str, header: dict[str
 )
 def test_a_wrong_request_is_told_in_openais_format(url: str, body: bytes, status: int, message: str):
     headers = {"authorization": f"Bearer {TOKEN}"}
-    refused = httpx.post(f"{url}/v1/chat/completions", content=body, headers=headers, trust_env=False)
+    refused = HTTP.post(f"{url}/v1/chat/completions", content=body, headers=headers)
     assert refused.status_code == status
     assert message in refused.json()["error"]["message"]
 
 
 def test_another_path_names_those_that_are_served(url: str):
-    refused = httpx.post(f"{url}/v1/images", headers={"api-key": TOKEN}, trust_env=False)
+    refused = HTTP.post(f"{url}/v1/images", headers={"api-key": TOKEN})
     assert refused.status_code == 404
     assert "POST /v1/chat/completions" in refused.json()["error"]["message"]
 

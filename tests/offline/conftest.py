@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from servers import HTTP
 
 os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
 
@@ -35,10 +36,10 @@ class Models:
         self.client = OpenAI(api_key="any", base_url=self.base_url, max_retries=0, timeout=20)
 
     def get(self, path: str) -> Any:
-        return httpx.get(self.root + path).json()
+        return HTTP.get(self.root + path).json()
 
     def post(self, path: str, **body: Any) -> httpx.Response:
-        return httpx.post(self.root + path, json=body, timeout=20)
+        return HTTP.post(self.root + path, json=body, timeout=20)
 
     def ask(self, model: str, prompt: str, **options: Any) -> Any:
         return self.client.chat.completions.create(

@@ -86,18 +86,34 @@ def test_a_smaller_budget_is_kept_too(method, context_tokens, engine, questions)
         assert not any(passage.is_cut for passage in read[1:])
 
 
+@pytest.fixture(scope="session")
+def index_in_language():
+    """`index_in_language(kind, method)`: a document of two pages and its index, one for all methods of a chunker."""
+    built = {}
+
+    def build(kind, method):
+        rag, text = find_rag_method(method), TEXTS[kind]
+        chunking = rag.split(rag.defaults)[0]
+        key = kind, rag.chunker, repr(chunking)
+        if key not in built:
+            documents = pages("a.pdf", text[: len(text) // 2], text[len(text) // 2 :])
+            (document,) = merge_pages(documents)
+            built[key] = document, build_index(documents, rag.chunker, chunking, embed_model_picker("embed-small"))
+        return built[key]
+
+    return build
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 @pytest.mark.parametrize("method", METHODS)
-def test_the_budget_is_kept_in_every_language_and_without_full_stops(method, kind, gateway):
+def test_the_budget_is_kept_in_every_language_and_without_full_stops(method, kind, gateway, index_in_language):
     text = TEXTS[kind]
-    documents = pages("a.pdf", text[: len(text) // 2], text[len(text) // 2 :])
-    (document,) = merge_pages(documents)
-    rag = find_rag_method(method)
-    index = build_index(documents, rag.chunker, rag.split(rag.defaults)[0], embed_model_picker("embed-small"))
-    for context_tokens in (30, 300, CONTEXT_TOKENS):
+    document, index = index_in_language(kind, method)
+    starts = (0, len(text) // 2, len(text) - 60)
+    for context_tokens, asked in ((30, starts), (300, starts[1:2]), (CONTEXT_TOKENS, starts[::2])):
         parameters = {"context_tokens": context_tokens}
         query_engine = query_engine_picker(method, index, llm_picker("llm-large@relay"), parameters)
-        for start in (0, len(text) // 2, len(text) - 60):
+        for start in asked:
             read = retrieved(query_engine, text[start : start + 60])
             assert all(passage.tokens == count_tokens(passage.text) > 0 for passage in read)
             assert sum(passage.tokens for passage in read) <= context_tokens

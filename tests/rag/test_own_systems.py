@@ -141,7 +141,7 @@ def test_mistakes_are_told_when_it_is_registered():
 
 
 @pytest.mark.whole
-def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_environment, tmp_path):
+def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_environment, home_with_mlflow, tmp_path):
     relay.script = service
     our_service(incumbent=True)
     settings = endpoint_settings(
@@ -169,7 +169,7 @@ def test_it_stands_beside_the_methods_in_an_experiment(model_server, relay, no_e
 
 @pytest.mark.whole
 def test_its_calls_to_the_experiments_gateway_are_counted_for_its_trial_and_limited_by_the_budget(
-    model_server, relay, no_environment, tmp_path
+    model_server, relay, no_environment, home_with_mlflow, tmp_path
 ):
     port = free_port()
     settings = endpoint_settings(

@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import ClassVar
 
@@ -25,8 +24,8 @@ QUESTIONS = (GoldenQuestion("q0", "Where is it?", "Here."),)
 
 
 @pytest.fixture
-def settings(home: Settings, tmp_path: Path) -> Settings:
-    return replace(home, mlflow_tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+def settings(home_with_mlflow: Settings) -> Settings:
+    return home_with_mlflow
 
 
 def logged(process: TrackingProcess, settings: Settings, name: str, **environment: str) -> list[str | None]:

@@ -16,12 +16,11 @@ from dream.tracking.tracker import check_mlflow
 
 
 @pytest.fixture
-def deleted(tmp_path: Path) -> Settings:
+def deleted(home_with_mlflow: Settings) -> Settings:
     """Settings whose MLflow experiment was deleted, in a database as MLflow writes it."""
-    settings = Settings.from_environment({"DREAM_HOME": str(tmp_path)})
-    client = mlflow_client(settings)
+    client = mlflow_client(home_with_mlflow)
     client.delete_experiment(client.create_experiment("dream"))
-    return settings
+    return home_with_mlflow
 
 
 @pytest.mark.whole
