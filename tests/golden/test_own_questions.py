@@ -200,7 +200,11 @@ def test_names_of_files_with_questions():
         ('question,ground_truth,source_file,source_page\nA?,b,a.pdf,"3; 4"\n', ["a.pdf"], ["3, 4"]),
         ('question,ground_truth,source_file,source_page\nA?,b,a.pdf,"[3, 4]"\n', ["a.pdf"], ["3, 4"]),
         ('question,ground_truth,source_file,source_page\nA?,b,a.pdf; b.pdf,"3; 4"\n', ["a.pdf", "b.pdf"], ["3", "4"]),
-        ('question,ground_truth,source_file,source_page\nA?,b,"[\'a.pdf\', \'b.pdf\']","[3, 4]"\n', ["a.pdf", "b.pdf"], ["3", "4"]),
+        (
+            """question,ground_truth,source_file,source_page\nA?,b,"['a.pdf', 'b.pdf']","[3, 4]"\n""",
+            ["a.pdf", "b.pdf"],
+            ["3", "4"],
+        ),
         ('{"question": "A?", "ground_truth": "b", "source_file": "a.pdf", "source_page": [3, 4]}', ["a.pdf"], ["3, 4"]),
     ],
 )  # fmt: skip
