@@ -4,7 +4,7 @@ import io
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from dream.documents.xml import parse
@@ -22,6 +22,21 @@ def merged_cells(content: bytes) -> dict[str, dict[Cell, Cell]]:
             if part in archive.namelist() and (ranges := _MERGED.findall(archive.read(part))):
                 found[title] = dict(_below(ranges))
         return found
+
+
+def in_each_row(rows: Iterable[list[str]], merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
+    """All rows of a sheet, with the text of a cell over several rows in each of them.
+
+    Example:
+        >>> list(in_each_row([["North", "Oslo"], ["", "Bergen"]], {(2, 1): (1, 1)}))
+        [['North', 'Oslo'], ['North', 'Bergen']]
+    """
+    firsts = dict.fromkeys(merged.values(), "")
+    for number, row in enumerate(rows, start=1):
+        if merged:
+            firsts |= {(number, i): cell for i, cell in enumerate(row, start=1) if (number, i) in firsts}
+            row = [firsts.get(merged.get((number, i), (0, 0)), cell) for i, cell in enumerate(row, start=1)]
+        yield row
 
 
 def _sheets(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:

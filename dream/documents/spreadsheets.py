@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
-from dream.documents.merged_cells import Cell, merged_cells
+from dream.documents.merged_cells import Cell, in_each_row, merged_cells
 from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
 
@@ -47,7 +47,7 @@ def read_xlsx(content: bytes) -> Reading:
 
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     merged = merged_cells(content)
-    pages, problems, hidden = [], list(_formulas_without_values(content)), []
+    pages, problems, hidden = [], list(formulas_without_values(content)), []
     for number, sheet in enumerate(book.worksheets, start=1):
         if sheet.sheet_state != "visible":
             hidden.append(f"the hidden sheet '{sheet.title}'")
@@ -109,17 +109,7 @@ def _separator(text: str) -> str:
 def _rows(sheet: Any, merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
     """The rows with something in them; a cell over several rows is in each of them."""
     empty = 0
-    firsts: dict[Cell, str] = dict.fromkeys(merged.values(), "")
-    for number, row in enumerate(sheet.iter_rows(max_col=MAX_COLUMNS), start=1):
-        cells = [_shown(cell) for cell in row]
-        if merged:
-            for column, cell in enumerate(cells, start=1):
-                if (number, column) in firsts:
-                    firsts[number, column] = cell
-            cells = [
-                firsts[merged[number, column]] if (number, column) in merged else cell
-                for column, cell in enumerate(cells, start=1)
-            ]
+    for cells in in_each_row(([_shown(cell) for cell in row] for row in sheet.iter_rows(max_col=MAX_COLUMNS)), merged):
         while cells and not cells[-1]:
             cells.pop()
         empty = 0 if cells else empty + 1
@@ -150,7 +140,8 @@ def _too_many(rows: Sequence[Any], where: str) -> Iterator[str]:
         yield f"only the first {MAX_ROWS:,} rows{where} were read"
 
 
-def _formulas_without_values(content: bytes) -> Iterator[str]:
+def formulas_without_values(content: bytes) -> Iterator[str]:
+    """A line if formulas of a workbook were saved without their values."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         sheets = [name for name in archive.namelist() if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
         count = sum(len(_WITHOUT_VALUE.findall(archive.read(name))) for name in sheets)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dream.documents.loading import merge_pages, page_of
 from dream.documents.stored_documents import StoredDocuments, characters_of
 from dream.evaluation.evidence import SHARE, Evidence, Place, runs_of, share_of_runs, text_overlap
-from dream.evaluation.normalised_text import tokens_of
+from dream.evaluation.normalised_text import UNSPACED, tokens_of
 from dream.records import EvidenceSpan, GoldenQuestion, Source
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # Where contexts x characters are more, reference contexts are not searched, but only compared with passages.
 SEARCHED_CHARACTERS = 4_000_000_000
+# Letters and signs between which a line may end without a space.
+_WITHOUT_SPACES = f"{UNSPACED}\u3000-\u303f\uac00-\ud7a3\uff00-\uffef"
+_SPACES_OPTIONAL = re.compile(f"[{_WITHOUT_SPACES}]")
+_PARTS = re.compile(f"[{_WITHOUT_SPACES}]| |[^ {_WITHOUT_SPACES}]+")
 _RANGE = re.compile(r"(\d+)\s*[-–—]\s*(\d+)")
 _PAGES_AT_MOST = 50
 
@@ -142,7 +146,7 @@ class _Files:
 
     def _hits(self, text: str, files: Sequence[str]) -> Iterator[tuple[str, int, int]]:
         """The first two places of a text, whatever white space is in it."""
-        pattern, n = re.compile(r"\s+".join(map(re.escape, text.split()))), 0
+        pattern, n = _pattern(text), 0
         for file in files:
             for hit in pattern.finditer(self.whole(file).text):
                 yield file, hit.start(), hit.end()
@@ -157,6 +161,26 @@ class _Files:
         if file not in self._runs:
             self._runs[file] = runs_of(tokens_of(self.whole(file).text))
         return self._runs[file]
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """A text with any white space where it has some, and also none around letters of scripts that are written without:
+    their sentences go on in the next line without a space.
+
+    Example:
+        >>> bool(_pattern("東京 タワー").search("東\\n京タワー")), bool(_pattern("a well").search("awell"))
+        (True, False)
+    """
+    parts = _PARTS.findall(" ".join(text.split()))
+    written = ""
+    for before, part, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
+        if part == " ":
+            written += r"\s*" if _SPACES_OPTIONAL.match(before) or _SPACES_OPTIONAL.match(after) else r"\s+"
+        elif before not in ("", " ") and (_SPACES_OPTIONAL.match(before) or _SPACES_OPTIONAL.match(part)):
+            written += r"\s*" + re.escape(part)
+        else:
+            written += re.escape(part)
+    return re.compile(written)
 
 
 def _located(question: GoldenQuestion, files: _Files, searched: bool) -> Evidence:

@@ -36,7 +36,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 LISTS = ("reference_contexts", "ground_truth_contexts", "contexts")
 # What a RAG system gave, which is no evidence: with an answer beside them, `contexts` are what that system retrieved.
 SYSTEMS_OWN = ("answer", "response", "retrieved_contexts")
+MOST_ABOVE_HEADER = 10
 NOTHING = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"})
+
+
+# How Python shows an array of texts.
+_ARRAY = re.compile(r"\s*(?:np\.|numpy\.)?array\((\[.*\])\s*(?:,\s*dtype=\S+)?\)\s*", re.DOTALL)
 
 
 def plain_name(name: str) -> str:
@@ -46,7 +51,7 @@ def plain_name(name: str) -> str:
         >>> plain_name(" Ground Truth"), plain_name("groundTruth"), plain_name("SOURCE-FILE")
         ('ground_truth', 'ground_truth', 'source_file')
     """
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.replace("\ufeff", "").strip())
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub("[\ufeff\0]", "", name).strip())
     return re.sub(r"[\s\-_.]+", "_", parted).lower().strip("_") if parted.lower() != "_id" else "_id"
 
 
@@ -62,6 +67,19 @@ def fields_of(columns: Sequence[str]) -> dict[str, str]:
         if known:
             found[field] = known[0]
     return found
+
+
+def header_place(rows: Sequence[Sequence[str]]) -> int:
+    """The place of the row that names the columns: the first, unless it does not and one soon after it does.
+
+    Example:
+        >>> header_place([["My questions"], ["question", "ground_truth"], ["How high?", "42 m"]])
+        1
+    """
+    if rows and "question" in fields_of(rows[0]):
+        return 0
+    needed = {"question", "ground_truth"}
+    return next((i for i, row in enumerate(rows[:MOST_ABOVE_HEADER]) if needed <= set(fields_of(row))), 0)
 
 
 def is_nothing(value: Any) -> bool:
@@ -134,15 +152,22 @@ def truths_of(value: Any) -> list[str]:
     return list(dict.fromkeys(texts)) if texts else [text_of(value)]
 
 
-def page_of(value: Any) -> str:
-    """The page in a cell; pandas and spreadsheets write 3 as "3.0".
+def page_of(value: Any, n_files: int = 0) -> str:
+    """The page in a cell, or the pages of each of several files; pandas and spreadsheets write 3 as "3.0".
 
     Example:
         >>> page_of("3.0"), page_of(3.0), page_of("iv"), page_of("3; 7.0")
         ('3', '3', 'iv', '3; 7')
+        >>> page_of("3; 7", n_files=1), page_of("[3, 7]", n_files=1)
+        ('3, 7', '3, 7')
     """
-    if isinstance(value, list):
-        value = json.dumps([text_of(item) for item in value], ensure_ascii=False)
+    items = value if isinstance(value, list) else _parsed(value) if text_of(value).startswith("[") else None
+    if items is None and n_files == 1 and isinstance(value, str) and ";" in value:
+        items = value.split(";")
+    if items is not None and n_files == 1:
+        value = ", ".join(text_of(item).strip() for item in items)
+    elif items is not None:
+        value = json.dumps([text_of(item) for item in items], ensure_ascii=False)
     return re.sub(r"(?<![\w.])(\d+)\.0+(?![\w.])", r"\1", text_of(value))
 
 
@@ -187,11 +212,15 @@ def metadata_sources(value: Any) -> list[str]:
 
 
 def _parsed(text: str) -> list[Any] | None:
+    if array := _ARRAY.fullmatch(text):
+        text = array[1]
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             continue
+        if isinstance(value, tuple):
+            return list(value)
         if not isinstance(value, list):
             return None
         # Python joins two literals that have no comma between them, as NumPy prints its arrays

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dream.documents.text_encoding import decode
-from dream.golden.columns import fields_of, is_nothing
+from dream.golden.columns import MOST_ABOVE_HEADER, fields_of, header_place, is_nothing
 from dream.golden.sheet import Problems, Row, Sheet, shortened
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -120,7 +120,8 @@ def _records(text: str, separator: str, *, strict: bool = True, **dialect: Any) 
 def _sheet(parsed: _Parsed) -> Sheet:
     if not parsed.records:
         return Sheet((), problems=parsed.problems)
-    (header_row, header), *records = parsed.records
+    place = header_place([cells for _, cells in parsed.records[:MOST_ABOVE_HEADER]])
+    (header_row, header), *records = parsed.records[place:]
     rows, problems, short = [], [], Problems()
     for number, cells in records:
         if all(map(is_nothing, cells)):

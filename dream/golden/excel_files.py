@@ -4,11 +4,14 @@ openpyxl."""
 import datetime
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from dream.documents.merged_cells import Cell, in_each_row, merged_cells
+from dream.documents.spreadsheets import formulas_without_values
 from dream.errors import DataError
-from dream.golden.columns import fields_of, is_nothing
+from dream.golden.columns import MOST_ABOVE_HEADER, fields_of, header_place, is_nothing
 from dream.golden.csv_files import cells_by_name
 from dream.golden.sheet import Row, Sheet
 
@@ -27,7 +30,8 @@ def read_xlsx(content: bytes) -> Sheet:
     try:
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
-        sheets = {sheet.title: _sheet(sheet) for sheet in visible}
+        merged = merged_cells(content)
+        sheets = {sheet.title: _sheet(sheet, merged.get(sheet.title, {})) for sheet in visible}
     except Exception as error:  # the library raises errors of every kind on a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise DataError(f"it is no workbook that can be read ({reason}): save it again as .xlsx, or as CSV") from error
@@ -39,16 +43,23 @@ def read_xlsx(content: bytes) -> Sheet:
     others = [name for name in sheets if name != title and sheets[name].rows]
     note = f"read from the sheet {title!r}; not from {', '.join(map(repr, others))}" if others else ""
     sheet = sheets[title]
-    return Sheet(sheet.columns, sheet.rows, sheet.header_row, notes=(note,) if note else (), problems=sheet.problems)
+    unsaved = "".join(formulas_without_values(content))
+    unsaved += ", and count as empty: open it in a spreadsheet program and save it again" if unsaved else ""
+    return replace(
+        sheet,
+        notes=tuple(filter(None, (note, unsaved))),
+        remedy=unsaved,
+    )
 
 
-def _sheet(worksheet: Any) -> Sheet:
+def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
     worksheet.reset_dimensions()  # some programs store a wrong one, which would cut rows off
-    rows = ((number, [_text(cell) for cell in cells]) for number, cells in enumerate(worksheet.iter_rows(), start=1))
+    rows = enumerate(in_each_row(([_text(cell) for cell in cells] for cells in worksheet.iter_rows()), merged), start=1)
     written = [(number, cells) for number, cells in rows if not all(map(is_nothing, cells))]
     if not written:
         return Sheet(())
-    (header_row, header), *records = written
+    place = header_place([cells for _, cells in written[:MOST_ABOVE_HEADER]])
+    (header_row, header), *records = written[place:]
     problems = [
         (number, f"a formula failed: {cell}")
         for number, cells in records

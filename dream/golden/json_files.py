@@ -1,5 +1,6 @@
 """JSON Lines and JSON, with the shapes that pandas, ragas, LlamaIndex and SQuAD write."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -26,6 +27,8 @@ def read_json(content: bytes) -> Sheet:
     except ValueError as error:
         if _starts_with_an_object(text):
             return _lines(text, notes)
+        if (value := _python(text)) is not None:
+            return _sheet(enumerate(value, start=1), "item", (*notes, "read as a list in Python, not JSON"))
         return _refused(f"it is not JSON ({error})", "line", getattr(error, "lineno", 1))
     except RecursionError:
         return _refused("it is nested too deeply")
@@ -35,6 +38,15 @@ def read_json(content: bytes) -> Sheet:
     return _sheet(enumerate(records, start=1), "item", notes)
 
 
+def _python(text: str) -> list[Any] | None:
+    """A list as Python prints it."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+    return value if isinstance(value, list) else None
+
+
 def _refused(problem: str, unit: str = "item", number: int = 1) -> Sheet:
     return Sheet((), unit=unit, problems=((number, problem),), remedy=NO_TABLE)
 
@@ -42,7 +54,7 @@ def _refused(problem: str, unit: str = "item", number: int = 1) -> Sheet:
 def _starts_with_an_object(text: str) -> bool:
     """Whether the first line that is not empty could be a line of JSON Lines."""
     first = next((line.strip() for line in text.split("\n") if line.strip()), "")
-    return first.startswith("{") and first.endswith("}")
+    return first.startswith("{") and first.rstrip(",").endswith("}")
 
 
 def _lines(text: str, notes: tuple[str, ...]) -> Sheet:
@@ -52,7 +64,7 @@ def _lines(text: str, notes: tuple[str, ...]) -> Sheet:
         if not line.strip():
             continue
         try:
-            values.append((number, json.loads(line)))
+            values.append((number, json.loads(line.rstrip().rstrip(","))))
         except (ValueError, RecursionError) as error:
             problems.append((number, f"not JSON ({str(error)[:80]})"))
     return _sheet(values, "line", notes, problems)
@@ -109,7 +121,8 @@ def _by_column(value: Mapping[str, Any]) -> list[Any] | None:
     """Columns as lists, or as pandas writes them: `{"question": {"0": ...}}`."""
     columns = {name: column for name, column in value.items() if isinstance(column, list | dict)}
     if len(columns) < len(value):  # a single record, if anything
-        return [value] if {"question", "text"} & {*fields_of(list(value)), *value} else None
+        is_record = (not columns and len(value) > 1) or {"question", "text"} & {*fields_of(list(value)), *value}
+        return [value] if is_record else None
     rows: list[dict[str, Any]] = []
     for name, column in columns.items():
         for i, cell in enumerate(column.values() if isinstance(column, dict) else column):

@@ -24,7 +24,7 @@ from dream.golden.csv_files import decoded, read_csv
 from dream.golden.excel_files import read_xlsx
 from dream.golden.json_files import read_json
 from dream.golden.sheet import Problems, Row, Sheet, bounded, names, numbered, shortened, unfit_character
-from dream.records import GoldenQuestion, Source, source_columns
+from dream.records import GoldenQuestion, Source, source_columns, sources_of
 
 REQUIRED = ("question", "ground_truth")
 EXTENSIONS = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -32,6 +32,7 @@ NO_TABLES = {
     b"%pdf": "a PDF",
     b"<!doctype": "a web page",
     b"<html": "a web page",
+    b"<table": "a web page",
     b"<?xml": "XML",
     b"{\\rtf": "rich text",
 }
@@ -159,7 +160,8 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
     if _is_dreams_own(cells):  # DREAM saved it: a text such as "None" is meant, since DREAM writes no other emptiness
         question, truths = str(cells["question"]), [str(cells["ground_truth"])]
         contexts = list_as_written(cells.get("reference_contexts")) or contexts
-    file, page = files_of(cells.get("source_file")), page_of(cells.get("source_page"))
+    file = files_of(cells.get("source_file"))
+    page = page_of(cells.get("source_page"), len(sources_of(file, "")))
     if not file and (named := metadata_sources(row.cells.get("metadata"))):
         file = source_columns([Source(name) for name in named])[0]
     return _Question(

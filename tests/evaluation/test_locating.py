@@ -130,3 +130,18 @@ def test_of_texts_in_storage_only_those_of_the_files_that_questions_name_are_rea
     given = locate([question(MILL[:9], evidence=(span,)), question(WELL, sources=(Source("wells.txt"),))], documents)
     assert given["q"].places and read == ["mill.txt", "wells.txt"]
     assert locate([question(evidence=(span,)), question(sources=(Source("sheep.txt"),))], documents) and len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "written"),
+    [
+        ("水泵站建于1987年，从旧堰的\n河流中取水。每六个月检查。", "从旧堰的河流中取水", "从旧堰的\n河流中取水"),
+        ("ポンプ場は1987\n年に建設された。", "1987年に 建設", "1987\n年に建設"),
+        ("สถานีสูบน้ำสร้าง\nขึ้นในปี 2530", "สูบน้ำสร้างขึ้นในปี", "สูบน้ำสร้าง\nขึ้นในปี"),
+        ("펌프장은 1987년에 지어졌\n으며 오래된", "지어졌으며 오래된", "지어졌\n으며 오래된"),
+    ],
+)
+def test_lines_of_scripts_without_spaces_go_on_without_one(text, context, written):
+    documents = pages("a.txt", text)
+    (place,) = locate([question(context)], documents)["q"].places
+    assert place.known_by == "position" and merge_pages(documents)[0].text[place.start : place.end] == written

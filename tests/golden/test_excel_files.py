@@ -85,3 +85,21 @@ def test_a_damaged_workbook_is_refused_with_what_to_do():
     content = content_of(workbook(Q=[["question", "ground_truth"]]))
     with pytest.raises(DataError, match=r"no workbook that can be read .*save it again"):
         read_xlsx(content[: len(content) // 2])
+
+
+def test_a_formula_without_a_value_is_told_and_a_cell_over_several_rows_is_in_each():
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for row in (
+        ["Questions of 2024"],
+        ["file", "question", "ground_truth"],
+        ["a.pdf", "A?", "b"],
+        [None, "C?", "=6*7"],
+    ):
+        sheet.append(row)
+    sheet.merge_cells("A3:A4")
+    target = io.BytesIO()
+    book.save(target)
+    read = read_xlsx(target.getvalue())
+    assert [row.cells["file"] for row in read.rows] == ["a.pdf", "a.pdf"]
+    assert read.header_row == 2 and "1 formula(s) have no stored value" in read.remedy

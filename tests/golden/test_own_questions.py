@@ -192,3 +192,48 @@ def test_what_is_doubtful_is_read_and_told_in_one_line_each():
 def test_names_of_files_with_questions():
     assert all(map(is_question_file, ("a.csv", "A.CSV", "b.XLSX", "c.jsonl", "d.tsv", "e.csv.gz", "f.parquet")))
     assert not any(map(is_question_file, ("golden", "golden.pdf", "csv")))
+
+
+@pytest.mark.parametrize(
+    ("content", "file", "page"),
+    [
+        ('question,ground_truth,source_file,source_page\nA?,b,a.pdf,"3; 4"\n', ["a.pdf"], ["3, 4"]),
+        ('question,ground_truth,source_file,source_page\nA?,b,a.pdf,"[3, 4]"\n', ["a.pdf"], ["3, 4"]),
+        ('question,ground_truth,source_file,source_page\nA?,b,a.pdf; b.pdf,"3; 4"\n', ["a.pdf", "b.pdf"], ["3", "4"]),
+        (
+            """question,ground_truth,source_file,source_page\nA?,b,"['a.pdf', 'b.pdf']","[3, 4]"\n""",
+            ["a.pdf", "b.pdf"],
+            ["3", "4"],
+        ),
+        ('{"question": "A?", "ground_truth": "b", "source_file": "a.pdf", "source_page": [3, 4]}', ["a.pdf"], ["3, 4"]),
+    ],
+)  # fmt: skip
+def test_pages_of_one_file_and_of_several(content, file, page):
+    (question,) = read_questions(content.encode(), "q").questions
+    assert [source.file for source in question.sources] == file
+    assert [source.page for source in question.sources] == page
+
+
+@pytest.mark.parametrize("cell", ["array(['a', 'b'], dtype=object)", "('a', 'b')", "np.array(['a' 'b'])"])
+def test_lists_as_python_shows_them(cell):
+    (question,) = read_questions(f'question,ground_truth,contexts\nA?,b,"{cell}"\n'.encode(), "q").questions
+    assert question.reference_contexts == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Our questions\n\nquestion,ground_truth\nA?,b\n",
+        "question\0,ground_truth\nA?,b\n",
+        '{"question": "A?", "ground_truth": "b"},\n{"question": "C?", "ground_truth": "d"}\n',
+        "[{'question': 'A?', 'ground_truth': 'b'}]",
+    ],
+    ids=["title", "nul", "commas", "python"],
+)
+def test_small_slips_are_understood(content):
+    assert read_questions(content.encode(), "q").questions[0].ground_truth == "b"
+
+
+def test_a_record_with_other_names_is_told_by_them():
+    with pytest.raises(DataError, match=r"missing column.*instruction, output"):
+        read_questions(b'{"instruction": "A?", "output": "b"}', "q")
