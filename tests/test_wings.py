@@ -66,6 +66,7 @@ TESTED_ELSEWHERE = {
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "serving/pull_requests.py": ("serving/test_git_promotion.py", "they are opened for the branch that is pushed"),
+    "tracking/answer_trace.py": ("tracking/test_tracker.py", "the traces of experiments are made of it"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
