@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pyarrow
 import pytest
@@ -72,7 +73,7 @@ def told(seen):
 def test_an_llm_reads_document_and_chunk_and_its_answer_is_embedded(access, relay, gateway):
     relay.script = told
     index = built()
-    nodes = list(index.docstore.docs.values())
+    nodes: Any = list(index.docstore.docs.values())
     chunks = {node.get_content() for node in nodes}
     assert {chunk_of(seen) for seen in asked(relay)} == chunks and len(asked(relay)) == len(nodes) > 3
     assert all(TEXT.strip() in seen.prompt for seen in asked(relay))
@@ -92,7 +93,7 @@ def test_contexts_are_paid_once_for_all_indexes_of_the_same_chunks(access, relay
     built()
     n = len(asked(relay))
     built("embed-large@relay")
-    words = built("")
+    words: Any = built("")
     assert len(asked(relay)) == n
     assert len(words.vector_store.embedded_ids) == n  # without vectors, it is kept too
     spec = index_spec(documents_digest(DOCUMENTS), "overlapping_chunks", WRITTEN, "")
@@ -151,7 +152,7 @@ def test_nothing_is_asked_where_no_llm_is_to_write():
 
 def test_only_what_is_searched_has_a_context(gateway, relay):
     parameters = {"chunk_sizes": (60, 30), "chunk_context": "llm", "context_llm": "llm-small@relay"}
-    index = build_index(DOCUMENTS, "hierarchy", parameters, embed_model_picker("embed-small"))
+    index: Any = build_index(DOCUMENTS, "hierarchy", parameters, embed_model_picker("embed-small"))
     nodes, leaves = index.docstore.docs, set(index.vector_store.embedded_ids)
     assert {name for name, node in nodes.items() if node.metadata.get("context")} == leaves
     assert len(asked(relay)) == len(leaves) < len(nodes)

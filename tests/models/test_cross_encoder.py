@@ -10,10 +10,11 @@ from cross_encoders import write_cross_encoder
 from dream.errors import ConfigurationError
 from dream.event_loop import run_async
 from dream.models import cross_encoder
-from dream.models.cross_encoder import BATCH_SIZE, cross_encoder_picker, cross_encoder_problems, is_local
+from dream.models.cross_encoder import BATCH_SIZE, CrossEncoder, cross_encoder_picker, cross_encoder_problems, is_local
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.settings import Settings
+from dream.storage import MemoryStorage
 
 WORDS = "the pump is oiled in may and valve painted june geese fly south since when numbers radio a who"
 NOTHING = Settings.from_environment({})
@@ -100,6 +101,16 @@ def test_the_model_may_lie_in_a_folder_of_its_exporter(folder: Path):
     (folder / "onnx").mkdir()
     (folder / "model.onnx").rename(folder / "onnx" / "model.onnx")
     assert scores(folder, TEXTS) == expected
+
+
+def test_a_model_in_object_storage_is_copied_with_its_weights(folder: Path):
+    write_cross_encoder(folder, WORDS, max_length=64)
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    beside = {"model.onnx_data": b"weights", "model.safetensors": b"others", "sub/model.onnx": b"another"}
+    copied = CrossEncoder.of("local:s3://models/small", MemoryStorage("s3://models/small", {**content, **beside}))
+    assert {path.name for path in copied.files["model.onnx"].parent.iterdir()} == {*content, "model.onnx_data"}
+    assert run_async(copied.scores(QUESTION, TEXTS)) == scores(folder, TEXTS)
+    assert copied.digest == cross_encoder_picker(f"local:{folder}").digest
 
 
 def test_another_model_in_the_same_folder_is_another_one(folder: Path):

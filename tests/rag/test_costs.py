@@ -98,6 +98,7 @@ def test_calls_follow_from_the_factors_that_play_a_part():
     assert calls(query_transform="decompose", n_queries=4).embedding == 5
     assert calls(reranker="llm", rerank_from=31).ranking == 4
     assert calls(reranker="a@tei").reranking == 1
+    assert calls(reranker="local:models/a").reranking == calls(reranker="local:models/a").ranking == 0
     assert calls(top_k=50).passages == 3  # as many as fit 1,536 tokens
     assert calls_of(Trial("bm25", "llm", "", {"top_k": 2, "query_transform": "hyde"})).embedding == 0
 

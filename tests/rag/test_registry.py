@@ -6,7 +6,14 @@ import pytest
 from pydantic import BaseModel, Field
 
 from dream.errors import ConfigurationError
-from dream.rag.methods import RAG_METHODS, find_rag_method, imported_method, index_request, rag_method
+from dream.rag.methods import (
+    RAG_METHODS,
+    context_llm_of,
+    find_rag_method,
+    imported_method,
+    index_request,
+    rag_method,
+)
 from dream.rag.search_space import SearchSpace
 from dream.records import Trial
 
@@ -65,7 +72,10 @@ def test_an_index_by_meaning_needs_vectors_and_has_no_overlap():
 
 
 def test_the_context_of_chunks_is_of_the_index_and_left_out_where_there_is_none():
-    plain, contextual = trials("sentence_window", chunk_context=["none", "headings"])
+    written, by_another = trials("bm25", chunk_context="llm", context_llm=["default", "gpt-4o"])
+    assert index_request(written).parameters["context_llm"] == context_llm_of(written) == written.llm_identifier
+    assert index_request(by_another).parameters["context_llm"] == context_llm_of(by_another) == "gpt-4o"
+    plain, contextual = trials("sentence_window", chunk_context=["none", "headings"], context_llm=["gpt-4o", "b@c"])
     assert "chunk_context" not in plain.parameters
     assert index_request(plain).parameters == {}
     assert index_request(contextual)[:2] == ("sentences", {"chunk_context": "headings"})

@@ -1,6 +1,7 @@
 """Rerankers: an LLM's ratings, strictly read, and models behind an endpoint; the order of hits is theirs."""
 
 import pytest
+from cross_encoders import write_cross_encoder
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from model_servers import chat_reply
@@ -35,6 +36,14 @@ def test_the_passage_with_the_answer_comes_first(identifier, gateway):
     assert [hit.node.get_content() for hit in reranked(identifier, top_k=1)] == [TEXTS[2]]
     assert reranked(identifier, texts=[]) == []
     assert TEXTS[2] not in [hit.node.get_content() for hit in reranked(identifier, rerank_from=2)]
+
+
+def test_a_cross_encoder_of_this_process_puts_hits_into_order(gateway, tmp_path):
+    write_cross_encoder(tmp_path, " ".join([*TEXTS, QUESTION]).replace(".", " .").replace("?", " ?"))
+    hits = reranked(f"local:{tmp_path}", top_k=2)
+    assert TEXTS[2] in [hit.node.get_content() for hit in hits] and len(hits) == 2
+    assert hits[0].score > hits[1].score
+    assert gateway.usage() == []  # nothing is sent
 
 
 async def test_asynchronously_the_same(gateway):

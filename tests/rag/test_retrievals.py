@@ -43,6 +43,9 @@ def test_an_engine_that_only_answers_is_refused():
 def test_the_llm_and_its_factors_play_no_part_unless_it_rewrites_or_ranks():
     plain = Trial("hybrid", "gpt-4o", "bge", {"top_k": 3, **FACTORS})
     assert retrieval_of(plain) == Trial("hybrid", "", "bge", {"top_k": 3})
+    written = {"chunk_context": "llm"}
+    retrieved = retrieval_of(Trial("mmr", "gpt-4o", "bge", written))
+    assert (retrieved.llm_identifier, retrieved.parameters["context_llm"]) == ("", "gpt-4o")
     for factor in ({"query_transform": "hyde"}, {"reranker": "llm"}):
         assert retrieval_of(Trial("hybrid", "gpt-4o", "bge", factor)) == Trial("hybrid", "gpt-4o", "bge", factor)
     reranked = {"reranker": "bge-reranker@tei", "rerank_from": 30}
