@@ -34,6 +34,7 @@ from dream.reporting.figures import all_figures
 from dream.reporting.report import failure_html, report_html
 from dream.reporting.searched import steps_of
 from dream.reporting.static_figures import save_static
+from dream.settings import Settings
 from dream.tables import question_table, results_table, tracebacks, trial_row
 
 # The description shows this many rows of the leaderboard, if they fit into an MLflow tag; leaderboard.json has all.
@@ -120,6 +121,24 @@ def trial_files(result: TrialResult, manifest: Manifest) -> dict[str, str | byte
     if text := tracebacks(result):
         files["tracebacks.txt"] = text
     return files
+
+
+def files_of(experiment: ExperimentResult, settings: Settings) -> dict[str, str | bytes]:
+    """The artifacts of the parent run by path, without secrets, made in the process that runs the experiment.
+
+    Figures are those of any other process, whatever matplotlib's settings are in this one.
+    """
+    import matplotlib
+
+    secrets = settings.secrets()
+    results, baselines, held_out = (
+        tuple(result.redacted(secrets) for result in some)
+        for some in (experiment.results, experiment.baselines, experiment.held_out)
+    )
+    experiment = replace(experiment, results=results, baselines=baselines, held_out=held_out)
+    with matplotlib.rc_context():
+        matplotlib.rc_file_defaults()
+        return evidence_files(experiment, *try_to_compare(experiment))
 
 
 def evidence_files(experiment: ExperimentResult, comparison: Comparison | None, why_not: str) -> dict[str, str | bytes]:

@@ -52,6 +52,7 @@ class RunLog:
         self._mlflow_experiment = experiment_id(self._client, settings)
         self._parent: str | None = None
         self._prepared: dict[str, tuple[TrialResult, _Prepared]] = {}
+        self._logged: dict[tuple[str, str], str] = {}  # run ids by trial and mark
 
     def open(self) -> None:
         """Create the parent run, or set an existing one to RUNNING."""
@@ -66,6 +67,8 @@ class RunLog:
         """
         prepared, run = self._prepare(result), None
         result, mark = prepared.result, prepared.mark
+        if (logged := self._logged.get((result.trial.id, mark))) is not None:
+            return logged
         for child in self._children(result.trial.id):
             if run is None and child.data.tags.get(TAG_DIGEST) == mark and child.info.status == status_of(result):
                 run = child
@@ -73,10 +76,15 @@ class RunLog:
                 self._delete(child)
         run_id = run.info.run_id if run is not None else self._new_child(result, mark)
         self._traces(run_id, result, int(run.data.tags.get(TAG_TRACES, 0)) if run is not None else 0)
+        self._logged[result.trial.id, mark] = run_id
         return run_id
 
-    def finish(self, experiment: ExperimentResult) -> str:
-        """Log all trials, and the tables, figures and description of the parent run, and end it; returns its id."""
+    def finish(self, experiment: ExperimentResult, files: Mapping[str, str | bytes] | None = None) -> str:
+        """Log all trials, and the tables, figures and description of the parent run, and end it; returns its id.
+
+        Args:
+            files: the tables and figures, if they are made already (`mlflow_artifacts.files_of`).
+        """
         prepared = [self._prepare(result) for result in experiment.results]
         baselines = [self._prepare(result) for result in experiment.baselines]
         held_out = [self._prepare_alone(result) for result in experiment.held_out]
@@ -93,7 +101,7 @@ class RunLog:
         if experiment.manifest.search.rounds:  # its trials were not known when the run was opened
             self._client.log_dict(run_id, experiment.manifest.to_json(), "manifest.json")
         if parent.data.tags.get(TAG_DIGEST) != mark:
-            self._evidence(run_id, experiment, children)
+            self._evidence(run_id, experiment, children, files)
             self._client.set_tag(run_id, TAG_DIGEST, mark)
         if parent.info.status != status:
             self._client.set_terminated(run_id, status)
@@ -172,7 +180,13 @@ class RunLog:
         while traces := self._client.search_traces(locations=[experiment_id], max_results=100, **of_run):
             self._client.delete_traces(experiment_id, trace_ids=[trace.info.trace_id for trace in traces])
 
-    def _evidence(self, run_id: str, experiment: ExperimentResult, children: Mapping[str, str]) -> None:
+    def _evidence(
+        self,
+        run_id: str,
+        experiment: ExperimentResult,
+        children: Mapping[str, str],
+        files: Mapping[str, str | bytes] | None,
+    ) -> None:
         comparison, why_not = mlflow_artifacts.try_to_compare(experiment, self._labels)
         self._log_batch(run_id, metrics=mlflow_artifacts.experiment_metrics(experiment, comparison))
         note = mlflow_artifacts.note(experiment, comparison, why_not, self._links(children))
@@ -181,7 +195,9 @@ class RunLog:
             self._client.set_tag(run_id, "dream.recommended", comparison.recommendation.trial.name)
         elif "dream.recommended" in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, "dream.recommended")
-        self._write(run_id, mlflow_artifacts.evidence_files(experiment, comparison, why_not))
+        if files is None:
+            files = mlflow_artifacts.evidence_files(experiment, comparison, why_not)
+        self._write(run_id, files)
 
     def _links(self, children: Mapping[str, str]) -> dict[str, str]:
         """Relative URLs of pages in MLflow: the run of each trial, and the comparison of all runs ("compare")."""

@@ -45,7 +45,16 @@ class Reply:
     is_last: bool = False
 
 
-Request = Begin | TrialResult | ExperimentResult
+@dataclass(frozen=True)
+class End:
+    """Log the whole experiment; the last request of each. `files` are the artifacts of its parent run, if the driver
+    has made them (`mlflow_artifacts.files_of`)."""
+
+    experiment: ExperimentResult
+    files: Mapping[str, str | bytes] | None = None
+
+
+Request = Begin | TrialResult | End
 
 
 class Log:
@@ -70,8 +79,8 @@ class Log:
                 self._try(lambda: self._run_log().trial(request))
         else:
             self._is_up = True
-            self._try(lambda: self._run_log().finish(request))
-        self._reply(Reply(None, self._is_up, isinstance(request, ExperimentResult)))
+            self._try(lambda: self._run_log().finish(request.experiment, request.files))
+        self._reply(Reply(None, self._is_up, isinstance(request, End)))
 
     def _run_log(self) -> "RunLog":
         from dream.tracking.mlflow_runs import RunLog  # MLflow and the statistics, which the driver does not need

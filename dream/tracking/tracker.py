@@ -16,7 +16,7 @@ from dream.settings import Settings, safe_uri
 from dream.tracking.child import TrackingProcess
 from dream.tracking.mlflow_experiment import DELETED, deleted
 from dream.tracking.mlflow_traces import questions_traced
-from dream.tracking.process import Begin, Request, safe_text
+from dream.tracking.process import Begin, End, Request, safe_text
 
 if TYPE_CHECKING:
     from dream.comparison.human_agreement import Label
@@ -34,7 +34,7 @@ class Tracker:
     ) -> None:
         self._settings, self._manifest = settings, manifest
         self._reporter = reporter_for(show)
-        self._is_up = False
+        self._is_up, self._has_new = True, False
         self._process = process or TrackingProcess()
         self._process.start()
         self._relay = threading.Thread(target=self._show_replies, name="dream-mlflow", daemon=True)
@@ -44,11 +44,15 @@ class Tracker:
 
     def log_trial(self, result: TrialResult) -> None:
         """Log a finished trial, soon."""
+        self._has_new = True
         self._send(result)
 
     def finish(self, experiment: ExperimentResult) -> None:
-        """Log the missing trials and close the parent run; if that fails, show the location of the results."""
-        self._send(experiment)
+        """Log the missing trials and close the parent run; if that fails, show the location of the results.
+
+        Report and figures are made here, while the process logs the last trials.
+        """
+        self._send(End(experiment, self._files(experiment)))
         self._relay.join(SILENT_SECONDS)
         if self._relay.is_alive():
             self._reporter.line("  all trials are in storage; waiting for MLflow to accept the last ones")
@@ -58,6 +62,14 @@ class Tracker:
             self._reporter.line(f"  the process that writes to MLflow ended (exit code {code})")
         if not self._is_up:
             self._reporter.line(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
+
+    def _files(self, experiment: ExperimentResult) -> "dict[str, str | bytes] | None":
+        """The artifacts of the parent run; None where it may have them already, or MLflow does not answer."""
+        if not (self._has_new and self._is_up):
+            return None
+        from dream.tracking.mlflow_artifacts import files_of  # statistics and figures, which the trials do not need
+
+        return files_of(experiment, self._settings)
 
     def _send(self, request: Request) -> None:
         try:

@@ -15,7 +15,7 @@ from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Manif
 from dream.settings import Settings
 from dream.tracking import child as module
 from dream.tracking.child import TrackingProcess
-from dream.tracking.process import Begin
+from dream.tracking.process import Begin, End
 
 pytestmark = pytest.mark.whole
 
@@ -32,7 +32,7 @@ def logged(process: TrackingProcess, settings: Settings, name: str, **environmen
     """Log an experiment of one trial; returns the lines to show."""
     manifest = Manifest(name, GoldenDataset(QUESTIONS), ("faithfulness",), (TRIAL,))
     process.send(Begin(settings, manifest, {**os.environ, **environment}, os.getcwd()))
-    process.send(ExperimentResult(name, manifest, (TrialResult(TRIAL),)))
+    process.send(End(ExperimentResult(name, manifest, (TrialResult(TRIAL),))))
     return [reply.line for reply in process.replies() if reply.line]
 
 

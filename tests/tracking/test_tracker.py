@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import pytest
 from lab import LAB_KEY, MlflowServer
 from mlflow import MlflowClient
@@ -36,6 +37,7 @@ from dream.records import (
     UsageRow,
 )
 from dream.settings import Settings
+from dream.tracking.mlflow_artifacts import evidence_files, files_of, try_to_compare
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.tracker import Tracker, check_mlflow, track
 
@@ -458,3 +460,12 @@ def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, m
         tracker.finish(outcome)
     assert lines[0] == "  all trials are in storage; waiting for MLflow to accept the last ones"
     assert lines[-1].endswith("dream track mute")
+
+
+def test_report_and_figures_are_the_same_whoever_makes_them(home: Settings):
+    outcome = experiment("drawn", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)])
+    with matplotlib.rc_context({"font.size": 30, "axes.grid": True}):
+        made = files_of(outcome, home)
+        assert matplotlib.rcParams["font.size"] == 30
+    assert made == evidence_files(outcome, *try_to_compare(outcome))
+    assert {"report.html", "plots/forest.png", "leaderboard.json"} <= {*made}
