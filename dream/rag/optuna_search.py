@@ -20,7 +20,7 @@ FIRST_ROUND, ROUND = 10, 5
 # The population of NSGA-II, which is one round: a quarter of all trials, within these bounds.
 LEAST_POPULATION, MOST_POPULATION = 4, 25
 # So often Optuna is asked for one trial that rules allow and no round had before one is drawn at random.
-_TRIES = 50
+_TRIES = 10
 _SYSTEM = "system"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -15,6 +15,7 @@ from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment
 from dream.experiments.search_rounds import told_of
 from dream.experiments.store import load_experiment, load_manifest
+from dream.models.planned_usage import plan_against_actual
 from dream.rag.search_space import SearchSpace
 from dream.records import (
     Answer,
@@ -36,7 +37,7 @@ from dream.reporting.html_page import Table
 from dream.reporting.report import SECTIONS
 from dream.reporting.searched import searched as searched_section, steps_of, why_it_ended
 from dream.reporting.static_figures import save_static
-from dream.settings import Settings
+from dream.settings import Budget, Settings
 from dream.storage import open_storage
 
 # 40 combinations; each question's evidence is in three of the files that are alike.
@@ -171,6 +172,16 @@ def test_a_killed_search_goes_on_as_it_would_have(searched: ExperimentResult, mo
 
 
 @pytest.mark.whole
+def test_a_budget_ends_a_search_that_can_be_resumed(searched: ExperimentResult, model_server: ModelServer, tmp_path):
+    settings = settings_in(str(tmp_path), model_server)
+    spent = run(replace(settings, budget=Budget(calls=10)), "poor", OPTUNA, max_concurrent_trials=1)
+    assert spent.manifest.search.rounds == (10,) and not spent.manifest.search.is_done
+    assert "stopped at budget: 10 of 10 calls" in why_it_ended(spent)
+    resumed = run_experiment(resume="poor", settings=settings, show=None, engine="in_process")
+    assert resumed.manifest.trials == searched.manifest.trials and resumed.manifest.search.is_done
+
+
+@pytest.mark.whole
 def test_a_done_search_is_not_run_again(searched: ExperimentResult, home: Settings, model_server: ModelServer):
     calls = model_server.chat_calls()
     again = run_experiment(SPACE, resume="searched", settings=home, show=None, search=OPTUNA, **OPTIONS)
@@ -208,6 +219,9 @@ def test_models_first_tries_all_systems_with_the_best_models(models_first: Exper
     assert search.rounds[0] == 2 and {t.llm_identifier for t in trials[:2]} == {"llm-small@x", "llm-large@x"}
     assert {t.parameters["top_k"] for t in trials[:2]} == {3}  # the default
     assert (search.is_done, search.rounds, len(trials)) == (True, (2, 2), 4)
+    calls = plan_against_actual(models_first.manifest.plan, models_first.usage).set_index("stage")
+    assert (calls["planned calls"] >= calls["calls"]).all()
+    assert calls.loc["answer", "planned calls"].sum() == calls.loc["answer", "calls"].sum() == 4 * 6
 
 
 @pytest.mark.whole
