@@ -136,9 +136,9 @@ def _sheet(parsed: _Parsed) -> Sheet:
         rows.append(Row(number, cells_by_name(header, cells)))
     problems += parsed.problems
     remedy = QUOTING if problems else ""
-    return Sheet(
-        tuple(header), tuple(rows), header_row, notes=tuple(short.lines()), problems=tuple(problems), remedy=remedy
-    )
+    above = [f"row {header_row} names the columns; what stands above it is left out"] if place else []
+    notes = (*above, *short.lines())
+    return Sheet(tuple(header), tuple(rows), header_row, notes=notes, problems=tuple(problems), remedy=remedy)
 
 
 def cells_by_name(header: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def read_xlsx(content: bytes) -> Sheet:
     unsaved += ", and count as empty: open it in a spreadsheet program and save it again" if unsaved else ""
     return replace(
         sheet,
-        notes=tuple(filter(None, (note, unsaved))),
+        notes=tuple(filter(None, (note, *sheet.notes, unsaved))),
         remedy=unsaved,
     )
 
@@ -71,6 +71,7 @@ def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
         tuple(header[:width]),
         tuple(Row(number, cells_by_name(header, cells)) for number, cells in _with_cells(records, width)),
         header_row,
+        notes=(f"row {header_row} names the columns; what stands above it is left out",) if place else (),
         problems=tuple(problems),
     )
 

@@ -102,4 +102,5 @@ def test_a_formula_without_a_value_is_told_and_a_cell_over_several_rows_is_in_ea
     book.save(target)
     read = read_xlsx(target.getvalue())
     assert [row.cells["file"] for row in read.rows] == ["a.pdf", "a.pdf"]
-    assert read.header_row == 2 and "1 formula(s) have no stored value" in read.remedy
+    assert read.header_row == 2 and read.notes[0].startswith("row 2 names the columns")
+    assert "1 formula(s) have no stored value" in read.remedy
