@@ -54,20 +54,13 @@ def why_not_symmetric(differences: Floats, clusters: NDArray[numpy.int64], span:
 
 
 def betting_interval(
-    low: Floats,
-    high: Floats,
-    clusters: NDArray[numpy.int64],
-    span: float = 1.0,
-    confidence: float = CONFIDENCE,
-    largest: int = 0,
+    low: Floats, high: Floats, clusters: NDArray[numpy.int64], span: float = 1.0, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
     """The limits of the mean difference, from `-span` to `span`.
 
     Args:
         low, high: the differences of the questions, with missing scores at their worst and at their best.
         confidence: of both sides together.
-        largest: the most questions that a document may have, by default those of the largest one here. Intervals of
-            ever more documents hold together only with the same `largest`.
 
     Example:
         >>> values = numpy.tile([0.2, 0.4], 30)
@@ -76,27 +69,25 @@ def betting_interval(
         True
     """
     worth = numpy.log(2 / (1 - confidence))
-    lower, upper = _lower(low / span, clusters, worth, largest), _lower(-high / span, clusters, worth, largest)
-    return lower * span, -upper * span
+    return (_lower(low / span, clusters, worth) * span, -_lower(-high / span, clusters, worth) * span)
 
 
-def _lower(values: Floats, clusters: NDArray[numpy.int64], worth: float, largest: int) -> float:
+def _lower(values: Floats, clusters: NDArray[numpy.int64], worth: float) -> float:
     """The largest value below the mean that the bets refute, by bisection; -1 if they refute none."""
     block = columns(values[:, None], clusters)
     sums, counts = block.sums[:, 0], block.counts[:, 0]
-    most = max(largest, float(counts.max()))
     refuted, possible = -1.0, float(sums.sum() / counts.sum())
     for _ in range(30):
         middle = (refuted + possible) / 2
-        if _log_capital(sums, counts, middle, most) >= worth:
+        if _log_capital(sums, counts, middle) >= worth:
             refuted = middle
         else:
             possible = middle
     return refuted
 
 
-def _log_capital(sums: Floats, counts: Floats, mean: float, largest: float) -> float:
+def _log_capital(sums: Floats, counts: Floats, mean: float) -> float:
     """The log of the final capital of bets that the true mean is above `mean`; they lose at most all of it."""
-    gains = (sums - mean * counts) / largest / (1 + mean + 1e-12)
+    gains = (sums - mean * counts) / counts.max() / (1 + mean + 1e-12)
     capital = numpy.log1p(_SHARES[:, None] * gains).sum(1)
     return float(special.logsumexp(capital) - numpy.log(len(_SHARES)))

@@ -32,7 +32,6 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from dream.comparison.differences import SIGN_FLIPS
 from dream.comparison.intervals import Floats, cluster_numbers, seeded
 from dream.comparison.score_table import ScoreTable
 from dream.comparison.sign_flips import EXACT, Spread, ranges, spread_of_scores
@@ -62,7 +61,6 @@ class Leaving:
     difference: float
     low: float
     high: float
-    interval_by: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,6 @@ def decide(
     kept: Collection[int] = (),
     seed: int = 0,
     entered: int = 0,
-    largest: int = 0,
 ) -> Decision:
     """Decide which trials leave at a look.
 
@@ -142,7 +139,6 @@ def decide(
         error: what may be spent up to this look, `total` in the whole race.
         kept: columns of trials that never leave.
         entered: the number of trials that the race began with, by default those of the table.
-        largest: not used.
 
     Example:
         >>> from dream.records import Trial, TrialResult
@@ -167,7 +163,7 @@ def decide(
             mean = float(table.means[column] - table.means[best])
             lowest = max(float(low[column] - high[best]) - boundary, -table.span)
             highest = float(high[column] - low[best]) + boundary
-            left.append(Leaving(column, best, mean, min(lowest, mean), max(highest, mean), SIGN_FLIPS))
+            left.append(Leaving(column, best, mean, min(lowest, mean), max(highest, mean)))
         inside = [column for column in inside if column not in out]
     return Decision(boundary, tuple(left))
 
@@ -210,16 +206,6 @@ def _signs(n_documents: int, seed: int) -> Floats:
     drawn: Floats = (1.0 - 2.0 * seeded(seed).integers(0, 2, size=(FLIPS, n_documents))).astype(numpy.float64)
     drawn[0] = 1.0
     return drawn
-
-
-def largest_document(documents: Sequence[str]) -> int:
-    """The number of questions of the largest document, by the document of each question.
-
-    Example:
-        >>> largest_document(["a", "b", "a"]), largest_document(["a", "a", "a"])
-        (2, 1)
-    """
-    return int(numpy.bincount(_units(documents)).max(initial=0))
 
 
 def _units(documents: Sequence[str]) -> NDArray[numpy.int64]:

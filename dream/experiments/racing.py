@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from dream.comparison.racing import RACE_ERROR, Decision, decide, largest_document, planned_looks, shuffled
+from dream.comparison.racing import RACE_ERROR, Decision, decide, planned_looks, shuffled
 from dream.comparison.score_table import score_table
 from dream.defaults import DEFAULT_METRIC
 from dream.engines import Engine, Message, TrialFinished, TrialRuns
@@ -268,7 +268,7 @@ class Racing:
             decision, results = self._decision(results, before, look)
             ids = [result.trial.id for result in results]
             left = tuple(
-                LeftRace(ids[one.column], ids[one.best], one.difference, one.low, one.high, one.interval_by)
+                LeftRace(ids[one.column], ids[one.best], one.difference, one.low, one.high)
                 for one in decision.left
             )
             boundary = decision.boundary if numpy.isfinite(decision.boundary) else None
@@ -308,14 +308,9 @@ class Racing:
         ]
         decision = decide(
             table, ends, boundaries, look.error, self.race.error, kept, self.race.seed,
-            entered=len(self.prepared.trials), largest=self._largest,
+            entered=len(self.prepared.trials),
         )  # fmt: skip
         return decision, table.results
-
-    @property
-    def _largest(self) -> int:
-        """The number of questions of the largest document."""
-        return largest_document([question.document for question in self.prepared.questions])
 
     @property
     def _own(self) -> Any:

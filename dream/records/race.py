@@ -16,7 +16,6 @@ class LeftRace:
         comparator: the id of the trial that it is worse than, that with the highest mean at the look.
         difference: its mean minus the comparator's on the questions of the look, with an interval from `low` to `high`
             that is simultaneous over all trials and looks; in them missing scores are at their worst and best.
-        interval_by: "sign flips", or "betting" with the reason where sign flips alone are hardly to be trusted.
     """
 
     trial_id: str
@@ -24,7 +23,6 @@ class LeftRace:
     difference: float
     low: float
     high: float
-    interval_by: str = ""
 
 
 @dataclass(frozen=True)

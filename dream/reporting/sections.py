@@ -181,7 +181,6 @@ def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Se
             _named(names, one.trial_id),
             _named(names, one.comparator),
             f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",
-            one.interval_by,
         )
         for look in race.looks
         for one in look.left
@@ -194,7 +193,7 @@ def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Se
     )
     if not rows:
         return Section("race", "Trials that left the race", [Text(text)])
-    columns = ("after questions", "trial", "worse than", "difference", "interval by")
+    columns = ("after questions", "trial", "worse than", "difference")
     return Section("race", "Trials that left the race", [Text(text), Table("Evidence", columns, rows, _numbers())])
 
 

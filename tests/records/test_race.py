@@ -4,7 +4,7 @@ import json
 
 from dream.records import LeftRace, Look, Race
 
-LEFT = LeftRace("b", "a", difference=-0.12, low=-0.2, high=-0.04, interval_by="sign flips")
+LEFT = LeftRace("b", "a", difference=-0.12, low=-0.2, high=-0.04)
 DECIDED = Look(60, 12, 0.01, boundary=0.08, is_done=True, left=(LEFT,))
 RACE = Race("recall", 20, 20, 0.025, order=tuple(map(str, range(200))), looks=(DECIDED, Look(80, 16, 0.012)))
 

@@ -145,7 +145,7 @@ def test_all_that_an_experiment_can_have_has_sections_of_its_own(outcome: Experi
     )
     hold_out = HoldOut(0.5, 0, whole.manifest.questions)
     ids = [trial.id for trial in whole.manifest.trials]
-    left = LeftRace(ids[1], ids[0], -0.2, -0.3, -0.1, "sign flips")
+    left = LeftRace(ids[1], ids[0], -0.2, -0.3, -0.1)
     race = Race("m", 1, 1, 0.025, order=("a", "b"), looks=(Look(1, 1, 0.01, 0.15, is_done=True, left=(left,)),))
     manifest = replace(whole.manifest, sift=sift, hold_out=hold_out, race=race)
     page = report_html(replace(whole, manifest=manifest, held_out=whole.results))
