@@ -147,7 +147,8 @@ def test_repeats_baselines_a_sift_and_a_confirmation_have_sections_of_their_own(
     assert ids == [IDS[0], "confirmation", *IDS[1:5], "noise", "losses", *IDS[5:7], "sift", *IDS[7:]]
     assert "Sifted by recall on 12 questions" in page
     assert "that the search never saw, the recommended trial has" in page
-    assert len(SECTIONS) == len(ids) + 1  # that of labels is in tests/comparison/test_calibration.py
+    # that of labels is in tests/comparison/test_calibration.py, that of a search in experiments/test_search_rounds.py
+    assert len(SECTIONS) == len(ids) + 2
     text = plain_text(page)
     assert "Judge noise" in text
     assert "0.100 (+0.100 to +0.100)" in text  # generation: 1 - 0.9
