@@ -154,7 +154,8 @@ def test_all_that_an_experiment_can_have_has_sections_of_its_own(outcome: Experi
     assert "Sifted by recall on 12 questions" in page
     assert "1 trial(s) left at 1 look(s)" in page and "-0.200 [-0.300, -0.100]" in page and "97.5 % confid" in page
     assert "that the search never saw, the recommended trial has" in page
-    assert len(SECTIONS) == len(ids) + 1  # that of labels is in tests/comparison/test_calibration.py
+    # that of labels is in tests/comparison/test_calibration.py, that of a search in experiments/test_search_rounds.py
+    assert len(SECTIONS) == len(ids) + 2
     text = plain_text(page)
     assert "Judge noise" in text
     assert "0.100 (+0.100 to +0.100)" in text  # generation: 1 - 0.9
