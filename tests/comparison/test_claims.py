@@ -72,7 +72,9 @@ CLAIMS = (
     ),
     Claim("(in 93 to 95 % of simulated experiments)", "calibration", "", "a mean", at_least(93), ("each trial",)),
     Claim("(in 93 to 95 % of simulated experiments)", "calibration", "", "a mean", at_most(95), ("each trial",)),
-    Claim("The race is tested at 2.5 %", "racing", "", "any", at_most(2.5), ("normal", "skewed", "zero", "binary", "ties")),
+    Claim(
+        "The race is tested at 2.5 %", "racing", "", "any", at_most(2.5), ("normal", "skewed", "zero", "binary", "ties")
+    ),
     Claim("left in 0 to 2.9 % of races", "racing", "", "any", at_most(2.9), ("equals", "half", "effects", "skewed")),
     Claim("but in 11 % where one of two trials", "racing", "", "any", at_most(11), ("pair",)),
     Claim("it saves 35 % of the calls with 40 documents", "racing", "", "saved", at_least(35), ("effects | many",)),
