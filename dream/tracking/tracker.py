@@ -21,7 +21,7 @@ from dream.tracking.process import Begin, End, Request, safe_text
 if TYPE_CHECKING:
     from dream.comparison.human_agreement import Label
 
-# the seconds that the end of an experiment waits for MLflow before it shows a message
+# the seconds after which the end of an experiment shows a message
 SILENT_SECONDS = 3.0
 
 
@@ -52,11 +52,15 @@ class Tracker:
 
         Report and figures are made here, while the process logs the last trials.
         """
-        self._send(End(experiment, self._files(experiment)))
-        self._relay.join(SILENT_SECONDS)
-        if self._relay.is_alive():
-            self._reporter.line("  all trials are in storage; waiting for MLflow to accept the last ones")
+        line = "  all trials are in storage; waiting for MLflow to accept the last ones"
+        waiting = threading.Timer(SILENT_SECONDS, self._reporter.line, [line])
+        waiting.daemon = True
+        waiting.start()
+        try:
+            self._send(End(experiment, self._files(experiment)))
             self._relay.join()
+        finally:
+            waiting.cancel()
         if (code := self._process.done()) is not None:
             self._is_up = False
             self._reporter.line(f"  the process that writes to MLflow ended (exit code {code})")
