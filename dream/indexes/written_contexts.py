@@ -46,10 +46,10 @@ FRAME_TOKENS, USUAL_TOKENS = 90, 50
 _SAMPLE, _FULLNESS = 20_000, 0.85
 # The document comes first: it is the same for neighbouring chunks, and a provider's prompt cache knows it again.
 PROMPT = (
-    "<document>\n{window}\n</document>\nHere is the chunk we want to situate within the whole document. It is under: "
-    "{place}\n<chunk>\n{chunk}\n</chunk>\nGive a short succinct context, in the language of the document, to situate "
-    "this chunk within the overall document for the purposes of improving search retrieval of the chunk. Answer only "
-    "with the succinct context and nothing else."
+    "<document>\n{window}\n</document>\nThe following part of this document stands under: {place}\n<chunk>\n{chunk}\n"
+    "</chunk>\nWrite one or two sentences, in the language of the document, for somebody who sees this part alone: what "
+    "document it is from, and whom or what, and which time, it speaks of. A search will look for them together with the "
+    "part. Write nothing else."
 )
 
 
