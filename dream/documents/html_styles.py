@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MOST_RULES, MOST_ELEMENTS = 100, 2000
-# What holds more of the page's letters is shown by a script, or hides all.
-MOST_OF_PAGE = 0.3
+# What holds more of the page's letters is shown by a script: one element, and all together.
+MOST_OF_PAGE, MOST_TOGETHER = 0.3, 0.7
 _COMMENT = re.compile(r"/\*.*?\*/|<!--|-->", re.DOTALL)
 _AT_RULE = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})")
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
@@ -29,7 +29,9 @@ def hidden_by_styles(soup: Any) -> list[Any]:
             is_shown = any(_matches(element, shown) for shown in later)
             if not is_shown and len(element.get_text()) <= MOST_OF_PAGE * n_letters:
                 hidden[id(element)] = element
-    return list(hidden.values())
+    outermost = [each for each in hidden.values() if not any(id(parent) in hidden for parent in each.parents)]
+    n_hidden = sum(len(element.get_text()) for element in outermost)
+    return outermost if n_hidden <= MOST_TOGETHER * n_letters else []
 
 
 def _rules(css: str) -> Iterator[tuple[str, bool]]:

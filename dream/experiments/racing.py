@@ -268,8 +268,7 @@ class Racing:
             decision, results = self._decision(results, before, look)
             ids = [result.trial.id for result in results]
             left = tuple(
-                LeftRace(ids[one.column], ids[one.best], one.difference, one.low, one.high)
-                for one in decision.left
+                LeftRace(ids[one.column], ids[one.best], one.difference, one.low, one.high) for one in decision.left
             )
             boundary = decision.boundary if numpy.isfinite(decision.boundary) else None
         decided = replace(look, boundary=boundary, is_done=True, left=left)

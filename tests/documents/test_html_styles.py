@@ -34,6 +34,7 @@ def test_hidden(styles, body):
         (".a{display:none} .a.open{display:block}", "<p class='a open'>Shown</p>"),
         ("body{display:none}", "<p>Shown</p>"),
         (".a{display:none}", f"<main class=a><p>Shown</p>{PROSE}</main>"),
+        ("p{display:none}", "".join(f"<p>Shown: pump {number} was looked at.</p>" for number in range(9))),
         (".[{display:none} ...{display:none}", "<p>Shown</p>"),
     ],
 )
