@@ -47,9 +47,9 @@ _SAMPLE, _FULLNESS = 20_000, 0.85
 # The document comes first: it is the same for neighbouring chunks, and a provider's prompt cache knows it again.
 PROMPT = (
     "<document>\n{window}\n</document>\nThe following part of this document stands under: {place}\n<chunk>\n{chunk}\n"
-    "</chunk>\nWrite one or two sentences, in the language of the document, for somebody who sees this part alone: what "
-    "document it is from, and whom or what, and which time, it speaks of. A search will look for them together with the "
-    "part. Write nothing else."
+    "</chunk>\nWrite one or two sentences, in the language of the document, for somebody who sees this part alone: "
+    "what document it is from, and whom or what, and which time, it speaks of. A search will look for them together "
+    "with the part. Write nothing else."
 )
 
 
