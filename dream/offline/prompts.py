@@ -29,8 +29,8 @@ _RATE = re.compile(r"Rate how much each passage helps to answer the question")
 _PASSAGE = re.compile(r"^Passage (\d+):\s*\n(.*?)(?=^Passage \d+:|^Question: |\Z)", re.DOTALL | re.MULTILINE)
 _DECOMPOSE = re.compile(r"Break the question down into simpler questions, (?P<count>\d+) at most")
 _SITUATE = re.compile(
-    r"<document>\n(?P<document>.*)\n</document>.*this document stands under: (?P<place>[^\n]*)\n<chunk>\n(?P<chunk>.*)\n"
-    r"</chunk>\nWrite one or two sentences[^\n]*\Z",
+    r"<document>\n(?P<document>.*)\n</document>.*this document stands under: (?P<place>[^\n]*)\n"
+    r"<chunk>\n(?P<chunk>.*)\n</chunk>\nWrite one or two sentences[^\n]*\Z",
     re.DOTALL,
 )
 _CHOOSE = re.compile(r"numbers of the documents you should consult", re.IGNORECASE)
