@@ -12,6 +12,7 @@ from dream.experiments.run import run_experiment
 from dream.rag.search_space import SearchSpace
 from dream.records import ExperimentResult, GoldenDataset
 from dream.settings import Settings
+from dream.storage import open_storage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LAB_KEY = "a-key-that-must-not-be-found-5d1c"
@@ -101,7 +102,10 @@ def environment_of(home: str | Path, models: ModelServer, mlflow: str) -> dict[s
 
 
 def small_run(lab: Lab, golden: GoldenDataset) -> Ran:
-    """The experiment `small`: two trials of the first three questions."""
+    """The experiment `small`: two trials of the first three questions, all paid, whatever was in the cache before."""
+    cache = open_storage(lab.settings.cache_uri, lab.settings)
+    for kept in [*cache.list("answers/"), *cache.list("indexes/")]:
+        cache.delete(kept.key)
     lines: list[str] = []
     space = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
     three = GoldenDataset(golden.questions[:3], golden.uri)

@@ -165,7 +165,7 @@ def test_a_resumed_one_is_written_in_todays_form_and_says_the_same(experiment: E
 def test_fields_of_a_later_version_are_ignored_and_a_later_format_is_refused(settings: Settings):
     folder = Path(settings.experiments_uri)
     manifest = json.loads((KEPT / "manifest.json").read_text())
-    with_more = {**manifest, "name": "more", "race": {"looks": 3}, "format": FORMAT}
+    with_more = {**manifest, "name": "more", "weather": {"looks": 3}, "format": FORMAT}
     with_more["trials"] = [{**trial, "seed": 1} for trial in manifest["trials"]]
     shutil.copytree(KEPT, folder / "more")
     (folder / "more/manifest.json").write_text(json.dumps(with_more))
