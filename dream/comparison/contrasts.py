@@ -117,7 +117,8 @@ class Contrasts:
     def _critical(self, block: Columns, rows: Floats, seed: int) -> float:
         """The statistic above which a contrast is shown to differ from 0, after all steps."""
         size, (low, high) = _size(block), self._bounds(rows)
-        used = size > 0
+        if not (used := size > 0).any():  # nothing differs anywhere
+            return 0.0
         parts = block.sums[:, used] / block.counts.sum(0)[used] / size[used]
         found = numpy.maximum(low, -high)[used] / size[used]
         flips = numpy.abs(replicates(len(block.sums), seed) @ parts)

@@ -210,4 +210,5 @@ def test_both_engines_race_alike(request: pytest.FixtureRequest, tmp_path):
 
 
 def scores_of(result: TrialResult) -> list[tuple[str, str, float | None]]:
-    return [(score.question_id, score.metric, score.value) for score in result.scores]
+    scores = result.evaluation.scores if result.evaluation else ()
+    return [(score.question_id, score.metric, score.value) for score in scores]

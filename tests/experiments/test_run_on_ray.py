@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -19,11 +21,13 @@ from ray_cluster import NODE_S3_KEY, RayCluster, RayNode, wait_for
 from dream.experiments.run import run_experiment
 from dream.experiments.stopping import stop_trial
 from dream.experiments.store import load_experiment
+from dream.golden.dataset import save_golden_dataset
 from dream.metrics import METRICS
 from dream.models import gateway_client
 from dream.offline.process import OfflineServer
 from dream.rag.search_space import SearchSpace
 from dream.records import FailureKind, GoldenDataset
+from dream.services import ACTOR_NAME
 from dream.storage import open_storage
 from dream.tracking.tracker import track
 
@@ -259,6 +263,36 @@ def test_trials_are_stopped_by_hand_from_elsewhere_and_the_others_go_on(ray_lab:
     assert running.failure.kind == waiting.failure.kind == FailureKind.STOPPED
     assert whole.error is None and len(whole.evaluation.answers) == 2
     assert load_experiment("by-hand", ray_lab.settings) == outcome
+
+
+def test_two_people_run_experiments_at_once_each_with_a_gateway_and_a_budget_of_their_own(
+    ray_lab: Lab, golden_on_ray: GoldenDataset, experiment_on_ray: Ran, tmp_path: Path
+):
+    save_golden_dataset(golden_on_ray, "theirs", ray_lab.settings)
+    theirs = subprocess.Popen(
+        [sys.executable, "-m", "dream.cli.main", "run", "--name", "theirs", "--golden", "theirs",
+         "--query-engine", "chunks_with_overlap", "--llm", "llm-large@x", "--embed-model", "embed-small@x"],
+        env={**os.environ, **ray_lab.environment, "DREAM_BUDGET_CALLS": "3"}, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    own = ray.get_runtime_context().namespace
+    wait_for(lambda: theirs.poll() is not None or namespaces_of_services() - {own}, 240)
+    assert theirs.poll() is None, theirs.communicate()[0]
+    golden = GoldenDataset(small_questions(experiment_on_ray))
+    ours = run_experiment(one_trial(), name="ours", golden_dataset=golden, settings=ray_lab.settings, show=None)
+    said, _ = theirs.communicate(timeout=240)
+    (mine,), (other,) = ours.results, load_experiment("theirs", ray_lab.settings).results
+    assert mine.failure is None and all(answer.text for answer in mine.answers)
+    assert {row.trial for row in mine.usage} == {mine.trial.id}
+    assert other.failure is not None and other.failure.kind is FailureKind.BUDGET, said
+    assert (mine.trial.llm_identifier, other.trial.llm_identifier) == ("llm-small@x", "llm-large@x")
+    assert load_experiment("ours", ray_lab.settings) == ours
+
+
+def namespaces_of_services() -> set[str]:
+    """Where processes of services are on the cluster: one namespace for each driver."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return {each["namespace"] for each in actors if each["name"] == ACTOR_NAME}
 
 
 def test_offline_models_are_gone_after_the_run(ray_lab: Lab):
