@@ -42,6 +42,7 @@ NOTHING = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"})
 
 # How Python shows an array of texts.
 _ARRAY = re.compile(r"\s*(?:np\.|numpy\.)?array\((\[.*\])\s*(?:,\s*dtype=\S+)?\)\s*", re.DOTALL)
+_BETWEEN_FILES, _FILE_NAME = re.compile(r"[;,|\n]"), re.compile(r"^[^\[{].*\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 def plain_name(name: str) -> str:
@@ -172,9 +173,19 @@ def page_of(value: Any, n_files: int = 0) -> str:
 
 
 def files_of(value: Any) -> str:
-    """The file or files in a cell, in the form of `dream.records.sources_of`; a list in Python becomes one in JSON."""
-    texts = texts_of(value) if isinstance(value, list) or text_of(value).startswith("['") else None
-    return json.dumps(texts, ensure_ascii=False) if texts else text_of(value)
+    """The file or files in a cell, in the form of `dream.records.sources_of`; a list in Python becomes one in JSON.
+
+    Several names with endings are told apart by semicolons, commas, bars or line ends.
+
+    Example:
+        >>> files_of("a.pdf;b.pdf"), files_of("Minutes, final.pdf")
+        ('a.pdf; b.pdf', 'Minutes, final.pdf')
+    """
+    text = text_of(value)
+    if isinstance(value, list) or text.startswith("['"):
+        return json.dumps(texts, ensure_ascii=False) if (texts := texts_of(value)) else text
+    names = [name.strip() for name in _BETWEEN_FILES.split(text) if name.strip()]
+    return "; ".join(names) if len(names) > 1 and all(map(_FILE_NAME.search, names)) else text
 
 
 def spans_of(value: Any) -> list[dict[str, Any]] | None:

@@ -120,5 +120,8 @@ def test_pages(value: Any, page: str):
 def test_files():
     assert files_of("['a.pdf', 'b.pdf']") == '["a.pdf", "b.pdf"]'
     assert files_of("a.pdf; b.pdf") == "a.pdf; b.pdf"
+    assert files_of("a.pdf,b.docx | c.txt\nd.md") == "a.pdf; b.docx; c.txt; d.md"
+    for one in ("a; b.pdf", "Minutes, final.pdf", "no. 1, 2.5.pdf", '["a; b.pdf"]', "a|b"):
+        assert files_of(one) == one
     assert metadata_sources("[{'source': 'a.pdf'}, {'filename': 'b.pdf', 'page': 3}, {}]") == ["a.pdf", "b.pdf"]
     assert metadata_sources("nothing of this kind") == []
