@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from dream.errors import end_of_all
 from dream.models.answer_reading import LENGTH, THINKING
-from dream.models.http_transport import CallTimes, call_times
+from dream.models.http_transport import CallTimes, Turn, call_times
 from dream.models.token_usage import ESTIMATED
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion
 from dream.thinking import separated, shortened
@@ -34,11 +34,11 @@ _on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.C
 # The most questions of all trials in this process that are being worked on, while others wait for models or are judged:
 # with more, the measured latency would be that of a busy process.
 MAX_CONCURRENT_ANSWERS = 16
-_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
+_permits_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
 
-def _turn() -> asyncio.Semaphore:
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
+def _permits() -> asyncio.Semaphore:
+    return _permits_of.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_CONCURRENT_ANSWERS))
 
 
 async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
@@ -48,16 +48,20 @@ async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_c
     Raises:
         BudgetError, ServiceError: when the budget is spent or the key refused.
     """
-    async with _turn():
-        return await _ask(query_engine, question, needs_contexts)
+    turn = Turn(_permits())
+    await turn.take()
+    try:
+        return await _ask(query_engine, question, needs_contexts, turn)
+    finally:
+        turn.end()
 
 
-async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
+async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool, turn: Turn) -> Answer:
     from dream.rag.postprocessors import passages
     from dream.rag.synthesis import nodes_of_prompt
 
     llm_answers: list[_LlmAnswer] = []
-    times = CallTimes(_turn())
+    times = CallTimes(turn)
     _llm_answers.set(llm_answers)
     call_times.set(times)
     nodes_of_prompt.set(nodes := [])

@@ -17,15 +17,47 @@ REPEAT_HEADER = "x-dream-repeat"
 
 
 @dataclass
+class Turn:
+    """A permit of a semaphore that the tasks of one question give back and take again.
+
+    It goes back once, also where a task is cancelled while it waits for it, and none is taken when the question has
+    ended, as by a call that nobody waits for any more.
+    """
+
+    permits: asyncio.Semaphore
+    _is_held: bool = False
+    _has_ended: bool = False
+
+    async def take(self) -> None:
+        """Wait for the permit, unless it is held."""
+        if self._is_held or self._has_ended:
+            return
+        await self.permits.acquire()
+        if self._is_held or self._has_ended:  # another task was faster
+            self.permits.release()
+        self._is_held = not self._has_ended
+
+    def give_back(self) -> None:
+        """Give the permit back if it is held."""
+        if self._is_held:
+            self._is_held = False
+            self.permits.release()
+
+    def end(self) -> None:
+        """Give the permit back for good."""
+        self.give_back()
+        self._has_ended = True
+
+
+@dataclass
 class CallTimes:
     """The waits for model calls of one question, in seconds: `waited` on the clock, `of_endpoint` as the endpoint took
     for these calls when they were paid. Calls under way at the same time count as one, that of the slowest.
 
-    `turn` is a semaphore that the question holds while it works; it is released while the question waits, so that a few
-    turns serve many questions.
+    `turn` is held while the question works, and given back while it waits, so that a few permits serve many questions.
     """
 
-    turn: asyncio.Semaphore | None = None
+    turn: Turn | None = None
     waited: float = 0.0
     of_endpoint: float = 0.0
     _under_way: int = 0
@@ -37,7 +69,7 @@ class CallTimes:
         if self._under_way == 0:
             self._since, self._slowest = time.monotonic(), 0.0
             if self.turn is not None:
-                self.turn.release()
+                self.turn.give_back()
         self._under_way += 1
 
     async def resume(self, seconds: float) -> None:
@@ -46,7 +78,7 @@ class CallTimes:
         self._slowest = max(self._slowest, seconds)
         if self._under_way == 0:
             if self.turn is not None:
-                await self.turn.acquire()
+                await self.turn.take()
             self.waited += time.monotonic() - self._since
             self.of_endpoint += self._slowest
 

@@ -1,5 +1,6 @@
 """One question asked: its tokens, its times, and the failures that raise no exception."""
 
+import asyncio
 import time
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 from model_servers import Reply, chat_reply, forget_answers
 from town import GOLDEN, evaluate, make_engine
 
+from dream.evaluation import asking
 from dream.evaluation.asking import ask, count_tokens_by_question
 from dream.event_loop import run_async
 from dream.models.gateway_client import current_gateway
@@ -42,6 +44,44 @@ def test_latency_counts_the_endpoints_time_instead_of_the_time_waited():
     count_tokens_by_question()
     answer = run_async(ask(SimpleNamespace(aquery=aquery), GOLDEN[0], needs_contexts=False))
     assert (answer.retrieval_seconds, answer.latency_seconds) == (2.0, 5.0)
+
+
+def test_permits_of_cancelled_and_forgotten_calls_go_back_once():
+    """A question that is cancelled while it waits to go on, and one whose call ends when nobody waits for it."""
+
+    async def waits(question):
+        times = call_times.get()
+        times.pause()
+        await asyncio.sleep(0.01)
+        await times.resume(0.0)
+
+    async def forgets(question):
+        times = call_times.get()
+        times.pause()
+        forgotten.append(asyncio.create_task(times.resume(0.0)))
+        return SimpleNamespace(response="42 lamps", source_nodes=[])
+
+    async def go() -> int:
+        permits = asking._permits()
+        cancelled = asyncio.create_task(ask(SimpleNamespace(aquery=waits), GOLDEN[0], needs_contexts=False))
+        await asyncio.sleep(0)
+        taken = [await permits.acquire() for _ in range(asking.MAX_CONCURRENT_ANSWERS)]
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        for _ in taken:
+            permits.release()
+        await ask(SimpleNamespace(aquery=forgets), GOLDEN[0], needs_contexts=False)
+        await asyncio.gather(*forgotten)
+        free = 0
+        while not permits.locked():
+            await permits.acquire()
+            free += 1
+        return free
+
+    forgotten: list[asyncio.Task] = []
+    assert asyncio.run(go()) == asking.MAX_CONCURRENT_ANSWERS
 
 
 def test_a_cached_answer_has_the_latency_of_the_one_that_was_paid(engine, relay, model_server):
