@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import Future
 
 import pytest
-from lab import Lab
+from lab import Lab, environment_of
 from model_servers import ModelServer
 
 from dream.by_value import check_arrival
@@ -40,19 +40,9 @@ def brevity(answer):
 def settings(documents: Settings, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # MLflow is down, and need not be waited for
     monkeypatch.setattr(registry, "_OWN", {})
-    made = Settings.from_environment(
-        {
-            "DREAM_HOME": str(open_storage(documents.documents_uri, documents).uri("")).removesuffix("documents"),
-            "DREAM_DOCUMENTS_URI": documents.documents_uri,
-            "DREAM_ENDPOINT_X_BASE_URL": model_server.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": model_server.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-    )
+    home = str(open_storage(documents.documents_uri, documents).uri("")).removesuffix("documents")
+    variables = environment_of(home, model_server, "http://127.0.0.1:9")
+    made = Settings.from_environment({**variables, "DREAM_DOCUMENTS_URI": documents.documents_uri})
     metric("Is the answer short?", meaning="1 up to 100 characters, else 0")(brevity)
     rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."], question="Is it friendly?")
     return made

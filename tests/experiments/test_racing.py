@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from lab import Lab
+from lab import Lab, environment_of
 from model_servers import ModelServer
 
 from dream import stop_trial
@@ -50,18 +50,7 @@ def mlflow_is_not_waited_for():
 
 @pytest.fixture
 def settings(model_server: ModelServer, tmp_path) -> Settings:
-    made = Settings.from_environment(
-        {
-            "DREAM_HOME": str(tmp_path),
-            "DREAM_ENDPOINT_X_BASE_URL": model_server.base_url,
-            "DREAM_ENDPOINT_X_API_KEY": model_server.key,
-            "DREAM_LLMS": "llm-small@x",
-            "DREAM_EMBED_MODELS": "embed-small@x",
-            "DREAM_JUDGE_LLM": "judge@x",
-            "DREAM_JUDGE_EMBED_MODEL": "embed-large@x",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
-        }
-    )
+    made = Settings.from_environment(environment_of(tmp_path, model_server, "http://127.0.0.1:9"))
     write_documents(made)
     return made
 
