@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
 from dream.models.pickers import embed_model_picker
-from dream.offline.faults import Switches
 from dream.rag.methods import RAG_METHODS, find_rag_method
 from dream.records import GoldenDataset
 from dream.settings import Settings
@@ -152,16 +150,15 @@ def _relay(_models: ModelServer) -> Iterator[Relay]:
 @pytest.fixture
 def model_server(_models: ModelServer) -> ModelServer:
     """The offline models at OPENAI_BASE_URL, faultless, their counters at 0."""
-    _models.faults(**asdict(Switches()))
-    _models.reset()
-    return _models
+    return _models.without_faults()
 
 
 @pytest.fixture
-def relay(_relay: Relay, model_server: ModelServer) -> Relay:
-    """The same models at the endpoint `relay`, seen through."""
+def relay(_relay: Relay, model_server: ModelServer) -> Iterator[Relay]:
+    """The same models at the endpoint `relay`, seen through; no script of a test outlives it."""
     _relay.reset()
-    return _relay
+    yield _relay
+    _relay.reset()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from servers import HTTP
 
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
+from dream.offline.faults import Switches
 from dream.offline.process import OfflineServer
 from dream.settings import Settings
 
@@ -47,6 +48,12 @@ class ModelServer:
     def faults(self, **switches: Any) -> None:
         response = HTTP.post(f"{self.root}/faults", json=switches)
         assert response.status_code == 200, response.text
+
+    def without_faults(self) -> "ModelServer":
+        """The server as it began: no faults, whatever a test has left."""
+        self.faults(**asdict(Switches()))
+        self.reset()
+        return self
 
     def vectors(self, *texts: str, model: str = "embed-large") -> list[Any]:
         """The embeddings of texts, asked for without any of DREAM's code."""

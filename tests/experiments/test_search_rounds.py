@@ -90,7 +90,7 @@ def run(settings: Settings, name: str, search, space=SPACE, show=None, **options
 
 @pytest.fixture(scope="module")
 def home(_models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return settings_in(str(tmp_path_factory.mktemp("birds")), _models)
+    return settings_in(str(tmp_path_factory.mktemp("birds")), _models.without_faults())
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def settings(_models, _relay, tmp_path_factory):
     for name in ("bee health survey.pdf", "tidal-array-operations.pdf"):
         shutil.copy(REPOSITORY / "notebooks/sample_documents" / name, home / "documents")
     more = {"DREAM_JUDGE_LLM": "judge@relay", "DREAM_JUDGE_EMBED_MODEL": "embed-large@relay"}
-    return endpoint_settings(_models, _relay, DREAM_HOME=str(home), **more)
+    return endpoint_settings(_models.without_faults(), _relay, DREAM_HOME=str(home), **more)
 
 
 @pytest.fixture(scope="module")
