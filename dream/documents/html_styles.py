@@ -19,6 +19,8 @@ _SELECTOR = re.compile(r"[\w.#\- >+~*\[\]=\"'^$|\n\t\r]+")
 def hidden_by_styles(soup: Any) -> list[Any]:
     """The elements that rules for all screens hide, unless a later rule shows them."""
     rules = list(_rules("\n".join(style.get_text() for style in soup.find_all("style"))))
+    if not any(hides for _, hides in rules):
+        return []
     hidden: dict[int, Any] = {}
     n_letters = len(soup.get_text())
     for place, (selector, hides) in enumerate(rules):

@@ -294,7 +294,8 @@ class Racing:
         """The decision, and the results that its columns number."""
         asked = {question.id: question for question in self.prepared.questions}
         golden = GoldenDataset(tuple(asked[each] for each in self.race.order[: look.questions]))
-        manifest = Manifest("the race", golden, tuple(self.prepared.context.metrics), own_metrics=self._own)
+        context = self.prepared.context
+        manifest = Manifest("the race", golden, tuple(context.metrics), own_metrics=context.own_metrics)
         table = score_table(ExperimentResult("the race", manifest, tuple(results)), self.race.metric)
         rows = {each: row for row, each in enumerate(self.race.order)}
         places = numpy.array([rows[each] for each in table.question_ids])
@@ -310,10 +311,6 @@ class Racing:
             entered=len(self.prepared.trials),
         )  # fmt: skip
         return decision, table.results
-
-    @property
-    def _own(self) -> Any:
-        return self.prepared.context.own_metrics
 
     def _tell_left(self, trial_ids: Sequence[str] | Mapping[str, Any]) -> None:
         """Record trials that have left the race."""

@@ -70,17 +70,26 @@ def fields_of(columns: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def header_place(rows: Sequence[Sequence[str]]) -> int:
-    """The place of the row that names the columns: the first, unless it does not and one soon after it does.
+def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any], Sequence[tuple[int, list[Any]]]]:
+    """The number and cells of the row that names the columns, and the rows below it; each row with its number. It is
+    the first, unless that does not name them and one soon after it does.
 
     Example:
-        >>> header_place([["My questions"], ["question", "ground_truth"], ["How high?", "42 m"]])
-        1
+        >>> below_header([(1, ["My questions"]), (2, ["question", "ground_truth"]), (3, ["How high?", "42 m"])])
+        (2, ['question', 'ground_truth'], [(3, ['How high?', '42 m'])])
     """
-    if rows and "question" in fields_of(rows[0]):
-        return 0
-    needed = {"question", "ground_truth"}
-    return next((i for i, row in enumerate(rows[:MOST_ABOVE_HEADER]) if needed <= set(fields_of(row))), 0)
+    needed, place = {"question", "ground_truth"}, 0
+    if "question" not in fields_of(rows[0][1]):
+        fits = (i for i, (_, cells) in enumerate(rows[:MOST_ABOVE_HEADER]) if needed <= set(fields_of(cells)))
+        place = next(fits, 0)
+    return *rows[place], rows[place + 1 :]
+
+
+def above_header(header_row: int, rows: Sequence[tuple[int, list[Any]]]) -> tuple[str, ...]:
+    """A note where something is written above the row that names the columns."""
+    if rows[0][0] == header_row:
+        return ()
+    return (f"row {header_row} names the columns; what stands above it is left out",)
 
 
 def is_nothing(value: Any) -> bool:

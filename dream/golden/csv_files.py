@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dream.documents.text_encoding import decode
-from dream.golden.columns import MOST_ABOVE_HEADER, fields_of, header_place, is_nothing
+from dream.golden.columns import above_header, below_header, fields_of, is_nothing
 from dream.golden.sheet import Problems, Row, Sheet, shortened
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -120,8 +120,7 @@ def _records(text: str, separator: str, *, strict: bool = True, **dialect: Any) 
 def _sheet(parsed: _Parsed) -> Sheet:
     if not parsed.records:
         return Sheet((), problems=parsed.problems)
-    place = header_place([cells for _, cells in parsed.records[:MOST_ABOVE_HEADER]])
-    (header_row, header), *records = parsed.records[place:]
+    header_row, header, records = below_header(parsed.records)
     rows, problems, short = [], [], Problems()
     for number, cells in records:
         if all(map(is_nothing, cells)):
@@ -136,8 +135,7 @@ def _sheet(parsed: _Parsed) -> Sheet:
         rows.append(Row(number, cells_by_name(header, cells)))
     problems += parsed.problems
     remedy = QUOTING if problems else ""
-    above = [f"row {header_row} names the columns; what stands above it is left out"] if place else []
-    notes = (*above, *short.lines())
+    notes = (*above_header(header_row, parsed.records), *short.lines())
     return Sheet(tuple(header), tuple(rows), header_row, notes=notes, problems=tuple(problems), remedy=remedy)
 
 

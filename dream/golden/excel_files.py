@@ -11,7 +11,7 @@ from typing import Any
 from dream.documents.merged_cells import Cell, in_each_row, merged_cells
 from dream.documents.spreadsheets import formulas_without_values
 from dream.errors import DataError
-from dream.golden.columns import MOST_ABOVE_HEADER, fields_of, header_place, is_nothing
+from dream.golden.columns import above_header, below_header, fields_of, is_nothing
 from dream.golden.csv_files import cells_by_name
 from dream.golden.sheet import Row, Sheet
 
@@ -58,8 +58,7 @@ def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
     written = [(number, cells) for number, cells in rows if not all(map(is_nothing, cells))]
     if not written:
         return Sheet(())
-    place = header_place([cells for _, cells in written[:MOST_ABOVE_HEADER]])
-    (header_row, header), *records = written[place:]
+    header_row, header, records = below_header(written)
     problems = [
         (number, f"a formula failed: {cell}")
         for number, cells in records
@@ -71,7 +70,7 @@ def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
         tuple(header[:width]),
         tuple(Row(number, cells_by_name(header, cells)) for number, cells in _with_cells(records, width)),
         header_row,
-        notes=(f"row {header_row} names the columns; what stands above it is left out",) if place else (),
+        notes=above_header(header_row, written),
         problems=tuple(problems),
     )
 

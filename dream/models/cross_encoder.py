@@ -53,19 +53,7 @@ def cross_encoder_problems(identifier: str, settings: Settings | None = None) ->
     Args:
         settings: for object storage; by default those of the environment.
     """
-    problems = []
-    if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
-        problems.append(f'{identifier!r} needs {" and ".join(missing)}: pip install "dream-rag[cross-encoder]"')
-    try:
-        storage = _storage_of(identifier, settings)
-        names = _listed(storage)
-    except DreamError as error:
-        return [*problems, f"{identifier!r}: {explain(error)}"]
-    if not _model_key(names):
-        problems.append(f"{identifier!r}: {storage.uri()} has no {MODEL} (nor onnx/{MODEL}): export the model to ONNX")
-    if TOKENIZER not in names:
-        problems.append(f"{identifier!r}: {storage.uri()} has no {TOKENIZER}: save the model's fast tokenizer there")
-    return problems
+    return _files_of(identifier, settings)[1]
 
 
 def cross_encoder_picker(identifier: str) -> "CrossEncoder":
@@ -75,14 +63,14 @@ def cross_encoder_picker(identifier: str) -> "CrossEncoder":
         ConfigurationError: if the extra or files are missing on this machine, or the model is no cross-encoder.
         StorageError: if its files cannot be read.
     """
-    if problems := cross_encoder_problems(identifier):
+    names, problems = _files_of(identifier)
+    if problems:
         where = "" if "://" in identifier else " (a folder is seen on its own machine alone; all see object storage)"
         raise ConfigurationError(bullets(f"the reranker cannot be used on this machine{where}:", problems))
-    storage = _storage_of(identifier)
     with _lock:
-        key = identifier, digest(_listed(storage))
+        key = identifier, digest(names)
         if key not in _encoders:
-            _encoders[key] = CrossEncoder.of(identifier, storage)
+            _encoders[key] = CrossEncoder.of(identifier, _storage_of(identifier))
         return _encoders[key]
 
 
@@ -218,6 +206,23 @@ class CrossEncoder:
                 "attention_mask and token_type_ids at most"
             )
         return {name: numpy.int32 if kind == "tensor(int32)" else numpy.int64 for name, kind in found.items()}
+
+
+def _files_of(identifier: str, settings: Settings | None = None) -> tuple[dict[str, str], list[str]]:
+    """The files of a model as `_listed` has them, and everything that is missing."""
+    problems = []
+    if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
+        problems.append(f'{identifier!r} needs {" and ".join(missing)}: pip install "dream-rag[cross-encoder]"')
+    try:
+        storage = _storage_of(identifier, settings)
+        names = _listed(storage)
+    except DreamError as error:
+        return {}, [*problems, f"{identifier!r}: {explain(error)}"]
+    if not _model_key(names):
+        problems.append(f"{identifier!r}: {storage.uri()} has no {MODEL} (nor onnx/{MODEL}): export the model to ONNX")
+    if TOKENIZER not in names:
+        problems.append(f"{identifier!r}: {storage.uri()} has no {TOKENIZER}: save the model's fast tokenizer there")
+    return names, problems
 
 
 def _storage_of(identifier: str, settings: Settings | None = None) -> Storage:

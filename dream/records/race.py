@@ -4,8 +4,10 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from dream.records.results import fields_in
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,10 @@ class Race:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Race":
         """The inverse of `to_json`; unknown fields are ignored."""
-        known = _known(cls, data)
-        return cls(
-            **{**known, "order": tuple(data.get("order", ())), "looks": tuple(map(_look, data.get("looks", ())))}
-        )
+        order, looks = tuple(data.get("order", ())), tuple(map(_look, data.get("looks", ())))
+        return cls(**{**fields_in(cls, data), "order": order, "looks": looks})
 
 
 def _look(data: Mapping[str, Any]) -> Look:
-    left = tuple(LeftRace(**_known(LeftRace, each)) for each in data.get("left", ()))
-    return Look(**{**_known(Look, data), "left": left})
-
-
-def _known(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {each.name: data[each.name] for each in fields(record) if each.name in data}
+    left = tuple(LeftRace(**fields_in(LeftRace, each)) for each in data.get("left", ()))
+    return Look(**{**fields_in(Look, data), "left": left})

@@ -77,7 +77,7 @@ class Trial:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
         """The inverse of `to_json`."""
-        return cls(**_fields_in(cls, data))
+        return cls(**fields_in(cls, data))
 
 
 def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
@@ -194,8 +194,8 @@ class Answer:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Answer":
         """The inverse of `to_json`."""
-        contexts = tuple(Passage(**_fields_in(Passage, passage)) for passage in data["contexts"])
-        return cls(**{**_fields_in(cls, data), "contexts": contexts, "failure": failure_from_json(data)})
+        contexts = tuple(Passage(**fields_in(Passage, passage)) for passage in data["contexts"])
+        return cls(**{**fields_in(cls, data), "contexts": contexts, "failure": failure_from_json(data)})
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "failure": self.failure and self.failure.to_json()}
@@ -231,7 +231,7 @@ class Score:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Score":
         """The inverse of `to_json`."""
-        return cls(**{**_fields_in(cls, data), "failure": failure_from_json(data, judging=True)})
+        return cls(**{**fields_in(cls, data), "failure": failure_from_json(data, judging=True)})
 
     def to_json(self) -> dict[str, Any]:
         kept = {name: value for name, value in asdict(self).items() if value or name != "not_applicable"}
@@ -436,6 +436,6 @@ def _redacted(record: _Failing, secrets: Iterable[str]) -> _Failing:
     return replace(record, failure=record.failure.redacted(secrets)) if record.failure else record
 
 
-def _fields_in(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
+def fields_in(record: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of `data` that are fields of the record type."""
     return {each.name: data[each.name] for each in fields(record) if each.name in data}

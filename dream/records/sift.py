@@ -1,10 +1,10 @@
 """A sift: retrieval scored without a judge before an experiment, and which trials go on (`dream.experiments.sift`)."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dream.records.results import Trial
+from dream.records.results import Trial, fields_in
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class SiftedRetrieval:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SiftedRetrieval":
         """The inverse of `asdict`."""
-        known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
-        return cls(**{**known, "trial": Trial.from_json(data["trial"]), "trials": tuple(data["trials"])})
+        return cls(**{**fields_in(cls, data), "trial": Trial.from_json(data["trial"]), "trials": tuple(data["trials"])})
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ class Sift:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Sift":
         """The inverse of `to_json`; unknown fields are ignored."""
-        known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         retrievals = tuple(map(SiftedRetrieval.from_json, data.get("retrievals", ())))
         left_out = tuple(map(Trial.from_json, data.get("left_out", ())))
-        return cls(**{**known, "retrievals": retrievals, "left_out": left_out})
+        return cls(**{**fields_in(cls, data), "retrievals": retrievals, "left_out": left_out})

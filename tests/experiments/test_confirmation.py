@@ -22,14 +22,7 @@ from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage import open_storage
 
-pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def mlflow_is_not_waited_for():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods", "mlflow_is_not_waited_for")]
 
 
 BIRDS = ("kestrel", "dunlin", "osprey", "curlew", "plover", "avocet", "gannet", "fulmar", "petrel", "merlin")

@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from birds import PLACES, write_documents
 from lab import Lab, environment_of
 from model_servers import ModelServer
 
@@ -24,13 +25,11 @@ from dream.rag.search_space import SearchSpace
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Objective, Source, TrialResult
 from dream.reporting import report_html
 from dream.settings import Settings
-from dream.storage import open_storage
 
-pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods")]
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods", "mlflow_is_not_waited_for")]
 
 N = 50
 BIRDS = tuple(f"bird{number}bird" for number in range(N))
-PLACES = ("harbour", "lighthouse", "reservoir")
 GOLDEN = GoldenDataset(
     tuple(
         GoldenQuestion(bird, f"Where was {bird} seen?", "At all.",
@@ -41,26 +40,11 @@ GOLDEN = GoldenDataset(
 WORDS = SearchSpace(["bm25"], ["llm-small@x"], ["embed-small@x"], {"bm25": {"top_k": [1, 3], "temperature": [0, 0.5]}})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def mlflow_is_not_waited_for():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield
-
-
 @pytest.fixture
 def settings(model_server: ModelServer, tmp_path) -> Settings:
     made = Settings.from_environment(environment_of(tmp_path, model_server, "http://127.0.0.1:9"))
-    write_documents(made)
+    write_documents(made, BIRDS)
     return made
-
-
-def write_documents(settings: Settings) -> None:
-    storage = open_storage(settings.documents_uri, settings)
-    storage.ensure()
-    for bird in BIRDS:
-        for place in PLACES:
-            storage.write_bytes(f"{bird}-{place}.txt", f"The {bird} rested by the old {place} at dawn.".encode())
 
 
 def run(settings: Settings, name: str, space=WORDS, **options) -> tuple[ExperimentResult, str]:
@@ -189,7 +173,7 @@ def test_both_engines_race_alike(request: pytest.FixtureRequest, tmp_path):
     request.getfixturevalue("on_ray")
     lab: Lab = request.getfixturevalue("ray_lab")
     settings = lab.changed(**{f"DREAM_{name}_URI": str(tmp_path / name) for name in ("DOCUMENTS", "EXPERIMENTS")})
-    write_documents(settings)
+    write_documents(settings, BIRDS)
     on_ray, lines = run(settings, "on-ray", engine="ray")
     here, _ = run(replace(settings, experiments_uri=str(tmp_path / "elsewhere")), "here")
     assert "engine: ray" in lines

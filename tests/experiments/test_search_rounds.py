@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from birds import PLACES, write_documents
 from lab import environment_of
 from model_servers import ModelServer
 
@@ -40,6 +41,8 @@ from dream.reporting.static_figures import save_static
 from dream.settings import Budget, Settings
 from dream.storage import open_storage
 
+pytestmark = pytest.mark.usefixtures("mlflow_is_not_waited_for")
+
 # 40 combinations; each question's evidence is in three of the files that are alike.
 SPACE = SearchSpace(
     ["bm25"], ["llm-small@x"], ["embed-small@x"], {"bm25": {"top_k": [1, 2, 3, 4, 5],
@@ -51,7 +54,6 @@ OPTIONS = {"golden_dataset": GoldenDataset(QUESTIONS), "metrics": ["token_f1"], 
 OPTUNA = {"by": "optuna", "trials": 17, "seed": 3}
 # Of trials that are alike the cheapest is recommended, whichever engine is quicker with it.
 PRICES = {f"{model}@x": {"input": price, "output": price} for model, price in (("llm-small", 1), ("llm-large", 5))}
-PLACES = ("harbour", "lighthouse", "reservoir")
 # Two pairs of models and two systems; of one question for each file, half are held out.
 MODELS_FIRST = {
     "search": {"by": "models_first"},
@@ -64,23 +66,12 @@ MODELS_FIRST = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def mlflow_is_not_waited_for():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield
-
-
 def settings_in(home: str, models: ModelServer) -> Settings:
     prices = Path(home) / "prices.json"
     prices.write_text(json.dumps(PRICES), encoding="utf-8")
     environment = environment_of(home, models, "http://127.0.0.1:9")
     made = Settings.from_environment({**environment, "DREAM_PRICES": str(prices)})
-    storage = open_storage(made.documents_uri, made)
-    storage.ensure()
-    for bird in BIRDS:
-        for place in PLACES:
-            storage.write_bytes(f"{bird}-{place}.txt", f"A {bird} rested by the old {place} at dawn.".encode())
+    write_documents(made, BIRDS)
     return made
 
 

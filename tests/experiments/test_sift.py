@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from birds import PLACES, write_documents
 from lab import Lab, environment_of
 from llama_index.core.query_engine import CustomQueryEngine
 from model_servers import ModelServer
@@ -33,21 +34,13 @@ from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage import open_storage
 
-pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def mlflow_is_not_waited_for():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods", "mlflow_is_not_waited_for")]
 
 
 BIRDS = (
     "kestrel", "dunlin", "osprey", "curlew", "plover", "avocet", "gannet", "fulmar", "petrel", "merlin", "siskin",
     "bittern",
 )  # fmt: skip
-PLACES = ("harbour", "lighthouse", "reservoir")
 QUESTIONS = tuple(
     GoldenQuestion(bird, f"Where was the {bird} seen?", f"At {' and '.join(PLACES)}.",
                    sources=tuple(Source(f"{bird}-{place}.txt") for place in PLACES))
@@ -64,16 +57,8 @@ def settings(model_server: ModelServer, tmp_path) -> Settings:
 
 def settings_in(home: str, models: ModelServer) -> Settings:
     made = Settings.from_environment(environment_of(home, models, "http://127.0.0.1:9"))
-    write_documents(made)
+    write_documents(made, BIRDS)
     return made
-
-
-def write_documents(settings: Settings) -> None:
-    storage = open_storage(settings.documents_uri, settings)
-    storage.ensure()
-    for bird in BIRDS:
-        for place in PLACES:
-            storage.write_bytes(f"{bird}-{place}.txt", f"A {bird} rested by the old {place} at dawn.".encode())
 
 
 def run(
@@ -333,7 +318,7 @@ def test_both_engines_sift_alike(request: pytest.FixtureRequest, tmp_path):
     lab: Lab = request.getfixturevalue("ray_lab")
     places = {f"DREAM_{name}_URI": str(tmp_path / name) for name in ("DOCUMENTS", "EXPERIMENTS")}
     settings = lab.changed(**places)
-    write_documents(settings)
+    write_documents(settings, BIRDS)
     on_ray, lines = run(settings, "on-ray", engine="ray")
     elsewhere = replace(settings, experiments_uri=str(tmp_path / "elsewhere"))
     here, _ = run(elsewhere, "here")
