@@ -214,7 +214,7 @@ def recorder(
 ) -> Recorder:
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
     manifest = Manifest("away", QUESTIONS, tuple(METRICS), PREPARED.trials)
-    return Recorder(manifest, PREPARED, storage, home_with_mlflow, lines.append)
+    return Recorder(manifest, PREPARED, storage, home_with_mlflow, Lines(lines.append, clock=lambda: 0.0))
 
 
 def test_a_recorder_shows_trials_and_at_the_end_the_state_of_all(recorder: Recorder, lines: list[str]):
