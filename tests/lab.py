@@ -104,8 +104,9 @@ def environment_of(home: str | Path, models: ModelServer, mlflow: str) -> dict[s
 def small_run(lab: Lab, golden: GoldenDataset) -> Ran:
     """The experiment `small`: two trials of the first three questions, all paid, whatever was in the cache before."""
     cache = open_storage(lab.settings.cache_uri, lab.settings)
-    for kept in [*cache.list("answers/"), *cache.list("indexes/")]:
-        cache.delete(kept.key)
+    for folder in ("answers/", "vectors/", "indexes/"):
+        for kept in cache.list(folder):
+            cache.delete(kept.key)
     lines: list[str] = []
     space = SearchSpace(["chunks_with_overlap", "hierarchical_automerging"], ["llm-small@x"], ["embed-small@x"])
     three = GoldenDataset(golden.questions[:3], golden.uri)
