@@ -195,3 +195,13 @@ def test_importing_dream_loads_nothing_heavy_and_touches_no_network():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_experiment_starts_without_what_only_its_end_needs():
+    program = (
+        "import sys, dream.experiments.run\n"
+        "heavy = {'ray', 'mlflow', 'ragas', 'llama_index', 'openai', 'boto3', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
