@@ -41,7 +41,8 @@ from dream.records import (
 if TYPE_CHECKING:
     from dream.comparison.racing import Decision
     from dream.experiments.recorder import Recorder
-    from dream.experiments.spec import PreparedExperiment, TrialContext
+    from dream.experiments.spec import PreparedExperiment
+    from dream.experiments.trial import TrialContext
 
 FIRST, BLOCK = 20, 20
 # The whole error of a comparison; a part of it must be left for the end.
