@@ -127,9 +127,7 @@ def run_experiment(
             choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
         reporter.line(str(choice))
         with (
-            engines.opened(
-                choice, settings, *((NEEDED_SOON, (__name__, *NEEDED_SOON)) if due.to_check else ())
-            ) as running_on,
+            engines.opened(choice, settings, NEEDED_SOON if due.to_check else ()) as running_on,
             gateway_client.opened(settings, spent_of(due.usage)) as gateway,
             served_to_systems(gateway, settings, reporter.line),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
