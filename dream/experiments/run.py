@@ -252,7 +252,7 @@ def _in_a_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         except Exception as error:  # noqa: BLE001 - raised where the outcome is asked for
             future.set_exception(error)
 
-    threading.Thread(target=run, name=f"dream{function.__name__}", daemon=True).start()
+    threading.Thread(target=run, name=f"dream-{function.__name__}", daemon=True).start()
     return future
 
 

@@ -86,7 +86,7 @@ def test_only_what_nobody_can_have_paid_for_is_planned_while_models_are_checked(
     assert outcome.manifest.plan == expected
     assert expected.texts_to_embed > 0 and not expected.is_paid
     run(settings, "new-again", fewer, methods)
-    assert threads == ["dream_plan_of_new", threading.current_thread().name]
+    assert threads == ["dream-plan_of_new", threading.current_thread().name]
 
 
 def test_the_same_again_starts_no_ray_where_that_was_asked_for(settings, first, monkeypatch):
