@@ -89,13 +89,16 @@ def _init(address: str | None) -> None:
             )
 
 
-def import_on_workers(modules: Sequence[str]) -> None:
-    """Import modules in one worker of each node; nobody waits for it. Trials that start later find them loaded."""
+def import_on_workers(modules: Sequence[str]) -> list[Any]:
+    """Import modules in a worker of each node, so that trials that start later find them loaded.
+
+    Returns:
+        Ray's references to the outcomes, for which nobody needs to wait: a trial whose imports fail says so itself.
+    """
     import ray
 
     task = ray.remote(_import).options(num_cpus=0.01, max_retries=0, scheduling_strategy="SPREAD")
-    for _ in range(_count_nodes()):
-        task.remote(list(modules))
+    return [task.remote(list(modules)) for _ in range(_count_nodes())]
 
 
 def _import(modules: Sequence[str]) -> None:
