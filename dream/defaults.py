@@ -7,6 +7,8 @@ JUDGE_REPEATS = 1
 JUDGE_REPEAT_QUESTIONS = 10
 DEFAULT_METRIC = "answer_correctness"
 FAILURE_SHARE = 0.1
+# The error of a race, of the 5 % that a comparison has in all.
+RACE_ERROR = 0.025
 MARGIN = 0.05
 OFFLINE_PORT = 8899
 GATEWAY_PORT = 8898

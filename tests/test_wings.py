@@ -43,6 +43,8 @@ TESTED_ELSEWHERE = {
     "evaluation/further_ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
     "evaluation/judge_models.py": ("evaluation/test_judge.py", "the judge is the only way to them"),
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
+    "experiments/due.py": ("experiments/test_reuse.py", "what earlier experiments leave to be done"),
+    "experiments/trial.py": ("experiments/test_failures.py", "a trial, whose failure is a result"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),
@@ -191,6 +193,16 @@ def test_importing_dream_loads_nothing_heavy_and_touches_no_network():
         "socket.socket = None\n"
         "import dream, dream.cli.main\n"
         "heavy = {'ray', 'mlflow', 'ragas', 'llama_index', 'pandas', 'openai', 'boto3'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_experiment_starts_without_what_only_its_end_needs():
+    program = (
+        "import sys, dream.experiments.run\n"
+        "heavy = {'ray', 'mlflow', 'ragas', 'llama_index', 'openai', 'boto3', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

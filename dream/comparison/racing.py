@@ -35,9 +35,8 @@ from numpy.typing import NDArray
 from dream.comparison.intervals import Floats, cluster_numbers, seeded
 from dream.comparison.score_table import ScoreTable
 from dream.comparison.sign_flips import EXACT, Spread, ranges, spread_of_scores
+from dream.defaults import RACE_ERROR
 
-# The error of a race, of the 5 % that a comparison has in all.
-RACE_ERROR = 0.025
 # A small share of the flips is spent at the first look, so that there are more of them than in a comparison.
 FLIPS = 4000
 _SLACK = 1e-9

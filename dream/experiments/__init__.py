@@ -5,9 +5,10 @@
 
 from dream.experiments.pilot import planned_power as planned_power
 from dream.experiments.planning import Plan as Plan, plan as plan
-from dream.experiments.run import experiment as experiment, run_experiment as run_experiment
-from dream.experiments.spec import ExperimentSpec as ExperimentSpec, TrialContext as TrialContext
+from dream.experiments.run import run_experiment as run_experiment
+from dream.experiments.spec import ExperimentSpec as ExperimentSpec
 from dream.experiments.stopping import stop_trial as stop_trial
 from dream.experiments.store import latest_experiment as latest_experiment, load_experiment as load_experiment
 from dream.experiments.study import Study as Study
 from dream.experiments.study_reader import read_study as read_study
+from dream.experiments.trial import TrialContext as TrialContext, experiment as experiment

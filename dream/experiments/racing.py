@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from dream.comparison.racing import RACE_ERROR, Decision, decide, planned_looks, shuffled
-from dream.comparison.score_table import score_table
-from dream.defaults import DEFAULT_METRIC
+from dream.defaults import DEFAULT_METRIC, RACE_ERROR
 from dream.engines import Engine, Message, TrialFinished, TrialRuns
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.evaluate import by_question
@@ -41,8 +39,10 @@ from dream.records import (
 )
 
 if TYPE_CHECKING:
+    from dream.comparison.racing import Decision
     from dream.experiments.recorder import Recorder
-    from dream.experiments.spec import PreparedExperiment, TrialContext
+    from dream.experiments.spec import PreparedExperiment
+    from dream.experiments.trial import TrialContext
 
 FIRST, BLOCK = 20, 20
 # The whole error of a comparison; a part of it must be left for the end.
@@ -105,6 +105,8 @@ def race_of(
     """
     if (options := race_options(asked)) is None:
         return None
+    from dream.comparison.racing import planned_looks, shuffled  # scipy, which other runs do not need
+
     order = shuffled([question.document for question in questions], options.seed)
     ordered = [questions[row] for row in order]
     found = planned_looks([each.document for each in ordered], options.first, options.block, options.error)
@@ -290,8 +292,11 @@ class Racing:
 
     def _decision(
         self, results: list[TrialResult], before: Sequence[Look], look: Look
-    ) -> tuple[Decision, Sequence[TrialResult]]:
+    ) -> "tuple[Decision, Sequence[TrialResult]]":
         """The decision, and the results that its columns number."""
+        from dream.comparison.racing import decide
+        from dream.comparison.score_table import score_table
+
         asked = {question.id: question for question in self.prepared.questions}
         golden = GoldenDataset(tuple(asked[each] for each in self.race.order[: look.questions]))
         context = self.prepared.context

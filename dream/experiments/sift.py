@@ -52,7 +52,8 @@ from dream.storage import Storage
 
 if TYPE_CHECKING:
     from dream.comparison.ranking import Standing
-    from dream.experiments.spec import PreparedExperiment, TrialContext
+    from dream.experiments.spec import PreparedExperiment
+    from dream.experiments.trial import TrialContext
 
 # The share of the evidence that the LLM would read: what was not retrieved cannot be answered from.
 DEFAULT_METRIC = "recall"

@@ -11,16 +11,15 @@ from dream.engines import Engine
 from dream.errors import ConfigurationError, bullets
 from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
-from dream.evaluation.evidence import Evidence
 from dream.evaluation.locating import locate
 from dream.experiments.racing import check_with_search, race_announcement, race_of, same_race
 from dream.experiments.search_rounds import as_json, check_with_sift
 from dream.experiments.sift import announcement, sift_of, with_questions
+from dream.experiments.trial import TrialContext
 from dream.golden.dataset import load_golden_dataset
 from dream.golden.hold_out import hold_out_of, split
 from dream.metrics import (
     METRICS,
-    Metric,
     check_metrics,
     definition_of,
     find_metric,
@@ -57,30 +56,6 @@ from dream.records import (
 )
 from dream.settings import Settings
 from dream.storage import open_storage
-
-
-@dataclass(frozen=True)
-class TrialContext:
-    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
-    `evidence` is that of each question by its id, where a metric needs it, `own_metrics` are those with a function,
-    rubric or criterion of the user's, `methods` the user's own RAG methods. `metered_as` labels the calls of all trials
-    in the gateway's meter, by default the id of each."""
-
-    documents: Sequence[Any]
-    golden_dataset: GoldenDataset
-    judge_llm: str
-    judge_embed_model: str
-    metrics: Sequence[str] = METRICS
-    strictness: int = STRICTNESS
-    repeats: Repeats = JUDGED_ONCE
-    evidence: Mapping[str, Evidence] = field(default_factory=dict)
-    own_metrics: tuple[Metric, ...] = ()
-    methods: TravellingMethods = field(default_factory=TravellingMethods)
-    metered_as: str = ""
-
-    def repeats_of(self, trial: Trial) -> Repeats:
-        """The repeats of a trial; baselines are judged once."""
-        return JUDGED_ONCE if trial.is_baseline else self.repeats
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy
 from scipy import stats
 
 from dream.comparison import racing
-from dream.comparison.racing import RACE_ERROR, decide, planned_looks, shuffled
+from dream.comparison.racing import decide, planned_looks, shuffled
 from dream.comparison.ranking import standings
 from dream.comparison.score_table import ScoreTable
+from dream.defaults import RACE_ERROR
 from dream.records import Trial, TrialResult
 
 N = 200

@@ -11,9 +11,9 @@ from town import FACTS, GOLDEN
 
 from dream.engines.inbox import BlockFinished, TrialFinished
 from dream.experiments.recorder import Recorder
-from dream.experiments.run import experiment_or_failure
-from dream.experiments.spec import PreparedExperiment, TrialContext
+from dream.experiments.spec import PreparedExperiment
 from dream.experiments.store import load_experiment, save_manifest
+from dream.experiments.trial import TrialContext, experiment_or_failure
 from dream.rag.methods import RAG_METHODS, rag_method
 from dream.records import (
     Answer,

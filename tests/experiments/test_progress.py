@@ -11,7 +11,8 @@ from dream.errors import StorageError
 from dream.experiments import recorder as recorder_module, store
 from dream.experiments.progress import TrialsProgress
 from dream.experiments.recorder import Recorder
-from dream.experiments.spec import PreparedExperiment, TrialContext
+from dream.experiments.spec import PreparedExperiment
+from dream.experiments.trial import TrialContext
 from dream.models.gateway_client import GatewayClient
 from dream.progress import Lines, Reporter
 from dream.records import (

@@ -8,7 +8,7 @@ import pytest
 from model_servers import ModelServer
 
 from dream.errors import DataError
-from dream.experiments import reuse, run as run_module
+from dream.experiments import due as due_module, reuse
 from dream.experiments.planning import plan
 from dream.experiments.run import run_experiment
 from dream.experiments.spec import ExperimentSpec
@@ -70,13 +70,13 @@ def first(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_only_what_nobody_can_have_paid_for_is_planned_while_models_are_checked(settings, first, monkeypatch):
     """Whatever an earlier experiment may have paid for is planned first, so that nothing is started for nothing."""
     threads = []
-    planned = run_module.plan_of
+    planned = due_module.plan_of
 
     def plan_of(*arguments, **options):
         threads.append(threading.current_thread().name)
         return planned(*arguments, **options)
 
-    monkeypatch.setattr(run_module, "plan_of", plan_of)
+    monkeypatch.setattr(due_module, "plan_of", plan_of)
     fewer, methods = QUESTIONS[:2], ("sentence_window",)
     expected = plan(
         SearchSpace(methods, settings.llms, settings.embed_models), golden_dataset=GoldenDataset(fewer),
@@ -86,7 +86,7 @@ def test_only_what_nobody_can_have_paid_for_is_planned_while_models_are_checked(
     assert outcome.manifest.plan == expected
     assert expected.texts_to_embed > 0 and not expected.is_paid
     run(settings, "new-again", fewer, methods)
-    assert threads == ["dream_plan_of_new", threading.current_thread().name]
+    assert threads == ["dream-plan_of_new", threading.current_thread().name]
 
 
 def test_the_same_again_starts_no_ray_where_that_was_asked_for(settings, first, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_failure_to_plan_ends_an_experiment_before_its_trials(settings, first,
     def plan_of(*arguments, **options):
         raise DataError("the documents have no text")
 
-    monkeypatch.setattr(run_module, "plan_of", plan_of)
+    monkeypatch.setattr(due_module, "plan_of", plan_of)
     with pytest.raises(DataError, match="no text"):
         run(settings, "not-planned", QUESTIONS[:1])
     assert "not-planned" not in experiment_names(open_storage(settings.experiments_uri, settings))

@@ -15,8 +15,9 @@ from dream.comparison import check_fairness, compare, leaderboard_of
 from dream.errors import DataError
 from dream.experiments import store
 from dream.experiments.resume import finished_part, sound
-from dream.experiments.spec import PreparedExperiment, TrialContext
+from dream.experiments.spec import PreparedExperiment
 from dream.experiments.store import latest_experiment, load_experiment
+from dream.experiments.trial import TrialContext
 from dream.models.planned_usage import plan_against_actual
 from dream.records import ExperimentResult, FailureKind, Manifest, Source
 from dream.records.manifest import FORMAT

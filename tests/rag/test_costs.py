@@ -8,8 +8,8 @@ from lab import REPOSITORY
 from model_servers import endpoint_settings
 
 from dream.experiments.planning import plan
-from dream.experiments.run import experiment
 from dream.experiments.spec import ExperimentSpec
+from dream.experiments.trial import experiment
 from dream.indexes import client as index_client
 from dream.models import gateway_client
 from dream.rag.costs import calls_of
