@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from dream.records.questions import GoldenDataset, GoldenQuestion
-from dream.records.results import INCUMBENT, Trial, full_name
+from dream.records.trials import INCUMBENT, Trial, full_name
 
 
 @dataclass(frozen=True)
