@@ -351,7 +351,7 @@ def _checked_manifest(due: _Due, engine: Engine, storage: Storage, settings: Set
 
 
 def _sifted(due: _Due, manifest: Manifest, settings: Settings, decision: PreparedExperiment) -> tuple[_Due, Manifest]:
-    """What is due after a sift, and the manifest that says so."""
+    """The trials that are due after a sift, and the manifest that says so."""
     plan = manifest.plan and plan_after_sift(manifest.plan, decision, settings, due.name)
     return due.only(decision), replace(manifest, trials=decision.trials, sift=decision.sift, plan=plan)
 

@@ -96,7 +96,7 @@ class AnswerCache:
         return await self._read(answers.objects.get(key, ()), key, read)
 
     def _read_once(self, key: str, entry: Entry, read: Read) -> Entry | None:
-        """What `read` makes of an entry, kept in memory."""
+        """The entry as `read` accepts it, kept in memory."""
         if entry.is_read:
             return entry
         accepted = read(entry)

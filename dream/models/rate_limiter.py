@@ -20,7 +20,7 @@ MAX_CONCURRENCY = 256
 
 @dataclass(frozen=True)
 class Permit:
-    """When a request was sent, on the clock, and how many were in flight then, itself included."""
+    """The time when a request was sent, on the clock, and the number in flight then, itself included."""
 
     at: float
     in_flight: int

@@ -50,8 +50,8 @@ class DocumentSet:
 
 @dataclass(frozen=True)
 class Objective:
-    """How to choose among the trials: the metric to rank by (empty for the default), and the largest acceptable loss
-    against the best (0 to 1; None for the default)."""
+    """The rule to choose by: the metric to rank by (empty for the default), and the largest acceptable loss against the
+    best (0 to 1; None for the default)."""
 
     metric: str = ""
     margin: float | None = None
