@@ -250,7 +250,7 @@ def test_what_is_under_way_when_a_gateway_closes_is_kept_and_nothing_more_is_sen
 
 
 def test_a_rate_limit_is_obeyed(gateway, model_server):
-    model_server.faults(requests_per_minute=3000, burst=1)
+    model_server.faults(requests_per_minute=600, burst=1)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda number: llm_picker("llm-large").complete(f"Q{number}").text, range(4)))
     refused = model_server.counters()["by_status"].get("429", 0)
