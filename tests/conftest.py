@@ -49,7 +49,7 @@ SERVICES = {
 # (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
 
-pytest_plugins = ["winners"]
+pytest_plugins = ["as_before", "winners"]
 # Seconds of imports are left out, here and in all processes that tests start.
 LEFT_OUT = str(Path(__file__).with_name("left_out"))
 sys.path.insert(0, LEFT_OUT)
@@ -59,6 +59,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join([LEFT_OUT, *filter(None, [os.environ.
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Files that tests make hold times and random numbers, and names of tests must be the same in each process."""
     return "bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Iterator[None]:
+    """Look for examples in modules alone: in 200 files of tests the search takes seconds of each process."""
+    collected = yield
+    is_of_tests = file_path.name.startswith("test_")
+    return [each for each in collected if not (is_of_tests and type(each).__name__ == "DoctestModule")]
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook

@@ -123,6 +123,7 @@ def outcome() -> ExperimentResult:
     return simulated.experiment({"answer_correctness": JUDGE})
 
 
+@pytest.mark.whole
 def test_comparison_report_and_mlflow_show_it(tmp_path: Path):
     experiment, path = outcome(), tmp_path / "labels.csv"
     lines = [f"q{row},{experiment.results[0].trial.id},{PEOPLE[row, 0]}" for row in range(40)]

@@ -55,7 +55,7 @@ def test_missing_scores_are_left_out():
 def test_the_winner_is_flattered_by_its_mean_and_hardly_by_the_shrunken_one(quality):
     truth, random = true_means(mixed, quality), numpy.random.default_rng(0)
     raw, shrunken = [], []
-    for _ in range(200):
+    for _ in range(80):
         scores = table(mixed(random, 50, quality))
         winner = int(scores.means.argmax())
         raw.append(scores.means[winner] - truth[winner])

@@ -462,6 +462,7 @@ def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, m
     assert lines[-1].endswith("dream track mute")
 
 
+@pytest.mark.whole
 def test_report_and_figures_are_the_same_whoever_makes_them(home: Settings):
     outcome = experiment("drawn", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)])
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True}):
