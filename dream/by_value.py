@@ -1,5 +1,6 @@
 """`ByValue`: an object that goes to other processes with the code that it is made of, and whether it can."""
 
+import os
 import pickle
 import site
 import sys
@@ -101,8 +102,8 @@ def _loaded(content: bytes) -> ByValue:
 def _local_modules_by_value() -> Iterator[None]:
     from cloudpickle import list_registry_pickle_by_value, register_pickle_by_value, unregister_pickle_by_value
 
-    before = list_registry_pickle_by_value()
-    local = [module for module in list(sys.modules.values()) if _is_local(module) and module.__name__ not in before]
+    before, installed = list_registry_pickle_by_value(), _installed()
+    local = [each for each in list(sys.modules.values()) if _is_local(each, installed) and each.__name__ not in before]
     for module in local:
         register_pickle_by_value(module)
     try:
@@ -112,18 +113,18 @@ def _local_modules_by_value() -> Iterator[None]:
             unregister_pickle_by_value(module)
 
 
-def _is_local(module: ModuleType | None) -> bool:
-    """True for a module that a process elsewhere may not have."""
+def _is_local(module: ModuleType | None, installed: tuple[str, ...]) -> bool:
+    """True for a module that a process elsewhere may not have: its file is in none of the `installed` folders."""
     name, file = getattr(module, "__name__", None), getattr(module, "__file__", None)
     if not file or not name or name == "__main__" or name.partition(".")[0] == _OURS:
         return False
     if sys.modules.get(name) is not module:
         return False
-    return not any(Path(file).is_relative_to(folder) for folder in _installed())
+    return not str(Path(file)).startswith(installed)
 
 
-def _installed() -> list[str]:
-    """The folders of the standard library and of installed packages."""
+def _installed() -> tuple[str, ...]:
+    """The folders of the standard library and of installed packages, each with a separator at its end."""
     paths = sysconfig.get_paths()
     folders = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return [*folders, *site.getsitepackages(), site.getusersitepackages()]
+    return tuple(os.path.join(each, "") for each in (*folders, *site.getsitepackages(), site.getusersitepackages()))

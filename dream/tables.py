@@ -69,7 +69,7 @@ def _measures(answer: Answer) -> dict[str, Any]:
 
 
 def _marks(answer: Answer) -> dict[str, Any]:
-    """What only some answers have."""
+    """The columns that only some answers have."""
     marks = {name: getattr(answer, name) for name in ("thinking", "is_cut", "tokens_are_estimated")}
     return {name: value for name, value in marks.items() if value}
 

@@ -11,28 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import REPOSITORY, Lab, MlflowServer, Ran, S3Server, opened_lab, small_run
-from model_servers import KEY, ModelServer, Relay, endpoint_settings, free_port, offline_models
 from ray_cluster import RayCluster, end_session, started_cluster
-from servers import running, wait_until_ready
+from servers import free_port, running, wait_until_ready
 
 from dream import ray_cluster as cluster
-from dream.documents.loading import load_documents
-from dream.golden.dataset import generate_golden_dataset
-from dream.indexes.chunkers import build_index
-from dream.indexes.without_vectors import index_without_vectors
-from dream.models import gateway_client
-from dream.models.gateway import GatewayOptions
-from dream.models.gateway_client import GatewayClient
-from dream.models.pickers import embed_model_picker
-from dream.rag.methods import RAG_METHODS, find_rag_method
-from dream.records import GoldenDataset
 from dream.settings import Settings
-from dream.storage import open_storage
 
+# All else is imported by the fixtures: pytest-xdist's first process imports this file too, and then waits.
 if TYPE_CHECKING:
     from browser import Tab
+    from lab import Lab, MlflowServer, Ran, S3Server
     from llama_index.core import Document, VectorStoreIndex
+    from model_servers import ModelServer, Relay
+
+    from dream.models.gateway_client import GatewayClient
+    from dream.records import GoldenDataset
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 # The services that tests need, by the fixtures that start them. Each becomes a marker of every test that uses one of
 # these fixtures, also through another fixture or as a parameter of its name. `make test-fast` leaves them all out.
@@ -49,7 +44,7 @@ SERVICES = {
 # (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
 
-pytest_plugins = ["winners"]
+pytest_plugins = ["as_before", "winners"]
 # Seconds of imports are left out, here and in all processes that tests start.
 LEFT_OUT = str(Path(__file__).with_name("left_out"))
 sys.path.insert(0, LEFT_OUT)
@@ -59,6 +54,14 @@ os.environ["PYTHONPATH"] = os.pathsep.join([LEFT_OUT, *filter(None, [os.environ.
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Files that tests make hold times and random numbers, and names of tests must be the same in each process."""
     return "bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Iterator[None]:
+    """Look for examples in modules alone: in 200 files of tests the search takes seconds of each process."""
+    collected = yield
+    is_of_tests = file_path.name.startswith("test_")
+    return [each for each in collected if not (is_of_tests and type(each).__name__ == "DoctestModule")]
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
@@ -103,8 +106,10 @@ def chromium(tmp_path: Path) -> Iterator["Tab"]:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[S3Server]:
+def moto() -> "Iterator[S3Server]":
     """An S3 server that takes any keys."""
+    from lab import S3Server
+
     port = free_port()
     with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]) as process:
         server = S3Server(f"http://127.0.0.1:{port}", "moto-key", "moto-secret")
@@ -113,8 +118,10 @@ def moto() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def minio(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[S3Server]":
     """A MinIO server, which checks keys and signatures as AWS does."""
+    from lab import S3Server
+
     port, key, secret = free_port(), secrets.token_hex(8), secrets.token_hex(16)
     command = [minio_binary(), "server", str(tmp_path_factory.mktemp("minio")), "--address", f"127.0.0.1:{port}"]
     with running(command, {"MINIO_ROOT_USER": key, "MINIO_ROOT_PASSWORD": secret, "MINIO_BROWSER": "off"}) as process:
@@ -135,26 +142,30 @@ def minio_binary() -> str:
 
 
 @pytest.fixture(scope="session")
-def _models() -> Iterator[ModelServer]:
+def _models() -> "Iterator[ModelServer]":
+    from model_servers import KEY, offline_models
+
     with offline_models(KEY) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def _relay(_models: ModelServer) -> Iterator[Relay]:
+def _relay(_models: "ModelServer") -> "Iterator[Relay]":
+    from model_servers import Relay
+
     relay = Relay(_models)
     yield relay
     relay.stop()
 
 
 @pytest.fixture
-def model_server(_models: ModelServer) -> ModelServer:
+def model_server(_models: "ModelServer") -> "ModelServer":
     """The offline models at OPENAI_BASE_URL, faultless, their counters at 0."""
     return _models.without_faults()
 
 
 @pytest.fixture
-def relay(_relay: Relay, model_server: ModelServer) -> Iterator[Relay]:
+def relay(_relay: "Relay", model_server: "ModelServer") -> "Iterator[Relay]":
     """The same models at the endpoint `relay`, seen through; no script of a test outlives it."""
     _relay.reset()
     yield _relay
@@ -171,8 +182,13 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def gateway(model_server: ModelServer, relay: Relay, no_environment: None) -> Iterator[GatewayClient]:
+def gateway(model_server: "ModelServer", relay: "Relay", no_environment: None) -> "Iterator[GatewayClient]":
     """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
+    from model_servers import endpoint_settings
+
+    from dream.models import gateway_client
+    from dream.models.gateway import GatewayOptions
+
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
         opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=20))
@@ -182,6 +198,9 @@ def gateway(model_server: ModelServer, relay: Relay, no_environment: None) -> It
 @pytest.fixture(scope="session")
 def sample_documents() -> "tuple[Document, ...]":
     """The pages of the nine PDFs that the notebooks use."""
+    from dream.documents.loading import load_documents
+    from dream.storage import open_storage
+
     folder = str(REPOSITORY / "notebooks/sample_documents")
     return load_documents(open_storage(folder, Settings.from_environment({}))).documents
 
@@ -189,6 +208,11 @@ def sample_documents() -> "tuple[Document, ...]":
 @pytest.fixture(scope="session")
 def sample_index(sample_documents: "tuple[Document, ...]") -> "Callable[[str], VectorStoreIndex]":
     """`sample_index(method)` is the index of a RAG method over the sample PDFs; `gateway` must be open."""
+
+    from dream.indexes.chunkers import build_index
+    from dream.indexes.without_vectors import index_without_vectors
+    from dream.models.pickers import embed_model_picker
+    from dream.rag.methods import find_rag_method
 
     @cache
     def build(identifier: str) -> "VectorStoreIndex":
@@ -229,8 +253,10 @@ def _is_on_ray(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def _starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowServer, subprocess.Popen]]:
+def _starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[tuple[MlflowServer, subprocess.Popen]]":
     """It takes half a minute, in which other things can start."""
+    from lab import MlflowServer
+
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     program = str(Path(sys.executable).with_name("mlflow"))
     places = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
@@ -249,7 +275,7 @@ def _starting_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(_starting_mlflow: tuple[MlflowServer, subprocess.Popen]) -> MlflowServer:
+def mlflow_server(_starting_mlflow: "tuple[MlflowServer, subprocess.Popen]") -> "MlflowServer":
     """An MLflow server that keeps everything, artifacts too, in one folder."""
     server, process = _starting_mlflow
     wait_until_ready(f"{server.url}/health", process, 90)
@@ -259,6 +285,8 @@ def mlflow_server(_starting_mlflow: tuple[MlflowServer, subprocess.Popen]) -> Ml
 @pytest.fixture
 def registered_methods() -> Iterator[None]:
     """RAG methods that a test registers are gone after it."""
+    from dream.rag.methods import RAG_METHODS
+
     before = dict(RAG_METHODS)
     yield
     RAG_METHODS.clear()
@@ -291,10 +319,12 @@ def home_with_mlflow(home: Settings, empty_mlflow: Path) -> Settings:
 @pytest.fixture(scope="session")
 def lab(
     tmp_path_factory: pytest.TempPathFactory,
-    _starting_mlflow: tuple[MlflowServer, subprocess.Popen],
-    mlflow_server: MlflowServer,
-) -> Iterator[Lab]:
+    _starting_mlflow: "tuple[MlflowServer, subprocess.Popen]",
+    mlflow_server: "MlflowServer",
+) -> "Iterator[Lab]":
     """Trials run in this process."""
+    from lab import opened_lab
+
     with opened_lab(tmp_path_factory.mktemp("lab"), mlflow_server, {"DREAM_ENGINE": "in_process"}) as opened:
         yield opened
 
@@ -302,34 +332,44 @@ def lab(
 @pytest.fixture(scope="session")
 def ray_lab(
     tmp_path_factory: pytest.TempPathFactory,
-    _starting_mlflow: tuple[MlflowServer, subprocess.Popen],
+    _starting_mlflow: "tuple[MlflowServer, subprocess.Popen]",
     ray_cluster: RayCluster,
-    mlflow_server: MlflowServer,
-) -> Iterator[Lab]:
+    mlflow_server: "MlflowServer",
+) -> "Iterator[Lab]":
     """Trials run on the Ray cluster, by Ray Client."""
+    from lab import opened_lab
+
     with opened_lab(tmp_path_factory.mktemp("ray-lab"), mlflow_server, ray_cluster.environment()) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def small_golden(lab: Lab) -> GoldenDataset:
+def small_golden(lab: "Lab") -> "GoldenDataset":
     """Eight questions."""
+    from dream.golden.dataset import generate_golden_dataset
+
     return generate_golden_dataset(8, settings=lab.settings, show=None)
 
 
 @pytest.fixture(scope="session")
-def golden_on_ray(ray_lab: Lab) -> GoldenDataset:
+def golden_on_ray(ray_lab: "Lab") -> "GoldenDataset":
     """The same eight questions, generated over the cluster."""
+    from dream.golden.dataset import generate_golden_dataset
+
     return generate_golden_dataset(8, settings=ray_lab.settings, show=None)
 
 
 @pytest.fixture(scope="session")
-def small_experiment(lab: Lab, small_golden: GoldenDataset) -> Ran:
+def small_experiment(lab: "Lab", small_golden: "GoldenDataset") -> "Ran":
     """Two trials of three questions, logged to the MLflow server."""
+    from lab import small_run
+
     return small_run(lab, small_golden)
 
 
 @pytest.fixture(scope="session")
-def experiment_on_ray(ray_lab: Lab, golden_on_ray: GoldenDataset) -> Ran:
+def experiment_on_ray(ray_lab: "Lab", golden_on_ray: "GoldenDataset") -> "Ran":
     """The same experiment, run over the cluster."""
+    from lab import small_run
+
     return small_run(ray_lab, golden_on_ray)

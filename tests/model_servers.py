@@ -1,7 +1,6 @@
 """The offline models, and a relay before them that sees and scripts what goes over the wire."""
 
 import json
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from servers import HTTP
+from servers import HTTP, free_port as free_port
 
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
@@ -63,12 +62,6 @@ class ModelServer:
         body = {"model": model, "input": list(texts)}
         answer = HTTP.post(f"{self.base_url}/embeddings", json=body, headers=headers).json()
         return [numpy.array(row["embedding"]) for row in answer["data"]]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextmanager
@@ -194,7 +187,7 @@ class Relay:
 
 def forget_answers(gateway: GatewayClient) -> None:
     """Empty the gateway's cache and meter, so that everything is asked anew."""
-    gateway.configure(GatewayOptions((), first_backoff_seconds=0.002, patience_seconds=0.3))
+    gateway.configure(GatewayOptions((), first_backoff_seconds=0.002, patience_seconds=20))
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from model_servers import free_port
+from servers import free_port
 
 START_SECONDS = 120
 STOP_SECONDS = 20

@@ -1,6 +1,7 @@
 """Processes that answer over HTTP, for as long as a test needs them."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,12 @@ import pytest
 READY_SECONDS = 30
 # httpx.get and its siblings read all certificate authorities for each request: 20 ms.
 HTTP = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import os
 import pickle
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -89,17 +88,22 @@ async def test_a_service_starts_once_and_anew_when_it_has_ended(process):
     assert await process.call("one", Counter.add, 1) == 1
 
 
+is_starting, may_start = threading.Event(), threading.Event()
+
+
 def slow_counter() -> Counter:
-    time.sleep(0.3)
+    is_starting.set()
+    assert may_start.wait(60)
     return Counter()
 
 
 async def test_a_slow_start_and_what_waits_for_the_loop_stop_no_other_service(process):
     await process.start("one", pickle.dumps(Counter))
     starting = asyncio.create_task(process.start("two", pickle.dumps(slow_counter)))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(is_starting.wait, 60)
     assert await process.call("one", Counter.add, 1) == 1
     assert not starting.done()
+    may_start.set()
     await starting
 
 

@@ -5,6 +5,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,14 @@ def wing_of(path: Path) -> str:
     return parts[0] if len(parts) > 1 and parts[0] not in GROUND else ""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported_modules(path: Path) -> Iterator[str]:
     """Full names of everything that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             yield from ([node.module] if node.module != "dream" else [f"dream.{alias.name}" for alias in node.names])
         elif isinstance(node, ast.Import):
@@ -123,7 +129,7 @@ def modules_with_tests() -> set[str]:
 
 
 def only_imports(path: Path) -> bool:
-    _docstring, *rest = ast.parse(path.read_text(encoding="utf-8")).body
+    _docstring, *rest = parsed(path).body
     return all(isinstance(node, ast.Import | ast.ImportFrom) for node in rest)
 
 
@@ -152,7 +158,7 @@ def test_the_file_that_tests_a_module_imports_it_or_reaches_it_through_its_wing(
 def imported_files(path: Path) -> set[Path]:
     """The modules of the package that a file imports; of a wing, those that the wing's own names come from."""
     files = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dream":
             place = PACKAGE.joinpath(*str(node.module).split(".")[1:])
             files |= {place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)}

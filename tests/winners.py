@@ -9,19 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from servers import HTTP
 
-from dream.experiments.run import run_experiment
-from dream.rag.search_space import SearchSpace
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Source
-from dream.serving.export import promotion_from
-from dream.serving.promotion import Promotion, read_promotion
 from dream.settings import Settings
 from dream.storage import open_storage
+
+if TYPE_CHECKING:
+    from dream.serving.promotion import Promotion
 
 READY_SECONDS = 90.0
 
@@ -120,7 +119,9 @@ class Measured:
     def bad(self) -> str:
         return self.experiment.results[1].trial.id
 
-    def promotion(self, trial: str | None = None, replaces: Promotion | None = None) -> Promotion:
+    def promotion(self, trial: str | None = None, replaces: "Promotion | None" = None) -> "Promotion":
+        from dream.serving.export import promotion_from
+
         return promotion_from(self.experiment, self.settings, trial=trial or self.good, replaces=replaces)
 
 
@@ -132,6 +133,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
 
 def measure(environment: Mapping[str, str]) -> Measured:
     """Write the documents and run the experiment, with the variables of whoever runs it."""
+    from dream.experiments.run import run_experiment
+    from dream.rag.search_space import SearchSpace
+
     settings = Settings.from_environment(environment)
     storage = open_storage(settings.documents_uri, settings)
     storage.ensure()
@@ -178,6 +182,8 @@ def served(measured: Measured, winner: Path) -> Iterator[Served]:
 @pytest.fixture(scope="session")
 def worse_winner(measured: Measured, winner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of the worse trial, which replaces the better one."""
+    from dream.serving.promotion import read_promotion
+
     path = tmp_path_factory.mktemp("exported") / "winner.yaml"
     promotion = measured.promotion(measured.bad, replaces=read_promotion(winner))
     path.write_text(promotion.to_yaml(), encoding="utf-8")

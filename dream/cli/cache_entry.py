@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from dream.errors import ConfigurationError, DataError, bullets
 
 if TYPE_CHECKING:
-    from dream.models.answer_cache import CachedEntry, Entry
+    from dream.models.cache_contents import CachedEntry
+    from dream.models.cache_format import Entry
     from dream.storage import Storage
 
 MOST_CHARACTERS = 2000
@@ -31,7 +32,7 @@ def print_entry(storage: "Storage", prefix: str) -> None:
     Raises:
         DataError: if there is none, or more than one.
     """
-    from dream.models.answer_cache import find
+    from dream.models.cache_contents import find
 
     found = find(storage, prefix)
     if not found:

@@ -181,7 +181,7 @@ def _print_list(headline: str, lines: Sequence[str]) -> None:
 
 
 def _print_labels(labels: "Sequence[Label]", compared: "Comparison", experiment: "ExperimentResult") -> None:
-    from dream.comparison.calibration import calibration_table
+    from dream.comparison.calibration_table import calibration_table
     from dream.comparison.human_agreement import agreement, agreement_text
 
     if compared.calibration:

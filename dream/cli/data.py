@@ -40,7 +40,7 @@ def prepare(
 
 @contextmanager
 def _on_cluster(engine: str | None, settings: Settings) -> "Iterator[Submit | None]":
-    """What runs tasks on the cluster, which is connected with the first of them; None where there is no cluster.
+    """The way to submit tasks to the cluster, which is connected with the first of them; None without a cluster.
 
     A local Ray is started only if it is asked for: its processes read no faster than others.
     """

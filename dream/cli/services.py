@@ -29,7 +29,7 @@ def cache(
     """
     from dream.cli.cache_entry import key_to_show, print_entry
     from dream.documents import reading_options, text_cache
-    from dream.models import answer_cache
+    from dream.models import cache_contents
     from dream.storage import open_storage
 
     settings = Settings.from_environment()
@@ -38,11 +38,11 @@ def cache(
         print_entry(storage, key_to_show(show))
         return 0
     if empty:
-        freed = answer_cache.empty(storage, older_than_days=older_than_days, model=model)
+        freed = cache_contents.empty(storage, older_than_days=older_than_days, model=model)
         freed += text_cache.empty(storage, options, older_than_days=older_than_days, name=model)
         print(f"{storage.uri()}: {freed / 1e6:,.1f} MB freed")
         return 0
-    models = [(row.model, row) for row in answer_cache.contents(storage)]
+    models = [(row.model, row) for row in cache_contents.contents(storage)]
     texts = [(row.name, row) for row in text_cache.contents(storage, options)]
     contents = [(name, row) for name, row in [*models, *texts] if model in name]
     print(f"{storage.uri()}: {sum(row.bytes for _, row in contents) / 1e6:,.1f} MB")

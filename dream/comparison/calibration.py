@@ -15,19 +15,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy
-from numpy.typing import NDArray
-from scipy import stats
-from tabulate import tabulate
 
 from dream.comparison.human_agreement import Label
-from dream.comparison.intervals import CONFIDENCE, Floats, Interval, columns, sum_by_cluster
+from dream.comparison.intervals import CONFIDENCE, Floats, Interval
+from dream.comparison.prediction_powered import (
+    FEWEST_DOCUMENTS,
+    FEWEST_OF_TRIAL,
+    Estimate,
+    bias_differs,
+    common_bias,
+    has_enough,
+    scored_mean,
+    tuned,
+)
 from dream.comparison.score_table import ScoreTable
 from dream.errors import DataError
 from dream.records import Trial, full_name, telling_parameters
 
-FEWEST_OF_TRIAL = 20
 FEWEST_OF_ALL = 10
-FEWEST_DOCUMENTS = 4
 OWN, COMMON, NONE = "its own labels", "the labels of all trials", ""
 
 
@@ -88,12 +93,12 @@ class Calibration:
         shown = "" if self.bias.excludes_zero else ", which the labels do not tell from 0"
         lines = [
             f"Labels of {self.n_labels} answers: on {self.metric} the judge is {abs(self.bias.mean):.3f} {kind} on "
-            f"average (label - score {_span(self.bias)}{shown})."
+            f"average (label - score {span_text(self.bias)}{shown})."
         ]
         best = self.best
         if best and best.mean:
             lines.append(
-                f"Highest calibrated mean: {best.name}, {best.mean.mean:.3f} {_span(best.mean, signed=False)}."
+                f"Highest calibrated mean: {best.name}, {best.mean.mean:.3f} {span_text(best.mean, signed=False)}."
             )
         return "\n".join([*lines, self.assumption, *self.notes])
 
@@ -119,75 +124,6 @@ class Calibration:
         ]
 
 
-def calibration_table(calibration: Calibration) -> str:
-    """The calibrated means for a terminal, a line per trial."""
-    rows = [list(row.values()) for row in shown_rows(calibration)]
-    return tabulate(rows, SHOWN_COLUMNS, disable_numparse=True)
-
-
-SHOWN_COLUMNS = (
-    "trial",
-    "judge",
-    "labels",
-    "calibrated, 95 % interval",
-    "corrected by",
-    "against the first",
-    "of both",
-)
-
-
-def shown_rows(calibration: Calibration) -> list[dict[str, str]]:
-    """A row of texts per trial, with the columns `SHOWN_COLUMNS`."""
-    rows = []
-    for each in calibration.trials:
-        mean, apart = each.mean, each.difference
-        cells = (
-            each.name,
-            "–" if numpy.isnan(each.judged) else f"{each.judged:.3f}",
-            str(each.n_labels),
-            f"{mean.mean:.3f} {_span(mean, signed=False)}" if mean else "–",
-            each.by or f"nothing: {each.why_not}",
-            f"{apart.mean:+.3f} {_span(apart)}" if apart else "",
-            str(each.n_both) if apart else "",
-        )
-        rows.append(dict(zip(SHOWN_COLUMNS, cells, strict=True)))
-    return rows
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """A mean, what each document contributes to its error, and the number of documents with labels."""
-
-    mean: float
-    parts: Floats
-    n_documents: int
-    weight: float = 1.0
-    least_error: float = 0.0
-    open_low: float = 0.0
-    open_high: float = 0.0
-
-    @property
-    def error(self) -> float:
-        n = max(self.n_documents, 2)
-        return max(float(numpy.sqrt((self.parts**2).sum() * n / (n - 1))), self.least_error)
-
-    def minus(self, other: "_Estimate") -> "_Estimate":
-        return _Estimate(
-            self.mean - other.mean,
-            self.parts - other.parts,
-            min(self.n_documents, other.n_documents),
-            least_error=max(self.least_error, other.least_error),
-            open_low=self.open_low + other.open_high,
-            open_high=self.open_high + other.open_low,
-        )
-
-    def interval(self, limits: tuple[float, float], n: int, confidence: float = CONFIDENCE) -> Interval:
-        half = self.error * float(stats.t.isf((1 - confidence) / 2, max(self.n_documents - 1, 1)))
-        least, most = limits
-        low, high = self.mean - half - self.open_low, self.mean + half + self.open_high
-        return Interval(min(max(self.mean, least), most), max(low, least), min(high, most), self.error, n)
-
-
 def calibrated(table: ScoreTable, labels: Sequence[Label]) -> Calibration:
     """Correct the means of the trials of `table` by the labels of some of their answers.
 
@@ -211,7 +147,7 @@ def calibrated(table: ScoreTable, labels: Sequence[Label]) -> Calibration:
     """
     given, unused = _labels_of(table, labels)
     seen = ~numpy.isnan(given)
-    scored = [_scored(table, column) for column in range(len(table.results))]
+    scored = [scored_mean(table, column) for column in range(len(table.results))]
     residuals = given - table.values
     n_labels, n_documents = int(seen.sum()), len(set(table.clusters[seen.any(1)].tolist()))
     if n_labels < FEWEST_OF_ALL or n_documents < FEWEST_DOCUMENTS:
@@ -219,26 +155,26 @@ def calibrated(table: ScoreTable, labels: Sequence[Label]) -> Calibration:
             f"{n_labels} labelled answer(s) with a score on {table.metric}, of {n_documents} document(s): calibration "
             f"needs {FEWEST_OF_ALL} of {FEWEST_DOCUMENTS} documents; label answers drawn at random over all documents"
         )
-    common = _common(residuals, table.clusters, table.span)
-    own = [_has_enough(given[:, column], table.clusters) for column in range(len(scored))]
-    differ = _shown_to_differ(residuals, table.clusters, own)
-    found: list[_Estimate | None] = []
+    common = common_bias(residuals, table.clusters, table.span)
+    own = [has_enough(given[:, column], table.clusters) for column in range(len(scored))]
+    differ = bias_differs(residuals, table.clusters, own)
+    found: list[Estimate | None] = []
     for column, judged in enumerate(scored):
         if judged is None:
             found.append(None)
         elif own[column]:
-            found.append(_tuned(given[:, column], table.values[:, column], table, table.reach))
+            found.append(tuned(given[:, column], table.values[:, column], table, table.reach))
         else:
-            found.append(None if differ else judged.minus(_negative(common)))
+            found.append(None if differ else judged.minus(common.negative))
     return _calibration(table, given, found, own, common, unused, differ)
 
 
 def _calibration(
     table: ScoreTable,
     given: Floats,
-    found: Sequence[_Estimate | None],
+    found: Sequence[Estimate | None],
     own: Sequence[bool],
-    common: _Estimate,
+    common: Estimate,
     unused: Sequence[str],
     differ: bool,
 ) -> Calibration:
@@ -295,16 +231,16 @@ def _assumption(n_own: int, n_trials: int, differ: bool) -> str:
 
 
 def _difference(
-    table: ScoreTable, given: Floats, found: Sequence[_Estimate | None], column: int, n_both: int
-) -> _Estimate | None:
+    table: ScoreTable, given: Floats, found: Sequence[Estimate | None], column: int, n_both: int
+) -> Estimate | None:
     """The difference to the first trial: from the questions that have labels for both if they are enough, otherwise
     of the two calibrated means."""
     first, other = found[0], found[column]
     if first is None or other is None:
         return None
     apart = given[:, column] - given[:, 0]
-    if n_both >= FEWEST_OF_TRIAL and _has_enough(apart, table.clusters):
-        return _tuned(apart, table.values[:, column] - table.values[:, 0], table, (-table.span, table.span))
+    if n_both >= FEWEST_OF_TRIAL and has_enough(apart, table.clusters):
+        return tuned(apart, table.values[:, column] - table.values[:, 0], table, (-table.span, table.span))
     return other.minus(first)
 
 
@@ -321,87 +257,6 @@ def _labels_of(table: ScoreTable, labels: Sequence[Label]) -> tuple[Floats, list
     return given, [f"{left_out} label(s) are of answers without a score on {table.metric}."] if left_out else []
 
 
-def _has_enough(given: Floats, clusters: NDArray[numpy.int64]) -> bool:
-    seen = ~numpy.isnan(given)
-    return bool(seen.sum() >= FEWEST_OF_TRIAL and len(set(clusters[seen].tolist())) >= FEWEST_DOCUMENTS)
-
-
-def _tuned(given: Floats, scores: Floats, table: ScoreTable, limits: tuple[float, float]) -> _Estimate:
-    """PPI++ for a mean, of labels (NaN without one) and scores (NaN if missing)."""
-    labelled = ~numpy.isnan(given)
-    label, score = given[labelled], scores[labelled]
-    moved = score - score.mean()
-    slope = float((moved * label).sum() / (moved**2).sum()) if (moved**2).sum() > 1e-12 else 0.0
-    weight = min(max(slope, 0.0), 1.0)
-    judged = _part(scores, table, weight, limits)
-    residuals = numpy.where(labelled, given - weight * scores, numpy.nan)
-    rest = _mean_of(residuals, table.clusters)
-    floor = _rare(residuals, table.clusters, table.span)
-    return _Estimate(
-        rest.mean + judged.mean,
-        rest.parts + judged.parts,
-        rest.n_documents,
-        weight,
-        floor,
-        judged.open_low,
-        judged.open_high,
-    )
-
-
-def _scored(table: ScoreTable, column: int) -> _Estimate | None:
-    """The judge's mean; None without a score."""
-    return _part(table.values[:, column], table, 1.0, table.reach) if table.scored[column] else None
-
-
-def _part(scores: Floats, table: ScoreTable, weight: float, limits: tuple[float, float]) -> _Estimate:
-    """`weight` times a mean of scores, bounded by the worst and the best score where they are missing."""
-    found, share = _mean_of(scores, table.clusters), float(numpy.isnan(scores).mean())
-    low, high = (share * abs(limit - found.mean) for limit in limits)
-    return _Estimate(weight * found.mean, weight * found.parts, found.n_documents, weight, open_low=low, open_high=high)
-
-
-def _mean_of(values: Floats, clusters: NDArray[numpy.int64]) -> _Estimate:
-    """The mean of the values that are not NaN."""
-    seen = ~numpy.isnan(values)
-    mean = float(values[seen].mean())
-    parts = sum_by_cluster(numpy.where(seen, values - mean, 0.0)[:, None], clusters)[:, 0] / seen.sum()
-    return _Estimate(mean, parts, len(set(clusters[seen].tolist())))
-
-
-def _rare(residuals: Floats, clusters: NDArray[numpy.int64], span: float) -> float:
-    """The least standard error where labels and judge differ in fewer than 3 documents (see `Columns.error`)."""
-    middle = float(numpy.nanmedian(residuals))
-    block = columns((residuals - middle)[:, None] / span, clusters)
-    few = (numpy.abs(block.sums) > 1e-12).sum() < 3
-    return float(block.error[0]) * span if few else 0.0
-
-
-def _common(residuals: Floats, clusters: NDArray[numpy.int64], span: float) -> _Estimate:
-    """The mean of label - score over all labelled answers."""
-    n_trials = residuals.shape[1]
-    flat, of_documents = residuals.ravel(), numpy.repeat(clusters, n_trials)
-    found = _mean_of(flat, of_documents)
-    return _Estimate(found.mean, found.parts, found.n_documents, least_error=_rare(flat, of_documents, span))
-
-
-def _negative(estimate: _Estimate) -> _Estimate:
-    return _Estimate(-estimate.mean, -estimate.parts, estimate.n_documents, least_error=estimate.least_error)
-
-
-def _shown_to_differ(residuals: Floats, clusters: NDArray[numpy.int64], own: Sequence[bool]) -> bool:
-    """True if the bias of a trial with labels of its own is shown to differ from that of all other labelled answers."""
-    tests = [column for column, mine in enumerate(own) if mine]
-    for column in tests:
-        others = numpy.delete(residuals, column, axis=1)
-        if numpy.isnan(others).all():
-            return False
-        flat, of_documents = others.ravel(), numpy.repeat(clusters, others.shape[1])
-        apart = _mean_of(residuals[:, column], clusters).minus(_mean_of(flat, of_documents))
-        chance = 2 * stats.t.sf(abs(apart.mean) / max(apart.error, 1e-12), max(apart.n_documents - 1, 1))
-        if chance * len(tests) < 1 - CONFIDENCE:
-            return True
-    return False
-
-
-def _span(interval: Interval, signed: bool = True) -> str:
+def span_text(interval: Interval, signed: bool = True) -> str:
+    """The limits of an interval, each with its sign unless they are those of a mean."""
     return f"[{interval.low:+.3f}, {interval.high:+.3f}]" if signed else f"[{interval.low:.3f}, {interval.high:.3f}]"

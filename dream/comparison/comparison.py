@@ -234,7 +234,7 @@ def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence
 
 
 def _chosen(experiment: ExperimentResult) -> tuple[str, ...]:
-    """How the trials were chosen before anything was answered."""
+    """The sentences about how trials were chosen before anything was answered."""
     manifest = experiment.manifest
     race, sift = manifest.race, manifest.sift
     summaries = (manifest.search.summary, sift.summary if sift else "", race.summary if race else "")

@@ -107,8 +107,8 @@ def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, fl
 
 
 def _unseen(block: Columns, column: int, span: float, confidence: float) -> float:
-    """What may be unseen where fewer than 6 documents differ: another document that differs by as much as the largest
-    difference seen, or by `span` if none does. A kind of document that is not among n may still have a share of
+    """The loss that may be unseen where fewer than 6 documents differ: another document that differs by as much as the
+    largest difference seen, or by `span` if none does. A kind of document that is not among n may still have a share of
     1 - 0.025 ** (1 / n), 3.6 % of 100 (Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits")."""
     counts = block.counts[:, column]
     sizes = numpy.abs(block.sums[counts > 0, column] / counts[counts > 0])

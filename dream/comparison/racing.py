@@ -1,4 +1,4 @@
-"""Which trials leave a race: group-sequential tests by sign flips of whole documents.
+"""The trials that leave a race: group-sequential tests by sign flips of whole documents.
 
 Questions come in one order for all trials, and after some of them there is a look. The statistic of a look is the range
 of the means, as in the set of the best (`dream.comparison.sign_flips`), so that it is the largest difference over all

@@ -36,7 +36,7 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Spread:
-    """What the replicates need of the scores: sums by document, of trials whose missing scores are worst, or best.
+    """The sums that replicates are made of: sums by document, of trials whose missing scores are worst, or best.
 
     `low` and `high` are documents x trials, divided by the number of questions, so that a column adds up to a mean.
     They are equal if nothing is missing. `share` is the share of the questions of each document.
@@ -127,7 +127,7 @@ def _of_any_pair(spread: Spread, seed: int, confidence: float) -> float:
 
 
 def small_sample(n_clusters: int, confidence: float = CONFIDENCE) -> float:
-    """What flips of deviations from the mean lack for few documents: Student's t over the normal quantile."""
+    """The factor that flips of deviations from the mean lack for few documents: that of Student's t over the normal."""
     tail = (1 - confidence) / 2
     ratio = stats.t.isf(tail, n_clusters - 1) / stats.norm.isf(tail)
     return float(ratio * (n_clusters / (n_clusters - 1)) ** 0.5)

@@ -90,7 +90,7 @@ def _text(part: MIMEPart) -> tuple[str, str]:
 
 
 def _files(message: MIMEPart) -> Iterator[MIMEPart]:
-    """What is attached to a message or its parts."""
+    """The files that are attached to a message or its parts."""
     parts = cast(Iterator[MIMEPart], message.iter_parts()) if message.is_multipart() else ()
     for part in parts:
         if _is_file(part):

@@ -21,7 +21,7 @@ MAX_UNPACKED, MAX_RATIO = 1_000_000_000, 20
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How files are read.
+    """Options for reading files.
 
     Args:
         repeated_lines: what becomes of headers and footers, "drop" or "keep".

@@ -1,4 +1,4 @@
-"""What a page's own style sheets hide: elements with `display: none` or `visibility: hidden`."""
+"""Elements that a page's own style sheets hide: those with `display: none` or `visibility: hidden`."""
 
 import re
 from collections.abc import Iterator

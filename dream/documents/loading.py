@@ -128,7 +128,7 @@ def load_documents(
 
 
 def reading_options(settings: Settings) -> ReadingOptions:
-    """How files are read according to the settings."""
+    """The options for reading files in the settings."""
     return ReadingOptions(settings.repeated_lines, settings.ocr_command)
 
 
@@ -171,7 +171,7 @@ class _Reader:
         self._pages = 0
 
     def read(self, names: Sequence[str], max_file_mb: float, reporter: Reporter) -> dict[str, TextFacts]:
-        """What there is to know of each file, by name; without a digest for those that were not fetched."""
+        """The facts about each file, by name; without a digest for those that were not fetched."""
         with reporter.task("reading documents", len(names), "files") as task:
             for name in names:
                 if refused := self._refused(name, max_file_mb):

@@ -61,7 +61,7 @@ def _without_comments(text: str) -> Iterator[str]:
 
 
 def _line_without_comments(line: str, in_comment: bool, last_end: int) -> tuple[str, bool]:
-    """What is left of a line, and whether a comment goes on; the last end of a comment is at `last_end` from here."""
+    """The rest of a line, and True if a comment goes on; the last end of a comment is at `last_end` from here."""
     parts, position, marks = [], 0, 0
     while True:
         if in_comment:

@@ -42,7 +42,7 @@ class FileToRead:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What there is to know of a file that was read; its text comes along only where it is not kept."""
+    """The facts about a file that was read; its text comes along only where it is not kept."""
 
     facts: TextFacts
     unkept: Reading | None = None
@@ -50,7 +50,7 @@ class ReadFile:
 
 @dataclass(frozen=True)
 class Readers:
-    """How files are read: from which storage, with which options, and where their texts are kept."""
+    """Readers of files from a storage, with options, which keep the texts in another storage."""
 
     storage: Storage
     texts: TextStore
@@ -124,7 +124,7 @@ def _read(name: str, readers: Readers) -> ReadFile:
 
 
 def n_processes(n_files: int = PROCESSES_AT_MOST) -> int:
-    """How many processes read at the same time."""
+    """The number of processes that read at the same time."""
     from dream.engines.choice import cpu_count
 
     return min(cpu_count(), PROCESSES_AT_MOST, n_files)

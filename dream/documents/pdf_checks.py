@@ -1,4 +1,4 @@
-"""What is looked at in a PDF before PDFium reads it: data that cannot be unpacked, which PDFium passes over in silence,
+"""Checks of a PDF before PDFium reads it: data that cannot be unpacked, which PDFium passes over in silence,
 and pages that would take hours or all memory.
 
 The raw bytes are searched, which costs little; only where something is found does pypdf say which pages it concerns.
@@ -25,7 +25,7 @@ FEW_NESTED = 5
 
 @dataclass(frozen=True)
 class Checks:
-    """What was found: pages with damaged data, damaged parts of unknown pages, pages that are too heavy, and why."""
+    """The findings: pages with damaged data, damaged parts of unknown pages, pages that are too heavy, and why."""
 
     damaged: tuple[int, ...] = ()
     n_damaged_parts: int = 0
@@ -42,7 +42,7 @@ def check(content: bytes) -> Checks:
 
 
 def _scanned(content: bytes) -> tuple[int, bool]:
-    """How many compressed parts cannot be unpacked, and whether a page may be too heavy."""
+    """The number of compressed parts that cannot be unpacked, and True if a page may be too heavy."""
     if b"/Encrypt" in content:
         return 0, b"/Form" in content
     n_damaged = n_nested = 0

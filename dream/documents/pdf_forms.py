@@ -1,4 +1,4 @@
-"""What a PDF holds besides its pages' text: values of form fields, and notes."""
+"""Contents of a PDF besides its pages' text: values of form fields, and notes."""
 
 import ctypes
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ MAX_ANNOTATIONS = 2000
 
 @dataclass(frozen=True)
 class FormKind:
-    """What kind of form a file holds; the pages of a dynamic XFA form are drawn by Adobe's programs alone."""
+    """The kind of form that a file holds; the pages of a dynamic XFA form are drawn by Adobe's programs alone."""
 
     has_fields: bool
     is_xfa: bool

@@ -1,4 +1,4 @@
-"""How the lines of a PDF page are set: size of type, bold type, and the heading that the file's tags make of each."""
+"""The style of the lines of a PDF page: size of type, bold type, and the heading that the file's tags make of each."""
 
 import ctypes
 import math
@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W\d_]\S*")
 
 
 class Style(NamedTuple):
-    """How a line or cell is set.
+    """The style of a line or cell.
 
     Attributes:
         size: of its type in points, 0 where not known.

@@ -107,7 +107,7 @@ class StoredDocuments(Sequence["Document"]):
 
     @property
     def texts(self) -> TextStore:
-        """Where the texts are kept."""
+        """The store of the texts."""
         return self._source.texts
 
     @property

@@ -1,4 +1,4 @@
-"""What the texts of documents take in the cache, shown and emptied by `dream cache`."""
+"""The texts of documents in the cache, shown and emptied by `dream cache`."""
 
 import time
 from collections.abc import Iterator

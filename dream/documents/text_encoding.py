@@ -81,7 +81,7 @@ _REMEDY = "if it looks wrong, convert it to UTF-8"
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text. `problem` says what was assumed or lost; `is_certain` is False if letters may be wrong or missing."""
+    """A decoded text. `problem` says what was assumed or lost; `is_certain` is False if letters may be wrong."""
 
     text: str
     problem: str = ""
@@ -248,8 +248,8 @@ def _of_latin(sample: bytes, guess: str) -> str:
 
 
 def _fit(sample: bytes, encoding: str) -> float:
-    """How many of a language's letters beyond ASCII are in a text that has no others; 0 if that is so for no language
-    that is written in an encoding."""
+    """The number of a language's letters beyond ASCII in a text that has no others; 0 if that is so for no language of
+    an encoding."""
     text = sample.decode(encoding, "replace").lower()
     letters = {letter for letter in text if letter.isalpha() and not letter.isascii()}
     shares = [len(letters) / len(language) for language in _LANGUAGES[encoding] if letters <= set(language)]

@@ -76,7 +76,7 @@ def _version(library: str) -> str:
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What there is to know of a file's text beside the text: the SHA-256 of the file, the number of pages with text
+    """The facts about a file's text beside the text: the SHA-256 of the file, the number of pages with text
     and their characters, and the fields of its `Reading`."""
 
     digest: str = ""

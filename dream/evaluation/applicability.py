@@ -1,4 +1,4 @@
-"""Which metrics have a value for which questions; it depends on the question alone, whatever a trial answers."""
+"""The questions that each metric has a value for; this depends on the question alone, whatever a trial answers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

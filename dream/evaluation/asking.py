@@ -103,7 +103,7 @@ def _text(response: Any) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _LlmAnswer:
-    """What LlamaIndex does not hand on of an LLM's answer."""
+    """The parts of an LLM's answer that LlamaIndex does not hand on."""
 
     prompt_tokens: int
     completion_tokens: int

@@ -132,7 +132,7 @@ def _failure_of(error: Exception) -> Failure:
 
 
 def _problem_of(metric: Metric, value: float) -> str | None:
-    """Why a value is no score; None if it is one."""
+    """The reason why a value is no score; None if it is one."""
     if math.isnan(value):
         return "the judge found no statement to score"
     least, most = (0.0, 1.0) if metric.source else metric.bounds

@@ -61,7 +61,7 @@ def locate(questions: Sequence[GoldenQuestion], documents: "Sequence[Document]")
 
 
 def summary(evidence: Iterable[Evidence]) -> str:
-    """How many questions have evidence that can be matched, and by what, in a sentence; then the reasons for others.
+    """The number of questions whose evidence can be matched, and by what, in a sentence; then the reasons for others.
 
     Example:
         >>> summary([Evidence((Place("a.pdf", pages=("3",)),)), Evidence(unmatched="it names nothing")])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Of:
-    """What is counted of one trial."""
+    """The counts of one trial."""
 
     name: str
     planned: int
@@ -202,7 +202,7 @@ class TrialsProgress:
         return trial.mean
 
     def _shared_to_come(self, paid: float | None) -> float | None:
-        """What is planned for indexes and not yet paid, 0 when no trial waits for one; None if it is unknown."""
+        """The USD planned for indexes and not yet paid, 0 when no trial waits for one; None if it is unknown."""
         if all(trial.state.has_ended for trial in self._trials.values()):
             return 0.0
         parts = known_sum(self._plan.usd_by_trial.values()) if self._plan else None

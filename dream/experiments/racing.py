@@ -279,7 +279,7 @@ class Racing:
         self._tell_left([each.trial_id for each in left])
 
     def _results(self, ids: Sequence[str]) -> list[TrialResult]:
-        """What the trials in the race, and those that need no run, have on these questions."""
+        """The results on these questions of the trials in the race, and of those that need no run."""
         wanted, found = set(ids), []
         for trial in self.prepared.trials:
             kept = self.whole.get(trial.id)

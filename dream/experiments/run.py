@@ -194,7 +194,7 @@ def _checked_manifest(due: Due, engine: Engine, storage: Storage, settings: Sett
 
 
 def _sifted(due: Due, manifest: Manifest, settings: Settings, decision: PreparedExperiment) -> tuple[Due, Manifest]:
-    """What is due after a sift, and the manifest that says so."""
+    """The trials that are due after a sift, and the manifest that says so."""
     plan = manifest.plan and plan_after_sift(manifest.plan, decision, settings, due.name)
     return due.only(decision), replace(manifest, trials=decision.trials, sift=decision.sift, plan=plan)
 

@@ -124,7 +124,7 @@ def retrievals_of(prepared: "PreparedExperiment") -> tuple[Retrieval, ...]:
 
 
 def untried(prepared: "PreparedExperiment") -> dict[str, str]:
-    """Why trials cannot be sifted, by trial id."""
+    """The reasons why trials cannot be sifted, by trial id."""
     reasons = {trial.id: why_no_retrieval(trial, prepared.context.methods) for trial in prepared.trials}
     return {trial_id: reason for trial_id, reason in reasons.items() if reason}
 

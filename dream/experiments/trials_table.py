@@ -56,7 +56,7 @@ class TrialNow:
 
     @property
     def usd_to_come(self) -> float | None:
-        """What the trial will cost further: planned minus paid, 0 for one that has ended, None if unknown."""
+        """The further cost of the trial: planned minus paid, 0 for one that has ended, None if unknown."""
         if self.state.has_ended:
             return 0.0
         if self.usd is None or self.usd_planned is None:

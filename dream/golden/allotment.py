@@ -1,5 +1,5 @@
-"""Which files are asked, how often, and with which kind of question: decided for the whole dataset before anything is
-generated, by pure functions of the seed."""
+"""The files that are asked, how often, and with which kind of question: decided for the whole dataset before anything
+is generated, by pure functions of the seed."""
 
 import itertools
 import math
@@ -127,7 +127,7 @@ def allot_again(
 
 
 def allotment_notes(batches: Sequence[Batch]) -> list[str]:
-    """What the files cannot give, known before anything is asked: a line if multi-hop questions are too few."""
+    """Notes, before anything is asked, about questions that the files cannot give: a line if multi-hop ones are few."""
     kinds = by_kind(batch.kinds for batch in batches)
     n_questions = sum(kinds.values())
     multi, wanted = n_questions - kinds.get(SINGLE_HOP, 0), n_questions - math.ceil(n_questions / len(KINDS))
@@ -177,8 +177,8 @@ def pieces_in_order(n_pieces: int, file: str, seed: int) -> list[int]:
 
 
 def in_other_kinds(missing: Kinds, made: Kinds) -> dict[str, int]:
-    """What to ask for in place of questions that could not be made: a multi-hop question of the other kind, if there
-    were any of it, else a single-hop one.
+    """The number to ask for of each kind in place of questions that could not be made: multi-hop questions of the other
+    kind, if there were any of it, else single-hop ones.
 
     Example:
         >>> in_other_kinds({MULTI_HOP_ABSTRACT: 2}, {MULTI_HOP_SPECIFIC: 1}) == {MULTI_HOP_SPECIFIC: 2}
@@ -291,7 +291,7 @@ def _with_kinds(
 
 
 def _without(wanted: Kinds, n: int) -> dict[str, int]:
-    """What is left of each kind if `n` questions have to be single-hop: these first, then the others in turn."""
+    """The rest of each kind if `n` questions are taken away: single-hop ones first, then the others in turn."""
     left = {kind: wanted.get(kind, 0) for kind in KINDS}
     for _ in range(n):
         left[SINGLE_HOP if left[SINGLE_HOP] else max(KINDS, key=lambda kind: left[kind])] -= 1

@@ -152,7 +152,7 @@ def load_golden_dataset(
 
 
 def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
-    """Where a dataset lies: a path of this machine, a URI, or a name in storage; the key is empty for a folder."""
+    """The storage and key of a dataset: a local path, a URI, or a name in storage; the key is empty for a folder."""
     path = Path(golden_dataset).expanduser()
     if "://" in golden_dataset:
         folder, _, name = golden_dataset.rpartition("/")
@@ -182,7 +182,7 @@ def _is_there(storage: Storage, key: str) -> bool:
 
 
 def _nearby(path: Path) -> str:
-    """What a path leads to, if not to a file with questions."""
+    """A description of what a path leads to, if not to a file with questions."""
     if path.is_dir():
         return f". {str(path)!r} is a folder without {QUERIES}"
     return f". {str(path)!r} is a file, but its name ends differently" if path.is_file() else ""

@@ -165,7 +165,7 @@ def _made(generator: Any, synthesizer: Any, wanted: int) -> list[Any]:
 
 
 def _has_clusters(synthesizer: Any, graph: "KnowledgeGraph") -> bool:
-    """Whether there are pieces with names, or pieces that are related, as the kind of question needs them."""
+    """True if there are pieces with names, or pieces that are related, as the kind of question needs them."""
     try:
         return bool(synthesizer.get_node_clusters(graph))
     except ValueError:  # ragas says so where there is no relation at all

@@ -13,7 +13,7 @@ _SHARES = [number / 20 for number in range(1, 20)]
 
 
 def hold_out_of(asked: float | HoldOut | Mapping[str, Any] | None) -> HoldOut | None:
-    """What is to be held out, checked; a mapping has the keys `share` and `seed`.
+    """The hold-out that was asked for, checked; a mapping has the keys `share` and `seed`.
 
     Raises:
         ConfigurationError: naming every mistake.

@@ -52,7 +52,7 @@ def _refused(problem: str, unit: str = "item", number: int = 1) -> Sheet:
 
 
 def _starts_with_an_object(text: str) -> bool:
-    """Whether the first line that is not empty could be a line of JSON Lines."""
+    """True if the first line that is not empty could be a line of JSON Lines."""
     first = next((line.strip() for line in text.split("\n") if line.strip()), "")
     return first.startswith("{") and first.rstrip(",").endswith("}")
 

@@ -75,7 +75,7 @@ class Generation:
 
 @dataclass
 class _Progress:
-    """What all rounds have given so far, in their order."""
+    """The results of all rounds so far, in their order."""
 
     wanted: Mapping[str, int]
     done: list[tuple[Batch, GeneratedBatch]] = field(default_factory=list)
@@ -86,11 +86,11 @@ class _Progress:
         return list({question.id: question for question in all_of_them}.values())
 
     def made(self) -> dict[str, int]:
-        """How many distinct questions there are of each kind."""
+        """The number of distinct questions of each kind."""
         return by_kind({question.synthesizer: 1} for question in self.questions())
 
     def missing(self) -> dict[str, int]:
-        """How many questions of each kind are missing."""
+        """The number of missing questions of each kind."""
         made = self.made()
         lacks = {kind: max(0, n - made.get(kind, 0)) for kind, n in self.wanted.items()}
         return {kind: n for kind, n in lacks.items() if n}
@@ -186,8 +186,8 @@ def _run_round(
 
 
 def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mapping[str, int]) -> list[str]:
-    """What is missing in the end: a line for single-hop and multi-hop questions, or for the two kinds of the latter
-    where one took the other's place, and for each reason a line with the files that gave too few.
+    """Lines about missing questions: one each for single-hop and multi-hop ones, or for both kinds of the latter where
+    one took the other's place, and for each reason one with the files that gave too few.
 
     Files that gave too few are left out if others made up for them, unless they failed.
     """
@@ -208,7 +208,7 @@ def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mappin
 
 @dataclass
 class _Asked:
-    """What the same files were asked for at first, and what they gave in all rounds."""
+    """Questions that the same files were asked for at first, and those that they gave in all rounds."""
 
     n_wanted: int
     n_made: int = 0

@@ -1,4 +1,4 @@
-"""How much text each file has: what questions are allotted by."""
+"""The amount of text in each file, by which questions are allotted."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

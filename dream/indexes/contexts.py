@@ -32,7 +32,7 @@ _NO_WORDS = re.compile(r"_+|(?<=[^\W\d_])-+(?=[^\W\d_])")
 
 
 def with_context(text: str, context: str) -> str:
-    """What is embedded and searched, as LlamaIndex joins metadata and text.
+    """The text that is embedded and searched: context and text, joined as LlamaIndex joins metadata and text.
 
     Example:
         >>> with_context("It is oiled in May.", "handbook > Pumps")

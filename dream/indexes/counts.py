@@ -1,4 +1,4 @@
-"""How many texts a chunker makes of each file, and their tokens: counted once, and kept beside the files' texts.
+"""Counts of the texts that a chunker makes of each file, and of their tokens, made once and kept beside the texts.
 
 <cache>/texts/counts/<digest of the documents' URI, chunker, parameters and code>.json.gz    `Counts`
 """

@@ -8,7 +8,7 @@ from dream.progress import Reporter, Task
 
 @dataclass(frozen=True)
 class IndexesProgress:
-    """How far all indexes are together: `embedded` of `texts` have vectors, `ready` of `indexes` are ready.
+    """The progress of all indexes together: `embedded` of `texts` have vectors, `ready` of `indexes` are ready.
 
     `texts` is None until all documents are chunked. Texts of indexes that were kept from before do not count.
     """

@@ -104,7 +104,7 @@ def documents_digest(documents: Sequence["Document"]) -> str:
 
 
 def vectors_problem(vectors: Sequence[numpy.ndarray], n_texts: int) -> str | None:
-    """What is wrong with the unit vectors of an index; None if every text has a vector that can be searched.
+    """The problem of the unit vectors of an index; None if every text has a vector that can be searched.
 
     Args:
         vectors: in parts, as they were embedded.
@@ -200,7 +200,7 @@ def is_stored(storage: Storage, spec: IndexSpec) -> bool:
 
 
 def stored_spec(storage: Storage, key: str) -> IndexSpec | None:
-    """What a stored index depends on, by its key; None where storage has no index of this key."""
+    """The specification of a stored index, by its key; None where storage has no index of this key."""
     try:
         manifest = storage.read_json(f"{FOLDER}/{key}/{MANIFEST}")
         return IndexSpec(**{each.name: manifest[each.name] for each in fields(IndexSpec)})

@@ -79,7 +79,7 @@ def with_written_contexts(
 
 
 def failures_told(nodes: pyarrow.Table) -> str:
-    """What a user should know of contexts that failed; empty where none did."""
+    """A note for the user about contexts that failed; empty where none did."""
     failures = _failures(nodes)
     if not failures:
         return ""

@@ -1,29 +1,16 @@
 """Cache of model answers in storage, keyed by request: paid for once, used by all trials and later experiments.
 
-<cache>/answers/<endpoint and model>/<id>.jsonl               answers, or vectors of single texts, one per line
-<cache>/answers/<endpoint and model>/<id>.keys                the keys of their requests, written last
-<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, and their keys
-<cache>/answers/<endpoint and model>/<2 digits>/<key>.json    one answer, as version 0.1 wrote it
-
 Answers that arrive within `GATHER_SECONDS` are written as one object; the objects of a run are merged when they exceed
-4 MB, and at its end. Each entry has a checksum: a truncated or modified entry is ignored, and written again with the
-next answer to its request. Entries that earlier versions kept although they were no answers are ignored too (`Read`).
+4 MB, and at its end (`cache_format` has the format). A damaged entry is ignored, and written again with the next answer
+to its request. Entries that earlier versions kept although they were no answers are ignored too (`Read`).
 """
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import io
-import json
 import logging
-import re
-import time
 import uuid
-import zipfile
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -31,9 +18,19 @@ from typing import Any, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_fixed
 
 from dream.errors import StorageError
-from dream.storage import Storage, StoredObject
+from dream.models.cache_format import (
+    ANSWERS,
+    VECTORS,
+    Entry as Entry,
+    read_answers,
+    read_pack,
+    slug,
+    write_entries,
+    write_lines,
+    write_pack,
+)
+from dream.storage import Storage
 
-ANSWERS, VECTORS = "answers", "vectors"
 MEMORY_BYTES = 128 << 20
 THREADS = 32
 # the vectors of a request with more texts are stored as one batch
@@ -49,23 +46,6 @@ RETRY_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A usable answer: its body (for a text to embed, its float32 vector), response time and tokens.
-
-    `estimated` of the tokens were counted by DREAM. `is_read` is true once this process has read the content as an
-    answer; entries of earlier runs may be useless.
-    """
-
-    content: bytes
-    seconds: float = 0.0
-    prompt_tokens: float = 0
-    completion_tokens: float = 0
-    estimated: float = 0
-    is_read: bool = field(default=False, compare=False)
-
 
 # Reads an entry of an earlier run as an answer; None if it is useless.
 Read = Callable[[Entry], Entry | None]
@@ -116,7 +96,7 @@ class AnswerCache:
         return await self._read(answers.objects.get(key, ()), key, read)
 
     def _read_once(self, key: str, entry: Entry, read: Read) -> Entry | None:
-        """What `read` makes of an entry, kept in memory."""
+        """The entry as `read` accepts it, kept in memory."""
         if entry.is_read:
             return entry
         accepted = read(entry)
@@ -136,7 +116,7 @@ class AnswerCache:
         objects = await self._objects_of(VECTORS, model) if len(keys) and self._storage else {}
         packs = [objects[key] for key in keys if key in objects and key not in self._memory]
         for pack in dict.fromkeys(pack for packs_of_key in packs for pack in packs_of_key):
-            self._remember_stored(await self._in_thread(self._read_pack, pack))
+            self._remember_stored(await self._in_thread(read_pack, self._storage, pack))
         entries = await asyncio.gather(*(self.get(model, key, read) for key in keys))
         return {key: entry for key, entry in zip(keys, entries, strict=True) if entry is not None}
 
@@ -162,7 +142,7 @@ class AnswerCache:
         pack = f"{VECTORS}/{slug(model)}/{uuid.uuid4().hex}"
         for key in entries:
             (await self._objects_of(VECTORS, model)).setdefault(key, []).append(pack)
-        self._start(self._until_written(self._write_pack, pack, dict(entries)))
+        self._start(self._until_written(write_pack, self._storage, pack, dict(entries)))
 
     async def flush(self) -> int:
         """Wait up to `FLUSH_SECONDS` for unwritten entries, merge the objects of this run, and close the cache.
@@ -229,7 +209,7 @@ class AnswerCache:
         kept in memory."""
         for name in objects:
             if name not in self._reading:
-                self._reading[name] = asyncio.create_task(self._in_thread(self._read_answers, name))
+                self._reading[name] = asyncio.create_task(self._in_thread(read_answers, self._storage, name))
             task = self._reading[name]
             try:
                 entries = await asyncio.shield(task)
@@ -243,21 +223,13 @@ class AnswerCache:
                 return entry
         return None
 
-    def _read_answers(self, name: str) -> dict[str, Entry]:
-        assert self._storage is not None
-        if name.endswith(".json"):
-            key = name.rpartition("/")[2].removesuffix(".json")
-            entry = _entry(self._storage.read_if_there(name) or b"", key)
-            return {} if entry is None else {key: entry}
-        return dict(_entries(self._storage.read_if_there(f"{name}.jsonl") or b""))
-
     async def _write_answers(self, model: str, answers: _ModelAnswers) -> None:
         """Write the unwritten answers of a model, one object per `GATHER_SECONDS`, until none is left."""
         while answers.unwritten:
             await asyncio.sleep(GATHER_SECONDS)
             entries = dict(answers.unwritten)
             name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
-            answers.written[name] = await self._until_written(self._write_entries, name, entries)
+            answers.written[name] = await self._until_written(write_entries, self._storage, name, entries)
             for key, entry in entries.items():
                 answers.objects.setdefault(key, []).append(name)
                 if answers.unwritten.get(key) is entry:
@@ -265,16 +237,6 @@ class AnswerCache:
             if sum(len(line) for lines in answers.written.values() for line in lines.values()) > OBJECT_BYTES:
                 with contextlib.suppress(StorageError):  # tried again with the next
                     await self._join(model, answers)
-
-    def _write_entries(self, name: str, entries: Mapping[str, Entry]) -> dict[str, bytes]:
-        lines = {key: _entry_line(key, entry) for key, entry in entries.items()}
-        self._write_lines(name, lines)
-        return lines
-
-    def _write_lines(self, name: str, lines: Mapping[str, bytes]) -> None:
-        assert self._storage is not None
-        self._storage.write_bytes(f"{name}.jsonl", b"".join(lines.values()), durable=False)
-        self._storage.write_bytes(f"{name}.keys", "\n".join(lines).encode(), durable=False)
 
     async def _join(self, model: str, answers: _ModelAnswers) -> None:
         """Merge the small objects of this run into one, then delete them."""
@@ -284,50 +246,10 @@ class AnswerCache:
         assert self._storage is not None
         name = f"{ANSWERS}/{slug(model)}/{uuid.uuid4().hex}"
         lines = {key: line for lines in small.values() for key, line in lines.items()}
-        await self._in_thread(self._write_lines, name, lines)
+        await self._in_thread(write_lines, self._storage, name, lines)
         answers.objects.update({key: [name] for key in lines})
         names = [f"{old}.{ending}" for ending in ("keys", "jsonl") for old in small]
         await asyncio.gather(*(self._in_thread(self._storage.delete, old) for old in names))
-
-    def _read_pack(self, pack: str) -> dict[str, Entry]:
-        """The vectors of a batch; a damaged batch is deleted, so that its texts are embedded again."""
-        import numpy
-
-        assert self._storage is not None
-        try:
-            content = self._storage.read_if_there(f"{pack}.npz") or b""
-            with numpy.load(io.BytesIO(content)) as arrays:
-                parts = (arrays["keys"].tolist(), arrays["vectors"], arrays["tokens"].tolist())
-                estimated = arrays["estimated"].tolist() if "estimated" in arrays else [0.0] * len(parts[2])
-            return {
-                key: Entry(vector.tobytes(), prompt_tokens=n, estimated=m)
-                for key, vector, n, m in zip(*parts, estimated, strict=True)
-            }
-        except StorageError as error:
-            logger.warning("the cache cannot be read, so vectors may be paid again: %s", error)
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            logger.warning("a batch of vectors is damaged, so they are paid again: %s", error)
-            for ending in ("keys", "npz"):
-                self._storage.delete(f"{pack}.{ending}")
-        return {}
-
-    def _write_pack(self, pack: str, entries: Mapping[str, Entry]) -> None:
-        import numpy
-
-        assert self._storage is not None
-        content = io.BytesIO()
-        vectors = [numpy.frombuffer(entry.content, numpy.float32) for entry in entries.values()]
-        tokens = [float(entry.prompt_tokens) for entry in entries.values()]
-        estimated = [float(entry.estimated) for entry in entries.values()]
-        numpy.savez(
-            content,
-            keys=numpy.array(list(entries)),
-            vectors=numpy.stack(vectors),
-            tokens=numpy.array(tokens),
-            estimated=numpy.array(estimated),
-        )
-        self._storage.write_bytes(f"{pack}.npz", content.getvalue(), durable=False)
-        self._storage.write_bytes(f"{pack}.keys", "\n".join(entries).encode(), durable=False)
 
     async def _until_written(self, write: Callable[..., T], *arguments: Any) -> T:
         until_written = AsyncRetrying(
@@ -351,131 +273,3 @@ class AnswerCache:
 def _warn_of_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     logger.warning("the cache cannot be written, retrying every %g s: %s", RETRY_SECONDS, error)
-
-
-def slug(model: str) -> str:
-    """A folder name for an endpoint's address and a model.
-
-    Example:
-        >>> slug("https://api.openai.com/v1 gpt-4o-mini")
-        'api.openai.com_v1_gpt-4o-mini-b45324'
-    """
-    readable = re.sub(r"[^A-Za-z0-9.@-]+", "_", model.split("://")[-1]).strip("_.")[:80]
-    return f"{readable}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
-
-
-def _entry_line(key: str, entry: Entry) -> bytes:
-    fields = {
-        "content": base64.b64encode(entry.content).decode(),
-        "seconds": entry.seconds,
-        "prompt_tokens": entry.prompt_tokens,
-        "completion_tokens": entry.completion_tokens,
-        **({"estimated": entry.estimated} if entry.estimated else {}),
-    }
-    return json.dumps({"key": key, "check": _check(key, fields), **fields}).encode() + b"\n"
-
-
-def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
-    """The valid entries of an object of answers, with their keys."""
-    for line in content.splitlines():
-        try:
-            key = json.loads(line)["key"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if (entry := _entry(line, key)) is not None:
-            yield key, entry
-
-
-def _entry(content: bytes, key: str) -> Entry | None:
-    """The entry, None if it is truncated, modified, or belongs to another key."""
-    try:
-        fields = json.loads(content)
-        fields.pop("key", None)
-        if fields.pop("check") != _check(key, fields):
-            return None
-        return Entry(**{**fields, "content": base64.b64decode(fields["content"])})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _check(key: str, fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class CachedModel:
-    """The cache entries of one model: number, size in bytes, and times in seconds since 1970."""
-
-    model: str
-    entries: int
-    bytes: int
-    oldest: float
-    newest: float
-
-
-def contents(storage: Storage) -> list[CachedModel]:
-    """The contents of the cache by model."""
-    models: dict[str, list[StoredObject]] = {}
-    for item in _objects(storage):
-        models.setdefault(item.key.split("/")[1], []).append(item)
-    return [
-        CachedModel(
-            model,
-            _n_entries(storage, items),
-            sum(item.size for item in items),
-            min(item.modified for item in items),
-            max(item.modified for item in items),
-        )
-        for model, items in sorted(models.items())
-    ]
-
-
-def _n_entries(storage: Storage, items: Sequence[StoredObject]) -> int:
-    single = sum(item.key.endswith(".json") for item in items)
-    return single + sum(len(storage.read_bytes(item.key).split()) for item in items if item.key.endswith(".keys"))
-
-
-@dataclass(frozen=True)
-class CachedEntry:
-    """An entry with its key, and the folder of its model (`CachedModel.model`)."""
-
-    model: str
-    key: str
-    entry: Entry
-
-
-def find(storage: Storage, prefix: str) -> list[CachedEntry]:
-    """The valid entries whose keys begin with a prefix; a key that is in several objects comes once."""
-    cache, found = AnswerCache(storage), dict[tuple[str, str], CachedEntry]()
-    for item in _objects(storage):
-        kind, model, *_, name = item.key.split("/")
-        if name.endswith(".keys"):
-            keys = storage.read_bytes(item.key).decode(errors="replace").split()
-            read, place = cache._read_pack if kind == VECTORS else cache._read_answers, item.key.removesuffix(".keys")
-        else:
-            keys, read, place = [name.removesuffix(".json")], cache._read_answers, item.key
-        if name.endswith((".keys", ".json")) and any(key.startswith(prefix) for key in keys):
-            entries = {key: entry for key, entry in read(place).items() if key.startswith(prefix)}
-            found |= {(model, key): CachedEntry(model, key, entry) for key, entry in entries.items()}
-    return list(found.values())
-
-
-def empty(storage: Storage, *, older_than_days: float = 0, model: str = "") -> int:
-    """Delete cache entries; returns the number of freed bytes.
-
-    Args:
-        older_than_days: keep younger entries; 0 deletes all.
-        model: a substring of `CachedModel.model`; "" selects all models.
-    """
-    before = time.time() - older_than_days * 86_400
-    freed = 0
-    for item in _objects(storage):
-        if model in item.key.split("/")[1] and item.modified <= before:
-            storage.delete(item.key)
-            freed += item.size
-    return freed
-
-
-def _objects(storage: Storage) -> Iterator[StoredObject]:
-    for kind in (ANSWERS, VECTORS):
-        yield from storage.list(f"{kind}/")

@@ -180,7 +180,7 @@ def _limit_reached(request: Mapping[str, Any], answer: Mapping[str, Any]) -> boo
 
 
 def _failure(given: Mapping[str, Any], choice: Mapping[str, Any], answer: Mapping[str, Any]) -> NoAnswer | None:
-    """Why a choice is no answer; None if it is one.
+    """The reason why a choice is no answer; None if it is one.
 
     Args:
         given: the choice as it came; `choice` the same in OpenAI's format.

@@ -45,7 +45,7 @@ keys_paid_for: ContextVar[Sequence[str]] = ContextVar("keys_paid_for", default=(
 
 
 class Target(Protocol):
-    """Where lines are written to."""
+    """The destination of lines."""
 
     def write(self, lines: bytes) -> None:
         """Add lines at the end; a StorageError if that fails."""

@@ -1,4 +1,4 @@
-"""Where an endpoint is and how its key is sent: base URLs as users paste them, and servers that want another header.
+"""The address of an endpoint and the header of its key, for base URLs as users paste them and unusual servers.
 
 Some base URLs lack the /v1 at their end, and some servers (Azure) want the key in the header `api-key`. What works is
 found at the first request that is refused for it.
@@ -17,7 +17,7 @@ _NOT_THERE = (404, 405)
 
 @dataclass(frozen=True)
 class Access:
-    """How an endpoint is reached: `prefix` stands between its base URL and each path, `header` carries its key.
+    """The way to an endpoint: `prefix` stands between its base URL and each path, `header` carries its key.
 
     `is_proved` is true once a request succeeded, or nothing else did either.
     """
@@ -32,7 +32,7 @@ class Access:
         return {name: value for name, value in (("prefix", self.prefix), ("header", header)) if value}
 
     def explained(self, base_url: str) -> list[str]:
-        """What differs from the settings, and what to write there."""
+        """The differences to the settings, each with what to write there."""
         found = []
         if self.prefix:
             found.append(f"its API is at {url_of(base_url, self.prefix)}: write this as its BASE_URL")
@@ -60,7 +60,7 @@ def key_headers(access: Access, api_key: str | None) -> dict[str, str]:
 
 
 def alternatives(access: Access, base_url: str, has_key: bool, status: int, text: str) -> list[Access]:
-    """What to try where a request was refused and none has succeeded yet."""
+    """Other ways to try where a request was refused and none has succeeded yet."""
     if access.is_proved:
         return []
     if status in _KEY_REFUSED and has_key and access.header == BEARER:
@@ -82,7 +82,7 @@ async def first_that_is_there(candidates: list[Access], status_of: Callable[[Acc
 
 
 def message_where_nothing_is(base_url: str, variable: str) -> str:
-    """What to write where no path of an endpoint answers; `variable` is the one with its base URL."""
+    """Advice where no path of an endpoint answers; `variable` is the one with its base URL."""
     return (
         f"nothing is at {url_of(base_url, '/chat/completions')}: {variable} must be the URL before /chat/completions, "
         "which mostly ends in /v1, such as http://host:port/v1"

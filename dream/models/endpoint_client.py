@@ -277,7 +277,7 @@ class EndpointClient:
         return failure.body(f"the endpoint {self.endpoint.name!r} at {self.endpoint.base_url}")
 
     def refused(self, model: str) -> str | None:
-        """Why the endpoint refuses all further work of a model; None where it does not."""
+        """The reason why the endpoint refuses all further work of a model; None where it does not."""
         return self._refusals.get(model)
 
     def forget_refusal(self, model: str) -> None:

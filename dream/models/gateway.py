@@ -329,7 +329,7 @@ class Gateway:
         return await self._cache.has_any(f"{address} {model}")
 
     async def form(self, endpoint: str, model: str) -> dict[str, Any]:
-        """How requests to a model are written and sent where it differs from what clients write (`RequestForm`)."""
+        """The form of requests to a model, where it differs from what clients write (`RequestForm`)."""
         client = await self._client(endpoint)
         return {**self._payments.forms.form(client, model).described(), **client.access.described()}
 

@@ -57,7 +57,7 @@ class GatewayClient(ABC):
         return self._service.call(Gateway.base_url, endpoint)
 
     def form(self, endpoint: str, model: str) -> dict[str, Any]:
-        """How requests to a model are written and sent where it differs from what clients write."""
+        """The form of requests to a model, where it differs from what clients write (`RequestForm`)."""
         return self._service.call(Gateway.form, endpoint, model)
 
     def form_explained(self, endpoint: str, model: str) -> list[str]:

@@ -40,7 +40,7 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an experiment is, over all its runs."""
+    """The progress of an experiment, over all its runs."""
 
     experiment: str
     questions_planned: int

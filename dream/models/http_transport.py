@@ -65,7 +65,7 @@ class CallTimes:
     _slowest: float = 0.0
 
     def pause(self) -> None:
-        """A call begins."""
+        """Record that a call begins."""
         if self._under_way == 0:
             self._since, self._slowest = time.monotonic(), 0.0
             if self.turn is not None:
@@ -73,7 +73,7 @@ class CallTimes:
         self._under_way += 1
 
     async def resume(self, seconds: float) -> None:
-        """A call is over, for which the endpoint took so many seconds; wait for a turn to go on."""
+        """Record the end of a call that took the endpoint `seconds`; after the last one, wait for a turn to go on."""
         self._under_way -= 1
         self._slowest = max(self._slowest, seconds)
         if self._under_way == 0:

@@ -72,7 +72,7 @@ def read_form(message: Mapping[str, Any], schema: str) -> Form:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """What a chat answer says, be it content or the arguments of a tool."""
+    """The text of a chat answer, be it content or the arguments of a tool."""
     return "\n".join(_texts(message))
 
 

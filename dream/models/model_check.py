@@ -112,7 +112,7 @@ def check_models(
 
 
 def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How requests to each model are written where it differs from what clients write, for records of what was run."""
+    """The form of requests to each model, where it differs from what clients write, for records of what was run."""
     gateway = current_gateway()
     forms = {
         identifier: gateway.form(*split_identifier(identifier))
@@ -227,8 +227,8 @@ async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None
 
 
 def vectors_problem(batch: Sequence[Sequence[float]], alone: Sequence[float], number: int) -> str | None:
-    """Why the vectors of a model cannot be used; None if they can. `alone` is the vector of the text with this number
-    when it is embedded by itself."""
+    """The reason why a model's vectors cannot be used; None if they can. `alone` is the vector of the text with this
+    number when it is embedded by itself."""
     import numpy
 
     lengths = sorted({len(vector) for vector in [*batch, alone]})

@@ -103,7 +103,7 @@ def _provider_failure(error: Any) -> NoAnswer:
 
 
 def provider_words(error: Any) -> str:
-    """What an error says: its message first, then the rest of it, such as the words of the provider behind a router.
+    """The words of an error: its message first, then the rest of it, such as the words of the provider behind a router.
 
     Example:
         >>> provider_words({"message": "Provider returned error", "code": 502, "metadata": {"raw": "overloaded"}})

@@ -24,7 +24,7 @@ def failure_kind(outcome: BaseException | int) -> str:
 
 
 def request_outcome(status: int, *, is_useless: bool = False) -> str:
-    """What came of an HTTP request: `ok`, `useless` (status 200 without an answer), `rate_limited` (429), `rejected`
+    """The outcome of an HTTP request: `ok`, `useless` (status 200 without an answer), `rate_limited` (429), `rejected`
     (others below 500), `server_error` or `no_response` (status 0).
 
     Example:

@@ -115,7 +115,7 @@ class Payments:
         return Paid(response, {"": entry_of(response, tokens)}, vectors=vectors)
 
     def known_vectors(self, client: EndpointClient, body: Mapping[str, Any]) -> KnownVectors:
-        """What is known of a model's vectors from its earlier answers."""
+        """The facts about a model's vectors that its earlier answers show."""
         model = f"{model_of(client, body)} {body.get('dimensions', '')}"
         return self._known_vectors.setdefault(model, KnownVectors())
 

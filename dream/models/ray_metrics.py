@@ -21,7 +21,7 @@ class RayMetrics:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        """Publish what `collect` gives every few seconds, on the event loop that runs; its counters begin at zero."""
+        """Publish what `collect` gives every few seconds, on the running event loop; its counters begin at zero."""
         self.stop()
         self._published.clear()
         if ray_cluster.on_ray():
@@ -36,7 +36,7 @@ class RayMetrics:
             self._task = None
 
     def publish(self, metrics: Iterable[Metric]) -> None:
-        """Hand over the metrics as they are: what counters have gained, and gauges."""
+        """Hand metrics to Ray: of counters what they have gained since the last time, of gauges their values."""
         if not ray_cluster.on_ray():
             return
         for metric in metrics:

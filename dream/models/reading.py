@@ -74,7 +74,7 @@ def read(request: ModelRequest, body: Mapping[str, Any], response: ModelResponse
 
 @dataclass
 class Readability:
-    """How many answers of each model and stage could be read, and how many could not, even when asked again."""
+    """Counts of the readable answers of each model and stage, and of those unreadable even when asked again."""
 
     _counts: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
     _last_problem: dict[tuple[str, str, str], str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Readability:
         )
 
     def refusal(self, endpoint: str, model: str, stage: str) -> str | None:
-        """Why a model is not asked any more, always in the same words; None where it may be asked."""
+        """The reason why a model is not asked any more, always in the same words; None where it may be asked."""
         return self._refusals.get((endpoint, model, stage))
 
 

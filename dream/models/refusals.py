@@ -1,4 +1,4 @@
-"""What an endpoint says when it refuses: its own words, the pause that it asks for, and whether it refuses all work.
+"""Refusals of an endpoint: its own words, the pause that it asks for, and whether it refuses all work.
 
 An empty account, a daily quota or a refused key will refuse every later request too. Such a refusal ends the experiment
 with one message; what is finished is kept, and a later run resumes.
@@ -78,7 +78,7 @@ def _seconds(text: str, now: Callable[[], float]) -> float | None:
 
 
 def pause_asked_for(response: ModelResponse, headers: Mapping[str, str]) -> float | None:
-    """The pause in the headers, else the one that the message of a 429 names, such as "try again in 1m30s"."""
+    """The pause in seconds: of the headers, else of the message of a 429, such as "try again in 1m30s"."""
     seconds = retry_after_seconds(headers)
     if seconds is not None or response.status != TOO_MANY:
         return seconds
@@ -87,8 +87,8 @@ def pause_asked_for(response: ModelResponse, headers: Mapping[str, str]) -> floa
 
 
 def words_of(response: ModelResponse) -> str:
-    """What the endpoint says, in one line of at most 200 characters: the message of its error, the title of a page in
-    HTML, else its text."""
+    """The words of the endpoint, in one line of at most 200 characters: the message of its error, the title of an HTML
+    page, else its text."""
     answer = parsed(response.body)
     if answer is not None:
         text = _message(answer)
@@ -122,7 +122,7 @@ def is_without_credit(response: ModelResponse) -> bool:
 
 
 def without_credit(response: ModelResponse) -> str:
-    """What a response says about an empty account, and the remedy."""
+    """A response's words about an empty account, and the remedy."""
     return (
         f"has no credit or quota left (HTTP {response.status}: {words_of(response)!r}): add credit, or raise the limit "
         "in its billing settings"

@@ -36,7 +36,7 @@ _POSITIVE = re.compile(r"positive|greater than 0|> ?0|above 0|non-?zero|\(0(\.0)
 
 @dataclass(frozen=True)
 class RequestForm:
-    """How requests to one model are written, where it differs from what clients write. Empty fields differ in nothing.
+    """The form of requests to one model, where it differs from what clients write. Empty fields differ in nothing.
 
     `response_format` is json_object, json_schema or text; `token_limit` is the name of the parameter that limits
     tokens, and `max_tokens` its greatest value; `batch_size` is the most texts in an embeddings request;
@@ -72,7 +72,7 @@ class RequestForm:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value}
 
     def explained(self) -> list[str]:
-        """What differs, each with the endpoint's variable (DREAM_ENDPOINT_<NAME>_...) that sets it."""
+        """The differences, each with the endpoint's variable (DREAM_ENDPOINT_<NAME>_...) that sets it."""
         omitted, asked = ",".join(self.omitted), self.response_format
         varying = ", so that its answers vary" if "temperature" in self.omitted else ""
         lines = {
@@ -113,7 +113,7 @@ class RequestForm:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a server says where it refuses a request; `parameter` is the one that it names in a field of its own."""
+    """The words of a server that refuses a request; `parameter` is the one that it names in a field of its own."""
 
     status: int
     text: str

@@ -1,4 +1,4 @@
-"""How long a model's answers take: the limit of a wait that follows from it, and how many requests it gets at once.
+"""The time that a model's answers take, and what follows from it: the limit of a wait, and the requests at once.
 
 Local servers compute a few answers at a time, let further requests wait in a queue, and often go on computing after a
 client has given up. So a limit that is not configured grows with the slowest answer, a server that answers slowly gets
@@ -33,7 +33,7 @@ FORGETTING = 1.0002
 
 
 class Pace(Enum):
-    """What the answers of a model say about a request that got none in time: the model has never answered; it answers
+    """The evidence of a model's answers about a request that got none in time: the model has never answered; it answers
     slowly, so that the request may still be computed; it answers quickly, so that the request was lost."""
 
     SILENT = "silent"

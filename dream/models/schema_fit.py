@@ -236,7 +236,7 @@ def _by_property(value: Mapping[str, Any], properties: Mapping[str, Any]) -> dic
 
 
 def _wrapped(value: Mapping[str, Any], properties: Mapping[str, Any], title: str) -> Any:
-    """What an object wraps: `{"result": {...}}`, the schema with values in its place, or the call of a tool."""
+    """The content of a wrapper: `{"result": {...}}`, the schema with values in its place, or the call of a tool."""
     if "properties" not in properties and isinstance(value.get("properties"), Mapping):
         return value["properties"]
     for name in ("arguments", "parameters", "input"):

@@ -68,7 +68,7 @@ def float32(vector: Any) -> bytes:
 
 
 def problem_of(vectors: Sequence[bytes], texts: Sequence[Any]) -> str | None:
-    """What is wrong with the vectors of some texts, in words that follow the name of their sender; None if nothing."""
+    """The problem of the vectors of some texts, in words that follow the name of their sender; None if nothing."""
     lengths = [len(vector) // 4 for vector in vectors]
     if not all(lengths):
         return f"gave an empty vector for text {lengths.index(0) + 1} of {len(texts)}"
@@ -133,7 +133,7 @@ def _useless(reason: str) -> NoAnswer:
 
 @dataclass
 class KnownVectors:
-    """What is known of the vectors that one model gave: all must have one length, and must not all be equal.
+    """Facts about the vectors that one model gave: all must have one length, and must not all be equal.
 
     `length` is 0 until the first.
     """
@@ -144,7 +144,7 @@ class KnownVectors:
     _texts: set[str] = field(default_factory=set)
 
     def problem(self, vectors: Sequence[bytes], texts: Sequence[Any]) -> str | None:
-        """What is wrong with new vectors beside the earlier ones; None if nothing. Good ones are remembered."""
+        """The problem of new vectors beside the earlier ones; None if there is none. Good ones are remembered."""
         length = len(vectors[0]) // 4
         if self.length not in (0, length):
             return (

@@ -51,7 +51,7 @@ def answer(model: str, messages: list[dict]) -> str:
 
 
 def relevance(question: str, text: str) -> float:
-    """How much of a question the best sentence of a text speaks of, with a little for the rest of the text; 0 to 1."""
+    """The share of a question that a text's best sentence speaks of, with a little for the rest of the text; 0 to 1."""
     wanted, sentences = analyse_sentence(question), analyse(text)
     best = max((_coverage(wanted, [sentence]) for sentence in sentences), default=0.0)
     return 0.7 * best + 0.3 * _coverage(wanted, sentences)
@@ -208,7 +208,7 @@ def _rate(model: str, request: Request) -> str:
 
 
 def _situate(model: str, request: Request) -> str:
-    """What places a chunk in its document: the headings, and the words of the document that are not in the chunk;
+    """A text that places a chunk in its document: the headings, and words of the document that are not in the chunk;
     `llm-large` names more of them."""
     known = set(tokens(request.existing or ""))
     seen = Counter(word for word in tokens(request.context or "") if word not in known and analyse_sentence(word).bag)

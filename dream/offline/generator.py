@@ -37,42 +37,42 @@ _SELF_REFERENCE = re.compile(r"This (?:report|text|document|chapter|section|arti
 
 
 def extract_headlines(data: dict, careful: bool) -> dict:
-    """Headlines."""
+    """The answer to ragas' prompt for `Headlines`."""
     return {"headlines": headlines(data["text"], data.get("max_num", 10))}
 
 
 def extract_names(data: dict, careful: bool) -> dict:
-    """NEROutput."""
+    """The answer to ragas' prompt for `NEROutput`: names in the text."""
     return {"entities": names(data["text"], data.get("max_num", 10))}
 
 
 def extract_themes(data: dict, careful: bool) -> dict:
-    """ThemesAndConcepts."""
+    """The answer to ragas' prompt for `ThemesAndConcepts`."""
     return {"output": themes(data["text"], data.get("max_num", 10))}
 
 
 def extract_keyphrases(data: dict, careful: bool) -> dict:
-    """Keyphrases."""
+    """The answer to ragas' prompt for `Keyphrases`."""
     return {"keyphrases": themes(data["text"], data.get("max_num", 5))}
 
 
 def describe_topic(data: dict, careful: bool) -> dict:
-    """TopicDescription."""
+    """The answer to ragas' prompt for `TopicDescription`."""
     return {"description": summary(data["text"], 3)}
 
 
 def make_summary(data: dict, careful: bool) -> dict:
-    """StringIO, where the instruction asks for a summary."""
+    """The answer in ragas' form `StringIO` to an instruction that asks for a summary."""
     return {"text": summary(data["text"])}
 
 
 def extract_title(data: dict, careful: bool) -> dict:
-    """StringIO, where the instruction asks for a title."""
+    """The answer in ragas' form `StringIO` to an instruction that asks for a title."""
     return {"text": title(data["text"])}
 
 
 def rate_potential(data: dict, careful: bool) -> dict:
-    """QuestionPotentialOutput, 1 to 5; ragas drops nodes rated 2 or less."""
+    """The answer in ragas' form `QuestionPotentialOutput`: a score from 1 to 5; ragas drops nodes of 2 or less."""
     sentences = [sentence for sentence in analyse(data["node_content"]) if len(sentence.bag) >= 4]
     if len(sentences) < 2:
         return {"score": 1 if count_tokens(data["node_content"]) < 30 else 2}
@@ -82,7 +82,7 @@ def rate_potential(data: dict, careful: bool) -> dict:
 
 
 def make_persona(data: dict, careful: bool) -> dict:
-    """Persona: someone who would read a text with this summary."""
+    """The answer in ragas' form `Persona`: someone who would read a text with this summary."""
     subjects = themes(data["text"], 4) or ["general matters"]
     words = analyse_sentence(data["text"]).bag
     fits = {role: sum(concept(key) in words for key in keys.split()) for keys, role in _ROLES.items()}
@@ -95,7 +95,8 @@ def make_persona(data: dict, careful: bool) -> dict:
 
 
 def match_personas(data: dict, careful: bool) -> dict:
-    """PersonaThemesMapping: a persona gets the themes its role speaks of, and half of the others; none is left over."""
+    """The answer in ragas' form `PersonaThemesMapping`: the themes that a persona's role speaks of, and half of the
+    others; none is left over."""
     mapping: dict[str, list[str]] = {persona["name"]: [] for persona in data["personas"]}
     roles = {persona["name"]: analyse_sentence(persona["role_description"]).bag for persona in data["personas"]}
     for theme in dict.fromkeys(data["themes"]):
@@ -107,7 +108,8 @@ def match_personas(data: dict, careful: bool) -> dict:
 
 
 def combine_concepts(data: dict, careful: bool) -> dict:
-    """ConceptCombinations: pairs of concepts from different lists, those near the top of their lists first."""
+    """The answer in ragas' form `ConceptCombinations`: pairs of concepts from different lists, those near the top of
+    their lists first."""
     lists = [concepts for concepts in data["lists_of_concepts"] if concepts]
     pairs: list[tuple[int, list[str]]] = []
     for left, right in product(range(len(lists)), repeat=2):
@@ -134,7 +136,7 @@ def _spread(pairs: list[list[str]]) -> list[list[str]]:
 
 
 def write_question(data: dict, careful: bool) -> dict:
-    """GeneratedQueryAnswer, for one context (single hop) or a list of contexts (multi hop)."""
+    """The answer in ragas' form `GeneratedQueryAnswer`, for one context (single hop) or several (multi-hop)."""
     contexts = data["context"] if isinstance(data["context"], list) else [data["context"]]
     wanted = [data["term"]] if "term" in data else list(data["themes"])
     persona, style, length = data["persona"]["name"], data["query_style"], data["query_length"]

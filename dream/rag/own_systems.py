@@ -174,7 +174,7 @@ def _filled(template: Any, values: Mapping[str, str]) -> Any:
 
 
 def _at(value: Any, path: str) -> Any:
-    """What is at a path of names and numbers; None where nothing is.
+    """The value at a path of names and numbers; None where nothing is.
 
     Example:
         >>> reply = {"sources": [{"text": "a"}, {"text": "b"}]}

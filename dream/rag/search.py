@@ -1,4 +1,4 @@
-"""Which combinations of a search space become trials.
+"""The combinations of a search space that become trials.
 
     grid            all of them
     random          a sample that a seed fixes

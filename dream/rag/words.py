@@ -61,7 +61,7 @@ class WordRetriever(BaseRetriever):
         self._search = _search_once([self._text(node_id) for node_id in self._ids])
 
     def _text(self, node_id: str) -> str:
-        """What is searched of a node: its context too."""
+        """The text of a node that is searched: its context too."""
         return self._docstore.docs[node_id].get_content(MetadataMode.EMBED)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

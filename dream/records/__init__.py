@@ -3,6 +3,15 @@
 `to_json` and `from_json` convert them to and from JSON, for storage and MLflow.
 """
 
+from dream.records.answers import (
+    JUDGED_ONCE as JUDGED_ONCE,
+    Answer as Answer,
+    Evaluation as Evaluation,
+    MetricSummary as MetricSummary,
+    Passage as Passage,
+    Repeats as Repeats,
+    Score as Score,
+)
 from dream.records.confirmation import (
     Confirmation as Confirmation,
     ConfirmedTrial as ConfirmedTrial,
@@ -36,22 +45,8 @@ from dream.records.questions import (
 )
 from dream.records.race import LeftRace as LeftRace, Look as Look, Race as Race
 from dream.records.results import (
-    CLOSED_BOOK as CLOSED_BOOK,
-    INCUMBENT as INCUMBENT,
-    JUDGED_ONCE as JUDGED_ONCE,
-    ORACLE as ORACLE,
-    Answer as Answer,
-    Evaluation as Evaluation,
     ExperimentResult as ExperimentResult,
-    MetricSummary as MetricSummary,
-    Passage as Passage,
-    Repeats as Repeats,
-    Score as Score,
-    Trial as Trial,
     TrialResult as TrialResult,
-    full_name as full_name,
-    shortened as shortened,
-    telling_parameters as telling_parameters,
 )
 from dream.records.search import (
     GRID as GRID,
@@ -63,6 +58,15 @@ from dream.records.search import (
     Search as Search,
 )
 from dream.records.sift import Sift as Sift, SiftedRetrieval as SiftedRetrieval
+from dream.records.trials import (
+    CLOSED_BOOK as CLOSED_BOOK,
+    INCUMBENT as INCUMBENT,
+    ORACLE as ORACLE,
+    Trial as Trial,
+    full_name as full_name,
+    shortened as shortened,
+    telling_parameters as telling_parameters,
+)
 from dream.records.usage import (
     HELD_OUT_STAGE as HELD_OUT_STAGE,
     INDEX_STAGES as INDEX_STAGES,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from dream.records.questions import GoldenDataset, GoldenQuestion
-from dream.records.results import INCUMBENT, Trial, full_name
+from dream.records.trials import INCUMBENT, Trial, full_name
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class HoldOut:
         return GoldenDataset(self.questions)
 
     def announcement(self, trials: Sequence[Trial], n_questions: int) -> str:
-        """What is held out, and what the search of these trials is left with."""
+        """A sentence about what is held out, and what the search of these trials is left with."""
         return (
             f"held out: {len(self.questions)} questions from {self.n_documents} documents; the search sees the other "
             f"{n_questions} from {self.n_searched}, and then {most_confirmed(trials)} trial(s) answer those held out: "
@@ -59,7 +59,7 @@ def most_confirmed(trials: Sequence[Trial]) -> int:
 
 
 class Role(StrEnum):
-    """Why a trial answers the held-out questions."""
+    """The reason why a trial answers the held-out questions."""
 
     RECOMMENDED = "recommended"
     RUNNER_UP = "runner-up"

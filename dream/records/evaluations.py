@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from dream.records.results import Evaluation
+from dream.records.answers import Evaluation
 
 
 def by_question(evaluation: Evaluation, metrics: Sequence[str]) -> list[Evaluation]:

@@ -7,12 +7,13 @@ from typing import Any
 
 from dream.errors import DataError
 from dream.metrics import Metric
+from dream.records.answers import JUDGED_ONCE, Repeats
 from dream.records.confirmation import HoldOut
 from dream.records.questions import GoldenDataset, GoldenQuestion
 from dream.records.race import Race
-from dream.records.results import JUDGED_ONCE, Repeats, Trial
 from dream.records.search import Search
 from dream.records.sift import Sift
+from dream.records.trials import Trial
 from dream.records.usage import Plan
 
 # The format of manifests; increment it when the meaning of a field changes. Version 0.1 wrote no format.
@@ -49,8 +50,8 @@ class DocumentSet:
 
 @dataclass(frozen=True)
 class Objective:
-    """How to choose among the trials: the metric to rank by (empty for the default), and the largest acceptable loss
-    against the best (0 to 1; None for the default)."""
+    """The rule to choose by: the metric to rank by (empty for the default), and the largest acceptable loss against the
+    best (0 to 1; None for the default)."""
 
     metric: str = ""
     margin: float | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dream.records.results import fields_in
+from dream.records.fields import fields_in
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _HOW = {
 
 @dataclass(frozen=True)
 class Search:
-    """How trials are chosen from the combinations of a search space (`dream.rag.search`): all of them (`by` is "grid"),
+    """The choice of trials from the combinations of a search space (`dream.rag.search`): all of them (`by` is "grid"),
     `trials` of them at random by `seed`, or at most `trials` in rounds, each chosen by the results of those before.
 
     Attributes:
@@ -44,12 +44,12 @@ class Search:
 
     @property
     def asked(self) -> "Search":
-        """What a user asked for, without what was found since."""
+        """The search as a user asked for it, without what was found since."""
         return Search(self.by, self.trials, self.seed)
 
     @property
     def summary(self) -> str:
-        """What was searched, and what follows for the best trial; empty for the whole grid."""
+        """A sentence about what was searched, and what follows for the best trial; empty for the whole grid."""
         if self.by == GRID:
             return ""
         is_to_come = self.by in IN_ROUNDS and not self.rounds

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dream.records.results import Trial, fields_in
+from dream.records.fields import fields_in
+from dream.records.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Step:
 
 
 def searched(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """What was asked of a search, what it found round by round and why it ended; for NSGA-II the Pareto front too."""
+    """A section about a search: its settings, what each round found, why it ended; for NSGA-II the Pareto front."""
     search = experiment.manifest.search
     if search.by == GRID:
         return None

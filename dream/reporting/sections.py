@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import pandas
 
-from dream.comparison.calibration import SHOWN_COLUMNS, shown_rows
+from dream.comparison.calibration_table import SHOWN_COLUMNS, shown_rows
 from dream.comparison.comparison import Comparison
 from dream.metrics import EXPLANATION_COLUMNS, explanation_rows
 from dream.models.planned_usage import plan_against_actual

@@ -86,7 +86,7 @@ def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) ->
 
 
 def _other_index(promotion: Promotion, measured: str, here: str) -> str:
-    """Why the index that would be made here is not that of the experiment."""
+    """The reason why the index that would be made here is not that of the experiment."""
     reasons = differing_versions(promotion)
     measured = measured or promotion.endpoints.get(promotion.embed_model, "")
     if measured and here and measured.partition("://")[2] not in (here, "") and measured != here:

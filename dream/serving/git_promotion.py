@@ -112,7 +112,7 @@ def _title(promotion: Promotion) -> str:
 
 
 def _body(promotion: Promotion) -> str:
-    """What a reviewer must know, as Markdown."""
+    """A text for reviewers, as Markdown."""
     lines = [promotion.reason] if promotion.reason else []
     for name, scored in promotion.scores.items():
         if scored.mean is not None:

@@ -71,8 +71,8 @@ class Scored(_Part):
 
 
 class Evidence(_Part):
-    """Where the answers, scores and comparison are: the experiment's name, the storage that it is in, and the page of
-    its run in MLflow (empty for a store without pages)."""
+    """The place of the answers, scores and comparison: the experiment's name, the storage that it is in, and the page
+    of its run in MLflow (empty for a store without pages)."""
 
     experiment: Text
     experiments: Text
@@ -154,7 +154,7 @@ def read_winner(path: Path) -> Promotion | None:
 
 
 def replacing(before: Promotion | None, trial: str) -> Replaced | None:
-    """What a trial takes the place of. The one that is in use keeps the note of the one before it."""
+    """The promotion that a trial takes the place of. The one that is in use keeps the note of the one before it."""
     if before is None or before.trial == trial:
         return before and before.replaces
     return Replaced(experiment=before.evidence.experiment, trial=before.trial)

@@ -1,16 +1,17 @@
-"""Calibration by human labels: the paper's formulas by hand, clusters, what is corrected with what, and refusals."""
+"""Calibration by human labels: what is corrected by what, documents, differences, and refusals."""
 
 from pathlib import Path
 
 import numpy
 import pytest
 import simulated
-from scipy import stats
 
 from dream.comparison import compare, read_labels
-from dream.comparison.calibration import COMMON, OWN, calibrated, calibration_table
+from dream.comparison.calibration import COMMON, OWN, calibrated
+from dream.comparison.calibration_table import calibration_table
 from dream.comparison.human_agreement import Label
 from dream.comparison.leaderboard_table import verdict_of
+from dream.comparison.prediction_powered import tuned
 from dream.errors import DataError
 from dream.records import ExperimentResult
 from dream.reporting.report import report_html
@@ -29,34 +30,13 @@ def labels_of(table: simulated.ScoreTable, people: simulated.Floats, marks: dict
     ]
 
 
-def ppi_mean(labels: simulated.Floats, scores: simulated.Floats, unlabelled: simulated.Floats, weight: float):
-    """The estimate and standard error of the papers, for labelled answers and others."""
-    mean = weight * unlabelled.mean() + (labels - weight * scores).mean()
-    variance = weight**2 * unlabelled.var() / len(unlabelled) + (labels - weight * scores).var() / len(labels)
-    return mean, variance**0.5
-
-
-def test_the_mean_is_that_of_the_paper():
+def test_a_trial_with_labels_of_its_own_is_corrected_by_them():
     table = simulated.table(JUDGE)
     found = calibrated(table, labels_of(table, PEOPLE, {0: range(40)})).trials[0]
-    label, score = PEOPLE[:40, 0], JUDGE[:40, 0]
-    slope = min(numpy.cov(label, score)[0, 1] / score.var(ddof=1), 1)
-    assert found.weight == pytest.approx(slope)
-    # the papers compare the labelled with the other answers: all answers are 40 / 120 labelled ones
-    mean, error = ppi_mean(label, score, JUDGE[40:, 0], slope * 80 / 120)
-    assert found.mean and found.mean.mean == pytest.approx(mean)
-    assert found.mean.error == pytest.approx(error, rel=0.1)
-    assert found.mean.high - found.mean.mean == pytest.approx(stats.t.isf(0.025, 39) * found.mean.error)
+    given = numpy.where(numpy.arange(120) < 40, PEOPLE[:, 0], numpy.nan)
+    expected = tuned(given, JUDGE[:, 0], table, (0.0, 1.0))
     assert found.by == OWN and found.n_labels == 40
-
-
-def test_a_useless_judge_leaves_the_mean_of_the_labels():
-    scores = numpy.random.default_rng(1).uniform(size=(120, 1))
-    table = simulated.table(scores)
-    given = labels_of(table, 1 - scores, {0: range(30)})  # the better, the lower the score
-    found = calibrated(table, given).trials[0]
-    assert found.weight == 0 and found.mean
-    assert found.mean.mean == pytest.approx((1 - scores)[:30].mean())
+    assert found.mean == expected.interval((0.0, 1.0), 40) and found.weight == expected.weight
 
 
 def test_documents_stay_together():
@@ -143,6 +123,7 @@ def outcome() -> ExperimentResult:
     return simulated.experiment({"answer_correctness": JUDGE})
 
 
+@pytest.mark.whole
 def test_comparison_report_and_mlflow_show_it(tmp_path: Path):
     experiment, path = outcome(), tmp_path / "labels.csv"
     lines = [f"q{row},{experiment.results[0].trial.id},{PEOPLE[row, 0]}" for row in range(40)]

@@ -132,7 +132,7 @@ def test_the_share_of_the_flattery_that_is_removed_is_borne_out():
     assert (sum(abs(value) <= error for value, error in held_out), len(held_out)) == (34, 36)
 
 
-@pytest.mark.parametrize("name", texts())
+@pytest.mark.parametrize("name", ["README.md", "terminal", "report"])
 def test_no_sentence_about_errors_is_without_a_claim(name: str):
     parts = re.split(r"(?<=[.:;])\s+(?=[A-Z`])|\n+", texts()[name])
     sentences = [part for part in parts if len(part.split()) > 3]  # no headings of columns

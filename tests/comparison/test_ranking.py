@@ -37,6 +37,7 @@ def test_intervals_hold_the_true_difference():
     assert 0.9 <= held / 200 <= 0.99  # 93 to 97 %, give or take the chance of 200 experiments
 
 
+@pytest.mark.whole
 def test_a_trial_better_by_five_hundredths_is_kept_at_200_questions():
     random, quality = numpy.random.default_rng(13), numpy.zeros(12)
     quality[7] = quality_for(SHAPES["mixed"], 0.05, 50_000)

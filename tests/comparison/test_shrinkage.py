@@ -51,6 +51,7 @@ def test_missing_scores_are_left_out():
     assert numpy.isfinite(found).all() and 0 < numpy.ptp(found) < numpy.ptp(table(scores).means)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("quality", [numpy.zeros(12), numpy.linspace(0, 0.3, 12)], ids=["equal", "different"])
 def test_the_winner_is_flattered_by_its_mean_and_hardly_by_the_shrunken_one(quality):
     truth, random = true_means(mixed, quality), numpy.random.default_rng(0)

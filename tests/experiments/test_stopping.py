@@ -25,6 +25,8 @@ from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tracking.mlflow_runs import experiment_status, status_of
 
+pytestmark = pytest.mark.whole
+
 QUESTIONS = GoldenDataset(tuple(GOLDEN[:6]))
 ANSWERED = 2
 asked: list[str] = []

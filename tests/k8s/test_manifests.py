@@ -110,6 +110,7 @@ def test_no_component_is_left_out_of_the_tests():
     assert set(COMPONENTS) == {path.name for path in (K8S / "components").iterdir()}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("component", "folder", "name"), EVERY_USE)
 def test_a_component_in_an_overlay_swaps_one_part_and_nothing_breaks(
     tmp_path: Path, component: str, folder: str, name: str

@@ -234,13 +234,15 @@ def test_what_is_under_way_when_a_gateway_closes_is_kept_and_nothing_more_is_sen
     settings = endpoint_settings(
         model_server, relay, DREAM_HOME=str(tmp_path), DREAM_ENDPOINT_RELAY_MAX_CONCURRENCY="1"
     )
-    model_server.faults(chat_latency_ms=500)
+    may_answer = threading.Event()
+    relay.script = lambda seen: None if may_answer.wait(30) else Reply(500, {})
     with ThreadPoolExecutor(2) as threads:
         with gateway_client.opened(settings):
             llm = llm_picker("llm-large@relay", gateway=gateway_client.current_gateway())
             asked = [threads.submit(llm.complete, f"prompt {number}") for number in range(2)]
             while not relay.requests:
                 time.sleep(0.01)
+            threading.Timer(0.3, may_answer.set).start()  # while the gateway waits for what is under way
         outcomes = [one.exception() for one in asked]
     assert len(relay.requests) == 1
     assert sum(outcome is None for outcome in outcomes) == 1
@@ -250,7 +252,7 @@ def test_what_is_under_way_when_a_gateway_closes_is_kept_and_nothing_more_is_sen
 
 
 def test_a_rate_limit_is_obeyed(gateway, model_server):
-    model_server.faults(requests_per_minute=3000, burst=1)
+    model_server.faults(requests_per_minute=600, burst=1)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda number: llm_picker("llm-large").complete(f"Q{number}").text, range(4)))
     refused = model_server.counters()["by_status"].get("429", 0)

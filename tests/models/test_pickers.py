@@ -4,7 +4,7 @@ import pytest
 from model_servers import chat_reply, endpoint_settings
 
 from dream.models import gateway_client
-from dream.models.answer_cache import slug
+from dream.models.cache_format import slug
 from dream.models.pickers import (
     CONTEXT_WINDOW_WHEN_UNKNOWN,
     JUDGE_MAX_TOKENS,

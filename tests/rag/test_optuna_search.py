@@ -2,6 +2,8 @@
 
 import statistics
 
+import pytest
+
 from dream.rag.combinations import Combinations
 from dream.rag.search import next_round, search_of, started
 from dream.rag.search_space import SearchSpace
@@ -70,6 +72,7 @@ def test_a_small_space_is_searched_to_its_end():
     assert {each.trial.id for each in searched("optuna", 0, 30, few)[1]} == {trial.id for trial in few.trials()}
 
 
+@pytest.mark.whole
 def test_it_finds_better_trials_than_chance():
     best = max(quality(trial) for trial in Combinations.of(SPACE).listed())
     by_optuna = [best - max(each.values[0] for each in searched("optuna", seed)[1]) for seed in range(2)]

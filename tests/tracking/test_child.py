@@ -84,7 +84,7 @@ def test_a_process_that_was_killed_meanwhile_is_replaced(settings: Settings):
     with TrackingProcess() as first:
         pid = pid_of(first)
         assert logged(first, settings, "before") == []
-    (idle,) = module._idle
+    (idle,) = (each for each in module._idle if each.popen.pid == pid)
     os.kill(pid, signal.SIGKILL)
     idle.popen.wait()
     with TrackingProcess() as second:

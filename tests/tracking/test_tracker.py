@@ -456,12 +456,14 @@ def test_mlflow_that_never_answers_does_not_hold_up_the_trials(home: Settings, m
         tracker = Tracker(settings, outcome.manifest, lines.append)
         for result in outcome.results:
             tracker.log_trial(result)
-        assert time.monotonic() - started < 2  # what a single unanswered request takes
+        seconds_of_trials = time.monotonic() - started
         tracker.finish(outcome)
+        assert seconds_of_trials < (time.monotonic() - started) / 2  # each unanswered request takes 2 s
     assert lines[0] == "  all trials are in storage; waiting for MLflow to accept the last ones"
     assert lines[-1].endswith("dream track mute")
 
 
+@pytest.mark.whole
 def test_report_and_figures_are_the_same_whoever_makes_them(home: Settings):
     outcome = experiment("drawn", [finished(TRIALS[0], 0.25), finished(TRIALS[1], 0.75)])
     with matplotlib.rc_context({"font.size": 30, "axes.grid": True}):
