@@ -1,10 +1,12 @@
-"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most."""
+"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most, and
+page numbers in every form."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dream.documents.file_types import Heading, Reading
+from dream.documents.page_numbers import numbered_pages, without_number
 
 # Lines from the top and from the bottom of a page that may be a header or footer.
 DEPTH = 4
@@ -34,7 +36,7 @@ def without_repeated_lines(reading: Reading) -> Reading:
             for number in found:
                 line = pages[number].pop(0 if place == "top" else -1)
                 dropped[number] += len(line) + 1 if place == "top" else 0
-                shown.setdefault(shape(line), []).append(line)
+                shown.setdefault(shape(without_number(line)), []).append(line)
     if not shown:
         return reading
     kept = {number: "\n".join(lines) for number, lines in pages.items()}
@@ -58,13 +60,15 @@ def _moved(reading: Reading, dropped: Mapping[int, int], kept: Mapping[int, str]
 
 def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
     """The pages whose outermost line is a header or footer."""
+    outermost = {n: lines[0 if place == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
+    outermost = {n: line for n, line in outermost.items() if line.strip() and len(line) <= MAX_LETTERS}
     groups: dict[str, dict[int, str]] = {}
-    for number, lines in pages.items():
-        line = lines[0 if place == "top" else -1] if len(lines) > LINES_KEPT else ""
-        if line.strip() and len(line) <= MAX_LETTERS and " | " not in line:
+    for number, line in outermost.items():
+        if " | " not in line:
             groups.setdefault(shape(line), {})[number] = line
     least = max(LEAST_PAGES, LEAST_SHARE * len(pages))
-    return [number for group in groups.values() if len(group) >= least and _only_counts(group) for number in group]
+    repeated = {number for group in groups.values() if len(group) >= least and _only_counts(group) for number in group}
+    return sorted(repeated.union(numbered_pages(outermost, len(pages))))
 
 
 def _only_counts(lines: Mapping[int, str]) -> bool:

@@ -5,7 +5,8 @@ import io
 import openpyxl
 from sample_files import docx
 
-from dream.documents.merged_cells import MOST_CELLS, merged_cells
+from dream.documents.merged_cells import MOST_CELLS, Cell
+from dream.documents.workbook_parts import WorkbookParts
 
 
 def book(*ranges: str) -> bytes:
@@ -18,6 +19,11 @@ def book(*ranges: str) -> bytes:
     return target.getvalue()
 
 
+def merged_cells(content: bytes) -> dict[str, dict[Cell, Cell]]:
+    sheets = WorkbookParts(content).sheets
+    return {title: dict(sheet.merged) for title, sheet in sheets.items() if title != "Sheet"}
+
+
 def test_cells_below_the_first_row_by_sheet():
     assert merged_cells(book("B2:C4", "D1:E1")) == {"A & B": {(3, 2): (2, 2), (4, 2): (2, 2)}}
 
@@ -27,4 +33,5 @@ def test_whole_columns_are_not_counted_out():
 
 
 def test_a_file_that_is_no_workbook_has_none():
-    assert merged_cells(book()) == merged_cells(docx("x")) == {}
+    assert merged_cells(book()) == {"A & B": {}}
+    assert merged_cells(docx("x")) == {}
