@@ -180,6 +180,8 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
 
 def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
     """Whether a row is one that DREAM wrote: no other program derives ids as it does."""
+    if not cells.get("id"):
+        return False
     pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not unfit_character(text)]
     return len(pair) == len(REQUIRED) and cells.get("id") == GoldenQuestion.make_id(*pair)
 
