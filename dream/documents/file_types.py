@@ -130,12 +130,12 @@ def _kind(content: bytes) -> tuple[str, str]:
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
             return kind, ""
-    if not unicode_encoding(content) and _is_binary(content[:SAMPLE_BYTES]):
+    if not unicode_encoding(content) and is_binary(content[:SAMPLE_BYTES]):
         return "binary data", ""
     return ("an HTML page", ".html") if start.startswith((b"<!doctype html", b"<html")) else ("plain text", ".txt")
 
 
-def _is_binary(sample: bytes) -> bool:
+def is_binary(sample: bytes) -> bool:
     """True for bytes of which many stand for no letter, space or line break in any encoding of text."""
     return len(sample) - len(sample.translate(None, _NO_TEXT)) > len(sample) / 20
 

@@ -209,7 +209,9 @@ def _nearby(path: Path) -> str:
     """What a path leads to, if not to a file with questions."""
     if path.is_dir():
         return f". {str(path)!r} is a folder without {QUERIES} or part files"
-    return f". {str(path)!r} is a file, but its name ends differently" if path.is_file() else ""
+    return (
+        f". {str(path)!r} is a file, but its name ends differently: save it as .xlsx or CSV" if path.is_file() else ""
+    )
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:
