@@ -14,11 +14,13 @@ from typing import IO, Any
 from dream.documents.drawings import drawing_lines
 from dream.documents.equations import replace_equations
 from dream.documents.office_parts import Package, is_fallback
-from dream.documents.xml import parse, to_bytes
+from dream.documents.xml import local_name, parse, to_bytes
 
 _FOLDER, _NOTES = "word/", ("word/footnotes.xml", "word/endnotes.xml")
-_MARKS = (b"oMath", b"vanish", b"fldSimple", b"ruby", b":dir ", b":bdo ", b":drawing>")
+_MARKS = (b"oMath", b"vanish", b"fldSimple", b"ruby", b":dir ", b":bdo ", b":drawing>", b":cr/", b":ptab ", b":textbox")
 _WRAPPERS = ("fldSimple", "dir", "bdo")
+# Elements that mammoth does not know, with one that it reads alike.
+_ALIKE = {"cr": "br", "ptab": "tab", "oval": "rect", "line": "rect", "polyline": "rect", "arc": "rect"}
 
 
 @contextmanager
@@ -61,6 +63,8 @@ def _changed(package: Package, part: str) -> bytes | None:
         _replace(wrapper, list(wrapper))
     for ruby in list(root.iter("{*}ruby")):
         _replace(ruby, [run for base in ruby.iter("{*}rubyBase") for run in base])
+    for node in list(root.iter(*(f"{{*}}{name}" for name in _ALIKE))):
+        node.tag = f"{node.tag.partition('}')[0]}}}{_ALIKE[local_name(node)]}"
     for drawing in list(root.iter("{*}drawing")):
         _show_text(package, part, drawing)
     return to_bytes(root)

@@ -2,11 +2,14 @@
 
 import io
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dream.documents.xml import local_name, parse
+
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 
 
 class Relation(NamedTuple):
@@ -40,6 +43,22 @@ class Package:
             if related.part in self.names:
                 found[relation.get("Id")] = related
         return found
+
+
+def transitional(content: bytes) -> bytes:
+    """A strict Office document with the names that libraries know; any other as it is."""
+    package = Package(content)
+    if not any(_STRICT.search(package.read(name)) for name in package.names if name == "_rels/.rels"):
+        return content
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name in package.names:
+            part = package.read(name)
+            is_markup = name.endswith((".xml", ".rels"))
+            copy.writestr(
+                name, _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", part) if is_markup else part
+            )
+    return target.getvalue()
 
 
 def attribute(node: Any, name: str) -> str:

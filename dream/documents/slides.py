@@ -8,7 +8,7 @@ from typing import Any
 from dream.documents.charts import chart_lines
 from dream.documents.drawings import diagram_lines, paragraph_text, shape_lines
 from dream.documents.file_types import Reading, page_ranges
-from dream.documents.office_parts import attribute, paragraphs
+from dream.documents.office_parts import attribute, paragraphs, transitional
 from dream.documents.rows import one_line, row_lines
 from dream.documents.xml import local_name, parse
 
@@ -19,7 +19,7 @@ def read_pptx(content: bytes) -> Reading:
     """The slides that are shown; hidden ones are left out."""
     from pptx import Presentation
 
-    slides = list(Presentation(io.BytesIO(content)).slides)
+    slides = list(Presentation(io.BytesIO(transitional(content))).slides)
     hidden = [number for number, slide in enumerate(slides, start=1) if slide._element.get("show") == "0"]
     texts = {n: "\n".join(_slide(slide)).strip() for n, slide in enumerate(slides, start=1) if n not in hidden}
     pages = tuple((number, f"{text}\n") for number, text in texts.items() if text)

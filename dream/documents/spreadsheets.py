@@ -14,6 +14,7 @@ from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
 from dream.documents.merged_cells import Cell, in_each_row
+from dream.documents.office_parts import transitional
 from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
 from dream.documents.workbook_parts import SheetParts, WorkbookParts, sheet_of
@@ -45,6 +46,7 @@ def read_xlsx(content: bytes) -> Reading:
     stored with them."""
     import openpyxl
 
+    content = transitional(content)
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     parts = WorkbookParts(content)
     pages, problems, hidden = [], list(parts.formulas_without_values()), []

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dream.documents.merged_cells import Cell, in_each_row
+from dream.documents.office_parts import transitional
 from dream.documents.workbook_parts import SheetParts, WorkbookParts
 from dream.errors import DataError
 from dream.golden.columns import above_header, below_header, fields_of, is_nothing
@@ -28,6 +29,7 @@ def read_xlsx(content: bytes) -> Sheet:
     from openpyxl import load_workbook
 
     try:
+        content = transitional(content)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
         parts = WorkbookParts(content)

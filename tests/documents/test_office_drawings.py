@@ -1,6 +1,7 @@
 """Text in the drawings of Office documents: charts, shapes and SmartArt, in workbooks, documents and presentations."""
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping
 
@@ -236,6 +237,32 @@ def test_text_that_mammoth_leaves_out():
     assert text_of("a.docx", docx_of(field + other + ruby + box)) == (
         "Table 7: flows\n\nשלום עולם\n\n東京都\n\nBefore\n\nIn the box"
     )
+
+
+def test_breaks_and_shapes_that_mammoth_leaves_out():
+    run = "<w:p><w:r><w:t>First</w:t><w:cr/><w:t>second</w:t><w:ptab/><w:t>third</w:t></w:r></w:p>"
+    box = "<w:txbxContent><w:p><w:r><w:t>In an oval</w:t></w:r></w:p></w:txbxContent>"
+    oval = f"<v:oval xmlns:v='urn:schemas-microsoft-com:vml'><v:textbox>{box}</v:textbox></v:oval>"
+    text = text_of("a.docx", docx_of(f"{run}<w:p><w:r><w:pict>{oval}</w:pict></w:r></w:p>"))
+    assert text.split() == "First second third In an oval".split()
+
+
+def strict(content: bytes) -> bytes:
+    """An Office document with the names of strict OOXML."""
+    names = re.compile(
+        r"http://schemas\.openxmlformats\.org/(\w+)/2006/(?=main|chart|relationships|spreadsheetDrawing)"
+    )
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        xml = {n: archive.read(n).decode() for n in archive.namelist() if n.endswith((".xml", ".rels"))}
+    return with_parts(content, {n: names.sub(r"http://purl.oclc.org/ooxml/\1/", text) for n, text in xml.items()})
+
+
+def test_strict_workbooks_and_presentations():
+    deck, target = Presentation(), io.BytesIO()
+    deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = "Pumps"
+    deck.save(target)
+    assert text_of("a.pptx", strict(target.getvalue())) == "# Pumps\n"
+    assert text_of("a.xlsx", strict(dashboard())) == text_of("a.xlsx", dashboard())
 
 
 def test_files_that_word_inserts_are_told():
