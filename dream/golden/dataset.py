@@ -131,9 +131,10 @@ def load_golden_dataset(
     """A golden dataset by its name in storage, or from the user's own file.
 
     The file can be CSV (any separator and encoding that spreadsheets write), .xlsx, JSON, JSON Lines or Parquet, or a
-    folder in BEIR's form. It needs a question and a ground truth in each row; the columns may be called as in
-    `COLUMNS`, or as in ragas, LlamaIndex or SQuAD (`dream.golden.columns.NAMES`). Several source files or pages are
-    joined by "; ", or written as a JSON list where a name holds "; " itself.
+    folder in BEIR's form or of part files, as Spark, Ray Data and Dask write them, here or in S3. It needs a question
+    and a ground truth in each row; the columns may be called as in `COLUMNS`, or as in ragas, LlamaIndex or SQuAD
+    (`dream.golden.columns.NAMES`). Several source files or pages are joined by "; ", or written as a JSON list where a
+    name holds "; " itself.
 
     Args:
         show: where a line is shown for each thing that was guessed or left out.
