@@ -1,7 +1,7 @@
 """Page numbers at the top or bottom of pages, in the forms that people print: `iii`, `- 3 -`, `3 | Annual report`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import NamedTuple
 
 # So many pages in a row must count on: by chance, the last lines of three tables do not.
@@ -36,11 +36,13 @@ class _Numbered(NamedTuple):
     value: int
 
 
-def numbered_pages(lines: Mapping[int, str], n_pages: int) -> list[int]:
+def numbered_pages(lines: Mapping[int, str], n_pages: int, offsets: Set[int] = frozenset()) -> list[int]:
     """The pages of which a line is the page number, alone or beside words that stand there on other pages too.
 
     Args:
         lines: the outermost line of pages, by the place of the page in the document.
+        offsets: how far numbers are from the page that were found elsewhere on the pages; if there are some, others
+            count something else.
 
     Example:
         >>> numbered_pages({2: "ii", 3: "iii", 4: "- iv -", 5: "12"}, 6)
@@ -49,7 +51,8 @@ def numbered_pages(lines: Mapping[int, str], n_pages: int) -> list[int]:
     series: dict[tuple[str, int], list[_Numbered]] = {}
     for page, line in lines.items():
         for found in _numbers(page, " ".join(line.split())):
-            series.setdefault(found.series, []).append(found)
+            if found.series[0] != "arabic" or not offsets or found.series[1] in offsets:
+                series.setdefault(found.series, []).append(found)
     return sorted({page for members in series.values() for page in _pages_of(members, n_pages)})
 
 

@@ -75,3 +75,8 @@ def test_text_that_ends_or_begins_with_a_number_stays(last):
 
 def test_few_roman_numbers_of_a_preface():
     assert numbered_pages({1: "cover", 2: "ii", 3: "iii", 5: "x", **dict.fromkeys(range(6, 40), "end")}, 40) == [2, 3]
+
+
+def test_numbers_of_text_beside_page_numbers_stay():
+    pages = [f"{BODY.format(word)}\nsum {n + 40}\n{n + 1}" for n, word in enumerate(WORDS)]
+    assert left_of(pages) == [f"{BODY.format(word)}\nsum {n + 40}" for n, word in enumerate(WORDS)]
