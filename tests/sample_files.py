@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pypdf
 from reportlab.lib.utils import ImageReader
@@ -62,6 +62,18 @@ def docx_of(body: str, **parts: str) -> bytes:
         for name, xml in files.items():
             root = roots.get(name) or {"d": "document", "h": "hdr", "f": "ftr"}[name[0]]
             archive.writestr(f"word/{name}.xml", f"<w:{root} {SPACES}>{xml}</w:{root}>")
+    return target.getvalue()
+
+
+def with_parts(content: bytes, parts: Mapping[str, str]) -> bytes:
+    """An Office document with parts replaced or added."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            if name not in parts:
+                copy.writestr(name, source.read(name))
+        for name, xml in parts.items():
+            copy.writestr(name, xml)
     return target.getvalue()
 
 

@@ -1,15 +1,16 @@
 """Text of Word documents: mammoth makes HTML of them (also of strict OOXML, text boxes, notes and tracked changes as
-accepted), which is read as any HTML. Added to it: equations as text, and headers and footers, each once."""
+accepted), which is read as any HTML. Added to it: what mammoth does not know (`docx_markup`), and headers and footers,
+each once."""
 
 import io
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import Any
 
-from dream.documents.equations import equations_as_text
+from dream.documents.docx_markup import n_inserted_files, readable
 from dream.documents.file_types import Reading, plain_reading
 from dream.documents.html import html_text
+from dream.documents.office_parts import is_fallback
 from dream.documents.rows import one_line
 from dream.documents.xml import local_name, parse
 
@@ -27,12 +28,16 @@ def read_docx(content: bytes) -> Reading:
     import mammoth
 
     without_pictures = mammoth.images.img_element(lambda image: {})
-    with equations_as_text(content) as file:
+    with readable(content) as file:
         html = mammoth.convert_to_html(file, convert_image=without_pictures, style_map=_STYLES).value
     html = _CHECKBOX.sub(lambda box: "☒" if box[1] else "☐", _BACK_LINK.sub("", html))
     headers, footers = _headers_and_footers(content)
     parts = [*headers, html_text(html), *footers]
-    return plain_reading("\n\n".join(part for part in parts if part))
+    text = "\n\n".join(part for part in parts if part)
+    if n_inserted := n_inserted_files(content):
+        problem = f"{n_inserted} file(s) that Word inserts on opening it were not read"
+        return plain_reading(text, problem, "open it in Word and save it again", is_certain=False)
+    return plain_reading(text)
 
 
 def _headers_and_footers(content: bytes) -> tuple[list[str], list[str]]:
@@ -50,13 +55,8 @@ def _paragraphs(xml: bytes) -> Iterator[str]:
         parts = [
             " " if local_name(node) in ("tab", "br") else node.text or ""
             for node in paragraph.iter("{*}t", "{*}tab", "{*}br")
-            if not _is_fallback(node)
+            if not is_fallback(node) and next(node.iterancestors("{*}p")) is paragraph
         ]
         line = one_line("".join(parts))
         if not _PAGE_NUMBER.fullmatch(line):
             yield line
-
-
-def _is_fallback(node: Any) -> bool:
-    """True in the copy of a text box for old programs."""
-    return any(local_name(above) == "Fallback" for above in node.iterancestors())

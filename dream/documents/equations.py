@@ -1,43 +1,15 @@
-"""Equations of Word documents as text: `(a + b)/2`, `x^2`, `√(x)`."""
+"""Equations of Office documents as text: `(a + b)/2`, `x^2`, `√(x)`."""
 
-import io
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO, Any
+from collections.abc import Callable
+from typing import Any
 
-from dream.documents.xml import local_name, parse, to_bytes
-
-_PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
-_MARKS = (b"/officeDocument/2006/math", b"/officeDocument/math")
+from dream.documents.xml import local_name
 
 
-@contextmanager
-def equations_as_text(content: bytes) -> Iterator[IO[bytes]]:
-    """A Word document as a file in which equations are ordinary text, and hidden text is gone."""
-    with zipfile.ZipFile(io.BytesIO(content)) as source:
-        changed = {name: xml for name in source.namelist() if name in _PARTS and (xml := _changed(source.read(name)))}
-        if not changed:
-            yield io.BytesIO(content)
-            return
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w") as copy:
-            for name in source.namelist():
-                copy.writestr(name, changed.get(name) or source.read(name))
-    target.seek(0)
-    yield target
-
-
-def _changed(xml: bytes) -> bytes | None:
-    """XML with text in place of its equations, without hidden text; None if it has neither."""
-    has_equations = any(mark in xml for mark in _MARKS) and b"oMath" in xml
-    if not has_equations and b"vanish" not in xml:
-        return None
-    root = parse(xml)
-    _remove_hidden(root)
+def replace_equations(root: Any) -> None:
+    """Put ordinary text in the place of the equations of a Word document."""
     words = root.tag.partition("}")[0]
-    found = [node for node in root.iter("{*}oMath") if node.getparent() is not None]
-    for equation in found:
+    for equation in [node for node in root.iter("{*}oMath") if node.getparent() is not None]:
         run = root.makeelement(f"{words}}}r")
         text = root.makeelement(f"{words}}}t")
         run.append(text)
@@ -47,19 +19,10 @@ def _changed(xml: bytes) -> bytes | None:
         equation.getparent().replace(equation, run)
     for group in list(root.iter("{*}oMathPara")):
         _unwrap(group)
-    return to_bytes(root)
-
-
-def _remove_hidden(root: Any) -> None:
-    for mark in list(root.iterfind(".//{*}r/{*}rPr/{*}vanish")):
-        value = next((text for name, text in mark.attrib.items() if name.endswith("}val")), "1")
-        run = mark.getparent().getparent()
-        if value not in ("0", "false", "off") and run.getparent() is not None:
-            run.getparent().remove(run)
 
 
 def _unwrap(group: Any) -> None:
-    """Put the children of an element in its place."""
+    """Put the runs in an element in its place."""
     parent, index = group.getparent(), group.getparent().index(group)
     for child in reversed(list(group)):
         if local_name(child) == "r":

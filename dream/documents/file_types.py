@@ -1,6 +1,7 @@
 """The supported file types, detected by name and by content."""
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,20 +130,21 @@ def _kind(content: bytes) -> tuple[str, str]:
     for signature, kind in _SIGNATURES:
         if content.startswith(signature):
             return kind, ""
-    if not unicode_encoding(content) and _is_binary(content[:SAMPLE_BYTES]):
+    if not unicode_encoding(content) and is_binary(content[:SAMPLE_BYTES]):
         return "binary data", ""
     return ("an HTML page", ".html") if start.startswith((b"<!doctype html", b"<html")) else ("plain text", ".txt")
 
 
-def _is_binary(sample: bytes) -> bool:
+def is_binary(sample: bytes) -> bool:
     """True for bytes of which many stand for no letter, space or line break in any encoding of text."""
     return len(sample) - len(sample.translate(None, _NO_TEXT)) > len(sample) / 20
 
 
+# The main parts, which some programs number.
 _OFFICE_PARTS = {
-    "word/document.xml": ("a Word document", ".docx"),
-    "ppt/presentation.xml": ("a PowerPoint presentation", ".pptx"),
-    "xl/workbook.xml": ("an Excel workbook", ".xlsx"),
+    r"word/document\d*\.xml": ("a Word document", ".docx"),
+    r"ppt/presentation\d*\.xml": ("a PowerPoint presentation", ".pptx"),
+    r"xl/workbook\.xml": ("an Excel workbook", ".xlsx"),
 }
 
 
@@ -154,6 +156,6 @@ def _zip_kind(content: bytes) -> tuple[str, str]:
     unpacked = sum(item.file_size for item in archive.infolist())
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(content)):
         return f"a ZIP archive that unpacks to {unpacked / 1e6:,.0f} MB", ""
-    names = set(archive.namelist())
-    found = (kind for part, kind in _OFFICE_PARTS.items() if part in names)
+    names = archive.namelist()
+    found = (kind for part, kind in _OFFICE_PARTS.items() if any(re.fullmatch(part, name) for name in names))
     return next(found, ("a ZIP archive or another Office document", ""))

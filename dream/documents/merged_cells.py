@@ -1,27 +1,17 @@
 """The merged cells of an Excel workbook, which openpyxl does not tell of sheets that it reads row by row."""
 
-import io
-import posixpath
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
-
-from dream.documents.xml import parse
 
 Cell = tuple[int, int]  # row and column, from 1
 MOST_CELLS = 200_000
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]+\d+:[A-Z]+\d+)"')
 
 
-def merged_cells(content: bytes) -> dict[str, dict[Cell, Cell]]:
-    """For each sheet by its title, the cells below the first row of a merged one, with the cell that has its value."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        found = {}
-        for title, part in _sheets(archive):
-            if part in archive.namelist() and (ranges := _MERGED.findall(archive.read(part))):
-                found[title] = dict(_below(ranges))
-        return found
+def merged_cells(sheet: bytes) -> dict[Cell, Cell]:
+    """The cells below the first row of a merged one, with the cell that has its value, from the XML of a sheet."""
+    return dict(_below(_MERGED.findall(sheet)))
 
 
 def in_each_row(rows: Iterable[list[str]], merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
@@ -37,20 +27,6 @@ def in_each_row(rows: Iterable[list[str]], merged: Mapping[Cell, Cell]) -> Itera
             firsts |= {(number, i): cell for i, cell in enumerate(row, start=1) if (number, i) in firsts}
             row = [firsts.get(merged.get((number, i), (0, 0)), cell) for i, cell in enumerate(row, start=1)]
         yield row
-
-
-def _sheets(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
-    """Title and part of each sheet."""
-    relations = "xl/_rels/workbook.xml.rels"
-    if not {"xl/workbook.xml", relations} <= set(archive.namelist()):
-        return
-    targets: Mapping[str, str] = {
-        relation.get("Id"): relation.get("Target") for relation in parse(archive.read(relations)) if relation.get("Id")
-    }
-    for sheet in parse(archive.read("xl/workbook.xml")).iter("{*}sheet"):
-        key = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
-        if key in targets:
-            yield sheet.get("name"), posixpath.normpath(posixpath.join("/xl", targets[key])).lstrip("/")
 
 
 def _below(ranges: list[bytes]) -> Iterator[tuple[Cell, Cell]]:

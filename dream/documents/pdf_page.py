@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dream.documents import pdf_forms
+from dream.documents import pdf_direction, pdf_forms
 from dream.documents.pdf_layout import in_order
 from dream.documents.pdf_lines import lines_of
 from dream.documents.pdf_styles import Style
@@ -40,7 +40,12 @@ _KNOWN_PRIVATE = {
     **dict(zip("\uf6d9\uf8e9\uf6da\uf8e8\uf6db\uf8ea", "©©®®™™", strict=True)),
 }
 _LETTERS = str.maketrans(
-    {_HYPHEN: "-\n", **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)}, **_KNOWN_PRIVATE}
+    {
+        _HYPHEN: "-\n",
+        **{chr(0xFB00 + i): letters for i, letters in enumerate(_LIGATURES)},
+        **_KNOWN_PRIVATE,
+        **pdf_direction.LETTERS,
+    }
 )
 # What Adobe's Symbol font shows for a code, where that is no ASCII letter.
 SYMBOLS = {
@@ -92,11 +97,13 @@ def _text(textpage: Any, tags: Mapping[int, int] | None) -> tuple[str, list[Styl
     text = _units(textpage.get_text_range(0, n, errors="replace")) if n > 0 else ""
     if len(text) != n or _CONTROL.search(text):
         text = _by_character(textpage, n)
-    text = _with_certain_letters(textpage, text)
+    text = pdf_direction.in_reading_order(textpage, _with_certain_letters(textpage, text))
     if _lacks_map(textpage, n):
         doubts.append(NO_MAP)
     elif "\ufffd" in text:
         doubts.append(CONTROL)
+    if pdf_direction.is_torn(textpage, text):
+        doubts.append(pdf_direction.TORN)
     if any(letter not in _KNOWN_PRIVATE for letter in _PRIVATE.findall(text)):
         doubts.append(PRIVATE)
     lines = in_order(lines_of(textpage, text, tags))

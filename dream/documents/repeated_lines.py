@@ -1,10 +1,13 @@
-"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most."""
+"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most, and
+page numbers in every form."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from dream.documents.file_types import Heading, Reading
+from dream.documents.page_numbers import numbered_pages, without_number
 
 # Lines from the top and from the bottom of a page that may be a header or footer.
 DEPTH = 4
@@ -26,15 +29,17 @@ def without_repeated_lines(reading: Reading) -> Reading:
     pages = {number: text.rstrip("\n").split("\n") for number, text in reading.pages}
     dropped = dict.fromkeys(pages, 0)
     shown: dict[str, list[str]] = {}
+    offsets: set[int] = set()
     for place in ("top", "bottom"):
         for _ in range(DEPTH):
-            found = _repeated(pages, place)
+            found = _repeated(pages, place, offsets)
             if not found:
                 break
+            offsets |= _offsets({number: pages[number][0 if place == "top" else -1] for number in found})
             for number in found:
                 line = pages[number].pop(0 if place == "top" else -1)
                 dropped[number] += len(line) + 1 if place == "top" else 0
-                shown.setdefault(shape(line), []).append(line)
+                shown.setdefault(shape(without_number(line)), []).append(line)
     if not shown:
         return reading
     kept = {number: "\n".join(lines) for number, lines in pages.items()}
@@ -56,25 +61,36 @@ def _moved(reading: Reading, dropped: Mapping[int, int], kept: Mapping[int, str]
             yield heading._replace(start=heading.start - left, end=heading.end - left)
 
 
-def _repeated(pages: Mapping[int, Sequence[str]], place: str) -> list[int]:
-    """The pages whose outermost line is a header or footer."""
+def _repeated(pages: Mapping[int, Sequence[str]], place: str, offsets: Set[int]) -> list[int]:
+    """The pages whose outermost line is a header or footer; `offsets` as in `_only_counts`."""
+    outermost = {n: lines[0 if place == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
+    outermost = {n: line for n, line in outermost.items() if line.strip() and len(line) <= MAX_LETTERS}
     groups: dict[str, dict[int, str]] = {}
-    for number, lines in pages.items():
-        line = lines[0 if place == "top" else -1] if len(lines) > LINES_KEPT else ""
-        if line.strip() and len(line) <= MAX_LETTERS and " | " not in line:
+    for number, line in outermost.items():
+        if " | " not in line:
             groups.setdefault(shape(line), {})[number] = line
     least = max(LEAST_PAGES, LEAST_SHARE * len(pages))
-    return [number for group in groups.values() if len(group) >= least and _only_counts(group) for number in group]
+    repeated = {
+        number for group in groups.values() if len(group) >= least and _only_counts(group, offsets) for number in group
+    }
+    return sorted(repeated.union(numbered_pages(outermost, len(pages), offsets)))
 
 
-def _only_counts(lines: Mapping[int, str]) -> bool:
-    """True if each number in the lines is always the same, or counts the pages."""
+def _only_counts(lines: Mapping[int, str], offsets: Set[int]) -> bool:
+    """True if each number in the lines is always the same, or counts the pages: as far from the page as other numbers
+    that count them, if `offsets` has some."""
     rows = [[int(number) for number in _NUMBER.findall(line)] for line in lines.values()]
-    columns = zip(*rows, strict=True)
-    return all(
-        len(set(column)) == 1 or len({value - page for value, page in zip(column, lines, strict=True)}) == 1
-        for column in columns
-    )
+    for column in zip(*rows, strict=True):
+        counted = {value - page for value, page in zip(column, lines, strict=True)}
+        if len(set(column)) > 1 and (len(counted) > 1 or (offsets and not counted <= offsets)):
+            return False
+    return True
+
+
+def _offsets(lines: Mapping[int, str]) -> set[int]:
+    """How far the numbers that count the pages are from these."""
+    counts = Counter(int(number) - page for page, line in lines.items() for number in _NUMBER.findall(line))
+    return {offset for offset, count in counts.items() if count >= LEAST_PAGES}
 
 
 def shape(line: str) -> str:

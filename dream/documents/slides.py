@@ -2,11 +2,15 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from dream.documents.charts import chart_lines
+from dream.documents.drawings import diagram_lines, paragraph_text, shape_lines
 from dream.documents.file_types import Reading, page_ranges
+from dream.documents.office_parts import attribute, paragraphs, transitional
 from dream.documents.rows import one_line, row_lines
-from dream.documents.xml import parse
+from dream.documents.xml import local_name, parse
 
 _DIAGRAM = "/diagramData"
 
@@ -15,7 +19,7 @@ def read_pptx(content: bytes) -> Reading:
     """The slides that are shown; hidden ones are left out."""
     from pptx import Presentation
 
-    slides = list(Presentation(io.BytesIO(content)).slides)
+    slides = list(Presentation(io.BytesIO(transitional(content))).slides)
     hidden = [number for number, slide in enumerate(slides, start=1) if slide._element.get("show") == "0"]
     texts = {n: "\n".join(_slide(slide)).strip() for n, slide in enumerate(slides, start=1) if n not in hidden}
     pages = tuple((number, f"{text}\n") for number, text in texts.items() if text)
@@ -30,6 +34,7 @@ def read_pptx(content: bytes) -> Reading:
 
 
 def _slide(slide: Any) -> Iterator[str]:
+    _choose(slide.element)
     title = slide.shapes.title
     if title is not None and one_line(title.text_frame.text):
         yield f"# {one_line(title.text_frame.text)}"
@@ -45,42 +50,61 @@ def _slide(slide: Any) -> Iterator[str]:
             yield f"Notes: {notes}"
 
 
+def _choose(slide: Any) -> None:
+    """Take the shapes that new programs show, such as those with equations, where old ones have a copy."""
+    for either in list(slide.iter("{*}AlternateContent")):
+        choice = either.find("{*}Choice")
+        parent = either.getparent()
+        if choice is not None and parent is not None and local_name(parent) in ("spTree", "grpSp"):
+            index = parent.index(either)
+            parent[index : index + 1] = list(choice)
+
+
 def _place(shape: Any) -> tuple[int, int]:
     """From the top to the bottom, then from left to right; a placeholder without a place of its own comes first."""
     return (shape.top or 0, shape.left or 0)
 
 
 def _shape(shape: Any) -> Iterator[str]:
-    if shape.shape_type is not None and hasattr(shape, "shapes"):
+    if hasattr(shape, "shapes"):  # a group
         for part in sorted(shape.shapes, key=_place):
             yield from _shape(part)
     elif getattr(shape, "has_table", False):
-        yield from row_lines([cell.text for cell in row.cells] for row in shape.table.rows)
-    elif getattr(shape, "has_chart", False):
-        yield from _chart(shape.chart)
-    elif shape.has_text_frame:
-        for paragraph in shape.text_frame.paragraphs:
-            if text := one_line("".join(run.text for run in paragraph.runs) or paragraph.text):
-                yield f"{'  ' * paragraph.level}{text}"
+        yield from row_lines(_rows(shape.element))
+    elif getattr(shape, "has_text_frame", False):
+        for paragraph in paragraphs(shape.element):
+            if text := paragraph_text(paragraph):
+                yield f"{'  ' * _level(paragraph)}{text}"
+    else:
+        yield from _charts(shape)
 
 
-def _chart(chart: Any) -> Iterator[str]:
-    """A chart as the table behind it."""
-    if chart.has_title and chart.chart_title.has_text_frame:
-        yield one_line(chart.chart_title.text_frame.text)
-    for plot in chart.plots:
-        yield from row_lines([["", *(str(category) for category in plot.categories)]])
-        yield from row_lines(
-            [series.name, *("" if v is None else f"{v:.10g}" for v in series.values)] for series in plot.series
-        )
+def _level(paragraph: Any) -> int:
+    properties = paragraph.find("{*}pPr")
+    return 0 if properties is None else int(properties.get("lvl", 0))
+
+
+def _rows(table: Any) -> Iterator[list[str]]:
+    """The cells of each row; a cell over several rows is in each of them."""
+    above: list[str] = []
+    for row in table.iter("{*}tr"):
+        cells = []
+        for i, cell in enumerate(row.iterfind("{*}tc")):
+            is_below = cell.get("vMerge") in ("1", "true") and i < len(above)
+            cells.append(above[i] if is_below else " ".join(shape_lines(cell)))
+        above = cells
+        yield cells
+
+
+def _charts(shape: Any) -> Iterator[str]:
+    """The chart in a frame, of the older kind or the newer one."""
+    for node in shape.element.iter("{*}chart"):
+        with suppress(KeyError):
+            yield from chart_lines(parse(shape.part.related_part(attribute(node, "id")).blob))
 
 
 def _diagrams(slide: Any) -> Iterator[str]:
     """The texts of SmartArt."""
     for relation in slide.part.rels.values():
         if not relation.is_external and relation.reltype.endswith(_DIAGRAM):
-            for paragraph in parse(relation.target_part.blob).iter(
-                "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
-            ):
-                if text := one_line("".join(node.text or "" for node in paragraph.iter("{*}t"))):
-                    yield f"- {text}"
+            yield from diagram_lines(parse(relation.target_part.blob))

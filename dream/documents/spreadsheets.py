@@ -7,23 +7,23 @@ import csv
 import datetime
 import io
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from dream.documents.file_types import Reading, plain_reading
-from dream.documents.merged_cells import Cell, in_each_row, merged_cells
+from dream.documents.merged_cells import Cell, in_each_row
+from dream.documents.office_parts import transitional
 from dream.documents.rows import one_line, row_lines
 from dream.documents.text_encoding import decode
+from dream.documents.workbook_parts import SheetParts, WorkbookParts, sheet_of
 
 MAX_ROWS = 50_000
 MAX_COLUMNS = 500
 LONG_TABLE = 25
 MOST_TITLES = 6
 _SEPARATORS = ",;\t|"
-# A cell with a formula whose value was never stored.
-_WITHOUT_VALUE = re.compile(rb"(?:</f>|<f\b[^>]*/>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
 
 
 def read_csv(content: bytes) -> Reading:
@@ -42,26 +42,39 @@ def read_csv(content: bytes) -> Reading:
 
 
 def read_xlsx(content: bytes) -> Reading:
-    """The visible sheets of a workbook; formulas as the values that were stored with them."""
+    """The visible sheets of a workbook with the texts of their shapes and charts; formulas as the values that were
+    stored with them."""
     import openpyxl
 
+    content = transitional(content)
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    merged = merged_cells(content)
-    pages, problems, hidden = [], list(formulas_without_values(content)), []
-    for number, sheet in enumerate(book.worksheets, start=1):
+    parts = WorkbookParts(content)
+    pages, problems, hidden = [], list(parts.formulas_without_values()), []
+    for number, title in enumerate(book.sheetnames, start=1):
+        sheet, found = book[title], parts.sheets.get(title, SheetParts())
         if sheet.sheet_state != "visible":
-            hidden.append(f"the hidden sheet '{sheet.title}'")
+            hidden.append(f"the hidden sheet '{title}'")
             continue
-        rows = list(islice(_rows(sheet, merged.get(sheet.title, {})), MAX_ROWS + 1))
-        problems += _too_many(rows, f" of sheet '{sheet.title}'")
-        if lines := list(table_lines(rows[:MAX_ROWS])):
-            pages.append((number, "\n".join([f"# {sheet.title}", "", *lines])))
-    n_sheets = len(book.worksheets)
+        rows = list(islice(_rows(sheet, found.merged), MAX_ROWS + 1))
+        problems += _too_many(rows, f" of sheet '{title}'")
+        drawn = list(parts.drawn(title, partial(_name_at, book))) if found.drawings else []
+        blocks = [list(table_lines(rows[:MAX_ROWS])), drawn]
+        if any(blocks):
+            pages.append((number, "\n\n".join([f"# {title}", *("\n".join(block) for block in blocks if block)])))
+    n_sheets = len(book.sheetnames)
     book.close()
     if not pages:
         return Reading(n_pages=n_sheets, problem="its sheets are empty", remedy="upload a version with text")
     remedy = "open it in a spreadsheet program and save it again" if problems else ""
     return Reading(tuple(pages), n_sheets, not problems, "; ".join(problems), remedy, tuple(hidden))
+
+
+def _name_at(book: Any, reference: str) -> str:
+    """The text of the first cell that a reference names; "" if there is no such cell."""
+    title, cell = sheet_of(reference), re.search(r"!\$?([A-Z]{1,3})\$?(\d+)", reference)
+    if title not in book.sheetnames or cell is None or not hasattr(book[title], "iter_rows"):
+        return ""
+    return _shown(book[title][f"{cell[1]}{cell[2]}"])
 
 
 def table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -108,8 +121,13 @@ def _separator(text: str) -> str:
 
 def _rows(sheet: Any, merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
     """The rows with something in them; a cell over several rows is in each of them."""
-    empty = 0
-    for cells in in_each_row(([_shown(cell) for cell in row] for row in sheet.iter_rows(max_col=MAX_COLUMNS)), merged):
+    if not hasattr(sheet, "iter_rows"):  # a chart sheet
+        return
+    sheet.reset_dimensions()  # some programs store a wrong one, which would cut rows off
+    width, empty = max((column for _, column in merged), default=0), 0
+    shown = ([_shown(cell) for cell in row[:MAX_COLUMNS]] for row in sheet.iter_rows())
+    wide = ([*cells, *[""] * (width - len(cells))] for cells in shown)
+    for cells in in_each_row(wide, merged):
         while cells and not cells[-1]:
             cells.pop()
         empty = 0 if cells else empty + 1
@@ -138,12 +156,3 @@ def _shown(cell: Any) -> str:
 def _too_many(rows: Sequence[Any], where: str) -> Iterator[str]:
     if len(rows) > MAX_ROWS:
         yield f"only the first {MAX_ROWS:,} rows{where} were read"
-
-
-def formulas_without_values(content: bytes) -> Iterator[str]:
-    """A line if formulas of a workbook were saved without their values."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sheets = [name for name in archive.namelist() if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)]
-        count = sum(len(_WITHOUT_VALUE.findall(archive.read(name))) for name in sheets)
-    if count:
-        yield f"{count} formula(s) have no stored value"

@@ -2,7 +2,19 @@
 
 import codecs
 import re
+import unicodedata
 from dataclasses import dataclass, replace
+
+from dream.documents.rare_encodings import (
+    EBCDIC,
+    dos_encoding,
+    has_signs_in_words,
+    is_ebcdic,
+    is_of_one_language,
+    is_vietnamese,
+    seven_bit_encoding,
+    utf_32_without_mark,
+)
 
 SAMPLE_BYTES = 200_000
 # UTF-8 with errors stays UTF-8 as long as it has so many proper letters beyond ASCII for each bad byte: in other
@@ -49,6 +61,9 @@ _NAMES = {
     "tis_620": "TIS-620",
     "iso2022_kr": "ISO-2022-KR",
 }
+# Those that are known by their own marks (`rare_encodings`).
+_RARE_NAMES = {"cp1258": "Windows-1258", "hz": "HZ (GB2312)", "utf-7": "UTF-7", EBCDIC: "EBCDIC (IBM037)"}
+_SEVEN_BIT_LABELS = {"hz-gb-2312": "hz", "hz": "hz", "utf-7": "utf-7", "unicode-1-1-utf-7": "utf-7"}
 _ESCAPES = b"\x1b$"  # of the encodings in seven bits, ISO-2022-JP and its kin, which are valid UTF-8
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859_2", "cp850", "cp852", "mac_roman")
@@ -110,20 +125,27 @@ def _decoded(content: bytes, declared: str | None) -> Decoded:
     if encoding := unicode_encoding(content):
         return _with_replacements(content, encoding)
     label = _encoding_of(declared)
-    if label != "utf-8" and _ESCAPES in content and content.isascii():
-        return _with_replacements(content, label) if label else _guessed(content)
+    if label != "utf-8" and content.isascii():
+        if _ESCAPES in content:
+            return _with_replacements(content, label) if label else _guessed(content)
+        if seven := _SEVEN_BIT_LABELS.get((declared or "").strip().lower()):
+            return _with_replacements(content, seven)
+        if seven := seven_bit_encoding(content):
+            return _read_as(content, seven)
     try:
         return Decoded(content.decode("utf-8"))
     except UnicodeDecodeError:
         if label and label != "utf-8":
             return _with_replacements(content, label)
+        if is_ebcdic(content[:SAMPLE_BYTES]):
+            return _read_as(content, EBCDIC)
         return _with_pairs(content) or _broken_utf_8(content) or _guessed(content)
 
 
 def unicode_encoding(content: bytes) -> str | None:
     """The encoding that a byte-order mark at the start declares, or that zero bytes show; else None."""
     marked = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    return marked or _utf_16_without_mark(content)
+    return marked or utf_32_without_mark(content[:SAMPLE_BYTES]) or _utf_16_without_mark(content)
 
 
 def _encoding_of(declared: str | None) -> str | None:
@@ -176,10 +198,22 @@ def _is_east_asian(sample: bytes, encoding: str) -> bool:
 def _with_replacements(content: bytes, encoding: str) -> Decoded:
     """The text in this encoding; what is no letter in it becomes U+FFFD."""
     try:
-        return Decoded(content.decode(encoding))
+        return Decoded(_text(content, encoding))
     except UnicodeDecodeError:
-        text = content.decode(encoding, "replace")
-        return Decoded(text, f"{_lost(text)} in its encoding {_NAMES.get(encoding, encoding)}", False)
+        text = _text(content, encoding, "replace")
+        return Decoded(text, f"{_lost(text)} in its encoding {_name(encoding)}", False)
+
+
+def _text(content: bytes, encoding: str, errors: str = "strict") -> str:
+    """The text of bytes; Vietnamese has its tones on the vowels, lines of mainframes end as others do."""
+    text = content.decode(encoding, errors)
+    if encoding == EBCDIC:
+        return text.replace("\x85", "\n")
+    return unicodedata.normalize("NFC", text) if encoding == "cp1258" else text
+
+
+def _name(encoding: str) -> str:
+    return _NAMES.get(encoding) or _RARE_NAMES.get(encoding, encoding)
 
 
 def _lost(text: str) -> str:
@@ -207,19 +241,34 @@ def _broken_utf_8(content: bytes) -> Decoded | None:
 
 
 def _guessed(content: bytes) -> Decoded:
-    encoding = _guess(content)
+    return _read_as(content, _guess(content))
+
+
+def _read_as(content: bytes, encoding: str) -> Decoded:
+    """The text in an encoding that nothing declares."""
     try:
-        text, lost = content.decode(encoding), ""
+        text, lost = _text(content, encoding), ""
     except UnicodeDecodeError:
-        text = content.decode(encoding, "replace")
+        text = _text(content, encoding, "replace")
         lost = f"; {_lost(text)}"
-    return Decoded(text, f"it is not UTF-8; its encoding was guessed, and read as {_NAMES[encoding]}{lost}", False)
+    return Decoded(text, f"it is not UTF-8; its encoding was guessed, and read as {_name(encoding)}{lost}", False)
 
 
 def _guess(content: bytes) -> str:
+    sample = _sample(content)
+    if not sample.isascii() and is_vietnamese(sample):
+        return "cp1258"
+    guess = _likely(sample)
+    eastern = _LANGUAGES["cp1250"]
+    is_strange = guess == "cp1252" and has_signs_in_words(sample)
+    if is_strange or (guess in _EASTERN and not is_of_one_language(sample.decode(guess, "replace"), eastern)):
+        return dos_encoding(sample, (*_LANGUAGES["cp1252"], *eastern)) or guess
+    return guess
+
+
+def _likely(sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    sample = _sample(content)
     if not sample.isascii() and len(_BEYOND_ASCII.findall(sample)) < FEW_BYTES:
         return "cp1252"
     best = from_bytes(sample, cp_isolation=list(_NAMES)).best()

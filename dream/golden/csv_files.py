@@ -11,12 +11,15 @@ from dream.documents.text_encoding import decode
 from dream.golden.columns import above_header, below_header, fields_of, is_nothing
 from dream.golden.sheet import Problems, Row, Sheet, shortened
 
-SEPARATORS = (",", ";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|", "，", "；")
 QUOTING = (
     'put quotes around a text with a separator, a quote or a line break, and write its own quotes twice: "one, ""two"""'
 )
 _RULE = re.compile(r"\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?")
 _MARKDOWN_TABLE = re.compile(rf"\s*\|[^\n]*\|[ \t]*\r?\n[ \t]*{_RULE.pattern}[ \t]*(?:\r?\n|$)")
+# Quotes of typography, from word processors, around whole fields: opening and closing ones.
+_OPENING, _CLOSING = "“”„«»‘‚", "“”»«’‘"
+_TYPOGRAPHIC = frozenset(_OPENING)
 _SPACE_BEFORE_QUOTE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 
@@ -90,12 +93,23 @@ def _parsed(text: str, separator: str) -> _Parsed:
     if around.is_clean():
         note = "spaces before quotes are left out" if closed == text else "spaces around quotes are left out"
         return replace(around, note=note)
-    others: Sequence[tuple[str, Mapping[str, Any]]] = (('\\" is read as a quote', {"escapechar": "\\"}),)
-    for note, dialect in others:
-        other = _attempt(text, separator, **dialect)
+    others: list[tuple[str, str, Mapping[str, Any]]] = [('\\" is read as a quote', text, {"escapechar": "\\"})]
+    if '"' not in text:
+        typographic = _with_plain_quotes(text, separator)
+        others.append(("typographic quotes around texts are read as quotes", typographic, {"skipinitialspace": True}))
+        others.append(("single quotes around texts are read as quotes", text, {"quotechar": "'"}))
+    for note, changed, dialect in others:
+        other = _attempt(changed, separator, **dialect)
         if other.is_clean():
             return replace(other, note=note)
     return first
+
+
+def _with_plain_quotes(text: str, separator: str) -> str:
+    """The text with plain quotes in place of typographic ones that stand where fields begin or end."""
+    edge = re.escape(separator)
+    opened = re.sub(rf"(^|{edge}[ \t]*)[{_OPENING}]", r'\1"', text, flags=re.MULTILINE)
+    return re.sub(rf"[{_CLOSING}](?=[ \t]*(?:{edge}|\r?$))", '"', opened, flags=re.MULTILINE)
 
 
 def _attempt(text: str, separator: str, **dialect: Any) -> _Parsed:
@@ -135,6 +149,8 @@ def _sheet(parsed: _Parsed) -> Sheet:
         rows.append(Row(number, cells_by_name(header, cells)))
     problems += parsed.problems
     remedy = QUOTING if problems else ""
+    if problems and any(cell.lstrip()[:1] in _TYPOGRAPHIC for _, cells in records for cell in cells if cell.strip()):
+        remedy += '; typographic quotes (“ ” „ « ») do not count: write "'
     notes = (*above_header(header_row, parsed.records), *short.lines())
     return Sheet(tuple(header), tuple(rows), header_row, notes=notes, problems=tuple(problems), remedy=remedy)
 

@@ -20,7 +20,8 @@ from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, DataError, StorageError, bullets
 from dream.golden.beir import QUERIES, is_beir, read_beir
 from dream.golden.generator import generator_forms
-from dream.golden.own_questions import EXTENSIONS, is_question_file, questions_of, read_questions
+from dream.golden.own_questions import EXTENSIONS, OwnQuestions, is_question_file, questions_of, read_questions
+from dream.golden.part_files import part_files, read_parts
 from dream.golden.planning import GenerationPlan, plan_generation, plan_text
 from dream.golden.tasks import GeneratedBatch, Generation, generate_all
 from dream.golden.texts import file_texts
@@ -31,7 +32,7 @@ from dream.progress import Show, reporter_for
 from dream.provenance import versions
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, digest
 from dream.settings import Settings
-from dream.storage import Storage, open_storage
+from dream.storage import Storage, check_key, open_storage
 
 COLUMNS = ("id", "question", "ground_truth", "reference_contexts", "source_file", "source_page", "synthesizer")
 EVIDENCE_COLUMN = "evidence_spans"
@@ -130,9 +131,10 @@ def load_golden_dataset(
     """A golden dataset by its name in storage, or from the user's own file.
 
     The file can be CSV (any separator and encoding that spreadsheets write), .xlsx, JSON, JSON Lines or Parquet, or a
-    folder in BEIR's form. It needs a question and a ground truth in each row; the columns may be called as in
-    `COLUMNS`, or as in ragas, LlamaIndex or SQuAD (`dream.golden.columns.NAMES`). Several source files or pages are
-    joined by "; ", or written as a JSON list where a name holds "; " itself.
+    folder in BEIR's form or of part files, as Spark, Ray Data and Dask write them, here or in S3. It needs a question
+    and a ground truth in each row; the columns may be called as in `COLUMNS`, or as in ragas, LlamaIndex or SQuAD
+    (`dream.golden.columns.NAMES`). Several source files or pages are joined by "; ", or written as a JSON list where a
+    name holds "; " itself.
 
     Args:
         show: where a line is shown for each thing that was guessed or left out.
@@ -144,11 +146,15 @@ def load_golden_dataset(
         return golden_dataset
     storage, key = _place(golden_dataset, settings or Settings.from_environment())
     uri = storage.uri(key)
-    own = read_questions(storage.read_bytes(key), uri) if key else questions_of(read_beir(storage), uri)
+    own = read_questions(storage.read_bytes(key), uri) if key else _of_folder(storage, uri)
     reporter = reporter_for(show)
     for note in own.notes:
         reporter.line(f"{uri}: {note}")
     return GoldenDataset(own.questions, uri)
+
+
+def _of_folder(storage: Storage, uri: str) -> OwnQuestions:
+    return questions_of(read_beir(storage), uri) if is_beir(storage) else read_parts(storage)
 
 
 def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
@@ -156,22 +162,41 @@ def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
     path = Path(golden_dataset).expanduser()
     if "://" in golden_dataset:
         folder, _, name = golden_dataset.rpartition("/")
-        storage, keys = open_storage(folder, settings), (name,)
+        storage, keys, folders = open_storage(folder, settings), (name,), [golden_dataset]
     elif is_question_file(golden_dataset) and path.is_file():
-        storage, keys = open_storage(str(path.resolve().parent), settings), (path.name,)
+        storage, keys, folders = open_storage(str(path.resolve().parent), settings), (path.name,), []
     elif path.is_dir() and is_beir(folder := open_storage(str(path.resolve()), settings)):
         return folder, ""
     else:
         storage = open_storage(settings.golden_datasets_uri, settings)
         stored = f"{golden_dataset.removesuffix('.csv')}.csv"
         keys = (golden_dataset, stored) if is_question_file(golden_dataset) else (stored,)
+        folders = [str(path.resolve())] if path.is_dir() else _stored_folder(storage, golden_dataset)
     for key in keys:
         if _is_there(storage, key):
             return storage, key
+    for uri in folders:
+        if _holds_questions(folder := open_storage(uri, settings)):
+            return folder, ""
     raise DataError(
-        f"no golden dataset {golden_dataset!r}: neither a file with questions ({', '.join(EXTENSIONS)}) nor "
-        f"{storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file{_nearby(path)}"
+        f"no golden dataset {golden_dataset!r}: neither a file with questions ({', '.join(EXTENSIONS)}) or a folder of "
+        f"such part files, nor {storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file"
+        f"{_nearby(path)}"
     )
+
+
+def _stored_folder(storage: Storage, name: str) -> list[str]:
+    try:
+        return [storage.uri(check_key(name))]
+    except StorageError:
+        return []
+
+
+def _holds_questions(folder: Storage) -> bool:
+    try:
+        return is_beir(folder) or bool(part_files(folder))
+    except StorageError:
+        return False
 
 
 def _is_there(storage: Storage, key: str) -> bool:
@@ -184,8 +209,10 @@ def _is_there(storage: Storage, key: str) -> bool:
 def _nearby(path: Path) -> str:
     """A description of what a path leads to, if not to a file with questions."""
     if path.is_dir():
-        return f". {str(path)!r} is a folder without {QUERIES}"
-    return f". {str(path)!r} is a file, but its name ends differently" if path.is_file() else ""
+        return f". {str(path)!r} is a folder without {QUERIES} or part files"
+    return (
+        f". {str(path)!r} is a file, but its name ends differently: save it as .xlsx or CSV" if path.is_file() else ""
+    )
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dream.documents.merged_cells import Cell, in_each_row, merged_cells
-from dream.documents.spreadsheets import formulas_without_values
+from dream.documents.merged_cells import Cell, in_each_row
+from dream.documents.office_parts import transitional
+from dream.documents.workbook_parts import SheetParts, WorkbookParts
 from dream.errors import DataError
 from dream.golden.columns import above_header, below_header, fields_of, is_nothing
 from dream.golden.csv_files import cells_by_name
@@ -28,10 +29,11 @@ def read_xlsx(content: bytes) -> Sheet:
     from openpyxl import load_workbook
 
     try:
+        content = transitional(content)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"] or book.worksheets
-        merged = merged_cells(content)
-        sheets = {sheet.title: _sheet(sheet, merged.get(sheet.title, {})) for sheet in visible}
+        parts = WorkbookParts(content)
+        sheets = {sheet.title: _sheet(sheet, parts.sheets.get(sheet.title, SheetParts()).merged) for sheet in visible}
     except Exception as error:  # the library raises errors of every kind on a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise DataError(f"it is no workbook that can be read ({reason}): save it again as .xlsx, or as CSV") from error
@@ -43,7 +45,7 @@ def read_xlsx(content: bytes) -> Sheet:
     others = [name for name in sheets if name != title and sheets[name].rows]
     note = f"read from the sheet {title!r}; not from {', '.join(map(repr, others))}" if others else ""
     sheet = sheets[title]
-    unsaved = "".join(formulas_without_values(content))
+    unsaved = "".join(parts.formulas_without_values())
     unsaved += ", and count as empty: open it in a spreadsheet program and save it again" if unsaved else ""
     return replace(
         sheet,

@@ -1,10 +1,14 @@
 """One's own questions: a file in any form that people have becomes golden questions, or a page of what is wrong."""
 
 import gzip
+import io
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dream.documents.file_types import is_binary
+from dream.documents.text_encoding import SAMPLE_BYTES, unicode_encoding
 from dream.errors import DataError, bullets
 from dream.golden.columns import (
     LISTS,
@@ -29,6 +33,9 @@ from dream.records import GoldenQuestion, Source, source_columns, sources_of
 REQUIRED = ("question", "ground_truth")
 EXTENSIONS = (".csv", ".tsv", ".tab", ".txt", ".xlsx", ".xlsm", ".jsonl", ".ndjson", ".json", ".parquet")
 NO_TABLES = {
+    b"sqlite format 3": "a SQLite database",
+    b"arrow1": "an Arrow file",
+    b"id;p": "a SYLK file",
     b"%pdf": "a PDF",
     b"<!doctype": "a web page",
     b"<html": "a web page",
@@ -72,12 +79,28 @@ def read_sheet(content: bytes) -> Sheet:
     if content.startswith(OLD_EXCEL):
         raise DataError("an Excel file of the old form (.xls), or one with a password: save it as .xlsx without one")
     if content.startswith(ZIP):
+        if kind := _zip_kind(content):
+            raise DataError(f"it is {kind}: open it in its program and save the questions as .xlsx or CSV")
         return read_xlsx(content)
     if content.startswith(PARQUET):
         return _read_parquet(content)
     if kind := next((kind for start, kind in NO_TABLES.items() if content.lstrip()[:20].lower().startswith(start)), ""):
         raise DataError(f"it is {kind}, not a table: save the questions as CSV, .xlsx or JSON")
+    if is_binary(content[:SAMPLE_BYTES]) and not unicode_encoding(content):
+        raise DataError("it is binary data, not a table: save the questions as CSV, .xlsx, JSON or Parquet")
     return read_json(content) if _is_json(content) else read_csv(content)
+
+
+def _zip_kind(content: bytes) -> str:
+    """What an archive is that is no workbook of Excel, as far as its members tell."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return ""
+    kinds = {"content.xml": "an OpenDocument file (LibreOffice)", "Index/": "a document of Apple Numbers",
+             "word/": "a Word document", "ppt/": "a PowerPoint presentation"}  # fmt: skip
+    return next((kind for start, kind in kinds.items() if any(name.startswith(start) for name in names)), "")
 
 
 def _is_json(content: bytes) -> bool:
@@ -86,8 +109,6 @@ def _is_json(content: bytes) -> bool:
 
 
 def _read_parquet(content: bytes) -> Sheet:
-    import io
-
     import pyarrow.parquet
 
     records = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
@@ -180,6 +201,8 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
 
 def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
     """True if DREAM wrote a row: no other program derives ids as it does."""
+    if not cells.get("id"):
+        return False
     pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not unfit_character(text)]
     return len(pair) == len(REQUIRED) and cells.get("id") == GoldenQuestion.make_id(*pair)
 

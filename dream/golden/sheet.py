@@ -1,12 +1,14 @@
 """A table of somebody's questions as it was read from a file, before its columns are understood."""
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = 20
 CUT = 60
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ def unfit_character(text: str) -> str:
     """The name of a character that cannot be stored or sent to a model; "" for none."""
     if "\0" in text:
         return "a NUL character (U+0000)"
-    surrogate = next((character for character in text if "\ud800" <= character <= "\udfff"), "")
-    return f"half of a character (U+{ord(surrogate):04X})" if surrogate else ""
+    surrogate = _SURROGATE.search(text)
+    return f"half of a character (U+{ord(surrogate[0]):04X})" if surrogate else ""
 
 
 def _runs(found: Iterable[tuple[int, str]]) -> list[tuple[list[int], str]]:

@@ -37,6 +37,12 @@ def rows_of(content: str | bytes) -> list[tuple[int, str, str]]:
             "| question | ground_truth |\n|---|:--:|\n| How high? | 42 m |\n\n|How low?|3 m|\n",
             [(3, "How high?", "42 m"), (5, "How low?", "3 m")],
         ),
+        (HEAD + "“How high, then?”,“42 m, or so”\n", [(2, "How high, then?", "42 m, or so")]),
+        (HEAD + "„Wie hoch, genau?“, „42 m“\r\n", [(2, "Wie hoch, genau?", "42 m")]),
+        (HEAD + "«Quelle hauteur, alors?»,«42 m»\n", [(2, "Quelle hauteur, alors?", "42 m")]),
+        (HEAD + "'How high, then?','42 m'\n", [(2, "How high, then?", "42 m")]),
+        (HEAD + "“How high?”,42 m\n", [(2, "“How high?”", "42 m")]),
+        ("question，ground_truth\n高さは？，42 m\n", [(2, "高さは？", "42 m")]),
         (HEAD + '"  spaces around ","007, NA"\n', [(2, "  spaces around ", "007, NA")]),
     ],
 )
@@ -112,3 +118,11 @@ def test_short_records_are_filled_up_and_told():
 def test_nothing_at_all_is_a_sheet_without_columns():
     assert read_csv(b"") == read_csv(b"\n\n") == read_csv(b"\xef\xbb\xbf")
     assert read_csv(b"").columns == ()
+
+
+@pytest.mark.parametrize("question", ["“Yes”, he said, “it is”", "“How “high”, then?”"])
+def test_typographic_quotes_that_do_not_pair_are_named(question: str):
+    sheet = read_csv((HEAD + f"{question},42 m\n").encode())
+    assert sheet.problems[0][0] == 2
+    assert "typographic quotes" in sheet.remedy
+    assert "typographic" not in read_csv((HEAD + "a,b,c\n").encode()).remedy

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zipfile
 
 import pandas
 import pytest
@@ -237,3 +238,28 @@ def test_small_slips_are_understood(content):
 def test_a_record_with_other_names_is_told_by_them():
     with pytest.raises(DataError, match=r"missing column.*instruction, output"):
         read_questions(b'{"instruction": "A?", "output": "b"}', "q")
+
+
+def archive(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        for name in names:
+            packed.writestr(name, "<x/>")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (archive("mimetype", "content.xml"), "it is an OpenDocument file (LibreOffice): open it in its program"),
+        (archive("Index/Document.iwa"), "it is a document of Apple Numbers: open it in its program"),
+        (archive("word/document.xml"), "it is a Word document: open it"),
+        (archive("other"), "it is no workbook that can be read"),
+        (b"SQLite format 3\0" + bytes(90), "it is a SQLite database, not a table: save the questions as CSV"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "it is binary data, not a table: save the questions as CSV"),
+    ],
+    ids=["ods", "numbers", "docx", "zip", "sqlite", "png"],
+)
+def test_what_is_no_table_says_what_to_save(content: bytes, message: str):
+    (line,) = refused(content)
+    assert message in line

@@ -1,0 +1,81 @@
+"""Parts of Office documents (.docx, .pptx, .xlsx), and which part refers to which."""
+
+import io
+import posixpath
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from dream.documents.xml import local_name, parse
+
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
+
+
+class Relation(NamedTuple):
+    """A part that another refers to; `kind` is the end of its type, such as "chart" or "drawing"."""
+
+    kind: str
+    part: str
+
+
+class Package:
+    """The parts of an Office document by their names."""
+
+    def __init__(self, content: bytes):
+        self._archive = zipfile.ZipFile(io.BytesIO(content))
+        self.names = frozenset(self._archive.namelist())
+
+    def read(self, part: str) -> bytes:
+        """The content of a part."""
+        return self._archive.read(part)
+
+    def related(self, part: str) -> dict[str, Relation]:
+        """The parts that are there of those to which a part refers, by the id of the relation."""
+        folder, name = posixpath.split(part)
+        relations = posixpath.join(folder, "_rels", f"{name}.rels")
+        if relations not in self.names:
+            return {}
+        found = {}
+        for relation in parse(self.read(relations)):
+            target = posixpath.join(f"/{folder}", relation.get("Target") or "")
+            related = Relation(posixpath.basename(relation.get("Type") or ""), posixpath.normpath(target).lstrip("/"))
+            if related.part in self.names:
+                found[relation.get("Id")] = related
+        return found
+
+
+def transitional(content: bytes) -> bytes:
+    """A strict Office document with the names that libraries know; any other as it is."""
+    package = Package(content)
+    if not any(_STRICT.search(package.read(name)) for name in package.names if name == "_rels/.rels"):
+        return content
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as copy:
+        for name in package.names:
+            part = package.read(name)
+            is_markup = name.endswith((".xml", ".rels"))
+            copy.writestr(
+                name, _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/", part) if is_markup else part
+            )
+    return target.getvalue()
+
+
+def attribute(node: Any, name: str) -> str:
+    """An attribute by its local name, whatever its namespace; "" if it is not there.
+
+    Example:
+        >>> attribute(parse(b'<a xmlns:r="urn:x" r:id="rId1"/>'), "id")
+        'rId1'
+    """
+    return next((value for key, value in node.attrib.items() if key.rpartition("}")[2] == name), "")
+
+
+def is_fallback(node: Any) -> bool:
+    """True inside the copy of a shape for old programs."""
+    return any(local_name(above) == "Fallback" for above in node.iterancestors())
+
+
+def paragraphs(root: Any) -> Iterator[Any]:
+    """The paragraphs of the shapes in a drawing or diagram, each once."""
+    yield from (node for node in root.iter("{*}p") if not is_fallback(node))
