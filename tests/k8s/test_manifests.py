@@ -9,9 +9,14 @@ from pathlib import Path
 
 import k8s_checks
 import pytest
+import typer
 import yaml
 from k8s_checks import K8S, REPOSITORY, Object, all_problems, objects, rendered, secrets, tool
 from k8s_schemas import crd_folder, schema_problems, validators
+
+from dream.cli.main import app
+from dream.cli.promotion import _GRACE_SECONDS as GRACE_SECONDS
+from dream.settings import Settings
 
 OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
 FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
@@ -69,9 +74,9 @@ def test_building_twice_gives_the_same(folder: str):
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
-@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring", "k8s/serve"])
-def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str, name: str):
-    assert all_problems_but_quota([*overlay(name), *objects(rendered(folder))]) == []
+@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring", "k8s/overlays/{}/serve"])
+def test_an_optional_folder_has_no_fault_on_top_of_the_rest_and_fits_the_quota(folder: str, name: str):
+    assert all_problems([*overlay(name), *objects(rendered(folder.format(name)))]) == []
 
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
@@ -89,6 +94,7 @@ COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "spot-workers": (("ray",), ()),
     "sign-on": (("mlflow",), ()),
     "pull-secret": ((), ()),  # for k8s/site: a test of its own
+    "serve-traces": (("serve",), ()),
     "storage-class": (("minio", "postgres", "jupyter"), ()),
     "tei-endpoint": (("platform",), ()),
     "vllm-endpoint": (("platform",), ()),
@@ -156,10 +162,42 @@ def test_the_tei_component_names_the_servers_and_dream_takes_its_settings(tmp_pa
         assert int(batch) >= (endpoints["tei"].embed_batch_size or 0)
 
 
-def all_problems_but_quota(found: list[Object]) -> list[str]:
-    return [
-        problem for check in k8s_checks.CHECKS if check is not k8s_checks.quota_problems for problem in check(found)
-    ]
+@pytest.mark.parametrize("name", ["laptop", "production"])
+@pytest.mark.parametrize("models", ["vllm", "tei"])
+def test_a_winner_with_models_of_ones_own_reaches_them(tmp_path: Path, models: str, name: str):
+    """The gateway of `dream serve`, and of its check, is in the pods themselves and not on Ray."""
+    changed = with_component(tmp_path, "platform", f"{models}-endpoint", name)
+    served = [*objects(rendered(f"k8s/{models}")), *objects(rendered(f"k8s/overlays/{name}/serve"))]
+    found = [*rest_of(name, changed, "platform"), *served]
+    asked = {host for component, host, _ in k8s_checks.needed(found) if component in ("serve", "serve-check")}
+    assert asked & {"llm-serve-svc", "tei-embed"}
+    assert [one for one in k8s_checks.network_problems(found) if "serve" in one.split(" DREAM_")[0]] == []
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_answers_are_traced_where_the_trials_are_but_in_an_experiment_of_their_own(tmp_path: Path, name: str):
+    found = with_component(tmp_path, "serve", "serve-traces", name)
+    (pod,) = (one for one in k8s_checks.pods(found) if one.owner == "Deployment serve")
+    (container,) = pod.containers()
+    command = typer.main.get_group(app).commands["serve"]
+    assert command.make_context("serve", [*container["args"][1:]]).params["traces"] == 0.1
+    values = k8s_checks.environment(pod, [*overlay(name), *found])
+    assert values["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert values["MLFLOW_EXPERIMENT_NAME"] != Settings.from_environment({}).mlflow_experiment
+    (ways,) = (one for one in found if one["metadata"]["name"] == "serve-traces")
+    without = [one for one in [*overlay(name), *found] if one is not ways]
+    assert any("stop serve -> mlflow:5000" in one for one in k8s_checks.network_problems(without))
+
+
+@pytest.mark.parametrize("component", ["external-s3", "external-mlflow"])
+def test_services_elsewhere_may_be_asked_by_all_who_ask_those_inside(tmp_path: Path, component: str):
+    inside = {"external-s3": ("minio", 9000), "external-mlflow": ("mlflow", 5000)}[component]
+    found = [*overlay("production"), *with_component(tmp_path, "serve", "serve-traces", "production")]
+    asking = {pod.labels[k8s_checks.COMPONENT] for pod in k8s_checks.pods(found)
+              if k8s_checks.let_through(found, pod.labels, {k8s_checks.COMPONENT: inside[0]}, inside[1])}  # fmt: skip
+    (policy,) = objects((K8S / "components" / component / "network.yaml").read_text())
+    (expression,) = policy["spec"]["podSelector"]["matchExpressions"]
+    assert asking - {"minio-setup", inside[0]} == set(expression["values"])
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
@@ -191,10 +229,11 @@ def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, fold
 @pytest.mark.parametrize("name", ["laptop", "production"])
 def test_with_roles_of_aws_no_pod_needs_a_key_of_s3(tmp_path: Path, name: str):
     changed = with_site(tmp_path, f"k8s/overlays/{name}", "aws-identity")
+    changed += objects(rendered(str(tmp_path / f"k8s/overlays/{name}/serve")))
     found = [one for one in changed if one["metadata"]["name"] not in ("minio", "minio-setup")]
     taken = [(pod.owner, s["secretRef"]) for pod in k8s_checks.pods(found) for c in pod.containers()
              for s in c.get("envFrom", []) if s.get("secretRef", {}).get("name", "").endswith("-s3")]  # fmt: skip
-    assert len(taken) >= 12
+    assert len(taken) >= 15
     assert [owner for owner, secret in taken if not secret.get("optional")] == []
 
 
@@ -210,8 +249,8 @@ LAPTOP = 10e9
 
 
 def test_the_laptop_overlay_fits_a_node_with_10_gb():
-    """Everything that may run at once is counted: what lasts, one step of the pipeline, the operators, the system."""
-    found = overlay("laptop")
+    """Everything that may run at once is counted: what lasts, the served winner, a step, the operators, the system."""
+    found = [*overlay("laptop"), *objects(rendered("k8s/overlays/laptop/serve"))]
     steps = [pod for pod in k8s_checks.pods(found) if pod.owner.startswith("WorkflowTemplate")]
     running = [*(pod for pod in k8s_checks.pods(found) if not pod.job), *steps[:1]]
     requested = sum(memory(c) for pod in running for c in pod.spec["containers"])
@@ -301,7 +340,7 @@ TYPOS = [
     ("type: RuntimeDefault", "type: Unconfined"),
     ("whenDeleted: Retain", "whenDeleted: Delete"),
     ("maxUnavailable: 1", "minAvailable: 1"),
-    ("requests.memory: 9Gi", "requests.memory: 3Gi"),
+    ("requests.memory: 10Gi", "requests.memory: 3Gi"),
     ("mountPath: /data\n          name: data", "mountPath: /data\n          name: daten"),
     ("{{workflow.parameters.golden}}", "{{workflow.parameters.goldn}}"),
     ("path: /health\n            port: http", "path: /health\n            port: htp"),
@@ -609,3 +648,22 @@ def test_spot_nodes_are_for_workers_alone(tmp_path: Path, name: str):
     head, (workers,) = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
     assert "tolerations" not in head["template"]["spec"]
     assert {one["key"] for one in workers["template"]["spec"]["tolerations"]} >= {"cloud.google.com/gke-spot"}
+
+
+def test_no_autoscaler_of_nodes_ends_a_run_to_save_one():
+    stays = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    for name in ("laptop", "production"):
+        found = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in overlay(name) if "spec" in one}
+        cluster = found["RayCluster", "dream"]
+        templates = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+        about = [one["metadata"] for one in (*templates, found["StatefulSet", "jupyter"]["template"])]
+        about.append(found["WorkflowTemplate", "dream"]["podMetadata"])
+        assert [one for one in about if not stays.items() <= one.get("annotations", {}).items()] == []
+
+
+def test_a_served_answer_that_is_under_way_ends_before_the_pod_does():
+    (pod,) = (one for one in k8s_checks.pods(objects(rendered("k8s/serve"))) if one.owner == "Deployment serve")
+    (container,) = pod.containers()
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert int(seconds) + GRACE_SECONDS + 10 <= pod.spec["terminationGracePeriodSeconds"]
