@@ -12,6 +12,7 @@ import pytest
 import typer
 import yaml
 from k8s_checks import K8S, REPOSITORY, Object, all_problems, objects, rendered, secrets, tool
+from k8s_components import COMPONENTS, EVERY_USE, with_component
 from k8s_schemas import crd_folder, schema_problems, validators
 
 from dream.cli.main import app
@@ -26,19 +27,6 @@ BUILT = [folder for folder in FOLDERS if "/components/" not in folder and folder
 
 def overlay(name: str) -> list[Object]:
     return objects(rendered(f"k8s/overlays/{name}"))
-
-
-def with_component(tmp_path: Path, folder: str, component: str, name: str, first: bool = False) -> list[Object]:
-    """A folder of an overlay with one of k8s/components in its list, last (or first), as its heading says to use it."""
-    source = K8S / "overlays" / name / folder
-    made = yaml.safe_load((source / "kustomization.yaml").read_text(encoding="utf-8"))
-    own, added = made.get("components", []), os.path.relpath(K8S / "components" / component, source)
-    if added not in own:
-        made["components"] = [added, *own] if first else [*own, added]
-    for key in ("resources", "components"):
-        made[key] = [os.path.relpath((source / path).resolve(), tmp_path) for path in made[key]]
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return objects(rendered(str(tmp_path)))
 
 
 def rest_of(name: str, changed: list[Object], folder: str, leaves_out: tuple[str, ...] = ()) -> list[Object]:
@@ -79,26 +67,6 @@ def test_an_optional_folder_has_no_fault_on_top_of_the_rest_and_fits_the_quota(f
     assert all_problems([*overlay(name), *objects(rendered(folder.format(name)))]) == []
 
 
-# Each component: the folders that it is for, and the folders of which it takes the place.
-COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "aws-identity": ((), ()),  # for k8s/site: a test of its own
-    "cloudnative-pg": (("postgres",), ()),
-    "existing-namespace": (("platform",), ()),
-    "external-mlflow": (("platform",), ("mlflow", "postgres", "backup")),
-    "external-postgres": (("platform",), ("postgres", "backup")),
-    "external-s3": (("platform",), ("minio",)),
-    "gcs-fault-tolerance": (("ray",), ()),
-    "ingress": (("jupyter",), ()),
-    "kueue": (("ray",), ()),
-    "operators-inside": (("platform",), ()),
-    "spot-workers": (("ray",), ()),
-    "sign-on": (("mlflow",), ()),
-    "pull-secret": ((), ()),  # for k8s/site: a test of its own
-    "serve-traces": (("serve",), ()),
-    "storage-class": (("minio", "postgres", "jupyter"), ()),
-    "tei-endpoint": (("platform",), ()),
-    "vllm-endpoint": (("platform",), ()),
-}
 # What the checks cannot know: pods of operators and of folders left out, a host that is in a Secret, calls that only
 # the gateway on Ray makes, and the memory of a GPU node.
 EXPECTED = {
@@ -107,9 +75,6 @@ EXPECTED = {
     "tei-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_", "WorkflowTemplate dream", "quota "),
     "vllm-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_VLLM", "WorkflowTemplate dream", "quota ", "RayService "),
 }
-EVERY_USE = [
-    (c, folder, name) for c, (to, _) in COMPONENTS.items() for folder in to for name in ("laptop", "production")
-]
 
 
 def test_no_component_is_left_out_of_the_tests():
