@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -138,25 +138,30 @@ class Rehearsal:
         )
         self.running.append(process)
 
-    def answers(self, url: str, seconds: float = START_SECONDS) -> None:
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
-            try:
-                if httpx.get(url, timeout=2, trust_env=False).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.2)
-        raise AssertionError(f"nothing at {url} within {seconds} s")
+    def answers(self, url: str) -> None:
+        def is_there() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.get(url, timeout=5, trust_env=False).is_success
+            return False
 
-    def listens(self, host: str, port: int, seconds: float = START_SECONDS) -> None:
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
-            try:
-                return socket.create_connection((host, port), 2).close()
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError(f"nothing at {host}:{port} within {seconds} s")
+        self.wait(is_there, url)
+
+    def listens(self, host: str, port: int) -> None:
+        def is_there() -> bool:
+            with suppress(OSError):
+                socket.create_connection((host, port), 2).close()
+                return True
+            return False
+
+        self.wait(is_there, f"{host}:{port}")
+
+    def wait(self, is_there: Callable[[], bool], what: str) -> None:
+        """Wait for the process that was started last."""
+        process, give_up = self.running[-1], time.monotonic() + START_SECONDS
+        while not is_there():
+            assert process.poll() is None, f"nothing at {what}: {process.args} ended with {process.returncode}"
+            assert time.monotonic() < give_up, f"nothing at {what} within {START_SECONDS} s"
+            time.sleep(0.2)
 
     def start(self) -> None:
         (self.folder / "bin").mkdir()
@@ -230,13 +235,26 @@ class Rehearsal:
         options = [f"--{key}={value}" for key, value in cluster["headGroupSpec"]["rayStartParams"].items()]
         head = self.environment(self.pods["RayCluster dream head"], **token)
         at = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats", f"--temp-dir={self.folder}/r"]
-        self.spawn(
-            "head", ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at], head
-        )
+        command = ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at]
+        self.ray_node("head", command, head)
         self.listens("dream-head-svc", 10001)
         worker = self.environment(self.pods["RayCluster dream workers"], **token)
         options = [f"--{key}={value}" for key, value in cluster["workerGroupSpecs"][0]["rayStartParams"].items()]
-        self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
+        self.ray_node("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
+
+    def ray_node(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a node; again where Ray gives up after its 30 seconds, as Kubernetes would start it again."""
+        log, attempts = self.folder / f"{name}.log", 4
+        while True:
+            self.spawn(name, command, environment)
+            try:
+                return self.wait(lambda: "Ray runtime started" in log.read_text(), f"the {name} of Ray")
+            except AssertionError:
+                attempts -= 1
+                if not attempts:
+                    raise
+                print(f"  {log.read_text().splitlines()[-1]}", flush=True)
+                end([self.running.pop()])
 
     def jupyter(self) -> None:
         pod = self.pods["StatefulSet jupyter"]
@@ -392,15 +410,16 @@ class Rehearsal:
 
     def stop(self) -> None:
         """End exactly what was started: each service leads a session, and its processes are those in it."""
-        for process in reversed(self.running):
+        end(self.running[::-1])
+
+
+def end(processes: Sequence[subprocess.Popen]) -> None:
+    for sent, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 0)):
+        for process in processes:
             for pid in session(process):
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-        time.sleep(3)
-        for process in self.running:
-            for pid in session(process):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, sent)
+        time.sleep(seconds)
 
 
 def session(process: subprocess.Popen) -> list[int]:

@@ -100,8 +100,8 @@ def baseline_problems(baseline: str, golden: str, rank_by: str, settings: Settin
     if rank_by not in manifest.metrics:
         scored = ", ".join(manifest.metrics)
         problems.append(f"baseline = {baseline!r} has no scores of {rank_by}, by which is ranked; it has {scored}")
-    asked = {one.question for one in load_golden_dataset(golden, settings)} if golden else set()
-    if asked != {one.question for one in manifest.golden_dataset}:
+    asked = {one.question for one in load_golden_dataset(golden, settings).questions} if golden else set()
+    if asked != {one.question for one in manifest.golden_dataset.questions}:
         problems.append(
             f"baseline = {baseline!r} was asked other questions than those of golden = {os.environ['GOLDEN']!r}: "
             "name the dataset that it was asked, or no baseline"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def check(home: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     spec = importlib.util.spec_from_file_location("parameters", K8S / "workflows/parameters.py")
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
+    for name in [name for name in os.environ if name.startswith("DREAM_")]:
+        monkeypatch.delenv(name)
     parameters = {one["name"]: one["value"] for one in TEMPLATE["arguments"]["parameters"]}
     assert set(parameters) == set(program.KNOWN)
     variables = {name.upper().replace("-", "_"): value for name, value in parameters.items()}
@@ -77,7 +80,7 @@ def test_a_baseline_with_the_same_questions_is_taken(check: Check):
         ({"QUESTIONS": "0"}, "questions = '0'"),
         ({"MARGIN": "0,02"}, "margin = '0,02': give a number from 0 to below 1, such as 0.02"),
         ({"MARGIN": "2"}, "margin = '2'"),
-        ({"METRICS": "faithfulness answer_corectness"}, "metrics: 'answer_corectness' is unknown; there are answer_"),
+        ({"METRICS": "faithfulness answer_corectness"}, "metrics: 'answer_corectness' is unknown; there are faithf"),
         ({"METRICS": "faithfulness"}, "rank-by = 'answer_correctness' is not among the metrics that are scored: faith"),
         ({"BASELINE": "earlyer"}, "no experiment 'earlyer'"),
         ({"BASELINE": "elsewhere"}, "'elsewhere' was asked other questions than those of golden = 'samples'"),

@@ -55,13 +55,6 @@ PRODUCTION = "k8s/overlays/production"
             "replace, path: /spec/workerGroups/0/maxReplicas",
             "/spec/workerGroups/0/maxReplicas",
         ),
-        (
-            f"{PRODUCTION}/minio",
-            f"{PRODUCTION}/minio/kustomization.yaml",
-            "op: replace, path: /spec/volumeClaimTemplates/0/spec/resources/requests/storage",
-            "op: replace, path: /spec/volumeClaimTemplates/0/spec/resources/requests/storag",
-            "requests/storag",
-        ),
         ("k8s/serve", "k8s/site/kustomization.yaml", "newTag: 0.1.0", "newTag: 1.10", "number"),
         ("k8s/serve", "k8s/site/kustomization.yaml", "newName:", "newNme:", "newNme"),
         ("k8s/serve", "k8s/serve/kustomization.yaml", "files: [winner.yaml]", "files: [winer.yaml]", "winer.yaml"),
