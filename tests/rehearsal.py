@@ -36,17 +36,10 @@ SETTINGS = ("DREAM_", "AWS_", "S3_", "MLFLOW_")
 START_SECONDS = 900
 COMMAND_SECONDS = 3600
 RAY_PATIENCE = {
-    "RAY_raylet_start_wait_time_s": str(START_SECONDS),
+    "RAY_raylet_start_wait_time_s": "120",
     "RAY_agent_register_timeout_ms": str(START_SECONDS * 1000),
     "RAY_worker_register_timeout_seconds": str(START_SECONDS),
 }
-# Fixed, as KubeRay fixes the first two: where Ray chooses, it gives up after 15 seconds. Each node has its own.
-RAY_PORTS = (
-    "metrics-export-port",
-    "dashboard-agent-listen-port",
-    "dashboard-agent-grpc-port",
-    "runtime-env-agent-port",
-)
 TRACES = """
 from mlflow import MlflowClient
 client = MlflowClient()
@@ -247,18 +240,16 @@ class Rehearsal:
         options = [f"--{key}={value}" for key, value in cluster["headGroupSpec"]["rayStartParams"].items()]
         head = self.environment(self.pods["RayCluster dream head"], **token)
         at = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats", f"--temp-dir={self.folder}/r"]
-        ports = [f"--{name}={8080 + number}" for number, name in enumerate(RAY_PORTS)]
-        command = ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *ports, *at]
+        command = ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at]
         self.ray_node("head", command, head)
         self.listens("dream-head-svc", 10001)
         worker = self.environment(self.pods["RayCluster dream workers"], **token)
         options = [f"--{key}={value}" for key, value in cluster["workerGroupSpecs"][0]["rayStartParams"].items()]
-        ports = [f"--{name}={8180 + number}" for number, name in enumerate(RAY_PORTS)]
-        self.ray_node("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *ports, *at[:3]], worker)
+        self.ray_node("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
 
     def ray_node(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a node; again where Ray gives up after its 30 seconds, as Kubernetes would start it again."""
-        log, attempts = self.folder / f"{name}.log", 4
+        """Start a node; again where Ray gives up, which waits 15 seconds for its agents, as Kubernetes would do."""
+        log, attempts = self.folder / f"{name}.log", 10
         while True:
             self.spawn(name, command, {**environment, **RAY_PATIENCE})
             try:

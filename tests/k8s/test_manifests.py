@@ -509,6 +509,8 @@ def test_a_job_that_people_start_can_be_started_again():
     }
     assert [name for name, annotations in jobs.items() if "argocd.argoproj.io/hook" not in annotations] == []
     assert set(jobs) == {"minio-setup", "serve-check"}
+    page = (REPOSITORY / "INSTALL.md").read_text()
+    assert [name for name in jobs if f"kubectl -n dream delete job {name}" not in page] == []
 
 
 def test_another_winner_rolls_the_pods_and_the_check_asks_about_the_same_file(tmp_path: Path):
