@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dream.settings import Settings
 
 OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
 FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
+CI = sorted((REPOSITORY / ".github/workflows").glob("*.yaml"))
 OPTIONAL = ("rayjob", "vllm", "tei", "monitoring", "serve")
 BUILT = [folder for folder in FOLDERS if "/components/" not in folder and folder != "k8s/site"]
 
@@ -474,6 +476,23 @@ def test_shell_scripts_parse():
     scripts = [K8S / "secrets.sh", REPOSITORY / ".ci/run", *sorted(K8S.glob("*.sh"))]
     for script in scripts:
         assert subprocess.run(["bash", "-n", script]).returncode == 0, script
+    jobs = [job for path in CI for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()]
+    texts = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    template = yaml.safe_load((K8S / "workflows/template.yaml").read_text(encoding="utf-8"))["spec"]
+    texts += [step["container"]["args"][0] for step in template["templates"] if "container" in step]
+    for text in texts:
+        done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), text
+
+
+def test_ci_gives_dream_commands_that_it_takes():
+    text = (REPOSITORY / ".github/workflows/cluster.yaml").read_text(encoding="utf-8")
+    text = text.replace('"\n          run="$run', "")  # one command in two lines of the shell
+    given = re.findall(r"(?:-- |=\"|run: )dream (\w+)([^\"\n]*)", text)
+    commands = typer.main.get_group(app).commands
+    for name, options in given:
+        commands[name].make_context(name, shlex.split(options.split(" > ")[0]))
+    assert {name for name, _ in given} == {"doctor", "run", "export"}
 
 
 def test_ci_runs_actions_by_commit():
