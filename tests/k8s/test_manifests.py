@@ -653,3 +653,12 @@ def test_a_served_answer_that_is_under_way_ends_before_the_pod_does():
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
     assert int(seconds) + GRACE_SECONDS + 10 <= pod.spec["terminationGracePeriodSeconds"]
+
+
+def test_the_check_of_a_winner_waits_as_long_as_its_rollout_may_take():
+    found = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in objects(rendered("k8s/serve"))}
+    jobs = found["Job", "serve-check"], found["CronJob", "serve-nightly"]["jobTemplate"]["spec"]
+    for job in jobs:
+        (container,) = job["template"]["spec"]["containers"]
+        asked = typer.main.get_group(app).commands["check"].make_context("check", [*container["args"][1:]]).params
+        assert asked["wait"] == found["Deployment", "serve"]["progressDeadlineSeconds"] < job["activeDeadlineSeconds"]
