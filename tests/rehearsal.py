@@ -170,7 +170,9 @@ class Rehearsal:
 
     def start(self) -> None:
         (self.folder / "bin").mkdir()
-        (self.folder / "bin/python").symlink_to(sys.executable)
+        python = self.folder / "bin/python"  # no link, by which an environment's packages are not found
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
         self.object_storage()
         self.database()
         self.mlflow()
