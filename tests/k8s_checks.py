@@ -23,6 +23,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ray": 10001, "postgresql": 5432, "re
 SECRETS_BY_HAND = {
     "dream-model-keys": None,  # any key
     "hugging-face": {"HF_TOKEN"},
+    "mlflow-tracking": {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"},
     "dream-git": {"DREAM_GIT_REPOSITORY", "DREAM_GIT_TOKEN", "DREAM_GIT_PULL_REQUESTS"},
     "dream-git-key": {"ssh-privatekey", "known_hosts"},
     "backup-target": None,
@@ -30,6 +31,11 @@ SECRETS_BY_HAND = {
     "pipeline-executor.service-account-token": {"token"},
 }
 COMPONENT = "app.kubernetes.io/component"
+OPTIONAL = {
+    "rayjob-submitter",
+    "serve",
+    "serve-check",
+}  # components that policies of others may name where they are away
 
 
 def tool(variable: str, name: str, what: str) -> str:
@@ -88,7 +94,10 @@ def pods(found: Sequence[Object]) -> Iterator[Pod]:
         spec, owner = one.get("spec", {}), name_of(one)
         if one["kind"] in ("Deployment", "StatefulSet"):
             claims = tuple(spec.get("volumeClaimTemplates", []))
-            yield _pod(owner, spec["template"], replicas=spec.get("replicas", 1), claims=claims)
+            strategy = spec.get("strategy", {})
+            rolls = one["kind"] == "Deployment" and strategy.get("type") != "Recreate"
+            surge = strategy.get("rollingUpdate", {}).get("maxSurge", 1) if rolls else 0
+            yield _pod(owner, spec["template"], replicas=spec.get("replicas", 1) + surge, claims=claims)
         elif one["kind"] == "Job":
             yield _pod(owner, spec["template"], job=True)
         elif one["kind"] == "CronJob":
@@ -254,6 +263,28 @@ def _container_security_problems(pod: Pod, container: Object) -> list[str]:
     return problems
 
 
+def writable_problems(found: Sequence[Object]) -> list[str]:
+    """With a read-only root, our programs and their libraries (matplotlib, MLflow, git) still have /tmp and a home."""
+    problems = []
+    for pod in pods(found):
+        kept = {v["name"] for v in pod.spec.get("volumes", []) if "emptyDir" in v or "persistentVolumeClaim" in v}
+        kept |= {claim["metadata"]["name"] for claim in pod.claims}
+        for container in pod.containers():
+            where, ours = f"{pod.owner} {container['name']}", container["image"].split("/")[-1].startswith("dream:")
+            mounts = [m for m in container.get("volumeMounts", []) if m["name"] in kept and not m.get("readOnly")]
+            writable = {mount["mountPath"] for mount in mounts}
+            if not (container.get("securityContext") or {}).get("readOnlyRootFilesystem") or not ours:
+                continue
+            if container.get("command", [""])[0] == "sh" and "cp " in container["command"][-1]:
+                continue  # copies files from the image and nothing else
+            if "/tmp" not in writable:
+                problems.append(f"{where}: cannot write to /tmp")
+            home = {one["name"]: one.get("value") for one in container.get("env", [])}.get("HOME")
+            if home not in writable:
+                problems.append(f"{where}: HOME is {home}, where it cannot write")
+    return problems
+
+
 def resource_problems(found: Sequence[Object]) -> list[str]:
     """Requests and limits everywhere; for Ray the memory requested is the memory there is."""
     problems = []
@@ -372,7 +403,8 @@ def _selector_problems(found: Sequence[Object]) -> list[str]:
             if not any(matches(spec["selector"], pod.labels) for pod in every):
                 problems.append(f"{name_of(one)}: selects no pod")
         elif one["kind"] == "NetworkPolicy":
-            if not any(matches(spec["podSelector"], pod.labels) for pod in every):
+            is_optional = spec["podSelector"].get("matchLabels", {}).get(COMPONENT) in OPTIONAL
+            if not is_optional and not any(matches(spec["podSelector"], pod.labels) for pod in every):
                 problems.append(f"{name_of(one)}: selects no pod")
             problems += _peer_problems(one, every)
     return problems
@@ -380,7 +412,7 @@ def _selector_problems(found: Sequence[Object]) -> list[str]:
 
 def _peer_problems(policy: Object, every: Sequence[Pod]) -> list[str]:
     """Each component that a policy names is there; those of optional folders may be away."""
-    there = {pod.labels.get(COMPONENT) for pod in every} | {"rayjob-submitter"}
+    there = {pod.labels.get(COMPONENT) for pod in every} | OPTIONAL
     problems = []
     for rule in [*policy["spec"].get("ingress", []), *policy["spec"].get("egress", [])]:
         for peer in [*rule.get("from", []), *rule.get("to", [])]:
@@ -432,6 +464,7 @@ def _workflow_problems(template: Object, accounts: set[str]) -> list[str]:
     spec, where = template["spec"], name_of(template)
     parameters = spec["arguments"]["parameters"]
     declared, text = {p["name"] for p in parameters}, yaml.safe_dump(spec["templates"])
+    text = text.replace("{{workflow.parameters.json}}", "")  # all of them
     used = set(re.findall(r"\{\{workflow\.parameters\.([\w-]+)\}\}", text))
     problems = [f"{where}: parameter {name} is declared or used, not both" for name in sorted(declared ^ used)]
     problems += [f"{where}: parameter {p['name']} has no description" for p in parameters if not p.get("description")]
@@ -689,6 +722,20 @@ def keeping_problems(found: Sequence[Object]) -> list[str]:
     return problems
 
 
+def login_problems(found: Sequence[Object]) -> list[str]:
+    """Who logs to MLflow can show a login, where a server elsewhere asks for one."""
+    problems = []
+    for pod in pods(found):
+        for container in pod.containers():
+            sources = container.get("envFrom", [])
+            named = {one["configMapRef"]["name"] for one in sources if "configMapRef" in one}
+            named |= {one["name"] for one in container.get("env", [])}
+            login = {"name": "mlflow-tracking", "optional": True}
+            if {"dream-env", "MLFLOW_TRACKING_URI"} & named and {"secretRef": login} not in sources:
+                problems.append(f"{pod.owner} {container['name']}: logs to MLflow without the Secret mlflow-tracking")
+    return problems
+
+
 def ray_problems(found: Sequence[Object]) -> list[str]:
     """What the KubeRay operator checks only when it is too late, and what Ray needs to agree on."""
     problems = []
@@ -725,12 +772,14 @@ def ray_version() -> str:
 CHECKS = (
     image_problems,
     restricted_problems,
+    writable_problems,
     resource_problems,
     probe_problems,
     reference_problems,
     network_problems,
     default_deny_problems,
     keeping_problems,
+    login_problems,
     ray_problems,
     quota_problems,
 )

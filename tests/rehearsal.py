@@ -7,6 +7,7 @@ and the port that it has in the cluster, in a network of its own), and the progr
     then: `dream doctor`, all notebooks, the workflow's steps, a promotion to a revert, a backup and its restore
 """
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,27 @@ import httpx
 import k8s_checks
 import winners
 from git_server import git_server
-from k8s_checks import K8S, REPOSITORY, Pod, objects, rendered, secrets
+from k8s_checks import K8S, REPOSITORY, Object, Pod, objects, rendered, secrets
 from promotion_round import git, promotion_round
 
 INSIDE = "DREAM_REHEARSAL_INSIDE"
 HOSTS = ("minio", "postgres-rw", "mlflow", "dream-head-svc", "jupyter", "serve")
 GIT_TOKEN = "a-token-of-the-rehearsal-2f"
 SETTINGS = ("DREAM_", "AWS_", "S3_", "MLFLOW_")
+# Much longer than they take, for a machine that is busy with other things.
+START_SECONDS = 900
+COMMAND_SECONDS = 3600
+RAY_PATIENCE = {
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_agent_register_timeout_ms": str(START_SECONDS * 1000),
+    "RAY_worker_register_timeout_seconds": str(START_SECONDS),
+}
+TRACES = """
+from mlflow import MlflowClient
+client = MlflowClient()
+(found,) = [each.experiment_id for each in client.search_experiments() if each.name == "dream-served"]
+print(len(client.search_traces(locations=[found], include_spans=False)))
+"""
 BIN = Path(sys.executable).parent
 
 
@@ -74,9 +89,18 @@ def enter() -> int:
 class Rehearsal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found = [*objects(rendered("k8s/overlays/laptop")), *objects(rendered("k8s/serve"))]
+        self.found = [*objects(rendered("k8s/overlays/laptop")), *self.served()]
         self.pods = {pod.owner: pod for pod in k8s_checks.pods(self.found)}
         self.running: list[subprocess.Popen] = []
+
+    def served(self) -> list[Object]:
+        """What the overlay's folder `serve` makes of an empty winner, with its answers traced."""
+        place = self.folder / "kustomization"
+        place.mkdir()
+        paths = {"resources": K8S / "overlays/laptop/serve", "components": K8S / "components/serve-traces"}
+        lines = [f"{key}: [{os.path.relpath(path, place)}]\n" for key, path in paths.items()]
+        (place / "kustomization.yaml").write_text("".join(lines))
+        return objects(rendered(str(place)))
 
     def environment(self, pod: Pod, **more: str) -> dict[str, str]:
         """A container's variables and no others, but for what finds programs on this machine."""
@@ -92,7 +116,11 @@ class Rehearsal:
         }
 
     def run(
-        self, command: Sequence[str], environment: Mapping[str, str], seconds: float = 600, cwd: Path | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        seconds: float = COMMAND_SECONDS,
+        cwd: Path | None = None,
     ) -> str:
         print("$", *command[:6], flush=True)
         done = subprocess.run(
@@ -115,29 +143,36 @@ class Rehearsal:
         )
         self.running.append(process)
 
-    def answers(self, url: str, seconds: float = 180) -> None:
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
-            try:
-                if httpx.get(url, timeout=2, trust_env=False).is_success:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.2)
-        raise AssertionError(f"nothing at {url} within {seconds} s")
+    def answers(self, url: str) -> None:
+        def is_there() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.get(url, timeout=5, trust_env=False).is_success
+            return False
 
-    def listens(self, host: str, port: int, seconds: float = 180) -> None:
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
-            try:
-                return socket.create_connection((host, port), 2).close()
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError(f"nothing at {host}:{port} within {seconds} s")
+        self.wait(is_there, url)
+
+    def listens(self, host: str, port: int) -> None:
+        def is_there() -> bool:
+            with suppress(OSError):
+                socket.create_connection((host, port), 2).close()
+                return True
+            return False
+
+        self.wait(is_there, f"{host}:{port}")
+
+    def wait(self, is_there: Callable[[], bool], what: str) -> None:
+        """Wait for the process that was started last."""
+        process, give_up = self.running[-1], time.monotonic() + START_SECONDS
+        while not is_there():
+            assert process.poll() is None, f"nothing at {what}: {process.args} ended with {process.returncode}"
+            assert time.monotonic() < give_up, f"nothing at {what} within {START_SECONDS} s"
+            time.sleep(0.2)
 
     def start(self) -> None:
         (self.folder / "bin").mkdir()
-        (self.folder / "bin/python").symlink_to(sys.executable)
+        python = self.folder / "bin/python"  # no link, by which an environment's packages are not found
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
         self.object_storage()
         self.database()
         self.mlflow()
@@ -207,13 +242,26 @@ class Rehearsal:
         options = [f"--{key}={value}" for key, value in cluster["headGroupSpec"]["rayStartParams"].items()]
         head = self.environment(self.pods["RayCluster dream head"], **token)
         at = ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats", f"--temp-dir={self.folder}/r"]
-        self.spawn(
-            "head", ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at], head
-        )
+        command = ["ray", "start", "--head", "--port=6379", "--ray-client-server-port=10001", *options, *at]
+        self.ray_node("head", command, head)
         self.listens("dream-head-svc", 10001)
         worker = self.environment(self.pods["RayCluster dream workers"], **token)
         options = [f"--{key}={value}" for key, value in cluster["workerGroupSpecs"][0]["rayStartParams"].items()]
-        self.spawn("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
+        self.ray_node("worker", ["ray", "start", "--address=dream-head-svc:6379", *options, *at[:3]], worker)
+
+    def ray_node(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a node; again where Ray gives up, which waits 15 seconds for its agents, as Kubernetes would do."""
+        log, attempts = self.folder / f"{name}.log", 10
+        while True:
+            self.spawn(name, command, {**environment, **RAY_PATIENCE})
+            try:
+                return self.wait(lambda: "Ray runtime started" in log.read_text(), f"the {name} of Ray")
+            except AssertionError:
+                attempts -= 1
+                if not attempts:
+                    raise
+                print(f"  {log.read_text().splitlines()[-1]}", flush=True)
+                end([self.running.pop()])
 
     def jupyter(self) -> None:
         pod = self.pods["StatefulSet jupyter"]
@@ -234,7 +282,7 @@ class Rehearsal:
         print(self.run(["dream", "doctor"], jupyter))
         for path in sorted((self.folder / "work/notebooks").glob("*.ipynb")):
             command = ["jupyter", "nbconvert", "--execute", "--to", "notebook", "--inplace", str(path)]
-            self.run(command, jupyter, 1200, cwd=path.parent)
+            self.run(command, jupyter, cwd=path.parent)
         runs = httpx.post(
             "http://mlflow:5000/api/2.0/mlflow/runs/search", json={"experiment_ids": ["1"]}, trust_env=False
         ).json()
@@ -245,20 +293,17 @@ class Rehearsal:
         print(f"memory of all processes: {memory_gib(self.running):.1f} GiB")
 
     def steps(self) -> None:
-        """The workflow's steps as far as this version of DREAM has them."""
-        helped = self.run(["dream", "run", "--help"], self.environment(self.pods["StatefulSet jupyter"]))
+        """The workflow's steps; the check is against the experiment itself."""
         template = next(one["spec"] for one in self.found if one["kind"] == "WorkflowTemplate")
         values = {p["name"]: p["value"] for p in template["arguments"]["parameters"]}
         values |= {
             "sources": str(REPOSITORY / "notebooks/sample_documents"),
             "questions": "6",
-            "name": "rehearsal",
             "llms": "offline/llm-small",
         }
-        values |= {"embed-models": "offline/embed-small", "baseline": "rehearsal", "experiment": "rehearsal"}
-        steps = [step for step in template["templates"] if "container" in step]
-        for step in steps if "--resume" in helped else steps[:2]:
-            self.step(step, values)
+        values |= {"embed-models": "offline/embed-small", "experiment": "rehearsal"}
+        for step in (step for step in template["templates"] if "container" in step):
+            self.step(step, values | ({"baseline": "rehearsal"} if step["name"] == "check" else {}))
 
     def step(self, step: Mapping[str, Any], values: Mapping[str, str], **more: str) -> None:
         """A step of the workflow with these parameters, and variables of optional Secrets."""
@@ -268,10 +313,13 @@ class Rehearsal:
             text = variable.get("value", "")
             for name, value in values.items():
                 text = text.replace(f"{{{{workflow.parameters.{name}}}}}", value).replace("{{workflow.name}}", "wf-1")
+            text = text.replace("{{workflow.parameters.json}}", json.dumps([{"name": name} for name in values]))
             given |= {variable["name"]: text} if "value" in variable else {}
         own = {"HOME": str(self.folder / "home"), "DREAM_HOME": str(self.folder / "scratch"), **more}
         environment = self.environment(pod, **{**given, **own})
-        out = self.run([*step["container"]["command"], *step["container"]["args"]], environment, 1200)
+        program = str(K8S / "workflows/parameters.py")
+        arguments = [each.replace("/etc/dream/parameters.py", program) for each in step["container"]["args"]]
+        out = self.run([*step["container"]["command"], *arguments], environment)
         print("\n".join(out.splitlines()[-4:]))
 
     def promotion(self) -> None:
@@ -309,7 +357,10 @@ class Rehearsal:
             promotion_round(winner, measured.good, measured.bad, promote, checked)
         first, second, third = hashes
         assert first == third != second, f"the pods are not rolled by a commit: {hashes}"
+        traces = int(self.run([sys.executable, "-c", TRACES], client))
+        assert traces > 0, "no answer of the service is in MLflow"
         print("A winner passed, a worse one failed, and a revert brought the first back")
+        print(f"MLflow holds {traces} traces of their answers")
 
     def winner_hash(self, repository: Path) -> str:
         """The name of the ConfigMap of what is committed."""
@@ -324,7 +375,8 @@ class Rehearsal:
 
         def command(pod: Pod, values: Mapping[str, str]) -> list[str]:
             container = pod.spec["containers"][0]
-            filled = (each.replace("$(SERVE_URL)", values.get("SERVE_URL", "")) for each in container["args"])
+            every = {"$(SERVE_URL)": values.get("SERVE_URL", ""), "0.1": "1"}  # each answer is traced
+            filled = (every.get(each, each) for each in container["args"])
             return [*container["command"], *(str(winner) if "winner.yaml" in each else each for each in filled)]
 
         own = {"DREAM_HOME": str(self.folder / "scratch")}
@@ -333,12 +385,17 @@ class Rehearsal:
         values = self.environment(check, **own)
         try:
             done = subprocess.run(
-                command(check, values), env=values, cwd=self.folder, capture_output=True, text=True, timeout=600
+                command(check, values),
+                env=values,
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_SECONDS,
             )
         finally:
             process = self.running.pop()
             process.terminate()
-            assert process.wait(60) == 0, "dream serve did not end as a pod must"
+            assert process.wait(300) == 0, "dream serve did not end as a pod must"
         print(done.stdout)
         return done.returncode, done.stdout + done.stderr
 
@@ -360,15 +417,16 @@ class Rehearsal:
 
     def stop(self) -> None:
         """End exactly what was started: each service leads a session, and its processes are those in it."""
-        for process in reversed(self.running):
+        end(self.running[::-1])
+
+
+def end(processes: Sequence[subprocess.Popen]) -> None:
+    for sent, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 0)):
+        for process in processes:
             for pid in session(process):
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-        time.sleep(3)
-        for process in self.running:
-            for pid in session(process):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, sent)
+        time.sleep(seconds)
 
 
 def session(process: subprocess.Popen) -> list[int]:

@@ -1,6 +1,6 @@
 """Makes MinIO's buckets, and for each of DREAM, reports, MLflow and the backup a user with least rights.
 
-Safe to run again.
+What is of use for some time only is deleted after it: `EXPIRE`. Safe to run again.
 
 Usage: setup.py FOLDER, with S3_ENDPOINT_URL set; FOLDER holds one folder a Secret, one file a key, as Kubernetes
 mounts them: minio-root, dream-s3, reports-s3, mlflow-s3, backup-s3.
@@ -18,6 +18,9 @@ from minio.credentials import StaticProvider
 
 DREAM_BUCKETS = ("documents", "golden-datasets", "experiments", "dream-cache", "reports")
 BUCKETS = (*DREAM_BUCKETS, "mlflow", "backups")
+# Days after which objects under a prefix of a bucket go: reports and logs of workflows, and the answers of those with
+# `fresh-answers`, which only a retry of the same workflow reads again.
+EXPIRE = {"reports": ("", 180), "dream-cache": ("fresh/", 30)}
 READ = ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
 WRITE = [*READ, "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 # Secret: what its user may do. The backup reads everything; it writes its own bucket, and nothing else.
@@ -56,6 +59,10 @@ def make_buckets(url: str, root: tuple[str, str]) -> None:
             if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
             print(f"bucket {bucket}: there")
+    for bucket, (prefix, days) in EXPIRE.items():
+        rule = {"ID": "dream", "Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
+        s3.put_bucket_lifecycle_configuration(Bucket=named(bucket), LifecycleConfiguration={"Rules": [rule]})
+        print(f"bucket {named(bucket)}: {prefix or 'everything'} is kept for {days} days")
 
 
 def make_users(url: str, root: tuple[str, str], folder: Path) -> None:

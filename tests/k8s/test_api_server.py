@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from k8s_checks import K8S, Object, Pod, name_of, objects, pods, rendered, secrets
+from k8s_checks import K8S, REPOSITORY, Object, Pod, name_of, objects, pods, rendered, secrets, tool
+from k8s_components import EVERY_USE, with_component
 from k8s_schemas import crd_folder
 from model_servers import free_port
 
@@ -32,7 +33,10 @@ FOLDERS = (
     "k8s/tei",
     "k8s/monitoring",
     "k8s/serve",
+    "k8s/overlays/laptop/serve",
+    "k8s/overlays/production/serve",
 )
+WITHOUT_CRD = ("HTTPRoute",)  # of Gateway API
 # What others refer to, so that it has to be there; everything else is only tried.
 KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
@@ -177,6 +181,75 @@ def test_the_server_takes_every_object(api: ApiServer, folder: str):
 def test_pod_security_lets_every_pod_in(api: ApiServer, folder: str):
     made = list(pods(objects(rendered(folder))))
     assert [f"{pod.owner}: {problem}" for pod in made if (problem := api.apply(as_sent(pod)))] == []
+
+
+@pytest.mark.parametrize(("component", "folder", "name"), EVERY_USE)
+def test_the_server_takes_what_a_component_makes_of_a_folder(
+    api: ApiServer, tmp_path: Path, component: str, folder: str, name: str
+):
+    made = [one for one in with_component(tmp_path, folder, component, name) if one["kind"] not in WITHOUT_CRD]
+    assert [problem for one in made if (problem := api.apply(one))] == []
+    sent = [as_sent(pod) for pod in pods(made) if not pod.owner.startswith("Cluster ")]
+    assert [problem for pod in sent if (problem := api.apply(pod))] == []
+
+
+TYPOS = [
+    ("production/mlflow", "replicas: 2", "replicsa: 2", "replicsa: field not declared in schema"),
+    ("production/minio", "value: 500Gi", "value: 500GB", "quantities must match the regular expression"),
+    ("laptop/mlflow", "memory: 512Mi", "memory: 5Gi", "must be less than or equal to memory limit of 1536Mi"),
+    ("production/ray", "maxReplicas, value: 16", "maxReplicas, value: sixteen", "maxReplicas: expected numeric"),
+    ("production/ray", "namespace: dream", "namespace: dreem", 'namespaces "dreem" not found'),
+    ("laptop/backup", "15 2 * * *", "15 26 * * *", "above maximum (23)"),
+    ("laptop/backup", "timeZone: Etc/UTC", "timeZone: Etc/UCTT", "unknown time zone Etc/UCTT"),
+    ("laptop/backup", "Forbid", "Forbit", 'supported values: "Allow", "Forbid", "Replace"'),
+    (
+        "laptop/platform",
+        'DREAM_BUCKET_PREFIX: ""',
+        "DREAM_BUCKET_PREFIX: 7",
+        "expected string, got &value.valueUnstructured",
+    ),
+    ("laptop/jupyter", "protocol: TCP", "protocol: TPC", 'Unsupported value: "TPC": supported values: "TCP"'),
+    ("laptop/jupyter", "0.0.0.0/0", "0.0.0.0/33", "must be a valid CIDR"),
+    ("laptop/serve", '"true"', "true", "expected string, got"),
+    ("production/serve", "name: serve-nightly", "name: serve_nightly", "a lowercase RFC 1123 subdomain"),
+    ("laptop/workflows", "retryStrategy:", "retryStrateg:", "retryStrateg: field not declared in schema"),
+    ("laptop/workflows", "schedules:", "schedule:", "schedule: field not declared in schema"),
+    ("laptop/ray", "mode: token", "mode: tokn", 'supported values: "disabled", "token"'),
+    ("laptop/ray", "secretName: ray-token", "secretNam: ray-token", "secretNam: field not declared in schema"),
+    ("laptop/ray", "containerPort: 10001", 'containerPort: "10001"', "containerPort: expected numeric"),
+    ("laptop/serve", 'limits: {cpu: "1", memory: 1Gi}', "limits: {cpu: 1 core, memory: 1Gi}", "quantities must match"),
+    ("laptop/mlflow", "- name: mlflow\n", "- name: mlfow\n", "spec.template.spec.containers[0].image: Required value"),
+    ("argocd/apps", "selfHeal: true", "selfheal: true", "selfheal: field not declared in schema"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to edit."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("k8s", "argocd"):
+        shutil.copytree(REPOSITORY / name, copy / name)
+    return copy
+
+
+@pytest.mark.parametrize(("folder", "right", "wrong", "said"), TYPOS)
+def test_the_server_refuses_a_typo_in_words_that_name_it(
+    api: ApiServer, checkout: Path, folder: str, right: str, wrong: str, said: str
+):
+    """The first file with that text is edited: of the overlay's folder, of what it takes in, or of the settings."""
+    folder = folder if folder.startswith("argocd") else f"k8s/overlays/{folder}"
+    places = [checkout / folder, checkout / "k8s" / Path(folder).name, checkout / "argocd/settings"]
+    files = [file for place in places if place.is_dir() for file in sorted(place.glob("*.yaml"))]
+    edited = next(file for file in files if right in file.read_text(encoding="utf-8"))
+    text = edited.read_text(encoding="utf-8")
+    edited.write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    try:
+        program = tool("KUSTOMIZE_BINARY", "kustomize", "render the manifests")
+        made = subprocess.run([program, "build", folder], cwd=checkout, capture_output=True, text=True, check=True)
+        problems = [problem for one in objects(made.stdout) if (problem := api.apply(one))]
+    finally:
+        edited.write_text(text, encoding="utf-8")
+    assert any(said in one for one in problems), problems
 
 
 def test_it_would_refuse_a_pod_that_is_not_restricted_an_unknown_field_and_a_missing_account(api: ApiServer):

@@ -56,6 +56,20 @@ def test_applications_converge_by_themselves_and_charts_are_pinned():
             assert re.search(r"ignoreDifferences:\n +# ", file.read_text()), f"{file.name}: no reason beside it"
 
 
+def test_a_config_map_that_pods_still_have_is_pruned_last():
+    """Its name ends in a hash: until the new pods are ready, an old one that starts again needs the old name."""
+    for file in APPLICATIONS:
+        spec = yaml.safe_load(file.read_text())["spec"]
+        path = spec.get("source", {}).get("path", "").replace("set-by-settings", "laptop")
+        made = objects(rendered(path)) if path else []
+        hashed = [
+            one
+            for one in made
+            if one["kind"] == "ConfigMap" and re.search(r"-[bcdfghkmt2456789]{10}$", one["metadata"]["name"])
+        ]
+        assert bool(hashed) == ("PruneLast=true" in spec["syncPolicy"]["syncOptions"]), file.name
+
+
 def test_argo_cd_helm_and_ci_install_the_operators_with_the_same_values():
     """The chart, its version, its namespace and its values file: as Argo CD has them, in INSTALL.md and in CI."""
     texts = [(REPOSITORY / path).read_text() for path in ("INSTALL.md", ".github/workflows/cluster.yaml")]

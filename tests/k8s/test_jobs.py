@@ -96,6 +96,16 @@ def test_a_prefix_stands_before_the_name_of_every_bucket(minio: S3Server, users:
     assert statement["Resource"] == ["arn:aws:s3:::acme-mlflow", "arn:aws:s3:::acme-mlflow/*"]
 
 
+def test_reports_and_fresh_answers_are_kept_for_some_time_and_nothing_else_expires(minio: S3Server, users: dict):
+    s3, setup = client(minio), program("minio/setup.py")
+    for bucket, kept in {"reports": ("", 180), "dream-cache": ("fresh/", 30)}.items():
+        (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert (rule["Filter"]["Prefix"], rule["Expiration"]["Days"], rule["Status"]) == (*kept, "Enabled")
+    for bucket in set(setup.BUCKETS) - {"reports", "dream-cache"}:
+        with pytest.raises(ClientError, match="NoSuchLifecycleConfiguration"):
+            s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+
+
 def test_dream_finds_its_buckets_with_its_own_keys(minio: S3Server, users: dict):
     from dream.storage import open_storage
 

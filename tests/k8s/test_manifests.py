@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,31 +10,25 @@ from pathlib import Path
 
 import k8s_checks
 import pytest
+import typer
 import yaml
 from k8s_checks import K8S, REPOSITORY, Object, all_problems, objects, rendered, secrets, tool
+from k8s_components import COMPONENTS, EVERY_USE, with_component
 from k8s_schemas import crd_folder, schema_problems, validators
+
+from dream.cli.main import app
+from dream.cli.promotion import _GRACE_SECONDS as GRACE_SECONDS
+from dream.settings import Settings
 
 OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
 FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
+CI = sorted((REPOSITORY / ".github/workflows").glob("*.yaml"))
 OPTIONAL = ("rayjob", "vllm", "tei", "monitoring", "serve")
 BUILT = [folder for folder in FOLDERS if "/components/" not in folder and folder != "k8s/site"]
 
 
 def overlay(name: str) -> list[Object]:
     return objects(rendered(f"k8s/overlays/{name}"))
-
-
-def with_component(tmp_path: Path, folder: str, component: str, name: str, first: bool = False) -> list[Object]:
-    """A folder of an overlay with one of k8s/components in its list, last (or first), as its heading says to use it."""
-    source = K8S / "overlays" / name / folder
-    made = yaml.safe_load((source / "kustomization.yaml").read_text(encoding="utf-8"))
-    own, added = made.get("components", []), os.path.relpath(K8S / "components" / component, source)
-    if added not in own:
-        made["components"] = [added, *own] if first else [*own, added]
-    for key in ("resources", "components"):
-        made[key] = [os.path.relpath((source / path).resolve(), tmp_path) for path in made[key]]
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return objects(rendered(str(tmp_path)))
 
 
 def rest_of(name: str, changed: list[Object], folder: str, leaves_out: tuple[str, ...] = ()) -> list[Object]:
@@ -69,30 +64,11 @@ def test_building_twice_gives_the_same(folder: str):
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
-@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring", "k8s/serve"])
-def test_an_optional_folder_has_no_fault_on_top_of_the_rest(folder: str, name: str):
-    assert all_problems_but_quota([*overlay(name), *objects(rendered(folder))]) == []
+@pytest.mark.parametrize("folder", ["k8s/rayjob", "k8s/monitoring", "k8s/overlays/{}/serve"])
+def test_an_optional_folder_has_no_fault_on_top_of_the_rest_and_fits_the_quota(folder: str, name: str):
+    assert all_problems([*overlay(name), *objects(rendered(folder.format(name)))]) == []
 
 
-# Each component: the folders that it is for, and the folders of which it takes the place.
-COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "aws-identity": ((), ()),  # for k8s/site: a test of its own
-    "cloudnative-pg": (("postgres",), ()),
-    "existing-namespace": (("platform",), ()),
-    "external-mlflow": (("platform",), ("mlflow", "postgres", "backup")),
-    "external-postgres": (("platform",), ("postgres", "backup")),
-    "external-s3": (("platform",), ("minio",)),
-    "gcs-fault-tolerance": (("ray",), ()),
-    "ingress": (("jupyter",), ()),
-    "kueue": (("ray",), ()),
-    "operators-inside": (("platform",), ()),
-    "spot-workers": (("ray",), ()),
-    "sign-on": (("mlflow",), ()),
-    "pull-secret": ((), ()),  # for k8s/site: a test of its own
-    "storage-class": (("minio", "postgres", "jupyter"), ()),
-    "tei-endpoint": (("platform",), ()),
-    "vllm-endpoint": (("platform",), ()),
-}
 # What the checks cannot know: pods of operators and of folders left out, a host that is in a Secret, calls that only
 # the gateway on Ray makes, and the memory of a GPU node.
 EXPECTED = {
@@ -101,9 +77,6 @@ EXPECTED = {
     "tei-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_", "WorkflowTemplate dream", "quota "),
     "vllm-endpoint": ("StatefulSet jupyter DREAM_ENDPOINT_VLLM", "WorkflowTemplate dream", "quota ", "RayService "),
 }
-EVERY_USE = [
-    (c, folder, name) for c, (to, _) in COMPONENTS.items() for folder in to for name in ("laptop", "production")
-]
 
 
 def test_no_component_is_left_out_of_the_tests():
@@ -157,10 +130,42 @@ def test_the_tei_component_names_the_servers_and_dream_takes_its_settings(tmp_pa
         assert int(batch) >= (endpoints["tei"].embed_batch_size or 0)
 
 
-def all_problems_but_quota(found: list[Object]) -> list[str]:
-    return [
-        problem for check in k8s_checks.CHECKS if check is not k8s_checks.quota_problems for problem in check(found)
-    ]
+@pytest.mark.parametrize("name", ["laptop", "production"])
+@pytest.mark.parametrize("models", ["vllm", "tei"])
+def test_a_winner_with_models_of_ones_own_reaches_them(tmp_path: Path, models: str, name: str):
+    """The gateway of `dream serve`, and of its check, is in the pods themselves and not on Ray."""
+    changed = with_component(tmp_path, "platform", f"{models}-endpoint", name)
+    served = [*objects(rendered(f"k8s/{models}")), *objects(rendered(f"k8s/overlays/{name}/serve"))]
+    found = [*rest_of(name, changed, "platform"), *served]
+    asked = {host for component, host, _ in k8s_checks.needed(found) if component in ("serve", "serve-check")}
+    assert asked & {"llm-serve-svc", "tei-embed"}
+    assert [one for one in k8s_checks.network_problems(found) if "serve" in one.split(" DREAM_")[0]] == []
+
+
+@pytest.mark.parametrize("name", ["laptop", "production"])
+def test_answers_are_traced_where_the_trials_are_but_in_an_experiment_of_their_own(tmp_path: Path, name: str):
+    found = with_component(tmp_path, "serve", "serve-traces", name)
+    (pod,) = (one for one in k8s_checks.pods(found) if one.owner == "Deployment serve")
+    (container,) = pod.containers()
+    command = typer.main.get_group(app).commands["serve"]
+    assert command.make_context("serve", [*container["args"][1:]]).params["traces"] == 0.1
+    values = k8s_checks.environment(pod, [*overlay(name), *found])
+    assert values["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert values["MLFLOW_EXPERIMENT_NAME"] != Settings.from_environment({}).mlflow_experiment
+    (ways,) = (one for one in found if one["metadata"]["name"] == "serve-traces")
+    without = [one for one in [*overlay(name), *found] if one is not ways]
+    assert any("stop serve -> mlflow:5000" in one for one in k8s_checks.network_problems(without))
+
+
+@pytest.mark.parametrize("component", ["external-s3", "external-mlflow"])
+def test_services_elsewhere_may_be_asked_by_all_who_ask_those_inside(tmp_path: Path, component: str):
+    inside = {"external-s3": ("minio", 9000), "external-mlflow": ("mlflow", 5000)}[component]
+    found = [*overlay("production"), *with_component(tmp_path, "serve", "serve-traces", "production")]
+    asking = {pod.labels[k8s_checks.COMPONENT] for pod in k8s_checks.pods(found)
+              if k8s_checks.let_through(found, pod.labels, {k8s_checks.COMPONENT: inside[0]}, inside[1])}  # fmt: skip
+    (policy,) = objects((K8S / "components" / component / "network.yaml").read_text())
+    (expression,) = policy["spec"]["podSelector"]["matchExpressions"]
+    assert asking - {"minio-setup", inside[0]} == set(expression["values"])
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
@@ -192,10 +197,11 @@ def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, fold
 @pytest.mark.parametrize("name", ["laptop", "production"])
 def test_with_roles_of_aws_no_pod_needs_a_key_of_s3(tmp_path: Path, name: str):
     changed = with_site(tmp_path, f"k8s/overlays/{name}", "aws-identity")
+    changed += objects(rendered(str(tmp_path / f"k8s/overlays/{name}/serve")))
     found = [one for one in changed if one["metadata"]["name"] not in ("minio", "minio-setup")]
     taken = [(pod.owner, s["secretRef"]) for pod in k8s_checks.pods(found) for c in pod.containers()
              for s in c.get("envFrom", []) if s.get("secretRef", {}).get("name", "").endswith("-s3")]  # fmt: skip
-    assert len(taken) >= 12
+    assert len(taken) >= 15
     assert [owner for owner, secret in taken if not secret.get("optional")] == []
 
 
@@ -211,8 +217,8 @@ LAPTOP = 10e9
 
 
 def test_the_laptop_overlay_fits_a_node_with_10_gb():
-    """Everything that may run at once is counted: what lasts, one step of the pipeline, the operators, the system."""
-    found = overlay("laptop")
+    """Everything that may run at once is counted: what lasts, the served winner, a step, the operators, the system."""
+    found = [*overlay("laptop"), *objects(rendered("k8s/overlays/laptop/serve"))]
     steps = [pod for pod in k8s_checks.pods(found) if pod.owner.startswith("WorkflowTemplate")]
     running = [*(pod for pod in k8s_checks.pods(found) if not pod.job), *steps[:1]]
     requested = sum(memory(c) for pod in running for c in pod.spec["containers"])
@@ -302,7 +308,7 @@ TYPOS = [
     ("type: RuntimeDefault", "type: Unconfined"),
     ("whenDeleted: Retain", "whenDeleted: Delete"),
     ("maxUnavailable: 1", "minAvailable: 1"),
-    ("requests.memory: 9Gi", "requests.memory: 3Gi"),
+    ("requests.memory: 10Gi", "requests.memory: 3Gi"),
     ("mountPath: /data\n          name: data", "mountPath: /data\n          name: daten"),
     ("{{workflow.parameters.golden}}", "{{workflow.parameters.goldn}}"),
     ("path: /health\n            port: http", "path: /health\n            port: htp"),
@@ -471,6 +477,23 @@ def test_shell_scripts_parse():
     scripts = [K8S / "secrets.sh", REPOSITORY / ".ci/run", *sorted(K8S.glob("*.sh"))]
     for script in scripts:
         assert subprocess.run(["bash", "-n", script]).returncode == 0, script
+    jobs = [job for path in CI for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()]
+    texts = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    template = yaml.safe_load((K8S / "workflows/template.yaml").read_text(encoding="utf-8"))["spec"]
+    texts += [step["container"]["args"][0] for step in template["templates"] if "container" in step]
+    for text in texts:
+        done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), text
+
+
+def test_ci_gives_dream_commands_that_it_takes():
+    text = (REPOSITORY / ".github/workflows/cluster.yaml").read_text(encoding="utf-8")
+    text = text.replace('"\n          run="$run', "")  # one command in two lines of the shell
+    given = re.findall(r"(?:-- |=\"|run: )dream (\w+)([^\"\n]*)", text)
+    commands = typer.main.get_group(app).commands
+    for name, options in given:
+        commands[name].make_context(name, shlex.split(options.split(" > ")[0]))
+    assert {name for name, _ in given} == {"doctor", "run", "export"}
 
 
 def test_ci_runs_actions_by_commit():
@@ -506,6 +529,8 @@ def test_a_job_that_people_start_can_be_started_again():
     }
     assert [name for name, annotations in jobs.items() if "argocd.argoproj.io/hook" not in annotations] == []
     assert set(jobs) == {"minio-setup", "serve-check"}
+    page = (REPOSITORY / "INSTALL.md").read_text()
+    assert [name for name in jobs if f"kubectl -n dream delete job {name}" not in page] == []
 
 
 def test_another_winner_rolls_the_pods_and_the_check_asks_about_the_same_file(tmp_path: Path):
@@ -610,3 +635,31 @@ def test_spot_nodes_are_for_workers_alone(tmp_path: Path, name: str):
     head, (workers,) = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
     assert "tolerations" not in head["template"]["spec"]
     assert {one["key"] for one in workers["template"]["spec"]["tolerations"]} >= {"cloud.google.com/gke-spot"}
+
+
+def test_no_autoscaler_of_nodes_ends_a_run_to_save_one():
+    stays = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    for name in ("laptop", "production"):
+        found = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in overlay(name) if "spec" in one}
+        cluster = found["RayCluster", "dream"]
+        templates = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+        about = [one["metadata"] for one in (*templates, found["StatefulSet", "jupyter"]["template"])]
+        about.append(found["WorkflowTemplate", "dream"]["podMetadata"])
+        assert [one for one in about if not stays.items() <= one.get("annotations", {}).items()] == []
+
+
+def test_a_served_answer_that_is_under_way_ends_before_the_pod_does():
+    (pod,) = (one for one in k8s_checks.pods(objects(rendered("k8s/serve"))) if one.owner == "Deployment serve")
+    (container,) = pod.containers()
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert int(seconds) + GRACE_SECONDS + 10 <= pod.spec["terminationGracePeriodSeconds"]
+
+
+def test_the_check_of_a_winner_waits_as_long_as_its_rollout_may_take():
+    found = {(one["kind"], one["metadata"]["name"]): one.get("spec", {}) for one in objects(rendered("k8s/serve"))}
+    jobs = found["Job", "serve-check"], found["CronJob", "serve-nightly"]["jobTemplate"]["spec"]
+    for job in jobs:
+        (container,) = job["template"]["spec"]["containers"]
+        asked = typer.main.get_group(app).commands["check"].make_context("check", [*container["args"][1:]]).params
+        assert asked["wait"] == found["Deployment", "serve"]["progressDeadlineSeconds"] < job["activeDeadlineSeconds"]

@@ -4,13 +4,17 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from k8s_checks import Object, objects, rendered
+from k8s_checks import Object, objects, rendered, secrets
+from starlette.testclient import TestClient
 
 from dream.models.endpoint_client import EndpointClient
 from dream.models.gateway_metrics import Progress, families
 from dream.models.usage import Meter
+from dream.records import Trial
+from dream.serving.server import AnswerServer
 from dream.settings import Budget, Endpoint
 
 # kubelet and kube-state-metrics, which are no part of DREAM or Ray
@@ -61,6 +65,16 @@ def gateway_metrics() -> dict[str, set[str]]:
     return {sample.name: set(sample.labels) for sample in samples}
 
 
+def served_metrics() -> dict[str, set[str]]:
+    """The names that a scrape of `dream serve` has, with their labels."""
+    server = AnswerServer(Trial("our_rag", "", ""), cast(Any, None))  # no question, so no gateway is asked
+    token = "a-token-of-the-tests"
+    answer = TestClient(server.application(token)).get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.is_success
+    samples = re.findall(r"^(\w+)(?:\{(.*)\})? ", answer.text, re.MULTILINE)
+    return {name: set(re.findall(r"(\w+)=", labels)) for name, labels in samples}
+
+
 def ray_metrics() -> tuple[set[str], set[str]]:
     """The names and labels that the dashboards of the installed Ray ask for."""
     import ray
@@ -85,7 +99,7 @@ def labels_of(expression: str) -> set[str]:
 
 @pytest.mark.parametrize(("where", "expression"), list(expressions()))
 def test_an_expression_asks_for_metrics_and_labels_that_exist(where: str, expression: str):
-    ours, (of_ray, ray_labels) = gateway_metrics(), ray_metrics()
+    ours, (of_ray, ray_labels) = gateway_metrics() | served_metrics(), ray_metrics()
     names = names_of(expression)
     assert names, where
     assert names - set(ours) - of_ray - OTHERS == set()
@@ -103,6 +117,20 @@ def test_a_wrong_name_or_label_would_be_found():
 def test_every_metric_of_the_gateway_is_on_a_dashboard_but_what_says_no_more():
     shown = {name for _, expression in expressions() for name in names_of(expression)}
     assert set(gateway_metrics()) - shown == set()
+
+
+def test_each_monitor_of_a_service_asks_a_port_that_it_has_and_sends_its_token():
+    everything = [*objects(rendered("k8s/overlays/laptop")), *objects(rendered("k8s/serve"))]
+    services = [one for one in everything if one["kind"] == "Service"]
+    monitors = [one for one in monitoring() if one["kind"] == "ServiceMonitor"]
+    assert {one["metadata"]["name"] for one in monitors} == {"minio", "serve"}
+    for one in monitors:
+        wanted = one["spec"]["selector"]["matchLabels"].items()
+        (service,) = (each for each in services if wanted <= each["metadata"]["labels"].items())
+        (endpoint,) = one["spec"]["endpoints"]
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+        if token := endpoint.get("authorization", {}).get("credentials"):
+            assert token["key"] in secrets()[token["name"]]
 
 
 def test_the_monitor_gives_the_gateways_metrics_on_ray_the_names_of_its_http_server():
