@@ -7,14 +7,14 @@ are estimates. Nothing is sent to any model.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 from dream.defaults import FACTORS
 from dream.experiments import store
 from dream.experiments.confirmation import as_confirmation, confirming
 from dream.experiments.dearest import Price, dearest
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
-from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
+from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
 from dream.indexes.chunkers import NEED_MODEL
 from dream.indexes.client import IndexRequest, index_spec
@@ -28,7 +28,7 @@ from dream.models.pickers import EMBED_BATCH_SIZE
 from dream.models.planned_usage import Counter
 from dream.rag.baselines import metrics_of
 from dream.rag.costs import calls_of, chunk_tokens, passages_read
-from dream.rag.methods import context_llm_of, index_request
+from dream.rag.methods import RagMethod, context_llm_of, index_request
 from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
 from dream.records import (
@@ -79,9 +79,11 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     counter, indexed, bound = Counter(settings), prepared.trials, list[str]()
     before = _finished_before(prepared, settings, but)
     if prepared.search.is_open:
-        most = dearest(prepared.search, prepared.trials, partial(_price, prepared, before, counter))
+        most = dearest(
+            prepared.search, prepared.trials, partial(_price, prepared, before, counter), prepared.context.methods
+        )
         prepared, indexed, bound = replace(prepared, trials=most.trials), most.indexed, [most.note]
-    kept, texts = _count_indexes(indexed, prepared.context.documents, settings, counter)
+    kept, texts = _count_indexes(indexed, prepared.context, settings, counter)
     sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
     passages = passages_read(prepared.trials, context.documents, questions, context.methods)
@@ -94,7 +96,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
     usd = known_sum(row.usd for row in rows)
-    distinct = len({index_key(trial) for trial in indexed if _has_index(trial)})
+    distinct = len({index_key(trial, context.methods) for trial in indexed if _has_index(trial)})
     n_trials, n = len(prepared.trials), len(prepared.questions)
     minutes, notes = counter.minutes(), (*bound, *prepared.notes)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, minutes, notes, sifted, usd_by_trial)
@@ -253,9 +255,9 @@ def _context_tokens(trial: Trial, questions: Sequence[GoldenQuestion]) -> int:
     return len(questions) * int(trial.parameters.get("context_tokens", 0) * 0.95)
 
 
-def index_key(trial: Trial) -> str:
+def index_key(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> str:
     """A key that two trials share exactly if they use the same index over the same documents."""
-    request = index_request(trial)
+    request = index_request(trial, methods)
     return f"{_split(request)} {request.embed_model}"
 
 
@@ -265,13 +267,13 @@ def _split(request: IndexRequest) -> str:
 
 
 def _count_indexes(
-    trials: Sequence[Trial], documents: Sequence[Any], settings: Settings, counter: Counter
+    trials: Sequence[Trial], context: TrialContext, settings: Settings, counter: Counter
 ) -> tuple[int, int]:
     """Indexes that are kept from before, and texts that are to be embedded for the others."""
-    kept = to_embed = 0
+    documents, kept, to_embed = context.documents, 0, 0
     counted: dict[str, tuple[int, int]] = {}
     written: set[str] = set()
-    for request, is_kept in _indexes(trials, documents, settings):
+    for request, is_kept in _indexes(trials, context, settings):
         if is_kept:
             kept += 1  # it asks for nothing at all
             continue
@@ -295,19 +297,17 @@ def _count_indexes(
 def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
     """The characters of the documents that must be chunked to plan the experiment: of those that were not before."""
     documents = prepared.context.documents
-    indexes = _indexes(prepared.candidates, documents, settings)
+    indexes = _indexes(prepared.candidates, prepared.context, settings)
     splits = {_split(request): request for request, is_kept in indexes if not is_kept}
     uncounted = (uncounted_characters(documents, split.chunker, split.parameters) for split in splits.values())
     return max(uncounted, default=0)
 
 
-def _indexes(
-    trials: Sequence[Trial], documents: Sequence[Any], settings: Settings
-) -> Iterator[tuple[IndexRequest, bool]]:
+def _indexes(trials: Sequence[Trial], context: TrialContext, settings: Settings) -> Iterator[tuple[IndexRequest, bool]]:
     """The distinct indexes that trials use, and for each if it is kept from before."""
-    cache, digest = open_storage(settings.cache_uri, settings), documents_digest(documents)
-    for trial in {index_key(trial): trial for trial in trials if _has_index(trial)}.values():
-        request = index_request(trial)
+    cache, digest = open_storage(settings.cache_uri, settings), documents_digest(context.documents)
+    for trial in {index_key(trial, context.methods): trial for trial in trials if _has_index(trial)}.values():
+        request = index_request(trial, context.methods)
         yield request, is_stored(cache, index_spec(digest, *request))
 
 
