@@ -32,6 +32,9 @@ from dream.rag.search_spaces import Condition, JoinedSpace, Requirement
 from dream.records import Objective
 from dream.settings import Settings
 
+# Shorter keys, such as those of servers that want none, may be words of a file.
+SECRET_CHARACTERS = 16
+
 
 @dataclass(frozen=True)
 class Study:
@@ -68,7 +71,7 @@ class Study:
         Raises:
             ConfigurationError: for a file that holds a key of the settings, as the experiment keeps it.
         """
-        if any(secret in self.text for secret in settings.secrets()):
+        if any(secret in self.text for secret in settings.secrets() if len(secret) >= SECRET_CHARACTERS):
             raise ConfigurationError(
                 f"{self.name} holds a key of the settings, and the experiment would keep it: take it out; keys stay in "
                 "the environment"

@@ -132,7 +132,7 @@ def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(do
     sizes = {"chunk_size": 40, "chunk_overlap": 0, "top_k": 2}
 
     @rag_method("tokens", **sizes)
-    def mine(index, llm, *, top_k): ...
+    def mine(index, llm, **parameters): ...
 
     space = SearchSpace(["mine"], ["offline/llm-small"], ["offline/embed-small"], {"mine": {"top_k": [1, 2, 3]}})
     grid = ExperimentSpec(space, GOLDEN, metrics=["token_f1"]).prepare(documents)
@@ -142,7 +142,7 @@ def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(do
         before = [plan_of(each, documents) for each in (grid, in_rounds)]
 
         @rag_method("whole_documents", **sizes)
-        def mine(index, llm, *, top_k): ...
+        def mine(index, llm, **parameters): ...
 
         assert [plan_of(each, documents) for each in (grid, in_rounds)] == before
     assert before[0].texts_to_embed == before[1].texts_to_embed > 1
