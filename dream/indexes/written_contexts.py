@@ -41,8 +41,8 @@ MOST_FAILURES = 0.1
 CALLS_IN_FLIGHT = 64
 # How often progress is told for a batch of documents, at most.
 MOST_REPORTS = 100
-# The tokens of the prompt besides its texts, and of a usual answer.
-FRAME_TOKENS, USUAL_TOKENS = 90, 50
+# The tokens of the prompt besides its texts, of a usual answer, and of the file and headings that stand in its place.
+FRAME_TOKENS, USUAL_TOKENS, HEADINGS_TOKENS = 90, 50, 19
 # Characters by which the tokens of a document are estimated, and the share of a window that they may fill: no part of
 # most documents has so many more tokens that the end of the window is cut.
 _SAMPLE, _FULLNESS = 20_000, 0.85
