@@ -13,7 +13,7 @@ from dream.tokens import count_tokens
 
 # Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt without the passages, its
 # reply, and a question that it derives.
-PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 60, 42, 800, 47, 20
+PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 60, 42, 870, 47, 20
 # Of a sentence that is retrieved.
 SENTENCE_TOKENS = 30
 # Whole passages never fill the budget exactly.

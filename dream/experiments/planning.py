@@ -9,21 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
-from dream.experiments import store
+from dream.experiments import planned_tokens, store
 from dream.experiments.confirmation import as_confirmation, confirming
 from dream.experiments.dearest import Price, dearest
-from dream.experiments.planned_tokens import (
-    ANSWER_TOKENS,
-    JUDGE_REPLY,
-    PROMPT_FRAME,
-    answer_tokens,
-    compared_tokens,
-    context_tokens,
-    frame_tokens,
-    judge_prompt_tokens,
-    ranked_tokens,
-    searched_tokens,
-)
+from dream.experiments.planned_tokens import ANSWER_TOKENS, JUDGE_REPLY, PROMPT_FRAME
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
@@ -36,10 +25,11 @@ from dream.indexes.written_contexts import HEADINGS_TOKENS, STAGE, USUAL_TOKENS,
 from dream.metrics import find_metric, is_judged
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
-from dream.models.planned_usage import Counter
+from dream.models.planned_usage import Counter, usd_without_services
 from dream.rag.baselines import metrics_of
 from dream.rag.costs import TextsRead, calls_of, texts_read
-from dream.rag.methods import RagMethod, context_llm_of, index_request
+from dream.rag.methods import RagMethod, context_llm_of, find_rag_method, index_request
+from dream.rag.own_systems import service_of
 from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
 from dream.records import (
@@ -100,7 +90,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
         counter.include(own)
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
-    usd = known_sum(row.usd for row in rows)
+    usd = usd_without_services(rows)
     distinct = len({index_key(trial, context.methods) for trial in indexed if _has_index(trial)})
     n_trials, n = len(prepared.trials), len(prepared.questions)
     minutes, notes = counter.minutes(), (*bound, *prepared.notes)
@@ -120,7 +110,7 @@ def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settin
     after = plan_of(prepared, settings, but=name)
     kept = [row for row in before.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE)]
     calls = (*kept, *(row for row in after.calls if row.stage not in INDEX_STAGES))
-    usd = known_sum(row.usd for row in calls)
+    usd = usd_without_services(calls)
     return replace(
         after,
         calls=calls,
@@ -157,7 +147,7 @@ def _count_retrieval(
         cached = searched if is_paid else min(n, searched) if model in embedded else 0
         counter.add(model, SIFT_STAGE, searched, cached, round(tokens * calls.embedding), 0)
         embedded.add(model)
-    ranked = ranked_tokens(trial, None, n)
+    ranked = planned_tokens.ranked_tokens(trial, None, n)
     if asked := round(n * (calls.rewriting + calls.ranking)):
         prompts = round(calls.rewriting * (tokens + n * PROMPT_FRAME)) + (ranked if calls.ranking else 0)
         counter.add(trial.llm_identifier, SIFT_STAGE, asked, asked if is_paid else 0, prompts, asked * ANSWER_TOKENS)
@@ -184,8 +174,8 @@ def _count_trial(
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
     n, question_tokens = len(questions), sum(count_tokens(question.question) for question in questions)
     texts = read.get(trial.id, TextsRead(1.0))
-    contexts = context_tokens(trial, texts, questions)
-    prompts = n * frame_tokens(trial) + contexts + question_tokens
+    contexts = planned_tokens.context_tokens(trial, texts, questions)
+    prompts = n * planned_tokens.frame_tokens(trial) + contexts + question_tokens
     if trial.is_baseline:
         counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
     else:
@@ -213,21 +203,23 @@ def _count_answers(
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
     found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is paid for
-    ranked = ranked_tokens(trial, read, n)
+    ranked = planned_tokens.ranked_tokens(trial, read, n)
     ranking = calls.ranking and (calls.ranking if read.ratings is None else read.ratings)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
     prompt_tokens += ranked + round(n * ranking * PROMPT_FRAME) if ranking else 0
-    written = round(n * (calls.answering * answer_tokens(trial) + (calls.rewriting + ranking) * ANSWER_TOKENS))
+    written = n * (calls.answering * planned_tokens.answer_tokens(trial) + (calls.rewriting + ranking) * ANSWER_TOKENS)
     if not trial.llm_identifier:
+        if service := service_of(find_rag_method(trial.query_engine_identifier, prepared.context.methods)):
+            counter.add(service, "answer", n, 0, 0, 0)  # its answers are not cached
         return
     cached = round(paid * calls.answering + found * (calls.rewriting + ranking))
     asked = round(n * (calls.answering + calls.rewriting + ranking))
-    counter.add(trial.llm_identifier, "answer", asked, cached, prompt_tokens, written)
+    counter.add(trial.llm_identifier, "answer", asked, cached, prompt_tokens, round(written))
     if calls.embedding and trial.embed_model_identifier:
         embedded = round(n * calls.embedding)
         counter.add(
             trial.embed_model_identifier, "query", embedded, round(found * calls.embedding),
-            searched_tokens(trial, calls.embedding, n, questions), 0,
+            planned_tokens.searched_tokens(trial, calls.embedding, n, questions), 0,
         )  # fmt: skip
     if calls.reranking:
         counter.add(trial.parameters["reranker"], "rerank", n, found, ranked + questions, 0)
@@ -252,14 +244,14 @@ def _count_judgements(
     definitions = [find_metric(name) for name in metrics]
     a_question = sum(metric.calls(context.strictness, passages) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
-    prompts = judge_prompt_tokens(definitions, n, judged, tokens)
+    prompts = planned_tokens.judge_prompt_tokens(definitions, n, judged, tokens)
     counter.add(context.judge_llm, "judge", judged, cached, prompts, judged * JUDGE_REPLY)
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
     texts = {text for metric in definitions for text in metric.embedded}
     given = bool(texts)  # all given texts in one call, then the derived questions in another
     embedded, kept = n * (given + bool(derived)), n * given if again else 0
     cached = embedded if paid else kept
-    compared = round(compared_tokens(definitions, questions, derived) * n / max(1, len(questions)))
+    compared = round(planned_tokens.compared_tokens(definitions, questions, derived) * n / max(1, len(questions)))
     counter.add(context.judge_embed_model, "judge", embedded, cached, compared, 0)
 
 
@@ -362,7 +354,7 @@ def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[
     paid = {trial.id: prepared.context.repeats for trial in trials} if before.is_paid else {}
     _count_held_out(confirming(prepared, trials), trials, 1.0, paid, counter)
     calls = (*kept, *counter.rows())
-    return replace(before, calls=calls, usd=known_sum(row.usd for row in calls))
+    return replace(before, calls=calls, usd=usd_without_services(calls))
 
 
 def _finished_before(

@@ -44,6 +44,7 @@ from dream.rag.answers import rerankers_of
 from dream.rag.baselines import baseline_engine, metrics_of, questions_of
 from dream.rag.costs import chunk_tokens
 from dream.rag.methods import context_llm_of, index_request, query_engine_picker
+from dream.rag.own_systems import check_services
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND
 from dream.records import (
@@ -435,6 +436,8 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
 
         return judge_forms(context.metrics)
 
+    asked = {trial.query_engine_identifier for trial in trials} & context.methods.keys()
+    check_services([context.methods[name] for name in asked], context.golden_dataset.questions[0].question)
     definitions = [find_metric(name) for name in context.metrics]
     judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
     judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)

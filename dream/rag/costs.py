@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 1_000_000
 # What is measured, by the endings of the names under which it is kept.
 _ENDINGS = {"passages": "", "tokens": " tokens", "ranked_tokens": " ranked tokens", "ratings": " ratings"}
+# Methods that read as many chunks as that which searches by words, and cannot be tried themselves.
+_WORDS, _LIKE_WORDS = "bm25", ("mmr",)
 # Chunks end at the ends of sentences, so that they are seldom full.
 FULLNESS = 0.9
 
@@ -172,7 +174,15 @@ def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) 
         tokens = _mean(sum(min(size, most or size) for size in each) for each in hits)
         return replace(read, ranked_tokens=tokens, ratings=_mean(-(-len(each) // PASSAGES_A_RATING) for each in hits))
     except (DreamError, AttributeError, IndexError):
-        return None
+        return (
+            _measured(_by_words(trial), documents, questions) if trial.query_engine_identifier in _LIKE_WORDS else None
+        )
+
+
+def _by_words(trial: Trial) -> Trial:
+    """A trial that reads as much as another, and searches by words."""
+    known = find_rag_method(_WORDS).all_defaults
+    return Trial(_WORDS, trial.llm_identifier, "", {k: v for k, v in trial.parameters.items() if k in known})
 
 
 def _engine(trial: Trial, index: Any, parameters: Mapping[str, Any]) -> Any:
