@@ -436,8 +436,8 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
 
         return judge_forms(context.metrics)
 
-    asked = {trial.query_engine_identifier for trial in trials} & context.methods.keys()
-    check_services([context.methods[name] for name in asked], context.golden_dataset.questions[0].question)
+    own = {each.id: context.methods.get(each.query_engine_identifier) for each in trials}
+    check_services(own, context.golden_dataset.questions[0].question)
     definitions = [find_metric(name) for name in context.metrics]
     judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
     judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
@@ -171,26 +171,29 @@ def service_problem(method: RagMethod, settings: Settings) -> str:
     )
 
 
-def check_services(methods: Iterable[RagMethod], question: str) -> None:
-    """Ask each HTTP service among some methods a question, so that nothing is paid for in vain.
+def check_services(methods: Mapping[str, RagMethod | None], question: str) -> None:
+    """Ask the HTTP services among some methods a question, so that nothing is paid for in vain.
+
+    Args:
+        methods: by the id of the trial for which they are asked.
 
     Raises:
         ServiceError: naming every service that gives no answer with contexts, and why.
     """
 
     async def outcomes() -> list[str]:
-        return await asyncio.gather(*(_problem(method, question) for method in services))
+        asked = (_problem(function.__wrapped__, question, trial) for trial, function in services.items())
+        return [problem for problem in await asyncio.gather(*asked) if problem]
 
-    services = [method for method in methods if is_http_system(method.function)]
-    if problems := [problem for problem in (run_async(outcomes()) if services else ()) if problem]:
+    services = {trial: each.function for trial, each in methods.items() if each and is_http_system(each.function)}
+    if problems := run_async(outcomes()) if services else []:
         raise ServiceError(bullets(f"{len(problems)} service(s) of your own cannot be used:", problems))
 
 
-async def _problem(method: RagMethod, question: str) -> str:
+async def _problem(service: _HttpSystem, question: str, trial: str) -> str:
     """Why a service gives no answer; empty where it does."""
-    service: _HttpSystem = method.function.__wrapped__
     try:
-        _read(service.name, await service.asked(question, "", CHECK_STAGE))
+        _read(service.name, await service.asked(question, trial, CHECK_STAGE))
     except Exception as error:  # noqa: BLE001 - whatever a service does
         status, variable = getattr(error, "status_code", None), f"DREAM_ENDPOINT_{service.endpoint.upper()}_"
         hints = {401: f"{variable}API_KEY", 403: f"{variable}API_KEY", 404: f"`path`, and {variable}BASE_URL",

@@ -8,7 +8,7 @@ from dream.experiments.planning import Plan, plan, plan_of, uncounted_text
 from dream.experiments.spec import ExperimentSpec
 from dream.indexes import counts
 from dream.models import gateway_client
-from dream.rag.methods import RAG_METHODS, rag_method
+from dream.rag.methods import RAG_METHODS, http_system, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
@@ -146,6 +146,19 @@ def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(do
 
         assert [plan_of(each, documents) for each in (grid, in_rounds)] == before
     assert before[0].texts_to_embed == before[1].texts_to_embed > 1
+
+
+@pytest.mark.usefixtures("registered_methods")
+def test_calls_of_a_service_are_counted_and_leave_the_price_of_the_models_known(documents: Settings):
+    http_system("chatbot", endpoint="chat")
+    endpoint = Settings.from_environment({"DREAM_ENDPOINT_CHAT_BASE_URL": "http://chat.example"}).endpoints
+    settings = replace(documents, judge_llm="gpt-4o-mini", endpoints=(*endpoint, *openai_endpoint()))
+    space = SearchSpace(["chatbot", "bm25"], ["offline/llm-small"], ["offline/embed-small"])
+    planned = plan(space, golden_dataset=GOLDEN, metrics=["rubrics"], settings=settings)
+    assert calls(planned)["@chat", "answer"] == 8
+    assert planned.usd and not planned.is_paid
+    service = next(trial for trial in space.trials() if not trial.llm_identifier)
+    assert planned.usd_by_trial.pop(service.id) is None and all(planned.usd_by_trial.values())
 
 
 def openai_endpoint():
