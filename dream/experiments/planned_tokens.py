@@ -11,9 +11,9 @@ from dream.rag.parameters import DEFAULT, HYDE
 from dream.records import ORACLE, GoldenQuestion, Trial
 from dream.tokens import count_tokens
 
-# Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt without the passages, its
-# reply, and a question that it derives.
-PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 60, 42, 870, 47, 20
+# Tokens, measured on the sample documents: the frame of the prompt that answers and of those that rewrite and rank, an
+# answer, a judge's prompt without the passages, its reply, and a question that it derives.
+ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 100, 60, 42, 870, 47, 20
 # Of a sentence that is retrieved.
 SENTENCE_TOKENS = 30
 # Whole passages never fill the budget exactly.
@@ -23,7 +23,7 @@ BUDGET_FULLNESS = 0.95
 def frame_tokens(trial: Trial) -> int:
     """The tokens of a prompt besides the question and what is read with it."""
     prompt = trial.parameters.get("prompt", DEFAULT)
-    frame = PROMPT_FRAME if prompt == DEFAULT else count_tokens(prompt)
+    frame = ANSWER_FRAME if prompt == DEFAULT else count_tokens(prompt)
     return frame + count_tokens(trial.parameters.get("system_prompt", ""))
 
 
