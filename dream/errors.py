@@ -12,7 +12,7 @@ Each message names the problem, the offending value, the valid values and the re
 so that exceptions can be pickled on their way from Ray workers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # The type of the errors that the gateway makes of useless responses.
 NO_ANSWER = "no_answer"
@@ -74,6 +74,20 @@ def bullets(headline: str, problems: Sequence[str]) -> str:
           - no model
     """
     return "\n".join([headline, *(f"  - {problem}" for problem in problems)])
+
+
+def did_you_mean(given: object, valid: Iterable[str]) -> str:
+    """The valid name that looks like a given one, as the end of a message; empty where none does.
+
+    Example:
+        >>> did_you_mean("TopK", ["top_k", "chunk_size"]), did_you_mean("x", ["top_k"])
+        ('; did you mean top_k?', '')
+    """
+    from difflib import get_close_matches
+
+    by_letters = {name.lower(): name for name in valid}
+    alike = get_close_matches(str(given).lower(), by_letters, 1)
+    return f"; did you mean {by_letters[alike[0]]}?" if alike else ""
 
 
 def explain(error: BaseException) -> str:

@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "evaluation/ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
     "experiments/due.py": ("experiments/test_reuse.py", "what earlier experiments leave to be done"),
     "experiments/trial.py": ("experiments/test_failures.py", "a trial, whose failure is a result"),
+    "experiments/study_values.py": ("experiments/test_study_reader.py", "the reader is made of it"),
     "experiments/recorder.py": ("experiments/test_failures.py", "it records what trials send over a real gateway"),
     "indexes/client.py": ("indexes/test_builder.py", "it is how the builder is reached"),
     "indexes/steps.py": ("indexes/test_builder.py", "the steps of the builder"),

@@ -112,7 +112,7 @@ def serve(
     from dream.models import gateway_client
     from dream.models.http_serving import served_in_thread
     from dream.serving.answer_traces import TraceLog
-    from dream.serving.engine import differing_versions, opened_engine
+    from dream.serving.engine import differing_models, differing_versions, opened_engine
     from dream.serving.promotion import read_promotion
     from dream.serving.server import TITLE, AnswerServer, Limits
 
@@ -133,9 +133,9 @@ def serve(
         with served_in_thread(application, TITLE, host=host, port=port, stop_seconds=_GRACE_SECONDS) as url:
             print(_how_to_ask(url, place, promotion), flush=True)
             try:
-                for difference in differing_versions(promotion):
-                    print(f"  differs from the experiment: {difference}", flush=True)
                 server.engine = opened_engine(promotion, settings, build=build, show=print)
+                for difference in [*differing_versions(promotion), *differing_models(promotion)]:
+                    print(f"  differs from the experiment: {difference}", flush=True)
                 print("  ready", flush=True)
                 _until_interrupted()
             except _Terminated:

@@ -1,10 +1,10 @@
 """The dearest trials that a search in rounds may choose, for a plan that is an upper bound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dream.rag.combinations import Combinations
-from dream.rag.methods import index_request
+from dream.rag.methods import RagMethod, index_request
 from dream.rag.models_first import MOST_PAIRS, models_first_round, pair_of, with_pairs
 from dream.rag.search import next_round
 from dream.records import INCUMBENT, MODELS_FIRST, Search, Trial
@@ -24,12 +24,18 @@ class Dearest:
     note: str
 
 
-def dearest(search: Search, chosen: Sequence[Trial], price: Callable[[Trial], Price]) -> Dearest:
+def dearest(
+    search: Search,
+    chosen: Sequence[Trial],
+    price: Callable[[Trial], Price],
+    methods: Mapping[str, RagMethod] | None = None,
+) -> Dearest:
     """The dearest trials of a search in rounds, besides those that were `chosen` already; the first round is known
     before any result.
 
     Args:
         price: what is to be paid for a trial, such as USD and then calls.
+        methods: those of the user's own.
     """
     space = Combinations.from_json(search.space or {})
     first = () if chosen else next_round(search, ())
@@ -50,7 +56,7 @@ def dearest(search: Search, chosen: Sequence[Trial], price: Callable[[Trial], Pr
         "indexes that embed most; the search decides later which trials are run, so that calls of a single model may "
         "be other than these"
     )
-    return Dearest((*chosen, *trials), (*chosen, *_indexed(found, n)), note)
+    return Dearest((*chosen, *trials), (*chosen, *_indexed(found, n, methods)), note)
 
 
 def most_trials(search: Search, space: Combinations) -> int:
@@ -77,12 +83,12 @@ def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
     return max(best, key=price)
 
 
-def _indexed(trials: Sequence[Trial], n: int) -> list[Trial]:
+def _indexed(trials: Sequence[Trial], n: int, methods: Mapping[str, RagMethod] | None) -> list[Trial]:
     """A trial for each of the `n` indexes that embed most: chunks that overlap more, and smaller ones."""
     found = {}
     for trial in trials:
         if trial.embed_model_identifier:
-            request = index_request(trial)
+            request = index_request(trial, methods)
             found[f"{request.chunker} {sorted(request.parameters.items())} {request.embed_model}"] = trial
     return sorted(found.values(), key=_repeated, reverse=True)[:n]
 

@@ -7,34 +7,34 @@ are estimates. Nothing is sent to any model.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
-from dream.defaults import FACTORS
-from dream.experiments import store
+from dream.experiments import planned_tokens, store
 from dream.experiments.confirmation import as_confirmation, confirming
 from dream.experiments.dearest import Price, dearest
+from dream.experiments.planned_tokens import ANSWER_TOKENS, JUDGE_REPLY, PROMPT_FRAME
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
-from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
+from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
 from dream.indexes.chunkers import NEED_MODEL
 from dream.indexes.client import IndexRequest, index_spec
 from dream.indexes.contexts import writer_of
 from dream.indexes.counts import texts_to_embed, uncounted_characters
 from dream.indexes.store import documents_digest, is_stored
-from dream.indexes.written_contexts import STAGE, USUAL_TOKENS, prompt_tokens
+from dream.indexes.written_contexts import HEADINGS_TOKENS, STAGE, USUAL_TOKENS, prompt_tokens
 from dream.metrics import find_metric, is_judged
 from dream.models import gateway_client
 from dream.models.pickers import EMBED_BATCH_SIZE
-from dream.models.planned_usage import Counter
+from dream.models.planned_usage import Counter, usd_without_services
 from dream.rag.baselines import metrics_of
-from dream.rag.costs import calls_of, chunk_tokens, passages_read
-from dream.rag.methods import context_llm_of, index_request
+from dream.rag.costs import TextsRead, calls_of, texts_read
+from dream.rag.methods import RagMethod, context_llm_of, find_rag_method, index_request
+from dream.rag.own_systems import service_of
 from dream.rag.retrievals import why_no_retrieval
 from dream.rag.search_space import SearchSpace
 from dream.records import (
     HELD_OUT_STAGE,
     INDEX_STAGES,
-    ORACLE,
     SIFT_STAGE,
     GoldenQuestion,
     Manifest,
@@ -47,11 +47,6 @@ from dream.records import (
 from dream.settings import Settings
 from dream.storage import open_storage
 from dream.tokens import count_tokens
-
-# Tokens, measured on the sample documents: the frame of a prompt, an answer, a judge's prompt and its reply.
-PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, SHORT_TEXT = 60, 42, 1190, 47, 38
-# Of a sentence that is retrieved.
-SENTENCE_TOKENS = 30
 
 
 def plan(
@@ -79,22 +74,24 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     counter, indexed, bound = Counter(settings), prepared.trials, list[str]()
     before = _finished_before(prepared, settings, but)
     if prepared.search.is_open:
-        most = dearest(prepared.search, prepared.trials, partial(_price, prepared, before, counter))
+        most = dearest(
+            prepared.search, prepared.trials, partial(_price, prepared, before, counter), prepared.context.methods
+        )
         prepared, indexed, bound = replace(prepared, trials=most.trials), most.indexed, [most.note]
-    kept, texts = _count_indexes(indexed, prepared.context.documents, settings, counter)
+    kept, texts = _count_indexes(indexed, prepared.context, settings, counter)
     sifted = _count_sift(prepared, before, counter)
     context, questions = prepared.context, [question.question for question in prepared.questions]
-    passages = passages_read(prepared.trials, context.documents, questions, context.methods)
+    read = texts_read(prepared.trials, context.documents, questions, context.methods)
     _count_confirmation(prepared, before, settings, but, counter)
     usd_by_trial = {}
     for trial in prepared.everything:
         own = counter.part()
-        _count_trial(trial, prepared, passages, before.get(trial.id), own)
+        _count_trial(trial, prepared, read, before.get(trial.id), own)
         counter.include(own)
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
-    usd = known_sum(row.usd for row in rows)
-    distinct = len({index_key(trial) for trial in indexed if _has_index(trial)})
+    usd = usd_without_services(rows)
+    distinct = len({index_key(trial, context.methods) for trial in indexed if _has_index(trial)})
     n_trials, n = len(prepared.trials), len(prepared.questions)
     minutes, notes = counter.minutes(), (*bound, *prepared.notes)
     return Plan(n_trials, n, distinct, kept, texts, rows, usd, minutes, notes, sifted, usd_by_trial)
@@ -103,7 +100,7 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
 def _price(prepared: PreparedExperiment, paid: Mapping[str, Repeats], counter: Counter, trial: Trial) -> Price:
     """USD and calls of a trial that may be chosen."""
     own, calls = counter.part(), calls_of(trial, prepared.context.methods)
-    _count_trial(trial, prepared, {trial.id: calls.passages}, paid.get(trial.id), own)
+    _count_trial(trial, prepared, {trial.id: TextsRead(calls.passages)}, paid.get(trial.id), own)
     rows = own.rows()
     return sum(row.usd or 0.0 for row in rows), sum(row.calls + row.tokens / 1e6 for row in rows)
 
@@ -113,7 +110,7 @@ def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settin
     after = plan_of(prepared, settings, but=name)
     kept = [row for row in before.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE)]
     calls = (*kept, *(row for row in after.calls if row.stage not in INDEX_STAGES))
-    usd = known_sum(row.usd for row in calls)
+    usd = usd_without_services(calls)
     return replace(
         after,
         calls=calls,
@@ -150,7 +147,7 @@ def _count_retrieval(
         cached = searched if is_paid else min(n, searched) if model in embedded else 0
         counter.add(model, SIFT_STAGE, searched, cached, round(tokens * calls.embedding), 0)
         embedded.add(model)
-    ranked = _ranked_tokens(trial, n)
+    ranked = planned_tokens.ranked_tokens(trial, None, n)
     if asked := round(n * (calls.rewriting + calls.ranking)):
         prompts = round(calls.rewriting * (tokens + n * PROMPT_FRAME)) + (ranked if calls.ranking else 0)
         counter.add(trial.llm_identifier, SIFT_STAGE, asked, asked if is_paid else 0, prompts, asked * ANSWER_TOKENS)
@@ -166,96 +163,101 @@ def _sifted_share(trial: Trial, prepared: PreparedExperiment) -> float:
 
 
 def _count_trial(
-    trial: Trial, prepared: PreparedExperiment, passages: Mapping[str, float], paid: Repeats | None, counter: Counter
+    trial: Trial, prepared: PreparedExperiment, read: Mapping[str, TextsRead], paid: Repeats | None, counter: Counter
 ) -> None:
     """Its questions answered, judged, and judged again.
 
     Args:
-        passages: those that the LLM reads, by trial id.
+        read: what the LLM reads, by trial id.
         paid: the repeats of an earlier experiment that finished the same trial.
     """
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
     n, question_tokens = len(questions), sum(count_tokens(question.question) for question in questions)
-    prompts = n * PROMPT_FRAME + _context_tokens(trial, questions) + question_tokens
+    texts = read.get(trial.id, TextsRead(1.0))
+    contexts = planned_tokens.context_tokens(trial, texts, questions)
+    prompts = n * planned_tokens.frame_tokens(trial) + contexts + question_tokens
     if trial.is_baseline:
         counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
     else:
-        _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), counter)
-    _count_judgements(trial, prepared, metrics, passages, (n, n if paid else 0), counter)
+        _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), texts, counter)
+    judging = texts.passages, contexts / max(1, n)
+    _count_judgements(prepared, questions, metrics, judging, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
         judged = [name for name in metrics if is_judged(name)]
         paid_again = paid and paid.times >= repeats.times and {*paid.question_ids} >= {*repeats.question_ids}
-        _count_judgements(trial, prepared, judged, passages, (times, times if paid_again else 0), counter, again=True)
+        counts = (times, times if paid_again else 0)
+        _count_judgements(prepared, questions, judged, judging, counts, counter, again=True)
 
 
 def _count_answers(
-    trial: Trial, prepared: PreparedExperiment, answers: tuple[int, int], tokens: tuple[int, int], counter: Counter
+    trial: Trial,
+    prepared: PreparedExperiment,
+    answers: tuple[int, int],
+    tokens: tuple[int, int],
+    read: TextsRead,
+    counter: Counter,
 ) -> None:
     """All calls for `answers`, their number and how many of them are paid for; `tokens` are those of plain prompts and
     of the questions."""
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
     found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is paid for
-    ranked = _ranked_tokens(trial, n)
+    ranked = planned_tokens.ranked_tokens(trial, read, n)
+    ranking = calls.ranking and (calls.ranking if read.ratings is None else read.ratings)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
-    prompt_tokens += ranked if calls.ranking else 0
-    written = round(n * (calls.answering + calls.rewriting + calls.ranking) * ANSWER_TOKENS)
+    prompt_tokens += ranked + round(n * ranking * PROMPT_FRAME) if ranking else 0
+    written = n * (calls.answering * planned_tokens.answer_tokens(trial) + (calls.rewriting + ranking) * ANSWER_TOKENS)
     if not trial.llm_identifier:
+        if service := service_of(find_rag_method(trial.query_engine_identifier, prepared.context.methods)):
+            counter.add(service, "answer", n, 0, 0, 0)  # its answers are not cached
         return
-    cached = round(paid * calls.answering + found * (calls.rewriting + calls.ranking))
-    counter.add(trial.llm_identifier, "answer", round(n * calls.of_llm), cached, prompt_tokens, written)
+    cached = round(paid * calls.answering + found * (calls.rewriting + ranking))
+    asked = round(n * (calls.answering + calls.rewriting + ranking))
+    counter.add(trial.llm_identifier, "answer", asked, cached, prompt_tokens, round(written))
     if calls.embedding and trial.embed_model_identifier:
         embedded = round(n * calls.embedding)
         counter.add(
             trial.embed_model_identifier, "query", embedded, round(found * calls.embedding),
-            round(questions * calls.embedding), 0,
+            planned_tokens.searched_tokens(trial, calls.embedding, n, questions), 0,
         )  # fmt: skip
     if calls.reranking:
         counter.add(trial.parameters["reranker"], "rerank", n, found, ranked + questions, 0)
 
 
-def _ranked_tokens(trial: Trial, n: int) -> int:
-    """The tokens of the passages that are ranked for `n` questions, where a trial ranks any."""
-    hits = trial.parameters.get("rerank_from", FACTORS["rerank_from"])
-    return n * hits * chunk_tokens(trial.parameters, SENTENCE_TOKENS)
-
-
 def _count_judgements(
-    trial: Trial,
     prepared: PreparedExperiment,
+    questions: Sequence[GoldenQuestion],
     metrics: Sequence[str],
-    passages: Mapping[str, float],
+    read: tuple[float, float],
     answers: tuple[int, int],
     counter: Counter,
     again: bool = False,
 ) -> None:
     """One judgement on these metrics of `answers`: their number, and how many of them are paid for. A judgement that is
-    made `again` embeds the same texts, except for the questions that the judge derives anew."""
-    context, (n, paid) = prepared.context, answers
+    made `again` embeds the same texts, except for the questions that the judge derives anew.
+
+    Args:
+        read: the passages for an answer, and their tokens.
+    """
+    context, (n, paid), (passages, tokens) = prepared.context, answers, read
     definitions = [find_metric(name) for name in metrics]
-    a_question = sum(metric.calls(context.strictness, passages.get(trial.id, 1.0)) for metric in definitions)
+    a_question = sum(metric.calls(context.strictness, passages) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
-    counter.add(context.judge_llm, "judge", judged, cached, judged * JUDGE_PROMPT, judged * JUDGE_REPLY)
+    prompts = planned_tokens.judge_prompt_tokens(definitions, n, judged, tokens)
+    counter.add(context.judge_llm, "judge", judged, cached, prompts, judged * JUDGE_REPLY)
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
     texts = {text for metric in definitions for text in metric.embedded}
     given = bool(texts)  # all given texts in one call, then the derived questions in another
     embedded, kept = n * (given + bool(derived)), n * given if again else 0
     cached = embedded if paid else kept
-    counter.add(context.judge_embed_model, "judge", embedded, cached, n * (len(texts) + derived) * SHORT_TEXT, 0)
+    compared = round(planned_tokens.compared_tokens(definitions, questions, derived) * n / max(1, len(questions)))
+    counter.add(context.judge_embed_model, "judge", embedded, cached, compared, 0)
 
 
-def _context_tokens(trial: Trial, questions: Sequence[GoldenQuestion]) -> int:
-    """The tokens that the LLM reads for all questions besides the questions themselves."""
-    if trial.query_engine_identifier == ORACLE:
-        return sum(count_tokens(text) for question in questions for text in question.reference_contexts)
-    # whole passages never fill the budget exactly
-    return len(questions) * int(trial.parameters.get("context_tokens", 0) * 0.95)
-
-
-def index_key(trial: Trial) -> str:
+def index_key(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> str:
     """A key that two trials share exactly if they use the same index over the same documents."""
-    request = index_request(trial)
+    request = index_request(trial, methods)
     return f"{_split(request)} {request.embed_model}"
 
 
@@ -265,13 +267,13 @@ def _split(request: IndexRequest) -> str:
 
 
 def _count_indexes(
-    trials: Sequence[Trial], documents: Sequence[Any], settings: Settings, counter: Counter
+    trials: Sequence[Trial], context: TrialContext, settings: Settings, counter: Counter
 ) -> tuple[int, int]:
     """Indexes that are kept from before, and texts that are to be embedded for the others."""
-    kept = to_embed = 0
+    documents, kept, to_embed = context.documents, 0, 0
     counted: dict[str, tuple[int, int]] = {}
     written: set[str] = set()
-    for request, is_kept in _indexes(trials, documents, settings):
+    for request, is_kept in _indexes(trials, context, settings):
         if is_kept:
             kept += 1  # it asks for nothing at all
             continue
@@ -282,6 +284,7 @@ def _count_indexes(
             is_paid = split in written  # by another index of the same chunks
             prompts, answers = prompt_tokens(documents, n_texts, n_tokens), n_texts * USUAL_TOKENS
             counter.add(writer, STAGE, n_texts, n_texts if is_paid else 0, prompts, answers)
+            n_tokens += n_texts * (USUAL_TOKENS - HEADINGS_TOKENS)
             written.add(split)
         if not request.embed_model:
             continue
@@ -295,19 +298,17 @@ def _count_indexes(
 def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
     """The characters of the documents that must be chunked to plan the experiment: of those that were not before."""
     documents = prepared.context.documents
-    indexes = _indexes(prepared.candidates, documents, settings)
+    indexes = _indexes(prepared.candidates, prepared.context, settings)
     splits = {_split(request): request for request, is_kept in indexes if not is_kept}
     uncounted = (uncounted_characters(documents, split.chunker, split.parameters) for split in splits.values())
     return max(uncounted, default=0)
 
 
-def _indexes(
-    trials: Sequence[Trial], documents: Sequence[Any], settings: Settings
-) -> Iterator[tuple[IndexRequest, bool]]:
+def _indexes(trials: Sequence[Trial], context: TrialContext, settings: Settings) -> Iterator[tuple[IndexRequest, bool]]:
     """The distinct indexes that trials use, and for each if it is kept from before."""
-    cache, digest = open_storage(settings.cache_uri, settings), documents_digest(documents)
-    for trial in {index_key(trial): trial for trial in trials if _has_index(trial)}.values():
-        request = index_request(trial)
+    cache, digest = open_storage(settings.cache_uri, settings), documents_digest(context.documents)
+    for trial in {index_key(trial, context.methods): trial for trial in trials if _has_index(trial)}.values():
+        request = index_request(trial, context.methods)
         yield request, is_stored(cache, index_spec(digest, *request))
 
 
@@ -335,9 +336,9 @@ def _count_held_out(
 ) -> None:
     """A share of the calls of trials for the held-out questions, in a stage of their own."""
     context, questions = held.context, [question.question for question in held.questions]
-    passages, part = passages_read(trials, context.documents, questions, context.methods), counter.part()
+    read, part = texts_read(trials, context.documents, questions, context.methods), counter.part()
     for trial in trials:
-        _count_trial(trial, held, passages, paid.get(trial.id), part)
+        _count_trial(trial, held, read, paid.get(trial.id), part)
     whole: dict[str, list[int]] = {}
     for row in (row for row in part.rows() if row.calls):
         numbers = (row.calls, row.cached, row.prompt_tokens, row.completion_tokens)
@@ -353,7 +354,7 @@ def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[
     paid = {trial.id: prepared.context.repeats for trial in trials} if before.is_paid else {}
     _count_held_out(confirming(prepared, trials), trials, 1.0, paid, counter)
     calls = (*kept, *counter.rows())
-    return replace(before, calls=calls, usd=known_sum(row.usd for row in calls))
+    return replace(before, calls=calls, usd=usd_without_services(calls))
 
 
 def _finished_before(

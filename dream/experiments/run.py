@@ -40,6 +40,7 @@ from dream.progress import Reporter, Show, reporter_for
 from dream.rag.answers import rerankers_of
 from dream.rag.costs import chunk_tokens
 from dream.rag.methods import context_llm_of, index_request
+from dream.rag.own_systems import check_services
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND
 from dream.records import (
@@ -152,8 +153,8 @@ def run_experiment(
             elif due.prepared.search.is_open:
                 SearchRounds(recorder, running_on, settings, due.trial_runs(max_concurrent_trials)).run()
             elif due.to_run:
-                documents = due.prepared.context.documents
-                indexes.start(documents, [index_request(trial) for trial in due.to_run if trial.embed_model_identifier])
+                shared, to_index = due.prepared.context, [each for each in due.to_run if each.embed_model_identifier]
+                indexes.start(shared.documents, [index_request(trial, shared.methods) for trial in to_index])
                 with recorder.progress.start():
                     if due.prepared.race is not None:
                         _race(due, due.prepared.race, running_on, recorder, max_concurrent_trials)
@@ -265,11 +266,13 @@ def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
 
         return judge_forms(context.metrics)
 
+    own = {each.id: context.methods.get(each.query_engine_identifier) for each in trials}
+    check_services(own, context.golden_dataset.questions[0].question)
     definitions = [find_metric(name) for name in context.metrics]
     judge_forms_of = {context.judge_llm: forms} if any(metric.judged for metric in definitions) else {}
     judge_embeds = any(metric.embedded or metric.derives_questions for metric in definitions)
     chunks = [
-        (trial.embed_model_identifier, chunk_tokens(index_request(trial).parameters, SENTENCE_TOKENS))
+        (trial.embed_model_identifier, chunk_tokens(index_request(trial, context.methods).parameters, SENTENCE_TOKENS))
         for trial in trials
         if trial.embed_model_identifier
     ]

@@ -12,6 +12,7 @@ from dream.errors import ConfigurationError, bullets
 from dream.evaluation.applicability import applicability_notes
 from dream.evaluation.evaluate import STRICTNESS
 from dream.evaluation.locating import locate
+from dream.experiments.at_hand import check_at_hand
 from dream.experiments.racing import check_with_search, race_announcement, race_of, same_race
 from dream.experiments.search_rounds import as_json, check_with_sift
 from dream.experiments.sift import announcement, sift_of, with_questions
@@ -24,7 +25,6 @@ from dream.metrics import (
     definition_of,
     find_metric,
     is_judged,
-    known_again,
     names_of,
     own_metrics,
 )
@@ -261,13 +261,13 @@ class ExperimentSpec:
         Raises:
             ConfigurationError: naming everything that differs.
         """
+        check_at_hand(before)
         uri = self.documents_uri or before.documents.uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         if changed := self._changes(before, loaded.digest, settings):
             remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
             lines = [f"{name} differ from those it was started with" for name in changed]
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
-        _check_at_hand(before)
         judge = (before.judge_llm, before.judge_embed_model)
         context = TrialContext(loaded.documents, before.golden_dataset, *judge, before.metrics, before.strictness)
         documents = DocumentSet(uri, loaded.digest)
@@ -343,17 +343,6 @@ class ExperimentSpec:
                 "nothing to repeat; leave it out, or add a metric such as answer_correctness"
             )
         return Repeats(self.judge_repeats, slice_of(questions, self.judge_repeat_questions))
-
-
-def _check_at_hand(before: Manifest) -> None:
-    """Raise a ConfigurationError that names the experiment's own metrics that are not registered in this process."""
-    there = {metric.name for metric in known_again(before.own_metrics)}
-    if missing := [metric.name for metric in before.own_metrics if metric.name not in there]:
-        raise ConfigurationError(
-            f"experiment {before.name!r} has metrics of its own that are not known here: {', '.join(missing)}. "
-            "Register them first: run the cell, or import the module, with @metric (on the command line: all metrics "
-            "again, these as --metric module:name)"
-        )
 
 
 def as_spec(spec: ExperimentSpec | SearchSpace | JoinedSpace | None, options: Mapping[str, Any]) -> ExperimentSpec:

@@ -25,11 +25,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dream.errors import ConfigurationError
 from dream.experiments.spec import ExperimentSpec, SpecOptions, as_spec
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import Condition, JoinedSpace, Requirement
 from dream.records import Objective
 from dream.settings import Settings
+
+# Shorter keys, such as those of servers that want none, may be words of a file.
+SECRET_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,16 @@ class Study:
         return replace(settings, **self.settings, budget=replace(settings.budget, **self.budget))
 
     def spec(self, settings: Settings) -> ExperimentSpec:
-        """The experiment; models that the study does not name are those of the settings."""
+        """The experiment; models that the study does not name are those of the settings.
+
+        Raises:
+            ConfigurationError: for a file that holds a key of the settings, as the experiment keeps it.
+        """
+        if any(secret in self.text for secret in settings.secrets() if len(secret) >= SECRET_CHARACTERS):
+            raise ConfigurationError(
+                f"{self.name} holds a key of the settings, and the experiment would keep it: take it out; keys stay in "
+                "the environment"
+            )
         settings = self.applied_to(settings)
         spaces = [
             replace(space, llms=space.llms or settings.llms, embed_models=space.embed_models or settings.embed_models)

@@ -2,13 +2,12 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
 
-from dream.errors import ConfigurationError, bullets
+from dream.errors import ConfigurationError, bullets, did_you_mean
 
 Path = tuple[Any, ...]
 
@@ -26,6 +25,7 @@ class Document:
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     _problems: list[tuple[int, str]] = field(default_factory=list)
+    _hidden: list[str] = field(default_factory=list)
 
     def problem(self, path: Path, message: str) -> None:
         """Note a mistake in the value at a path, or at the nearest one above it that has a line."""
@@ -38,16 +38,22 @@ class Document:
     def raise_problems(self) -> None:
         """Raise a ConfigurationError that lists all mistakes by line, if there are any."""
         if self._problems:
-            found = [f"line {line}: {message}" for line, message in sorted(self._problems)]
-            raise ConfigurationError(bullets(f"{len(found)} mistake(s) in {self.name}:", found))
+            found = [f"line {line}: {message}".replace("\n", "\n  ") for line, message in sorted(self._problems)]
+            text = bullets(f"{len(found)} mistake(s) in {self.name}:", found)
+            for secret in self._hidden:
+                text = text.replace(secret, "***")
+            raise ConfigurationError(text)
+
+    def hide(self, secrets: Sequence[str]) -> None:
+        """Keep values out of all messages."""
+        self._hidden += secrets
 
     def check_keys(self, path: Path, given: Mapping[Any, Any], valid: Sequence[str]) -> None:
         """Note every key that is not valid, with the valid one that looks like it."""
         for key in given:
             if key not in valid:
-                alike = get_close_matches(str(key), valid, 1)
-                hint = f"did you mean {alike[0]}?" if alike else f"valid: {', '.join(valid)}"
-                self.problem((*path, key), f"there is no {key!r} here; {hint}")
+                hint = did_you_mean(key, valid) or f"; valid: {', '.join(valid)}"
+                self.problem((*path, key), f"there is no {key!r} here{hint}")
 
 
 def file_text(path: str | FilePath, what: str, remedy: str = "") -> str:
@@ -83,7 +89,8 @@ def read_yaml(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ConfigurationError(f"{name} is no YAML: {where}: {error.problem or error.context}") from error
+        hint = "; indent with spaces: YAML takes no tabs" if "'\\t'" in str(error.problem) else ""
+        raise ConfigurationError(f"{name} is no YAML: {where}: {error.problem or error.context}{hint}") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
     finally:

@@ -5,13 +5,15 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from dream.defaults import ENGINES
-from dream.errors import ConfigurationError
+from dream.errors import ConfigurationError, did_you_mean
 from dream.experiments.racing import race_options
 from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
+from dream.experiments.study_checks import note_rules, note_secrets
 from dream.experiments.study_file import Document, Path, file_text, read_yaml
+from dream.experiments.study_values import ValueReader, listed
 from dream.golden.hold_out import hold_out_of
-from dream.metrics import described_metric, is_metric, names_of, valid_names
+from dream.metrics import METRICS_WITH_CUTOFF, described_metric, is_metric, metric_names, names_of, valid_names
 from dream.metrics.described import description_problems
 from dream.rag.own_systems import http_system
 from dream.rag.registry import RAG_METHODS, imported_method
@@ -27,6 +29,8 @@ KEYS = (
 SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
 TRIAL_KEYS = {"method": "query_engine_identifier", "llm": "llm_identifier", "embed_model": "embed_model_identifier"}
+# What begins so is for anchors, which other values take over.
+ASIDE = "x-"
 _RANGE_KEYS = ("from", "to", "step")
 _MOST_VALUES = 1000
 
@@ -46,23 +50,28 @@ def study_of(text: str, name: str = "study.yaml") -> Study:
     return _StudyReader(read_yaml(text, name), text).study()
 
 
-class _StudyReader:
+class _StudyReader(ValueReader):
     """Makes a `Study` of a YAML document; every mistake is noted before any is raised."""
 
     def __init__(self, document: Document, text: str) -> None:
-        self._document, self._text = document, text
+        super().__init__(document)
+        self._text = text
 
     def study(self) -> Study:
         """The study; a ConfigurationError with all mistakes."""
         given = self._document.value
         if not isinstance(given, dict):
             raise ConfigurationError(f"{self._document.name} has no keys: write at least `systems:`, a list of methods")
-        self._document.check_keys((), given, KEYS)
+        note_secrets(self._document)
+        self._document.check_keys((), {key: None for key in given if not str(key).startswith(ASIDE)}, KEYS)
         exclude, require = self._rules()
         systems, lines = self._systems()
-        options = self._options(given)
+        options, settings = self._options(given), self._settings(given)
+        note_rules(
+            self._document, systems, (settings.get("llms", ()), settings.get("embed_models", ())), exclude, require
+        )
         study = Study(
-            self._document.name, self._text, systems, lines, exclude, require, self._settings(given),
+            self._document.name, self._text, systems, lines, list(exclude.values()), list(require.values()), settings,
             self._budget(given), options, self._objective(given, options.get("metrics")),
         )  # fmt: skip
         self._document.raise_problems()
@@ -108,18 +117,25 @@ class _StudyReader:
         """The names of the metrics; rubrics and aspects that are described among them are registered."""
         entries = [
             self._described(("metrics", place), each) if isinstance(each, dict) else each
-            for place, each in enumerate(_listed(given.get("metrics")))
+            for place, each in enumerate(listed(given.get("metrics")))
         ]
-        metrics = self._names("metrics", {"metrics": [each for each in entries if each is not None]}, ())
+        self._names("metrics", {"metrics": [each for each in entries if each is not None]}, ())
+        found = [self._metric(("metrics", place), each) for place, each in enumerate(entries)]
+        return tuple(name for name in found if name)
+
+    def _metric(self, path: Path, given: Any) -> str:
+        """The name of a metric; "" where there are mistakes."""
+        if not isinstance(given, str) or not given.strip():
+            return ""
         try:
-            metrics = names_of(metrics)
+            (name,) = names_of([given])
         except ConfigurationError as error:
-            self._document.problem(("metrics",), str(error))
-        else:
-            for name in metrics:
-                if not is_metric(name):
-                    self._document.problem(("metrics",), f"unknown metric {name!r}; valid: {valid_names()}")
-        return metrics
+            self._document.problem(path, str(error))
+            return ""
+        if not is_metric(name):
+            hint = did_you_mean(name, metric_names())
+            self._document.problem(path, f"unknown metric {name!r}; valid: {valid_names()}{hint}")
+        return name
 
     def _described(self, path: Path, given: Mapping[str, Any]) -> str | None:
         """The name of a metric that is described; None where there are mistakes."""
@@ -129,7 +145,8 @@ class _StudyReader:
         return None if problems else described_metric(given).name
 
     def _search(self, given: Mapping[str, Any]) -> Search | None:
-        asked = self._mapping("search", ("by", "trials", "seed"), given)
+        keys = ("by", "trials", "seed")
+        asked = {key: value for key, value in self._mapping("search", keys, given).items() if key in keys}
         try:
             return search_of(asked) if asked else None
         except ConfigurationError as error:
@@ -140,7 +157,8 @@ class _StudyReader:
         try:
             return value if sift_of(value) else False
         except ConfigurationError as error:
-            self._document.problem(("sift",), f"{error}; true for the default")
+            hint = did_you_mean(value, METRICS_WITH_CUTOFF)
+            self._document.problem(("sift",), f"{error}; true for the default{hint}")
             return False
 
     def _race(self, value: Any) -> bool | Mapping[str, Any]:
@@ -187,17 +205,34 @@ class _StudyReader:
             name = self._service(path, entry)
             return [SearchSpace((name,), (), ())] if name else []
         if not isinstance(entry, dict) or not entry.get("method"):
-            self._document.problem(path, f"{entry!r} names no method; valid: {', '.join(RAG_METHODS)}")
+            self._note_no_method(path, entry)
             return []
-        names = [self._method(path, method) for method in _listed(entry["method"])]
+        names = [self._method(path, method) for method in listed(entry["method"])]
         return [self._space(path, entry, name) for name in names if name]
+
+    def _note_no_method(self, path: Path, entry: Any) -> None:
+        misspelt = [key for key in entry if did_you_mean(key, ("method", "service"))] if isinstance(entry, dict) else []
+        if misspelt:
+            self._document.check_keys(path, dict.fromkeys(misspelt), ("method", "service"))
+        else:
+            self._document.problem(path, f"{entry!r} names no method; valid: {', '.join(RAG_METHODS)}")
 
     def _space(self, path: Path, entry: Mapping[str, Any], name: str) -> SearchSpace:
         known = RAG_METHODS[name].all_defaults
         self._document.check_keys(path, entry, [*known, "method", "llms", "embed_models"])
-        parameters = {key: self._values((*path, key), value) for key, value in entry.items() if key in known}
+        given = {key: self._values((*path, key), value) for key, value in entry.items() if key in known}
+        parameters = {key: value for key, value in given.items() if value != []}  # those are told already
         llms, embed_models = self._names("llms", entry, path), self._names("embed_models", entry, path)
-        for problem in SearchSpace((name,), llms or ("-",), embed_models or ("-",), {name: parameters}).problems():
+
+        def problems(some: Mapping[str, Any]) -> list[str]:
+            return SearchSpace((name,), ("-",), ("-",), {name: some}).problems()
+
+        found = problems(parameters)
+        for key, value in parameters.items():
+            for problem in [each for each in problems({key: value}) if each in found]:
+                self._document.problem((*path, key), problem)
+                found.remove(problem)
+        for problem in found:
             self._document.problem(path, problem)
         return SearchSpace((name,), llms, embed_models, {name: parameters})
 
@@ -209,7 +244,7 @@ class _StudyReader:
             self._document.problem((*path, "method"), str(error))
             return None
         if name not in RAG_METHODS:
-            valid = f"{', '.join(RAG_METHODS)}, or package.module:function"
+            valid = f"{', '.join(RAG_METHODS)}, or package.module:function{did_you_mean(method, RAG_METHODS)}"
             self._document.problem((*path, "method"), f"unknown method {method!r}; valid: {valid}")
             return None
         return name
@@ -251,32 +286,34 @@ class _StudyReader:
         whole = all(isinstance(each, int) for each in numbers)
         return [low + step * place if whole else round(low + step * place, 10) for place in range(n)]
 
-    def _rules(self) -> tuple[list[Condition], list[Requirement]]:
+    def _rules(self) -> tuple[dict[Path, Condition], dict[Path, Requirement]]:
+        """The rules, by their places."""
         given = self._document.value.get("rules") or []
         if not isinstance(given, list):
             self._document.problem(("rules",), f"rules={given!r}: write a list of exclude: and require:")
-            return [], []
-        exclude, require = [], []
+            return {}, {}
+        exclude: dict[Path, Condition] = {}
+        require: dict[Path, Requirement] = {}
         for place, rule in enumerate(given):
             path: Path = ("rules", place)
             (kind, content), *more = rule.items() if isinstance(rule, dict) and rule else [(None, None)]
             if more or kind not in ("exclude", "require") or not isinstance(content, dict):
+                hint = did_you_mean(kind, ("exclude", "require"))
                 self._document.problem(
                     path,
-                    f"{rule!r} is no rule: write exclude: {{top_k: 20}}, or require: {{when: {{...}}, then: {{...}}}}",
+                    f"{rule!r} is no rule: write exclude: {{top_k: 20}}, or require: {{when: {{...}}, then: {{...}}}}"
+                    f"{hint}",
                 )
             elif kind == "exclude":
-                exclude.append(self._condition((*path, kind), content))
+                exclude[path] = self._condition((*path, kind), content)
             else:
                 self._document.check_keys((*path, kind), content, ("when", "then"))
                 when, then = (content.get(part) for part in ("when", "then"))
                 if not isinstance(when, dict) or not isinstance(then, dict):
                     self._document.problem((*path, kind), f"{content!r}: give both when: {{...}} and then: {{...}}")
                     continue
-                require.append(
-                    Requirement(
-                        self._condition((*path, kind, "when"), when), self._condition((*path, kind, "then"), then)
-                    )
+                require[path] = Requirement(
+                    self._condition((*path, kind, "when"), when), self._condition((*path, kind, "then"), then)
                 )
         return exclude, require
 
@@ -285,85 +322,6 @@ class _StudyReader:
         parameters = {name for method in RAG_METHODS.values() for name in method.all_defaults}
         self._document.check_keys(path, given, [*TRIAL_KEYS, *sorted(parameters)])
         return {TRIAL_KEYS.get(key, key): value for key, value in given.items()}
-
-    # --- plain values
-
-    def _mapping(self, key: str, valid: Sequence[str], given: Mapping[str, Any], path: Path = ()) -> Mapping[str, Any]:
-        value = given.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            self._document.problem((*path, key), f"{key}={value!r}: write keys under it, of: {', '.join(valid)}")
-            return {}
-        self._document.check_keys((*path, key), value, valid)
-        return value
-
-    def _names(self, key: str, given: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-        values = _listed(given.get(key))
-        wrong = [value for value in values if not isinstance(value, str) or not value.strip()]
-        if wrong:
-            self._document.problem((*path, key), f"{key}: {', '.join(map(repr, wrong))} is no name")
-        if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
-            self._document.problem((*path, key), f"{key} names {', '.join(repeated)} more than once")
-        return tuple(value for value in values if value not in wrong)
-
-    def _text_of(self, key: str, given: Mapping[str, Any], path: Path) -> str | None:
-        value = given.get(key)
-        if value is None or (isinstance(value, str) and value.strip()):
-            return value
-        self._document.problem((*path, key), f"{key}={value!r}: give a text")
-        return None
-
-    def _number(
-        self,
-        key: str,
-        given: Mapping[str, Any],
-        path: Path,
-        *,
-        least: float = 0,
-        most: float | None = None,
-        above: float | None = None,
-    ) -> float | None:
-        value = given.get(key)
-        if value is None:
-            return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and value >= least and (most is None or value <= most) and (above is None or value > above):
-            return float(value)
-        limits = (
-            f"above {above:g}"
-            if above is not None
-            else f"from {least:g}" + (f" to {most:g}" if most is not None else "")
-        )
-        self._document.problem((*path, key), f"{key}={value!r}: give a number {limits}")
-        return None
-
-    def _count(self, key: str, given: Mapping[str, Any], path: Path) -> int | None:
-        value = given.get(key)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-            return value
-        self._document.problem((*path, key), f"{key}={value!r}: give a whole number of at least 1")
-        return None
-
-    def _flag(self, key: str, given: Mapping[str, Any], path: Path = ()) -> bool:
-        value = given.get(key, False)
-        if not isinstance(value, bool):
-            self._document.problem((*path, key), f"{key}={value!r}: give true or false")
-            return False
-        return value
-
-    def _one_of(self, key: str, given: Mapping[str, Any], valid: Sequence[str]) -> str | None:
-        value = given.get(key)
-        if value is None or value in valid:
-            return value
-        self._document.problem((key,), f"{key}={value!r}: give {', '.join(valid)}")
-        return None
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def _without_nothing(**values: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dream.defaults import ENGINES
-from dream.experiments.study_reader import KEYS, SERVICE_KEYS, TRIAL_KEYS
+from dream.experiments.study_reader import ASIDE, KEYS, SERVICE_KEYS, TRIAL_KEYS
 from dream.metrics import METRICS_WITH_CUTOFF, metric_names
 from dream.rag.methods import RAG_METHODS
 from dream.rag.search import SEARCHERS
@@ -47,6 +47,7 @@ def study_schema() -> dict[str, Any]:
         "type": "object",
         "required": ["systems"],
         "additionalProperties": False,
+        "patternProperties": {f"^{ASIDE}": {"description": "values for anchors, which others take over"}},
         "properties": {key: {"description": _DESCRIPTIONS[key], **properties[key]} for key in KEYS},
     }
 

@@ -23,7 +23,7 @@ from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, StorageError, end_of_all, explain
 from dream.indexes.chunkers import NEED_MODEL, chunk, chunk_once, embed, no_text, texts_to_embed, together
 from dream.indexes.contexts import without_writer, writer_of
-from dream.indexes.progress import IndexesProgress, Message
+from dream.indexes.progress import ContextsOfIndexes, ContextsPart, ContextsReport, IndexesProgress, Message
 from dream.indexes.steps import ActorSteps, LocalSteps, Machine, ProcessSteps, RaySteps, Report, Steps
 from dream.indexes.store import (
     IndexData,
@@ -125,6 +125,7 @@ class IndexBuilder:
         self._reading = asyncio.Semaphore(BATCHES_READ_AT_ONCE)
         self._numbers: dict[str, int] = {}
         self._progress: dict[str, _Progress] = {}
+        self._contexts = ContextsOfIndexes()
         self._ready: set[str] = set()
         self._messages: list[Message] = []
         self._show = show or self._messages.append
@@ -181,6 +182,7 @@ class IndexBuilder:
         """Number the indexes of an experiment, and begin to build them in this order before trials ask."""
         for spec in specs:
             self._numbers.setdefault(spec.key, len(self._numbers) + 1)
+        self._contexts.expect(spec.key for spec in specs if writer_of(spec.parameters))
         for spec in specs:
             build = asyncio.ensure_future(self.get(spec))
             build.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -199,9 +201,11 @@ class IndexBuilder:
         return taken
 
     def embedded(self, key: str, part: Any, n_texts: int) -> None:
-        """Take a step's report: so many texts of its part have vectors. A restarted step counts from 0 again, and
-        reports may come after the step's result."""
-        if key in self._progress and key not in self._ready:
+        """Take a step's report: so many texts of its part have vectors, or contexts. A restarted step counts from 0
+        again, and reports may come after the step's result."""
+        if isinstance(part, ContextsPart):
+            self._show(self._contexts.add(key, part, n_texts))
+        elif key in self._progress and key not in self._ready:
             parts = self._progress[key].parts
             parts[part] = max(n_texts, parts.get(part, 0))
             self._tell_progress()
@@ -249,22 +253,26 @@ class IndexBuilder:
                 steps = self._small_steps if size <= SMALL_INDEX_BYTES else self._steps
                 data, n_texts = await steps.run(load_step, self._storage, spec, machine=self._storage_machine)
                 if n_texts is not None:
+                    self._contexts.kept(spec.key)
                     self._tell_ready(spec.key, f"{n_texts:,} texts, kept from before")
                     return BuiltIndex(steps.share(data))
             if spec.documents not in self._documents:
                 return None
             return await self._make(spec, self._documents[spec.documents])
 
-    async def _chunk(self, documents: _Batches, batch: Any, spec: IndexSpec) -> tuple[Any, int]:
+    async def _chunk(self, documents: _Batches, number: int, spec: IndexSpec) -> tuple[Any, int]:
         """The nodes of a batch, which stay where they are, and how many of them are to be embedded."""
+        batch = documents.batches[number]
         # models are asked where vectors are asked for
-        asks = spec.chunker in NEED_MODEL or writer_of(spec.parameters)
-        steps = documents.steps if asks else documents.chunk_steps
+        writer, on_written = writer_of(spec.parameters), None
+        steps = documents.steps if writer or spec.chunker in NEED_MODEL else documents.chunk_steps
+        if writer:
+            on_written = ContextsReport(steps.report(self), spec.key, number, len(documents.batches))
         if not documents.must_be_read:
-            return await steps.run(chunk_step, batch, spec)
+            return await steps.run(chunk_step, batch, spec, on_written)
         async with self._reading:
             sent = documents.chunk_steps.put(await asyncio.to_thread(packed, batch))
-            return await steps.run(chunk_step, sent, spec)
+            return await steps.run(chunk_step, sent, spec, on_written)
 
     async def _make(self, spec: IndexSpec, documents: _Batches) -> BuiltIndex:
         started = time.monotonic()
@@ -272,7 +280,7 @@ class IndexBuilder:
         if writer := writer_of(spec.parameters):
             numbers = f"index {self._numbers[spec.key]} of {len(self._numbers)}"
             self._show(f"  {numbers}: {writer} writes a context for each chunk")
-        chunked = await together(self._chunk(documents, batch, spec) for batch in documents.batches)
+        chunked = await together(self._chunk(documents, number, spec) for number in range(len(documents.batches)))
         total = sum(n_texts for _, n_texts in chunked)
         if not total:
             raise no_text(documents.n_documents, spec.chunker, spec.parameters)
@@ -342,7 +350,9 @@ def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int 
     return data, None if data is None else count_embedded(data.nodes)
 
 
-def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow.Table, int]:
+def chunk_step(
+    batch: bytes | StoredDocuments, spec: IndexSpec, on_written: ContextsReport | None = None
+) -> tuple[pyarrow.Table, int]:
     """The nodes of a batch of documents, and how many of them are to be embedded."""
     documents = pickle.loads(batch) if isinstance(batch, bytes) else list(batch)
     if spec.chunker in NEED_MODEL:
@@ -350,7 +360,7 @@ def chunk_step(batch: bytes | StoredDocuments, spec: IndexSpec) -> tuple[pyarrow
             nodes = chunk(documents, spec.chunker, spec.parameters, model)
     else:
         nodes = chunk_once(documents, spec.chunker, without_writer(spec.parameters))
-    return with_written_contexts(nodes, documents, spec.parameters), count_embedded(nodes)
+    return with_written_contexts(nodes, documents, spec.parameters, on_written), count_embedded(nodes)
 
 
 def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report, batch: int) -> tuple[Any, None]:

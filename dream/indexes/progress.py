@@ -1,7 +1,9 @@
 """The messages of the index builder about its progress, and their display."""
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from dream.progress import Reporter, Task
 
@@ -19,23 +21,88 @@ class IndexesProgress:
     indexes: int
 
 
-Message = str | IndexesProgress
+@dataclass(frozen=True)
+class ContextsProgress:
+    """How far the contexts that LLMs write are for all indexes together: `written` of `chunks` are there, or failed.
+
+    `chunks` is None until all documents are chunked.
+    """
+
+    written: int
+    chunks: int | None
+
+
+@dataclass(frozen=True)
+class ContextsPart:
+    """One of the `batches` of documents of an index, whose `chunks` get a context."""
+
+    batch: int
+    batches: int
+    chunks: int
+
+
+@dataclass(frozen=True)
+class ContextsReport:
+    """Tells the builder of the contexts of one of `batches` (`dream.indexes.steps.Report`)."""
+
+    report: Callable[[str, Any, int], Any]
+    key: str
+    batch: int
+    batches: int
+
+    def __call__(self, written: int, chunks: int) -> None:
+        self.report(self.key, ContextsPart(self.batch, self.batches, chunks), written)
+
+
+@dataclass
+class ContextsOfIndexes:
+    """The contexts that LLMs write for the chunks of several indexes, by the index's key."""
+
+    _written: dict[str, dict[ContextsPart, int]] = field(default_factory=dict)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Count these indexes too."""
+        for key in keys:
+            self._written.setdefault(key, {})
+
+    def add(self, key: str, part: ContextsPart, n_written: int) -> ContextsProgress:
+        """Take the report of a part, of which so many are written. One that starts again counts from 0."""
+        of_index = self._written.setdefault(key, {})
+        of_index[part] = max(n_written, of_index.get(part, 0))
+        is_known = all(parts and len(parts) == next(iter(parts)).batches for parts in self._written.values())
+        chunks = sum(each.chunks for parts in self._written.values() for each in parts)
+        written = sum(n for parts in self._written.values() for n in parts.values())
+        return ContextsProgress(written, chunks if is_known else None)
+
+    def kept(self, key: str) -> None:
+        """Forget an index that has its contexts from before."""
+        if not self._written.get(key, True):
+            del self._written[key]
+
+
+Message = str | IndexesProgress | ContextsProgress
 
 
 class ProgressOfIndexes:
-    """Shows the builder's messages: lines as they are, texts embedded as a task. Safe from several threads."""
+    """Shows the builder's messages: lines as they are, contexts written and texts embedded as tasks. Safe from several
+    threads."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._lock = threading.Lock()
         self._task: Task | None = None
+        self._writing: Task | None = None
 
     def show(self, message: Message) -> None:
-        """Show a message; the task begins with the first text to embed and ends when all indexes are ready."""
+        """Show a message; the task of embedding begins with the first text to embed and ends when all indexes are
+        ready, that of contexts when all are written."""
         if isinstance(message, str):
             self._reporter.line(message)
             return
         with self._lock:
+            if isinstance(message, ContextsProgress):
+                self._show_contexts(message)
+                return
             if self._task is None:
                 self._task = self._reporter.task("embedding documents", message.texts, "texts", done=message.embedded)
             self._task.total = message.texts
@@ -44,10 +111,24 @@ class ProgressOfIndexes:
             if message.ready == message.indexes:
                 self._finish()
 
+    def _show_contexts(self, message: ContextsProgress) -> None:
+        if self._writing is None:
+            self._writing = self._reporter.task("writing contexts", message.chunks, "chunks", done=message.written)
+        self._writing.total = message.chunks
+        self._writing.advance(message.written - self._writing.done)
+        if message.written == message.chunks:
+            self._finish_contexts()
+
     def finish(self) -> None:
-        """End the task, if there is one."""
+        """End the tasks, if there are any."""
         with self._lock:
+            self._finish_contexts()
             self._finish()
+
+    def _finish_contexts(self) -> None:
+        if self._writing is not None:
+            self._writing.finish()
+            self._writing = None
 
     def _finish(self) -> None:
         if self._task is not None:

@@ -22,7 +22,7 @@ INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-index
 THREADS = 4
 
 Step = Callable[..., tuple[Any, Any]]
-# takes an index's key, a part of it, and how many of the part's texts have vectors
+# takes an index's key, a part of it, and how many of the part's texts have vectors or contexts
 Report = Callable[[str, Any, int], Any]
 
 

@@ -10,7 +10,7 @@ more than `MOST_FAILURES` of the contexts fail, there is no index: it would not 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,10 @@ WINDOW_TOKENS, CHUNK_TOKENS, MOST_TOKENS = 3072, 1536, 128
 # The share of failed contexts from which on there is no index; one may always fail.
 MOST_FAILURES = 0.1
 CALLS_IN_FLIGHT = 64
-# The tokens of the prompt besides its texts, and of a usual answer.
-FRAME_TOKENS, USUAL_TOKENS = 90, 50
+# How often progress is told for a batch of documents, at most.
+MOST_REPORTS = 100
+# The tokens of the prompt besides its texts, of a usual answer, and of the file and headings that stand in its place.
+FRAME_TOKENS, USUAL_TOKENS, HEADINGS_TOKENS = 90, 50, 19
 # Characters by which the tokens of a document are estimated, and the share of a window that they may fill: no part of
 # most documents has so many more tokens that the end of the window is cut.
 _SAMPLE, _FULLNESS = 20_000, 0.85
@@ -54,12 +56,16 @@ PROMPT = (
 
 
 def with_written_contexts(
-    nodes: pyarrow.Table, documents: Sequence["Document"], parameters: Mapping[str, Any]
+    nodes: pyarrow.Table,
+    documents: Sequence["Document"],
+    parameters: Mapping[str, Any],
+    on_written: Callable[[int, int], None] | None = None,
 ) -> pyarrow.Table:
     """The nodes with the contexts that an LLM writes, and the failures; the nodes themselves where it is to write none.
 
     Args:
         nodes: of these documents, with the contexts of headings.
+        on_written: called now and then with the number of contexts that are there or have failed, and that of chunks.
 
     Raises:
         ServiceError: if too many contexts fail, or all further calls would.
@@ -72,7 +78,7 @@ def with_written_contexts(
     windows = {document.metadata["file_digest"]: Windows(document.text) for document in merge_pages(documents)}
     chunks = [_Chunk(text, place, windows[file], start, end) for is_embedded, text, place, file, start, end in rows
               if is_embedded]  # fmt: skip
-    written = iter(_written(chunks, writer))
+    written = iter(_written(chunks, writer, on_written or (lambda written, chunks: None)))
     contexts, failures = zip(*(next(written) if row[0] else ("", "") for row in rows), strict=True)
     column = nodes.schema.get_field_index(COLUMN.name)
     return nodes.set_column(column, COLUMN, _column(contexts)).append_column(FAILURE, _column(failures))
@@ -153,10 +159,20 @@ class _Writing:
     llm: "LLM"
     name: str
     n_chunks: int
+    on_written: Callable[[int, int], None]
     permits: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CALLS_IN_FLIGHT))
+    n_done: int = 0
     n_failed: int = 0
 
     async def context(self, chunk: _Chunk) -> tuple[str, str]:
+        """`_context`, counted."""
+        found = await self._context(chunk)
+        self.n_done += 1
+        if self.n_done == self.n_chunks or self.n_done % -(-self.n_chunks // MOST_REPORTS) == 0:
+            self.on_written(self.n_done, self.n_chunks)
+        return found
+
+    async def _context(self, chunk: _Chunk) -> tuple[str, str]:
         """A context and "", or "" and the kind and reason of the failure, without the words of a server, which may
         quote a key."""
         async with self.permits:
@@ -184,9 +200,10 @@ class _Writing:
         return "", f"{failure.kind.value}: {kept}"
 
 
-def _written(chunks: Sequence[_Chunk], writer: str) -> list[tuple[str, str]]:
+def _written(chunks: Sequence[_Chunk], writer: str, on_written: Callable[[int, int], None]) -> list[tuple[str, str]]:
     async def write() -> list[tuple[str, str]]:
-        writing = _Writing(llm_picker(writer, stage=STAGE), writer, len(chunks))
+        on_written(0, len(chunks))
+        writing = _Writing(llm_picker(writer, stage=STAGE), writer, len(chunks), on_written)
         return await together(map(writing.context, chunks))
 
     return run_async(write())

@@ -65,11 +65,16 @@ class Counter:
     def _usd(self, model: str, row: Sequence[int]) -> float | None:
         name, plain = split_identifier(model)
         base_url = self._endpoints[name].base_url if name in self._endpoints else ""
-        price = price_of(name, plain, base_url, self._prices)
+        price = price_of(name, plain, base_url, self._prices) if plain else None  # of a service nothing is known
         if price is None:
             return None
         share = 1 - row[1] / row[0] if row[0] else 0.0
         return price.usd(row[2], row[3]) * share
+
+
+def usd_without_services(rows: Iterable[PlannedCalls]) -> float | None:
+    """The price of planned calls of models; None if one is unknown. What the user's own services cost is not in it."""
+    return known_sum(row.usd for row in rows if split_identifier(row.model)[1])
 
 
 def plan_against_actual(plan: Plan, usage: Iterable[UsageRow]) -> pandas.DataFrame:

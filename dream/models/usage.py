@@ -5,7 +5,8 @@ tokens:
 
     {"gpt-4o-mini": {"input": 0.15, "output": 0.60}, "llama-3@vllm": {"input": 0, "output": 0}}
 
-Offline models cost nothing. An unknown price is None, never 0.
+Models are named as everywhere (`dream.models.pickers`). Offline models cost nothing, unless the file has a price for
+them. An unknown price is None, never 0.
 """
 
 import json
@@ -81,13 +82,14 @@ def price_of(endpoint: str, model: str, base_url: str, own: Mapping[str, Price])
 
     Args:
         base_url: of the endpoint; it identifies the provider in genai-prices.
-        own: the user's prices by `model@endpoint`, or by `model` for models of OpenAI; they come first.
+        own: the user's prices by the identifiers of models; they come first.
 
     Example:
         >>> price_of("openai", "gpt-4o-mini", "https://api.openai.com/v1", {})
         Price(input=0.15, output=0.6)
     """
-    for identifier in (f"{model}@{endpoint}", *([model] if endpoint == OPENAI else [])):
+    plain = {OPENAI: [model], OFFLINE: [f"{OFFLINE}/{model}"]}.get(endpoint, [])
+    for identifier in (f"{model}@{endpoint}", *plain):
         if identifier in own:
             return own[identifier]
     return Price(0.0, 0.0) if endpoint == OFFLINE else _listed_price(model, base_url)

@@ -1,19 +1,21 @@
 """`calls_of`: the model calls that a trial makes for each question, for the plan."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dream.defaults import FACTORS
 from dream.documents.stored_documents import characters_of
 from dream.errors import DreamError
 from dream.indexes.client import get_index
 from dream.indexes.contexts import without_writer
 from dream.models.cross_encoder import is_local
 from dream.rag.measured_passages import MeasuredPassages
-from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGES_A_RATING
+from dream.rag.parameters import DECOMPOSE, HYDE, LLM, MULTI_QUERY, NONE, PASSAGE_TOKENS, PASSAGES_A_RATING
 from dream.rag.registry import RagMethod, find_rag_method, index_request
 from dream.rag.travelling import is_built_in
 from dream.records import Trial
+from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 # So many questions tell how many passages are read; larger documents would take long to search.
 MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 1_000_000
+# What is measured, by the endings of the names under which it is kept.
+_ENDINGS = {"passages": "", "tokens": " tokens", "ranked_tokens": " ranked tokens", "ratings": " ratings"}
+# Methods that read as many chunks as that which searches by words, and cannot be tried themselves.
+_WORDS, _LIKE_WORDS = "bm25", ("mmr",)
 # Chunks end at the ends of sentences, so that they are seldom full.
 FULLNESS = 0.9
 
@@ -86,22 +92,33 @@ def chunk_tokens(parameters: Mapping[str, Any], of_sentence: int) -> int:
     return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (of_sentence,)))
 
 
-def passages_read(
+@dataclass(frozen=True)
+class TextsRead:
+    """Means over questions: the passages that the LLM reads and their tokens; the hits that a reranker reads, in tokens
+    and in calls of an LLM as the reranker. What was not measured is None."""
+
+    passages: float
+    tokens: float | None = None
+    ranked_tokens: float | None = None
+    ratings: float | None = None
+
+
+def texts_read(
     trials: Sequence[Trial],
     documents: Sequence[Any],
     questions: Sequence[str],
     methods: Mapping[str, RagMethod] | None = None,
-) -> dict[str, float]:
-    """The mean number of passages that the LLM reads in each trial, by trial id.
+) -> dict[str, TextsRead]:
+    """The texts that are read in each trial, by trial id.
 
-    How many neighbours become one passage depends on documents and questions, so it is measured with words in place of
-    vectors, which costs nothing; what was measured is kept. Large documents and methods of one's own have what the
-    method declares.
+    How many neighbours become one passage and how large passages are depends on documents and questions, so it is
+    measured with words in place of vectors, which costs nothing; what was measured is kept. Of large documents and
+    methods of one's own there are the passages that the method declares.
     """
     few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
     is_large = characters_of(documents) > MEASURED_CHARACTERS
     kept = None if is_large else MeasuredPassages(documents, few)
-    known: dict[str, float | None] = {}
+    known: dict[str, TextsRead | None] = {}
     new: dict[str, float] = {}
     found = {}
     for trial in trials:
@@ -109,31 +126,86 @@ def passages_read(
         if key not in known:
             known[key] = None
             if kept is not None and is_built_in(find_rag_method(trial.query_engine_identifier, methods)):
-                known[key] = kept.get(key)
+                known[key] = _kept(kept, key)
                 if known[key] is None and (measured := _measured(trial, documents, few)) is not None:
-                    known[key] = new[key] = measured
-        found[trial.id] = known[key] or calls_of(trial, methods).passages
+                    known[key] = measured
+                    values = {f"{key}{ending}": getattr(measured, name) for name, ending in _ENDINGS.items()}
+                    new |= {name: value for name, value in values.items() if value is not None}
+        found[trial.id] = known[key] or TextsRead(calls_of(trial, methods).passages)
     if kept is not None:
         kept.keep(new)
     return found
 
 
-def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) -> float | None:
-    """The passages that a trial reads, found by words; None where its method cannot be tried by words."""
-    from llama_index.core.llms import MockLLM
-    from llama_index.core.schema import QueryBundle
+def passages_read(
+    trials: Sequence[Trial],
+    documents: Sequence[Any],
+    questions: Sequence[str],
+    methods: Mapping[str, RagMethod] | None = None,
+) -> dict[str, float]:
+    """The passages of `texts_read`."""
+    return {trial: read.passages for trial, read in texts_read(trials, documents, questions, methods).items()}
 
-    from dream.rag.answers import query_engine_picker
 
+def _kept(kept: MeasuredPassages, key: str) -> TextsRead | None:
+    if not (passages := kept.get(key)):
+        return None
+    others = {name: kept.get(f"{key}{ending}") for name, ending in _ENDINGS.items() if ending}
+    return TextsRead(passages, **others)
+
+
+def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) -> TextsRead | None:
+    """The texts that a trial reads, found by words; None where its method cannot be tried by words."""
     chunker, chunking, _ = index_request(trial)
+    reranker = trial.parameters.get("reranker", NONE)
     plain = {name: value for name, value in trial.parameters.items() if name not in ("query_transform", "reranker")}
     try:
         index: Any = _WordIndex(get_index(documents, chunker, without_writer(chunking), ""))
-        engine = query_engine_picker(trial.query_engine_identifier, index, MockLLM(), plain)
-        counts = [len(engine.retrieve(QueryBundle(question))) for question in questions]
+        passages = _retrieved(_engine(trial, index, plain).retrieve, questions)
+        if not any(passages):
+            return None
+        read = TextsRead(_mean(map(len, passages)), _mean(map(sum, passages)))
+        if reranker == NONE or is_local(reranker):
+            return read
+        n_ranked = trial.parameters.get("rerank_from", FACTORS["rerank_from"])
+        wider = {**plain, "top_k": max(plain["top_k"], n_ranked)} if "top_k" in plain else plain
+        most = PASSAGE_TOKENS if reranker == LLM else None
+        hits = [each[:n_ranked] for each in _retrieved(_engine(trial, index, wider).retriever.retrieve, questions)]
+        tokens = _mean(sum(min(size, most or size) for size in each) for each in hits)
+        return replace(read, ranked_tokens=tokens, ratings=_mean(-(-len(each) // PASSAGES_A_RATING) for each in hits))
     except (DreamError, AttributeError, IndexError):
-        return None
-    return sum(counts) / len(counts) if counts else None
+        return (
+            _measured(_by_words(trial), documents, questions) if trial.query_engine_identifier in _LIKE_WORDS else None
+        )
+
+
+def _by_words(trial: Trial) -> Trial:
+    """A trial that reads as much as another, and searches by words."""
+    known = find_rag_method(_WORDS).all_defaults
+    return Trial(_WORDS, trial.llm_identifier, "", {k: v for k, v in trial.parameters.items() if k in known})
+
+
+def _engine(trial: Trial, index: Any, parameters: Mapping[str, Any]) -> Any:
+    from llama_index.core.llms import MockLLM
+
+    from dream.rag.answers import query_engine_picker
+
+    return query_engine_picker(trial.query_engine_identifier, index, MockLLM(), parameters)
+
+
+def _retrieved(retrieve: Callable[[Any], Sequence[Any]], questions: Sequence[str]) -> list[list[int]]:
+    """The tokens of each text that is found, for each question."""
+    from llama_index.core.schema import MetadataMode, QueryBundle
+
+    return [
+        [count_tokens(hit.node.get_content(MetadataMode.LLM)) for hit in retrieve(QueryBundle(question))]
+        for question in questions
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
 
 
 class _WordIndex:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
-from dream.errors import ConfigurationError, DataError
+from dream.errors import ConfigurationError, DataError, ServiceError, bullets, explain
+from dream.event_loop import run_async
 from dream.models.pickers import model_calls
+from dream.models.usage import CHECK_STAGE
 from dream.rag.parameters import Parameters
 from dream.rag.registry import RAG_METHODS, MethodCost, RagMethod
+from dream.settings import Settings
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
@@ -116,8 +119,6 @@ class OwnSystem:
 
         class Asking(CustomQueryEngine):
             def custom_query(self, query_str: str) -> Response:
-                from dream.event_loop import run_async
-
                 return run_async(answered(query_str))
 
             async def acustom_query(self, query_str: str) -> Response:
@@ -136,7 +137,11 @@ class _HttpSystem:
         self._request, self._answer, self._contexts = request, answer, contexts
 
     async def __call__(self, question: str, trial: str) -> dict[str, Any]:
-        calls = model_calls(f"{self.name}@{self.endpoint}", stage="answer", trial=trial)
+        return await self.asked(question, trial, "answer")
+
+    async def asked(self, question: str, trial: str, stage: str) -> dict[str, Any]:
+        """The answer and the contexts, in a stage of the meter."""
+        calls = model_calls(f"{self.name}@{self.endpoint}", stage=stage, trial=trial)
         reply = await calls.post(self.path, _filled(self._request, {QUESTION: question, TRIAL: trial}))
         found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
         if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:
@@ -148,6 +153,56 @@ class _HttpSystem:
 def is_http_system(function: Callable[..., Any]) -> bool:
     """True for the function of a method that `http_system` registered."""
     return isinstance(function, OwnSystem) and isinstance(function.__wrapped__, _HttpSystem)
+
+
+def service_of(method: RagMethod) -> str:
+    """The service that a method asks, as the meter names it: "@" and the endpoint; "" for any other method."""
+    return f"@{method.function.__wrapped__.endpoint}" if is_http_system(method.function) else ""
+
+
+def service_problem(method: RagMethod, settings: Settings) -> str:
+    """What is missing in the settings for a method that asks an HTTP service; empty where nothing is."""
+    endpoint = service_of(method).removeprefix("@")
+    if not endpoint or endpoint in {each.name for each in settings.endpoints}:
+        return ""
+    return (
+        f"the service {method.name!r} has no endpoint {endpoint!r}: set DREAM_ENDPOINT_{endpoint.upper()}_BASE_URL to "
+        "its address"
+    )
+
+
+def check_services(methods: Mapping[str, RagMethod | None], question: str) -> None:
+    """Ask the HTTP services among some methods a question, so that nothing is paid for in vain.
+
+    Args:
+        methods: by the id of the trial for which they are asked.
+
+    Raises:
+        ServiceError: naming every service that gives no answer with contexts, and why.
+    """
+
+    async def outcomes() -> list[str]:
+        asked = (_problem(function.__wrapped__, question, trial) for trial, function in services.items())
+        return [problem for problem in await asyncio.gather(*asked) if problem]
+
+    services = {trial: each.function for trial, each in methods.items() if each and is_http_system(each.function)}
+    if problems := run_async(outcomes()) if services else []:
+        raise ServiceError(bullets(f"{len(problems)} service(s) of your own cannot be used:", problems))
+
+
+async def _problem(service: _HttpSystem, question: str, trial: str) -> str:
+    """Why a service gives no answer; empty where it does."""
+    try:
+        _read(service.name, await service.asked(question, trial, CHECK_STAGE))
+    except Exception as error:  # noqa: BLE001 - whatever a service does
+        status, variable = getattr(error, "status_code", None), f"DREAM_ENDPOINT_{service.endpoint.upper()}_"
+        hints = {401: f"{variable}API_KEY", 403: f"{variable}API_KEY", 404: f"`path`, and {variable}BASE_URL",
+                 405: "`path`", 400: "`request`", 422: "`request`"}  # fmt: skip
+        if isinstance(error, DataError):
+            return str(error)
+        hint = f"; check {hints[status]}" if status in hints else ""
+        return f"{service.name} at path {service.path!r} of the endpoint {service.endpoint!r}: {explain(error)}{hint}"
+    return ""
 
 
 def _register(system: OwnSystem, incumbent: bool) -> None:

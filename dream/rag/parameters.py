@@ -22,6 +22,8 @@ DEFAULT, NONE, LLM = "default", "none", "llm"
 HYDE, MULTI_QUERY, DECOMPOSE = "hyde", "multi_query", "decompose"
 # how many passages an LLM rates in one call
 PASSAGES_A_RATING = 10
+# passages that an LLM rates are cut to so many tokens, so that those of a call fit into any context window
+PASSAGE_TOKENS = 512
 # what a prompt must have, by LlamaIndex's names
 PROMPT_FIELDS = ("{context_str}", "{query_str}")
 

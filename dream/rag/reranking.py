@@ -12,11 +12,9 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from dream.errors import DataError
 from dream.event_loop import run_async
 from dream.models.reranking import rerank_model_picker
-from dream.rag.parameters import LLM as BY_LLM, PASSAGES_A_RATING
+from dream.rag.parameters import LLM as BY_LLM, PASSAGE_TOKENS, PASSAGES_A_RATING
 from dream.tokens import first_tokens
 
-# Passages that an LLM rates are cut to so many tokens, so that those of a call fit into any context window.
-PASSAGE_TOKENS = 512
 BEST_RATING = 10
 RATE_PROMPT = PromptTemplate(
     "Rate how much each passage helps to answer the question, from 0 (not at all) to 10 (it holds the answer). Write "

@@ -8,6 +8,7 @@ from typing import Any
 from dream.errors import ConfigurationError, bullets
 from dream.models.pickers import check_identifiers
 from dream.rag.methods import RAG_METHODS
+from dream.rag.own_systems import service_problem
 from dream.rag.parameters import DEFAULT, LLM, NONE, is_sequence
 from dream.rag.products import shown
 from dream.rag.registry import RagMethod
@@ -83,8 +84,12 @@ class SearchSpace:
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:
-            named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
-            problems += check_identifiers([*self.llms, *self.embed_models, *named], settings)
+            methods = [RAG_METHODS[name] for name in _names(self.query_engines) if name in RAG_METHODS]
+            named = [*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT)]
+            named += self.llms if any(method.needs_llm for method in methods) else ()
+            named += self.embed_models if any(method.needs_vectors for method in methods) else ()
+            problems += check_identifiers(named, settings)
+            problems += [problem for method in methods if (problem := service_problem(method, settings))]
         return problems
 
     def _named(self, parameter: str, *others: str) -> list[str]:

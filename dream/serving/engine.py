@@ -10,13 +10,14 @@ from dream.indexes import client as index_client
 from dream.indexes.client import QUERY_STAGE, get_index, index_spec
 from dream.indexes.store import documents_digest, load_index, stored_spec
 from dream.libraries import prepare_libraries
-from dream.models.pickers import check_identifiers, embed_model_picker, llm_picker
+from dream.models.cross_encoder import is_local
+from dream.models.pickers import check_identifiers, embed_model_picker, endpoint_urls, llm_picker
 from dream.progress import Show
 from dream.provenance import versions
-from dream.rag.answers import models_of
+from dream.rag.answers import models_of, rerankers_of
 from dream.rag.methods import index_request, query_engine_picker
 from dream.serving.promotion import Promotion
-from dream.settings import Settings
+from dream.settings import Settings, safe_uri
 from dream.storage import open_storage
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def opened_engine(
         build: build the index if storage has none; it must then come out under the same key.
 
     Raises:
-        ConfigurationError: for models without an endpoint, or an embedding model on another server than in the
-            experiment.
+        ConfigurationError: for models without an endpoint, an embedding model on another server than in the
+            experiment, or a cross-encoder whose files are others.
         DataError: if storage has not the index, or the documents have changed.
     """
     prepare_libraries()
@@ -45,9 +46,21 @@ def opened_engine(
     trial = promotion.as_trial
     if problems := check_identifiers(models_of(trial), settings):
         raise ConfigurationError(bullets("the models of the winner cannot be asked:", problems))
+    _check_cross_encoder(promotion)
     llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
     index = _index(promotion, settings, build, show)
     return query_engine_picker(trial.query_engine_identifier, index, llm, trial.parameters, trial=trial.id)
+
+
+def _check_cross_encoder(promotion: Promotion) -> None:
+    """Raise a ConfigurationError for a cross-encoder of this machine that is not the one that was measured."""
+    local = [name for name in rerankers_of(promotion.as_trial) if is_local(name)]
+    for name, digest in endpoint_urls(local).items():
+        if (measured := promotion.endpoints.get(name, digest)) != digest:
+            raise ConfigurationError(
+                f"the files of {name} are not those of the experiment ({digest}, measured with {measured}): put the "
+                "measured model there, or run the experiment again and export its winner"
+            )
 
 
 def differing_versions(promotion: Promotion) -> list[str]:
@@ -57,8 +70,16 @@ def differing_versions(promotion: Promotion) -> list[str]:
     return [f"{name} {promotion.versions[name]}, here {here.get(name)}" for name in differing]
 
 
+def differing_models(promotion: Promotion) -> list[str]:
+    """Models that are at another address here than in the experiment; the gateway must be open."""
+    here = {name: safe_uri(url) for name, url in endpoint_urls(promotion.endpoints).items()}
+    return [f"{name} was at {url}, here at {here[name]}" for name, url in promotion.endpoints.items()
+            if url != here[name]]  # fmt: skip
+
+
 def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) -> "VectorStoreIndex":
     from dream.indexes.nodes import vector_index
+    from dream.indexes.without_vectors import word_index
 
     trial = promotion.as_trial
     request = index_request(trial)
@@ -71,6 +92,8 @@ def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) ->
         if expected.key != promotion.index:
             raise ConfigurationError(_other_index(promotion, spec.endpoint, expected.endpoint))
         if (data := load_index(cache, spec)) is not None:
+            if not request.embed_model:
+                return word_index(data)
             return vector_index(data, embed_model_picker(request.embed_model, stage=QUERY_STAGE, trial=trial.id))
     if not build:
         raise DataError(
@@ -90,7 +113,7 @@ def _other_index(promotion: Promotion, measured: str, here: str) -> str:
     reasons = differing_versions(promotion)
     measured = measured or promotion.endpoints.get(promotion.embed_model, "")
     if measured and here and measured.partition("://")[2] not in (here, "") and measured != here:
-        reasons.append(f"the embedding model {promotion.embed_model} was at {measured}, here it is at {here}")
+        reasons.append(f"the models of the index were at {measured}, here they are at {here}")
     reasons = reasons or ["the names of the documents, or the way in which they are read, are others"]
     return bullets(
         f"the index {promotion.index} of the winner is not the one that is needed here; serve where the experiment "

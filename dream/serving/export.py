@@ -14,6 +14,7 @@ from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, DataError, DreamError, bullets
 from dream.experiments.stopping import find_trials
 from dream.indexes.client import index_spec
+from dream.indexes.contexts import writer_of
 from dream.indexes.store import documents_digest
 from dream.metrics import definition_of
 from dream.models import gateway_client
@@ -144,14 +145,17 @@ def _method(experiment: ExperimentResult, name: str, given: str | None) -> str:
         return path
     method = RAG_METHODS.get(name)
     module = _module_of(method.function) if method else None
-    if method and is_http_system(method.function):
+    if is_http_system(method.function) if method else name in _services_of(experiment.manifest.study):
         raise ConfigurationError(
             f"{name} is a service of your own, which answers over HTTP already: there is nothing to serve. Use it as "
             "it is, or export another trial (--trial)"
         )
-    if module and module != "__main__":
+    is_inner = bool(method) and "<locals>" in getattr(_wrapped(method.function), "__qualname__", "")
+    if module and module != "__main__" and not is_inner:
         return f"{module}:{name}"
-    where = "is defined in a notebook or script" if module else "is not known here"
+    where = "is not known here"
+    if module:
+        where = "is defined " + ("in a notebook or script" if module == "__main__" else "inside a function")
     raise ConfigurationError(
         f"the RAG method {name!r} {where}, from where no server can import it: move it into a module of a package "
         f"that is installed where the winner is served, and name it: dream export {experiment.name} "
@@ -159,28 +163,39 @@ def _method(experiment: ExperimentResult, name: str, given: str | None) -> str:
     )
 
 
+def _wrapped(function: Any) -> Any:
+    return function.__wrapped__ if isinstance(function, OwnSystem) else function
+
+
 def _module_of(function: Any) -> str | None:
-    wrapped = function.__wrapped__ if isinstance(function, OwnSystem) else function
-    module = getattr(wrapped, "__module__", None)
+    module = getattr(_wrapped(function), "__module__", None)
     return "__main__" if module and not getattr(sys.modules.get(module), "__file__", None) else module
+
+
+def _systems_of(study: str) -> list[Any]:
+    return (yaml.safe_load(study) or {}).get("systems", []) if study else []
+
+
+def _services_of(study: str) -> list[str]:
+    """The names of the HTTP services of a study file."""
+    return [each["service"] for each in _systems_of(study) if isinstance(each, dict) and "service" in each]
 
 
 def _named_in_study(study: str, name: str) -> str | None:
     """`package.module:name`, if the study file has it."""
-    systems = (yaml.safe_load(study) or {}).get("systems", []) if study else []
-    methods = [each.get("method") if isinstance(each, dict) else each for each in systems]
+    methods = [each.get("method") if isinstance(each, dict) else each for each in _systems_of(study)]
     flat = [one for each in methods for one in (each if isinstance(each, list) else [each])]
     return next((one for one in flat if isinstance(one, str) and one.endswith(f":{name}")), None)
 
 
 def _index_key(experiment: ExperimentResult, result: TrialResult, settings: Settings) -> str:
-    """The key of the trial's index; "" without vectors.
+    """The key of the trial's index in storage; "" for one that is made in memory.
 
     Raises:
         DataError: if the documents are others than those of the experiment.
     """
     request, documents = index_request(result.trial), experiment.manifest.documents
-    if not request.embed_model:
+    if not (request.embed_model or writer_of(request.parameters)):
         return ""
     uri = documents.uri or settings.documents_uri
     loaded = load_documents(open_storage(uri, settings), settings=settings)

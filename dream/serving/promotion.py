@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dream.errors import ConfigurationError, explain
 from dream.experiments.study_file import Document, file_text, read_yaml
+from dream.indexes.contexts import writer_of
 from dream.metrics import is_metric, valid_names
 from dream.rag.methods import RAG_METHODS, imported_method, index_request
 from dream.records import Trial
@@ -92,7 +93,8 @@ class Promotion(_Part):
     Attributes:
         method: a RAG method's name, or `package.module:function` for one of the user's own.
         trial: the trial's id, by which file and experiment are known to say the same.
-        index: the key of its index in storage; empty for a method without vectors, whose index is made in memory.
+        index: the key of its index in storage; empty for one without vectors and without contexts that an LLM wrote,
+            which is made in memory.
         endpoints: the base URL of the endpoint of each model by its identifier, as it was in the experiment.
         metric, margin: what the trial was chosen by, and the largest acceptable loss (0 to 1).
         reason: why it was recommended, in a sentence; empty for a trial that was chosen by hand.
@@ -180,7 +182,11 @@ def promotion_of(text: str, name: str = "winner.yaml") -> Promotion:
             f"the method, models and parameters are those of trial {given}, not of {promotion.trial}, whose scores "
             "these are: run an experiment with them, and export its trial",
         )
-    if (promotion.index != "") != bool(index_request(promotion.as_trial).embed_model):
+    request = index_request(promotion.as_trial)
+    is_missing = bool(request.embed_model) and not promotion.index
+    # earlier versions named no index that has contexts and no vectors
+    is_idle = bool(promotion.index) and not (request.embed_model or writer_of(request.parameters))
+    if is_missing or is_idle:
         document.problem(("index",), f"index={promotion.index!r} with embed_model={promotion.embed_model!r}: {_REMEDY}")
     document.raise_problems()
     return promotion

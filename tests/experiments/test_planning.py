@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from dream.experiments.planning import Plan, plan, uncounted_text
+from dream.experiments.planning import Plan, plan, plan_of, uncounted_text
 from dream.experiments.spec import ExperimentSpec
 from dream.indexes import counts
 from dream.models import gateway_client
-from dream.rag.methods import RAG_METHODS, rag_method
+from dream.rag.methods import RAG_METHODS, http_system, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.settings import Settings
@@ -124,6 +124,41 @@ def test_a_method_of_ones_own_whose_cost_is_unknown_is_named(documents: Settings
         del RAG_METHODS["silent"], RAG_METHODS["costly"]
     assert calls(planned)["llm-small", "answer"] == 8 + 3 * 8
     assert "silent: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many" in str(planned)
+
+
+@pytest.mark.usefixtures("registered_methods")
+def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(documents: Settings):
+    """A cell that is run again registers another method of the same name."""
+    sizes = {"chunk_size": 40, "chunk_overlap": 0, "top_k": 2}
+
+    @rag_method("tokens", **sizes)
+    def mine(index, llm, **parameters): ...
+
+    space = SearchSpace(["mine"], ["offline/llm-small"], ["offline/embed-small"], {"mine": {"top_k": [1, 2, 3]}})
+    grid = ExperimentSpec(space, GOLDEN, metrics=["token_f1"]).prepare(documents)
+    search = ExperimentSpec(space, GOLDEN, metrics=["token_f1"], search={"by": "optuna", "trials": 2})
+    in_rounds = search.prepare(documents)
+    with gateway_client.opened(documents):
+        before = [plan_of(each, documents) for each in (grid, in_rounds)]
+
+        @rag_method("whole_documents", **sizes)
+        def mine(index, llm, **parameters): ...
+
+        assert [plan_of(each, documents) for each in (grid, in_rounds)] == before
+    assert before[0].texts_to_embed == before[1].texts_to_embed > 1
+
+
+@pytest.mark.usefixtures("registered_methods")
+def test_calls_of_a_service_are_counted_and_leave_the_price_of_the_models_known(documents: Settings):
+    http_system("chatbot", endpoint="chat")
+    endpoint = Settings.from_environment({"DREAM_ENDPOINT_CHAT_BASE_URL": "http://chat.example"}).endpoints
+    settings = replace(documents, judge_llm="gpt-4o-mini", endpoints=(*endpoint, *openai_endpoint()))
+    space = SearchSpace(["chatbot", "bm25"], ["offline/llm-small"], ["offline/embed-small"])
+    planned = plan(space, golden_dataset=GOLDEN, metrics=["rubrics"], settings=settings)
+    assert calls(planned)["@chat", "answer"] == 8
+    assert planned.usd and not planned.is_paid
+    service = next(trial for trial in space.trials() if not trial.llm_identifier)
+    assert planned.usd_by_trial.pop(service.id) is None and all(planned.usd_by_trial.values())
 
 
 def openai_endpoint():

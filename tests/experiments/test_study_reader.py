@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema_rs import Draft202012Validator
 from studies import WHOLE
 
 from dream.errors import ConfigurationError
 from dream.experiments import read_study
 from dream.experiments.study_reader import study_of
+from dream.experiments.study_schema import study_schema
 from dream.metrics import own_metrics, registry
 from dream.records import Search
 from dream.settings import Settings
@@ -201,16 +204,93 @@ judge_repeats: {times: 0}
         assert part in str(caught.value)
 
 
+def test_a_strangers_mistakes_are_told_where_they_stand_and_with_what_was_meant():
+    text = """questions: [golden, other]
+models:
+  llms: gpt-4o-mini, gpt-4o
+  judge: {llm: gpt-4o, api_key: a-secret-of-mine}
+systems:
+  - method: chunk_with_overlap
+  - methd: bm25
+  - method: hybrid
+    top_k: {from: 5, to: 2}
+    chunk_size: "512"
+    chunk_overlap: 700
+    reranker: true
+  - {service: ours, endpoint: chatbot, request: {q: "{question}", password: hunter2-hunter2}}
+  - method: bm25
+    system_prompt: the key is sk-proj-abcdefgh12345678
+rules:
+  - exclud: {top_k: 3}
+  - exclude: {chunk_size: 512}
+metrics:
+  - recall
+  - answer_corectness
+  - {name: tone, levels: [bad]}
+budget: {USD: 20}
+engine: raylet
+search: {by: optuna, trial: 5}
+sift: recal
+"""
+    with pytest.raises(ConfigurationError) as caught:
+        study_of(text)
+    told = str(caught.value)
+    for line, part in (
+        (1, "questions=['golden', 'other']: give a text"),
+        (3, "llms: 'gpt-4o-mini, gpt-4o' is several names: write llms: [gpt-4o-mini, gpt-4o]"),
+        (4, "api_key holds what looks like a key: keys and passwords stay in the environment"),
+        (6, "unknown method 'chunk_with_overlap'; valid: "),
+        (7, "there is no 'methd' here; did you mean method?"),
+        (9, "{'from': 5, 'to': 2} is no range"),
+        (10, "hybrid: chunk_size='512' must be a whole number"),
+        (12, "hybrid: reranker=True must be a text"),
+        (13, "password holds what looks like a key"),
+        (15, "system_prompt holds what looks like a key"),
+        (17, "{'exclud': {'top_k': 3}} is no rule"),
+        (21, "unknown metric 'answer_corectness'; valid: "),
+        (22, "levels=['bad']: give two to five descriptions"),
+        (23, "there is no 'USD' here; did you mean usd?"),
+        (24, "engine='raylet': give auto, in_process, ray; did you mean ray?"),
+        (25, "there is no 'trial' here; did you mean trials?"),
+        (26, "sift='recal' is no retrieval metric; valid: "),
+    ):
+        assert f"  - line {line}: {part}" in told
+    for meant in ("chunks_with_overlap", "exclude", "answer_correctness", "recall"):
+        assert f"; did you mean {meant}?" in told
+    assert not [secret for secret in ("a-secret-of-mine", "hunter2", "sk-proj") if secret in told]
+
+
+def test_values_for_anchors_may_stand_aside():
+    text = "x-sizes: &sizes {chunk_size: 256, top_k: [2, 3]}\nsystems: [{method: bm25, <<: *sizes}]"
+    assert {trial.parameters["top_k"] for trial in trials_of(text)} == {2, 3}
+    assert not list(Draft202012Validator(study_schema()).iter_errors(yaml.safe_load(text)))
+
+
+def test_a_key_of_the_settings_is_not_kept_with_the_experiment():
+    settings = Settings.from_environment({"OPENAI_API_KEY": "our-own-key-of-no-known-form"})
+    study = study_of("systems: [bm25]  # with our-own-key-of-no-known-form")
+    with pytest.raises(ConfigurationError, match=r"study\.yaml holds a key of the settings") as caught:
+        study.spec(settings)
+    assert "our-own-key" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "study.yaml has no keys: write at least `systems:`"),
         ("- a", "study.yaml has no keys"),
+        (
+            "systems:\n\t- bm25",
+            "line 2, column 1: found character '\\t' that cannot start any token; indent with spaces",
+        ),
         ("a: [", "study.yaml is no YAML: line 1, column 5"),
         ("x: !!python/name:os.system ''", "study.yaml is no YAML: line 1"),
         ("systems: []", "line 1: systems=[]: list the RAG systems"),
         ("systems: [{method: sentence_window, top_k: {from: 1, to: 100000}}]", "has 100,000 values"),
-        ("systems: [sentence_window]\nrules: [{exclude: {method: sentence_window}}]", "leave none of the 4 trials"),
+        (
+            "systems: [sentence_window]\nrules: [{exclude: {method: sentence_window}}]",
+            "line 2: this rule leaves no trial",
+        ),
     ],
 )
 def test_what_is_no_study(text: str, message: str):

@@ -26,6 +26,7 @@ from dream.indexes.written_contexts import (
     with_written_contexts,
 )
 from dream.models.pickers import embed_model_picker
+from dream.progress import Lines
 from dream.rag.words import WordRetriever
 from dream.storage import open_storage
 from dream.tokens import count_tokens
@@ -129,6 +130,18 @@ def test_a_chunk_that_is_refused_has_no_context_and_the_index_says_so(access, re
     kept = load_index(open_storage(home.cache_uri, home), spec)
     assert kept is not None and failures_told(kept.nodes) == f"; {reason}"
     assert not is_incomplete(kept.nodes)  # it would be refused again
+
+
+def test_contexts_are_counted_while_they_are_written_also_those_that_fail(gateway, home, relay):
+    refused = Reply(400, {"error": {"message": "content filter", "code": "content_filter"}})
+    relay.script = lambda seen: refused if "chat" in seen.path and "Valve number" in chunk_of(seen) else told(seen)
+    lines: list[str] = []
+    with index_client.opened(home, Lines(lines.append, every_seconds=0)):
+        n = len(built().docstore.docs)
+    written = [line.split(" in ")[0] for line in lines if line.startswith("writing contexts")]
+    assert written[0] == f"writing contexts: 0 of {n} chunks" and written[-1] == f"writing contexts: {n} of {n} chunks"
+    assert f"writing contexts: 1 of {n} chunks" in written
+    assert [line for line in lines if line.startswith("embedding")]
 
 
 def test_an_empty_answer_is_a_failure(access, relay):

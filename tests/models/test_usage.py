@@ -24,6 +24,10 @@ def test_prices_and_sums():
     assert price_of("lab", "m", "http://lab/v1", own).usd(1e6, 5e5) == 2.0
     assert price_of("lab", "other", "http://lab/v1", own) is None
     row = UsageRow("e", "m", "s", "t", calls=1, usd=0.5)
+    for name in ("llm-large@offline", "offline/llm-large"):
+        assert price_of("offline", "llm-large", "", {name: Price(1.0, 2.0)}) == Price(1.0, 2.0)
+    assert price_of("offline", "llm-large", "", own) == Price(0.0, 0.0)
+    assert price_of("openai", "m", "", {"m": Price(3.0, 4.0)}) == Price(3.0, 4.0)
     (total,) = add_usage([row], [replace(row, usd=None)])
     assert (total.calls, total.usd, total.usd_full) == (2, None, 0)
 

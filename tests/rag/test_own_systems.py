@@ -8,9 +8,11 @@ import pytest
 from model_servers import Reply, endpoint_settings, free_port
 from town import FACTS, GOLDEN, evaluate
 
-from dream.errors import ConfigurationError
+from dream.errors import ConfigurationError, ServiceError
 from dream.experiments.run import run_experiment
-from dream.rag.methods import http_system, own_system, query_engine_picker
+from dream.models.usage import CHECK_STAGE
+from dream.rag.methods import RAG_METHODS, http_system, own_system, query_engine_picker
+from dream.rag.own_systems import check_services
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import TravellingMethods
 from dream.records import FailureKind, GoldenDataset
@@ -131,6 +133,54 @@ def test_a_reply_without_the_fields_and_an_error_are_told(gateway, relay):
     (answer,) = answers("our_rag", GOLDEN[:1])
     assert "no such collection" in (answer.error or "") and answer.failure
     assert answer.failure.kind != FailureKind.NOTHING_RETRIEVED
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "problem"),
+    [
+        (Reply(401, {"detail": "who are you?"}), {}, "who are you.*; check DREAM_ENDPOINT_RELAY_API_KEY"),
+        (
+            Reply(404, "<h1>not here</h1>"),
+            {},
+            "our_rag at path '/ask' of the endpoint 'relay': .*; check `path`, and DREAM_E",
+        ),
+        (Reply(422, {"detail": "inputs missing"}), {}, "inputs missing.*; check `request`"),
+        (None, {"answer": "result.reply"}, "the reply of our_rag has no answer at 'result.reply': "),
+        (None, {"contexts": "result"}, "a list of contexts"),
+    ],
+)
+def test_a_service_that_cannot_be_used_is_told_before_anything_is_paid(reply, options, problem, gateway, relay):
+    relay.script = lambda seen: reply or service(seen)
+    our_service(**options)
+    with pytest.raises(ServiceError, match=rf"1 service\(s\) of your own cannot be used:\s+- .*{problem}"):
+        check_services({"t1": RAG_METHODS["our_rag"]}, GOLDEN[0].question)
+    assert {row.stage for row in gateway.usage()} == {CHECK_STAGE}  # which no budget counts
+
+
+def test_a_service_that_answers_passes_and_functions_are_not_asked(gateway, relay):
+    relay.script = service
+
+    @own_system
+    def silent(question):
+        raise NotImplementedError
+
+    our_service()
+    methods = {"t1": RAG_METHODS["our_rag"], "t2": RAG_METHODS["silent"], "t3": None}
+    check_services(methods, GOLDEN[0].question)
+    (asked,) = relay.requests
+    assert asked.body["of"] == "run t1"  # by which calls to the experiment's gateway are counted
+
+
+def test_a_service_needs_an_endpoint_and_no_models(model_server, relay, no_environment):
+    settings = endpoint_settings(model_server, relay)
+    our_service()
+    assert SearchSpace(["our_rag"], ["a@nowhere"], ["b@nowhere"]).problems(settings) == []
+    assert "'b@nowhere'" not in str(SearchSpace(["bm25"], ["llm-small@relay"], ["b@nowhere"]).problems(settings))
+    http_system("their_rag", endpoint="theirs")
+    (problem,) = SearchSpace(["their_rag"], ["a"], ["b"]).problems(settings)
+    assert problem == (
+        "the service 'their_rag' has no endpoint 'theirs': set DREAM_ENDPOINT_THEIRS_BASE_URL to its address"
+    )
 
 
 def test_mistakes_are_told_when_it_is_registered():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dream.errors import ConfigurationError, DataError
-from dream.rag.methods import http_system, rag_method
+from dream.rag.methods import RAG_METHODS, http_system, rag_method
 from dream.records import Trial
 from dream.serving.export import promotion_from
 from dream.settings import Settings
@@ -78,6 +78,9 @@ def test_a_method_of_ones_own_is_named_by_its_module_or_refused_with_the_remedy(
     with pytest.raises(ConfigurationError, match=r"'in_a_notebook' is defined in a notebook or script.*move it into a"):
         promotion_from(own, measured.settings)
     in_a_notebook.__module__ = "json"  # a module that can be imported
+    with pytest.raises(ConfigurationError, match="'in_a_notebook' is defined inside a function, from where no server"):
+        promotion_from(own, measured.settings)
+    in_a_notebook.__qualname__ = "in_a_notebook"
     assert promotion_from(own, measured.settings).method == "json:in_a_notebook"
     named = "systems: [{method: [hybrid, 'json:in_a_notebook']}]"
     own = of_method(measured, "in_a_notebook", {"chunk_size": 128, "chunk_overlap": 0, "top_k": 2}, named)
@@ -89,3 +92,7 @@ def test_a_service_of_ones_own_answers_already(measured):
     http_system("chatbot", endpoint="chatbot")
     with pytest.raises(ConfigurationError, match="chatbot is a service of your own, which answers over HTTP already"):
         promotion_from(of_method(measured, "chatbot", {}), measured.settings)
+    del RAG_METHODS["chatbot"]  # as in another process than that of the experiment
+    of_study = of_method(measured, "chatbot", {}, "systems: [bm25, {service: chatbot, endpoint: chatbot}]")
+    with pytest.raises(ConfigurationError, match="chatbot is a service of your own, which answers over HTTP already"):
+        promotion_from(of_study, measured.settings)

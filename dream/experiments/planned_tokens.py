@@ -1,0 +1,76 @@
+"""Estimates of the tokens of planned calls: of prompts, answers, and texts that are embedded or ranked."""
+
+from collections.abc import Sequence
+
+from dream.defaults import FACTORS
+from dream.indexes.chunkers import NEED_MODEL
+from dream.indexes.semantic_chunker import FULLNESS as SEMANTIC_FULLNESS
+from dream.metrics import Metric
+from dream.rag.costs import FULLNESS, TextsRead, chunk_tokens
+from dream.rag.parameters import DEFAULT, HYDE
+from dream.records import ORACLE, GoldenQuestion, Trial
+from dream.tokens import count_tokens
+
+# Tokens, measured on the sample documents: the frame of the prompt that answers and of those that rewrite and rank, an
+# answer, a judge's prompt without the passages, its reply, and a question that it derives.
+ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 100, 60, 42, 870, 47, 20
+# Of a sentence that is retrieved.
+SENTENCE_TOKENS = 30
+# Whole passages never fill the budget exactly.
+BUDGET_FULLNESS = 0.95
+
+
+def frame_tokens(trial: Trial) -> int:
+    """The tokens of a prompt besides the question and what is read with it."""
+    prompt = trial.parameters.get("prompt", DEFAULT)
+    frame = ANSWER_FRAME if prompt == DEFAULT else count_tokens(prompt)
+    return frame + count_tokens(trial.parameters.get("system_prompt", ""))
+
+
+def context_tokens(trial: Trial, read: TextsRead, questions: Sequence[GoldenQuestion]) -> int:
+    """The tokens that the LLM reads for all questions besides the questions themselves."""
+    if trial.query_engine_identifier == ORACLE:
+        return sum(count_tokens(text) for question in questions for text in question.reference_contexts)
+    if read.tokens is not None:
+        return round(len(questions) * read.tokens)
+    most = trial.parameters.get("context_tokens", 0) * BUDGET_FULLNESS
+    fullness = SEMANTIC_FULLNESS if trial.parameters.get("chunker") in NEED_MODEL else FULLNESS
+    if read.passages and (size := trial.parameters.get("chunk_size", 0) * fullness):
+        most = min(most, read.passages * size)
+    return len(questions) * int(most)
+
+
+def answer_tokens(trial: Trial) -> int:
+    """The tokens of an answer."""
+    limit = trial.parameters.get("max_tokens", FACTORS["max_tokens"])
+    return ANSWER_TOKENS if limit is None else min(limit, ANSWER_TOKENS)
+
+
+def searched_tokens(trial: Trial, embeddings: float, n: int, question_tokens: int) -> int:
+    """The tokens of what is searched for `n` questions, with so many embeddings for each."""
+    if trial.parameters.get("query_transform") == HYDE:  # half of the texts are invented passages
+        return round(embeddings / 2 * (question_tokens + n * ANSWER_TOKENS))
+    return round(question_tokens * embeddings)
+
+
+def ranked_tokens(trial: Trial, read: TextsRead | None, n: int) -> int:
+    """The tokens of the passages that are ranked for `n` questions, where a trial ranks any."""
+    if read is not None and read.ranked_tokens is not None:
+        return round(n * read.ranked_tokens)
+    hits = trial.parameters.get("rerank_from", FACTORS["rerank_from"])
+    return n * hits * chunk_tokens(trial.parameters, SENTENCE_TOKENS)
+
+
+def judge_prompt_tokens(metrics: Sequence[Metric], n: int, judged: int, passage_tokens: float) -> int:
+    """The tokens that the judge reads in `judged` calls about `n` answers, with so many tokens of passages for each."""
+    readers = sum(metric.judged and metric.needs_contexts for metric in metrics)
+    return round(judged * JUDGE_PROMPT + n * readers * passage_tokens)
+
+
+def compared_tokens(metrics: Sequence[Metric], questions: Sequence[GoldenQuestion], derived: int) -> int:
+    """The tokens of the texts that metrics embed for all questions, with the questions that the judge derives."""
+    texts = {text for metric in metrics for text in metric.embedded}
+    known = {"user_input": "question", "reference": "ground_truth"}
+    given = [getattr(each, name) for text, name in known.items() if text in texts for each in questions]
+    written = len(questions) * (ANSWER_TOKENS * ("response" in texts) + derived * DERIVED_QUESTION)
+    return sum(map(count_tokens, given)) + written

@@ -1,0 +1,106 @@
+"""Checks of a study file as a whole: keys that were written into it, and rules that leave nothing to run."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dream.experiments.study_file import Document, Path
+from dream.rag.combinations import EMBED_MODEL, LLM
+from dream.rag.products import LISTED, size_of
+from dream.rag.registry import RAG_METHODS
+from dream.rag.search_space import SearchSpace, choices_of
+from dream.rag.search_spaces import Condition, Requirement, is_allowed
+from dream.records import Trial
+
+# What keys and passwords are called, and what those of well-known services look like.
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|[_-])(?:(?:api|access|private|secret)[_-]?key|token|password|passwd|secret|authorization|credentials?)$"
+)
+_SECRET = re.compile(
+    r"\b(?:sk|pk|rk|hf|gsk|ghp|glpat|xox[bp])[-_][A-Za-z0-9_-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{30,}"
+    r"|(?i:\bbearer\s+)[\w.~+/-]{16,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+_KEYS_STAY = (
+    "keys and passwords stay in the environment (OPENAI_API_KEY, DREAM_ENDPOINT_<NAME>_API_KEY, ...), as this file is "
+    "kept with the experiment; take it out, and have the key replaced where others have seen it"
+)
+_UNKNOWN_MODEL = "?"
+
+
+def note_secrets(document: Document) -> None:
+    """Note every value that is, by its key or its looks, a key or a password; messages do not show it."""
+    for path, value in _texts((), document.value):
+        named = bool(path) and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1])
+        found = [value] if named and _is_long(value) else _SECRET.findall(value)
+        if found:
+            document.hide(found)
+            document.problem(path, f"{path[-1] if path else 'the file'} holds what looks like a key: {_KEYS_STAY}")
+
+
+def _is_long(value: str) -> bool:
+    return len(value) >= 8 and not re.search(r"[\s{}]", value)
+
+
+def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _texts((*path, key), child)
+    elif isinstance(value, list):
+        for place, child in enumerate(value):
+            yield from _texts((*path, place), child)
+    elif isinstance(value, str):
+        yield path, value
+
+
+def note_rules(
+    document: Document,
+    systems: Sequence[SearchSpace],
+    models: tuple[Sequence[str], Sequence[str]],
+    exclude: Mapping[Path, Condition],
+    require: Mapping[Path, Requirement],
+) -> None:
+    """Note a rule that leaves no trial, else that all together leave none; of spaces too large to list nothing is said.
+
+    Args:
+        models: the LLMs and embedding models of the study; empty where the settings name them.
+        exclude, require: the rules by their places in the document.
+    """
+    trials = _trials(systems, *models)
+    if not trials:
+        return
+    decided = {path: rule for path, rule in require.items() if _is_decided(rule, models)}
+    excluding = [path for path, rule in exclude.items() if not any(is_allowed(each, [rule], []) for each in trials)]
+    broken = [path for path, rule in decided.items() if not any(is_allowed(each, [], [rule]) for each in trials)]
+    for path in excluding:
+        document.problem(path, "this rule leaves no trial: all trials of the systems meet its condition")
+    for path in broken:
+        document.problem(path, "this rule leaves no trial: all trials of the systems meet `when`, and none `then`")
+    together = any(is_allowed(each, list(exclude.values()), list(decided.values())) for each in trials)
+    if not (together or excluding or broken):
+        document.problem(("rules",), "together the rules leave no trial")
+
+
+def _is_decided(rule: Requirement, models: tuple[Sequence[str], Sequence[str]]) -> bool:
+    """False for a requirement of models that only the settings name."""
+    return all(models) or not {LLM, EMBED_MODEL} & set(rule.then)
+
+
+def _trials(systems: Sequence[SearchSpace], llms: Sequence[str], embed_models: Sequence[str]) -> list[Trial]:
+    spaces = [
+        replace(
+            space,
+            llms=space.llms or llms or (_UNKNOWN_MODEL,),
+            embed_models=space.embed_models or embed_models or (_UNKNOWN_MODEL,),
+        )
+        for space in systems
+    ]
+    if sum(map(_size, spaces)) > LISTED:
+        return []
+    return [trial for space in spaces for trial in space.unchecked_trials()]
+
+
+def _size(space: SearchSpace) -> int:
+    models = len(space.llms) * len(space.embed_models)
+    choices = [choices_of(RAG_METHODS[name], space.parameters.get(name, {})) for name in space.query_engines]
+    return sum(models * size_of(list(each.values())) for each in choices)
