@@ -71,7 +71,7 @@ def golden(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="check and save your own: CSV, .xlsx, JSON or JSON Lines with question and ground_truth",
+            help="check and save your own: CSV, .xlsx, JSON, JSON Lines, Parquet or a folder of them",
         ),
     ] = None,
     plan: Annotated[

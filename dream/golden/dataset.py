@@ -6,6 +6,7 @@
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -144,12 +145,15 @@ def load_golden_dataset(
     """
     if isinstance(golden_dataset, GoldenDataset):
         return golden_dataset
-    storage, key = _place(golden_dataset, settings or Settings.from_environment())
+    settings = settings or Settings.from_environment()
+    storage, key = _place(golden_dataset, settings)
     uri = storage.uri(key)
     own = read_questions(storage.read_bytes(key), uri) if key else _of_folder(storage, uri)
     reporter = reporter_for(show)
     for note in own.notes:
         reporter.line(f"{uri}: {note}")
+    if key and "://" not in golden_dataset and _local_folder(Path(golden_dataset), settings):
+        reporter.line(f"{uri} is read, not the folder: write .{os.sep}{golden_dataset} for that")
     return GoldenDataset(own.questions, uri)
 
 
@@ -165,13 +169,13 @@ def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
         storage, keys, folders = open_storage(folder, settings), (name,), [golden_dataset]
     elif is_question_file(golden_dataset) and path.is_file():
         storage, keys, folders = open_storage(str(path.resolve().parent), settings), (path.name,), []
-    elif path.is_dir() and is_beir(folder := open_storage(str(path.resolve()), settings)):
+    elif (folder := _local_folder(path, settings)) and (is_beir(folder) or os.sep in golden_dataset):
         return folder, ""
     else:
         storage = open_storage(settings.golden_datasets_uri, settings)
         stored = f"{golden_dataset.removesuffix('.csv')}.csv"
         keys = (golden_dataset, stored) if is_question_file(golden_dataset) else (stored,)
-        folders = [str(path.resolve())] if path.is_dir() else _stored_folder(storage, golden_dataset)
+        folders = [folder.uri()] if folder else _stored_folder(storage, golden_dataset)
     for key in keys:
         if _is_there(storage, key):
             return storage, key
@@ -183,6 +187,12 @@ def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
         f"such part files, nor {storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file"
         f"{_nearby(path)}"
     )
+
+
+def _local_folder(path: Path, settings: Settings) -> Storage | None:
+    """A folder of this machine with questions; None if there is none."""
+    folder = open_storage(str(path.resolve()), settings) if path.is_dir() else None
+    return folder if folder is not None and _holds_questions(folder) else None
 
 
 def _stored_folder(storage: Storage, name: str) -> list[str]:

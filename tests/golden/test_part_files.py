@@ -109,3 +109,17 @@ def test_what_is_no_dataset(parts: dict[str, bytes], message: str, home: Setting
 def test_parts_without_rows_are_skipped(home: Settings, tmp_path: Path):
     parts = {"a.parquet": parquet([]), "b.parquet": parquet(ROWS)}
     assert len(load_golden_dataset(folder(tmp_path / "parts", parts), home, show=None).questions) == 6
+
+
+def test_a_plain_name_is_that_of_the_stored_dataset_before_that_of_a_folder(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "golden", {"part-0.csv": csv(ROWS[:2])})
+    assert len(load_golden_dataset("golden", home, show=None).questions) == 2
+    save_golden_dataset(load_golden_dataset("golden", home, show=None), "golden", home)
+    folder(tmp_path / "golden", {"part-1.csv": csv(ROWS[2:])})
+    told: list[str] = []
+    assert len(load_golden_dataset("golden", home, show=told.append).questions) == 2
+    assert told[-1].endswith("golden.csv is read, not the folder: write ./golden for that")
+    assert len(load_golden_dataset("./golden", home, show=None).questions) == 6
