@@ -122,7 +122,7 @@ class Rehearsal:
         seconds: float = COMMAND_SECONDS,
         cwd: Path | None = None,
     ) -> str:
-        print("$", *command[:6], flush=True)
+        print("$", *(each.partition("\n")[0] for each in command[:6]), flush=True)
         done = subprocess.run(
             command,
             env=environment,
