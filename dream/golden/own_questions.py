@@ -179,7 +179,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
 
 
 def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
-    """True if DREAM wrote a row: no other program derives ids as it does."""
+    """Whether a row is one that DREAM wrote: no other program derives ids as it does."""
     pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not unfit_character(text)]
     return len(pair) == len(REQUIRED) and cells.get("id") == GoldenQuestion.make_id(*pair)
 
@@ -193,7 +193,7 @@ def _contexts(value: Any, fields: Mapping[str, str]) -> list[str] | None:
 
 
 def _shape_problems(sheet: Sheet, fields: Mapping[str, str]) -> Iterator[str]:
-    """The problems of the columns; a sheet without rows is one, too."""
+    """What is wrong with the columns, or that there are no rows."""
     known = {name for candidates in NAMES.values() for name in candidates}
     places: dict[str, list[int]] = {}
     for i, column in enumerate(sheet.columns):
@@ -259,7 +259,7 @@ def _empty(field: str, column: str, written: Any) -> str:
 
 
 def _notes(sheet: Sheet, fields: Mapping[str, str], rows: Sequence[_Question]) -> Iterator[str]:
-    """Notes about what was assumed or left out, a line each."""
+    """What was assumed or left out, a line each."""
     yield from sheet.notes
     renamed = [f"{field} from {column!r}" for field, column in fields.items() if plain_name(column) != field]
     if renamed:

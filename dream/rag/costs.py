@@ -72,7 +72,7 @@ def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Qu
 
 
 def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
-    """The number of passages that were found, or that fit the budget; 0 for a method that does not search."""
+    """As many as were found, or as fit the budget; 0 for a method that does not search."""
     if "top_k" not in values:
         return 0.0
     found = values["top_k"] * method.cost.passages_a_hit
@@ -82,7 +82,7 @@ def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
 
 
 def chunk_tokens(parameters: Mapping[str, Any], of_sentence: int) -> int:
-    """The size in tokens of an index's smallest texts with these parameters; `of_sentence` where they are sentences."""
+    """The size of the texts of an index with these parameters; `of_sentence` where they are sentences."""
     return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (of_sentence,)))
 
 
@@ -119,7 +119,7 @@ def passages_read(
 
 
 def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) -> float | None:
-    """The passages that a trial reads, found by words; None where its method cannot be tried by words."""
+    """None where a method cannot be tried by words."""
     from llama_index.core.llms import MockLLM
     from llama_index.core.schema import QueryBundle
 
