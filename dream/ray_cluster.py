@@ -10,7 +10,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,24 +86,6 @@ def _init(address: str | None) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-
-
-def import_on_workers(modules: Sequence[str]) -> list[Any]:
-    """Import modules in a worker of each node, so that trials that start later find them loaded.
-
-    Returns:
-        Ray's references to the outcomes, for which nobody needs to wait: a trial whose imports fail says so itself.
-    """
-    import ray
-
-    task = ray.remote(_import).options(num_cpus=0.01, max_retries=0, scheduling_strategy="SPREAD")
-    return [task.remote(list(modules)) for _ in range(_count_nodes())]
-
-
-def _import(modules: Sequence[str]) -> None:
-    prepare_libraries()
-    for module in modules:
-        import_module(module)
 
 
 def disconnect() -> None:

@@ -118,7 +118,7 @@ def run(
         typer.Option(
             metavar="N",
             help="trials at the same time [default: in this process up to 16, by the number of questions; on Ray one "
-            "for each CPU, on one machine one more]",
+            "for each CPU, at least two]",
         ),
     ] = None,
     engine: options.EngineName = None,

@@ -15,8 +15,7 @@ def opened(choice: EngineChoice, settings: Settings, meanwhile: Sequence[str] = 
     """The engine of this choice; services that are opened within the block run on it.
 
     Args:
-        meanwhile: modules that its user and trials need soon: imported in a thread (`dream.libraries.import_meanwhile`)
-            and in a worker of each node.
+        meanwhile: modules that its user needs soon, to import in a thread (`dream.libraries.import_meanwhile`).
 
     Raises:
         ServiceError: when the Ray cluster cannot be used.
@@ -28,8 +27,6 @@ def opened(choice: EngineChoice, settings: Settings, meanwhile: Sequence[str] = 
         with ray_cluster.connected(
             settings, [*meanwhile, *(["ray.tune"] if meanwhile and is_inside else [])]
         ) as cluster:
-            if meanwhile:
-                ray_cluster.import_on_workers(["ray.tune", RayEngine.__module__, *meanwhile])
             yield RayEngine(cluster)
         return
     from dream.engines.in_process import InProcessEngine

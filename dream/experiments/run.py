@@ -89,8 +89,8 @@ def run_experiment(
             that repeats and baselines may be added.
         restart: with `resume`, trials that were stopped by hand and are to go on, each by its id, the beginning of it
             or its name; others stay stopped (see `stop_trial`).
-        max_concurrent_trials: by default 16 in this process; on Ray one for each CPU of the cluster, and on a single
-            machine one more. Each works on some dozens of questions at a time.
+        max_concurrent_trials: by default 16 in this process; on Ray one for each CPU of the cluster, and at least two.
+            Each works on some dozens of questions at a time.
         engine: "in_process", "ray" or "auto" (`dream.engines.choose_engine`), by default that of the settings. Results
             do not depend on it.
         show: shows progress (see `dream.progress`).

@@ -30,14 +30,14 @@ class Cluster:
 
     @property
     def trials_at_once(self) -> int:
-        """The number of concurrent trials: one per CPU, and one more on a single machine, so that the endpoints stay
-        busy while trials start and end.
+        """The number of concurrent trials: one per CPU, but at least two, so that the endpoints stay busy while a trial
+        starts or ends.
 
         Example:
-            >>> Cluster("local", nodes=1, cpus=2).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
-            (3, 8)
+            >>> Cluster("local", nodes=1, cpus=1).trials_at_once, Cluster("ray://head", nodes=3, cpus=8).trials_at_once
+            (2, 8)
         """
-        return self.cpus + (self.nodes == 1)
+        return max(2, self.cpus)
 
 
 @dataclass(frozen=True)

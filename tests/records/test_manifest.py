@@ -68,6 +68,6 @@ def test_what_version_0_1_wrote_is_read_with_defaults_and_its_time_as_utc():
     assert (manifest.cluster, manifest.plan, manifest.trials) == (None, None, ())
 
 
-def test_a_single_machine_runs_one_trial_more_than_it_has_cpus():
-    assert Cluster("local", nodes=1, cpus=2).trials_at_once == 3
+def test_a_cluster_runs_a_trial_on_each_cpu_and_at_least_two():
+    assert Cluster("local", nodes=1, cpus=2).trials_at_once == Cluster("local", nodes=1, cpus=1).trials_at_once == 2
     assert Cluster("ray://head:10001", nodes=2, cpus=8).trials_at_once == 8
