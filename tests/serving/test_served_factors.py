@@ -12,6 +12,7 @@ from dream import services
 from dream.evaluation.asking import ask
 from dream.event_loop import run_async
 from dream.experiments.run import run_experiment
+from dream.experiments.spec import ExperimentSpec
 from dream.models import gateway_client
 from dream.models.gateway_client import GatewayClient
 from dream.rag.methods import RAG_METHODS, imported_method
@@ -94,10 +95,8 @@ def experiment(settings: Settings) -> ExperimentResult:
         for method, parameters in SYSTEMS.values()
     ]  # fmt: skip
     found = run_experiment(
-        JoinedSpace(spaces),
+        ExperimentSpec(JoinedSpace(spaces), GoldenDataset(QUESTIONS), metrics=["token_f1"]),
         name="factors",
-        golden_dataset=GoldenDataset(QUESTIONS),
-        metrics=["token_f1"],
         settings=settings,
         show=None,
     )
