@@ -9,6 +9,7 @@ from birds import PLACES, write_documents
 from cross_encoders import write_cross_encoder
 
 from dream import services
+from dream.errors import ConfigurationError
 from dream.evaluation.asking import ask
 from dream.event_loop import run_async
 from dream.experiments.run import run_experiment
@@ -19,11 +20,12 @@ from dream.rag.methods import RAG_METHODS, imported_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import JoinedSpace
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Source, TrialResult
-from dream.serving.engine import opened_engine
+from dream.serving.engine import differing_models, opened_engine
 from dream.serving.export import promotion_from
 from dream.serving.promotion import promotion_of
 from dream.settings import Settings
 
+pytestmark = pytest.mark.whole
 BIRDS = ("heron", "kestrel", "plover")
 QUESTIONS = tuple(
     GoldenQuestion(
@@ -52,15 +54,12 @@ CONTEXTS = {"chunk_context": "llm", "context_llm": "offline/llm-small"}
 SYSTEMS = {
     "contexts by an LLM": ("chunks_with_overlap", {**CHUNKS, **CONTEXTS}),
     "words and contexts by an LLM": ("bm25", {**CHUNKS, "chunk_context": "llm"}),
-    "headings": ("hybrid", {**CHUNKS, "chunk_context": "headings"}),
     "words": ("bm25", CHUNKS),
     "rerank model": ("chunks_with_overlap", {**CHUNKS, "reranker": "offline/rerank"}),
     "cross-encoder": ("chunks_with_overlap", {**CHUNKS, "reranker": "local:{home}/cross-encoder"}),
-    "LLM as reranker": ("mmr", {**CHUNKS, "reranker": "llm"}),
     "HyDE": ("chunks_with_overlap", {**CHUNKS, "query_transform": "hyde"}),
     "decomposition": ("bm25", {**CHUNKS, "query_transform": "decompose"}),
     "prompt": ("chunks_with_overlap", {**CHUNKS, "prompt": PROMPT, "system_prompt": "Be brief.", "temperature": 0.7}),
-    "semantic chunks": ("chunks_with_overlap", {**CHUNKS, "chunker": "semantic"}),
     "tuple of sizes": ("parent_document", {"chunk_sizes": (60, 20)}),
     "whole documents": ("long_context", {"context_tokens": 400}),
     "own method": ("rounded", CONTEXTS),
@@ -124,3 +123,14 @@ def test_what_is_served_asks_what_was_asked_when_it_was_measured(system, experim
         answer = run_async(ask(engine, question, True))
         assert (answer.text, answer.contexts) == (measured.text, measured.contexts)
     assert sum(row.sent for row in gateway.usage()) == before  # the cache has all
+
+
+def test_a_cross_encoder_with_other_files_is_refused(experiment, settings, gateway):
+    result = result_of(experiment, "cross-encoder")
+    promotion = promotion_from(experiment, settings, trial=result.trial.id)
+    (name,) = promotion.endpoints
+    assert name.startswith("local:") and differing_models(promotion) == []
+    other = promotion.model_copy(update={"endpoints": {name: "sha256:0"}})
+    with pytest.raises(ConfigurationError, match="are not those of the experiment .*, measured with sha256:0"):
+        opened_engine(other, settings)
+    assert differing_models(other)[0].startswith(f"{name} was at sha256:0, here at sha256:")
