@@ -70,11 +70,14 @@ SYSTEMS = {
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A home with birds, a cross-encoder and the module of an own method, which is gone afterwards."""
     home, known = tmp_path_factory.mktemp("factors"), dict(RAG_METHODS)
-    made = Settings.from_environment({"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process"})
+    made = Settings.from_environment(
+        {"DREAM_HOME": str(home), "DREAM_ENGINE": "in_process", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    )
     write_documents(made, BIRDS)
     write_cross_encoder(home / "cross-encoder", f"rested by the old at dawn where did {' '.join((*BIRDS, *PLACES))}")
     (home / "rounded_methods.py").write_text(MODULE)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # it is down, and is not waited for
         patch.syspath_prepend(str(home))
         imported_method("rounded_methods:rounded")
         yield made
@@ -131,6 +134,6 @@ def test_a_cross_encoder_with_other_files_is_refused(experiment, settings, gatew
     (name,) = promotion.endpoints
     assert name.startswith("local:") and differing_models(promotion) == []
     other = promotion.model_copy(update={"endpoints": {name: "sha256:0"}})
-    with pytest.raises(ConfigurationError, match="are not those of the experiment .*, measured with sha256:0"):
+    with pytest.raises(ConfigurationError, match=r"are not those of the experiment .*, measured with sha256:0"):
         opened_engine(other, settings)
     assert differing_models(other)[0].startswith(f"{name} was at sha256:0, here at sha256:")
