@@ -140,8 +140,9 @@ class _HttpSystem:
         return await self.asked(question, trial, "answer")
 
     async def asked(self, question: str, trial: str, stage: str) -> dict[str, Any]:
-        """The answer and the contexts, in a stage of the meter."""
-        calls = model_calls(f"{self.name}@{self.endpoint}", stage=stage, trial=trial)
+        """The answer and the contexts, in a stage of the meter; checks are metered for no trial."""
+        metered_as = "" if stage == CHECK_STAGE else trial
+        calls = model_calls(f"{self.name}@{self.endpoint}", stage=stage, trial=metered_as)
         reply = await calls.post(self.path, _filled(self._request, {QUESTION: question, TRIAL: trial}))
         found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
         if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:

@@ -84,11 +84,13 @@ class SearchSpace:
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:
-            methods = [RAG_METHODS[name] for name in _names(self.query_engines) if name in RAG_METHODS]
-            named = [*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT)]
-            named += self.llms if any(method.needs_llm for method in methods) else ()
-            named += self.embed_models if any(method.needs_vectors for method in methods) else ()
-            problems += check_identifiers(named, settings)
+            names = _names(self.query_engines)
+            methods = [RAG_METHODS[name] for name in names if name in RAG_METHODS]
+            all_need = len(methods) < len(names)  # what an unknown method needs is not known
+            llms = self.llms if all_need or any(method.needs_llm for method in methods) else ()
+            embed_models = self.embed_models if all_need or any(method.needs_vectors for method in methods) else ()
+            named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
+            problems += check_identifiers([*llms, *embed_models, *named], settings)
             problems += [problem for method in methods if (problem := service_problem(method, settings))]
         return problems
 
