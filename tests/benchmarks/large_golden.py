@@ -45,9 +45,7 @@ def write(n: int, folder: Path) -> Path:
     numbers = range(n)
     frame = pandas.DataFrame(
         {
-            "question": [
-                f"What does part {i} of report {i % 997} say of the costs of year {i % 40}?" for i in numbers
-            ],
+            "question": [f"What does part {i} of report {i % 997} say of the costs of year {i % 40}?" for i in numbers],
             "ground_truth": [f"They were {i} thousand, {i % 13} % more than planned. " * 3 for i in numbers],
             "reference_contexts": [[f"In the year {i % 40} the costs were {i} thousand. " * 8] for i in numbers],
             "source_file": [f"report {i % 997}.pdf" for i in numbers],
