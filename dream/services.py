@@ -208,7 +208,7 @@ class RayService(Service[S]):
 
 
 class Host(ABC):
-    """Where services are."""
+    """The place of services: this process, or one on Ray."""
 
     @abstractmethod
     def find(self, kind: ServiceKind[S]) -> Service[S] | None:

@@ -46,7 +46,7 @@ def is_document(part: str) -> bool:
 
 
 def n_inserted_files(content: bytes) -> int:
-    """How many files of other kinds stand for a part of the text, which only Word puts in when it opens them."""
+    """The number of files of other kinds that stand for a part of the text, which only Word puts in on opening."""
     package = Package(content)
     return sum(package.read(name).count(b"altChunk ") for name in package.names if is_document(name))
 

@@ -88,7 +88,7 @@ def _only_counts(lines: Mapping[int, str], offsets: Set[int]) -> bool:
 
 
 def _offsets(lines: Mapping[int, str]) -> set[int]:
-    """How far the numbers that count the pages are from these."""
+    """The distance of the numbers that count the pages from these."""
     counts = Counter(int(number) - page for page, line in lines.items() for number in _NUMBER.findall(line))
     return {offset for offset, count in counts.items() if count >= LEAST_PAGES}
 

@@ -1,4 +1,4 @@
-"""What openpyxl does not tell of sheets that it reads row by row: merged cells, formulas without values, drawings."""
+"""Parts of sheets that openpyxl does not give row by row: merged cells, formulas without values, drawings."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -60,7 +60,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # What trials and the check of the models import: two seconds of CPU.
-NEEDED_SOON = ("dream.experiments.trial", "dream.rag.synthesis", "dream.evaluation.judge")
+NEEDED_SOON = ("dream.rag.synthesis", "dream.evaluation.judge")
 # What is embedded by the sentence is seldom longer.
 SENTENCE_TOKENS = 100
 

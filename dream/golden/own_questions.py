@@ -92,7 +92,7 @@ def read_sheet(content: bytes) -> Sheet:
 
 
 def _zip_kind(content: bytes) -> str:
-    """What an archive is that is no workbook of Excel, as far as its members tell."""
+    """The kind of an archive that is no workbook of Excel, as far as its members tell; else empty."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()

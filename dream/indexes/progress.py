@@ -23,7 +23,7 @@ class IndexesProgress:
 
 @dataclass(frozen=True)
 class ContextsProgress:
-    """How far the contexts that LLMs write are for all indexes together: `written` of `chunks` are there, or failed.
+    """The progress of contexts that LLMs write, for all indexes together: `written` of `chunks` are there, or failed.
 
     `chunks` is None until all documents are chunked.
     """

@@ -162,7 +162,7 @@ def service_of(method: RagMethod) -> str:
 
 
 def service_problem(method: RagMethod, settings: Settings) -> str:
-    """What is missing in the settings for a method that asks an HTTP service; empty where nothing is."""
+    """The setting that is missing for a method that asks an HTTP service; empty where none is."""
     endpoint = service_of(method).removeprefix("@")
     if not endpoint or endpoint in {each.name for each in settings.endpoints}:
         return ""
@@ -192,7 +192,7 @@ def check_services(methods: Mapping[str, RagMethod | None], question: str) -> No
 
 
 async def _problem(service: _HttpSystem, question: str, trial: str) -> str:
-    """Why a service gives no answer; empty where it does."""
+    """The reason why a service gives no answer; empty where it does."""
     try:
         _read(service.name, await service.asked(question, trial, CHECK_STAGE))
     except Exception as error:  # noqa: BLE001 - whatever a service does

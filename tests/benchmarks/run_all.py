@@ -4,7 +4,7 @@ python -m tests.benchmarks.run_all --quick     some minutes: shows that all work
 python -m tests.benchmarks.run_all --full      hours: writes tests/benchmarks/results.md
 """
 
-from tests.benchmarks import against_the_original, commands, growth, overhead, rate_limit, second_run
+from tests.benchmarks import against_the_original, commands, growth, large_golden, overhead, rate_limit, second_run
 from tests.benchmarks.common import run_sections
 
 SECTIONS = {
@@ -15,6 +15,7 @@ SECTIONS = {
     overhead.TITLE: overhead.measure,
     growth.TRIALS_TITLE: growth.measure_trials,
     growth.CHUNKS_TITLE: growth.measure_chunks,
+    large_golden.TITLE: large_golden.measure,
 }
 
 if __name__ == "__main__":
