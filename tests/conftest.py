@@ -283,17 +283,6 @@ def mlflow_server(_starting_mlflow: "tuple[MlflowServer, subprocess.Popen]") -> 
 
 
 @pytest.fixture
-def registered_methods() -> Iterator[None]:
-    """RAG methods that a test registers are gone after it."""
-    from dream.rag.methods import RAG_METHODS
-
-    before = dict(RAG_METHODS)
-    yield
-    RAG_METHODS.clear()
-    RAG_METHODS.update(before)
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Settings:
     """The settings of somebody who has set nothing, away from the checkout."""
     return Settings.from_environment({"DREAM_HOME": str(tmp_path)})

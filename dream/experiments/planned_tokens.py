@@ -70,7 +70,7 @@ def judge_prompt_tokens(metrics: Sequence[Metric], n: int, judged: int, passage_
 def compared_tokens(metrics: Sequence[Metric], questions: Sequence[GoldenQuestion], derived: int) -> int:
     """The tokens of the texts that metrics embed for all questions, with the questions that the judge derives."""
     texts = {text for metric in metrics for text in metric.embedded}
-    known = {"user_input": "question", "reference": "ground_truth"}
-    given = [getattr(each, name) for text, name in known.items() if text in texts for each in questions]
+    asked = [each.question for each in questions if "user_input" in texts]
+    true = [each.ground_truth for each in questions if "reference" in texts]
     written = len(questions) * (ANSWER_TOKENS * ("response" in texts) + derived * DERIVED_QUESTION)
-    return sum(map(count_tokens, given)) + written
+    return sum(map(count_tokens, (*asked, *true))) + written

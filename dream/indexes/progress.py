@@ -90,8 +90,7 @@ class ProgressOfIndexes:
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
         self._lock = threading.Lock()
-        self._task: Task | None = None
-        self._writing: Task | None = None
+        self._tasks: dict[type, Task] = {}
 
     def show(self, message: Message) -> None:
         """Show a message; the task of embedding begins with the first text to embed and ends when all indexes are
@@ -101,36 +100,27 @@ class ProgressOfIndexes:
             return
         with self._lock:
             if isinstance(message, ContextsProgress):
-                self._show_contexts(message)
-                return
-            if self._task is None:
-                self._task = self._reporter.task("embedding documents", message.texts, "texts", done=message.embedded)
-            self._task.total = message.texts
-            ready = f"{message.ready} of {message.indexes}"
-            self._task.advance(message.embedded - self._task.done, indexes=ready)
-            if message.ready == message.indexes:
-                self._finish()
+                self._advance(message, "writing contexts", "chunks", message.written, message.chunks)
+                is_done = message.written == message.chunks
+            else:
+                ready = f"{message.ready} of {message.indexes}"
+                self._advance(message, "embedding documents", "texts", message.embedded, message.texts, indexes=ready)
+                is_done = message.ready == message.indexes
+            if is_done:
+                self._tasks.pop(type(message)).finish()
 
-    def _show_contexts(self, message: ContextsProgress) -> None:
-        if self._writing is None:
-            self._writing = self._reporter.task("writing contexts", message.chunks, "chunks", done=message.written)
-        self._writing.total = message.chunks
-        self._writing.advance(message.written - self._writing.done)
-        if message.written == message.chunks:
-            self._finish_contexts()
+    def _advance(self, message: Message, title: str, unit: str, done: int, total: int | None, **facts: str) -> None:
+        """Bring the task of a kind of messages to where it is; the first message begins it."""
+        kind = type(message)
+        if kind not in self._tasks:
+            self._tasks[kind] = self._reporter.task(title, total, unit, done=done)
+        task = self._tasks[kind]
+        task.total = total
+        task.advance(done - task.done, **facts)
 
     def finish(self) -> None:
         """End the tasks, if there are any."""
         with self._lock:
-            self._finish_contexts()
-            self._finish()
-
-    def _finish_contexts(self) -> None:
-        if self._writing is not None:
-            self._writing.finish()
-            self._writing = None
-
-    def _finish(self) -> None:
-        if self._task is not None:
-            self._task.finish()
-            self._task = None
+            for task in self._tasks.values():
+                task.finish()
+            self._tasks.clear()

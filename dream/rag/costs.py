@@ -137,16 +137,6 @@ def texts_read(
     return found
 
 
-def passages_read(
-    trials: Sequence[Trial],
-    documents: Sequence[Any],
-    questions: Sequence[str],
-    methods: Mapping[str, RagMethod] | None = None,
-) -> dict[str, float]:
-    """The passages of `texts_read`."""
-    return {trial: read.passages for trial, read in texts_read(trials, documents, questions, methods).items()}
-
-
 def _kept(kept: MeasuredPassages, key: str) -> TextsRead | None:
     if not (passages := kept.get(key)):
         return None

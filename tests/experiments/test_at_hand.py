@@ -10,7 +10,6 @@ from dream.metrics import definition_of
 from dream.rag.methods import RAG_METHODS
 from dream.records import GoldenDataset, Manifest, Search, Trial
 
-pytestmark = pytest.mark.usefixtures("registered_methods")
 MODULE = """
 from dream.rag import own_system
 

@@ -22,7 +22,7 @@ from dream.reporting import report_html
 from dream.settings import Settings
 from dream.storage import open_storage
 
-pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods", "mlflow_is_not_waited_for")]
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("mlflow_is_not_waited_for")]
 
 
 BIRDS = ("kestrel", "dunlin", "osprey", "curlew", "plover", "avocet", "gannet", "fulmar", "petrel", "merlin")

@@ -126,7 +126,6 @@ def test_a_method_of_ones_own_whose_cost_is_unknown_is_named(documents: Settings
     assert "silent: one LLM call per question is assumed; @rag_method(llm_calls=...) says how many" in str(planned)
 
 
-@pytest.mark.usefixtures("registered_methods")
 def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(documents: Settings):
     """A cell that is run again registers another method of the same name."""
     sizes = {"chunk_size": 40, "chunk_overlap": 0, "top_k": 2}
@@ -148,7 +147,6 @@ def test_indexes_are_those_of_the_methods_that_the_experiment_has_taken_along(do
     assert before[0].texts_to_embed == before[1].texts_to_embed > 1
 
 
-@pytest.mark.usefixtures("registered_methods")
 def test_calls_of_a_service_are_counted_and_leave_the_price_of_the_models_known(documents: Settings):
     http_system("chatbot", endpoint="chat")
     endpoint = Settings.from_environment({"DREAM_ENDPOINT_CHAT_BASE_URL": "http://chat.example"}).endpoints

@@ -26,7 +26,7 @@ from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Objec
 from dream.reporting import report_html
 from dream.settings import Settings
 
-pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("registered_methods", "mlflow_is_not_waited_for")]
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("mlflow_is_not_waited_for")]
 
 N = 50
 BIRDS = tuple(f"bird{number}bird" for number in range(N))

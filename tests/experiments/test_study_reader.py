@@ -16,7 +16,7 @@ from dream.metrics import own_metrics, registry
 from dream.records import Search
 from dream.settings import Settings
 
-pytestmark = pytest.mark.usefixtures("registered_methods", "no_own_metrics")
+pytestmark = pytest.mark.usefixtures("no_own_metrics")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from k8s_checks import K8S, REPOSITORY, Object, Pod, name_of, objects, pods, rendered, secrets, tool
+from k8s_checks import K8S, Object, Pod, name_of, objects, pods, rendered, secrets, tool
 from k8s_components import EVERY_USE, with_component
 from k8s_schemas import crd_folder
 from model_servers import free_port
@@ -221,15 +221,6 @@ TYPOS = [
     ("laptop/mlflow", "- name: mlflow\n", "- name: mlfow\n", "spec.template.spec.containers[0].image: Required value"),
     ("argocd/apps", "selfHeal: true", "selfheal: true", "selfheal: field not declared in schema"),
 ]
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy to edit."""
-    copy = tmp_path_factory.mktemp("checkout")
-    for name in ("k8s", "argocd"):
-        shutil.copytree(REPOSITORY / name, copy / name)
-    return copy
 
 
 @pytest.mark.parametrize(("folder", "right", "wrong", "said"), TYPOS)

@@ -5,7 +5,6 @@ Those that only an API server notices are in test_api_server, those of a workflo
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,15 +14,6 @@ from k8s_checks import K8S, REPOSITORY, environment, objects, pods, rendered, to
 
 from dream.errors import ConfigurationError
 from dream.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy to edit."""
-    copy = tmp_path_factory.mktemp("checkout")
-    for name in ("k8s", "argocd"):
-        shutil.copytree(REPOSITORY / name, copy / name)
-    return copy
 
 
 def built(checkout: Path, folder: str, file: str, right: str, wrong: str) -> subprocess.CompletedProcess[str]:

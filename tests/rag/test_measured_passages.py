@@ -6,7 +6,7 @@ import pytest
 from lab import REPOSITORY
 
 from dream.documents.loading import load_documents
-from dream.rag.costs import passages_read
+from dream.rag.costs import texts_read
 from dream.rag.measured_passages import MeasuredPassages
 from dream.records import Trial
 from dream.settings import Settings
@@ -27,12 +27,16 @@ def load(tmp_path):
     return lambda: load_documents(open_storage(str(folder), settings), settings=settings).documents
 
 
+def passages_read(documents):
+    return {trial: read.passages for trial, read in texts_read(TRIALS, documents, QUESTIONS).items()}
+
+
 def test_what_was_measured_is_found_again_and_is_used(load):
-    first = passages_read(TRIALS, load(), QUESTIONS)
+    first = passages_read(load())
     kept = MeasuredPassages(load(), QUESTIONS)
     assert kept.get(KEY) == first[TRIALS[0].id] > 0
     kept.keep({KEY: 4.25})
-    assert passages_read(TRIALS, load(), QUESTIONS) == {TRIALS[0].id: 4.25}
+    assert passages_read(load()) == {TRIALS[0].id: 4.25}
 
 
 def test_other_documents_and_questions_are_measured_anew(load, tmp_path):

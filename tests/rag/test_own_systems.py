@@ -22,9 +22,6 @@ from dream.storage import open_storage
 TOKEN = "a-token-of-the-tests-93ab"
 
 
-pytestmark = pytest.mark.usefixtures("registered_methods")
-
-
 def answers(name, questions=GOLDEN[:2], trial="t1"):
     engine = query_engine_picker(name, None, None, trial=trial)  # pyright: ignore[reportArgumentType]
     return evaluate(engine, questions, metrics=["answer_similarity"]).answers

@@ -17,8 +17,6 @@ from dream.rag.methods import (
 from dream.rag.search_space import SearchSpace
 from dream.records import Trial
 
-pytestmark = pytest.mark.usefixtures("registered_methods")
-
 
 class Walk(BaseModel):
     depth: int = Field(2, ge=1, le=4)

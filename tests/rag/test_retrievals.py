@@ -52,7 +52,6 @@ def test_the_llm_and_its_factors_play_no_part_unless_it_rewrites_or_ranks():
     assert retrieval_of(Trial("hybrid", "gpt-4o", "bge", reranked)) == Trial("hybrid", "", "bge", reranked)
 
 
-@pytest.mark.usefixtures("registered_methods")
 def test_retrieval_of_ones_own_method_may_ask_the_llm():
     @rag_method("sentences", top_k=2, temperature=0.3)
     def own(index, llm, *, top_k: int, temperature: float): ...

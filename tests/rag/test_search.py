@@ -43,7 +43,6 @@ def test_the_incumbent_is_always_among_them():
     assert all(trials[-1].id in drawn(1, seed, trials) for seed in range(20))
 
 
-@pytest.mark.usefixtures("registered_methods")
 @pytest.mark.parametrize("by", IN_ROUNDS)
 def test_the_incumbent_is_the_first_of_a_search_in_rounds(by: str):
     @own_system(incumbent=True)

@@ -65,9 +65,6 @@ print(method.name, method.typed({"depth": 3}), method.function.__globals__["hits
 """
 
 
-pytestmark = pytest.mark.usefixtures("registered_methods")
-
-
 def python(folder: Path, program: str, *arguments: str) -> str:
     folder.mkdir(exist_ok=True)
     (folder / "program.py").write_text(program)

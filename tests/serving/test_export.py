@@ -67,7 +67,6 @@ def of_method(measured, name: str, parameters: dict, study: str = ""):
     return replace(measured.experiment, manifest=manifest, results=(replace(first, trial=trial),))
 
 
-@pytest.mark.usefixtures("registered_methods")
 def test_a_method_of_ones_own_is_named_by_its_module_or_refused_with_the_remedy(measured):
     @rag_method("overlapping_chunks", chunk_size=128, chunk_overlap=0, top_k=2, needs_vectors=False)
     def in_a_notebook(index, llm, *, top_k: int):
@@ -87,7 +86,6 @@ def test_a_method_of_ones_own_is_named_by_its_module_or_refused_with_the_remedy(
     assert promotion_from(own, measured.settings).method == "json:in_a_notebook"
 
 
-@pytest.mark.usefixtures("registered_methods")
 def test_a_service_of_ones_own_answers_already(measured):
     http_system("chatbot", endpoint="chatbot")
     with pytest.raises(ConfigurationError, match="chatbot is a service of your own, which answers over HTTP already"):
