@@ -26,6 +26,8 @@ DEMO_QUESTIONS = 20
 STRICTNESS = 1
 # Questions of a trial that are answered or judged at the same time.
 MAX_CONCURRENT_QUESTIONS = 64
+# The same of all trials in a process: as many as an endpoint takes requests, since each waits for one at least.
+QUESTIONS_AT_ONCE = 256
 # The most tokens of an answer, thinking included: far above any sensible one, so that a model that rambles is ended.
 MAX_ANSWER_TOKENS = 4096
 # Engines of trials and golden questions (`dream.engines`).

@@ -1,5 +1,6 @@
 """Switches of the libraries that DREAM runs on, set for the whole process before they are imported."""
 
+import atexit
 import gc
 import os
 import sys
@@ -13,14 +14,17 @@ from pathlib import Path
 # In place of 700, 10, 10: the libraries create 600,000 objects, and scanning these took a quarter of the time of
 # their import and paused event loops for 0.3 s at a time.
 GC_THRESHOLD = (50_000, 20, 20)
+_prepared = False
 
 
 def prepare_libraries() -> None:
     """Turn off telemetry, tokenizer downloads, gRPC's fork handlers and minutes of retries against a dead MLflow.
 
-    Garbage is collected less often, in the whole process. Variables and thresholds that the user set are kept. Modules
-    call this just before they import ragas, Ray or MLflow, which read the variables at import.
+    Garbage is collected less often, in the whole process, and not at its end, which took up to three seconds. Variables
+    and thresholds that the user set are kept. Modules call this just before they import ragas, Ray or MLflow, which
+    read the variables at import.
     """
+    global _prepared
     core = find_spec("llama_index.core")
     folder = Path(core.origin).parent if core and core.origin else Path()
     for name, value in {
@@ -41,6 +45,9 @@ def prepare_libraries() -> None:
         os.environ.setdefault(name, value)
     if 0 < gc.get_threshold()[0] < GC_THRESHOLD[0]:
         gc.set_threshold(*GC_THRESHOLD)
+    if not _prepared:
+        atexit.register(gc.freeze)
+        _prepared = True
 
 
 _importing: list[threading.Thread] = []

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from dream.defaults import MAX_CONCURRENT_QUESTIONS
+from dream.defaults import MAX_CONCURRENT_QUESTIONS, QUESTIONS_AT_ONCE
 from dream.engines.choice import IN_PROCESS, cpu_count
 from dream.engines.engine import Engine, Receive, TrialRuns
 from dream.engines.inbox import (
@@ -30,9 +30,6 @@ from dream.records import Cluster, Evaluation, Failure, Trial, TrialResult
 
 T = TypeVar("T")
 
-# So many questions in progress keep an endpoint busy; more would only make the last trials of an experiment, and with
-# them their place in MLflow, come together at the end.
-QUESTIONS_AT_ONCE = 400
 TRIALS_AT_ONCE = 16
 # Each child process takes some 400 MB.
 PROCESSES_AT_MOST = 8
@@ -86,14 +83,15 @@ class InProcessEngine(Engine):
 
 
 def _at_once(n_questions: int) -> int:
-    """The number of trials that run at the same time.
+    """The number of trials that run at the same time: those whose questions are in progress, and one that loads its
+    index meanwhile.
 
     Example:
         >>> _at_once(10), _at_once(100), _at_once(1000)
-        (16, 7, 7)
+        (16, 5, 5)
     """
     of_one = min(n_questions, MAX_CONCURRENT_QUESTIONS)
-    return min(TRIALS_AT_ONCE, -(-QUESTIONS_AT_ONCE // max(of_one, 1)))
+    return min(TRIALS_AT_ONCE, -(-QUESTIONS_AT_ONCE // max(of_one, 1)) + 1)
 
 
 class _TrialQueue:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dream.defaults import QUESTIONS_AT_ONCE
 from dream.evaluation.asking import ask
+from dream.evaluation.question_turns import next_rank, turns_of_this_loop
 from dream.records import Answer, Evaluation, GoldenQuestion, Repeats, Score
 from dream.records.evaluations import joined
 
@@ -70,11 +72,12 @@ async def evaluate_questions(
     procedure: Procedure, questions: Sequence[GoldenQuestion], max_concurrency: int, blocks: Blocks
 ) -> list[Evaluation]:
     """The evaluations in the order of the questions. Blocks are filled in order of completion, so no question waits for
-    a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`."""
-    permits = asyncio.Semaphore(max_concurrency)
+    a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`. Trials
+    that began earlier in this process come first."""
+    permits, turns, rank = asyncio.Semaphore(max_concurrency), turns_of_this_loop(QUESTIONS_AT_ONCE), next_rank()
 
     async def evaluate(question: GoldenQuestion) -> Evaluation:
-        async with permits:
+        async with permits, turns.turn(rank):
             evaluation = await procedure.evaluate(question)
         blocks.add(evaluation)
         return evaluation

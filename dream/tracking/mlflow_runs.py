@@ -110,7 +110,7 @@ class RunLog:
     def _prepare(self, result: TrialResult) -> "_Prepared":
         """The result without secrets, and its digest; cached, because `finish` needs the results of `trial` again."""
         given, prepared = self._prepared.get(result.trial.id, (None, None))
-        if prepared is None or given is not result:
+        if prepared is None or given != result:
             prepared = self._prepare_alone(result)
             self._prepared[result.trial.id] = (result, prepared)
         return prepared
