@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dream.errors import ServiceError
+from dream.libraries import import_meanwhile, wait_for_imports
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # the seconds after which the end of an experiment shows a message
 SILENT_SECONDS = 3.0
+# What the report needs and trials do not: a second and a half of CPU.
+REPORT_MODULES = ("dream.tracking.mlflow_artifacts", "plotly.graph_objects", "dream.reporting.static_figures")
 
 
 class Tracker:
@@ -44,6 +47,8 @@ class Tracker:
 
     def log_trial(self, result: TrialResult) -> None:
         """Log a finished trial, soon."""
+        if not self._has_new:
+            import_meanwhile(REPORT_MODULES)
         self._has_new = True
         self._send(result)
 
@@ -71,6 +76,7 @@ class Tracker:
         """The artifacts of the parent run; None where it may have them already, or MLflow does not answer."""
         if not (self._has_new and self._is_up):
             return None
+        wait_for_imports()
         from dream.tracking.mlflow_artifacts import files_of  # statistics and figures, which the trials do not need
 
         return files_of(experiment, self._settings)
