@@ -53,9 +53,11 @@ Read = Callable[[Entry], Entry | None]
 
 @dataclass
 class _ModelAnswers:
-    """The answers of one model: the objects that contain each key, and the entries of this run."""
+    """The answers of one model: the objects that contain each key, if there were any at first, and the entries of this
+    run."""
 
     objects: dict[str, list[str]]
+    had_any: bool
     unwritten: dict[str, Entry] = field(default_factory=dict)
     writer: "asyncio.Task[None] | None" = None
     # the small objects of this run, with the keys and lines in each
@@ -106,6 +108,10 @@ class AnswerCache:
         accepted = replace(accepted, is_read=True)
         self._remember({key: accepted})
         return accepted
+
+    async def has_earlier(self, model: str) -> bool:
+        """True if there was any answer of a model in storage when this cache first looked."""
+        return self._storage is not None and (await self._of_model(model)).had_any
 
     async def has_any(self, model: str) -> bool:
         """True if there is any answer of a model."""
@@ -176,7 +182,7 @@ class AnswerCache:
     async def _of_model(self, model: str) -> _ModelAnswers:
         if model not in self._answers:
             objects = await self._objects_of(ANSWERS, model)
-            self._answers.setdefault(model, _ModelAnswers(objects))
+            self._answers.setdefault(model, _ModelAnswers(objects, had_any=bool(objects)))
         return self._answers[model]
 
     async def _objects_of(self, kind: str, model: str) -> dict[str, list[str]]:

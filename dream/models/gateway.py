@@ -204,6 +204,8 @@ class Gateway:
         limit = body.get("max_tokens")
         if entry is not None or limit is None or limit != self.answer_limit(client.endpoint.name):
             return entry
+        if not await self._cache.has_earlier(model):
+            return None
         unlimited = {name: value for name, value in body.items() if name != "max_tokens"}
         older = request_key(address_of(client), request, unlimited)
         entry = await self._cache.get(model, older, lambda entry: read_again(unlimited, entry))

@@ -4,7 +4,16 @@ python -m tests.benchmarks.run_all --quick     some minutes: shows that all work
 python -m tests.benchmarks.run_all --full      hours: writes tests/benchmarks/results.md
 """
 
-from tests.benchmarks import against_the_original, commands, growth, large_golden, overhead, rate_limit, second_run
+from tests.benchmarks import (
+    against_the_original,
+    commands,
+    growth,
+    large_golden,
+    on_cluster,
+    overhead,
+    rate_limit,
+    second_run,
+)
 from tests.benchmarks.common import run_sections
 
 SECTIONS = {
@@ -16,6 +25,7 @@ SECTIONS = {
     growth.TRIALS_TITLE: growth.measure_trials,
     growth.CHUNKS_TITLE: growth.measure_chunks,
     large_golden.TITLE: large_golden.measure,
+    **on_cluster.SECTIONS,
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--original-sizes", action="store_true", help="with 12 trials: those of original_procedure")
     parser.add_argument("--chunk-size", type=int, help="with --trials 1: the size of the chunks, in tokens")
     parser.add_argument("--cpus", type=int, help="of the local Ray (default: the machine's)")
+    parser.add_argument("--ray-address", help="of a running cluster, with --engine ray")
     parser.add_argument("--engine", default="in_process", help="in_process or ray (default: in_process)")
     options = parser.parse_args()
     started = time.monotonic()
@@ -82,6 +84,7 @@ def _run(options: argparse.Namespace) -> Any:
     from dream.libraries import prepare_libraries
     from dream.rag.search_space import DEFAULT_METHODS
 
+    token = os.environ.get("RAY_AUTH_TOKEN", "")
     settings = Settings.from_environment(
         {
             **MODELS,
@@ -90,6 +93,7 @@ def _run(options: argparse.Namespace) -> Any:
             "DREAM_ENDPOINT_PROVIDER_BASE_URL": options.base_url,
             "DREAM_ENDPOINT_PROVIDER_API_KEY": "any",
             "DREAM_ENDPOINT_PROVIDER_CONTEXT_WINDOW": "16384",
+            **({"RAY_ADDRESS": options.ray_address, "RAY_AUTH_TOKEN": token} if options.ray_address else {}),
         }
     )
     if options.trials == 1:
