@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas
 
-from dream.means import means_of
 from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Manifest, TrialResult, known_sum
+from dream.records.means import means_of
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dream.libraries import prepare_libraries
+from dream.runtime.libraries import prepare_libraries
 
 if TYPE_CHECKING:
     from tiktoken import Encoding

@@ -15,7 +15,7 @@ import dream
 PACKAGE = Path(dream.__file__).parent
 # From the bottom to the top. What lies in dream/ itself, and the ground, are below them all. `offline` is a program of
 # its own that the gateway starts; only the gateway and the command that serves it know it.
-GROUND = ("records", "metrics")
+GROUND = ("records", "metrics", "runtime", "settings", "progress")
 WINGS = (
     "engines",
     "storage",
@@ -36,7 +36,6 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
-    "by_value.py": ("rag/test_travelling.py", "methods and metrics are what travels"),
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
     "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
@@ -63,6 +62,7 @@ TESTED_ELSEWHERE = {
     "rag/told.py": ("rag/test_optuna_search.py", "what searches are told"),
     "rag/vector_search.py": ("rag/test_methods.py", "methods, which are tested together"),
     "rag/whole_texts.py": ("rag/test_parents.py", "methods over the retrievers that are tested there"),
+    "runtime/by_value.py": ("rag/test_travelling.py", "methods and metrics are what travels"),
     "rich_bars.py": ("test_progress.py", "the bars of a terminal, which are drawn in one there"),
     "records/confirmation.py": ("comparison/test_held_out.py", "the records that a confirmation is"),
     "reporting/confirmed.py": ("experiments/test_confirmation.py", "a section about a whole experiment"),

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from dream.comparison.intervals import Floats, cluster_numbers
 from dream.comparison.sign_flips import FEWEST_FLIPPED
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.means import (
+from dream.metrics import Metric, definition_of
+from dream.records import ExperimentResult, GoldenQuestion, TrialResult
+from dream.records.means import (
     failures_of as failures_of,
     is_of_system as is_of_system,
     means_of as means_of,
     score_of_failure as score_of_failure,
     scores_of as scores_of,
 )
-from dream.metrics import Metric, definition_of
-from dream.records import ExperimentResult, GoldenQuestion, TrialResult
 
 FACTORS = {
     "query_engine_identifier": "RAG method",

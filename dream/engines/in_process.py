@@ -25,8 +25,8 @@ from dream.engines.inbox import (
     TrialStopped,
 )
 from dream.engines.processes import ProcessPool
-from dream.event_loop import Waits, run_async
 from dream.records import Cluster, Evaluation, Failure, Trial, TrialResult
+from dream.runtime.event_loop import Waits, run_async
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
 from dream.engines.inbox import LAST_BLOCK_SECONDS, BlockFinished, TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
-from dream.event_loop import Waits, run_async
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
+from dream.runtime.event_loop import Waits, run_async
 from dream.services import OnRay, RayService, ServiceKind
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from dream import services
 from dream.errors import ServiceError, end_of_all, explain
-from dream.libraries import prepare_libraries
+from dream.runtime.libraries import prepare_libraries
 from dream.services import AsyncService, Host, ServiceKind
 
 S = TypeVar("S")

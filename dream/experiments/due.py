@@ -14,10 +14,10 @@ from dream.experiments.reuse import results_taken_over, sift_taken_over
 from dream.experiments.sift import left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment
 from dream.experiments.trial import run_trial
-from dream.libraries import wait_for_imports
 from dream.models import gateway_client
 from dream.progress import Reporter
 from dream.records import INDEX_STAGES, Evaluation, Manifest, Plan, Trial, TrialResult, UsageRow
+from dream.runtime.libraries import wait_for_imports
 from dream.settings import Settings
 from dream.storage import Storage
 

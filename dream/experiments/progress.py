@@ -10,7 +10,6 @@ from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
 from dream.live_table import LiveTable
-from dream.means import is_of_system, score_of_failure
 from dream.metrics import definition_of
 from dream.models.gateway_metrics import Progress
 from dream.progress import Reporter, Task
@@ -25,6 +24,7 @@ from dream.records import (
     known_sum,
     telling_parameters,
 )
+from dream.records.means import is_of_system, score_of_failure
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment

@@ -5,10 +5,10 @@ import math
 from dream.evaluation.evaluate import by_question
 from dream.experiments import store
 from dream.experiments.spec import PreparedExperiment
+from dream.models.thinking import has_thinking
 from dream.rag.baselines import metrics_of
 from dream.records import Answer, Evaluation, Score, TrialResult
 from dream.storage import Storage
-from dream.thinking import has_thinking
 
 
 def finished_part(

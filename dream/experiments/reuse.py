@@ -13,13 +13,13 @@ from dream.experiments.planning import is_alike
 from dream.experiments.spec import PreparedExperiment
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import endpoint_urls, split_identifier
-from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import find_rag_method
 from dream.rag.travelling import is_built_in
 from dream.records import Evaluation, Manifest, Sift, Trial, TrialResult, UsageRow
 from dream.records.evaluations import by_question, joined
+from dream.runtime.provenance import versions
 from dream.settings import OFFLINE, Settings
 from dream.storage import open_storage
 

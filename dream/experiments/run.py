@@ -13,7 +13,6 @@ from functools import partial
 from typing import ParamSpec, TypeVar, Unpack
 
 from dream import engines
-from dream.by_value import check_arrival
 from dream.engines import Engine, EngineChoice, TrialFinished, choose_engine
 from dream.errors import ConfigurationError
 from dream.experiments import store
@@ -30,7 +29,6 @@ from dream.experiments.stopping import restart_trials
 from dream.experiments.study import Study, asked
 from dream.experiments.trial import TrialContext, run_trial
 from dream.indexes import client as index_client
-from dream.libraries import wait_for_imports
 from dream.metrics import find_metric
 from dream.models import gateway_client
 from dream.models.gateway_server import served_to_systems
@@ -51,6 +49,8 @@ from dream.records import (
     Trial,
     add_usage,
 )
+from dream.runtime.by_value import check_arrival
+from dream.runtime.libraries import wait_for_imports
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
 from dream.tracking.child import TrackingProcess

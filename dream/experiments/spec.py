@@ -30,7 +30,6 @@ from dream.metrics import (
 )
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
-from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.combinations import Combinations
@@ -54,6 +53,7 @@ from dream.records import (
     Sift,
     Trial,
 )
+from dream.runtime.provenance import versions
 from dream.settings import Settings
 from dream.storage import open_storage
 

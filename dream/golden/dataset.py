@@ -30,8 +30,8 @@ from dream.models import gateway_client
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers
 from dream.progress import Show, reporter_for
-from dream.provenance import versions
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, digest
+from dream.runtime.provenance import versions
 from dream.settings import Settings
 from dream.storage import Storage, check_key, open_storage
 

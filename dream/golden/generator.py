@@ -16,9 +16,9 @@ from dream.errors import end_of_all, explain
 from dream.golden.allotment import KINDS, PIECE_TOKENS, Batch, pieces_in_order, short_name
 from dream.golden.sheet import unfit_character
 from dream.indexes.chunkers import sentence_splitter
-from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
 from dream.records import EvidenceSpan, GoldenQuestion, Source, page_label
+from dream.runtime.libraries import prepare_libraries
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ import pyarrow
 from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
-from dream.event_loop import run_async
 from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, CONTEXT_LLM, add_contexts, is_contextual, with_context
 from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
 from dream.indexes.semantic_chunker import semantic
@@ -26,6 +25,7 @@ from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
 from dream.records import page_label
+from dream.runtime.event_loop import run_async
 from dream.tokens import first_tokens, tokenize
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
-from dream.event_loop import Waits
+from dream.runtime.event_loop import Waits
 from dream.services import RayService, ServiceKind, renew_session
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ import pyarrow
 from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, end_of_all
-from dream.event_loop import run_async
 from dream.indexes.chunkers import together
 from dream.indexes.contexts import COLUMN, FAILURE, writer_of
 from dream.indexes.sentence_splitting import beginning
 from dream.models.pickers import llm_picker
+from dream.models.thinking import separated
 from dream.records import Failure, FailureKind
-from dream.thinking import separated
+from dream.runtime.event_loop import run_async
 from dream.tokens import count_tokens, first_tokens
 
 if TYPE_CHECKING:

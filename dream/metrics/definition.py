@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dream.by_value import ByValue
+from dream.runtime.by_value import ByValue
 
 
 @dataclass(frozen=True)

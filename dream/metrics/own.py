@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar
 
-from dream.by_value import ByValue
 from dream.errors import ConfigurationError, bullets
 from dream.metrics.built_in import DEFINITIONS
 from dream.metrics.definition import Metric
 from dream.metrics.registry import register
+from dream.runtime.by_value import ByValue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # What a function may take, by the name of its parameter, and what the judge calls it.

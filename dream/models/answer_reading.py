@@ -14,8 +14,8 @@ from typing import Any
 
 from dream.models.event_stream import is_stream, read_stream
 from dream.models.no_answer import NoAnswer, of_error, of_model, of_page, of_stranger
+from dream.models.thinking import separated
 from dream.records import FailureKind
-from dream.thinking import separated
 
 # Attempts where the next answer may be another: of an empty answer, and of content that was lost on its way.
 EMPTY_ATTEMPTS, BROKEN_ATTEMPTS = 2, 4

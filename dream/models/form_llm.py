@@ -19,10 +19,10 @@ from pydantic import BaseModel, ValidationError
 from ragas.llms.base import InstructorBaseRagasLLM, InstructorLLM
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.models.direct_calls import ModelCalls
 from dream.models.json_forms import read_form
 from dream.models.openai_wire import CHAT_PATH
+from dream.runtime.event_loop import run_async
 
 # It complains of requests that are not sent, and it sends none.
 logging.getLogger("instructor").setLevel(logging.CRITICAL)

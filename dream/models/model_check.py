@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import NO_ANSWER, DataError, DreamError, ServiceError, bullets, explain
-from dream.event_loop import run_async
 from dream.models.cross_encoder import is_local
 from dream.models.endpoint_access import message_where_nothing_is
 from dream.models.gateway_client import current_gateway
@@ -34,6 +33,7 @@ from dream.models.refusals import (
 from dream.models.reranking import check_rerank_model
 from dream.models.usage import CHECK_STAGE
 from dream.records import FailureKind
+from dream.runtime.event_loop import run_async
 from dream.settings import OFFLINE
 from dream.tokens import first_tokens
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.indexes.store import documents_digest
-from dream.provenance import code_versions
 from dream.records import digest
+from dream.runtime.provenance import code_versions
 
 
 class MeasuredPassages:

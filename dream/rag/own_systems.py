@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import create_model
 
 from dream.errors import ConfigurationError, DataError, ServiceError, bullets, explain
-from dream.event_loop import run_async
 from dream.models.pickers import model_calls
 from dream.models.usage import CHECK_STAGE
 from dream.rag.parameters import Parameters
 from dream.rag.registry import RAG_METHODS, MethodCost, RagMethod
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from llama_index.core.retrievers.fusion_retriever import FUSION_MODES, QUERY_GEN
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.rag.parameters import DECOMPOSE, HYDE
+from dream.runtime.event_loop import run_async
 
 DECOMPOSE_PROMPT = (
     "Break the question down into simpler questions, {num_queries} at most, that can each be answered by itself and "

@@ -10,9 +10,9 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.models.reranking import rerank_model_picker
 from dream.rag.parameters import LLM as BY_LLM, PASSAGE_TOKENS, PASSAGES_A_RATING
+from dream.runtime.event_loop import run_async
 from dream.tokens import first_tokens
 
 BEST_RATING = 10

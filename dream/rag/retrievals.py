@@ -60,7 +60,7 @@ def retrieving(engine: "BaseQueryEngine") -> "BaseQueryEngine":
     from llama_index.core.query_engine import CustomQueryEngine
     from llama_index.core.schema import QueryBundle
 
-    from dream.event_loop import run_async
+    from dream.runtime.event_loop import run_async
 
     retrieve = getattr(engine, "aretrieve", None)
     if retrieve is None:

@@ -8,10 +8,10 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dream.by_value import packed
 from dream.rag.own_systems import OwnSystem
 from dream.rag.registry import RAG_METHODS, RagMethod
 from dream.records import Trial
+from dream.runtime.by_value import packed
 
 KIND = "RAG method(s)"
 _OURS = f"{__name__.partition('.')[0]}."

@@ -71,7 +71,7 @@ class Manifest:
         endpoints: the base URL of the endpoint by model identifier.
         forms: how requests to a model were written, by model identifier, where it differs from what clients write
             (`dream.models.request_forms`).
-        versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
+        versions: those of Python, the packages and DREAM's git commit (see `dream.runtime.provenance`).
         objective: how a comparison chooses unless it is told otherwise.
         study: the text of the study file that the experiment was started with, if any.
         plan: None if the documents were too large to be counted for it, and no earlier plan had done so.

@@ -23,9 +23,9 @@ from dream.experiments.spec import slice_of
 from dream.experiments.store import load_experiment
 from dream.metrics import find_metric
 from dream.models import gateway_client
-from dream.provenance import versions
 from dream.rag.own_systems import OwnSystem
 from dream.records import Evaluation, ExperimentResult, GoldenDataset, TrialResult
+from dream.runtime.provenance import versions
 from dream.serving.promotion import Promotion
 from dream.settings import Settings
 from dream.storage import open_storage

@@ -9,13 +9,13 @@ from dream.evaluation.asking import count_tokens_by_question
 from dream.indexes import client as index_client
 from dream.indexes.client import QUERY_STAGE, get_index, index_spec
 from dream.indexes.store import documents_digest, load_index, stored_spec
-from dream.libraries import prepare_libraries
 from dream.models.cross_encoder import is_local
 from dream.models.pickers import check_identifiers, embed_model_picker, endpoint_urls, llm_picker
 from dream.progress import Show
-from dream.provenance import versions
 from dream.rag.answers import models_of, rerankers_of
 from dream.rag.methods import index_request, query_engine_picker
+from dream.runtime.libraries import prepare_libraries
+from dream.runtime.provenance import versions
 from dream.serving.promotion import Promotion
 from dream.settings import Settings, safe_uri
 from dream.storage import open_storage

@@ -25,11 +25,11 @@ from starlette.routing import Route
 
 from dream import defaults
 from dream.evaluation.asking import ask
-from dream.event_loop import start_async
 from dream.models.gateway_client import GatewayClient
 from dream.models.http_serving import Refused, chat_events, error_response, guard
 from dream.models.openai_wire import repeat_of_task
 from dream.records import Answer, GoldenQuestion, Trial
+from dream.runtime.event_loop import start_async
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine

@@ -7,7 +7,6 @@ import pytest
 from lab import Lab, environment_of
 from model_servers import ModelServer
 
-from dream.by_value import check_arrival
 from dream.comparison.comparison import compare
 from dream.comparison.leaderboard_table import leaderboard
 from dream.errors import ConfigurationError
@@ -19,6 +18,7 @@ from dream.metrics import Metric, metric, own_metrics, registry, rubric
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.reporting.report import report_html
+from dream.runtime.by_value import check_arrival
 from dream.settings import Settings
 from dream.storage import open_storage
 

@@ -8,11 +8,11 @@ import pytest
 from cross_encoders import write_cross_encoder
 
 from dream.errors import ConfigurationError
-from dream.event_loop import run_async
 from dream.models import cross_encoder
 from dream.models.cross_encoder import BATCH_SIZE, CrossEncoder, cross_encoder_picker, cross_encoder_problems, is_local
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers, endpoint_urls
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 from dream.storage import MemoryStorage
 

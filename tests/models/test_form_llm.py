@@ -8,9 +8,9 @@ from model_servers import Reply, chat_reply, forget_answers
 from pydantic import BaseModel, Field
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.models.form_llm import FormLLM, schema_with_ranges
 from dream.models.pickers import JUDGE_MAX_TOKENS, judge_llm_picker
+from dream.runtime.event_loop import run_async
 
 
 class Verdict(BaseModel):

@@ -8,10 +8,10 @@ from model_servers import Reply, chat_reply, forget_answers
 from pydantic import BaseModel
 
 from dream.errors import DataError, EndpointError
-from dream.event_loop import run_async
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.pickers import judge_llm_picker, model_calls
 from dream.models.reading import LEAST_ANSWERS, Readability, read
+from dream.runtime.event_loop import run_async
 
 
 class Verdict(BaseModel):

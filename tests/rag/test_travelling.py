@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from model_servers import endpoint_settings
 
-from dream.by_value import check_arrival
 from dream.engines.in_process import InProcessEngine
 from dream.errors import ConfigurationError
 from dream.experiments.run import run_experiment
@@ -18,6 +17,7 @@ from dream.rag.methods import RAG_METHODS, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND, TravellingMethods
 from dream.records import GoldenDataset, GoldenQuestion
+from dream.runtime.by_value import check_arrival
 from dream.storage import open_storage
 
 METHOD = """
