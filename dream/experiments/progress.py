@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
-from dream.live_table import LiveTable
 from dream.metrics import definition_of
 from dream.models.gateway_metrics import Progress
 from dream.progress import Reporter, Task
+from dream.progress.live_table import LiveTable
 from dream.records import (
     Evaluation,
     Plan,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dream.experiments.mean_so_far import MeanSoFar
-from dream.live_table import Column, LiveTable, Row
+from dream.progress.live_table import Column, LiveTable, Row
 from dream.records import known_sum
 
 BEST_SHOWN = 3

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dream.experiments.mean_so_far import MeanSoFar
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
-from dream.live_table import LiveTable
+from dream.progress.live_table import LiveTable
 
 
 def trial(number: int, state: TrialState = TrialState.WAITING, mean: float | None = None, **more) -> TrialNow:

@@ -198,5 +198,5 @@ def test_the_form_of_an_endpoints_requests_can_be_set():
     wrong = {"RESPONSE_FORMAT": "xml", "MAX_TOKENS_PARAMETER": "n", "EMBED_BATCH_SIZE": "0", "AUTH_HEADER": "a b"}
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({prefix + name: value for name, value in {**given, **wrong}.items()})
-    for part in ("'xml': give json_object or json_schema or text", "max_completion_tokens", "at least 1", "no name of"):
+    for part in ("'xml': give json_object, json_schema or text", "max_completion_tokens", "at least 1", "no name of"):
         assert part in str(caught.value), part
