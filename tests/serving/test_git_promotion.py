@@ -113,7 +113,7 @@ def test_the_command_proposes_and_shows_no_token(
     monkeypatch.setenv("DREAM_GIT_TOKEN", "a-wrong-token-of-16")
     assert main(["promote", str(winner)]) == 1
     out, err = capsys.readouterr()
-    assert "promote/measured: " in out and "is this winner already: nothing is proposed" in out
+    assert "promote/measured: " in out and "already contains this winner: nothing to propose" in out
     assert "no repository: give --repository URL, or set DREAM_GIT_REPOSITORY" in err
     assert "set DREAM_GIT_TOKEN to a token that may write to the repository" in err
     assert TOKEN not in out + err and "a-wrong-token" not in out + err
