@@ -146,7 +146,7 @@ def test_a_race_without_a_look_is_refused_before_anything_is_sent(dream_in_lab, 
         refused = dream_in_lab(
             command, "--query-engine", "bm25", "--set", "top_k=1,3", "--metric", "token_f1", "--race"
         )
-        assert refused.code == 1 and "leave no look at which a trial could be shown to be worse" in refused.err
+        assert refused.code == 1 and "allow no look before the last question" in refused.err
 
 
 def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
@@ -154,7 +154,7 @@ def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
     assert done.code == 1
     assert done.err.splitlines() == [
         "dream stop: nothing of 'small' was stopped:",
-        "  - the experiment is finished, so that there is nothing to stop",
+        "  - the experiment is finished, so there is nothing to stop",
     ]
     unknown = dream_in_lab("stop", "no-such-experiment", "a")
     assert unknown.code == 1 and "no experiment 'no-such-experiment'" in unknown.err

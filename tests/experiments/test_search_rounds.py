@@ -192,7 +192,7 @@ def test_the_plan_is_an_upper_bound(searched: ExperimentResult, home: Settings):
         SPACE, settings=home, search={**OPTUNA, "seed": 9}, **{k: OPTIONS[k] for k in ("golden_dataset", "metrics")}
     )
     assert planned.n_trials == 17
-    assert "an upper bound: the 10 trials of the first round, and the dearest 7 of 30 other" in planned.notes[0]
+    assert "an upper bound: the 10 trials of the first round, and the 7 most expensive of 30 other" in planned.notes[0]
     rows = {row.stage: row for row in planned.calls}
     actual = [row for row in searched.usage if row.stage == "answer"]
     assert rows["answer"].calls == sum(row.calls for row in actual) == 17 * 4

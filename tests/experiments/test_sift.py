@@ -137,7 +137,7 @@ def test_the_same_again_takes_the_sift_over_and_pays_nothing(birds: Birds, model
     again, lines = run(birds.settings, "again")
     assert model_server.counters()["by_path"] == {}
     assert again.manifest.sift == birds.outcome.manifest.sift
-    assert "the sift of birds is taken over" in lines and "sifting" not in lines
+    assert "reusing the sift of birds" in lines and "sifting" not in lines
     prepared = ExperimentSpec(WORDS, GOLDEN, metrics=["token_f1"], sift="ndcg").prepare(birds.settings)
     with gateway_client.opened(birds.settings):
         assert sift_taken_over(prepared, birds.settings) is None  # another metric
@@ -186,7 +186,7 @@ def test_the_plan_shows_the_sift_and_all_trials(settings: Settings):
     assert planned.n_trials == 8
     text = str(planned)
     assert "sift by recall: 6 retrieval combinations of 8 trials are scored first" in text
-    assert "the LLM may be asked in 4 of these combinations" in text
+    assert "4 of these combinations may call the LLM" in text
     assert "for the indexes and the sift; with all trials, if none is sifted out" in text
 
 
