@@ -13,9 +13,11 @@ from dream.storage import open_storage
 if TYPE_CHECKING:
     from dream.comparison.power import Power
 
-HOW_TO_GET_ONE = "Power: unknown, because no experiment on these questions shows how much the differences between "
-"trials vary from question to question. Run a pilot of two or three trials (dream run --query-engine ... --name "
-"pilot), then plan again, or name a pilot on other questions: dream plan --pilot NAME."
+HOW_TO_GET_ONE = (
+    "Power: unknown, because no experiment on these questions shows how much the differences between "
+    "trials vary from question to question. Run a pilot of two or three trials (dream run --query-engine ... --name "
+    "pilot), then plan again, or name a pilot on other questions: dream plan --pilot NAME."
+)
 
 
 @dataclass(frozen=True)

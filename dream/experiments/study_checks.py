@@ -21,8 +21,10 @@ _SECRET = re.compile(
     r"\b(?:sk|pk|rk|hf|gsk|ghp|glpat|xox[bp])[-_][A-Za-z0-9_-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{30,}"
     r"|(?i:\bbearer\s+)[\w.~+/-]{16,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-_KEYS_STAY = "keys and passwords stay in the environment (OPENAI_API_KEY, DREAM_ENDPOINT_<NAME>_API_KEY, ...), because "
-"this file is stored with the experiment; remove it, and replace the key if others have seen it"
+_KEYS_STAY = (
+    "keys and passwords stay in the environment (OPENAI_API_KEY, DREAM_ENDPOINT_<NAME>_API_KEY, ...), because "
+    "this file is stored with the experiment; remove it, and replace the key if others have seen it"
+)
 _UNKNOWN_MODEL = "?"
 
 

@@ -103,7 +103,10 @@ def test_options_beside_a_study_and_its_mistakes_are_told(dream, tmp_path):
     (tmp_path / "study.yaml").write_text("systems: [sentence_windw]\nmetrics: [x]\n")
     both = dream("plan", "study.yaml", "--golden", "two.csv", "--set", "top_k=3", "--baselines")
     assert both.code == 1
-    assert both.err == "dream plan: --golden, --set, --baselines cannot be combined with study.yaml: write it into the file\n"
+    assert (
+        both.err
+        == "dream plan: --golden, --set, --baselines cannot be combined with study.yaml: write it into the file\n"
+    )
     wrong = dream("run", "study.yaml")
     assert wrong.code == 1
     assert wrong.err.startswith("dream run: 2 mistake(s) in study.yaml:\n  - line 1: unknown method 'sentence_windw'")

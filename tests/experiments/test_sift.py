@@ -207,7 +207,7 @@ def test_what_cannot_be_sifted_goes_on_and_says_so(settings: Settings):
     outcome, lines = run(settings, "birds", JoinedSpace([WORDS, others]))
     sift, names = outcome.manifest.sift, [result.trial.query_engine_identifier for result in outcome.results]
     assert names == ["bm25", "bm25", "in_use", "long_context", "oracle_of_birds"]
-    reasons = {"it is a system of its own, which answers as a whole", "it reads whole documents"}
+    reasons = {"it is an existing system, which only returns answers", "it reads whole documents"}
     assert set(sift.untried.values()) == reasons
     (unscored,) = [each for each in sift.retrievals if not each.means]
     assert unscored.goes_on

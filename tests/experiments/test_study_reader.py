@@ -349,7 +349,11 @@ systems:
     )
     with pytest.raises(ConfigurationError) as caught:
         study_of("systems: [{service: our rag, endpoint: x}, {service: a}, {service: b, endpoint: x, request: {q: 1}}]")
-    for part in ("name='our rag': use letters", "give service: a name, and endpoint", "lacks '{question}'"):
+    for part in (
+        "name='our rag': use letters",
+        "give service: a name, and endpoint",
+        "lacks the placeholder '{question}'",
+    ):
         assert part in str(caught.value)
 
 
