@@ -121,5 +121,5 @@ def test_a_plain_name_is_that_of_the_stored_dataset_before_that_of_a_folder(
     folder(tmp_path / "golden", {"part-1.csv": csv(ROWS[2:])})
     told: list[str] = []
     assert len(load_golden_dataset("golden", home, show=told.append).questions) == 2
-    assert told[-1].endswith("golden.csv is read, not the folder: write ./golden for that")
+    assert told[-1].endswith("golden.csv, not the folder: write ./golden for that")
     assert len(load_golden_dataset("./golden", home, show=None).questions) == 6
