@@ -119,7 +119,7 @@ def test_report_and_mlflow_tell_of_the_rounds(searched: ExperimentResult, tmp_pa
     assert searched_section in SECTIONS
     section = searched_section(searched, comparison)
     facts, table, picture = section.parts
-    assert facts.pairs["ended"] == "all 17 trials that were asked for had been chosen"
+    assert facts.pairs["ended"] == "all 17 requested trials had been chosen"
     assert [row[:3] for row in table.rows] == [["1", "10", "0"], ["2", "5", "0"], ["3", "2", "0"]]
     assert picture.figure == all_figures(comparison, searched)["search"]
     assert save_static(picture.figure, tmp_path / "search.png").stat().st_size > 10_000

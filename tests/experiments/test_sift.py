@@ -111,7 +111,7 @@ def test_trials_of_worse_retrieval_are_left_out(birds: Birds):
     assert worse.trials == tuple(trial.id for trial in everything if trial.parameters["top_k"] == 1)
     assert set(best.means) == set(METRICS_WITH_CUTOFF)
     assert worse.reason.startswith("sifted out: recall 0.333 against 1.000 of bm25 (top_k=3), a difference of -0.667")
-    assert "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out" in birds.lines
+    assert "1 of 2 retrieval combinations remain, and 2 of 4 trials were left out" in birds.lines
     assert outcome.manifest.plan.n_trials == 2
     assert load_experiment("birds", birds.settings) == outcome
 
@@ -212,7 +212,7 @@ def test_what_cannot_be_sifted_goes_on_and_says_so(settings: Settings):
     (unscored,) = [each for each in sift.retrievals if not each.means]
     assert unscored.goes_on
     assert "it could not be scored: no score: ConfigurationError: a Engine cannot retrieve" in unscored.reason
-    assert "2 further trials could not be sifted, and went on." in lines
+    assert "2 further trials could not be sifted, and remain too." in lines
 
 
 def test_embeddings_are_paid_once_for_sift_and_trials(settings: Settings):
@@ -288,7 +288,7 @@ def test_trials_that_differ_only_in_the_answer_share_a_retrieval(settings: Setti
 
 def test_leaderboard_and_report_tell_of_it(birds: Birds):
     outcome, compared = birds.outcome, compare(birds.outcome)
-    told = "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out."
+    told = "1 of 2 retrieval combinations remain, and 2 of 4 trials were left out."
     assert told in comparison_text(compared, leaderboard_of(compared, outcome))
     page = report_html(outcome, compared)
     assert "What was left out before the trials" in page and "-0.667 [" in page

@@ -238,7 +238,7 @@ sift: recal
     for line, part in (
         (1, "questions=['golden', 'other']: give a text"),
         (3, "llms: 'gpt-4o-mini, gpt-4o' contains several names: write llms: [gpt-4o-mini, gpt-4o]"),
-        (4, "api_key holds what looks like an API key: keys and passwords stay in the environment"),
+        (4, "api_key contains what looks like an API key: keys and passwords stay in the environment"),
         (6, "unknown method 'chunk_with_overlap'; valid: "),
         (7, "there is no 'methd' here; did you mean method?"),
         (9, "{'from': 5, 'to': 2} is not a range"),

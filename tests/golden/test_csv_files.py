@@ -78,8 +78,8 @@ NAMES = {"cp1252": "Windows-1252", "cp1251": "Windows-1251", "cp932": "Shift-JIS
 def test_other_encodings_are_guessed_and_the_guess_is_told(text: str, encoding: str):
     assert decoded(text.encode(encoding)) == (
         text,
-        f"it is not UTF-8; its encoding was guessed, and read as {NAMES[encoding]}: if characters look wrong, save it as "
-        "'CSV UTF-8'",
+        f"it is not UTF-8; its encoding was guessed, and read as {NAMES[encoding]}: "
+        "if characters look wrong, save it as 'CSV UTF-8'",
     )
     assert read_csv(text.encode(encoding)).notes[0].startswith("it is not UTF-8")
 
