@@ -116,7 +116,7 @@ metrics:
         "line 5: give levels: (two to five descriptions) or aspect: (a question); neither is given",
         "line 5: the name 'x y' must begin with a letter",
         "line 6: a metric needs a name",
-        "line 6: levels={1: 'a', 3: 'b'}: number them from 1",
+        "line 6: levels={1: 'a', 3: 'b'}: number them 1 (the worst), 2",
         "line 7: give levels: (two to five descriptions) or aspect: (a question); both are given",
         "line 11: an aspect is the question itself: leave question out",
     ):
