@@ -141,7 +141,7 @@ NO_ANSWERS = {
     "cut before any text": (
         completion(None, "length"),
         EMPTY,
-        "no answer within the limit of tokens (3 were spent)",
+        "no answer within the token limit (3 were spent)",
         1,
     ),
     "cut while thinking": (completion("<think>so", "max_tokens"), EMPTY, "within the limit", 1),

@@ -144,7 +144,7 @@ def test_a_url_where_nothing_is_is_told_what_to_write(model_server, relay, no_en
     relay.script = lambda seen: Reply(404, {"detail": "Not Found"})
     with gateway_client.opened(endpoint_settings(model_server, relay)), pytest.raises(ServiceError) as caught:
         check_models(["llm-small@relay"], [])
-    assert f"nothing is at {relay.base_url}/chat/completions: DREAM_ENDPOINT_RELAY_BASE_URL must be" in str(
+    assert f"there is nothing at {relay.base_url}/chat/completions: DREAM_ENDPOINT_RELAY_BASE_URL must be" in str(
         caught.value
     )
 
