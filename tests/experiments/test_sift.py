@@ -251,7 +251,9 @@ def test_questions_without_evidence_are_not_asked_in_the_sift(settings: Settings
 @pytest.mark.parametrize("make", [plan, run_experiment])
 def test_without_any_evidence_nothing_is_asked(settings: Settings, model_server, make):
     golden = GoldenDataset(tuple(replace(question, sources=()) for question in QUESTIONS))
-    with pytest.raises(ConfigurationError, match=r"there is none: evidence of 0 of 12 questions .* or run without"):
+    with pytest.raises(
+        ConfigurationError, match=r"no question has any: evidence of 0 of 12 questions .* or run without"
+    ):
         make(WORDS, golden_dataset=golden, metrics=["token_f1"], sift=True, settings=settings)
     assert model_server.counters()["by_path"] == {}
 

@@ -163,7 +163,7 @@ class TestGeneratedHere:
             assert faulty.counters()["by_fault"]
         assert made == {"all": 4, "none": 0}.get(wanted, made)
         if wanted == "none":
-            assert any("forms not as they were asked for" in line for line in told), told
+            assert any("answers are not in the requested form" in line for line in told), told
         elif made < 4:
             assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told), told
 

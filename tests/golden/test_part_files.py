@@ -88,7 +88,7 @@ def test_mistakes_are_named_with_their_part_and_row(home: Settings, tmp_path: Pa
 
 def test_a_question_in_two_parts_is_named(home: Settings, tmp_path: Path):
     parts = {"a.csv": csv(ROWS[:2]), "b.csv": csv(ROWS[1:4])}
-    with pytest.raises(DataError, match=r"b.csv: 'How high is dam 1\?' is in a.csv, too"):
+    with pytest.raises(DataError, match=r"b.csv: 'How high is dam 1\?' is also in a.csv"):
         load_golden_dataset(folder(tmp_path / "parts", parts), home, show=None)
 
 

@@ -129,7 +129,7 @@ NO_ANSWERS = {
     "no choices": ({**completion(), "choices": []}, SERVICE, "no chat completion", 1),
     "a choice without a message": ({**completion(), "choices": [{}]}, SERVICE, "no chat completion", 1),
     "a page": (b"<!doctype html><title>Sign in</title><p>Please log in", SERVICE, "'Sign in: Please log in'", 1),
-    "cut JSON": (b'{"choices": [{"message"', SERVICE, "is no JSON, or was cut off", 4),
+    "cut JSON": (b'{"choices": [{"message"', SERVICE, "invalid or truncated JSON", 4),
     "nothing": (b"", SERVICE, "nothing", 4),
     "a stream that ends early": (chunk(content="42"), SERVICE, "event stream that ended early", 4),
     "content null": (completion(None), EMPTY, "gave an empty answer", 2),

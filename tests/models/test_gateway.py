@@ -127,7 +127,7 @@ def test_a_refusal_is_not_retried(status, error, gateway, relay):
         ),
         (
             Reply(429, {"error": {"message": "requests per day"}}, {"retry-after": "3600"}),
-            "asks to wait for 60 minutes",
+            "requests a wait of 60 minutes",
         ),
     ],
 )

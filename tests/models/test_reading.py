@@ -46,7 +46,7 @@ def test_an_unreadable_answer_is_counted_and_never_kept(gateway, relay):
     relay.script = lambda seen: chat_reply("no")
     judge = judge_llm_picker("judge@relay")
     for sent in (2, 4):
-        with pytest.raises(DataError, match="holds no JSON; it says: 'no'"):
+        with pytest.raises(DataError, match="contains no JSON; it says: 'no'"):
             ask(judge, "a")
         (row,) = gateway.usage()
         assert (row.sent, row.paid_prompt_tokens, row.failed) == (sent, 7 * sent, sent / 2)
