@@ -81,7 +81,7 @@ def test_an_experiment_with_metrics_of_ones_own(settings: Settings, monkeypatch:
     page = report_html(loaded)
     assert "Is the answer short?" in page and "Is it friendly?" in page and "not applicable" in page
 
-    with pytest.raises(ConfigurationError, match=r"not known here: brevity\. Register them first"):
+    with pytest.raises(ConfigurationError, match=r"not registered here: brevity\. Register them first"):
         run(settings, resume="own")
     metric("Is the answer short?", meaning="1 up to 100 characters, else 0", name="brevity")(lambda answer: 0)
     rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."], question="Is it friendly?")
