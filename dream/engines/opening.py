@@ -1,4 +1,4 @@
-"""`opened`: an engine for the length of a `with` block."""
+"""`opened`: an engine for a `with` block."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

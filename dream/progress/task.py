@@ -15,8 +15,8 @@ class Task:
     """Work of a number of steps, `total`, which is None if unknown; the end of a `with` block finishes it.
 
     `facts` are shown beside the count, with their latest values: `usd` as an amount of money, other numbers with three
-    decimals, texts unchanged, None as "unknown". `total` may be changed before an `advance`. A `table` is shown instead
-    of the facts where there are bars; it is made anew after each `advance`.
+    decimals, texts unchanged, None as "unknown". `total` may be changed before an `advance`. If there are bars, a
+    `table` is shown instead of the facts, and refreshed after each `advance`.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Reporter:
             unit: the name of the steps in the plural, such as "files".
             done: the number of steps done before, for resumed work.
             final_line: show a line at the end of a short task too, where progress is shown as lines.
-            table: makes a table of the task, with at most so many rows.
+            table: a function that makes a table with at most the given number of rows.
         """
         task = Task(self, name, total, unit, done, final_line, table)
         self.begin(task)

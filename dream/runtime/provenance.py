@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def code_versions() -> dict[str, str]:
-    """The same without `git_commit`: another value whenever the code that runs is another."""
+    """The same without `git_commit`; it changes whenever the code that runs changes."""
     packages = {package: version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **packages, "source": _source_digest()}
 

@@ -16,13 +16,13 @@ OPENAI_BASE_URL = "https://api.openai.com/v1"
 @dataclass(frozen=True)
 class Endpoint:
     """One OpenAI-compatible model endpoint. `context_window` (tokens) applies to models of unknown size;
-    `max_answer_tokens` takes the place of `Settings.max_answer_tokens`.
+    `max_answer_tokens` overrides `Settings.max_answer_tokens`.
 
     Limits that are None are learned from the requests that the endpoint refuses; so is the form of requests that it
-    accepts (`dream.models.request_forms`): how JSON is asked for, the name of the limit of tokens, parameters to leave
-    out (comma-separated), the encoding of vectors, the most texts in a request, and the header for the key (`api-key`
-    on Azure). Texts to embed are cut at `max_input_tokens` only if it is set. None of these is part of the cache's
-    keys: after a change that alters answers, empty the cache of the model (`dream cache --empty --model NAME`).
+    accepts (`dream.models.request_forms`): the way to request JSON, the name of the token limit, parameters to omit
+    (comma-separated), the encoding of vectors, the maximum number of texts per request, and the header for the key
+    (`api-key` on Azure). Texts to embed are cut at `max_input_tokens` only if it is set. None of these is part of the
+    cache's keys: after a change that alters answers, empty the cache of the model (`dream cache --empty --model NAME`).
     """
 
     name: str

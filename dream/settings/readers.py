@@ -47,7 +47,7 @@ def amount(name: str, text: str) -> float:
 def url(name: str, text: str) -> str:
     parts = urlsplit(text)
     if "@" in parts.netloc:  # the value is not shown: it would end up in error texts and manifests too
-        raise ConfigurationError(f"{name} holds a user or a password: give keys in their own variables")
+        raise ConfigurationError(f"{name} contains a user or a password: give keys in their own variables")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigurationError(f"{name}={text!r} is not a URL: write http://host:port or https://host")
     return text
@@ -74,7 +74,7 @@ def one_of(*values: str) -> Reader:
 
 def header(name: str, text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]+", text):
-        raise ConfigurationError(f"{name}={text!r} is no name of a header: give api-key or authorization")
+        raise ConfigurationError(f"{name}={text!r} is not the name of a header: give api-key or authorization")
     return text.lower()
 
 
@@ -88,8 +88,8 @@ def storage_uri(name: str, text: str) -> str:
 def bucket_prefix(name: str, text: str) -> str:
     if text and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,40}", text):
         raise ConfigurationError(
-            f"{name}={text!r}: buckets are called that and documents, golden-datasets and so on; "
-            "give lower-case letters, digits and hyphens, such as acme-"
+            f"{name}={text!r}: it is the prefix of the buckets' names (documents, golden-datasets, ...); give "
+            f"lower-case letters, digits and hyphens, such as acme-"
         )
     return text
 
@@ -117,6 +117,6 @@ def ocr_command(name: str, text: str) -> str:
 def traces(name: str, text: str) -> str:
     if text not in ("auto", "all") and not text.isdecimal():
         raise ConfigurationError(
-            f"{name}={text!r}: give auto, all, or how many questions of each trial get a trace in MLflow (0 for none)"
+            f"{name}={text!r}: give auto, all, or the number of questions per trial with a trace in MLflow (0 for none)"
         )
     return text

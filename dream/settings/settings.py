@@ -27,7 +27,7 @@ _OPENAI_MODELS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """Ceilings of one experiment over all its runs; None for no ceiling. Calls are those that reach an endpoint."""
+    """Limits of one experiment over all its runs; None for no limit. Calls are those that reach an endpoint."""
 
     usd: float | None = variable("DREAM_BUDGET_USD", readers.amount)
     calls: float | None = variable("DREAM_BUDGET_CALLS", readers.amount)
@@ -110,7 +110,7 @@ class Settings:
         return cls(**{**own, "offline": not endpoints, "endpoints": endpoints, "budget": budget})
 
     def without_model_keys(self) -> "Settings":
-        """A copy to send to workers: model keys and the cluster's token stay behind."""
+        """A copy to send to workers, without model keys and tokens."""
         return replace(
             self,
             endpoints=tuple(replace(e, api_key=None) for e in self.endpoints),

@@ -114,7 +114,7 @@ def test_what_cannot_be_pickled_is_refused_by_name_with_the_remedy():
     with pytest.raises(ConfigurationError) as caught:
         check_arrival(KIND, methods, InProcessEngine().submit)
     message = str(caught.value)
-    assert "1 RAG method(s) cannot go to the workers:\n  - locked cannot be pickled: " in message
+    assert "1 RAG method(s) cannot be sent to the workers:\n  - locked cannot be pickled: " in message
     assert "open them inside the function" in message and "engine='in_process'" in message
 
 
