@@ -58,7 +58,7 @@ def test_shares_that_leave_too_few_are_refused_with_those_that_would_do():
     assert "0.8" not in str(caught.value)
     with pytest.raises(ConfigurationError, match="leaves 5 from 1 for the search"):
         split(dataset([5] * 10), HoldOut(0.9))
-    with pytest.raises(ConfigurationError, match="no share of these 8 questions would do"):
+    with pytest.raises(ConfigurationError, match="no share of these 8 questions is possible"):
         split(dataset([2] * 4), HoldOut(0.5))
     with pytest.raises(ConfigurationError, match="no share of these 0 questions"):
         split(GoldenDataset(()), HoldOut(0.5))

@@ -399,7 +399,7 @@ def test_without_a_builder_the_environments_cache_is_used(gateway, documents, re
 
 def test_an_index_is_read_only(access, documents):
     index = ask(documents)
-    with pytest.raises(NotImplementedError, match="build another"):
+    with pytest.raises(NotImplementedError, match="build a new one"):
         index.insert(documents[0])
     with pytest.raises(ValueError, match="is not in this index"):
         index.docstore.get_node("nobody-7")
