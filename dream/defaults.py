@@ -7,7 +7,7 @@ JUDGE_REPEATS = 1
 JUDGE_REPEAT_QUESTIONS = 10
 DEFAULT_METRIC = "answer_correctness"
 FAILURE_SHARE = 0.1
-# The error of a race, of the 5 % that a comparison has in all.
+# The part of a comparison's 5 % error that a race may spend.
 RACE_ERROR = 0.025
 MARGIN = 0.05
 OFFLINE_PORT = 8899
@@ -22,19 +22,20 @@ CHECK_WAIT_SECONDS = 300.0
 DEMO_FOLDER = "dream-demo"
 DEMO_QUESTIONS = 20
 # ragas asks the judge three times for the questions that answer_relevancy derives from an answer. At its temperature of
-# 0.01 they are one answer paid three times, so DREAM asks once unless told otherwise.
+# 0.01 this is the same answer billed three times, so DREAM asks once by default.
 STRICTNESS = 1
-# Questions of a trial that are answered or judged at the same time.
+# The maximum number of concurrent questions of a trial.
 MAX_CONCURRENT_QUESTIONS = 64
-# The same of all trials in a process: as many as an endpoint takes requests, since each waits for one at least.
+# The maximum of all trials in a process: as many as an endpoint takes requests, since each question waits for at least
+# one.
 QUESTIONS_AT_ONCE = 256
-# The most tokens of an answer, thinking included: far above any sensible one, so that a model that rambles is ended.
+# The maximum tokens of an answer, including thinking: far above any sensible answer, to stop rambling models.
 MAX_ANSWER_TOKENS = 4096
 # Engines of trials and golden questions (`dream.engines`).
 ENGINES = ("auto", "in_process", "ray")
 
-# The factors that all retrieval methods share, with the values that a trial has which does not name them. A trial's
-# parameters, and so its id, leave them out where they have these values.
+# The factors that all retrieval methods share, with their defaults. `Trial.parameters`, and so a trial's id, do not
+# include factors at their defaults.
 FACTORS = {
     "chunker": "overlapping_chunks",
     "chunk_context": "none",

@@ -14,7 +14,7 @@ so that exceptions can be pickled on their way from Ray workers.
 
 from collections.abc import Iterable, Sequence
 
-# The type of the errors that the gateway makes of useless responses.
+# The type of the errors into which the gateway converts useless responses.
 NO_ANSWER = "no_answer"
 
 
@@ -77,7 +77,7 @@ def bullets(headline: str, problems: Sequence[str]) -> str:
 
 
 def did_you_mean(given: object, valid: Iterable[str]) -> str:
-    """The valid name that looks like a given one, as the end of a message; empty where none does.
+    """The valid name that is most similar to a given one, as the end of a message; empty if none is similar.
 
     Example:
         >>> did_you_mean("TopK", ["top_k", "chunk_size"]), did_you_mean("x", ["top_k"])
@@ -108,7 +108,7 @@ def explain(error: BaseException) -> str:
 
 
 def _without_answer(error: BaseException) -> str | None:
-    """The sentence by which the gateway names a useless response (`dream.models.no_answer`); None for other errors."""
+    """The gateway's sentence about a useless response (`dream.models.no_answer`); None for other errors."""
     body = getattr(error, "body", None)
     if not isinstance(body, dict) or body.get("type") != NO_ANSWER:
         return None

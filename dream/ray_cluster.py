@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from dream.errors import ServiceError, bullets
-from dream.libraries import import_meanwhile, prepare_libraries
 from dream.records import Cluster as Cluster
+from dream.runtime.libraries import import_meanwhile, prepare_libraries
 from dream.settings import Settings
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def connect(settings: Settings, meanwhile: Sequence[str] = ()) -> Cluster:
     """Connect this process to Ray, once; a connection that the caller made already is used as it is.
 
     Args:
-        meanwhile: modules to import in a thread while Ray starts its processes (`dream.libraries.import_meanwhile`).
+        meanwhile: modules to import in a thread while Ray starts (`dream.runtime.libraries.import_meanwhile`).
 
     Raises:
         ServiceError: when the cluster cannot be reached, refuses the token or has other versions.

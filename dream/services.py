@@ -21,8 +21,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from dream import ray_cluster
 from dream.errors import ServiceError
-from dream.event_loop import background_loop, start_async, use_running_loop, wait_for
-from dream.libraries import prepare_libraries
+from dream.runtime.event_loop import background_loop, start_async, use_running_loop, wait_for
+from dream.runtime.libraries import prepare_libraries
 
 S = TypeVar("S")
 T = TypeVar("T")

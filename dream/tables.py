@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas
 
-from dream.means import means_of
 from dream.records import Answer, ExperimentResult, Failure, GoldenQuestion, Manifest, TrialResult, known_sum
+from dream.records.means import means_of
 
 
 def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
@@ -17,12 +17,12 @@ def results_table(experiment: ExperimentResult) -> pandas.DataFrame:
 def question_table(result: TrialResult, manifest: Manifest) -> pandas.DataFrame:
     """A row per question of a trial; empty if the trial failed as a whole.
 
-    Columns: `question_id`, `question`, `answer`, `ground_truth`, the score on each metric, `error` (why there is no
-    answer), `contexts` and `context_sources` (lists, in the order of the prompt), `context_tokens`,
+    Columns: `question_id`, `question`, `answer`, `ground_truth`, the score on each metric, `error` (the reason for a
+    missing answer), `contexts` and `context_sources` (lists, in the order of the prompt), `context_tokens`,
     `latency_seconds`, `retrieval_seconds`, `prompt_tokens`, `completion_tokens`, and, where there are any,
-    `<metric>_reason` (the explanation), `<metric>_error` (why there is no score), `<metric>_not_applicable` (why the
-    metric has none for this question), `thinking` (the LLM's, which is not judged), `is_cut` (the limit of tokens ended
-    the answer) and `tokens_are_estimated`.
+    `<metric>_reason` (the explanation), `<metric>_error` (the reason for a missing score), `<metric>_not_applicable`
+    (the reason why the metric does not apply), `thinking` (of the LLM, not judged), `is_cut` (the answer reached the
+    token limit) and `tokens_are_estimated`.
     """
     if result.evaluation is None:
         return pandas.DataFrame()
@@ -80,7 +80,7 @@ def trial_row(result: TrialResult) -> dict[str, Any]:
     It has the trial's id, factors and parameters; for each metric the mean as in a comparison, where a question that
     the RAG system itself failed counts as the worst score, `<metric>_of_scored` (the mean over the scored questions
     alone), `<metric>_n_scored`, `<metric>_n_failed` and, if any, `<metric>_n_not_applicable`; `n_questions`,
-    `n_unanswered` and `n_cut` (answers ended by the limit of tokens); means per answered question of `context_tokens`,
+    `n_unanswered` and `n_cut` (answers that reached the token limit); means per answered question of `context_tokens`,
     `passages` and `latency_seconds`; totals of `model_calls`, `usd` (paid, None if a price is unknown), `tokens` and
     `estimated_tokens` (those of them that DREAM estimated); `nodes` in the index, `seconds` of the trial, and `error`.
     """

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dream.libraries import prepare_libraries
+from dream.runtime.libraries import prepare_libraries
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -15,7 +15,7 @@ ENCODING = "cl100k_base"
 def count_tokens(text: str) -> int:
     """The number of cl100k_base tokens in a text, whatever the model.
 
-    A model's own tokenizer may count otherwise. `llama_index.core.set_global_tokenizer` has no influence.
+    A model's own tokenizer may give other counts. `llama_index.core.set_global_tokenizer` has no influence.
 
     Example:
         >>> count_tokens("hello world")
@@ -30,7 +30,7 @@ def tokenize(text: str) -> list[int]:
 
 
 def first_tokens(text: str, most: int) -> str:
-    """The beginning of a text, with at most so many tokens.
+    """The beginning of a text, with at most `most` tokens.
 
     Example:
         >>> first_tokens("hello wide world", 2)

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dream import event_loop, services
+from dream import services
 from dream.errors import ServiceError
-from dream.event_loop import run_async
+from dream.runtime import event_loop
+from dream.runtime.event_loop import run_async
 from dream.services import InProcess, LocalService, OnRay, RayService, ServiceKind, ServicesProcess, Session
 
 

@@ -15,7 +15,7 @@ import dream
 PACKAGE = Path(dream.__file__).parent
 # From the bottom to the top. What lies in dream/ itself, and the ground, are below them all. `offline` is a program of
 # its own that the gateway starts; only the gateway and the command that serves it know it.
-GROUND = ("records", "metrics")
+GROUND = ("records", "metrics", "runtime", "settings", "progress")
 WINGS = (
     "engines",
     "storage",
@@ -36,7 +36,6 @@ MAY_START_OFFLINE_MODELS = {"models", "cli"}
 TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
-    "by_value.py": ("rag/test_travelling.py", "methods and metrics are what travels"),
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
     "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
@@ -63,13 +62,19 @@ TESTED_ELSEWHERE = {
     "rag/told.py": ("rag/test_optuna_search.py", "what searches are told"),
     "rag/vector_search.py": ("rag/test_methods.py", "methods, which are tested together"),
     "rag/whole_texts.py": ("rag/test_parents.py", "methods over the retrievers that are tested there"),
-    "rich_bars.py": ("test_progress.py", "the bars of a terminal, which are drawn in one there"),
+    "progress/rich_bars.py": ("progress/test_bars.py", "the bars of a terminal, which are drawn in one there"),
+    "progress/task.py": ("progress/test_lines.py", "tasks are seen in the lines about them"),
+    "progress/wording.py": ("progress/test_lines.py", "the words of the lines"),
+    "runtime/by_value.py": ("rag/test_travelling.py", "methods and metrics are what travels"),
     "records/confirmation.py": ("comparison/test_held_out.py", "the records that a confirmation is"),
     "reporting/confirmed.py": ("experiments/test_confirmation.py", "a section about a whole experiment"),
     "reporting/searched.py": ("experiments/test_search_rounds.py", "a section about a whole search"),
     "reporting/sections.py": ("reporting/test_report.py", "parts of the report, which is tested as a page"),
     "reporting/static_figures.py": ("reporting/test_figures.py", "it draws the figures that are made there"),
     "serving/pull_requests.py": ("serving/test_git_promotion.py", "they are opened for the branch that is pushed"),
+    "settings/endpoints.py": ("settings/test_settings.py", "the settings hold the endpoints"),
+    "settings/readers.py": ("settings/test_settings.py", "the settings are read by them"),
+    "settings/variables.py": ("settings/test_settings.py", "the settings are read by it"),
     "tracking/answer_trace.py": ("tracking/test_tracker.py", "the traces of experiments are made of it"),
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),

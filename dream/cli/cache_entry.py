@@ -27,7 +27,7 @@ def key_to_show(arguments: Sequence[str]) -> str:
 
 
 def print_entry(storage: "Storage", prefix: str) -> None:
-    """Print the entry whose key begins so.
+    """Print the entry whose key begins with `prefix`.
 
     Raises:
         DataError: if there is none, or more than one.
@@ -38,7 +38,7 @@ def print_entry(storage: "Storage", prefix: str) -> None:
     if not found:
         raise DataError(
             f"no entry in {storage.uri()} has a key that begins with {prefix!r}: the call log (DREAM_CALL_LOG) has the "
-            "keys of what was asked; answers that failed, and those of checks, are not kept"
+            "keys of all requests; failed answers and those of checks are not cached"
         )
     if len(found) > 1:
         keys = [f"{each.key} ({each.model})" for each in found[:MOST_ENTRIES]]
@@ -47,7 +47,7 @@ def print_entry(storage: "Storage", prefix: str) -> None:
 
 
 def entry_text(found: "CachedEntry") -> str:
-    """An entry as text: its model, what it took, and its answer."""
+    """An entry as text: its model, its tokens and time, and its answer."""
     entry = found.entry
     tokens = f"{entry.prompt_tokens:g} of the prompt, {entry.completion_tokens:g} of the answer"
     rows = {"key": found.key, "model": found.model, "seconds": f"{entry.seconds:.3f}", "tokens": tokens}

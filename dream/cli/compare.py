@@ -128,7 +128,7 @@ def checked_path(text: str | None) -> Path | None:
 
 
 def print_comparison(compared: "Comparison", experiment: "ExperimentResult") -> None:
-    """Print the leaderboard, the verdict, and the doubts about the comparison."""
+    """Print the leaderboard, the recommendation, and warnings about the fairness of the comparison."""
     from dream.comparison.fairness import check_fairness
     from dream.comparison.leaderboard_table import comparison_text, leaderboard_of
 
@@ -137,7 +137,7 @@ def print_comparison(compared: "Comparison", experiment: "ExperimentResult") -> 
 
 
 def write_report(path: Path, html: str) -> None:
-    """Write the report, and print where it is."""
+    """Write the report, and print its path."""
     local_files.write(path, [html.encode()])
     print(f"\nReport: {path} ({len(html) / 1e6:.1f} MB; opens in any browser, needs no network)")
 

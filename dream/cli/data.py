@@ -21,7 +21,8 @@ def prepare(
 ) -> int:
     """Put documents into storage and report which of them can be read.
 
-    Many files are read by the Ray cluster at RAY_ADDRESS, or by as many processes of this machine as it has CPUs.
+    Large sets of files are read in parallel, by the Ray cluster at RAY_ADDRESS or by one process per CPU of this
+    machine.
     """
     from dream.documents import load_documents, prepare_documents
     from dream.storage import open_storage
@@ -40,9 +41,9 @@ def prepare(
 
 @contextmanager
 def _on_cluster(engine: str | None, settings: Settings) -> "Iterator[Submit | None]":
-    """The way to submit tasks to the cluster, which is connected with the first of them; None without a cluster.
+    """A function that submits tasks to the cluster, and connects to it at the first task; None without a cluster.
 
-    A local Ray is started only if it is asked for: its processes read no faster than others.
+    A local Ray is started only on request, as its processes read no faster than others.
     """
     from dream import engines
 

@@ -25,7 +25,7 @@ from dream.tracking.tracker import check_mlflow
 class Finding:
     """The state of one part of the installation; `problem` is None if it works, otherwise the error and its remedy.
 
-    `notes` are what a user should know of a part that works.
+    `notes` tell a user about limitations of a part that works.
     """
 
     part: str
@@ -70,7 +70,7 @@ def _storage_uris(settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Models:
-    """Models with the same task. `forms` are those that must answer in JSON, with what they are asked."""
+    """Models with the same task. `forms` lists those that must answer in JSON, with the requests they receive."""
 
     name: str
     llms: tuple[str, ...] = ()

@@ -40,7 +40,8 @@ def plan(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="an earlier experiment that tells what so many questions can show [default: the latest on them]",
+            help="an earlier experiment, from which the smallest detectable difference is estimated [default: the "
+            "latest on the same questions]",
         ),
     ] = None,
 ) -> int:
@@ -62,7 +63,8 @@ def plan(
     )  # fmt: skip
     if golden is None and not has_golden_dataset(defaults.GOLDEN_DATASET, settings):
         print(
-            "There are no golden questions yet. `dream golden` makes them; then this command counts the trials too.\n"
+            "There are no golden questions yet. Generate them with `dream golden`; then this command counts the trials "
+            "too.\n"
         )
         print(plan_golden_dataset(documents_uri=documents, settings=settings))
         return 0
@@ -91,7 +93,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="TRIAL",
-            help="with --resume, let a trial go on that was stopped by `dream stop`, by its id or name; repeat for "
+            help="with --resume, continue a trial that was stopped with `dream stop`, by its id or name; repeat for "
             "several",
         ),
     ] = None,
@@ -117,8 +119,8 @@ def run(
         int | None,
         typer.Option(
             metavar="N",
-            help="trials at the same time [default: in this process up to 16, by the number of questions; on Ray one "
-            "for each CPU, at least two]",
+            help="number of concurrent trials [default: in this process up to 16, depending on the number of "
+            "questions; on Ray one per CPU, at least two]",
         ),
     ] = None,
     engine: options.EngineName = None,
@@ -136,10 +138,10 @@ def run(
     The trials are every combination of RAG method, LLM, embedding model and parameter value. All answer the same
     questions and are scored by the same judge.
 
-    In a terminal a table shows each trial while it runs. Its mean is over the questions that are done. The 95 %
-    interval is for the mean over further questions like these; all of a trial's intervals, from the first look to the
-    last, hold together. It is for the trial alone: whether two trials differ is told by `dream compare`. USD to come is
-    what was planned minus what was paid. `dream stop` ends a trial early.
+    In a terminal, a table shows the trials while they run. A trial's mean covers its finished questions. The 95 %
+    interval estimates its mean over further questions of this kind, and stays valid however often you look. To find out
+    whether two trials differ, use `dream compare`. "To come" is the planned minus the billed USD. `dream stop` ends a
+    trial early.
     """
     from dream.experiments import run_experiment
 
@@ -173,23 +175,23 @@ def stop(
     experiment: Annotated[str, typer.Argument(metavar="NAME", help="the experiment's name")],
     trials: Annotated[
         list[str],
-        typer.Argument(metavar="TRIAL...", help="a trial's id, the beginning of it, or its name as it is shown"),
+        typer.Argument(metavar="TRIAL...", help="a trial's id, the beginning of the id, or its displayed name"),
     ],
 ) -> int:
-    """Stop trials of an experiment that runs; the others go on.
+    """Stop trials of a running experiment; the others continue.
 
-    Give it in another terminal, or on any machine that has the experiment's storage. The run ends the trials within
-    seconds. What they have answered is kept; they are not ranked.
+    Run it in another terminal, or on any machine with access to the experiment's storage. The trials end within
+    seconds. Their finished questions are kept, but they are not ranked.
     """
     from dream.experiments import stop_trial
 
     stopped = stop_trial(experiment, *trials)
     for trial_id, name in stopped.items():
-        print(f"{experiment}: to stop: {trial_id} {name}")
+        print(f"{experiment}: stopping {trial_id} {name}")
     restarts = " ".join(f"--restart {trial_id}" for trial_id in stopped)
     print(
-        "The run ends it within seconds and keeps what was answered; the others go on.\n"
-        f"To let it go on later: dream run --resume {experiment} {restarts}"
+        "The trial ends within seconds and its answers are kept; the others continue.\n"
+        f"To continue it later: dream run --resume {experiment} {restarts}"
     )
     return 0
 
@@ -209,10 +211,10 @@ def track(experiment: Annotated[str, typer.Argument(metavar="NAME", help="the ex
 
 
 def _asked(study: str | None, settings: Settings, **given: Any) -> tuple[dict[str, Any], str | None]:
-    """The arguments of `run_experiment` that a study file or the options make, and the golden dataset that is named.
+    """The arguments of `run_experiment` from a study file or the options, and the name of the golden dataset.
 
     Raises:
-        ConfigurationError: for options beside a study file.
+        ConfigurationError: for options given together with a study file.
     """
     if study is None:
         return _by_options(settings, **given), given["golden"]
@@ -222,13 +224,13 @@ def _asked(study: str | None, settings: Settings, **given: Any) -> tuple[dict[st
     beside = [_OPTIONS.get(name, name) for name, value in given.items() if value and value != usual.get(name)]
     if beside:
         options_text = ", ".join(f"--{name.replace('_', '-')}" for name in beside)
-        raise ConfigurationError(f"{options_text} beside {study}: write it into the file")
+        raise ConfigurationError(f"{options_text} cannot be combined with {study}: write it into the file")
     read = read_study(study)
     return {"spec": read}, read.options.get("golden_dataset")
 
 
 def _search(**given: Any) -> dict[str, Any] | None:
-    """The options of a search that were named; None for none."""
+    """The given options of a search; None if there are none."""
     return {name: value for name, value in given.items() if value is not None} or None
 
 
@@ -237,7 +239,7 @@ _OPTIONS = {"parameters": "set"}
 
 
 def _by_options(settings: Settings, **given: Any) -> dict[str, Any]:
-    """The arguments of `run_experiment`. An option that was not named leaves a resumed experiment as it was."""
+    """The arguments of `run_experiment`. An option that is not given leaves a resumed experiment unchanged."""
     space = search_space_of(given["query_engine"], given["llm"], given["embed_model"], given["parameters"], settings)
     named = {"golden_dataset": "golden", "documents_uri": "documents", "metrics": "metric"}
     named |= {"strictness": "strictness", "search": "search", "hold_out": "hold_out"}
@@ -253,7 +255,7 @@ def search_space_of(
     assignments: Sequence[str] | None,
     settings: Settings,
 ) -> "SearchSpace | None":
-    """The search space that the options name; None where they name nothing, so that a resumed one stays as it was.
+    """The search space of the options; None if none is given, which leaves a resumed experiment unchanged.
 
     Raises:
         ConfigurationError: naming every mistake in the `--set` options at once.

@@ -1,4 +1,4 @@
-"""`dream gateway`: the model gateway for programs that are not DREAM's."""
+"""`dream gateway`: the model gateway for other programs."""
 
 import os
 from collections.abc import Sequence
@@ -26,15 +26,16 @@ def gateway(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="the address to listen on; 0.0.0.0 lets other machines in [default: DREAM_GATEWAY_HOST, else "
-            "127.0.0.1]",
+            help="the address to listen on; 0.0.0.0 accepts connections from other machines [default: "
+            "DREAM_GATEWAY_HOST, else 127.0.0.1]",
         ),
     ] = None,
 ) -> int:
     """Serve the model gateway over HTTP until Ctrl-C.
 
-    Programs in any language that speak OpenAI's API get answers from DREAM's cache, within its limits and budget, each
-    call counted. They send the token as their API key: that of DREAM_GATEWAY_TOKEN, else a new one in a file.
+    For programs in any language that use OpenAI's API: their calls are cached, limited, counted and subject to the
+    budget like DREAM's own. They send a token as their API key: the value of DREAM_GATEWAY_TOKEN, else a new one, which
+    is written to a file.
     """
     from dream.models import gateway_client
     from dream.models.gateway_server import served
@@ -59,8 +60,8 @@ def gateway(
 
 
 def token_of(given: str | None, variable: str, path: Path) -> tuple[str, str]:
-    """The token of a server, and how a shell reads it: that of a variable, else a new one in a file that its owner
-    alone can read."""
+    """The token of a server, and the shell expression that reads it: a variable's value, else a new token in a file
+    that only its owner can read."""
     from dream.models.gateway_server import new_token
 
     if given:

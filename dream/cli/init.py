@@ -12,7 +12,7 @@ from dream.errors import ConfigurationError, bullets
 from dream.storage import local_files
 
 SCHEMA, WINNER_SCHEMA = "study.schema.json", "winner.schema.json"
-# Each file: its name, its template, its purpose. The schemas are made of what the readers take.
+# Each file: its name, its template, its purpose. The schemas are generated from the readers' definitions.
 FILES = (
     (".env", "env.txt", "keys, models, services and limits, each explained, none set"),
     (".gitignore", "gitignore.txt", "keeps keys and results out of Git"),
@@ -37,7 +37,7 @@ def init(
     """Write a starting project: settings, a script and a notebook.
 
     It runs as soon as it has documents, with offline models until its .env names others. Existing files are never
-    replaced.
+    overwritten.
     """
     root = Path(folder)
     _check_free(root)
@@ -59,7 +59,7 @@ def _check_free(root: Path) -> None:
     there = [name for name, _, _ in FILES if (root / name).exists()]
     if there:
         headline = (
-            f"{root} has {len(there)} of the files already; nothing was written. Move them, or name another folder:"
+            f"{root} already has {len(there)} of the files; nothing was written. Move them, or name another folder:"
         )
         raise ConfigurationError(bullets(headline, there))
 
@@ -93,5 +93,6 @@ def _say_what_next(root: Path, samples: bool) -> None:
         "  python study.py            all steps; asks before the run\n"
         "  dream plan study.yaml      what is tried as a file, then dream run study.yaml (needs: dream golden)\n"
         "  jupyter lab study.ipynb    step by step (needs: pip install 'dream-rag[notebooks]')\n"
-        "With nothing set in .env, offline models answer: they show how it works, not how good a real LLM is."
+        "Without keys in .env, offline models answer. They demonstrate DREAM; their scores say nothing about a real "
+        "LLM."
     )

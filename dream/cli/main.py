@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_at_once(code: int) -> None:
-    """End the process without waiting for threads: after Ctrl-C, what they still do is of no use to anybody."""
+    """End the process without waiting for threads, whose work is useless after Ctrl-C."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

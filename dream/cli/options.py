@@ -1,4 +1,4 @@
-"""Options that several commands have, and the banner about offline models."""
+"""Options shared by several commands, and the banner about offline models."""
 
 from typing import Annotated
 
@@ -20,9 +20,9 @@ def _metrics() -> list[str]:
 
 StudyFile = Annotated[
     str | None,
-    typer.Argument(metavar="[STUDY]", help="a study file, such as study.yaml, in place of the options for what is run"),
+    typer.Argument(metavar="[STUDY]", help="a study file, such as study.yaml, in place of options"),
 ]
-# What is run, the same for `dream plan` and `dream run`.
+# The options of `dream plan` and `dream run` that describe the experiment.
 Golden = Annotated[
     str | None,
     typer.Option(metavar="NAME", help=f"a golden dataset's name, or a file [default: {defaults.GOLDEN_DATASET}]"),
@@ -76,8 +76,8 @@ JudgeRepeats = Annotated[
     int,
     typer.Option(
         metavar="N",
-        help="judge the answers to some questions N times, to learn how much of the differences is the judge's noise; "
-        "with --resume a finished experiment is judged again",
+        help="judge the answers to some questions N times, to measure the judge's noise; works with --resume on a "
+        "finished experiment too",
     ),
 ]
 JudgeRepeatQuestions = Annotated[
@@ -87,8 +87,8 @@ Baselines = Annotated[
     bool,
     typer.Option(
         "--baselines",
-        help="let each LLM also answer without context and with the reference contexts, to split losses into "
-        "retrieval's and generation's; baselines are not ranked",
+        help="also run each LLM without context and with the reference contexts, to attribute lost score to retrieval "
+        "and to generation; baselines are not ranked",
     ),
 ]
 SearchBy = Annotated[
@@ -96,20 +96,22 @@ SearchBy = Annotated[
     typer.Option(
         "--search",
         metavar="NAME",
-        help="grid (every combination), random (as many as --trials, drawn by --seed), optuna (as many, in rounds: "
-        "more of what did well), nsga2 (so for quality, USD and seconds together) or models_first (models with one "
-        "system, then all systems with the best models) [default: grid]",
+        help="grid (every combination), random (a sample of --trials combinations, drawn with --seed), optuna "
+        "(--trials combinations in rounds, guided by earlier results), nsga2 (likewise, for quality, USD and seconds "
+        "together) or models_first (all models with one system, then all systems with the best models) [default: grid]",
         autocompletion=lambda: ["grid", "random", "optuna", "nsga2", "models_first"],
     ),
 ]
-SearchTrials = Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="the most trials of a search")]
+SearchTrials = Annotated[
+    int | None, typer.Option("--trials", metavar="N", min=1, help="the maximum number of trials of a search")
+]
 SearchSeed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="the seed of a search [default: 0]")]
 SiftFlag = Annotated[
     bool,
     typer.Option(
         "--sift",
-        help="first score all ways to retrieve without LLM answers and judge, and leave out the trials of those that "
-        "are shown to be worse than the best",
+        help="first score retrieval alone, without LLM answers and judge, and skip the trials whose retrieval is "
+        "significantly worse than the best",
     ),
 ]
 SiftMetric = Annotated[
@@ -122,8 +124,8 @@ RaceFlag = Annotated[
     bool,
     typer.Option(
         "--race",
-        help="look at the scores every 20 questions, and stop trials that are shown to be worse than another; a study "
-        "file can say when to look",
+        help="compare the scores every 20 questions, and stop trials that are significantly worse than another; a "
+        "study file can set the interval",
     ),
 ]
 HoldOutShare = Annotated[
@@ -131,8 +133,8 @@ HoldOutShare = Annotated[
     typer.Option(
         "--hold-out",
         metavar="SHARE",
-        help="hold out this share of the questions, such as 0.25, all those of some documents: the search does not see "
-        "them, and afterwards the recommended trial, the runner-up and the incumbent answer them",
+        help="hold out this share of the questions, such as 0.25 (all questions of some documents); afterwards the "
+        "recommended trial, the runner-up and the incumbent answer them, to confirm the choice",
     ),
 ]
 
@@ -149,6 +151,6 @@ EngineName = Annotated[
 
 
 def show_banner(settings: Settings) -> None:
-    """Say so where offline models are in use."""
+    """Show the banner if offline models are in use."""
     if settings.offline:
         print(OFFLINE_BANNER)

@@ -127,7 +127,7 @@ def _value(text: str, default: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    """The text itself, or what is in the file that it names as @FILE."""
+    """The text itself, or the content of the file that it names as @FILE."""
     if not text.startswith("@"):
         return text
     try:

@@ -1,4 +1,5 @@
-"""`dream export`, `promote`, `serve` and `check`: the winner of an experiment as a file, proposed, in use, checked."""
+"""`dream export`, `promote`, `serve` and `check`: write the winner of an experiment to a file, propose it, serve it,
+check it."""
 
 import ipaddress
 import signal
@@ -20,7 +21,7 @@ from dream.storage import local_files
 if TYPE_CHECKING:
     from dream.serving.promotion import Promotion
 
-# How long questions that are being answered at SIGTERM may still take.
+# Seconds that questions in progress may still take after SIGTERM.
 _GRACE_SECONDS = 30.0
 
 Winner = Annotated[str, typer.Argument(metavar="WINNER", help="the file of `dream export`, such as winner.yaml")]
@@ -35,7 +36,13 @@ def export(
         typer.Option(metavar="TRIAL", help="another trial than the recommended one, by its id or name"),
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="an existing winner file is replaced, and noted in it")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="write to this file; an existing winner file is replaced, and the new file names it",
+        ),
     ] = "winner.yaml",
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="choose by this metric [default: as dream compare]")
@@ -45,12 +52,13 @@ def export(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="where a RAG method of your own is, in an installed package"),
+        typer.Option(metavar="MODULE:FUNCTION", help="the location of your own RAG method in an installed package"),
     ] = None,
 ) -> int:
     """Write the recommended trial as a file for review.
 
-    It holds method, parameters, models, the index's key, scores with intervals and where the evidence is; never a key.
+    The file has the method, its parameters, the models, the index, scores with intervals, and the location of the
+    evidence. It never contains an API key.
     """
     from dream.experiments import latest_experiment, load_experiment
     from dream.rag.methods import imported_method
@@ -82,19 +90,25 @@ def serve(
     winner: Winner,
     port: Annotated[int, typer.Option(metavar="PORT", min=0, help="0 for a free one")] = defaults.SERVE_PORT,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="0.0.0.0 lets other machines in, with DREAM_SERVE_TOKEN set")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="0.0.0.0 accepts connections from other machines; needs DREAM_SERVE_TOKEN"
+        ),
     ] = "127.0.0.1",
     build: Annotated[
-        bool, typer.Option("--build", help="build the index from the documents where storage has none")
+        bool, typer.Option("--build", help="build the index from the documents if it is not in storage")
     ] = False,
     question_characters: Annotated[
         int, typer.Option(metavar="N", min=1, help="the longest question")
     ] = defaults.SERVE_QUESTION_CHARACTERS,
     at_once: Annotated[
-        int, typer.Option(metavar="N", min=1, help="questions at the same time; further ones get status 429")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="the maximum number of concurrent questions; further ones get status 429"
+        ),
     ] = defaults.SERVE_AT_ONCE,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="the most time for an answer")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="the maximum time for an answer")
     ] = defaults.SERVE_TIMEOUT_SECONDS,
     traces: Annotated[
         float, typer.Option(metavar="SHARE", min=0, max=1, help="trace this share of the answers in MLflow")
@@ -105,8 +119,8 @@ def serve(
 ) -> int:
     """Answer questions over HTTP with the winner.
 
-    Programs send the token as their API key: that of DREAM_SERVE_TOKEN, else a new one in a file, for this machine
-    alone. The model gateway caches, limits, budgets and counts its calls as in experiments.
+    Programs send a token as their API key: the value of DREAM_SERVE_TOKEN, else a new one, which is written to a file
+    and valid on this machine only. Model calls are cached, limited, budgeted and counted as in experiments.
     """
     from dream import services
     from dream.models import gateway_client
@@ -121,7 +135,8 @@ def serve(
     promotion = read_promotion(winner)
     if not settings.serve_token and not _is_loopback(host):
         raise ConfigurationError(
-            f"--host {host} lets other machines in: set DREAM_SERVE_TOKEN, at least 16 characters that nobody can guess"
+            f"--host {host} accepts connections from other machines: set DREAM_SERVE_TOKEN to at least 16 characters "
+            f"that nobody can guess"
         )
     token, place = token_of(settings.serve_token, "DREAM_SERVE_TOKEN", Path(settings.home) / "serve-token")
     limits = Limits(question_characters, at_once, timeout)
@@ -149,12 +164,12 @@ def serve(
 
 
 class _Terminated(BaseException):
-    """SIGTERM: as Kubernetes ends a pod."""
+    """SIGTERM was received, with which Kubernetes ends a pod."""
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """The first SIGTERM raises `_Terminated` in this thread; further ones do nothing, as the end is under way."""
+    """The first SIGTERM raises `_Terminated` in this thread; further ones are ignored."""
 
     def end(signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -206,9 +221,9 @@ def promote(
 ) -> int:
     """Propose a winner to a Git repository.
 
-    A branch promote/EXPERIMENT that changes the winner file alone is pushed; another run updates it. DREAM_GIT_TOKEN is
-    the password of HTTPS; with SSH, git uses its own key. A pull request is opened where DREAM_GIT_PULL_REQUESTS names
-    the kind of host.
+    Pushes a branch promote/EXPERIMENT that changes only the winner file; another run updates the branch. Over HTTPS,
+    DREAM_GIT_TOKEN is the password; over SSH, git uses its own key. If DREAM_GIT_PULL_REQUESTS names the kind of Git
+    host, a pull request is opened.
     """
     from dream.serving.git_promotion import propose
     from dream.serving.promotion import read_promotion
@@ -219,7 +234,7 @@ def promote(
         raise ConfigurationError("no repository: give --repository URL, or set DREAM_GIT_REPOSITORY")
     proposed = propose(read_promotion(winner), settings, repository=to, base=base, path=path)
     if not proposed.commit:
-        print(f"{path} of {proposed.base} is this winner already: nothing is proposed")
+        print(f"{path} of {proposed.base} already contains this winner: nothing to propose")
         return 0
     print(f"{proposed.branch}: {proposed.commit[:12]}, for {proposed.base} of {safe_uri(to)}")
     for line in proposed.said:
@@ -230,31 +245,30 @@ def promote(
 
 def check(
     winner: Winner,
-    url: Annotated[str, typer.Option(metavar="URL", help="where it is served, such as http://dream-serve:8897")],
+    url: Annotated[str, typer.Option(metavar="URL", help="the URL of the server, such as http://dream-serve:8897")],
     questions: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="ask so many of the golden questions, spread over the documents"),
+        typer.Option(metavar="N", min=1, help="the number of golden questions to ask, spread over the documents"),
     ] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="a metric of the experiment [default: that of the file]")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(metavar="LOSS", help="an accepted loss (0 to 1) [default: that of the file]")
+        float | None, typer.Option(metavar="LOSS", help="the accepted loss (0 to 1) [default: that of the file]")
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="how long to wait until the winner is served")
+        float, typer.Option(metavar="SECONDS", min=0, help="seconds to wait for the server to serve this winner")
     ] = defaults.CHECK_WAIT_SECONDS,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="ask the winner's models anew, at full price: notices a model that was changed"),
+        typer.Option("--fresh", help="bypass the cache, at full price, to notice a changed model"),
     ] = False,
 ) -> int:
     """Ask a served winner golden questions, and compare.
 
-    Exits with 1 where it is shown to be worse than recorded.
-
-    The answers are scored by the judge of the experiment, and compared question by question with the recorded scores of
-    the winner, and of the trial that it replaced. An inconclusive result exits with 0. DREAM_SERVE_TOKEN is sent.
+    The experiment's judge scores the answers. They are compared question by question with the recorded scores of the
+    winner and of the trial that it replaced. The exit code is 1 if the served winner is significantly worse than
+    recorded, and 0 for an inconclusive result. DREAM_SERVE_TOKEN is sent to the server.
     """
     from dream.serving.check import check_served
     from dream.serving.promotion import read_promotion

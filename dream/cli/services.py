@@ -12,20 +12,23 @@ from dream.settings import Settings
 def cache(
     show: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[show KEY]", help="the entry of a key in the call log, or of its first characters"),
+        typer.Argument(
+            metavar="[show KEY]", help="show the entry with this key of the call log; the first characters are enough"
+        ),
     ] = None,
     empty: Annotated[
-        bool, typer.Option("--empty", help="delete entries; answers that are needed later are paid for again")
+        bool,
+        typer.Option("--empty", help="delete entries; answers that are needed later are requested and billed again"),
     ] = False,
     older_than_days: Annotated[float, typer.Option(metavar="DAYS", help="delete only older entries")] = 0,
     model: Annotated[
-        str, typer.Option(metavar="TEXT", help="restrict to models, or texts, whose name in the list contains this")
+        str, typer.Option(metavar="TEXT", help="only models, or texts, whose name in the list contains this")
     ] = "",
 ) -> int:
     """Show or empty the cache of model answers and texts.
 
-    Indexes are not part of the list. `dream cache --empty --model "other readers"` deletes the texts that other
-    versions of DREAM, or other settings, have read.
+    Indexes are not listed. `dream cache --empty --model "other readers"` deletes texts that other versions of DREAM, or
+    other reading options, extracted.
     """
     from dream.cli.cache_entry import key_to_show, print_entry
     from dream.documents import reading_options, text_cache

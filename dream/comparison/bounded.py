@@ -1,14 +1,14 @@
-"""Intervals of paired differences that assume nothing but bounded scores, for differences that are hardly symmetric.
+"""Intervals of paired differences that assume only bounded scores, for differences that are clearly not symmetric.
 
 Sign flips assume that between equal trials, a difference is as likely positive as negative. Many small gains with a few
-large losses are no gain, but look like one until a large loss is among the questions. Two signs of it are tested:
-skewness (the sample skewness of the documents against its standard error, Cramér 1946, "Mathematical Methods of
+large losses may be no gain on average, but look like one until a large loss is among the questions. Two symptoms are
+tested: skewness (the sample skewness of the documents against its standard error, Cramér 1946, "Mathematical Methods of
 Statistics", chapter 28), and differences that are almost constant, where a loss too rare to be seen could outweigh them
 (the rule of three: Hanley and Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All Right?").
 
 The interval is a betting one (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"):
-it holds the values against which no gambler, who stakes a fixed share of the capital on each document, gets rich. The
-capital is the mean over a grid of shares, so that the order of the documents does not matter.
+it contains the values against which no gambler, who bets a fixed share of the capital on each document, gets rich. The
+capital is the mean over a grid of shares, and does not depend on the order of the documents.
 """
 
 import numpy
@@ -49,7 +49,7 @@ def why_not_symmetric(differences: Floats, clusters: NDArray[numpy.int64], span:
         return ""
     skewness = float((residuals**3).sum()) / n_clusters / variance**1.5
     chance = (6 * (n_clusters - 2) / ((n_clusters + 1) * (n_clusters + 3))) ** 0.5
-    # Only a long tail against the measured difference makes a difference of 0 look like this one.
+    # Only a long tail opposite to the measured difference can make a true difference of 0 look like this one.
     return SKEWED if skewness > max(1.0, float(stats.norm.isf(0.01)) * chance) else ""
 
 
@@ -60,7 +60,7 @@ def betting_interval(
 
     Args:
         low, high: the differences of the questions, with missing scores at their worst and at their best.
-        confidence: of both sides together.
+        confidence: the two-sided confidence level.
 
     Example:
         >>> values = numpy.tile([0.2, 0.4], 30)

@@ -1,14 +1,14 @@
-"""Means of the judge, corrected by human labels of some answers: prediction-powered inference.
+"""The judge's means, corrected by human labels of some answers (prediction-powered inference).
 
 The mean of the labels, plus lambda times what the judge's mean over all answers exceeds its mean over the labelled ones
 (Angelopoulos, Bates, Fannjiang, Jordan and Zrnic 2023, "Prediction-powered inference"), with the lambda of least
-variance, 0 to 1 (Angelopoulos, Duchi and Zrnic 2023, "PPI++: Efficient Prediction-Powered Inference"). A judge without
-value has lambda 0, which leaves the labels; a good one narrows the interval to that of many more labels. Standard
-errors keep the questions of a document together, with Student's t for the documents that have labels.
+variance, 0 to 1 (Angelopoulos, Duchi and Zrnic 2023, "PPI++: Efficient Prediction-Powered Inference"). For a useless
+judge, lambda is 0 and only the labels count; a good judge narrows the interval as much as many additional labels would.
+Standard errors keep the questions of a document together, with Student's t for the documents that have labels.
 
-A trial with fewer labels of its own is corrected by the mean of label - score over all labelled answers. That is right
-if the judge is as far off in it as in the labelled ones; where it is shown not to be, such a trial is not corrected.
-Differences are given between trials with labels of their own alone: a bias that is not shared moves them unseen.
+A trial with too few labels of its own is corrected by the mean of label - score over all labelled answers. This is
+valid if the judge's bias is the same in that trial; if the bias is shown to differ, the trial is not corrected.
+Differences are only given between trials with labels of their own, because they would hide a bias that is not shared.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class CalibratedTrial:
 
     Attributes:
         judged: the judge's mean.
-        n_labels: of answers of this trial.
+        n_labels: the number of labelled answers of this trial.
         mean: the calibrated mean with its 95 % interval; None if it cannot be corrected.
         by: "its own labels", or "the labels of all trials"; empty if not corrected, with the reason in `why_not`.
         weight: lambda, the judge's weight (0 to 1); 1 with the labels of all trials.
@@ -69,8 +69,8 @@ class Calibration:
 
     Attributes:
         bias: the mean of label - score over all labelled answers: above 0, the judge is too strict.
-        assumption: what the calibrated means rest on, in one sentence.
-        notes: labels that could not be used, and differences between trials.
+        assumption: the assumption behind the calibrated means, in one sentence.
+        notes: sentences about unused labels, and about bias that differs between trials.
     """
 
     metric: str
@@ -88,9 +88,9 @@ class Calibration:
 
     @property
     def text(self) -> str:
-        """The judge's bias, the trial that is best by calibrated means, and the assumption, a sentence a line."""
+        """The judge's bias, the trial with the highest calibrated mean, and the assumption, one sentence per line."""
         kind = "too strict" if self.bias.mean > 0 else "too generous"
-        shown = "" if self.bias.excludes_zero else ", which the labels do not tell from 0"
+        shown = "" if self.bias.excludes_zero else ", which is not significant"
         lines = [
             f"Labels of {self.n_labels} answers: on {self.metric} the judge is {abs(self.bias.mean):.3f} {kind} on "
             f"average (label - score {span_text(self.bias)}{shown})."
@@ -129,10 +129,10 @@ def calibrated(table: ScoreTable, labels: Sequence[Label]) -> Calibration:
 
     Args:
         table: the scores; differences are to its first trial, `compare(...).scores` has the best first.
-        labels: of any of the answers, best of answers drawn at random; see `read_labels`.
+        labels: human labels of some answers, preferably drawn at random; see `read_labels`.
 
     Raises:
-        DataError: if fewer than 10 labelled answers have a score, or they are from fewer than 4 documents.
+        DataError: if fewer than 10 labelled answers have a score, or if they come from fewer than 4 documents.
 
     Example:
         >>> from dream.records import TrialResult
@@ -233,8 +233,8 @@ def _assumption(n_own: int, n_trials: int, differ: bool) -> str:
 def _difference(
     table: ScoreTable, given: Floats, found: Sequence[Estimate | None], column: int, n_both: int
 ) -> Estimate | None:
-    """The difference to the first trial: from the questions that have labels for both if they are enough, otherwise
-    of the two calibrated means."""
+    """The difference to the first trial: from the questions with labels for both trials if there are enough, otherwise
+    between the two calibrated means."""
     first, other = found[0], found[column]
     if first is None or other is None:
         return None
@@ -254,9 +254,9 @@ def _labels_of(table: ScoreTable, labels: Sequence[Label]) -> tuple[Floats, list
             given[rows[label.question_id], places[label.trial_id]] = label.value
     given[numpy.isnan(table.values)] = numpy.nan
     left_out = len(labels) - int((~numpy.isnan(given)).sum())
-    return given, [f"{left_out} label(s) are of answers without a score on {table.metric}."] if left_out else []
+    return given, [f"{left_out} label(s) belong to answers without a score on {table.metric}."] if left_out else []
 
 
 def span_text(interval: Interval, signed: bool = True) -> str:
-    """The limits of an interval, each with its sign unless they are those of a mean."""
+    """The limits of an interval as text; `signed` adds a plus sign to positive limits, as for differences."""
     return f"[{interval.low:+.3f}, {interval.high:+.3f}]" if signed else f"[{interval.low:.3f}, {interval.high:.3f}]"

@@ -31,15 +31,15 @@ OFFLINE = "Offline models: this shows how DREAM works; the scores say nothing ab
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All results of a comparison on one metric, as reports, plots and terminals show them.
+    """All results of a comparison on one metric, for reports, plots and terminals.
 
     Attributes:
-        n_clusters: the number of source documents, or of questions where these are treated as independent, such as
-            those of a single document.
+        n_clusters: the number of source documents, or of questions if these are treated as independent, such as those
+            of a single document.
         standings: the ranked trials, best first, then the unranked ones.
         cost_unit: the unit of the Pareto front and the plots: "USD", or "tokens" if prices are unknown or all 0.
-        power: None if fewer than two ranked trials have different scores, or on fewer than 5 questions: their spread is
-            hardly known.
+        power: None if fewer than two ranked trials have different scores, or if there are fewer than 5 questions, as
+            the spread is then almost unknown.
         scores: questions x trials, with the columns in the order of `standings`.
         notes: sentences about the limits of the comparison.
         noise: the judge's share of the variance, for each compared metric; empty unless answers were judged repeatedly.
@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def tie_set(self) -> tuple[Standing, ...]:
-        """The best trial, and those that are statistically indistinguishable from it on these questions."""
+        """The best trial and all trials that are statistically indistinguishable from it on these questions."""
         return tuple(standing for standing in self.standings if standing.in_set)
 
     @property
@@ -94,7 +94,8 @@ class Comparison:
 
 
 def confidence_after(race: Race | None) -> float:
-    """The confidence of a comparison: what a race may have spent of the 5 % is left out, so that both together keep it.
+    """The confidence level of a comparison. The error that a race may have spent is subtracted from the 5 %, so that
+    both together keep it.
 
     Example:
         >>> from dream.records import Look
@@ -130,7 +131,7 @@ def compare(
     Args:
         metric: the metric to compare by; any that the experiment scored, by default `default_metric`.
         weights: compare by a weighted mean of several metrics instead, e.g. `{"faithfulness": 1, "context_recall": 2}`;
-            a question counts where all of them have a score.
+            a question counts if all of them have a score.
         failure_share: a trial with a larger share of missing scores is not ranked (0 to 1).
         margin: the largest acceptable loss against the best mean (0 to 1), by default that of the experiment's
             objective, else 0.05. Trials with a larger measured loss are not recommended; if the confidence interval
@@ -139,11 +140,11 @@ def compare(
         clustered: keep the questions of a source document together, so that the intervals hold for new documents; with
             False they hold for new questions on these documents.
         seed: the seed of the resampling, from 0 on; the same seed gives the same intervals.
-        labels: what people say of some answers (`read_labels`); they correct the judge's means (`calibration`), and
-            change neither the ranking nor the recommendation.
+        labels: human labels of some answers (`read_labels`). They correct the judge's means (`calibration`), but change
+            neither the ranking nor the recommendation.
 
     Raises:
-        ConfigurationError: for a metric, weights, a failure share, a margin or a seed that cannot be used.
+        ConfigurationError: for an invalid metric, weights, failure share, margin or seed.
         DataError: if no trial can be ranked, with the reasons.
 
     Example:
@@ -207,7 +208,7 @@ def compare(
 
 
 def _calibration(table: ScoreTable, labels: Sequence[Label]) -> tuple[Calibration | None, str]:
-    """The means corrected by labels, or the reason why there are none."""
+    """The means corrected by labels, and a note if they cannot be corrected."""
     try:
         return (calibrated(table, labels), "") if labels else (None, "")
     except DataError as error:
@@ -215,7 +216,7 @@ def _calibration(table: ScoreTable, labels: Sequence[Label]) -> tuple[Calibratio
 
 
 def _with_shrunken_means(ordered: Sequence[Standing], ranked: ScoreTable) -> tuple[Standing, ...]:
-    """The standings of the ranked trials with their shrunken means, then the others; where there are enough trials."""
+    """The standings, in which ranked trials have their shrunken means if there are enough of them."""
     means = shrunken_means(ranked)
     if means is None:
         return tuple(ordered)
@@ -234,7 +235,7 @@ def _nothing_ranked(experiment: ExperimentResult, metric: str, ordered: Sequence
 
 
 def _chosen(experiment: ExperimentResult) -> tuple[str, ...]:
-    """The sentences about how trials were chosen before anything was answered."""
+    """Sentences about how the trials were chosen before the questions were answered."""
     manifest = experiment.manifest
     race, sift = manifest.race, manifest.sift
     summaries = (manifest.search.summary, sift.summary if sift else "", race.summary if race else "")
@@ -262,15 +263,15 @@ def _notes(table: ScoreTable, ordered: Sequence[Standing]) -> tuple[str, ...]:
     if failed:
         most = max(standing.n_failed for standing in failed)
         notes.append(
-            f"{len(failed)} ranked trial(s) failed on questions themselves, on up to {most} of "
-            f"{ranked[0].n_questions} (an empty answer, an exception, ...); these score 0."
+            f"{len(failed)} ranked trial(s) failed on questions, on up to {most} of {ranked[0].n_questions} (an empty "
+            f"answer, an exception, ...); these questions score 0."
         )
     doubted = [standing for standing in ranked if standing.interval_by.startswith(BETTING)]
     if doubted:
         reasons = ", ".join(dict.fromkeys(standing.interval_by.partition(": ")[2] for standing in doubted))
         notes.append(
-            f"{len(doubted)} trial(s) have intervals that also hold without the symmetry that sign flips assume "
-            f"({reasons}; a betting interval, which needs bounded scores alone): rank "
+            f"{len(doubted)} trial(s) have intervals that do not rely on the symmetry that sign flips assume "
+            f"({reasons}; a betting interval, which only needs bounded scores): rank "
             f"{', '.join(str(standing.rank) for standing in doubted)}."
         )
     if len(ordered) > len(ranked):
@@ -288,8 +289,8 @@ def paired_difference(
 ) -> tuple[float, float, float]:
     """Mean difference `first - second` over the common questions, and its 95 % confidence interval by paired bootstrap.
 
-    The interval is valid for a pair that was chosen before looking at the scores. With fewer than two common questions
-    it is the whole range, -1 to 1 by default.
+    The interval is valid for a pair that was chosen before looking at the scores. With fewer than two common questions,
+    it is the whole range, by default -1 to 1.
 
     Args:
         first, second: scores by question id.
@@ -310,7 +311,7 @@ def paired_difference(
     if wrong:
         valid = f"give finite scores from {least:g} to {most:g}, or the scale that they have, such as scale=(0, 5)"
         raise ConfigurationError(
-            f"{len(wrong)} score(s) are outside of the scale, such as {', '.join(wrong[:3])}: {valid}"
+            f"{len(wrong)} score(s) are outside of the scale, e.g. {', '.join(wrong[:3])}: {valid}"
         )
     differences = numpy.array([first[question] - second[question] for question in first if question in second])
     between = interval(differences, limits=(least - most, most - least))

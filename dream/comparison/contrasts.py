@@ -1,4 +1,4 @@
-"""Statements about weighted sums of trial means (contrasts), as one family, by sign flips of whole documents.
+"""Simultaneous tests and intervals of weighted sums of trial means (contrasts), by sign flips of whole documents.
 
 A contrast is 0 if the trials are equal, or if the factor that it isolates has no effect. Then its value on a document
 is as likely positive as negative, whatever other factors do (see `dream.comparison.sign_flips`). The statistic of a
@@ -8,10 +8,10 @@ max-T; Romano and Wolf 2005, "Exact and Approximate Stepdown Methods for Multipl
 
 The interval of a contrast excludes 0 if and only if this test shows that it does. Its width comes from flips of the
 deviations from the mean, in cluster-robust standard errors, with Student's t for few documents. With fewer than 6
-documents, flips can show nothing; there, Student's t by Bonferroni's inequality takes their place.
+documents, flips cannot reach significance; Student's t with Bonferroni's inequality replaces them.
 
-A missing score counts as the trial's mean in the estimate, and as the worst and as the best score in the interval.
-Where the differences are hardly symmetric, a betting interval must exclude 0 too (`dream.comparison.bounded`).
+A missing score counts as the trial's mean in the estimate, and as the worst and as the best score in the interval. If
+the differences are clearly not symmetric, a betting interval must exclude 0 too (`dream.comparison.bounded`).
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Contrasts:
             flips = self.critical * _size(block)
             shown = numpy.maximum(low, -high) > flips + _SLACK
             near = numpy.where(shown, numpy.minimum(robust, flips), numpy.maximum(robust, flips))
-        else:  # equal differences have no spread, and are too few to show anything
+        else:  # equal differences without spread, of too few documents for significance
             near = numpy.where((robust == 0) & (block.mean != 0), numpy.inf, robust)
             shown = numpy.maximum(low, -high) > near
         far = numpy.where(shown, numpy.maximum(robust, near), near)
@@ -132,7 +132,8 @@ class Contrasts:
         return critical
 
     def _why_not_symmetric(self, row: Floats) -> str:
-        """The reason, judged at the scatter of a single pair of trials: means over many trials scatter less."""
+        """The reason why sign flips should not be trusted, judged by the scatter of a single pair of trials, as means
+        over many trials scatter less."""
         values, pairs = self.values @ row, (numpy.abs(row).sum() / 2) ** 2 * 2 / (row**2).sum()
         middle = values.mean()
         return why_not_symmetric(middle + (values - middle) * pairs**0.5, self.clusters, self._reach(row))
@@ -150,7 +151,7 @@ def _size(block: Columns) -> Floats:
 
 
 def _distinct(rows: Floats) -> Floats:
-    """The contrasts that are no multiples of others, such as the two levels of one factor."""
+    """The contrasts without multiples of others; the two levels of one factor, for instance, give the same contrast."""
     scale = numpy.abs(rows).max(1, initial=0.0)
     rows, scale = rows[scale > 1e-12], scale[scale > 1e-12]
     units = numpy.round(rows / scale[:, None], 9)

@@ -1,8 +1,8 @@
 """The differences of the trials to the best one, with intervals that agree with the set of the best.
 
-Both come from the same sign flips (`dream.comparison.sign_flips`). Where the differences of a trial are hardly
-symmetric, it leaves the set only if an interval that assumes nothing but bounded scores lies below 0 too; the shown
-interval then holds both (`dream.comparison.bounded`).
+Both come from the same sign flips (`dream.comparison.sign_flips`). If the differences of a trial are clearly not
+symmetric, it leaves the set only if an interval that assumes only bounded scores is below 0 too; the reported interval
+then covers both (`dream.comparison.bounded`).
 """
 
 import itertools
@@ -35,7 +35,7 @@ def differences_to_the_first(
 ) -> tuple[list[Difference], float]:
     """Each trial of a ranked table, the best first, and the error level per pair (see `standings`).
 
-    Questions that no trial has a score on are left out: they are no trial's gain.
+    Questions on which no trial has a score are left out.
     """
     scored = [not row.all() for row in numpy.isnan(ranked.values)]
     ranked = ranked if all(scored) else ranked.of_questions(list(itertools.compress(ranked.question_ids, scored)))
@@ -68,7 +68,7 @@ def _difference(
     single, in_set = best_set(spread.only([0, place]), seed, confidence=confidence), bool(found.in_set[place])
     alone = _within(whole, least - float(single.below[1]), most + float(single.above[1]))
     below, above = float(found.below[place]), float(found.above[place])
-    if in_set:  # the mean, and 0, are in the interval, whatever is missing or rounded
+    if in_set:  # the interval always contains the mean and 0, despite missing scores and rounding
         unseen = _unseen(block, column, span, confidence)
         least, most = min(least - max(below, unseen), mean), max(most + max(above, unseen), mean, 0.0)
     else:
@@ -85,12 +85,12 @@ def _difference(
 
 
 def _within(whole: Interval, low: float, high: float) -> Interval:
-    """The interval from `low` to `high`, as far as differences of scores can reach."""
+    """The interval from `low` to `high`, clipped to possible differences."""
     return Interval(whole.mean, max(low, whole.low), min(high, whole.high), whole.error, whole.n)
 
 
 def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, float, str]]:
-    """The bounded intervals of the trials whose differences to the first are hardly symmetric, with the reason."""
+    """The bounded intervals of the trials whose differences to the first are clearly not symmetric, with the reason."""
     values, span = ranked.values, ranked.span
     reasons = {
         place: why_not_symmetric(values[:, place] - values[:, 0], ranked.clusters, span)
@@ -107,9 +107,9 @@ def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, fl
 
 
 def _unseen(block: Columns, column: int, span: float, confidence: float) -> float:
-    """The loss that may be unseen where fewer than 6 documents differ: another document that differs by as much as the
-    largest difference seen, or by `span` if none does. A kind of document that is not among n may still have a share of
-    1 - 0.025 ** (1 / n), 3.6 % of 100 (Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits")."""
+    """The loss that may be unseen if fewer than 6 documents differ: that of another document with the largest
+    difference seen, or with `span` if none differs. A kind of document that is not among n may still have a share of 1
+    - 0.025 ** (1 / n), 3.6 % of 100 (Clopper and Pearson 1934, "The Use of Confidence or Fiducial Limits")."""
     counts = block.counts[:, column]
     sizes = numpy.abs(block.sums[counts > 0, column] / counts[counts > 0])
     if len(sizes) == 0 or (sizes > 1e-12).sum() >= FEWEST_FLIPPED:
@@ -119,7 +119,8 @@ def _unseen(block: Columns, column: int, span: float, confidence: float) -> floa
 
 
 def _level(found: BestSet, block: Columns, confidence: float) -> float:
-    """The two-sided error level of Student's t test that needs as large a difference of a pair of median spread."""
+    """The two-sided error level at which Student's t test would need the same difference for a pair of median
+    spread."""
     errors: Floats = block.error[block.error > 0]
     if len(errors) == 0 or not numpy.isfinite(found.widest):
         return 1 - confidence

@@ -20,7 +20,7 @@ from dream.comparison.score_table import FACTORS, ScoreTable
 from dream.defaults import FACTORS as FACTOR_DEFAULTS
 from dream.records import Trial
 
-# In place of a level, in a comparison with the mean of all trials.
+# Stands for a level in a comparison with the mean of all trials.
 AVERAGE = "the average"
 
 
@@ -38,7 +38,7 @@ class FactorEffect:
     """One factor: its share of the variance between trials, and its clearest difference.
 
     `share` is 0 to 1 in a complete grid; in a grid with gaps it can exceed 1. `better` and `worse` are the two levels
-    whose `difference` has the largest lower confidence limit. Where no two levels are shown to differ, but one differs
+    whose `difference` has the largest lower confidence limit. If no two levels are shown to differ, but one differs
     from the average of all trials, one of them is "the average". The interval is simultaneous over all factors.
     """
 
@@ -108,9 +108,8 @@ def effects(table: ScoreTable, seed: int = 0) -> Effects:
 def factor_values(trials: Sequence[Trial]) -> dict[str, list[str]]:
     """The level of each trial for each factor with more than one level.
 
-    A parameter is a factor only if every trial has it; the factors that methods share have their default where a trial
-    does not name them. Models are a factor only if every trial has one: `bm25` has no embedding model, and a system of
-    one's own has no LLM.
+    A parameter is a factor only if every trial has it; shared factors that a trial does not name have their defaults.
+    Models are a factor only if every trial has one: `bm25` has no embedding model, and a user's own system has no LLM.
     """
     configs = [{**FACTOR_DEFAULTS, **trial.config()} for trial in trials]
     shared = [name for name in configs[0] if all(_has(config, name) for config in configs)] if configs else []

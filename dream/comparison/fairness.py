@@ -32,7 +32,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Fairness:
-    """The contexts of each trial in grid order, trials without any answer left out, and warnings in sentences."""
+    """The contexts of each trial in grid order, without trials that have no answer, and warnings as sentences."""
 
     readings: tuple[Reading, ...]
     warnings: tuple[str, ...]
@@ -135,13 +135,13 @@ def _wasted(readings: Sequence[Reading]) -> Iterator[str]:
 
 
 def _cut(results: Sequence[TrialResult]) -> Iterator[str]:
-    """A warning about answers that the limit of tokens ended."""
+    """A warning about answers that reached the token limit."""
     counts = [(sum(answer.is_cut for answer in result.answers), result) for result in results]
     cut = sorted((pair for pair in counts if pair[0]), key=lambda pair: -pair[0])
     if cut:
         most, result = cut[0]
         yield (
-            f"{sum(n for n, _ in cut)} answer(s) of {len(cut)} trial(s) were cut at the limit of tokens "
+            f"{sum(n for n, _ in cut)} answer(s) of {len(cut)} trial(s) were cut at the token limit "
             f"(DREAM_MAX_ANSWER_TOKENS), up to {most} of {len(result.answers)} in {result.trial.name}"
         )
 

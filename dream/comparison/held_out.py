@@ -1,8 +1,9 @@
 """The confirmation of a choice by questions that the search never saw.
 
-The trials were fixed before these questions were answered, so plain intervals hold: the mean of each trial, and the
-paired difference of the recommended trial to each other, with Student's t and the cluster-robust standard error over
-documents (`dream.comparison.intervals`), corrected for at most two differences by Bonferroni's inequality.
+The trials were fixed before these questions were answered, so ordinary intervals are valid: for the mean of each trial,
+and for the paired difference of the recommended trial to each other trial, with Student's t and the cluster-robust
+standard error over documents (`dream.comparison.intervals`), corrected for at most two differences by Bonferroni's
+inequality.
 """
 
 from collections.abc import Mapping
@@ -28,10 +29,10 @@ from dream.records import (
 
 def to_confirm(standings: tuple[Standing, ...], recommended: Trial) -> dict[Role, Trial]:
     """The trials that answer the held-out questions: the recommended one, the best of the others, and the incumbent if
-    it is neither.
+    it is neither of these.
 
     Args:
-        standings: of all trials, the ranked ones first, the best first.
+        standings: the standings of all trials, ranked ones first, best first.
     """
     chosen = {Role.RECOMMENDED: recommended}
     others = [each.trial for each in standings if each.rank is not None and each.trial.id != recommended.id]
@@ -52,7 +53,7 @@ def confirmation_of(
     weights: Mapping[str, float] | None = None,
     clustered: bool = True,
 ) -> tuple[Confirmation | None, str]:
-    """The confirmation of the recommended trial, and a sentence about why there is none where there is none.
+    """The confirmation of the recommended trial; if there is none, None and a sentence with the reason.
 
     Raises:
         DataError: for scores that cannot be compared (see `score_table`).
@@ -65,15 +66,15 @@ def confirmation_of(
     n = len(hold_out.questions)
     if Role.RECOMMENDED not in roles:
         return None, (
-            f"Not confirmed: the recommended trial has not answered the {n} questions that were held out. If the "
-            f"experiment was stopped, go on with `dream run --resume {experiment.name}`; if not, the trials that "
-            "answered them were chosen by another metric or margin."
+            f"Not confirmed: the recommended trial has not answered the {n} held-out questions. If the experiment was "
+            f"stopped, continue it with `dream run --resume {experiment.name}`; otherwise the trials that answered "
+            f"them were chosen by another metric or margin."
         )
     results = tuple(answered[trial.id] for trial in roles.values())
     manifest = replace(experiment.manifest, golden_dataset=hold_out.golden_dataset)
     table = score_table(ExperimentResult(experiment.name, manifest, results), metric, weights, clustered)
     if not table.scored[0]:
-        return None, f"Not confirmed: the recommended trial has no {metric} on the {n} questions that were held out."
+        return None, f"Not confirmed: the recommended trial has no {metric} on the {n} held-out questions."
     return _confirmation(table, standings, tuple(roles), margin), ""
 
 
@@ -82,7 +83,7 @@ def _confirmation(
 ) -> Confirmation:
     known = {standing.trial.id: standing for standing in standings}
     (low, high), (worst, best) = table.bounds(), table.reach
-    # from both ends of the scale, so that a trial that scored the same on (almost) all questions is not thought sure
+    # from both ends of the scale, so that a trial with (almost) equal scores on all questions does not appear certain
     means = numpy.maximum(*(_half_widths(table, numpy.abs(table.values - end), 1) for end in (worst, best)))
     worse = _with(table.values, worst)[:, [0]] - _with(table.values, best)[:, 1:]
     better = _with(table.values, best)[:, [0]] - _with(table.values, worst)[:, 1:]
@@ -127,8 +128,8 @@ def _verdict(trials: list[ConfirmedTrial], margin: float) -> Verdict:
 
 
 def _half_widths(table: ScoreTable, values: Floats, n_intervals: int) -> Floats:
-    """Of each column's interval, at a confidence that holds for so many intervals together; infinite with fewer than
-    two documents. Values that hardly differ from 0 are held against the whole scale (`Columns.error`)."""
+    """The half width of each column's interval, with a confidence that holds for `n_intervals` intervals together;
+    infinite with fewer than two documents. For values that hardly differ from 0, see `Columns.error`."""
     if not values.shape[1]:
         return numpy.zeros(0)
     span = table.span or 1.0

@@ -35,9 +35,9 @@ class Label:
 class Agreement:
     """Agreement of one metric with the labels, over the `n` answers that have both a score and a label.
 
-    Each measure is -1 to 1: 1 is full agreement, 0 is chance. It is None if undefined, because all scores or all
-    labels are equal. `kappa` is by threshold. `warning` says why not to rely on the metric; empty without a reason.
-    `between` is the 95 % confidence interval of `spearman` (Bonett and Wright 2000, "Sample size requirements for
+    Each measure is -1 to 1: 1 is full agreement, 0 is chance. It is None if undefined, because all scores or all labels
+    are equal. `kappa` is a mapping by threshold. `warning` is the reason not to rely on the metric; empty if there is
+    none. `between` is the 95 % confidence interval of `spearman` (Bonett and Wright 2000, "Sample size requirements for
     estimating Pearson, Kendall and Spearman correlations"); None with fewer than five labels.
     """
 
@@ -53,11 +53,11 @@ class Agreement:
 def read_labels(path: str | Path, experiment: ExperimentResult, metric: str | None = None) -> tuple[Label, ...]:
     """Read human labels from a CSV with the columns question_id, trial_id (or the trial's name) and label (0 to 1).
 
-    Rows that say the same of an answer count once.
+    Rows with the same label of an answer count once.
 
     Args:
-        metric: a metric of one's own, on whose scale the labels may be instead, if one is outside of 0 to 1: with
-            bounds of (1, 5), 5 becomes 1 and 1 becomes 0.
+        metric: a user's own metric, on whose scale the labels may be: if a label is outside of 0 to 1 and the bounds
+            are (1, 5), 5 becomes 1 and 1 becomes 0.
 
     Raises:
         DataError: naming every mistake with its row number (the header is row 1).
@@ -165,7 +165,7 @@ def _checked(
 
 
 def _trial_names(experiment: ExperimentResult) -> dict[str, str]:
-    """Trial ids by id and by name; a name that several trials share is left out."""
+    """Trial ids by id and by name, without names that several trials share."""
     names = [result.trial.name for result in experiment.results]
     unique = {
         result.trial.name: result.trial.id for result in experiment.results if names.count(result.trial.name) == 1
@@ -176,7 +176,7 @@ def _trial_names(experiment: ExperimentResult) -> dict[str, str]:
 def _scale(
     rows: Sequence[dict[str, str | None]], experiment: ExperimentResult, metric: str | None
 ) -> tuple[float, float]:
-    """The worst and the best label: 0 and 1, or those of a metric of one's own if a label is outside of that."""
+    """The worst and the best label: 0 and 1, or the bounds of a user's own metric if a label is outside of 0 to 1."""
     own = {each.name: each.bounds for each in experiment.manifest.own_metrics}
     unit, given = (0.0, 1.0), [(row["label"] or "").strip() for row in rows]
     outside = any(
@@ -227,7 +227,7 @@ def _warning(metric: str, n: int, spearman: float | None, between: tuple[float, 
         interval = f"Spearman is {spearman:.2f} [{between[0]:+.2f}, {between[1]:+.2f}]"
         return f"the judge agrees with these labels less than chance ({interval}): do not rank by {metric}"
     if between is None or between[0] <= 0:
-        return f"{n} label(s) do not show that the judge agrees with them more than chance: label more answers"
+        return f"with {n} label(s), the judge's agreement with them is not shown to be above chance: label more answers"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The system in use against the recommended trial: is it worth replacing?"""
+"""Compares the system in use with the recommended trial: is it worth replacing?"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dream.records import INCUMBENT
 
 
 def incumbent_note(ordered: Sequence[Standing], table: ScoreTable, recommended: str, seed: int = 0) -> str:
-    """The difference of the recommended trial to the incumbent, and what it means; empty if no trial is the incumbent.
+    """A sentence about the difference of the recommended trial to the incumbent; empty if no trial is the incumbent.
 
     Args:
         ordered: all standings, in the order of the columns of `table`.
@@ -36,12 +36,13 @@ def incumbent_note(ordered: Sequence[Standing], table: ScoreTable, recommended: 
         return f"{name} is worth replacing: the recommended trial is better by {shown}."
     if difference.high < 0:
         return f"{name} should stay: the recommended trial, which costs less, is worse by {shown}."
-    return f"{name}: these questions do not show that replacing it is a gain ({shown} with the recommended trial)."
+    return f"{name}: these questions do not show that replacing it would be a gain (recommended trial: {shown})."
 
 
 def _between(ordered: Sequence[Standing], table: ScoreTable, chosen: int, place: int, seed: int) -> Interval:
-    """The recommended trial minus the incumbent, with an interval that is simultaneous over all pairs of trials, as the
-    recommended trial was chosen by its score. Where one of them is the best, it is that of the table."""
+    """The recommended trial minus the incumbent, with an interval that is simultaneous over all pairs of trials,
+    because the recommended trial was chosen by its score. If one of the two is the best trial, the interval of the
+    table."""
     shown = ordered[place].difference
     if chosen == 0 and shown:
         return replace(shown, mean=-shown.mean, low=-shown.high, high=-shown.low)

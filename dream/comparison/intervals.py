@@ -33,14 +33,14 @@ _FEW_CLUSTERS = 10
 
 @dataclass(frozen=True)
 class Columns:
-    """Sums and counts of the values, clusters x columns: sufficient for means, standard errors and resamples."""
+    """Sums and counts of the values, clusters x columns, from which means, standard errors and resamples follow."""
 
     sums: Floats
     counts: Floats
 
     @property
     def mean(self) -> Floats:
-        """The mean of each column over its questions; NaN where it has none."""
+        """The mean of each column over its questions; NaN without any."""
         with numpy.errstate(invalid="ignore", divide="ignore"):
             return self.sums.sum(0) / self.counts.sum(0)
 
@@ -259,7 +259,7 @@ def _studentised(block: Columns, weights: Floats) -> Floats:
     """|replicate mean - mean| in standard errors of the replicate, and of the sample (2 x replicates x columns)."""
     sums, counts = block.sums, block.counts
     if (counts == counts[:, :1]).all():
-        counts = counts[:, :1]  # nothing is missing: one column of counts stands for all
+        counts = counts[:, :1]  # nothing is missing, so one column of counts suffices
     n = weights @ counts
     single = (counts == 1).all()  # then counts need no separate sums
     drawn_sums = weights @ sums
@@ -269,7 +269,7 @@ def _studentised(block: Columns, weights: Floats) -> Floats:
     clusters = block.n_clusters
     drawn = numpy.sqrt(numpy.maximum(squares, 0) * clusters / (clusters - 1)) / numpy.maximum(n, 1)
     distance = numpy.where(n > 0, numpy.abs(mean - block.mean), 0.0)
-    shrink = numpy.sqrt((clusters - 1) / clusters)  # the spread of resampled means, which is a little too small
+    shrink = numpy.sqrt((clusters - 1) / clusters)  # the spread of resampled means, which is slightly too small
     return numpy.stack(
         [distance / numpy.maximum(drawn, _SMALLEST_ERROR * block.error), distance / block.error / shrink]
     )

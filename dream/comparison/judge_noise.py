@@ -1,4 +1,4 @@
-"""Judge noise: the variance of scores, split into the components question, answer and judge.
+"""Judge noise: the variance of scores, split into components of question, answer and judge.
 
 Model for answers that are judged repeatedly: score = trial mean + question + answer (trial x question) + judge. The
 variance components of this two-way layout are estimated by equating mean squares to their expectations (Searle, Casella
@@ -6,8 +6,8 @@ and McCulloch 1992, "Variance Components", chapter 4; unequal numbers of repeats
 of the judge's share is that of the F distribution (chapter 3), with degrees of freedom matched to the spread over the
 questions (Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components").
 
-Equal answers of several trials are judged once, as the cache knows them: they count once, and their differences, which
-are 0 whatever the judge does, not at all.
+Equal answers of several trials are judged only once, because the cache answers the repeated request. They count once,
+and their differences, which are always 0, are ignored.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from dream.records import ExperimentResult, TrialResult, digest
 class Judgement:
     """One judgement of one answer on one metric. `repeat` counts from 0; `value` is None if the judge failed.
 
-    `answer` is equal for answers to a question that the judge cannot tell apart; empty: unlike all others.
+    `answer` is equal for answers to a question that the judge cannot distinguish; if empty, the answer is unique.
     """
 
     question_id: str
@@ -73,7 +73,7 @@ class JudgeNoise:
 
     @property
     def text(self) -> str:
-        """The judge's share, and the gain of three judgements per answer, in one sentence."""
+        """One sentence about the judge's share, and the gain of three judgements per answer."""
         gain = 1 - self.error(1, 3) / self.error(1) if self.error(1) else 0.0
         return (
             f"{self.metric}: the judge accounts for {self.judge_share:.0%} of the variance of a paired difference "
@@ -92,13 +92,13 @@ def noise_of(
         metrics: None for all metrics of the experiment.
 
     Returns:
-        The variance components of each metric for which they can be estimated, and for each other one the reason.
+        The variance components of each metric for which they can be estimated, and the reasons for the others.
     """
     noises, reasons = [], []
     judgements = [judgement for result in experiment.results for judgement in _judgements(result)]
     for metric in experiment.manifest.metrics if metrics is None else metrics:
         if not is_judged(metric, experiment.manifest.own_metrics):
-            reasons.append(f"judge noise of {metric!r}: none, since it is computed without a judge")
+            reasons.append(f"judge noise of {metric!r}: none, because it is computed without a judge")
             continue
         try:
             noises.append(judge_noise(judgements, metric))
@@ -108,7 +108,7 @@ def noise_of(
 
 
 def _judgements(result: TrialResult) -> list[Judgement]:
-    """All judgements of the answers that were judged repeatedly, the first included."""
+    """All judgements, including the first ones, of the answers that were judged repeatedly."""
     if result.evaluation is None:
         return []
     texts = {each.question_id: digest([each.text, *(part.text for part in each.contexts)]) for each in result.answers}
@@ -172,7 +172,7 @@ def judge_noise(judgements: Sequence[Judgement], metric: str) -> JudgeNoise:
 def _answers(
     judgements: Sequence[Judgement], metric: str, questions: Sequence[str], trials: Sequence[str]
 ) -> list[list[str]]:
-    """A name of each answer, questions x trials, equal for equal answers to a question."""
+    """Names of the answers, questions x trials, equal for equal answers to a question."""
     names = {
         (each.question_id, each.trial_id): each.answer or f"of {each.trial_id}"
         for each in judgements
@@ -213,7 +213,7 @@ def _question_square(means: Floats) -> float:
 
 
 def _matched(sums: Floats, degrees: float) -> float:
-    """The degrees of freedom of a sum over questions by its spread, at most those of normal scores."""
+    """The degrees of freedom of a sum over questions, estimated from its spread, at most those of normal scores."""
     variance = len(sums) * float(sums.var(ddof=1))
     return min(max(2 * float(sums.sum()) ** 2 / variance, 1.0), degrees) if variance > 0 else degrees
 

@@ -25,14 +25,14 @@ def leaderboard(
     """A row per trial, the highest mean of `metric` first; unranked trials come last, with the reason.
 
     Columns: the three factors, `parameters` (those that tell trials of one name apart), the mean of every metric,
-    `shrunken` (the mean of `metric` shrunken by its noise, from 4 trials on: `dream.comparison.shrinkage`),
+    `shrunken` (the mean of `metric`, shrunken by its noise, from 4 trials on; see `dream.comparison.shrinkage`),
     `scored` (scored questions of all, on `metric`), `difference` to the first row (mean over the questions that both
     trials have a score on) and its confidence interval `low`, `high`, of 95 % (after a race 97.5 %), simultaneous over
-    all trials, in which a missing score counts as the worst and as the best, `interval by` (sign flips, or what took
-    their place and why), `distinguishable` (the interval excludes 0), `in set` (true for the best trial and those not
-    shown to be worse), `context tokens` and `latency s` (means per question), `tokens per question` (of the answering
-    LLM, by which trials are recommended), `tokens` (all model calls of the trial), `USD per question`, `trial_id`,
-    `not ranked` (the reason, or empty), `error`.
+    all trials, in which a missing score counts as the worst and as the best, `interval by` (sign flips, or the
+    replacement with its reason), `distinguishable` (the interval excludes 0), `in set` (true for the best trial and
+    those not shown to be worse), `context tokens` and `latency s` (means per question), `tokens per question` (of the
+    answering LLM, by which trials are recommended), `tokens` (all model calls of the trial), `USD per question`,
+    `trial_id`, `not ranked` (the reason, or empty), `error`.
 
     Raises:
         ConfigurationError: for a metric that the experiment did not score, listing those it did.
@@ -111,8 +111,8 @@ def verdict_of(comparison: Comparison) -> str:
     lines = [f"Highest mean: {in_code(comparison.best.trial, comparison.best.parameters)}."]
     if comparison.best.shrunken is not None and f"{comparison.best.shrunken:.3f}" != f"{comparison.best.mean:.3f}":
         lines.append(
-            f"It was picked from {len(ranked)} for its mean of {comparison.best.mean:.3f}, which flatters it; "
-            f"shrunken by what its luck is estimated to be, it is {comparison.best.shrunken:.3f}."
+            f"Its mean, {comparison.best.mean:.3f}, is the highest of {len(ranked)} and so partly luck; shrunken by "
+            f"the estimated luck, it is {comparison.best.shrunken:.3f}."
         )
     if len(together) > 1:
         lines.append(

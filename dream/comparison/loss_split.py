@@ -1,4 +1,4 @@
-"""Loss split: how much of a trial's loss, 1 - score, is due to retrieval and how much to generation.
+"""Loss split: the parts of a trial's loss (1 - score) that are due to retrieval and to generation.
 
 The same questions are answered three times: without contexts (closed-book), from the reference contexts (oracle), and
 from the retrieved contexts. The loss of the oracle, 1 - oracle, is due to generation; the additional loss of the trial,
@@ -18,7 +18,7 @@ from dream.records import CLOSED_BOOK, ORACLE, ExperimentResult
 
 @dataclass(frozen=True)
 class QuestionLoss:
-    """The three scores of one question (0 to 1), and its loss, split in two.
+    """The three scores of one question (0 to 1), and the two parts of its loss.
 
     `retrieval` is negative if the answer from the retrieved contexts is better than that from the reference contexts.
     """
@@ -30,12 +30,12 @@ class QuestionLoss:
 
     @property
     def generation(self) -> float:
-        """The loss despite the right contexts: 1 - oracle."""
+        """The loss with the reference contexts: 1 - oracle."""
         return 1 - self.oracle
 
     @property
     def retrieval(self) -> float:
-        """The loss because other contexts were retrieved: oracle - retrieved."""
+        """The additional loss with the retrieved contexts: oracle - retrieved."""
         return self.oracle - self.retrieved
 
 
@@ -83,7 +83,7 @@ def losses_of(
         metric, weights: as in `compare`.
 
     Returns:
-        The splits by trial id, and the reasons why other trials have none.
+        The splits by trial id, and the reasons for trials without one.
     """
     everything = replace(experiment, results=(*experiment.results, *experiment.baselines))
     table = score_table(everything, metric, weights)
@@ -133,9 +133,9 @@ def split_loss(
     """Split the loss of one trial on one metric.
 
     Args:
-        closed_book, oracle, retrieved: scores (0 to 1) by question id; those of the trial itself are `retrieved`.
-        documents: the number of each question's source document, whose questions stay together in the intervals; None:
-            each question has its own.
+        closed_book, oracle, retrieved: scores (0 to 1) by question id; `retrieved` are those of the trial itself.
+        documents: the number of the source document by question id, whose questions stay together in the intervals;
+            None: each question has its own document.
 
     Raises:
         DataError: if no question has all three scores.

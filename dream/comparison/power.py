@@ -31,7 +31,7 @@ POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.10)
 FEWEST_FOR_POWER = 5
 _MOST_QUESTIONS = 10_000_000
-_POOLED = 2  # trials share much of their noise, so that their degrees of freedom add up only in part (by simulation)
+_POOLED = 2  # trials share much of their noise, so their degrees of freedom add up only partly (by simulation)
 _LARGE, _DRAWS = 100, 10_000
 
 
@@ -41,12 +41,12 @@ class Power:
 
     Attributes:
         smallest: None if even the largest possible difference, 1, has less power.
-        needed: the number of questions by difference; `documents` the number of documents that they need, as many
-            questions to each as in the pilot.
-        n_documents: None where every question counts as its own document.
-        level: the two-sided error level of a t-test of one pair that is as strict as the set of the best.
-        more_questions: the minimum detectable difference with twice the questions on the same documents; None where it
-            is not known. `more_documents`: with twice the documents and twice the questions.
+        needed: the number of questions by difference; `documents` the number of documents, with as many questions per
+            document as in the pilot.
+        n_documents: None if every question counts as its own document.
+        level: the two-sided error level at which a t-test of one pair is as strict as the set of the best.
+        more_questions: the minimum detectable difference with twice the questions on the same documents; None if
+            unknown. `more_documents`: with twice the documents and twice the questions.
     """
 
     spread: float
@@ -62,7 +62,8 @@ class Power:
 
     @property
     def text(self) -> str:
-        """The minimum detectable difference, the sample sizes and what more would gain, in two or three sentences."""
+        """Two or three sentences about the minimum detectable difference, the sample sizes, and the gain of more
+        questions."""
         shows = "no difference" if self.smallest is None else f"a difference of {self.smallest:.3f} or more"
         needs = ", ".join(f"{self._needs(difference)} for {difference:.2f}" for difference in self.needed)
         asked = f"{self.n_questions} questions{f' from {self.n_documents} documents' if self.n_documents else ''}"
@@ -109,8 +110,8 @@ def plan_power(
         spread: see the module.
         level: of one pair, if `n_trials` is 2.
         n_documents: the number of source documents; None: every question has its own.
-        between: the part of the variance of the mean difference that further questions on the same documents leave, 0
-            to 1; None if it is not known.
+        between: the part (0 to 1) of the variance of the mean difference that remains with more questions on the same
+            documents; None if unknown.
 
     Example:
         >>> plan_power(spread=0.25, n_questions=200).needed
@@ -135,7 +136,7 @@ def plan_power(
 
 
 def power_of(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> Power | None:
-    """The power of a comparison with as many trials, for a pair of median spread.
+    """The power of a comparison of these trials, for a pair of median spread.
 
     Args:
         ordered: the standings, the best first.
@@ -143,8 +144,9 @@ def power_of(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> P
         level: of a pair (`dream.comparison.ranking.standings`).
 
     Returns:
-        None if no two trials have different scores, on fewer than 5 questions, or if all differences are almost
-        constant: their spread then says nothing of rare losses, which bets allow for (`dream.comparison.bounded`).
+        None if no two trials have different scores, with fewer than 5 questions, or if all differences are almost
+            constant: their spread then ignores rare losses, which betting intervals allow for
+            (`dream.comparison.bounded`).
     """
     varying = [standing for standing in ordered if CONSTANT not in standing.interval_by]
     differences = [standing.difference for standing in varying if standing.difference]
@@ -164,8 +166,8 @@ def power_of(ordered: Sequence[Standing], ranked: ScoreTable, level: float) -> P
 
 
 def between_share(differences: Floats, clusters: NDArray[numpy.int64]) -> float | None:
-    """The part of the variance of a mean difference that further questions on the same documents leave (0 to 1), the
-    median over the pairs: 1 - the variance within documents / questions / the squared standard error (analysis of
+    """The part (0 to 1) of the variance of a mean difference that remains with more questions on the same documents,
+    the median over the pairs: 1 - the variance within documents / questions / the squared standard error (analysis of
     variance; Fisher 1925, "Statistical Methods for Research Workers", chapter 7).
 
     Args:
@@ -216,7 +218,7 @@ def power(
         return float(difference != 0)
     shift = abs(difference) / spread * n_questions**0.5
     edge = stats.t.isf(level / 2, degrees)
-    if shift > edge + 40:  # far beyond what the noncentral distribution can be computed for, and certain
+    if shift > edge + 40:  # certain, and beyond the range in which the noncentral distribution can be computed
         return 1.0
     return float(stats.nct.sf(edge, degrees, shift))
 
@@ -304,7 +306,7 @@ def _detects(shift: float, edge: float, degrees: int) -> float:
 
 @lru_cache(maxsize=256)
 def _errors_of_range(n_trials: int, n_documents: int, chance: float) -> float:
-    """The same for the range of many trials: the largest of the equal ones is further away than any one of them.
+    """The same for the range of many trials, as the largest of the equal means is further away than a given one.
 
     From random draws with a fixed seed, to about 1 %.
     """
@@ -317,7 +319,8 @@ def _errors_of_range(n_trials: int, n_documents: int, chance: float) -> float:
 
 @lru_cache(maxsize=8)
 def _draws(n_trials: int) -> tuple[Floats, Floats, Floats]:
-    """Of equal trials: the range of the means, the lead of the largest of all but one over that one; random levels."""
+    """Random draws for equal trials: the range of the means, the lead of the largest of all but one over that one, and
+    random levels."""
     random = numpy.random.default_rng(0)
     means = random.normal(size=(_DRAWS, n_trials)) / 2**0.5
     return numpy.ptp(means, axis=1), means[:, 1:].max(1) - means[:, 0], random.uniform(size=_DRAWS)

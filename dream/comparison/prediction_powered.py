@@ -1,4 +1,4 @@
-"""Prediction-powered estimates: means of human labels that the scores of all answers make more exact.
+"""Prediction-powered estimates: means of human labels, made more precise by the scores of all answers.
 
 See `dream.comparison.calibration` for the method and its papers.
 """
@@ -23,9 +23,9 @@ class Estimate:
 
     Attributes:
         parts: the contribution of each document to the error.
-        n_documents: with labels.
+        n_documents: the number of documents with labels.
         weight: lambda, the weight of the scores (0 to 1).
-        least_error: the standard error is at least this.
+        least_error: a lower bound of the standard error.
         open_low, open_high: the distances by which missing scores may move the mean down and up.
     """
 
@@ -68,7 +68,7 @@ class Estimate:
 
 
 def has_enough(given: Floats, clusters: NDArray[numpy.int64]) -> bool:
-    """True if the labels (NaN without one) are enough to correct a trial by them alone."""
+    """True if a trial has enough labels (NaN without one) to be corrected by them alone."""
     seen = ~numpy.isnan(given)
     return bool(seen.sum() >= FEWEST_OF_TRIAL and len(set(clusters[seen].tolist())) >= FEWEST_DOCUMENTS)
 

@@ -1,28 +1,29 @@
-"""The trials that leave a race: group-sequential tests by sign flips of whole documents.
+"""Decides which trials leave a race: group-sequential tests by sign flips of whole documents.
 
-Questions come in one order for all trials, and after some of them there is a look. The statistic of a look is the range
+All trials answer the questions in the same order, with looks after some of them. The statistic of a look is the range
 of the means, as in the set of the best (`dream.comparison.sign_flips`), so that it is the largest difference over all
-pairs of trials in the race. Every flip of the documents' signs gives the ranges of all looks so far together. A look
-has the smallest boundary such that, in at most the share of flips that may be spent by then, some range so far is above
-the boundary of its look: alpha spending (Lan and DeMets 1983, "Discrete Sequential Boundaries for Clinical Trials"), in
-the spending function that they give for Pocock's boundary, with the joint distribution of the looks from the flips
-(Westfall and Young 1993, "Resampling-Based Multiple Testing", for the maximum over hypotheses). Trials whose loss
-against the best mean is above the boundary leave, and the look is tested anew with those that are left (Romano and Wolf
-2005, "Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing").
+pairs of trials in the race. Every flip of the documents' signs gives the ranges of all looks so far together. The
+boundary of a look is the smallest with which, in at most the share of flips that may be spent by then, any range so far
+exceeds the boundary of its look: alpha spending (Lan and DeMets 1983, "Discrete Sequential Boundaries for Clinical
+Trials"), in the spending function that they give for Pocock's boundary, with the joint distribution of the looks from
+the flips (Westfall and Young 1993, "Resampling-Based Multiple Testing", for the maximum over hypotheses). Trials whose
+loss against the best mean exceeds the boundary leave, and the look is repeated with the remaining trials (Romano and
+Wolf 2005, "Exact and Approximate Stepdown Methods for Multiple Hypothesis Testing").
 
-Sign flips rest on differences of equal trials that are symmetric. Many small gains with rare large losses are not, and
-at an early look no loss may have been seen. A trial leaves only if its loss is also more than unseen questions could
-make up for: if it gained the whole range of scores on a share of the questions as large as its loss, one of them would
-have been among those asked (the rule of three: Hanley and Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All
+Sign flips assume that differences of equal trials are symmetric. Many small gains with rare large losses are not, and
+at an early look no loss may have been seen yet. So a trial leaves only if unseen questions could not make up for its
+loss: if it gained the whole range of scores on a share of the questions as large as its loss, one of them would be
+among those asked so far (the rule of three: Hanley and Lippman-Hand 1983, "If Nothing Goes Wrong, Is Everything All
 Right?", at the race's error divided by the number of other trials), and one more document, gained whole, would not make
 up for it either.
 
-The chance that any of the truly best trials ever leaves is meant to be at most the race's error; the final comparison
-keeps the rest of the 5 %. No theorem covers boundaries of earlier looks that come from all trials that were in the race
-then. In simulations the error of 2.5 % is kept, also where losses are rare and large, unless whole documents are lost
+The probability that any of the truly best trials ever leaves should be at most the race's error; the final comparison
+has the rest of the 5 %. No theorem covers the boundaries of earlier looks, which depend on all trials that were then in
+the race. In simulations, the error stays below 2.5 %, also with rare and large losses, unless whole documents are lost
 at once (`tests/benchmarks/racing.md`).
 
-Missing scores count as the best of the trial that may leave and as the worst of those that it is compared with.
+A missing score counts as the best score for the trial that may leave, and as the worst for the trials it is compared
+with.
 """
 
 import math
@@ -37,14 +38,14 @@ from dream.comparison.score_table import ScoreTable
 from dream.comparison.sign_flips import EXACT, Spread, ranges, spread_of_scores
 from dream.defaults import RACE_ERROR
 
-# A small share of the flips is spent at the first look, so that there are more of them than in a comparison.
+# The first look spends only a small share of the flips, so a race uses more flips than a comparison.
 FLIPS = 4000
 _SLACK = 1e-9
 
 
 @dataclass(frozen=True)
 class PlannedLook:
-    """A look after so many questions of so many documents; `error` is what may be spent up to it."""
+    """A look after `questions` questions of `documents` documents; `error` is the error that may be spent up to it."""
 
     questions: int
     documents: int
@@ -64,15 +65,15 @@ class Leaving:
 
 @dataclass(frozen=True)
 class Decision:
-    """The trials that leave at a look, and the boundary of the loss in the end; infinite if no loss was enough."""
+    """The trials that leave at a look, and the final boundary of the loss; infinite if no loss exceeded it."""
 
     boundary: float
     left: tuple[Leaving, ...]
 
 
 def shuffled(documents: Sequence[str], seed: int = 0) -> list[int]:
-    """The order in which questions are asked, by the document of each: documents in random order, their questions
-    together. Questions without a document, and all if they share one, are shuffled each on its own.
+    """The order of the questions, from the document of each: documents in random order, with their questions together.
+    Questions without a document are shuffled individually, and so are all questions of a single document.
 
     Example:
         >>> order = shuffled(["a", "b", "a", "b", "c"], seed=1)
@@ -85,9 +86,9 @@ def shuffled(documents: Sequence[str], seed: int = 0) -> list[int]:
 
 
 def planned_looks(documents: Sequence[str], first: int, block: int, error: float = RACE_ERROR) -> list[PlannedLook]:
-    """The looks at questions whose documents come in this order: at the end of a document, after at least `first`
-    questions and then every `block`, with enough documents for the boundary to be reached, and at least half a block
-    before the last question. Empty if there is no such place.
+    """The looks at questions whose documents come in this order: each at the end of a document, the first after at
+    least `first` questions, the others after at least `block` more, with enough documents to reach the boundary, and at
+    least half a block before the last question. Empty if no look is possible.
 
     Example:
         >>> [look.questions for look in planned_looks([f"{i}.pdf" for i in range(100)], first=20, block=30)]
@@ -103,14 +104,16 @@ def planned_looks(documents: Sequence[str], first: int, block: int, error: float
             continue
         spent = spent_by(seen / n_documents, error)
         before = looks[-1].error if looks else 0.0
-        if (spent - before) * 2.0 ** min(seen, EXACT) >= 2:  # else even the clearest difference cannot show
+        if (spent - before) * 2.0 ** min(
+            seen, EXACT
+        ) >= 2:  # with fewer, even the clearest difference is not significant
             looks.append(PlannedLook(end, seen, spent))
             due = end + block
     return looks
 
 
 def spent_by(share: float, error: float = RACE_ERROR) -> float:
-    """The error that may be spent when this share of the documents was seen.
+    """The error that may be spent after this share of the documents.
 
     Example:
         >>> round(spent_by(0.1), 4), spent_by(1.0)
@@ -132,10 +135,10 @@ def decide(
     """Decide which trials leave at a look.
 
     Args:
-        table: the scores of the trials in the race on the questions so far, as they were asked.
-        ends: the number of rows of each look so far, this one last.
-        boundaries: those of the looks before.
-        error: what may be spent up to this look, `total` in the whole race.
+        table: the scores of the trials in the race on the questions so far, in the order in which they were asked.
+        ends: the numbers of rows at the looks so far, including this one.
+        boundaries: the boundaries of the earlier looks.
+        error: the error that may be spent up to this look; `total` is that of the whole race.
         kept: columns of trials that never leave.
         entered: the number of trials that the race began with, by default those of the table.
 
@@ -168,12 +171,12 @@ def decide(
 
 
 def unseen(share: Floats, questions: int, error: float) -> float:
-    """The largest loss, as a share of the range of scores, that questions or a document that were not seen could make
-    up for.
+    """The largest loss, as a share of the range of scores, that unseen questions or an unseen document could make up
+    for.
 
     Args:
-        share: the share of the questions of each document.
-        error: the chance that questions which would make up for a larger loss are not among those asked.
+        share: the share of the questions that each document has.
+        error: the probability that questions which would make up for a larger loss are not among those asked.
 
     Example:
         >>> round(unseen(numpy.full(20, 1 / 20), questions=100, error=0.05), 3)  # one more of 20 documents
@@ -208,6 +211,7 @@ def _signs(n_documents: int, seed: int) -> Floats:
 
 
 def _units(documents: Sequence[str]) -> NDArray[numpy.int64]:
-    """The number of each question's document, as the final comparison has it: of one document, each is its own."""
+    """The document number of each question, as in the final comparison: with a single document, each question counts as
+    its own."""
     numbers = cluster_numbers(documents)
     return numpy.arange(len(documents)) if numbers.max(initial=0) == 0 else numbers

@@ -1,8 +1,8 @@
 """The ranking of trials on one metric, their paired differences to the best, and the set of the best.
 
-The set of the best holds the best trial and every trial that is not shown to be worse: with at least 95 % confidence
-the truly best trial is in it. It is a model confidence set, and the intervals come from the same sign flips, so that a
-trial is in the set if and only if its interval includes 0 (`dream.comparison.differences`).
+The set of the best contains the best trial and every trial that is not shown to be worse. With at least 95 %
+confidence, it contains the truly best trial. It is a model confidence set, and the intervals come from the same sign
+flips, so that a trial is in the set if and only if its interval includes 0 (`dream.comparison.differences`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,21 @@ class Standing:
     Attributes:
         rank: 1 for the highest `lowest` mean, which is the mean if no score is missing; None for a trial that is not
             ranked, with the reason in `why_not_ranked`.
-        mean: over the `n_scored` of `n_questions`, among them `n_failed` that the RAG system itself failed, which
+        mean: the mean over `n_scored` of `n_questions`, including `n_failed` that the RAG system itself failed, which
             count 0; `lowest` and `highest` are the means if all missing scores were the worst, or the best.
         means: the mean of every metric; None without a score.
         difference: to the best trial, with an interval that is simultaneous over all trials; `alone` has the interval
             without that correction. Both are None for the best trial and for unranked trials.
-        interval_by: how `difference` was found: "sign flips"; "Student's t" with fewer than 6 documents; where sign
-            flips are hardly to be trusted, "betting" with the reason; "the same scores" if every score is the best's.
+        interval_by: the method for `difference`: "sign flips"; "Student's t" with fewer than 6 documents; "betting"
+            with the reason if sign flips should not be trusted; "the same scores" if every score equals the best
+            trial's.
         in_set: true for the trials of the set of the best; then, and only then, `difference` includes 0 or more.
-        may_lose: the largest loss against any trial of the set that the intervals hold; None for unranked trials.
+        may_lose: the largest loss against any trial of the set that the intervals allow; None for unranked trials.
         shrunken: the mean, shrunken towards that of all ranked trials by its noise (`dream.comparison.shrinkage`); None
             for fewer than 4 trials or 2 documents.
         same_scores: true if every score equals the best trial's.
         on_front: true for the trials on the Pareto front of quality, cost and latency.
-        parameters: those that tell the trial apart from others of its name, e.g. "top_k=3".
+        parameters: those that distinguish the trial from others of the same name, e.g. "top_k=3".
     """
 
     trial: Trial
@@ -65,14 +66,14 @@ class Standing:
 
     @property
     def name(self) -> str:
-        """The trial's name, with the parameters that tell it apart from others of that name."""
+        """The trial's name, with the parameters that distinguish it from others of the same name."""
         return full_name(self.trial, self.parameters)
 
 
 def ranking(table: ScoreTable, failure_share: float) -> list[int]:
     """The columns of the trials that can be ranked, the best first; equal means keep the order of the grid.
 
-    A missing score counts as the worst, so that no trial gains by losing its scores.
+    A missing score counts as the worst, so that no trial gains from missing scores.
     """
     missing = 1 - table.scored / max(len(table.question_ids), 1)
     judged, (lowest, _) = table.scored - table.n_failed, table.bounds()

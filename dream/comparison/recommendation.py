@@ -1,10 +1,10 @@
 """The recommendation: one trial of the tie set, with the reason.
 
-The tie set, the set of the best, holds the best trial and all trials that are not shown to be worse. With few
-questions it also holds trials whose mean is far below the best. The margin, the largest acceptable loss, excludes these
-from being recommended for their price alone: the measured loss is the best estimate of the true loss, even if it is not
-significant. If the intervals against any trial of the set hold a loss above the margin, the recommendation states this
-doubt and the number of questions that would resolve it.
+The tie set (the set of the best) contains the best trial and all trials that are not shown to be worse. With few
+questions, it also contains trials whose mean is far below the best. The margin, the largest acceptable loss, keeps
+these from being recommended for their price alone: the measured loss is the best estimate of the true loss, even if it
+is not significant. If the intervals against any trial of the set allow a loss above the margin, the recommendation
+states this doubt and the number of questions that would resolve it.
 """
 
 import math
@@ -23,8 +23,9 @@ class Recommendation:
     """The trial to use, and why.
 
     `quality` compares it with the best trial; `advantage` is its gain over the best, empty if it is the best itself.
-    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` says that the loss against the best may exceed
-    `margin`, and how many questions would resolve it; otherwise it is empty. `parameters` are those of the standing.
+    `decided_by` is "USD", "tokens", "latency" or "quality". `doubt` is a sentence if the loss against the best may
+    exceed `margin`, with the number of questions that would resolve it; otherwise it is empty. `parameters` are those
+    of the standing.
     """
 
     trial: Trial
@@ -60,9 +61,9 @@ def recommend(
     LLM decide, then the latency, then the mean.
 
     Args:
-        standings: of all trials, the best first.
+        standings: the standings of all trials, the best first.
         power, n_clusters: the power of the experiment and its number of source documents, for the wording of the doubt.
-        confidence: that of the intervals of the standings.
+        confidence: the confidence level of the standings' intervals.
     """
     candidates = [standing for standing in standings if standing.in_set and _lag(standing) <= margin + 1e-12]
     best = candidates[0]
@@ -84,7 +85,7 @@ def recommend(
 
 
 def in_code(trial: Trial, parameters: str = "") -> str:
-    """A trial's name with each part in backticks, and the parameters that tell it apart from others of that name.
+    """A trial's name with each part in backticks, and the parameters that distinguish it from others of the same name.
 
     Example:
         >>> in_code(Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small"))

@@ -1,4 +1,4 @@
-"""The running cost of a trial per question: USD, tokens and seconds, without building the index and judging."""
+"""The running cost of a trial per question: USD, tokens and seconds, without index building and judging."""
 
 from dataclasses import dataclass
 

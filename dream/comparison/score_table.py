@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from dream.comparison.intervals import Floats, cluster_numbers
 from dream.comparison.sign_flips import FEWEST_FLIPPED
 from dream.errors import ConfigurationError, DataError, bullets
-from dream.means import (
+from dream.metrics import Metric, definition_of
+from dream.records import ExperimentResult, GoldenQuestion, TrialResult
+from dream.records.means import (
     failures_of as failures_of,
     is_of_system as is_of_system,
     means_of as means_of,
     score_of_failure as score_of_failure,
     scores_of as scores_of,
 )
-from dream.metrics import Metric, definition_of
-from dream.records import ExperimentResult, GoldenQuestion, TrialResult
 
 FACTORS = {
     "query_engine_identifier": "RAG method",
@@ -31,11 +31,11 @@ ROUNDING = 1e-6
 class ScoreTable:
     """The scores on one metric: `values` is questions x trials, NaN for a missing score.
 
-    `clusters` is the number of each question's source document, from 0; a question without a source is its own
-    cluster. `note` is a sentence about the clusters. Questions that the metric does not apply to are no rows;
-    `not_applicable` is their number. `limits` are the worst and the best possible score: a missing score counts as
-    either, and no interval of a difference is wider. `failed` marks the questions that the RAG system itself failed
-    (an empty answer, an exception, ...), which have the worst score.
+    `clusters` is the number of each question's source document, from 0; a question without a source is its own cluster.
+    `note` is a sentence about the clusters. Questions to which the metric does not apply are left out; `not_applicable`
+    is their number. `limits` are the worst and the best possible score: a missing score counts as either, and intervals
+    of differences are clipped to their difference. `failed` marks the questions that the RAG system itself failed (an
+    empty answer, an exception, ...), which have the worst score.
 
     Raises:
         DataError: for an infinite score.
@@ -52,7 +52,7 @@ class ScoreTable:
     failed: NDArray[numpy.bool_] | None = None
 
     def __post_init__(self) -> None:
-        self._refuse(numpy.isinf(self.values), "infinite score(s); mend them or score again:")
+        self._refuse(numpy.isinf(self.values), "infinite score(s); correct them or score again:")
 
     def check_limits(self) -> "ScoreTable":
         """Itself.
@@ -62,7 +62,10 @@ class ScoreTable:
         """
         (least, most), values = self.limits, self.values
         wrong = (values < least - ROUNDING) | (values > most + ROUNDING)
-        problem = f"score(s) outside of {least:g} to {most:g}, the range of this metric; mend them or its `bounds`:"
+        problem = (
+            f"score(s) outside of {least:g} to {most:g}, the range of this metric; correct them or the metric's "
+            f"`bounds`:"
+        )
         self._refuse(wrong, problem)
         return self
 
@@ -76,7 +79,7 @@ class ScoreTable:
 
     @property
     def reach(self) -> tuple[float, float]:
-        """`limits`, widened to hold every score."""
+        """`limits`, widened to include every score."""
         seen = self.values[~numpy.isnan(self.values)]
         return float(min(seen.min(initial=numpy.inf), self.limits[0])), float(
             max(seen.max(initial=-numpy.inf), self.limits[1])
@@ -125,7 +128,7 @@ class ScoreTable:
 
 
 def inapplicable(results: Sequence[TrialResult], metric: str) -> set[str]:
-    """The ids of the questions that a metric does not apply to: a trial says so, and none has a score."""
+    """The ids of the questions to which a metric does not apply: a trial recorded this, and no trial has a score."""
     scores = [
         score for result in results if result.evaluation for score in result.evaluation.scores if score.metric == metric
     ]
@@ -149,13 +152,13 @@ def score_table(
         clustered: group questions by source document; False makes each question its own cluster.
 
     Raises:
-        ConfigurationError: for a metric that was not scored, or weights that cannot be used.
+        ConfigurationError: for a metric that was not scored, or invalid weights.
         DataError: if trials were scored on questions that are not in the experiment's golden dataset, or if a metric
             applies to no question; if there are no questions; for scores outside of the metric's range.
     """
     everything = experiment.manifest.questions
     if not everything:
-        raise DataError(f"{experiment.name!r} has no questions, so there is nothing to compare; run it with some")
+        raise DataError(f"{experiment.name!r} has no questions, so there is nothing to compare; run it with questions")
     _check_questions(experiment, {question.id for question in everything})
     if weights is None:
         check_metric(experiment, metric)
@@ -193,7 +196,7 @@ def checked_weights(experiment: ExperimentResult, weights: Mapping[str, float]) 
     """The weights as shares of 1, without those that are 0.
 
     Raises:
-        ConfigurationError: naming every weight that cannot be used.
+        ConfigurationError: naming every invalid weight.
     """
     metrics = experiment.manifest.metrics
     problems = [f"{name!r} was not scored; valid: {', '.join(metrics)}" for name in weights if name not in metrics]
@@ -234,7 +237,7 @@ class _Goods:
 
 
 def _goods(experiment: ExperimentResult, metric: str, questions: list[str]) -> _Goods:
-    """The scores on a metric; where lower is better, turned around within its limits, such as 1 - the score."""
+    """The scores on a metric; if lower is better, mirrored within its limits, e.g. 1 - score."""
     columns = [scores_of(result, metric) for result in experiment.results]
     values = numpy.array([[column.get(question, numpy.nan) for column in columns] for question in questions], float)
     failures = [failures_of(result, metric) for result in experiment.results]
@@ -247,10 +250,9 @@ def _goods(experiment: ExperimentResult, metric: str, questions: list[str]) -> _
 
 
 def _limits(definition: Metric, values: Floats) -> tuple[float, float]:
-    """The worst and the best score: 0 to 1, unless the metric says otherwise and a score is outside of that.
-
-    Scores of a metric of one's own are kept on a scale from 0 to 1, whatever it returns. The range of an unknown
-    metric, such as one of another version, is that of its scores.
+    """The worst and the best score: 0 and 1, unless the metric has other bounds and a score is outside of 0 to 1.
+    Scores of user-defined metrics are always stored on a scale from 0 to 1. The range of an unknown metric, such as one
+    of another version, is that of its scores.
     """
     seen = values[numpy.isfinite(values)]
     least, most = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
@@ -265,14 +267,14 @@ def _clusters(questions: Sequence[GoldenQuestion]) -> tuple[NDArray[numpy.int64]
     clusters = cluster_numbers([question.document for question in questions])
     n_clusters = len(set(clusters.tolist()))
     if n_clusters == 1 < len(questions):
-        note = "All questions come from one document: the intervals hold for further questions on this document alone."
+        note = "All questions come from one document: the intervals only hold for further questions on this document."
         return numpy.arange(len(questions)), note
     if n_clusters == len(questions):
         return clusters, ""
     note = f"The questions of a document stay together: {len(questions)} questions from {n_clusters} documents."
     if n_clusters < FEWEST_FLIPPED:
         note += (
-            f" With fewer than {FEWEST_FLIPPED} documents little can be shown to hold for others; "
-            "`compare(..., clustered=False)` speaks of further questions on these documents alone."
+            f" With fewer than {FEWEST_FLIPPED} documents, little can be generalised to others; "
+            "`compare(..., clustered=False)` only generalises to further questions on these documents."
         )
     return clusters, note

@@ -1,9 +1,9 @@
-"""Shrunken means: of many trials the highest mean flatters its trial, as it was picked for its luck too.
+"""Shrunken means: the highest mean of many trials is biased upwards, as it was selected partly for its luck.
 
-What distinguishes the trials, their differences from the grand mean, is shrunk by the share of its variance that is
-noise: the positive-part empirical Bayes estimator of James-Stein kind for unequal variances (Efron and Morris 1973,
-"Stein's Estimation Rule and Its Competitors - An Empirical Bayes Approach"; Morris 1983, "Parametric Empirical Bayes
-Inference: Theory and Applications"). All trials answer the same questions, so how hard these are is no noise: the
+The differences of the trials from the grand mean are shrunk by the share of their variance that is noise: the
+positive-part empirical Bayes estimator of James-Stein kind for unequal variances (Efron and Morris 1973, "Stein's
+Estimation Rule and Its Competitors - An Empirical Bayes Approach"; Morris 1983, "Parametric Empirical Bayes Inference:
+Theory and Applications"). All trials answer the same questions, so the difficulty of the questions is not noise: the
 variances are those of the differences, and keep the questions of a document together. The variance between the trials
 is estimated by moments, which holds although the differences of two trials may be correlated.
 """
@@ -18,7 +18,7 @@ FEWEST_TRIALS = 4
 
 
 def shrunken_means(table: ScoreTable) -> Floats | None:
-    """The shrunken mean of each trial of a table, in its order; None for fewer than 4 trials or 2 documents, or where a
+    """The shrunken mean of each trial of a table, in its order; None for fewer than 4 trials or 2 documents, or if a
     trial has no score.
 
     Example:
@@ -42,7 +42,7 @@ def shrink(differences: Floats, noise: Floats) -> Floats:
     """Differences from their grand mean, shrunk towards 0.
 
     Args:
-        differences: of at least 4 trials; their sum is 0.
+        differences: those of at least 4 trials; their sum is 0.
         noise: the variance of each.
 
     Example:

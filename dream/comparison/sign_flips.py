@@ -1,19 +1,19 @@
 """The set of the best: a model confidence set by sign flips of whole documents, with the range of the means.
 
 The model confidence set (Hansen, Lunde and Nason 2011, "The Model Confidence Set") starts with all trials. While the
-hypothesis that all trials of the set are equal is rejected, those that lie too far below the best are eliminated, and
-the rest is tested anew; testing the smaller sets costs no error (Romano and Wolf 2005, "Exact and Approximate Stepdown
+hypothesis that all trials of the set are equal is rejected, the trials too far below the best are eliminated, and the
+rest is tested again; testing the smaller sets costs no error (Romano and Wolf 2005, "Exact and Approximate Stepdown
 Methods for Multiple Hypothesis Testing"). The statistic is the range of the means, as in Tukey's test (Tukey 1953, "The
 Problem of Multiple Comparisons"), so that a trial never leaves before one with a lower mean.
 
 If two trials are equal, the difference of their scores on a document is as likely positive as negative (Fisher 1935,
 "The Design of Experiments", chapter 3). The distribution of the range is that over flips of the signs of all
 differences of a document together: every combination of flips for up to 12 documents, a random sample above. Fewer than
-6 documents have too few flips to show anything at 5 %; there, Student's t distribution with the documents' degrees of
-freedom takes the place of the flips (Student 1908, "The Probable Error of a Mean").
+6 documents have too few flips for significance at 5 %; Student's t distribution with the documents' degrees of freedom
+then replaces the flips (Student 1908, "The Probable Error of a Mean").
 
 A missing score counts as the worst value in one trial of a pair and as the best in the other (Manski 1989, "Anatomy of
-the Selection Problem"), so that nothing is gained by losing scores.
+the Selection Problem"), so that no trial gains from missing scores.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from scipy import stats
 
 from dream.comparison.intervals import CONFIDENCE, Floats, seeded, sum_by_cluster
 
-# Up to so many documents, all flips are enumerated: 2 ** 12 = 4096.
+# Up to this number of documents, all flips are enumerated: 2 ** 12 = 4096.
 EXACT = 12
 # With fewer documents, even the clearest difference has more than 5 % of the flips on its side: 2 / 2 ** 5 = 6 %.
 FEWEST_FLIPPED = 6
@@ -36,7 +36,8 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Spread:
-    """The sums that replicates are made of: sums by document, of trials whose missing scores are worst, or best.
+    """Sums of scores by document, from which replicates are computed, with missing scores at their worst and at their
+    best.
 
     `low` and `high` are documents x trials, divided by the number of questions, so that a column adds up to a mean.
     They are equal if nothing is missing. `share` is the share of the questions of each document.
@@ -65,9 +66,9 @@ class BestSet:
     """The model confidence set.
 
     Attributes:
-        in_set: for each trial; the first, the best, is always in it.
-        below, above: how far the interval of each trial's difference to the best reaches below and above it; a trial is
-            in the set if and only if the interval includes 0 or more.
+        in_set: True for each trial in the set; the first trial, the best, is always in it.
+        below, above: the distances from each trial's difference to the best to the lower and upper limit of its
+            interval; a trial is in the set if and only if the interval includes 0 or more.
         widest: the half width for the difference of any two trials.
     """
 
@@ -102,7 +103,7 @@ def best_set(spread: Spread, seed: int = 0, kept: Sequence[int] = (), confidence
         width = numpy.inf if n_clusters < 2 else 0.0
         widths = numpy.full(n_trials, width)
         return BestSet(numpy.ones(n_trials, bool), widths, widths, width)
-    behind = low[0] - high  # the smallest loss that the missing scores leave possible
+    behind = low[0] - high  # the smallest loss that is possible despite missing scores
     widest = _of_any_pair(spread, seed, confidence)
     left, above, immune = numpy.ones(n_trials, bool), numpy.zeros(n_trials), numpy.zeros(n_trials, bool)
     immune[[0, *kept]] = True
@@ -127,7 +128,8 @@ def _of_any_pair(spread: Spread, seed: int, confidence: float) -> float:
 
 
 def small_sample(n_clusters: int, confidence: float = CONFIDENCE) -> float:
-    """The factor that flips of deviations from the mean lack for few documents: that of Student's t over the normal."""
+    """The correction for few documents of flips of deviations from the mean: the ratio of Student's t and normal
+    quantiles."""
     tail = (1 - confidence) / 2
     ratio = stats.t.isf(tail, n_clusters - 1) / stats.norm.isf(tail)
     return float(ratio * (n_clusters / (n_clusters - 1)) ** 0.5)

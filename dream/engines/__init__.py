@@ -1,6 +1,6 @@
-"""Engines run trials, tasks and services: in this process, or on a Ray cluster. No other package knows which.
+"""Engines run trials, tasks and services: in this process, or on a Ray cluster. Other packages do not depend on which.
 
-`choose_engine` decides, `opened` starts one; each has a module of its own.
+`choose_engine` decides, `opened` starts the engine; each engine has its own module.
 """
 
 from dream.engines.choice import (

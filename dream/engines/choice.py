@@ -1,4 +1,4 @@
-"""`choose_engine`: the engine that an experiment runs on, and why."""
+"""`choose_engine`: the engine of an experiment, and the reason for the choice."""
 
 import os
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from dream.errors import ConfigurationError
 from dream.settings import Settings
 
 AUTO, IN_PROCESS, RAY = ENGINES
-# A local Ray takes some 20 CPU seconds to start. From so many CPUs on, its processes make up for them in an experiment
-# of a hundred questions, since one process uses little more than one CPU (tests/benchmarks/README.md).
+# A local Ray takes about 20 CPU seconds to start. From this number of CPUs on, its processes save more than that in an
+# experiment of a hundred questions, because one process uses little more than one CPU (tests/benchmarks/README.md).
 CPUS_FOR_RAY = 8
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The name of an engine, and the reason for it in a few words."""
+    """The name of an engine, and a short reason for the choice."""
 
     engine: str
     reason: str
@@ -26,10 +26,10 @@ class EngineChoice:
 
 
 def choose_engine(engine: str | None, settings: Settings) -> EngineChoice:
-    """The engine that is asked for by `engine`, or by `settings.engine` where that is None.
+    """The engine named by `engine`, or by `settings.engine` if that is None.
 
-    `auto` is Ray where RAY_ADDRESS is set, this process is connected to Ray, or the machine has at least 8 CPUs; else
-    this process.
+    `auto` is Ray if RAY_ADDRESS is set, this process is connected to Ray, or the machine has at least 8 CPUs; else this
+    process.
 
     Raises:
         ConfigurationError: for another name.
@@ -54,5 +54,5 @@ def choose_engine(engine: str | None, settings: Settings) -> EngineChoice:
 
 
 def cpu_count() -> int:
-    """The CPUs that this process may use."""
+    """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

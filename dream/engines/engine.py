@@ -18,15 +18,15 @@ Receive = Callable[[Sequence[Message]], None]
 
 @dataclass(frozen=True)
 class TrialRuns:
-    """The trials of an experiment that are to run.
+    """The trials of an experiment to run.
 
     Args:
-        name: the experiment's.
-        function: runs one trial; a failure is a result, not an exception. It must survive pickling.
-        n_questions: the most questions that a trial is asked.
-        finished: questions that need not be asked again, by trial id.
-        at_once: the most trials at the same time; None leaves it to the engine.
-        to_stop: the ids of trials that are to end before they are done; the engine asks for them again and again.
+        name: the experiment's name.
+        function: runs one trial; a failure is a result, not an exception. It must be picklable.
+        n_questions: the maximum number of questions of a trial.
+        finished: questions that are already finished, by trial id.
+        at_once: the maximum number of concurrent trials; None leaves it to the engine.
+        to_stop: returns the ids of trials to stop early; the engine calls it repeatedly.
     """
 
     name: str
@@ -39,29 +39,29 @@ class TrialRuns:
 
 
 class Engine(ABC):
-    """Runs trials and tasks. Services find their host by `dream.services.host`, which an open engine sets."""
+    """Runs trials and tasks. An open engine determines where services run (`dream.services.host`)."""
 
     name: str
     cluster: Cluster | None
 
     @abstractmethod
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
-        """Run trials to their end, and call `receive` with what they send, from one thread at a time.
+        """Run trials to their end, and call `receive` with their messages, from one thread at a time.
 
-        A trial that is to stop ends with a `TrialStopped` in place of its result, after the questions that it has
-        finished; the others go on. One that waits to be run ends at once, and one that is done by then has its result.
+        A trial to stop ends with a `TrialStopped` instead of a result, after its finished questions; the others
+        continue. A waiting trial ends at once, and a trial that is already done has its result.
 
         Returns:
             The failures of trials that ended without a result, by trial id.
 
         Raises:
-            Whatever `receive` raised; the trials are then stopped.
+            Any exception of `receive`; the trials are then stopped.
         """
 
     @abstractmethod
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Run a task with a whole process for itself, in which the order of sets of texts is always the same. Task and
-        arguments must survive pickling. Models are called through the gateway that is open here.
+        """Run a task in a process of its own, in which the order of sets of texts is reproducible. Task and arguments
+        must be picklable. Models are called through the gateway that is open here.
 
-        A task whose process is lost ends with a `ServiceError`.
+        If the process is lost, the task ends with a `ServiceError`.
         """

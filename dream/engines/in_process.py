@@ -1,4 +1,4 @@
-"""The engine that needs no cluster: trials share this process, its event loop and its caches.
+"""The engine without a cluster: trials share this process, its event loop and its caches.
 
 A trial mostly waits for model servers, so one process serves many. Each has a thread for what blocks (imports, loading
 its index); its questions are coroutines of DREAM's event loop.
@@ -25,15 +25,15 @@ from dream.engines.inbox import (
     TrialStopped,
 )
 from dream.engines.processes import ProcessPool
-from dream.event_loop import Waits, run_async
 from dream.records import Cluster, Evaluation, Failure, Trial, TrialResult
+from dream.runtime.event_loop import Waits, run_async
 
 T = TypeVar("T")
 
 TRIALS_AT_ONCE = 16
-# Each child process takes some 400 MB.
+# Each child process needs about 400 MB.
 PROCESSES_AT_MOST = 8
-# How long a stopped trial may take to end; its thread does not keep the process alive.
+# The maximum time for a stopped trial to end; its thread does not keep the process alive.
 END_SECONDS = 10.0
 
 
@@ -95,7 +95,7 @@ def _at_once(n_questions: int) -> int:
 
 
 class _TrialQueue:
-    """The trials that wait and those that run. Safe from any thread."""
+    """The waiting and the running trials. Thread-safe."""
 
     def __init__(self, runs: TrialRuns, put: Callable[[Message], None]) -> None:
         self._runs, self._put = runs, put
@@ -130,7 +130,7 @@ class _TrialQueue:
         return self._runs.function(trial.config(), finished, lambda block: self._put(BlockFinished(trial.id, block)))
 
     def stop(self, trial_ids: Collection[str]) -> None:
-        """End those of these trials that have not ended."""
+        """End these trials, unless they have ended."""
         with self._lock:
             never = [trial_id for trial_id in trial_ids if self._waiting.pop(trial_id, None)]
             running = [self._running[trial_id] for trial_id in trial_ids if trial_id in self._running]
@@ -163,7 +163,7 @@ def _end(queue: _TrialQueue, threads: list[threading.Thread]) -> None:
 
 
 def _all(messages: "SimpleQueue[Message | None]") -> list[Message | None]:
-    """All messages that wait."""
+    """All waiting messages."""
     return [messages.get_nowait() for _ in range(messages.qsize())]
 
 

@@ -1,6 +1,6 @@
 """The messages that trials send to the driver, and the service on Ray that holds them until the driver fetches them.
 
-Workers need no access to storage or MLflow: they know only the inbox.
+Workers need access only to the inbox, not to storage or MLflow.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dream.records import Evaluation, TrialResult
 from dream.records.evaluations import joined
 
 POLL_SECONDS = 0.5
-# The coroutines of a trial that was stopped hand on the questions that they have finished after so long at most.
+# The maximum time in which the coroutines of a stopped trial send their finished questions.
 LAST_BLOCK_SECONDS = 0.2
 
 
@@ -40,7 +40,7 @@ class TrialFinished:
 
 @dataclass(frozen=True)
 class TrialStopped:
-    """A trial has ended without a result, because it was to stop."""
+    """A trial has ended without a result, because it was stopped."""
 
     trial_id: str
 
@@ -61,7 +61,7 @@ class TrialInbox:
         self._arrived = asyncio.Event()
 
     async def begin(self, trial_id: str) -> Evaluation | None:
-        """The finished questions of a trial that begins; None if it is not to run."""
+        """The finished questions of a trial that begins; None if it must not run."""
         if trial_id in self._to_stop:
             await self.put_stopped(trial_id)
             return None
@@ -70,27 +70,27 @@ class TrialInbox:
         return joined(self._finished.get(trial_id, []))
 
     async def stop(self, trial_id: str) -> None:
-        """Tell a trial to stop; one that has not begun never will."""
+        """Request a trial to stop; a waiting one will not start."""
         self._to_stop.add(trial_id)
         if trial_id not in self._begun:
             await self.put_stopped(trial_id)
 
     async def is_to_stop(self, trial_id: str) -> bool:
-        """True if a trial is to stop."""
+        """True if a trial was requested to stop."""
         return trial_id in self._to_stop
 
     async def put_block(self, trial_id: str, block: Evaluation) -> None:
-        """Take some finished questions of a trial."""
+        """Receive some finished questions of a trial."""
         self._finished.setdefault(trial_id, []).append(block)
         self._put(BlockFinished(trial_id, block))
 
     async def put_result(self, result: TrialResult) -> None:
-        """Take the result of a trial."""
+        """Receive the result of a trial."""
         self._finished.pop(result.trial.id, None)
         self._put(TrialFinished(result))
 
     async def put_stopped(self, trial_id: str) -> None:
-        """Take that a trial has stopped as it was told."""
+        """Receive the message that a trial has stopped on request."""
         if trial_id not in self._stopped:
             self._stopped.add(trial_id)
             self._put(TrialStopped(trial_id))

@@ -1,4 +1,4 @@
-"""The engine that fans out over a Ray cluster: trials by Ray Tune, tasks as Ray tasks."""
+"""The engine on a Ray cluster: trials by Ray Tune, tasks as Ray tasks."""
 
 import asyncio
 import tempfile
@@ -17,13 +17,13 @@ from dream.engines.engine import Engine, Receive, TrialFunction, TrialRuns
 from dream.engines.inbox import LAST_BLOCK_SECONDS, BlockFinished, TrialInbox
 from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
-from dream.event_loop import Waits, run_async
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
+from dream.runtime.event_loop import Waits, run_async
 from dream.services import OnRay, RayService, ServiceKind
 
 T = TypeVar("T")
 Inbox = RayService[TrialInbox]
-# A worker asks so often if its trial is to stop.
+# The interval at which a worker checks if its trial was requested to stop.
 STOP_SECONDS = 2.0
 
 
@@ -51,8 +51,8 @@ class RayEngine(Engine):
 
 
 def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
-    """A future that raises what the task raised, without the page of text that Ray puts around it, and a ServiceError
-    for a lost worker."""
+    """A future that raises the task's own exception, without Ray's long wrapper, and a ServiceError for a lost
+    worker."""
     future: Future[T] = Future()
 
     def settle(done: "Future[T]") -> None:
@@ -74,7 +74,7 @@ def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
 
 @contextmanager
 def _inbox(finished: Mapping[str, Evaluation]) -> Iterator[Inbox]:
-    """An inbox under a name of its own, so that nothing from trials of an earlier experiment comes into it."""
+    """An inbox with a unique name, so that it receives nothing from trials of an earlier experiment."""
     kind = ServiceKind[TrialInbox]("inbox of trials", f"dream-trials-{uuid.uuid4().hex}")
     inbox = OnRay().start(kind, partial(TrialInbox, dict(finished)))
     try:
@@ -85,7 +85,7 @@ def _inbox(finished: Mapping[str, Evaluation]) -> Iterator[Inbox]:
 
 @contextmanager
 def _collecting(inbox: Inbox, receive: Receive, to_stop: Callable[[], Collection[str]]) -> Iterator[None]:
-    """Empty the inbox in a thread while trials run, and tell it which are to stop; an error is raised at the end."""
+    """Empty the inbox in a thread while trials run, and forward requests to stop; an error is raised at the end."""
     stop = threading.Event()
     problems: list[BaseException] = []
     told: set[str] = set()
@@ -157,7 +157,7 @@ def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox)
 
 @contextmanager
 def _stoppable(inbox: Inbox, trial_id: str) -> Iterator[Waits]:
-    """The waits of a trial that runs in this thread, which end when the inbox is told that it is to stop."""
+    """The waits of a trial in this thread, which end when the trial is requested to stop."""
     waits, ended = Waits(), threading.Event()
 
     def watch() -> None:

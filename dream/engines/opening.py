@@ -1,4 +1,4 @@
-"""`opened`: an engine for the length of a `with` block."""
+"""`opened`: an engine for a `with` block."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dream import ray_cluster, services
 from dream.engines.choice import RAY, EngineChoice
 from dream.engines.engine import Engine
-from dream.libraries import import_meanwhile
+from dream.runtime.libraries import import_meanwhile
 from dream.settings import Settings
 
 
@@ -15,7 +15,7 @@ def opened(choice: EngineChoice, settings: Settings, meanwhile: Sequence[str] = 
     """The engine of this choice; services that are opened within the block run on it.
 
     Args:
-        meanwhile: modules that its user needs soon, to import in a thread (`dream.libraries.import_meanwhile`).
+        meanwhile: modules to import in a thread meanwhile (`dream.runtime.libraries.import_meanwhile`).
 
     Raises:
         ServiceError: when the Ray cluster cannot be used.

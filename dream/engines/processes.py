@@ -2,8 +2,8 @@
 
     task --pickled--> child process; its `current_gateway()` --call--> the gateway of this process
 
-A child starts when it is needed, takes one task after another, and ends with its parent. Its sets of texts have the
-same order every time (PYTHONHASHSEED=0), as ragas' testset generator draws from such sets.
+A child starts when needed, runs one task after another, and ends with its parent. Its sets of texts have a reproducible
+order (PYTHONHASHSEED=0), because ragas' testset generator draws from such sets.
 """
 
 import itertools
@@ -25,13 +25,13 @@ from typing import Any, TypeVar
 
 from dream import services
 from dream.errors import ServiceError, end_of_all, explain
-from dream.libraries import prepare_libraries
+from dream.runtime.libraries import prepare_libraries
 from dream.services import AsyncService, Host, ServiceKind
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-# The child imports from where this process does, whatever its working folder holds.
+# The child has the same import path as this process, regardless of its working folder.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from dream.engines.processes import serve; serve(int(sys.argv[2]))"
@@ -93,8 +93,8 @@ class _Channel:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error itself if it survives pickling, which many of other libraries do not; else the fatal error behind it,
-    or its reason."""
+    """The error itself if it is picklable, which many of other libraries are not; else the fatal error behind it, or
+    its reason."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever its class does
@@ -122,7 +122,7 @@ class ProcessPool:
         return future
 
     def close(self) -> None:
-        """End the children, those with a task too."""
+        """End the children, including those with a task."""
         for _ in self._threads:
             self._tasks.put(None)
         for child in list(self._children):
@@ -184,7 +184,7 @@ class _Child:
             self._answer(message)
 
     def end(self) -> None:
-        """Kill the process, whatever it does."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait(END_SECONDS)
 
@@ -264,4 +264,4 @@ def serve(file_number: int) -> None:
     parent = _Parent(_Channel(Connection(file_number)))
     services.session().host = parent
     parent.serve()
-    os._exit(0)  # whatever a task is still doing is of no use to anybody
+    os._exit(0)  # the result of a running task is no longer needed

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 from dream.errors import end_of_all
 from dream.models.answer_reading import LENGTH, THINKING
 from dream.models.http_transport import CallTimes, Turn, call_times
+from dream.models.thinking import separated, shortened
 from dream.models.token_usage import ESTIMATED
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion
-from dream.thinking import separated, shortened
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine

@@ -13,11 +13,11 @@ from dream.errors import ConfigurationError
 from dream.evaluation.asking import count_tokens_by_question
 from dream.evaluation.evidence import Evidence
 from dream.evaluation.procedure import Blocks, Procedure, evaluate_questions
-from dream.event_loop import run_async
-from dream.libraries import prepare_libraries
 from dream.metrics import METRICS, check_metrics, is_judged
 from dream.records import JUDGED_ONCE as JUDGED_ONCE, Evaluation, GoldenQuestion, Repeats as Repeats
 from dream.records.evaluations import by_question as by_question, joined as joined
+from dream.runtime.event_loop import run_async
+from dream.runtime.libraries import prepare_libraries
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine

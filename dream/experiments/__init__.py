@@ -1,6 +1,6 @@
 """Experiments: the spec, its plan, all trials on Ray, and the results in storage.
 
-`run_experiment` runs a search space, `experiment` is one trial of it.
+`run_experiment` runs all trials of a search space, `experiment` a single one.
 """
 
 from dream.experiments.pilot import planned_power as planned_power

@@ -1,10 +1,10 @@
-"""A choice is confirmed on questions that the search never saw.
+"""Confirms a choice on questions that the search never saw.
 
     golden dataset -> some documents' questions are held out -> trials answer the rest -> comparison
     -> the recommended trial, the runner-up and the incumbent answer what was held out -> does the choice survive?
 
-The calls go through the same engine, gateway, cache and budget as those of the trials. They are metered in a stage of
-their own, so that a trial's cost per question stays that of the questions that it was compared by.
+The calls use the same engine, gateway, cache and budget as those of the trials. They are counted in a stage of their
+own, so that a trial's cost per question covers only the questions of the comparison.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ _LOST = Failure(FailureKind.SERVICE, "it ended without a result; its worker may 
 
 
 def confirming(prepared: "PreparedExperiment", trials: Sequence[Trial]) -> "PreparedExperiment":
-    """The experiment as these trials' answers to the held-out questions."""
+    """The experiment in which these trials answer the held-out questions."""
     assert prepared.hold_out is not None
     golden, context = prepared.hold_out.golden_dataset, prepared.context
     evidence = {}
@@ -60,12 +60,12 @@ def as_confirmation(manifest: Manifest) -> Manifest | None:
 
 @dataclass(frozen=True)
 class Confirming:
-    """Asks the chosen trials of an experiment the held-out questions; what is finished is kept a block at a time.
+    """Asks the chosen trials of an experiment the held-out questions; finished questions are stored in blocks.
 
     Args:
-        patiently: writes to storage, waiting for it where it cannot be reached.
+        patiently: a function that writes to storage, and retries while storage cannot be reached.
         run_trial: runs one trial in a context, as an engine calls it.
-        taken: finds results that earlier experiments have, by trial id.
+        taken: a function that finds results of earlier experiments, by trial id.
     """
 
     name: str
@@ -80,17 +80,17 @@ class Confirming:
     def run(
         self, outcome: ExperimentResult, engine: Engine, read_usage: Callable[[], None], at_once: int | None = None
     ) -> tuple[TrialResult, ...]:
-        """The results of the chosen trials on the held-out questions; empty, with a line that says why, where none can
-        be chosen.
+        """The results of the chosen trials on the held-out questions. If none can be chosen, empty, and a line shows
+        why.
 
         Args:
             outcome: of the search.
-            read_usage: keeps the gateway's meter.
+            read_usage: stores the gateway's usage.
         """
         try:
             trials = chosen_by(outcome)
         except DreamError as error:
-            self.reporter.line(f"  nothing can be confirmed on the held-out questions: {error}")
+            self.reporter.line(f"  no trial can be confirmed on the held-out questions: {error}")
             return ()
         part, prepared = store.held_out_part(self.name), confirming(self.prepared, trials)
         finished, partial_results = finished_part(self.storage, part, prepared)
@@ -105,7 +105,7 @@ class Confirming:
         return tuple(results[trial.id] for trial in trials)
 
     def conclude(self, outcome: ExperimentResult) -> None:
-        """Keep and show the confirmation; show why there is none."""
+        """Store and show the confirmation, or show why there is none."""
         if not outcome.held_out:
             return
         from dream.comparison.comparison import compare

@@ -1,4 +1,4 @@
-"""The dearest trials that a search in rounds may choose, for a plan that is an upper bound."""
+"""The most expensive trials that a search in rounds may choose, for a plan that is an upper bound."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ from dream.rag.models_first import MOST_PAIRS, models_first_round, pair_of, with
 from dream.rag.search import next_round
 from dream.records import INCUMBENT, MODELS_FIRST, Search, Trial
 
-# So many combinations are counted one by one; of more, each factor by itself.
+# Up to this number, combinations are counted one by one; beyond it, each factor is counted separately.
 COUNTED = 400
 Price = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Dearest:
-    """As many trials as a search may still choose, with those whose indexes are the largest, and a line that says how
-    they were found."""
+    """The maximum number of trials that a search may still choose, with the largest indexes, and a line that explains
+    the estimate."""
 
     trials: tuple[Trial, ...]
     indexed: tuple[Trial, ...]
@@ -30,12 +30,12 @@ def dearest(
     price: Callable[[Trial], Price],
     methods: Mapping[str, RagMethod] | None = None,
 ) -> Dearest:
-    """The dearest trials of a search in rounds, besides those that were `chosen` already; the first round is known
-    before any result.
+    """The most expensive trials of a search in rounds, besides those that were already `chosen`. The first round is
+    known before any result.
 
     Args:
-        price: what is to be paid for a trial, such as USD and then calls.
-        methods: those of the user's own.
+        price: a function that returns the cost of a trial for sorting, such as (USD, calls).
+        methods: the user's own RAG methods.
     """
     space = Combinations.from_json(search.space or {})
     first = () if chosen else next_round(search, ())
@@ -47,14 +47,13 @@ def dearest(
     if search.combinations <= COUNTED:
         found = [trial for trial in space.listed() if trial.id not in known]
         trials = sorted(found, key=price, reverse=True)[:n]
-        how = f"the dearest {len(trials)} of {len(found)} other combinations"
+        how = f"the {len(trials)} most expensive of {len(found)} other combinations"
     else:
         found, trials = list(space.representatives()), [_by_factor(space, price)] * n
-        how = f"{n} times the dearest combination, its factors taken one by one"
+        how = f"{n} times the most expensive combination, estimated factor by factor"
     note = (
         f"an upper bound: {f'the {len(first)} trials of the first round, and ' if first else ''}{how}, with the "
-        "indexes that embed most; the search decides later which trials are run, so that calls of a single model may "
-        "be other than these"
+        "indexes that embed most; the search decides later which trials run, so the calls per model may differ"
     )
     return Dearest((*chosen, *trials), (*chosen, *_indexed(found, n, methods)), note)
 
@@ -72,7 +71,8 @@ def most_trials(search: Search, space: Combinations) -> int:
 
 
 def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
-    """Of the combinations that have each factor at its dearest value, all others at their first, the dearest."""
+    """The most expensive of the combinations with one factor at its most expensive value and all others at their
+    first."""
     best = []
     for block in space.blocks:
         digits = [0] * len(block.factors)
@@ -84,7 +84,7 @@ def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
 
 
 def _indexed(trials: Sequence[Trial], n: int, methods: Mapping[str, RagMethod] | None) -> list[Trial]:
-    """A trial for each of the `n` indexes that embed most: chunks that overlap more, and smaller ones."""
+    """A trial for each of the `n` indexes that embed most, through more overlap or smaller chunks."""
     found = {}
     for trial in trials:
         if trial.embed_model_identifier:

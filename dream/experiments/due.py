@@ -1,4 +1,4 @@
-"""`Due`: what of an experiment is still to be done."""
+"""`Due`: the unfinished part of an experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,27 +14,27 @@ from dream.experiments.reuse import results_taken_over, sift_taken_over
 from dream.experiments.sift import left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment
 from dream.experiments.trial import run_trial
-from dream.libraries import wait_for_imports
 from dream.models import gateway_client
 from dream.progress import Reporter
 from dream.records import INDEX_STAGES, Evaluation, Manifest, Plan, Trial, TrialResult, UsageRow
+from dream.runtime.libraries import wait_for_imports
 from dream.settings import Settings
 from dream.storage import Storage
 
 T = TypeVar("T")
 
-# Documents with more text that were not counted before are not chunked a second time only to count what to embed.
+# Larger documents that were not counted before are not chunked an additional time only to count the texts to embed.
 PLANNED_CHARACTERS = 5_000_000
 
 
 @dataclass(frozen=True)
 class Due:
-    """An experiment, and what of it is still to be done.
+    """An experiment, and its unfinished part.
 
-    `before` is the manifest of the experiment that is resumed. `finished` are results that it has, `taken` those of
-    other experiments, `partial` finished questions of the trials in `to_run`, all by trial id. `usage` is that of
-    earlier runs. `is_confirmed`: an earlier run has confirmed the choice. `is_planned` is False where no experiment
-    before asked anything like it, so that it cannot be paid for: its plan is made later, while models are checked.
+    `before` is the manifest of the resumed experiment. `finished` holds its results, `taken` reused results of other
+    experiments, and `partial` the finished questions of the trials in `to_run`, all by trial id. `usage` is that of
+    earlier runs. `is_confirmed`: an earlier run has confirmed the choice. `is_planned` is False if no earlier
+    experiment was similar, so that no call can be cached: the plan is then made later, while models are checked.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Due:
 
     @property
     def to_run(self) -> list[Trial]:
-        """The trials and baselines without a whole result."""
+        """The trials and baselines without a complete result."""
         return [trial for trial in self.prepared.everything if trial.id not in {**self.finished, **self.taken}]
 
     @property
     def is_paid(self) -> bool:
-        """True if the cache has, as far as is known, the answer to every call that is left."""
+        """True if, as far as is known, every remaining call will be answered from the cache."""
         if self.prepared.search.is_open:
             return False
         return bool(self.plan and self.plan.is_paid) or not (self.to_run or self.awaits_confirmation)
@@ -67,17 +67,17 @@ class Due:
 
     @property
     def to_check(self) -> list[Trial]:
-        """Trials with all that will be asked of models."""
+        """Trials that together send every kind of request that the models will receive."""
         return [*self.to_run, *(self.prepared.candidates if self.prepared.search.is_open else ())]
 
     @property
     def awaits_sift(self) -> bool:
-        """True if a sift has still to decide which trials are run."""
+        """True if a sift must still decide which trials run."""
         sift = self.prepared.sift
         return sift is not None and not sift.is_done
 
     def only(self, prepared: PreparedExperiment) -> "Due":
-        """The same of an experiment with fewer trials."""
+        """A copy for an experiment with fewer trials."""
         ids = {trial.id for trial in prepared.everything}
 
         def of_those(results: Mapping[str, T]) -> dict[str, T]:
@@ -95,7 +95,7 @@ class Due:
 def due_of(
     name: str, spec: ExperimentSpec, before: Manifest | None, storage: Storage, settings: Settings, show: Reporter
 ) -> Due:
-    """Prepare an experiment, new or resumed, and plan what is left of it; nothing is asked."""
+    """Prepare a new or resumed experiment, and plan its remaining calls. Sends no model call."""
     prepared = spec.prepare_again(before, settings, show) if before else spec.prepare(settings, show)
     if before is None and not any(is_alike(manifest, prepared) for manifest in store.load_manifests(storage).values()):
         return Due(name, prepared, before, None, {}, {}, {}, (), is_planned=False)
@@ -104,7 +104,7 @@ def due_of(
     with services.in_this_process(), gateway_client.opened(settings):
         if before is None and (known := sift_taken_over(prepared, settings)) is not None:
             prepared = left_by(known[0], prepared)
-            show.line(f"the sift of {known[1]} is taken over: {known[0].summary}")
+            show.line(f"reusing the sift of {known[1]}: {known[0].summary}")
         plan = _new_plan(prepared, before, settings)
         taken = {} if before else results_taken_over(prepared, settings)
     is_confirmed = before is not None and store.is_confirmed(storage, name)
@@ -112,14 +112,14 @@ def due_of(
 
 
 def plan_of_new(prepared: PreparedExperiment, settings: Settings) -> Plan | None:
-    """The plan of an experiment that nobody has paid for, made while this process waits for answers of models."""
+    """The plan of an experiment without cached calls, made while this process waits for models to answer."""
     wait_for_imports()
     return _new_plan(prepared, None, settings)
 
 
 def _new_plan(prepared: PreparedExperiment, before: Manifest | None, settings: Settings) -> Plan | None:
-    """The plan of a new experiment, or of one with additions; None where nothing is new, or the documents are large and
-    were not counted by an earlier plan.
+    """The plan of a new or extended experiment; None if nothing is new, or if the documents are large and no earlier
+    plan counted them.
 
     Calls for the indexes stay as they were planned before the indexes were built.
     """

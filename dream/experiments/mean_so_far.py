@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy
 
-# With fewer questions or documents there is no interval, nor while it is a larger share of the possible scores.
+# There is no interval for fewer questions or documents, or while it is wider than this share of the possible scores.
 FEWEST_QUESTIONS, FEWEST_DOCUMENTS, WIDEST_SHARE = 10, 5, 0.75
-# Chosen by simulation (tests/experiments/test_mean_so_far.py), so that means of scores near a bound, of few questions
-# and of few documents are inside at all looks together in 95 % of experiments or more.
+# Chosen by simulation (tests/experiments/test_mean_so_far.py): also for scores near a bound, few questions and few
+# documents, the intervals at all looks cover the mean in at least 95 % of experiments.
 _LEVEL, _WEIGHT_OF_BOUNDS = 0.03, 1.5
-# The number of documents at which the interval is as narrow as it can be for its level.
+# The number of documents at which the interval is narrowest for its level.
 _NARROWEST_AT = 50
 
 
 @dataclass(frozen=True)
 class MeanSoFar:
-    """A mean over `n` scores; `low` and `high` are its limits, None where they say hardly anything yet."""
+    """A mean over `n` scores with its confidence limits, which are None while they would be too wide to be useful."""
 
     mean: float
     n: int
@@ -28,19 +28,20 @@ class MeanSoFar:
 def mean_so_far(
     scores: Mapping[str, float], documents: Mapping[str, str], bounds: tuple[float, float] = (0.0, 1.0)
 ) -> MeanSoFar | None:
-    """The mean of the scores of one trial, None without any.
+    """The mean of the scores of one trial; None without scores.
 
-    The interval is a confidence sequence for the mean over further questions like those that are scored: with 95 %
-    confidence all intervals of a trial hold, from the first look to the last (Waudby-Smith, Arbour, Sinha, Kennedy and
-    Ramdas 2024, "Time-uniform central limit theory and asymptotic confidence sequences"). It is for the trial alone;
-    whether two trials differ is for `compare`, which pairs their questions. Its standard error is robust to equal
-    questions of a document, and two further documents count as scored with the bounds, as scores so far that are all
-    alike say little of the next one.
+    The interval is a confidence sequence for the mean over further questions like those that are scored: all intervals
+    of a trial, from the first look to the last, are valid together with 95 % confidence (Waudby-Smith, Arbour, Sinha,
+    Kennedy and Ramdas 2024, "Time-uniform central limit theory and asymptotic confidence sequences"). It says nothing
+    about the difference of two trials; `compare` does, by pairing their questions. Its standard error is robust to
+    correlated questions of a document. Two additional documents count as scored with the bounds, because equal scores
+    so far say little about the next one.
 
     Args:
         scores: by question id.
-        documents: the document of each question, by question id; a question without one stands for itself. With fewer
-            than 5 in all, every question does, and the interval is for further questions on these documents.
+        documents: the document of each question, by question id; a question without one counts as its own document.
+            With fewer than 5 documents, every question does, and the interval is for further questions on these
+            documents.
         bounds: the least and the greatest possible score.
     """
     if not scores:

@@ -1,4 +1,4 @@
-"""The power of the planned number of questions, from an earlier experiment on the same documents: a pilot."""
+"""The statistical power of the planned number of questions, estimated from an earlier experiment (a pilot)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from dream.comparison.power import Power
 
 HOW_TO_GET_ONE = (
-    "Power: unknown, since there is no experiment on these questions to measure how much trials differ from question "
-    "to question. Run a pilot of two or three trials (dream run --query-engine ... --name pilot), then plan again, or "
-    "name one on other questions: dream plan --pilot NAME."
+    "Power: unknown, because no experiment on these questions shows how much the differences between "
+    "trials vary from question to question. Run a pilot of two or three trials (dream run --query-engine ... --name "
+    "pilot), then plan again, or name a pilot on other questions: dream plan --pilot NAME."
 )
 
 
 @dataclass(frozen=True)
 class PlannedPower:
-    """The power of an experiment with the pilot's kind of trials; None, with the reason in `text`, where unknown."""
+    """The power of an experiment with trials like the pilot's; None if unknown, with the reason in `text`."""
 
     text: str
     pilot: str | None = None
@@ -36,14 +36,14 @@ def planned_power(
     settings: Settings | None = None,
     n_questions: int | None = None,
 ) -> PlannedPower:
-    """The smallest difference that as many questions as `golden` has can show, with the pilot's variance and level.
+    """The smallest difference that the questions of `golden` can detect, from the pilot's variance and level.
 
     Args:
-        pilot: the name of an earlier experiment; by default the latest on the same golden dataset that tells anything.
-        n_questions: those that the search will see (`Plan.n_questions`), where some are held out.
+        pilot: the name of an earlier experiment; by default the latest usable one on the same golden dataset.
+        n_questions: the number of questions that are not held out (`Plan.n_questions`).
 
     Raises:
-        DataError: if there is no experiment of the name that was given, or it has no trial that can be ranked.
+        DataError: if no experiment has the given name, or none of its trials can be ranked.
     """
     settings = settings or Settings.from_environment()
     n_questions = len(golden.questions) if n_questions is None else n_questions
@@ -60,7 +60,8 @@ def planned_power(
 
 
 def _experiments_on(golden: GoldenDataset, settings: Settings) -> list[str]:
-    """The names of the experiments on a golden dataset, or on the part that they did not hold out, the latest first."""
+    """The names of the experiments on a golden dataset, or on the part of it that they did not hold out, newest
+    first."""
     storage = open_storage(settings.experiments_uri, settings)
     manifests = store.load_manifests(storage).values()
     same = [manifest for manifest in manifests if _whole_digest(manifest) == golden.digest]
@@ -78,7 +79,7 @@ def _from_pilot(pilot: ExperimentResult, n_questions: int) -> PlannedPower:
     comparison = compare(pilot, metric)
     if comparison.power is None:
         reason = "its ranked trials do not differ" if len(comparison.ranked) > 1 else "it has a single ranked trial"
-        text = f"Power: the pilot {pilot.name!r} cannot be used, since {reason} on {metric}; name another one."
+        text = f"Power: the pilot {pilot.name!r} cannot be used, because {reason} on {metric}; name another one."
         return PlannedPower(text, pilot.name, metric)
     power = comparison.power.planned(n_questions)
     n_trials, n_asked = len(comparison.ranked), comparison.n_questions

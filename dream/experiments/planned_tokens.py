@@ -11,24 +11,24 @@ from dream.rag.parameters import DEFAULT, HYDE
 from dream.records import ORACLE, GoldenQuestion, Trial
 from dream.tokens import count_tokens
 
-# Tokens, measured on the sample documents: the frame of the prompt that answers and of those that rewrite and rank, an
-# answer, a judge's prompt without the passages, its reply, and a question that it derives.
+# Tokens, measured on the sample documents: the fixed part of the prompts that answer, rewrite and rank; an answer; a
+# judge's prompt without the passages; its reply; and a question that it derives.
 ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, JUDGE_PROMPT, JUDGE_REPLY, DERIVED_QUESTION = 100, 60, 42, 870, 47, 20
-# Of a sentence that is retrieved.
+# Tokens of a retrieved sentence.
 SENTENCE_TOKENS = 30
-# Whole passages never fill the budget exactly.
+# The filled share of a token budget, as whole passages never fill it exactly.
 BUDGET_FULLNESS = 0.95
 
 
 def frame_tokens(trial: Trial) -> int:
-    """The tokens of a prompt besides the question and what is read with it."""
+    """The tokens of a prompt without the question and the passages."""
     prompt = trial.parameters.get("prompt", DEFAULT)
     frame = ANSWER_FRAME if prompt == DEFAULT else count_tokens(prompt)
     return frame + count_tokens(trial.parameters.get("system_prompt", ""))
 
 
 def context_tokens(trial: Trial, read: TextsRead, questions: Sequence[GoldenQuestion]) -> int:
-    """The tokens that the LLM reads for all questions besides the questions themselves."""
+    """The tokens of the passages and prompts that the LLM reads for all questions, without the questions themselves."""
     if trial.query_engine_identifier == ORACLE:
         return sum(count_tokens(text) for question in questions for text in question.reference_contexts)
     if read.tokens is not None:
@@ -47,14 +47,14 @@ def answer_tokens(trial: Trial) -> int:
 
 
 def searched_tokens(trial: Trial, embeddings: float, n: int, question_tokens: int) -> int:
-    """The tokens of what is searched for `n` questions, with so many embeddings for each."""
-    if trial.parameters.get("query_transform") == HYDE:  # half of the texts are invented passages
+    """The tokens of the embedded queries for `n` questions with `embeddings` queries each."""
+    if trial.parameters.get("query_transform") == HYDE:  # half of the texts are hypothetical passages
         return round(embeddings / 2 * (question_tokens + n * ANSWER_TOKENS))
     return round(question_tokens * embeddings)
 
 
 def ranked_tokens(trial: Trial, read: TextsRead | None, n: int) -> int:
-    """The tokens of the passages that are ranked for `n` questions, where a trial ranks any."""
+    """The tokens of the passages that are reranked for `n` questions; 0 without reranking."""
     if read is not None and read.ranked_tokens is not None:
         return round(n * read.ranked_tokens)
     hits = trial.parameters.get("rerank_from", FACTORS["rerank_from"])
@@ -62,13 +62,14 @@ def ranked_tokens(trial: Trial, read: TextsRead | None, n: int) -> int:
 
 
 def judge_prompt_tokens(metrics: Sequence[Metric], n: int, judged: int, passage_tokens: float) -> int:
-    """The tokens that the judge reads in `judged` calls about `n` answers, with so many tokens of passages for each."""
+    """The tokens that the judge reads in `judged` calls about `n` answers, with `passage_tokens` tokens of passages
+    each."""
     readers = sum(metric.judged and metric.needs_contexts for metric in metrics)
     return round(judged * JUDGE_PROMPT + n * readers * passage_tokens)
 
 
 def compared_tokens(metrics: Sequence[Metric], questions: Sequence[GoldenQuestion], derived: int) -> int:
-    """The tokens of the texts that metrics embed for all questions, with the questions that the judge derives."""
+    """The tokens of the texts that metrics embed for all questions, including the questions that the judge derives."""
     texts = {text for metric in metrics for text in metric.embedded}
     asked = [each.question for each in questions if "user_input" in texts]
     true = [each.ground_truth for each in questions if "reference" in texts]

@@ -1,4 +1,4 @@
-"""Plans an experiment: its model calls, tokens and USD, before it is run.
+"""Plans an experiment: its model calls, tokens and USD before it runs.
 
 Calls follow from the search space, the questions and the metrics; texts to embed from the documents themselves; tokens
 are estimates. Nothing is sent to any model.
@@ -70,7 +70,8 @@ def plan(
 
 
 def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> Plan:
-    """Count the calls of these trials and baselines. Calls that the experiment `but` has paid for count as not paid."""
+    """Count the calls of these trials and baselines. Calls that only the experiment `but` has paid for count as
+    unpaid."""
     counter, indexed, bound = Counter(settings), prepared.trials, list[str]()
     before = _finished_before(prepared, settings, but)
     if prepared.search.is_open:
@@ -106,7 +107,7 @@ def _price(prepared: PreparedExperiment, paid: Mapping[str, Repeats], counter: C
 
 
 def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settings, name: str) -> Plan:
-    """The plan of the trials that a sift has left, with what indexes and the sift were planned to cost before."""
+    """The plan of the trials that remain after a sift, with the earlier planned costs of indexes and of the sift."""
     after = plan_of(prepared, settings, but=name)
     kept = [row for row in before.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE)]
     calls = (*kept, *(row for row in after.calls if row.stage not in INDEX_STAGES))
@@ -123,7 +124,7 @@ def plan_after_sift(before: Plan, prepared: PreparedExperiment, settings: Settin
 
 
 def _count_sift(prepared: PreparedExperiment, before: Mapping[str, Repeats], counter: Counter) -> int:
-    """The calls of a sift that is to come; the number of its retrieval combinations."""
+    """Count the calls of a planned sift; returns the number of its retrieval combinations."""
     sift = prepared.sift
     if sift is None or sift.is_done or not sift.n_questions:
         return 0
@@ -138,7 +139,8 @@ def _count_sift(prepared: PreparedExperiment, before: Mapping[str, Repeats], cou
 def _count_retrieval(
     retrieval: Retrieval, prepared: PreparedExperiment, is_paid: bool, embedded: set[str], counter: Counter
 ) -> None:
-    """The calls for one retrieval combination; `embedded` are the models that have embedded the questions before."""
+    """Count the calls for one retrieval combination; `embedded` holds the models that have already embedded the
+    questions."""
     trial, calls = retrieval.trial, calls_of(retrieval.trial, prepared.context.methods)
     questions = located_questions(prepared)
     n, tokens = len(questions), sum(count_tokens(question.question) for question in questions)
@@ -165,10 +167,10 @@ def _sifted_share(trial: Trial, prepared: PreparedExperiment) -> float:
 def _count_trial(
     trial: Trial, prepared: PreparedExperiment, read: Mapping[str, TextsRead], paid: Repeats | None, counter: Counter
 ) -> None:
-    """Its questions answered, judged, and judged again.
+    """Count the calls that answer a trial's questions, judge the answers, and judge them repeatedly.
 
     Args:
-        read: what the LLM reads, by trial id.
+        read: the passages and tokens that the LLM reads, by trial id.
         paid: the repeats of an earlier experiment that finished the same trial.
     """
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
@@ -198,11 +200,11 @@ def _count_answers(
     read: TextsRead,
     counter: Counter,
 ) -> None:
-    """All calls for `answers`, their number and how many of them are paid for; `tokens` are those of plain prompts and
-    of the questions."""
+    """Count all calls for `answers` (the number of answers, and how many of them are already paid for). `tokens` are
+    those of plain prompts and of the questions."""
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
-    found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is paid for
+    found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is already paid for
     ranked = planned_tokens.ranked_tokens(trial, read, n)
     ranking = calls.ranking and (calls.ranking if read.ratings is None else read.ratings)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
@@ -234,8 +236,8 @@ def _count_judgements(
     counter: Counter,
     again: bool = False,
 ) -> None:
-    """One judgement on these metrics of `answers`: their number, and how many of them are paid for. A judgement that is
-    made `again` embeds the same texts, except for the questions that the judge derives anew.
+    """Count the calls of one judgement of `answers` (their number, and how many are already paid for) on these metrics.
+    A repeated judgement (`again`) embeds the same texts, except for the newly derived questions.
 
     Args:
         read: the passages for an answer, and their tokens.
@@ -248,7 +250,7 @@ def _count_judgements(
     counter.add(context.judge_llm, "judge", judged, cached, prompts, judged * JUDGE_REPLY)
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
     texts = {text for metric in definitions for text in metric.embedded}
-    given = bool(texts)  # all given texts in one call, then the derived questions in another
+    given = bool(texts)  # one call embeds all given texts, another the derived questions
     embedded, kept = n * (given + bool(derived)), n * given if again else 0
     cached = embedded if paid else kept
     compared = round(planned_tokens.compared_tokens(definitions, questions, derived) * n / max(1, len(questions)))
@@ -269,19 +271,19 @@ def _split(request: IndexRequest) -> str:
 def _count_indexes(
     trials: Sequence[Trial], context: TrialContext, settings: Settings, counter: Counter
 ) -> tuple[int, int]:
-    """Indexes that are kept from before, and texts that are to be embedded for the others."""
+    """Count the indexes that already exist, and the texts to embed for the others."""
     documents, kept, to_embed = context.documents, 0, 0
     counted: dict[str, tuple[int, int]] = {}
     written: set[str] = set()
     for request, is_kept in _indexes(trials, context, settings):
         if is_kept:
-            kept += 1  # it asks for nothing at all
+            kept += 1  # the index needs no model calls
             continue
         if (split := _split(request)) not in counted:
             counted[split] = texts_to_embed(documents, request.chunker, request.parameters)
         n_texts, n_tokens = counted[split]
         if writer := writer_of(request.parameters):
-            is_paid = split in written  # by another index of the same chunks
+            is_paid = split in written  # the chunks were embedded for another index
             prompts, answers = prompt_tokens(documents, n_texts, n_tokens), n_texts * USUAL_TOKENS
             counter.add(writer, STAGE, n_texts, n_texts if is_paid else 0, prompts, answers)
             n_tokens += n_texts * (USUAL_TOKENS - HEADINGS_TOKENS)
@@ -290,13 +292,13 @@ def _count_indexes(
             continue
         to_embed += n_texts
         batches = -(-n_texts // EMBED_BATCH_SIZE)
-        batches += request.chunker in NEED_MODEL  # sentences are embedded before chunks, in batches of their own
+        batches += request.chunker in NEED_MODEL  # sentences are embedded before chunks, in separate batches
         counter.add(request.embed_model, "embed", batches, 0, n_tokens, 0)
     return kept, to_embed
 
 
 def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
-    """The characters of the documents that must be chunked to plan the experiment: of those that were not before."""
+    """The characters of the documents that must still be chunked to plan the experiment."""
     documents = prepared.context.documents
     indexes = _indexes(prepared.candidates, prepared.context, settings)
     splits = {_split(request): request for request, is_kept in indexes if not is_kept}
@@ -305,7 +307,7 @@ def uncounted_text(prepared: PreparedExperiment, settings: Settings) -> int:
 
 
 def _indexes(trials: Sequence[Trial], context: TrialContext, settings: Settings) -> Iterator[tuple[IndexRequest, bool]]:
-    """The distinct indexes that trials use, and for each if it is kept from before."""
+    """The distinct indexes that trials use, each with True if it already exists."""
     cache, digest = open_storage(settings.cache_uri, settings), documents_digest(context.documents)
     for trial in {index_key(trial, context.methods): trial for trial in trials if _has_index(trial)}.values():
         request = index_request(trial, context.methods)
@@ -313,15 +315,15 @@ def _indexes(trials: Sequence[Trial], context: TrialContext, settings: Settings)
 
 
 def _has_index(trial: Trial) -> bool:
-    """True for a trial whose index is kept: one with vectors, or with contexts that an LLM writes."""
+    """True for a trial whose index is stored, because it has vectors or contexts written by an LLM."""
     return bool(trial.embed_model_identifier or context_llm_of(trial))
 
 
 def _count_confirmation(
     prepared: PreparedExperiment, before: Mapping[str, Repeats], settings: Settings, but: str, counter: Counter
 ) -> None:
-    """The calls for the questions that are held out: as trials have on average, since the search has still to choose;
-    those of the same trials as in an earlier experiment that has finished the search."""
+    """Count the calls for the held-out questions: those of an average trial while the search has still to choose, or
+    those of the trials that an earlier, finished search chose."""
     if prepared.hold_out is None:
         return
     held = confirming(prepared, prepared.trials)
@@ -334,7 +336,7 @@ def _count_confirmation(
 def _count_held_out(
     held: PreparedExperiment, trials: Sequence[Trial], share: float, paid: Mapping[str, Repeats], counter: Counter
 ) -> None:
-    """A share of the calls of trials for the held-out questions, in a stage of their own."""
+    """Count a share of the calls of trials for the held-out questions, in their own stage."""
     context, questions = held.context, [question.question for question in held.questions]
     read, part = texts_read(trials, context.documents, questions, context.methods), counter.part()
     for trial in trials:
@@ -348,7 +350,7 @@ def _count_held_out(
 
 
 def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[Trial], settings: Settings) -> Plan:
-    """The plan with the calls for held-out questions of the trials that were chosen; what was paid for stays so."""
+    """The plan with the calls of the chosen trials for the held-out questions; paid calls stay paid."""
     counter = Counter(settings)
     kept = [row for row in before.calls if row.stage != HELD_OUT_STAGE]
     paid = {trial.id: prepared.context.repeats for trial in trials} if before.is_paid else {}
@@ -360,8 +362,8 @@ def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[
 def _finished_before(
     prepared: PreparedExperiment, settings: Settings, but: str, held_out: bool = False
 ) -> dict[str, Repeats]:
-    """Trials that an earlier experiment finished on the same questions, documents and judge, with its repeats: their
-    calls are in the cache, unless it was emptied since."""
+    """Trials that an earlier experiment finished on the same questions, documents and judge, with its repeats. Their
+    calls are cached, unless the cache was emptied since."""
     storage = open_storage(settings.experiments_uri, settings)
     finished: dict[str, Repeats] = {}
     for name, manifest in store.load_manifests(storage).items():
@@ -377,7 +379,7 @@ def _finished_before(
 
 
 def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
-    """True if an experiment asked all that these trials ask."""
+    """True if an experiment sent every request that these trials send."""
     context = prepared.context
     same_strictness = "answer_relevancy" not in context.metrics or manifest.strictness == context.strictness
     return (

@@ -1,4 +1,4 @@
-"""The progress of an experiment: questions and trials done, the mean on its objective so far, USD so far."""
+"""The progress of an experiment: finished questions and trials, the mean of its objective so far, and USD so far."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from dream.experiments.mean_so_far import MeanSoFar, mean_so_far
 from dream.experiments.stopping import BASELINE
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
-from dream.live_table import LiveTable
-from dream.means import is_of_system, score_of_failure
 from dream.metrics import definition_of
 from dream.models.gateway_metrics import Progress
 from dream.progress import Reporter, Task
+from dream.progress.live_table import LiveTable
 from dream.records import (
     Evaluation,
     Plan,
@@ -25,6 +24,7 @@ from dream.records import (
     known_sum,
     telling_parameters,
 )
+from dream.records.means import is_of_system, score_of_failure
 
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
@@ -44,14 +44,14 @@ class _Of:
 
 
 class TrialsProgress:
-    """Counts what is done, and shows it from `start` on.
+    """Counts finished questions and trials, and shows the counts from `start` on.
 
-    Baselines count with their questions, but neither as trials nor in the mean of all.
+    The questions of baselines count, but baselines count neither as trials nor in the overall mean.
 
     Args:
-        finished: results of trials that need no run, by trial id.
-        partial: the finished questions of others.
-        plan: what the trials will cost, if it is known.
+        finished: results of trials that need not run, by trial id.
+        partial: the finished questions of other trials, by trial id.
+        plan: the planned cost of the trials, if it is known.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TrialsProgress:
         self._ranked = {trial.id: trial for trial in prepared.trials}
         self._ended: set[str] = set()
         self._usage: list[UsageRow] = []
-        self._lock = threading.RLock()  # a terminal is drawn by a thread of its own
+        self._lock = threading.RLock()  # a separate thread draws the terminal
         for trial_id, evaluation in {**{key: each.evaluation for key, each in finished.items()}, **partial}.items():
             if evaluation is not None and trial_id in self._trials:
                 self.add_block(trial_id, evaluation)
@@ -84,12 +84,12 @@ class TrialsProgress:
 
     @property
     def questions_done(self) -> int:
-        """Over all trials and baselines."""
+        """The number of finished questions of all trials and baselines."""
         return sum(trial.done for trial in self._trials.values())
 
     @property
     def trials_done(self) -> int:
-        """Trials with a result, which may be a failure."""
+        """The number of trials with a result, which may be a failure."""
         return len(self._ended)
 
     def of_experiment(self, name: str) -> Progress:
@@ -97,16 +97,16 @@ class TrialsProgress:
         return Progress(name, self._total(), self.questions_done, len(self._ranked), self.trials_done)
 
     def name_of(self, trial_id: str) -> str:
-        """The name of a trial as it is shown, with the parameters that tell it apart."""
+        """The displayed name of a trial, with the parameters that distinguish it."""
         return self._trials[trial_id].name
 
     def done_of(self, trial_id: str) -> str:
-        """The questions of a trial that are done, of all: "12 of 30 questions"."""
+        """The finished questions of a trial as text: "12 of 30 questions"."""
         trial = self._trials[trial_id]
         return f"{trial.done:,} of {trial.planned:,} questions"
 
     def extend(self, trials: Iterable[Trial]) -> None:
-        """Count further trials, which wait; all have names that tell them apart."""
+        """Add waiting trials; the names of all trials become distinct again."""
         with self._lock:
             self._ranked.update({trial.id: trial for trial in trials})
             for trial_id, name in _names(self._ranked.values()).items():
@@ -127,7 +127,7 @@ class TrialsProgress:
                 self._trials[trial_id].state = TrialState.RUNNING
 
     def stopping(self, trial_ids: Iterable[str]) -> None:
-        """Show trials as about to stop, unless they have ended."""
+        """Mark trials as stopping, unless they have ended."""
         with self._lock:
             for trial in (self._trials[trial_id] for trial_id in trial_ids):
                 if not trial.state.has_ended:
@@ -152,7 +152,7 @@ class TrialsProgress:
             self._ended |= self._ranked.keys() & {trial_id}
 
     def show(self, usage: Iterable[UsageRow]) -> None:
-        """Show everything that was counted, and what was paid."""
+        """Show all counts and the cost so far."""
         if self._task is None:
             return
         with self._lock:
@@ -165,7 +165,7 @@ class TrialsProgress:
         self._task.advance(steps, **facts, usd=known_sum(row.usd for row in self._usage))
 
     def table(self, most: int) -> LiveTable:
-        """All trials and baselines as they are, in a table with at most so many rows."""
+        """The current state of all trials and baselines, in a table with at most `most` rows."""
         with self._lock:
             return self._now().table(most)
 
@@ -193,7 +193,7 @@ class TrialsProgress:
         return Trials(trials, self._metric, lower, everything, self._shared_to_come(usd[""]))
 
     def _counted(self, score: Score) -> float | None:
-        """The value of a score as a comparison counts it; None for one that is missing."""
+        """The value of a score as the comparison counts it; None for a missing score."""
         return score_of_failure(self._definition) if is_of_system(score) else score.value
 
     def _mean(self, trial: _Of) -> MeanSoFar | None:
@@ -202,7 +202,7 @@ class TrialsProgress:
         return trial.mean
 
     def _shared_to_come(self, paid: float | None) -> float | None:
-        """The USD planned for indexes and not yet paid, 0 when no trial waits for one; None if it is unknown."""
+        """The planned USD for indexes that are not yet paid; 0 if no trial waits for an index, None if unknown."""
         if all(trial.state.has_ended for trial in self._trials.values()):
             return 0.0
         parts = known_sum(self._plan.usd_by_trial.values()) if self._plan else None
@@ -211,7 +211,7 @@ class TrialsProgress:
         return max(self._plan.usd - parts - paid, 0.0)
 
     def _total(self) -> int:
-        """All questions, without those that stopped trials are not asked any more."""
+        """The number of questions of all trials, without the remaining ones of stopped trials."""
         return sum(
             each.done if each.state in (TrialState.STOPPED, TrialState.LEFT_RACE) else each.planned
             for each in self._trials.values()
@@ -226,9 +226,9 @@ def _names(trials: Iterable[Trial]) -> dict[str, str]:
 
 
 def _end_of(result: TrialResult) -> tuple[TrialState, str]:
-    """The state of a trial that has ended, and why where that is not plain."""
+    """The state of a trial that has ended, and the reason if the state does not imply it."""
     if result.failure is None:
-        return TrialState.DONE, f"taken over from {result.taken_from}" if result.taken_from else ""
+        return TrialState.DONE, f"reused from {result.taken_from}" if result.taken_from else ""
     if result.stopped_by_hand:
         return TrialState.STOPPED, ""
     if result.left_race:

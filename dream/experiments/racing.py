@@ -1,10 +1,10 @@
-"""The race: trials that are shown to be worse stop before they have answered every question.
+"""The race: trials that are shown to be worse stop before they have answered all questions.
 
     questions in one order -> a round: all trials answer up to a look -> those shown to be worse leave -> next round
 
-A round is a run of the engine, so that every trial is decided on the same questions, on every engine alike, and a race
-goes on after a kill where it was. At the end of a round, trials wait for the slowest one; a scheduler of Ray Tune would
-decide on whatever questions happen to be done. Decisions are those of `dream.comparison.racing`.
+A round is one run of the engine. So all trials are compared on the same questions, results do not depend on the engine,
+and a killed race resumes at its last round. At the end of a round, trials wait for the slowest one; a scheduler of Ray
+Tune would decide on whatever questions happen to be finished. Decisions are those of `dream.comparison.racing`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dream.experiments.trial import TrialContext
 
 FIRST, BLOCK = 20, 20
-# The whole error of a comparison; a part of it must be left for the end.
+# The total error of a comparison; the race must leave a part of it for the final comparison.
 _MOST_ERROR = 0.05
 _LOST = Failure(FailureKind.SERVICE, "the trial ended without reporting a result; its worker may have been killed")
 RunTrial = Callable[..., TrialResult]
@@ -53,14 +53,15 @@ RunTrial = Callable[..., TrialResult]
 
 @dataclass(frozen=True)
 class RaceOptions:
-    """A race as it is asked for.
+    """The options of a race.
 
     Args:
-        first: the least number of questions before the first look.
-        block: the least number of questions between two looks. More looks stop trials sooner, but at each of them the
+        first: the minimum number of questions before the first look.
+        block: the minimum number of questions between two looks. More looks stop trials sooner, but at each look the
             trials wait for the slowest one.
-        error: the chance that one of the best trials leaves, at most; the final comparison has the rest of 5 %.
-        seed: of the order of the questions.
+        error: the maximum probability that one of the best trials leaves the race; the final comparison has the rest of
+            5 %.
+        seed: determines the order of the questions.
     """
 
     first: int = FIRST
@@ -70,10 +71,10 @@ class RaceOptions:
 
 
 def race_options(asked: Any) -> RaceOptions | None:
-    """The race that is asked for: True for the defaults, or a mapping of `RaceOptions`.
+    """The options of a race: the defaults for True, or those of a mapping with fields of `RaceOptions`.
 
     Raises:
-        ConfigurationError: naming everything that cannot be used.
+        ConfigurationError: naming every invalid option.
     """
     if asked is None or asked is False:
         return None
@@ -89,7 +90,7 @@ def race_options(asked: Any) -> RaceOptions | None:
             problems.append(f"{name}={value!r}: give a whole number of at least {least}")
     error = asked.get("error", RACE_ERROR)
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < _MOST_ERROR:
-        problems.append(f"error={error!r}: give a chance above 0 and below {_MOST_ERROR}, such as {RACE_ERROR}")
+        problems.append(f"error={error!r}: give a probability above 0 and below {_MOST_ERROR}, such as {RACE_ERROR}")
     if problems:
         raise ConfigurationError(bullets("race cannot be used:", problems))
     return RaceOptions(**asked)
@@ -98,10 +99,10 @@ def race_options(asked: Any) -> RaceOptions | None:
 def race_of(
     asked: Any, questions: Sequence[GoldenQuestion], metrics: Sequence[str], objective: Objective
 ) -> Race | None:
-    """The race over these questions, None without one.
+    """The race over these questions; None if none is requested.
 
     Raises:
-        ConfigurationError: for options that cannot be used, or if there can be no look before the last question.
+        ConfigurationError: for invalid options, or if no look is possible before the last question.
     """
     if (options := race_options(asked)) is None:
         return None
@@ -121,16 +122,16 @@ def race_of(
 def _no_look(questions: Sequence[GoldenQuestion], options: RaceOptions) -> str:
     n_documents = len({question.document or question.id for question in questions})
     return (
-        f"race: {len(questions)} questions of {n_documents} document(s) leave no look at which a trial could be shown "
-        f"to be worse before the last question. A look comes at the end of a document, after at least {options.first} "
-        f"questions (first), with half a block (block: {options.block}) still to come, and needs some 8 documents, as "
-        "with fewer even the clearest difference may be chance. Give questions of more documents, or a smaller first "
+        f"race: {len(questions)} questions of {n_documents} document(s) allow no look before the last question. A look "
+        f"comes at the end of a document, after at least {options.first} questions (first), with half a block (block: "
+        f"{options.block}) still to come, and needs about 8 documents, because with fewer even the clearest difference "
+        f"may be chance. Give questions of more documents, or a smaller first "
         "and block, or run without a race"
     )
 
 
 def same_race(asked: Any, before: Race | None) -> bool:
-    """True if a resumed experiment's race is the one that is asked for."""
+    """True if the race of a resumed experiment is the requested one."""
     options = race_options(asked)
     if options is None or before is None:
         return options is before
@@ -141,13 +142,13 @@ def check_with_search(asked: Any, search: Search) -> None:
     """Raise a ConfigurationError for a race of trials that are not yet chosen."""
     if race_options(asked) is not None and search.by in IN_ROUNDS:
         raise ConfigurationError(
-            f"a race with a search by {search.by}, which chooses its next trials by the means over all questions: "
-            "leave one of them out, or race a sample (search={'by': 'random', 'trials': 60})"
+            f"a race with a search by {search.by}, which chooses its next trials by means over all questions: leave "
+            f"one of them out, or race a random sample (search={'by': 'random', 'trials': 60})"
         )
 
 
 def race_announcement(race: Race | None, n_trials: int) -> list[str]:
-    """Lines for a race that is to come: its looks, and what it may save."""
+    """Lines that announce a race: its looks, and the cost that it may save."""
     if race is None or race.was_run:
         return []
     n, first = len(race.order), race.looks[0]
@@ -156,9 +157,9 @@ def race_announcement(race: Race | None, n_trials: int) -> list[str]:
     return [
         f"race by {race.metric}: {len(race.looks)} look(s), after {places} of {n} questions; "
         "a trial that is shown to be worse than another leaves",
-        f"the race saves between nothing, if no trial is shown to be worse, and {most:.0%} of what trials cost per "
-        "question, if all but one leave at the first look; it depends on how far the trials are apart. Calls and USD "
-        "here are those without it",
+        f"the race saves between nothing (no trial is shown to be worse) and {most:.0%} of the trials' cost per "
+        f"question (all but one leave at the first look), depending on the differences between the trials. Calls and "
+        f"USD here are those without the race",
     ]
 
 
@@ -167,8 +168,9 @@ class Racing:
     """Runs the trials of an experiment in rounds, and decides after each.
 
     Args:
-        run_trial: the function for a trial, which is called with a context before what engines give it.
-        partial_results: finished questions of earlier runs; `whole` are results that need no run, both by trial id.
+        run_trial: the function for a trial, which receives a context before the engine's arguments.
+        partial_results: finished questions of earlier runs; `whole` holds results of trials that need not run, both by
+            trial id.
         on_look: called with the race after each decision, before the next round.
     """
 
@@ -207,7 +209,8 @@ class Racing:
     # --- one round
 
     def _round(self, ids: Sequence[str], number: int) -> None:
-        """Let the trials in the race answer these questions; in the last round (0), the baselines answer theirs."""
+        """Let the trials in the race answer these questions. In the last round (number 0), the baselines answer theirs
+        too."""
         part = _of_questions(self.prepared.context, set(ids))
         due = [trial for trial in self._running() if not self._is_known(trial, part)]
         baselines = [] if number else [one for one in self.prepared.baselines if not self.recorder.has_ended(one.id)]
@@ -221,7 +224,8 @@ class Racing:
                     self._take([TrialFinished(TrialResult(trial, failure=lost.get(trial.id, _LOST)))])
 
     def _is_known(self, trial: Trial, part: "TrialContext") -> bool:
-        """True if an earlier run has all of a round for a trial; it is then its part."""
+        """True if an earlier run has answered and scored all of a trial's questions of a round, which are then
+        reused."""
         known, metrics = self.partial_results.get(trial.id), metrics_of(trial, part.metrics)
         found = {one.answers[0].question_id: one for one in by_question(known, metrics)} if known else {}
         wanted = [found.get(question.id) for question in part.golden_dataset.questions]
@@ -237,7 +241,8 @@ class Racing:
         return answered.issuperset(ids)
 
     def _receive(self, messages: Sequence[Message]) -> None:
-        """Hand messages on to the recorder, and keep the results of a round, which are no results of trials."""
+        """Pass messages on to the recorder, except for the results of a round, which are only parts of a trial's
+        result."""
         handed_on: list[Message] = []
         for message in messages:
             if not isinstance(message, TrialFinished) or message.result.trial.is_baseline or message.result.failure:
@@ -253,7 +258,7 @@ class Racing:
                 self._ended = True
 
     def _joined(self, trial: Trial) -> TrialResult:
-        """The result of a trial that has answered all questions, from those of the rounds."""
+        """The result of a trial that has answered all questions, joined from its rounds."""
         parts = self._parts.get(trial.id, [])
         order = [question.id for question in self.prepared.questions]
         evaluation = _merged([part.evaluation for part in parts if part.evaluation], order)
@@ -279,7 +284,7 @@ class Racing:
         self._tell_left([each.trial_id for each in left])
 
     def _results(self, ids: Sequence[str]) -> list[TrialResult]:
-        """The results on these questions of the trials in the race, and of those that need no run."""
+        """The results on these questions of the trials in the race and of the trials that need not run."""
         wanted, found = set(ids), []
         for trial in self.prepared.trials:
             kept = self.whole.get(trial.id)
@@ -293,7 +298,7 @@ class Racing:
     def _decision(
         self, results: list[TrialResult], before: Sequence[Look], look: Look
     ) -> "tuple[Decision, Sequence[TrialResult]]":
-        """The decision, and the results that its columns number."""
+        """The decision, and the results to which its column numbers refer."""
         from dream.comparison.racing import decide
         from dream.comparison.score_table import score_table
 
@@ -338,12 +343,12 @@ def _run_part(
     finished: Evaluation,
     on_block: Callable[[Evaluation], None],
 ) -> TrialResult:
-    """The function that an engine runs for each trial of a round; a baseline is asked all its questions."""
+    """The function that an engine runs for each trial of a round; a baseline answers all its questions."""
     return run_trial(whole if Trial.from_config(config).is_baseline else part, config, finished, on_block)
 
 
 def _of_questions(context: "TrialContext", ids: set[str]) -> "TrialContext":
-    """The context with these questions alone."""
+    """The context with only these questions."""
     golden, repeats = context.golden_dataset, context.repeats
     questions = tuple(question for question in golden.questions if question.id in ids)
     again = replace(repeats, question_ids=tuple(each for each in repeats.question_ids if each in ids))
@@ -351,7 +356,7 @@ def _of_questions(context: "TrialContext", ids: set[str]) -> "TrialContext":
 
 
 def _merged(evaluations: Sequence[Evaluation], order: Sequence[str]) -> Evaluation:
-    """Evaluations of different questions as one, in the order of the questions."""
+    """Evaluations of different questions merged into one, in the order of the questions."""
     place = {question_id: number for number, question_id in enumerate(order)}
 
     def at(record: Any) -> int:

@@ -1,7 +1,7 @@
-"""Keeps the results of trials as they arrive, in storage and in MLflow, and shows their progress.
+"""Writes the results of trials to storage and MLflow as they arrive, and shows the progress.
 
-Trials send messages to an inbox, a Ray actor; the process that started the experiment empties it. So whatever they have
-finished is safe when a worker, the driver or the budget ends.
+Trials send messages to an inbox, a Ray actor; the process that started the experiment empties it. So finished work is
+kept when a worker or the driver dies, or the budget is spent.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from dream.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
 
-# The experiment ends with an error when storage cannot be written for longer than this.
+# Seconds of failed writes to storage after which the experiment ends with an error.
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
 WORKER_LOST = Failure(
@@ -53,10 +53,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Recorder:
-    """Records an experiment in the driver. No secret of the settings reaches storage, MLflow or the log.
+    """Records an experiment, in the driver. Secrets of the settings never reach storage, MLflow or the log.
 
     Args:
-        finished: results of trials that need no run; `partial` finished questions of others, both by trial id.
+        finished: results of trials that need not run; `partial`: finished questions of other trials, both by trial id.
         usage_before: the usage of earlier runs.
         tracking: writes to MLflow, by default a new process.
     """
@@ -90,7 +90,7 @@ class Recorder:
         self.held_out: tuple[TrialResult, ...] = ()
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Keep what trials sent. Blocks of a trial that has a whole result by now are in that."""
+        """Store messages of trials. Blocks of a trial that already has a complete result are part of that result."""
         if not all(isinstance(message, TrialStarted) for message in messages):
             self._tracking()  # not earlier: on few CPUs, its process would delay the first trials
             self.read_meter()
@@ -116,13 +116,13 @@ class Recorder:
         self._tell_gateway()
 
     def to_stop(self) -> Collection[str]:
-        """The ids of the trials that a user has told to stop and that have not ended."""
+        """The ids of the running trials that a user has asked to stop."""
         wanted = self._stops.trial_ids() & self._trials.keys() - self._results.keys()
         self.progress.stopping(wanted)
         return wanted
 
     def save_manifest(self, manifest: Manifest) -> None:
-        """Take a manifest that says more, such as the decision of a look, and write it."""
+        """Store an updated manifest, for instance with the decision of a look."""
         self.manifest = manifest
         self.patiently(lambda: store.save_manifest(self.storage, self.name, manifest))
 
@@ -131,7 +131,7 @@ class Recorder:
         return trial_id in self._results
 
     def lost(self, failures: Mapping[str, Failure]) -> None:
-        """Record trials that ended without reporting a result, for instance because their worker was killed."""
+        """Record trials that ended without reporting a result, e.g. because their worker was killed."""
         for trial in self.prepared.everything:
             if trial.id not in self._results:
                 self.read_meter()
@@ -148,7 +148,7 @@ class Recorder:
         return ExperimentResult(self.name, self.manifest, results, self._usage)
 
     def extend(self, trials: Sequence[Trial], search: Search) -> None:
-        """Take further trials, which a search has chosen, into the manifest."""
+        """Add trials that a search has chosen to the manifest."""
         self.prepared = replace(self.prepared, trials=(*self.prepared.trials, *trials), search=search)
         self.manifest = replace(self.manifest, trials=self.prepared.trials, search=search)
         self.patiently(lambda: store.save_manifest(self.storage, self.name, self.manifest))
@@ -156,7 +156,7 @@ class Recorder:
         self.progress.extend(trials)
 
     def add_usage(self, usage: Sequence[UsageRow]) -> None:
-        """Count the usage of results that are taken over."""
+        """Count the usage of reused results."""
         self.usage_before = add_usage(self.usage_before, usage)
 
     @property
@@ -169,7 +169,7 @@ class Recorder:
         return ExperimentResult(self.name, self.manifest, results, self._usage, baselines, self.held_out)
 
     def finish(self) -> ExperimentResult:
-        """The whole experiment; in storage, and in MLflow if it answers."""
+        """Finish the experiment, and return it; it is in storage, and in MLflow if that can be reached."""
         outcome = self.outcome
         self.patiently(lambda: store.save_table(self.storage, outcome))
         if self.manifest.plan:
@@ -197,7 +197,7 @@ class Recorder:
         if (text := tracebacks(result)) and not result.was_stopped:
             logger.warning("%s of %s:\n%s", result.trial.name, self.name, text)
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
-        state = "not finished" if result.was_stopped else state  # the reason is told once, at the end
+        state = "not finished" if result.was_stopped else state  # the reason is shown once, at the end
         state = result.error or "" if result.ended_early else state
         state = f"taken over from {result.taken_from}" if result.taken_from else state
         self.progress.end_trial(result)
@@ -215,18 +215,18 @@ class Recorder:
         return self._tracker
 
     def read_meter(self) -> None:
-        """Read the usage of all runs together, and write it to storage, so that a budget outlives a killed driver."""
+        """Read the total usage of all runs, and store it, so that the budget still applies after a killed driver."""
         with contextlib.suppress(ServiceError):  # a lost gateway ends the trials, with a better message
             self._usage = add_usage(self.usage_before, own_stage(gateway_client.current_gateway().usage()))
         self.patiently(lambda: store.save_usage(self.storage, self.name, self._usage))
 
     def _tell_gateway(self) -> None:
-        """Tell the gateway, whose metrics say it, how far the experiment is."""
+        """Report the progress of the experiment to the gateway, for its metrics."""
         with contextlib.suppress(ServiceError):
             gateway_client.current_gateway().note_progress(self.progress.of_experiment(self.name))
 
     def patiently(self, write: Callable[[], None]) -> None:
-        """Write, waiting for storage that cannot be reached; meanwhile messages wait in the inbox."""
+        """Call `write`, and retry while storage cannot be reached; meanwhile messages stay in the inbox."""
         retrying = Retrying(
             retry=retry_if_exception_type(StorageError),
             stop=stop_after_delay(PATIENCE_SECONDS),

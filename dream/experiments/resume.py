@@ -1,22 +1,22 @@
-"""The finished part of an experiment that is resumed, so that nothing is asked or paid for again."""
+"""Finds the finished part of a resumed experiment, so that nothing is requested or billed again."""
 
 import math
 
 from dream.evaluation.evaluate import by_question
 from dream.experiments import store
 from dream.experiments.spec import PreparedExperiment
+from dream.models.thinking import has_thinking
 from dream.rag.baselines import metrics_of
 from dream.records import Answer, Evaluation, Score, TrialResult
 from dream.storage import Storage
-from dream.thinking import has_thinking
 
 
 def finished_part(
     storage: Storage, name: str, prepared: PreparedExperiment
 ) -> tuple[dict[str, TrialResult], dict[str, Evaluation]]:
-    """Results of an earlier run that are whole, and the finished questions of the other trials and baselines, both by
-    trial id. Questions whose answer or score an earlier version took for one are not finished (`sound`). A trial that
-    was stopped by hand or left a race is in both: it is not run, and its finished questions are kept."""
+    """The complete results of earlier runs, and the finished questions of the other trials and baselines, both by trial
+    id. Questions with an invalid answer or score from an earlier version of DREAM count as unfinished (`sound`). A
+    trial that was stopped by hand or left a race is in both: it does not run, and its finished questions are kept."""
     whole, partial = {}, {}
     for result in store.load_results(storage, name, prepared.everything):
         kept = None if result.evaluation is None else sound(result.evaluation)
@@ -31,9 +31,9 @@ def finished_part(
 
 
 def sound(evaluation: Evaluation) -> Evaluation:
-    """An evaluation without what earlier versions recorded although it is none: answers that are empty or hold the
-    LLM's thinking, with their scores, and scores that are no number. Answers that were cut are left out too: they are
-    asked for again where the limit of tokens is another now, and come from the cache where it is not."""
+    """An evaluation without invalid answers and scores that earlier versions recorded: answers that are empty or
+    contain the LLM's thinking, with their scores, and scores that are not numbers. Truncated answers are left out too:
+    with a changed token limit they are requested again, else they come from the cache."""
     answers = tuple(answer for answer in evaluation.answers if _is_answer(answer))
     ids = {answer.question_id for answer in answers}
     scores, repeats = (

@@ -1,7 +1,7 @@
-"""Results that an earlier experiment has for exactly the same are taken over, so that nothing is started or asked.
+"""Reuses results of earlier experiments with exactly the same inputs, so that no trial starts and no model is called.
 
 The cache of model answers would give the same answers and scores, but every question would pass through LlamaIndex and
-ragas once more. Where a user has emptied that cache, nothing is taken over either.
+ragas again. If a user has emptied that cache, nothing is reused.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from dream.experiments.planning import is_alike
 from dream.experiments.spec import PreparedExperiment
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import endpoint_urls, split_identifier
-from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import find_rag_method
 from dream.rag.travelling import is_built_in
 from dream.records import Evaluation, Manifest, Sift, Trial, TrialResult, UsageRow
 from dream.records.evaluations import by_question, joined
+from dream.runtime.provenance import versions
 from dream.settings import OFFLINE, Settings
 from dream.storage import open_storage
 
@@ -27,14 +27,14 @@ from dream.storage import open_storage
 def results_taken_over(
     prepared: PreparedExperiment, settings: Settings, held_out: bool = False
 ) -> dict[str, TrialResult]:
-    """The whole results of trials and baselines that earlier experiments have, by trial id.
+    """Complete results of trials and baselines from earlier experiments, by trial id.
 
-    They count where documents, questions, judge, metrics, models with their endpoints, all versions and DREAM's own
-    source are the same, the RAG method is one of DREAM's, no metric is a function of the user's, and the cache still
-    has answers of the judge. A gateway must be open.
+    A result is reused if documents, questions, judge, metrics, models with their endpoints, all versions and DREAM's
+    source are the same, the RAG method is built in, no metric is a user's function, and the cache still has answers of
+    the judge. A gateway must be open.
 
     Args:
-        held_out: the questions of the experiment are those that earlier ones held out.
+        held_out: True if the experiment asks the questions that earlier experiments held out.
     """
     if any(metric.function for metric in prepared.context.own_metrics):  # what it calls may have changed
         return {}
@@ -55,7 +55,8 @@ def results_taken_over(
 
 
 def sift_taken_over(prepared: PreparedExperiment, settings: Settings) -> tuple[Sift, str] | None:
-    """The outcome of the same sift, and the experiment that has it; None if there is none. A gateway must be open."""
+    """The outcome of an identical earlier sift, and the name of its experiment; None if there is none. A gateway must
+    be open."""
     sift = prepared.sift
     if sift is None or sift.is_done or not all(map(_is_ours, prepared.trials)):
         return None
@@ -79,7 +80,7 @@ def sift_taken_over(prepared: PreparedExperiment, settings: Settings) -> tuple[S
 
 
 def _is_same(trial: Trial, manifest: Manifest) -> bool:
-    """True if an experiment has the trial, and its models and the judge's were where they are now."""
+    """True if an experiment has the trial, and the URLs of its models and of the judge's are unchanged."""
     if trial.id not in {each.id for each in (*manifest.trials, *manifest.baselines)}:
         return False
     if not trial.is_baseline and not _is_ours(trial):
@@ -90,16 +91,15 @@ def _is_same(trial: Trial, manifest: Manifest) -> bool:
 
 
 def _is_ours(trial: Trial) -> bool:
-    """True if the RAG method belongs to DREAM, whose source is among the versions; a user's may have changed."""
+    """True if the RAG method is built in: the recorded versions include DREAM's source, but not a user's method."""
     return is_built_in(find_rag_method(trial.query_engine_identifier))
 
 
 def _whole(result: TrialResult, prepared: PreparedExperiment) -> Evaluation | None:
-    """The evaluation of all questions on the metrics and with the repeats that are asked for now; None where some of it
-    is missing."""
+    """The evaluation of all questions, with the requested metrics and repeats; None if a part is missing."""
     if result.failure or result.evaluation is None:
         return None
-    if any(answer.is_cut for answer in result.answers):  # the limit of tokens may be another now
+    if any(answer.is_cut for answer in result.answers):  # the token limit may have changed
         return None
     metrics, repeats = metrics_of(result.trial, prepared.context.metrics), prepared.context.repeats_of(result.trial)
     parts = {part.answers[0].question_id: part for part in by_question(result.evaluation, metrics)}
@@ -116,6 +116,6 @@ def _only(evaluation: Evaluation, metrics: Sequence[str], times: int) -> Evaluat
 
 
 def _from_cache(row: UsageRow) -> UsageRow:
-    """The usage of the same calls if the cache had answered them all."""
+    """The usage of the same calls if all had been answered from the cache."""
     nothing = {"sent": 0, "retried": 0, "failed": 0, "paid_prompt_tokens": 0, "paid_completion_tokens": 0}
     return replace(row, cached=row.calls, seconds=0.0, usd=0.0, **nothing)

@@ -13,7 +13,6 @@ from functools import partial
 from typing import ParamSpec, TypeVar, Unpack
 
 from dream import engines
-from dream.by_value import check_arrival
 from dream.engines import Engine, EngineChoice, TrialFinished, choose_engine
 from dream.errors import ConfigurationError
 from dream.experiments import store
@@ -30,7 +29,6 @@ from dream.experiments.stopping import restart_trials
 from dream.experiments.study import Study, asked
 from dream.experiments.trial import TrialContext, run_trial
 from dream.indexes import client as index_client
-from dream.libraries import wait_for_imports
 from dream.metrics import find_metric
 from dream.models import gateway_client
 from dream.models.gateway_server import served_to_systems
@@ -51,6 +49,8 @@ from dream.records import (
     Trial,
     add_usage,
 )
+from dream.runtime.by_value import check_arrival
+from dream.runtime.libraries import wait_for_imports
 from dream.settings import Settings
 from dream.storage import Storage, open_storage
 from dream.tracking.child import TrackingProcess
@@ -87,10 +87,10 @@ def run_experiment(
         resume: the name of an experiment to resume, or to start if there is none yet. Questions that were finished are
             not asked again; those that failed are. Values of the spec that are given must be the same as then, except
             that repeats and baselines may be added.
-        restart: with `resume`, trials that were stopped by hand and are to go on, each by its id, the beginning of it
+        restart: with `resume`, trials to continue that were stopped by hand, each by its id, the beginning of the id,
             or its name; others stay stopped (see `stop_trial`).
         max_concurrent_trials: by default 16 in this process; on Ray one for each CPU of the cluster, and at least two.
-            Each works on some dozens of questions at a time.
+            Each trial processes dozens of questions concurrently.
         engine: "in_process", "ray" or "auto" (`dream.engines.choose_engine`), by default that of the settings. Results
             do not depend on it.
         show: shows progress (see `dream.progress`).
@@ -125,7 +125,7 @@ def run_experiment(
         before = store.load_manifest(storage, name) if exists else None
         due = due_of(name, spec, before, storage, settings, reporter)
         if due.is_paid:
-            choice = EngineChoice(engines.IN_PROCESS, "all answers are there already")
+            choice = EngineChoice(engines.IN_PROCESS, "all answers are already there")
         reporter.line(str(choice))
         with (
             engines.opened(choice, settings, NEEDED_SOON if due.to_check else ()) as running_on,
@@ -168,19 +168,19 @@ def run_experiment(
 
 @contextmanager
 def _told_how_to_go_on(name: str, reporter: Reporter) -> Iterator[None]:
-    """Say, after Ctrl-C or a notebook's stop button, how to resume the experiment."""
+    """After Ctrl-C or a notebook's stop button, show how to resume the experiment."""
     try:
         yield
     except KeyboardInterrupt:
         reporter.line(
-            f"  {name} was stopped; finished answers and scores are kept. Go on with: dream run --resume {name} "
+            f"  {name} was stopped; finished answers and scores are kept. Continue with: dream run --resume {name} "
             f"(in Python: run_experiment(resume={name!r}))"
         )
         raise
 
 
 def _checked_manifest(due: Due, engine: Engine, storage: Storage, settings: Settings, reporter: Reporter) -> Manifest:
-    """The manifest of an experiment whose models answer; it is in storage."""
+    """Check that all models answer; returns the experiment's manifest, which is then in storage."""
     prepared, before = due.prepared, due.before
     manifest = prepared.manifest_again(before) if before else prepared.manifest(due.name, engine)
     plan = due.plan
@@ -208,7 +208,7 @@ def _confirm(
     settings: Settings,
     at_once: int | None,
 ) -> None:
-    """Let the chosen trials answer the held-out questions, and keep what becomes of the choice."""
+    """Let the chosen trials answer the held-out questions, and record whether the choice is confirmed."""
     taken = partial(results_taken_over, settings=settings, held_out=True)
     confirming = Confirming(
         recorder.name, prepared, storage, settings, reporter_for(recorder.show), recorder.patiently, run_trial, taken
@@ -244,7 +244,7 @@ def _race(due: Due, race: Race, engine: Engine, recorder: Recorder, at_once: int
 
 
 def _in_a_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-    """Run a function in a thread that keeps no process alive; the future has its outcome."""
+    """Run a function in a daemon thread; the future has its outcome."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -258,7 +258,7 @@ def _in_a_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _check_models(trials: Sequence[Trial], context: TrialContext) -> list[str]:
-    """Send each model what the trials will send; what a user should know of it."""
+    """Send each model the kinds of requests that the trials will send; returns notes for the user."""
 
     def forms() -> list[Form]:
         wait_for_imports()

@@ -1,7 +1,7 @@
-"""Searches in rounds: trials are run, told to the search, and it chooses the next ones (`dream.rag.search`).
+"""Searches in rounds: trials run, the search receives their results, and chooses the next trials (`dream.rag.search`).
 
-The manifest has the trials of a round before they run. A search that is resumed finishes them, and goes on as it would
-have: a round follows from the results before it and from the seed.
+The trials of a round are in the manifest before they run. A resumed search finishes them, and then makes the same
+choices as an uninterrupted one: a round depends only on earlier results and on the seed.
 """
 
 import json
@@ -40,10 +40,10 @@ def as_json(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class SearchRounds:
-    """The rounds of a search that are still to come.
+    """The remaining rounds of a search.
 
     Args:
-        runs: what earlier rounds have left, with all that the trials of later ones share.
+        runs: the unfinished part of earlier rounds, with everything that later trials share.
     """
 
     recorder: "Recorder"
@@ -52,7 +52,7 @@ class SearchRounds:
     runs: TrialRuns
 
     def run(self) -> None:
-        """Run all rounds, until the search is done, a budget or an endpoint ends it, or it has nothing to go by."""
+        """Run all rounds, until the search is complete, a budget or an endpoint ends it, or no trial can be ranked."""
         recorder = self.recorder
         with recorder.progress.start():
             self._run(self.runs.trials)
@@ -90,11 +90,11 @@ class SearchRounds:
 
 
 def told_of(experiment: ExperimentResult) -> list[Told]:
-    """The trials of an experiment as its search is told of them, in their order.
+    """The results of an experiment's trials in the form that its search receives, in the order of the trials.
 
-    A trial's quality is its mean on the metric that the comparison ranks by: a question that the system failed counts
-    0, one that an outage failed is in no mean. A trial that the comparison would not rank has no values. NSGA-II is
-    told of USD per question too, where they are known for all trials, and of seconds.
+    A trial's quality is its mean on the comparison's metric: a question that the system failed counts 0, one that an
+    outage failed is left out. A trial that the comparison would not rank has no values. NSGA-II also receives seconds,
+    and USD per question if known for all trials.
     """
     standings = {each.trial.id: each for each in _standings(experiment)}
     ranked = [each for each in standings.values() if each.rank is not None]

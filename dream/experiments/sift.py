@@ -1,9 +1,10 @@
-"""The sift: before anything is answered, retrieval alone is scored without a judge, and what is worse is left out.
+"""The sift: before any answer, retrieval alone is scored without a judge, and worse retrieval is left out.
 
-    trials -> retrieval combinations -> passages -> recall, ... -> those that may be the best -> their trials go on
+    trials -> retrieval combinations -> passages -> recall, ... -> combinations that may be the best -> their trials run
 
-Trials that differ only in how the LLM answers share a combination. No LLM answers and no judge is asked: embeddings are
-paid, and the calls of combinations that rewrite questions or rerank. The cache keeps them for the trials.
+Trials that differ only in how the LLM answers share a combination. There are no LLM answers and no judgements; only
+embeddings are billed, and the calls of combinations that rewrite questions or rerank. The trials find all of them in
+the cache.
 """
 
 import time
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from dream.experiments.spec import PreparedExperiment
     from dream.experiments.trial import TrialContext
 
-# The share of the evidence that the LLM would read: what was not retrieved cannot be answered from.
+# Recall is the share of the evidence that the LLM would read.
 DEFAULT_METRIC = "recall"
 _LOST = Failure(FailureKind.SERVICE, "it ended without a result; its worker may have been killed")
 _MOST_ROWS = 30
@@ -63,14 +64,14 @@ _MOST_ROWS = 30
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A retrieval combination: `trial` is what the `trials` that share it have in common."""
+    """A retrieval combination: `trial` has the parameters that the `trials` share."""
 
     trial: Trial
     trials: tuple[Trial, ...]
 
 
 def sift_of(asked: bool | str) -> Sift | None:
-    """The sift that is asked for: True for the default metric, or the name of a retrieval metric.
+    """The requested sift: by the default metric for True, else by the named retrieval metric.
 
     Raises:
         ConfigurationError: for any other metric.
@@ -78,7 +79,7 @@ def sift_of(asked: bool | str) -> Sift | None:
     if not asked:
         return None
     metric = DEFAULT_METRIC if asked is True else asked
-    is_text = isinstance(metric, str)  # a study file may have anything
+    is_text = isinstance(metric, str)  # a study file may contain any value
     if not is_text or not is_metric(metric) or metric.partition("@")[0] not in METRICS_WITH_CUTOFF:
         raise ConfigurationError(
             f"sift={metric!r} is no retrieval metric; valid: {', '.join(METRICS_WITH_CUTOFF)}, also with a number of "
@@ -88,25 +89,25 @@ def sift_of(asked: bool | str) -> Sift | None:
 
 
 def with_questions(prepared: "PreparedExperiment", sift: Sift) -> "PreparedExperiment":
-    """The experiment with a sift that knows how many questions it will ask.
+    """The experiment with the number of questions that its sift will ask.
 
     Raises:
-        ConfigurationError: if no question has evidence by which passages could be scored.
+        ConfigurationError: if no question has evidence to score passages by.
     """
     located = located_questions(prepared)
     if not located:
         reasons = summary(prepared.context.evidence.values())
         raise ConfigurationError(
-            f"the sift scores retrieval against evidence, and there is none: {reasons}. "
+            f"the sift scores retrieval by evidence, and no question has any: {reasons}. "
             "Give the golden questions reference contexts, or the file and page of each (columns reference_contexts, "
-            "source_file, source_page); or make questions with `dream golden`; or run without --sift"
+            "source_file, source_page); or generate questions with `dream golden`; or run without --sift"
         )
     n_questions = len(located) if len(retrievals_of(prepared)) > 1 else 0
     return replace(prepared, sift=replace(sift, n_questions=n_questions))
 
 
 def located_questions(prepared: "PreparedExperiment") -> tuple[GoldenQuestion, ...]:
-    """The questions that a sift asks: those whose evidence was found in the documents."""
+    """The questions of a sift: those whose evidence was found in the documents."""
     evidence = prepared.context.evidence
     return tuple(each for each in prepared.questions if each.id in evidence and evidence[each.id].places)
 
@@ -130,12 +131,14 @@ def untried(prepared: "PreparedExperiment") -> dict[str, str]:
 
 
 def announcement(prepared: "PreparedExperiment") -> list[str]:
-    """A line for a sift that is to come, and one for each reason why some trials cannot be sifted."""
+    """A line that announces the sift, and one for each reason why some trials cannot be sifted."""
     if prepared.sift is None or prepared.sift.is_done:
         return []
     metric, n_questions = prepared.sift.metric, prepared.sift.n_questions
     if not n_questions:
-        return [f"sift by {metric}: all trials that can be sifted retrieve alike, so there is nothing to compare"]
+        return [
+            f"sift by {metric}: all trials that can be sifted retrieve in the same way, so there is nothing to compare"
+        ]
     found = retrievals_of(prepared)
     n_trials = sum(len(each.trials) for each in found)
     lines = [
@@ -144,10 +147,11 @@ def announcement(prepared: "PreparedExperiment") -> list[str]:
         "is located; trials of combinations that are shown to be worse than the best are not run"
     ]
     if asking := [each for each in found if each.trial.llm_identifier]:
-        lines.append(f"the LLM may be asked in {len(asking)} of these combinations, to rewrite questions or to rank")
+        lines.append(f"{len(asking)} of these combinations may call the LLM, to rewrite questions or to rank")
     reasons = list(untried(prepared).values())
     return lines + [
-        f"{reasons.count(reason)} trial(s) cannot be sifted, and go on: {reason}" for reason in dict.fromkeys(reasons)
+        f"{reasons.count(reason)} trial(s) cannot be sifted, and run anyway: {reason}"
+        for reason in dict.fromkeys(reasons)
     ]
 
 
@@ -155,7 +159,7 @@ def announcement(prepared: "PreparedExperiment") -> list[str]:
 
 
 def retrieve(context: "TrialContext", config: Mapping[str, Any], *_: Any) -> TrialResult:
-    """The function that an engine runs for each retrieval combination: scores of its passages, without answers."""
+    """The function that an engine runs for each retrieval combination: scores its passages, without answers."""
     started, trial = time.monotonic(), Trial.from_config(config)
     options = EvaluationOptions(
         context.judge_llm, context.judge_embed_model, context.metrics, trial=SIFT_STAGE, evidence=context.evidence
@@ -181,7 +185,7 @@ def _query_engine(trial: Trial, context: "TrialContext") -> Any:
 
 @dataclass(frozen=True)
 class Sifting:
-    """The sift of an experiment that is to be made; `usage` is that of earlier runs."""
+    """The sift of an experiment; `usage` is that of earlier runs."""
 
     name: str
     prepared: "PreparedExperiment"
@@ -191,10 +195,10 @@ class Sifting:
     usage: Sequence[UsageRow] = ()
 
     def run(self, engine: Engine, at_once: int | None = None) -> "PreparedExperiment | Failure":
-        """Retrieve, compare, show the outcome, and keep the scores and the usage in storage.
+        """Retrieve, compare, show the outcome, and store the scores and the usage.
 
         Returns:
-            The experiment with the trials that go on; the failure where a budget or an endpoint ended the sift.
+            The experiment with the remaining trials; a failure if a budget or an endpoint ended the sift.
         """
         found = retrievals_of(self.prepared)
         results = [result.redacted(self.settings.secrets()) for result in self._results(found, engine, at_once)]
@@ -207,7 +211,7 @@ class Sifting:
         return decided
 
     def _results(self, found: Sequence[Retrieval], engine: Engine, at_once: int | None) -> list[TrialResult]:
-        """The scores of each retrieval combination, in their order; empty where there is nothing to compare."""
+        """The scores of each retrieval combination, in their order; empty if there is nothing to compare."""
         if len(found) < 2:
             return []
         results: dict[str, TrialResult] = {}
@@ -243,13 +247,13 @@ def _metrics(prepared: "PreparedExperiment") -> tuple[str, ...]:
 
 
 def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "PreparedExperiment":
-    """The experiment with the trials that go on.
+    """The experiment with the remaining trials.
 
-    A combination goes on unless the interval of its difference to the best one is below 0. The intervals are those of
-    `dream.comparison`: paired by question, documents resampled as a whole, simultaneous over all pairs.
+    A combination remains unless the whole interval of its difference to the best one is below 0. The intervals are
+    those of `dream.comparison`: paired by question, documents resampled as a whole, simultaneous over all pairs.
 
     Args:
-        results: the scores of each combination; empty where there is nothing to compare.
+        results: the scores of each combination; empty if there is nothing to compare.
     """
     found = {each.trial.id: each for each in retrievals_of(prepared)}
     judged = _standings(prepared, results) if results else []
@@ -271,7 +275,7 @@ def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "P
 
 
 def left_by(sift: Sift, prepared: "PreparedExperiment") -> "PreparedExperiment":
-    """The experiment with the trials that a finished sift leaves."""
+    """The experiment with the trials that remain after a finished sift."""
     out = {trial.id for trial in sift.left_out}
     return replace(prepared, trials=tuple(trial for trial in prepared.trials if trial.id not in out), sift=sift)
 
@@ -345,6 +349,6 @@ def outcome_text(sift: Sift) -> str:
 
 
 def own_stage(usage: Sequence[UsageRow]) -> tuple[UsageRow, ...]:
-    """The meter's rows with the calls of a sift and of a confirmation, which are no trial's, in stages of their own."""
+    """The usage rows, with the calls of the sift and of the confirmation in stages of their own."""
     stages = (SIFT_STAGE, HELD_OUT_STAGE)
     return add_usage(replace(row, trial="", stage=row.trial) if row.trial in stages else row for row in usage)

@@ -1,4 +1,4 @@
-"""An experiment as it is asked for (`ExperimentSpec`), and as it can be run (`PreparedExperiment`)."""
+"""The request for an experiment (`ExperimentSpec`), and the checked experiment with its data (`PreparedExperiment`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -30,7 +30,6 @@ from dream.metrics import (
 )
 from dream.models.pickers import check_identifiers, endpoint_urls
 from dream.progress import Show
-from dream.provenance import versions
 from dream.rag.answers import models_of
 from dream.rag.baselines import baseline_trials, check_baseline_metrics, questions_of
 from dream.rag.combinations import Combinations
@@ -54,14 +53,15 @@ from dream.records import (
     Sift,
     Trial,
 )
+from dream.runtime.provenance import versions
 from dream.settings import Settings
 from dream.storage import open_storage
 
 
 @dataclass(frozen=True)
 class PreparedExperiment:
-    """An experiment that can be run: its trials, its baselines, and what they share; `sift` is that which decides, or
-    has decided, which trials are run, and `hold_out` has the questions that are not among those of the trials."""
+    """An experiment that is ready to run: its trials, its baselines, and the data that they share. `sift` decides, or
+    has decided, which trials run. `hold_out` has the questions that the trials do not answer."""
 
     trials: tuple[Trial, ...]
     baselines: tuple[Trial, ...]
@@ -81,25 +81,25 @@ class PreparedExperiment:
 
     @property
     def candidates(self) -> tuple[Trial, ...]:
-        """The trials; of a search in rounds that has still to choose, some with all models and factors that there may
-        be."""
+        """The trials; for an unfinished search in rounds, a few that cover all models and factors that it may
+        choose."""
         if self.search.is_open and self.search.space is not None:
             return Combinations.from_json(self.search.space).representatives()
         return self.trials
 
     @property
     def questions(self) -> tuple[GoldenQuestion, ...]:
-        """All golden questions that trials are asked."""
+        """All golden questions that trials answer."""
         return self.context.golden_dataset.questions
 
     def questions_of(self, trial: Trial) -> tuple[GoldenQuestion, ...]:
-        """The questions that a trial or a baseline is asked."""
+        """The questions that a trial or a baseline answers."""
         return questions_of(trial, self.questions)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line each for a sift that is to come, methods of unknown cost, repeats, baselines, questions without
-        reference contexts, and metrics that do not apply to all questions."""
+        """One line each for a planned sift, methods of unknown cost, repeats, baselines, questions without reference
+        contexts, and metrics that do not apply to all questions."""
         context = self.context
         lines, repeats = applicability_notes(context.metrics, self.questions, context.evidence), context.repeats
         if self.search.by != GRID:
@@ -118,13 +118,12 @@ class PreparedExperiment:
             lines.append(f"baselines: {len(self.baselines)}, for {n_llms} LLM(s)")
             if left_out := sum(not question.reference_contexts for question in self.questions):
                 lines.append(
-                    f"{left_out} of {len(self.questions)} questions have no reference contexts: the oracle is not "
-                    "asked them"
+                    f"{left_out} of {len(self.questions)} questions have no reference contexts: the oracle skips them"
                 )
         return tuple(lines)
 
     def manifest(self, name: str, engine: Engine) -> Manifest:
-        """The manifest of a new experiment on an engine. It asks the gateway for the URL of each endpoint."""
+        """The manifest of a new experiment on an engine. The gateway supplies the URL of each endpoint."""
         context = self.context
         identifiers = {context.judge_llm, context.judge_embed_model}
         for trial in self.candidates:
@@ -156,7 +155,7 @@ class PreparedExperiment:
         )
 
     def manifest_again(self, before: Manifest) -> Manifest:
-        """The manifest of an experiment that is resumed, with the baselines and repeats that were added."""
+        """The manifest of a resumed experiment, with added baselines and repeats."""
         return replace(before, baselines=self.baselines, repeats=self.context.repeats)
 
 
@@ -179,29 +178,30 @@ class SpecOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ExperimentSpec:
-    """An experiment as it is asked for. None stands for the default, or in a resumed experiment for the value that it
-    was started with.
+    """The request for an experiment. None stands for the default, or in a resumed experiment for its original value.
 
     Args:
         search_space: by default every RAG method with the LLMs and embedding models of the settings.
-        golden_dataset: the name of one in storage (by default "golden"), a CSV file, or the dataset itself.
+        golden_dataset: the name of a dataset in storage (by default "golden"), a CSV file, or a loaded dataset.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
-        metrics: names of metrics (`dream.metrics`), by default the six of ragas; those of your own also as the
-            function, as what `rubric` and `aspect_critic` return, or as in a study file ({"name": ..., "levels": ...}).
-        judge_repeats: how many times the answers to some questions are judged, 1 for once; from 2 on,
-            `dream.comparison.judge_noise` measures the judge's part of the differences between trials. Answers are not
-            asked for again.
+        metrics: names of metrics (`dream.metrics`), by default the six of ragas. Your own metrics may also be given as
+            the function, as the result of `rubric` or `aspect_critic`, or as in a study file ({"name": ..., "levels":
+            ...}).
+        judge_repeats: the number of times that the answers to some questions are judged; from 2 on,
+            `dream.comparison.judge_noise` measures the judge's part of the differences between trials. The questions
+            are answered only once.
         judge_repeat_questions: the number of those questions, the same for all trials, spread over the documents.
-        baselines: let each LLM also answer without any context and with the reference contexts, so that
-            `dream.comparison.loss_split` can split the loss into retrieval's and generation's. They are not ranked.
+        baselines: also run each LLM without any context and with the reference contexts, so that
+            `dream.comparison.loss_split` can attribute lost score to retrieval and to generation. Baselines are not
+            ranked.
         strictness: the number of questions that answer_relevancy derives from an answer, by default 1.
-        objective: how a comparison chooses unless it is told otherwise.
-        study: the text of the study file that this is from (`dream.experiments.study`).
+        objective: the metric and margin by which the comparison chooses by default.
+        study: the text of the study file, if there is one (`dream.experiments.study`).
         sift: first score all retrieval combinations without LLM answers or judge, and leave out the trials of those
             that are shown to be worse than the best on recall (True) or another retrieval metric ("ndcg", "recall@5").
-        hold_out: the share of the golden questions that the search does not see, all those of some documents, such as
-            0.25; also with a seed, {"share": 0.25, "seed": 1}. Afterwards the recommended trial, the runner-up and the
-            incumbent answer them (`Comparison.confirmation`).
+        hold_out: the share of the golden questions that the search does not see, such as 0.25 (all questions of some
+            documents); also with a seed, {"share": 0.25, "seed": 1}. Afterwards the recommended trial, the runner-up
+            and the incumbent answer them (`Comparison.confirmation`).
         race: stop trials that are shown to be worse than another before they have answered all questions. True, or a
             mapping with some of `first`, `block`, `error` and `seed` (`dream.experiments.racing.RaceOptions`).
     """
@@ -237,7 +237,7 @@ class ExperimentSpec:
             raise ConfigurationError(bullets("the judge cannot be used:", problems))
         strictness = STRICTNESS if self.strictness is None else self.strictness
         if strictness < 1:
-            raise ConfigurationError(f"strictness={strictness}: give at least 1; 3 derives three questions an answer")
+            raise ConfigurationError(f"strictness={strictness}: give at least 1; 3 derives three questions per answer")
         asked = hold_out_of(self.hold_out)
         golden, hold_out = split(load_golden_dataset(self.golden_dataset or GOLDEN_DATASET, settings), asked)
         uri = self.documents_uri or settings.documents_uri
@@ -255,8 +255,8 @@ class ExperimentSpec:
         return self._with_additions(prepared)
 
     def prepare_again(self, before: Manifest, settings: Settings, show: Show = None) -> PreparedExperiment:
-        """An experiment that was started earlier. Values that are given must be the same as then, except that repeats
-        and baselines may be added.
+        """The experiment that was started earlier. Given values must equal the original ones, except that repeats and
+        baselines may be added.
 
         Raises:
             ConfigurationError: naming everything that differs.
@@ -265,7 +265,7 @@ class ExperimentSpec:
         uri = self.documents_uri or before.documents.uri
         loaded = load_documents(open_storage(uri, settings), settings=settings, show=show)
         if changed := self._changes(before, loaded.digest, settings):
-            remedy = "leave the argument out, or start under another name (what is paid stays in the cache)"
+            remedy = "leave the argument out, or start under another name (paid answers stay in the cache)"
             lines = [f"{name} differ from those it was started with" for name in changed]
             raise ConfigurationError(bullets(f"experiment {before.name!r} cannot be resumed; {remedy}:", lines))
         judge = (before.judge_llm, before.judge_embed_model)
@@ -277,7 +277,7 @@ class ExperimentSpec:
         return self._with_additions(replace(prepared, context=replace(context, methods=own)), before)
 
     def _changes(self, before: Manifest, documents_digest: str, settings: Settings) -> list[str]:
-        """Everything that is asked for otherwise than before."""
+        """The names of all options whose values differ from the original ones."""
         pairs: dict[str, tuple[Any, Any]] = {"the documents": (documents_digest, before.documents.digest)}
         if self.search_space is not None:
             trials, search = started(self.search_space, search_of(self.search or before.search.asked), settings)
@@ -310,8 +310,8 @@ class ExperimentSpec:
         return [name for name, (asked, then) in pairs.items() if asked != then]
 
     def _with_additions(self, prepared: PreparedExperiment, before: Manifest | None = None) -> PreparedExperiment:
-        """The experiment with the evidence that its metrics need, and the repeats and baselines that are asked for, or
-        were before."""
+        """The experiment with the evidence that its metrics need, and with the repeats and baselines of this and
+        earlier requests."""
         metrics = prepared.context.metrics
         prepared = replace(prepared, context=replace(prepared.context, own_metrics=own_metrics(metrics)))
         is_sifted = prepared.sift is not None and not prepared.sift.is_done
@@ -329,7 +329,7 @@ class ExperimentSpec:
         return replace(prepared, baselines=baselines, context=replace(prepared.context, repeats=repeats))
 
     def _repeats(self, questions: Sequence[GoldenQuestion], metrics: Sequence[str]) -> Repeats | None:
-        """The answers that are to be judged again; None where none were asked for."""
+        """The answers to judge repeatedly; None if no repeats are requested."""
         if self.judge_repeats < 1 or self.judge_repeat_questions < 1:
             raise ConfigurationError(
                 f"judge_repeats={self.judge_repeats}, judge_repeat_questions={self.judge_repeat_questions}: give at "
@@ -339,30 +339,31 @@ class ExperimentSpec:
             return None
         if not any(map(is_judged, metrics)):
             raise ConfigurationError(
-                f"judge_repeats={self.judge_repeats} with metrics={list(metrics)}: these ask no judge, so there is "
-                "nothing to repeat; leave it out, or add a metric such as answer_correctness"
+                f"judge_repeats={self.judge_repeats} with metrics={list(metrics)}: these metrics use no judge, so "
+                f"there is nothing to repeat; leave judge_repeats out, or add a metric such as answer_correctness"
             )
         return Repeats(self.judge_repeats, slice_of(questions, self.judge_repeat_questions))
 
 
 def as_spec(spec: ExperimentSpec | SearchSpace | JoinedSpace | None, options: Mapping[str, Any]) -> ExperimentSpec:
-    """The spec that was given, or the one that a search space and keyword arguments make.
+    """The given spec, or one made from a search space and keyword arguments.
 
     Raises:
-        TypeError: for an unknown option, or for options beside a whole spec.
+        TypeError: for an unknown option, or for options given together with a spec.
     """
     valid = [each.name for each in fields(ExperimentSpec)]
     if unknown := [name for name in options if name not in valid]:
         raise TypeError(f"no argument {', '.join(unknown)}; an experiment has: {', '.join(valid)}")
     if isinstance(spec, ExperimentSpec):
         if options:
-            raise TypeError(f"{', '.join(options)} beside an ExperimentSpec: put them into the spec")
+            raise TypeError(f"{', '.join(options)} cannot be combined with an ExperimentSpec: put them into the spec")
         return spec
     return ExperimentSpec(**options) if spec is None else ExperimentSpec(spec, **options)
 
 
 def slice_of(questions: Sequence[GoldenQuestion], n: int) -> tuple[str, ...]:
-    """The ids of `n` questions, or of all if there are fewer: from each source document the first, then the second...
+    """The ids of `n` questions, or of all if there are fewer: the first of each source document, then the second of
+    each, ...
 
     Example:
         >>> from dream.records import Source

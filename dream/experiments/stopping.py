@@ -1,7 +1,7 @@
-"""Trials that are stopped by hand while the others go on.
+"""Stops trials on a user's request while the others continue.
 
-What is to stop is written into the experiment's storage, which the process that runs the experiment looks at from time
-to time. So it can be asked for from any terminal, notebook or machine that has the storage, whatever the engine.
+A request is written to the experiment's storage, which the running process polls. So it can come from any terminal,
+notebook or machine with access to the storage, on any engine.
 """
 
 import time
@@ -15,27 +15,27 @@ from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 LOOK_SECONDS = 2.0
-# The beginning of the name of a baseline, as it is shown.
+# The beginning of the displayed name of a baseline.
 BASELINE = "baseline: "
 MOST_LISTED = 12
 
 
 def stop_trial(experiment: str, *trials: str, settings: Settings | None = None) -> dict[str, str]:
-    """Stop trials of an experiment; the others go on.
+    """Stop trials of an experiment; the others continue.
 
-    The process that runs the experiment ends them within seconds. What they have answered, and been scored on, stays in
-    storage; their result says after how many questions they were stopped, and they are neither ranked nor recommended.
-    Where the experiment does not run, they are stopped as soon as it is resumed. A resumed experiment leaves stopped
-    trials as they are, unless it is told otherwise (`run_experiment(resume=..., restart=[...])`).
+    The process that runs the experiment ends them within seconds. Their answers and scores stay in storage, and their
+    results state the number of finished questions, but they are neither ranked nor recommended. If the experiment is
+    not running, they stop as soon as it is resumed. A resumed experiment does not continue stopped trials, unless they
+    are named (`run_experiment(resume=..., restart=[...])`).
 
     Args:
-        trials: each by its id, the beginning of it, or its name as it is shown.
+        trials: each by its id, the beginning of the id, or its displayed name.
 
     Returns:
-        The names of the trials that will stop, by trial id.
+        The displayed names of the trials that will stop, by trial id.
 
     Raises:
-        DataError: for an unknown experiment, listing those there are.
+        DataError: for an unknown experiment, listing the existing ones.
         ConfigurationError: for trials that are unknown, ambiguous or have ended, all at once; nothing is stopped then.
 
     Example:
@@ -46,9 +46,9 @@ def stop_trial(experiment: str, *trials: str, settings: Settings | None = None) 
     names, results = _trials_of(storage, experiment)
     found, problems = find_trials(trials, names)
     if not trials:
-        problems = [f"no trial is named; there are:\n      {_listed(names, names)}"]
+        problems = [f"no trial is named; the trials are:\n      {_listed(names, names)}"]
     if all(map(_has_ended, results.values())):
-        problems = ["the experiment is finished, so that there is nothing to stop"]
+        problems = ["the experiment is finished, so there is nothing to stop"]
         found = []
     ended = [f"{_listed([each], names)}: {_end_of(results[each])}" for each in found if _has_ended(results[each])]
     problems = [*ended, *problems]
@@ -80,11 +80,11 @@ def restart_trials(storage: Storage, experiment: str, trials: Sequence[str]) -> 
 
 
 def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The ids of the trials that texts name, and what is wrong with the others.
+    """The ids of the trials that `texts` name, and a message for each text that names none or several.
 
     Args:
-        texts: each an id, the beginning of one or a name, whole or without its parameters.
-        names: by trial id.
+        texts: each an id, the beginning of an id, or a name with or without its parameters.
+        names: the displayed names by trial id.
     """
     found, problems, is_unknown = dict[str, None](), list[str](), False
     for text in dict.fromkeys(texts):
@@ -95,9 +95,9 @@ def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[st
         if len(named) == 1:
             found[named[0]] = None
         elif named:
-            problems.append(f"{text!r} may be each of:\n      {_listed(named, names)}")
+            problems.append(f"{text!r} is ambiguous:\n      {_listed(named, names)}")
         else:
-            problems.append(f"{text!r} is no trial")
+            problems.append(f"{text!r} is not a trial")
             is_unknown = True
     if is_unknown:
         problems.append(f"the trials are:\n      {_listed(names, names)}")
@@ -105,7 +105,7 @@ def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[st
 
 
 class StopRequests:
-    """The trials of an experiment that are to stop, as they stand in storage; it is looked at every few seconds."""
+    """The requests in storage to stop trials of an experiment; storage is read every few seconds."""
 
     def __init__(self, storage: Storage, experiment: str) -> None:
         self._storage, self._experiment = storage, experiment
@@ -113,7 +113,7 @@ class StopRequests:
         self._look_at = 0.0
 
     def trial_ids(self) -> frozenset[str]:
-        """Their ids. Storage that cannot be reached is no error: it is looked at again."""
+        """The ids of these trials. If storage cannot be reached, the next call tries again."""
         now = time.monotonic()
         if now >= self._look_at:
             with suppress(StorageError):
@@ -132,12 +132,12 @@ def _trials_of(storage: Storage, experiment: str) -> tuple[dict[str, str], dict[
 
 
 def _has_ended(result: TrialResult) -> bool:
-    """True if a trial has ended for good; one that has failed is asked again by a resumed experiment."""
+    """True if a trial has ended for good; a resumed experiment runs failed trials again."""
     return result.failure is None or result.ended_early
 
 
 def _end_of(result: TrialResult) -> str:
-    return result.error if result.ended_early and result.error else "it is done already"
+    return result.error if result.ended_early and result.error else "it is already done"
 
 
 def _listed(some: Collection[str], names: Mapping[str, str]) -> str:

@@ -2,12 +2,11 @@
 
 <experiment>/manifest.json        trials, judge, golden dataset, versions (`dream.records.manifest.Manifest`)
 <experiment>/trials/<id>.json     {config, summary, answers, scores, repeats, usage, failure} of a trial or a baseline
-<experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished
-<experiment>/sift/<id>.json       the scores of a retrieval combination in the sift before the experiment
-<experiment>/held_out/...         trials/ and blocks/ of the trials that answered the questions that were held out
-<experiment>/confirmation.json    the confirmation of the choice by these (`dream.records.confirmation.Confirmation`)
-<experiment>/stop/<id>.json       a trial that is to stop (`dream.experiments.stopping`)
-<experiment>/usage.json           the gateway's meter, over all runs
+<experiment>/blocks/<id>/*.json   finished questions of a trial that is not finished <experiment>/sift/<id>.json the
+scores of a retrieval combination in the sift before the experiment <experiment>/held_out/...         trials/ and
+blocks/ of the trials that answered the held-out questions <experiment>/confirmation.json    whether the choice was
+confirmed by these (`dream.records.confirmation.Confirmation`) <experiment>/stop/<id>.json       a trial that is to stop
+(`dream.experiments.stopping`) <experiment>/usage.json           the gateway's meter, over all runs
 <experiment>/results.csv          one row a trial
 """
 
@@ -46,7 +45,7 @@ def save_manifest(storage: Storage, name: str, manifest: Manifest) -> None:
 
 
 def load_manifest(storage: Storage, name: str) -> Manifest:
-    """The manifest that an experiment was started with."""
+    """The manifest of an experiment."""
     return Manifest.from_json(storage.read_json(f"{name}/{MANIFEST}"))
 
 
@@ -63,7 +62,7 @@ def find_manifest(storage: Storage, name: str) -> Manifest:
 
 
 def load_manifests(storage: Storage) -> dict[str, Manifest]:
-    """The manifests of all experiments by name, without those that a later version of DREAM wrote."""
+    """The manifests of all experiments by name; those of later versions of DREAM are left out."""
     manifests = {}
     for name in experiment_names(storage):
         with suppress(DataError):
@@ -72,7 +71,7 @@ def load_manifests(storage: Storage) -> dict[str, Manifest]:
 
 
 def save_result(storage: Storage, name: str, result: TrialResult) -> None:
-    """Write one trial's result, whole or not at all."""
+    """Write one trial's result, atomically."""
     storage.write_json(f"{name}/trials/{result.trial.id}.json", result.to_json())
 
 
@@ -89,7 +88,7 @@ def save_block(storage: Storage, name: str, trial_id: str, block: Evaluation) ->
 
 
 def load_blocks(storage: Storage, name: str, trial_id: str) -> Evaluation:
-    """The finished questions of a trial, which itself may not be finished."""
+    """The stored finished questions of a trial."""
     stored = storage.list(f"{name}/blocks/{trial_id}/")
     parts = [Evaluation.from_json(storage.read_json(item.key)) for item in stored]
     return Evaluation(
@@ -104,23 +103,23 @@ def _latest(scores: Iterable[Score]) -> tuple[Score, ...]:
 
 
 def delete_blocks(storage: Storage, name: str, trial_id: str) -> None:
-    """Remove the blocks of a trial whose result is whole."""
+    """Delete the blocks of a trial that has a complete result."""
     for item in storage.list(f"{name}/blocks/{trial_id}/"):
         storage.delete(item.key)
 
 
 def save_stop_request(storage: Storage, name: str, trial_id: str) -> None:
-    """Write that a trial is to stop."""
+    """Store the request to stop a trial."""
     storage.write_json(f"{name}/stop/{trial_id}.json", {"asked": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def stop_requests(storage: Storage, name: str) -> frozenset[str]:
-    """The ids of the trials that are to stop, or were."""
+    """The ids of the trials with a request to stop, whether or not they have stopped."""
     return frozenset(item.key.rpartition("/")[2].removesuffix(".json") for item in storage.list(f"{name}/stop/"))
 
 
 def delete_stop_request(storage: Storage, name: str, trial_id: str) -> None:
-    """Remove that a trial is to stop, if it is."""
+    """Delete the request to stop a trial, if there is one."""
     if trial_id in stop_requests(storage, name):
         storage.delete(f"{name}/stop/{trial_id}.json")
 
@@ -131,28 +130,28 @@ def save_confirmation(storage: Storage, name: str, confirmation: Confirmation) -
 
 
 def is_confirmed(storage: Storage, name: str) -> bool:
-    """True if the confirmation of an experiment's choice was written."""
+    """True if the confirmation of an experiment's choice is in storage."""
     return storage.exists(f"{name}/{CONFIRMATION}")
 
 
 def held_out_part(name: str) -> str:
-    """The part of an experiment's storage with the results on the held-out questions, as those of an experiment."""
+    """The name under which an experiment's results on its held-out questions are stored."""
     return f"{name}/held_out"
 
 
 def load_held_out(storage: Storage, name: str, trials: Sequence[Trial]) -> tuple[TrialResult, ...]:
-    """The results of the trials that have answered held-out questions, whole or not, in the order of the trials."""
+    """The results, complete or not, of the trials that have answered held-out questions, in the order of the trials."""
     results = load_results(storage, held_out_part(name), trials)
     return tuple(result for result in results if result.failure != NOT_FINISHED)
 
 
 def save_usage(storage: Storage, name: str, usage: Iterable[UsageRow]) -> None:
-    """Write the meter."""
+    """Store the usage."""
     storage.write_json(f"{name}/{USAGE}", [row.to_json() for row in usage])
 
 
 def load_usage(storage: Storage, name: str) -> tuple[UsageRow, ...]:
-    """The meter of all runs so far; empty where none was kept."""
+    """The usage of all runs so far; empty if none is stored."""
     rows = storage.read_json(f"{name}/{USAGE}") if storage.exists(f"{name}/{USAGE}") else []
     return tuple(map(UsageRow.from_json, rows))
 
@@ -174,7 +173,7 @@ def experiment_names(storage: Storage) -> list[str]:
 
 
 def new_name() -> str:
-    """A name for an experiment, with a random part: two may start in the same second."""
+    """A new name for an experiment, with a random part, as two may start in the same second."""
     return f"{datetime.now(UTC):experiment-%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
@@ -192,7 +191,7 @@ def latest_experiment(settings: Settings) -> str:
 
 
 def started(manifest: Manifest) -> datetime:
-    """The time when an experiment was started, for sorting; the earliest possible where it is unknown."""
+    """The start time of an experiment, for sorting; the earliest possible time if it is unknown."""
     return manifest.started or datetime.min.replace(tzinfo=UTC)
 
 

@@ -17,8 +17,7 @@
     budget: {usd: 20}
     engine: auto
 
-All keys but `systems` have defaults: those of the settings, or of `run_experiment`. Keys of models and of storage stay
-in the environment.
+All keys except `systems` have defaults, from the settings or from `run_experiment`. API keys stay in the environment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from dream.rag.search_spaces import Condition, JoinedSpace, Requirement
 from dream.records import Objective
 from dream.settings import Settings
 
-# Shorter keys, such as those of servers that want none, may be words of a file.
+# Shorter API keys, such as dummies for servers without authentication, may occur as words in a file.
 SECRET_CHARACTERS = 16
 
 
@@ -41,10 +40,10 @@ class Study:
     """An experiment as a file describes it (`dream.experiments.read_study`).
 
     Attributes:
-        name: of the file, for messages.
-        text: the file itself, which the manifest keeps.
-        systems: the search spaces, without LLMs or embedding models where they name none of their own.
-        lines: the line of each.
+        name: the file's name, for messages.
+        text: the file's content, which the manifest contains.
+        systems: the search spaces; LLMs or embedding models are empty for systems that name none.
+        lines: the line number of each system.
         exclude, require: see `JoinedSpace`.
         settings: the fields of `Settings` that the file sets, and `budget` those of `Budget`.
         options: the fields of `ExperimentSpec` that the file sets.
@@ -66,15 +65,15 @@ class Study:
         return replace(settings, **self.settings, budget=replace(settings.budget, **self.budget))
 
     def spec(self, settings: Settings) -> ExperimentSpec:
-        """The experiment; models that the study does not name are those of the settings.
+        """The experiment, with the models of the settings if the study names none.
 
         Raises:
-            ConfigurationError: for a file that holds a key of the settings, as the experiment keeps it.
+            ConfigurationError: if the file contains an API key of the settings, because the experiment stores the file.
         """
         if any(secret in self.text for secret in settings.secrets() if len(secret) >= SECRET_CHARACTERS):
             raise ConfigurationError(
-                f"{self.name} holds a key of the settings, and the experiment would keep it: take it out; keys stay in "
-                "the environment"
+                f"{self.name} contains an API key of the settings, and the experiment would store it: remove it; keys "
+                f"stay in the environment"
             )
         settings = self.applied_to(settings)
         spaces = [
@@ -89,10 +88,10 @@ class Study:
 def asked(
     spec: ExperimentSpec | SearchSpace | JoinedSpace | Study | None, options: SpecOptions, settings: Settings
 ) -> tuple[ExperimentSpec, Settings]:
-    """The spec that the arguments of `run_experiment` and `plan` make, and the settings to use with it.
+    """The spec from the arguments of `run_experiment` or `plan`, and the settings to use with it.
 
     Raises:
-        TypeError: for options beside a study or a whole spec.
+        TypeError: for options given together with a study or a spec.
     """
     if isinstance(spec, Study):
         return as_spec(spec.spec(settings), options), spec.applied_to(settings)

@@ -1,4 +1,4 @@
-"""Checks of a study file as a whole: keys that were written into it, and rules that leave nothing to run."""
+"""Checks of a whole study file: API keys in it, and rules that exclude every trial."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from dream.rag.search_space import SearchSpace, choices_of
 from dream.rag.search_spaces import Condition, Requirement, is_allowed
 from dream.records import Trial
 
-# What keys and passwords are called, and what those of well-known services look like.
+# Names of fields with keys and passwords, and the forms of well-known services' keys.
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|[_-])(?:(?:api|access|private|secret)[_-]?key|token|password|passwd|secret|authorization|credentials?)$"
 )
@@ -22,20 +22,23 @@ _SECRET = re.compile(
     r"|(?i:\bbearer\s+)[\w.~+/-]{16,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 _KEYS_STAY = (
-    "keys and passwords stay in the environment (OPENAI_API_KEY, DREAM_ENDPOINT_<NAME>_API_KEY, ...), as this file is "
-    "kept with the experiment; take it out, and have the key replaced where others have seen it"
+    "keys and passwords stay in the environment (OPENAI_API_KEY, DREAM_ENDPOINT_<NAME>_API_KEY, ...), because "
+    "this file is stored with the experiment; remove it, and replace the key if others have seen it"
 )
 _UNKNOWN_MODEL = "?"
 
 
 def note_secrets(document: Document) -> None:
-    """Note every value that is, by its key or its looks, a key or a password; messages do not show it."""
+    """Report every value that looks like an API key or a password, by its field's name or its form; messages do not
+    show it."""
     for path, value in _texts((), document.value):
         named = bool(path) and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1])
         found = [value] if named and _is_long(value) else _SECRET.findall(value)
         if found:
             document.hide(found)
-            document.problem(path, f"{path[-1] if path else 'the file'} holds what looks like a key: {_KEYS_STAY}")
+            document.problem(
+                path, f"{path[-1] if path else 'the file'} contains what looks like an API key: {_KEYS_STAY}"
+            )
 
 
 def _is_long(value: str) -> bool:
@@ -60,10 +63,11 @@ def note_rules(
     exclude: Mapping[Path, Condition],
     require: Mapping[Path, Requirement],
 ) -> None:
-    """Note a rule that leaves no trial, else that all together leave none; of spaces too large to list nothing is said.
+    """Report each rule that excludes every trial, else if all rules together do. Spaces too large to list are not
+    checked.
 
     Args:
-        models: the LLMs and embedding models of the study; empty where the settings name them.
+        models: the LLMs and embedding models of the study; empty if those of the settings are used.
         exclude, require: the rules by their places in the document.
     """
     trials = _trials(systems, *models)
@@ -73,16 +77,18 @@ def note_rules(
     excluding = [path for path, rule in exclude.items() if not any(is_allowed(each, [rule], []) for each in trials)]
     broken = [path for path, rule in decided.items() if not any(is_allowed(each, [], [rule]) for each in trials)]
     for path in excluding:
-        document.problem(path, "this rule leaves no trial: all trials of the systems meet its condition")
+        document.problem(path, "this rule excludes every trial: all trials of the systems meet its condition")
     for path in broken:
-        document.problem(path, "this rule leaves no trial: all trials of the systems meet `when`, and none `then`")
+        document.problem(
+            path, "this rule excludes every trial: all trials of the systems meet `when`, and none meets `then`"
+        )
     together = any(is_allowed(each, list(exclude.values()), list(decided.values())) for each in trials)
     if not (together or excluding or broken):
-        document.problem(("rules",), "together the rules leave no trial")
+        document.problem(("rules",), "together the rules exclude every trial")
 
 
 def _is_decided(rule: Requirement, models: tuple[Sequence[str], Sequence[str]]) -> bool:
-    """False for a requirement of models that only the settings name."""
+    """False for a condition on models that are known only from the settings."""
     return all(models) or not {LLM, EMBED_MODEL} & set(rule.then)
 
 

@@ -1,4 +1,4 @@
-"""Reads YAML with the line of every value, so that a mistake can be told where it stands."""
+"""Reads YAML with the line of every value, so that messages can name the lines of mistakes."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Document:
     _hidden: list[str] = field(default_factory=list)
 
     def problem(self, path: Path, message: str) -> None:
-        """Note a mistake in the value at a path, or at the nearest one above it that has a line."""
+        """Record a mistake at a path, with the line of the value or of the nearest enclosing value that has a line."""
         while path and path not in self.lines:
             path = path[:-1]
         entry = (self.lines.get(path, 1), message)
@@ -45,11 +45,11 @@ class Document:
             raise ConfigurationError(text)
 
     def hide(self, secrets: Sequence[str]) -> None:
-        """Keep values out of all messages."""
+        """Hide values in all messages."""
         self._hidden += secrets
 
     def check_keys(self, path: Path, given: Mapping[Any, Any], valid: Sequence[str]) -> None:
-        """Note every key that is not valid, with the valid one that looks like it."""
+        """Record every invalid key, with the most similar valid one."""
         for key in given:
             if key not in valid:
                 hint = did_you_mean(key, valid) or f"; valid: {', '.join(valid)}"
@@ -60,7 +60,7 @@ def file_text(path: str | FilePath, what: str, remedy: str = "") -> str:
     """The text of a YAML file.
 
     Raises:
-        ConfigurationError: for one that cannot be read; it says `what` the file is, and the `remedy`.
+        ConfigurationError: if it cannot be read; the message has `what` the file is, and the `remedy`.
     """
     try:
         return FilePath(path).read_text(encoding="utf-8-sig")
@@ -75,7 +75,7 @@ def read_yaml(text: str, name: str) -> Document:
     """Read a YAML text; anchors and merge keys are allowed, a repeated key is a mistake.
 
     Raises:
-        ConfigurationError: where it is no YAML, with the line.
+        ConfigurationError: if the text is not YAML, with the line.
 
     Example:
         >>> document = read_yaml("models:\\n  llms: [a, b]", "study.yaml")
@@ -89,10 +89,12 @@ def read_yaml(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        hint = "; indent with spaces: YAML takes no tabs" if "'\\t'" in str(error.problem) else ""
-        raise ConfigurationError(f"{name} is no YAML: {where}: {error.problem or error.context}{hint}") from error
+        hint = "; indent with spaces: YAML does not allow tabs" if "'\\t'" in str(error.problem) else ""
+        raise ConfigurationError(
+            f"{name} is not valid YAML: {where}: {error.problem or error.context}{hint}"
+        ) from error
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigurationError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()
     return document
@@ -109,8 +111,8 @@ def _value(node: yaml.Node, path: Path, loader: yaml.SafeLoader, document: Docum
     for place, (name, line) in enumerate(own):
         document.lines[*path, name] = line
         if name in names[:place]:
-            document.problem((*path, name), f"{name!r} is there twice: keep one")
-    loader.flatten_mapping(node)  # the keys of `<<` come first, so that own ones replace them
+            document.problem((*path, name), f"{name!r} occurs twice: keep one")
+    loader.flatten_mapping(node)  # the merged keys of `<<` come first, so that the mapping's own keys override them
     return {_key(key, loader): _value(child, (*path, _key(key, loader)), loader, document) for key, child in node.value}
 
 

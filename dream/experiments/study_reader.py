@@ -1,4 +1,4 @@
-"""`read_study`: reads a study file; every mistake is told at once, with its line."""
+"""`read_study`: reads a study file, and reports all mistakes together, each with its line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
@@ -29,7 +29,7 @@ KEYS = (
 SERVICE_KEYS = ("service", "endpoint", "path", "request", "answer", "contexts", "incumbent", "concurrency")
 # The names of factors in a file, and in a trial's configuration.
 TRIAL_KEYS = {"method": "query_engine_identifier", "llm": "llm_identifier", "embed_model": "embed_model_identifier"}
-# What begins so is for anchors, which other values take over.
+# Keys with this prefix hold anchors, which other values refer to.
 ASIDE = "x-"
 _RANGE_KEYS = ("from", "to", "step")
 _MOST_VALUES = 1000
@@ -51,14 +51,14 @@ def study_of(text: str, name: str = "study.yaml") -> Study:
 
 
 class _StudyReader(ValueReader):
-    """Makes a `Study` of a YAML document; every mistake is noted before any is raised."""
+    """Makes a `Study` from a YAML document; all mistakes are collected before an error is raised."""
 
     def __init__(self, document: Document, text: str) -> None:
         super().__init__(document)
         self._text = text
 
     def study(self) -> Study:
-        """The study; a ConfigurationError with all mistakes."""
+        """The study; raises a ConfigurationError with all mistakes."""
         given = self._document.value
         if not isinstance(given, dict):
             raise ConfigurationError(f"{self._document.name} has no keys: write at least `systems:`, a list of methods")
@@ -114,7 +114,7 @@ class _StudyReader(ValueReader):
         )
 
     def _metrics(self, given: Mapping[str, Any]) -> tuple[str, ...]:
-        """The names of the metrics; rubrics and aspects that are described among them are registered."""
+        """The names of the metrics; described rubrics and aspects are registered."""
         entries = [
             self._described(("metrics", place), each) if isinstance(each, dict) else each
             for place, each in enumerate(listed(given.get("metrics")))
@@ -124,7 +124,7 @@ class _StudyReader(ValueReader):
         return tuple(name for name in found if name)
 
     def _metric(self, path: Path, given: Any) -> str:
-        """The name of a metric; "" where there are mistakes."""
+        """The name of a metric; "" after a mistake."""
         if not isinstance(given, str) or not given.strip():
             return ""
         try:
@@ -138,7 +138,7 @@ class _StudyReader(ValueReader):
         return name
 
     def _described(self, path: Path, given: Mapping[str, Any]) -> str | None:
-        """The name of a metric that is described; None where there are mistakes."""
+        """The name of a described metric; None after a mistake."""
         problems = description_problems(given)
         for key, message in problems:
             self._document.problem((*path, key), message)
@@ -200,7 +200,7 @@ class _StudyReader(ValueReader):
         return spaces, lines
 
     def _system(self, path: Path, entry: Any) -> list[SearchSpace]:
-        """The search spaces of one entry, one a method."""
+        """The search spaces of one entry, one per method."""
         if isinstance(entry, dict) and "service" in entry:
             name = self._service(path, entry)
             return [SearchSpace((name,), (), ())] if name else []
@@ -221,7 +221,7 @@ class _StudyReader(ValueReader):
         known = RAG_METHODS[name].all_defaults
         self._document.check_keys(path, entry, [*known, "method", "llms", "embed_models"])
         given = {key: self._values((*path, key), value) for key, value in entry.items() if key in known}
-        parameters = {key: value for key, value in given.items() if value != []}  # those are told already
+        parameters = {key: value for key, value in given.items() if value != []}  # those mistakes are already recorded
         llms, embed_models = self._names("llms", entry, path), self._names("embed_models", entry, path)
 
         def problems(some: Mapping[str, Any]) -> list[str]:
@@ -276,7 +276,7 @@ class _StudyReader(ValueReader):
         given = [value.get("from"), value.get("to"), value.get("step", 1)]
         numbers = [each for each in given if isinstance(each, int | float) and not isinstance(each, bool)]
         if len(numbers) < 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
-            self._document.problem(path, f"{value!r} is no range: write {{from: 2, to: 6, step: 2}}")
+            self._document.problem(path, f"{value!r} is not a range: write {{from: 2, to: 6, step: 2}}")
             return []
         low, high, step = numbers
         n = int((high - low) / step + 1e-9) + 1
@@ -301,7 +301,8 @@ class _StudyReader(ValueReader):
                 hint = did_you_mean(kind, ("exclude", "require"))
                 self._document.problem(
                     path,
-                    f"{rule!r} is no rule: write exclude: {{top_k: 20}}, or require: {{when: {{...}}, then: {{...}}}}"
+                    f"{rule!r} is not a rule: write exclude: {{top_k: 20}}, or require: {{when: {{...}}, then: "
+                    f"{{...}}}}"
                     f"{hint}",
                 )
             elif kind == "exclude":
@@ -318,7 +319,7 @@ class _StudyReader(ValueReader):
         return exclude, require
 
     def _condition(self, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-        """A condition by the names of a trial's configuration."""
+        """A condition with the field names of a trial's configuration."""
         parameters = {name for method in RAG_METHODS.values() for name in method.all_defaults}
         self._document.check_keys(path, given, [*TRIAL_KEYS, *sorted(parameters)])
         return {TRIAL_KEYS.get(key, key): value for key, value in given.items()}

@@ -1,4 +1,4 @@
-"""The JSON schema of study files, by which editors complete keys and mark mistakes."""
+"""The JSON schema of study files, with which editors complete keys and mark mistakes."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ _RANKING_METRIC = f"^({'|'.join(METRICS_WITH_CUTOFF)})(@[1-9][0-9]*)?$"
 _DESCRIPTIONS = {
     "documents": "s3://bucket/prefix or a folder",
     "questions": "the name of a golden dataset, or a file of questions",
-    "models": "what is compared, and who judges; model@endpoint names an endpoint of the environment",
+    "models": "the models to compare, and the judge; model@endpoint names an endpoint of the environment",
     "systems": "the RAG systems to try; a list of values is a factor",
     "rules": "combinations to leave out",
-    "metrics": "by default the six of ragas; a rubric {name, levels} or an aspect {name, aspect} may be among them",
+    "metrics": "by default the six of ragas; may include rubrics {name, levels} and aspects {name, aspect}",
     "objective": "the metric to rank by, and the largest acceptable loss against the best",
     "strictness": "the number of questions that answer_relevancy derives from an answer",
     "baselines": "let each LLM also answer without context and with the reference contexts",
     "judge_repeats": "judge the answers to some questions several times",
-    "search": "how trials are chosen: all combinations (grid), so many at random, or in rounds by earlier results",
-    "sift": "first score retrieval alone, and leave out what is shown to be worse on recall, or on the metric named",
+    "search": "how trials are chosen: all combinations (grid), a random sample, or in rounds guided by earlier results",
+    "sift": "first score retrieval alone, and leave out combinations shown to be worse on recall or the named metric",
     "race": "stop trials that are shown to be worse than another before they have answered all questions",
-    "hold_out": "a share of the questions that the search does not see, to confirm its choice by them",
+    "hold_out": "a share of the questions that the search does not see, with which its choice is confirmed",
     "engine": "where trials run",
     "budget": "limits of the experiment over all its runs",
 }
@@ -47,7 +47,7 @@ def study_schema() -> dict[str, Any]:
         "type": "object",
         "required": ["systems"],
         "additionalProperties": False,
-        "patternProperties": {f"^{ASIDE}": {"description": "values for anchors, which others take over"}},
+        "patternProperties": {f"^{ASIDE}": {"description": "values with anchors, for reuse by other values"}},
         "properties": {key: {"description": _DESCRIPTIONS[key], **properties[key]} for key in KEYS},
     }
 
@@ -89,7 +89,7 @@ def _race() -> dict[str, Any]:
 
 
 def _metric() -> dict[str, Any]:
-    """A metric by name, with a number of passages (recall@5), or of one's own (module:name)."""
+    """A metric by its name, optionally with a number of passages (recall@5), or a user's own (module:name)."""
     return {"anyOf": [{"enum": metric_names()}, {"type": "string", "pattern": "^[a-z_]+@[1-9][0-9]*$|:"}]}
 
 

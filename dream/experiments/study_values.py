@@ -1,4 +1,4 @@
-"""`ValueReader`: reads plain values of a YAML document, and notes what is none."""
+"""`ValueReader`: reads values of a YAML document, and records invalid ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from dream.experiments.study_file import Document, Path
 
 
 class ValueReader:
-    """Reads values at their paths. What is no such value is noted in the document, and taken for not given."""
+    """Reads values at their paths. Invalid values are recorded in the document, and treated as missing."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -27,10 +27,12 @@ class ValueReader:
         values = listed(given.get(key))
         wrong = [value for value in values if not isinstance(value, str) or not value.strip()]
         if wrong:
-            self._document.problem((*path, key), f"{key}: {', '.join(map(repr, wrong))} is no name")
+            self._document.problem((*path, key), f"{key}: {', '.join(map(repr, wrong))} is not a name")
         if several := [value for value in values if value not in wrong and ", " in value]:
             example = f"[{', '.join(several)}]"
-            self._document.problem((*path, key), f"{key}: {several[0]!r} is several names: write {key}: {example}")
+            self._document.problem(
+                (*path, key), f"{key}: {several[0]!r} contains several names: write {key}: {example}"
+            )
         if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
             self._document.problem((*path, key), f"{key} names {', '.join(repeated)} more than once")
         return tuple(value for value in values if value not in wrong)
@@ -89,7 +91,7 @@ class ValueReader:
 
 
 def listed(value: Any) -> list[Any]:
-    """A value as a list: of itself, of its items, or of nothing."""
+    """A value as a list: of the value itself, of its items, or empty for None."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""One trial, whole: documents become an index, the index a query engine, its answers scores. Runs on any engine."""
+"""One complete trial: documents become an index, the index a query engine, its answers scores. Runs on any engine."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +18,10 @@ from dream.records import CLOSED_BOOK, Evaluation, Failure, GoldenDataset, Trial
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Everything that all trials of an experiment share. `repeats` names the answers that are judged several times,
-    `evidence` is that of each question by its id, where a metric needs it, `own_metrics` are those with a function,
-    rubric or criterion of the user's, `methods` the user's own RAG methods. `metered_as` labels the calls of all trials
-    in the gateway's meter, by default the id of each."""
+    """Everything that all trials of an experiment share. `repeats` has the answers that are judged several times;
+    `evidence` that of each question by its id, if a metric needs it; `own_metrics` the user's functions, rubrics and
+    criteria; `methods` the user's RAG methods. `metered_as` labels the calls of all trials in the gateway's usage, by
+    default with each trial's id."""
 
     documents: Sequence[Any]
     golden_dataset: GoldenDataset
@@ -49,13 +49,13 @@ def experiment(
     """Run one trial: documents become an index, the index a query engine, its answers scores.
 
     Args:
-        config: `query_engine_identifier`, `llm_identifier`, `embed_model_identifier` and the method's parameters; a
-            baseline's has the first two (see `dream.rag.baselines`).
-        known: questions that were finished by an earlier run.
-        on_block: called with finished questions, some at a time.
+        config: `query_engine_identifier`, `llm_identifier`, `embed_model_identifier` and the method's parameters; for
+            baselines only the first two (see `dream.rag.baselines`).
+        known: the questions that an earlier run has finished.
+        on_block: called with blocks of finished questions.
     """
     started = time.monotonic()
-    for metric in context.own_metrics:  # in a worker they are not known yet
+    for metric in context.own_metrics:  # a worker process does not have them yet
         register(metric)
     trial = Trial.from_config(config)
     label = context.metered_as or trial.id
@@ -94,7 +94,7 @@ def experiment_or_failure(
     known: Evaluation | None = None,
     on_block: Callable[[Evaluation], None] | None = None,
 ) -> TrialResult:
-    """`experiment`, where an exception becomes the failure of the trial, with its traceback."""
+    """Like `experiment`, but an exception becomes the failure of the trial, with its traceback."""
     try:
         return experiment(config, context, known, on_block)
     except Exception as error:  # noqa: BLE001 - one trial's failure must not end the others

@@ -1,4 +1,4 @@
-"""The table of an experiment that runs: a row a trial, or the running ones and the best few where there are many."""
+"""The table of a running experiment: one row per trial, or the running and the best trials if there are many."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dream.experiments.mean_so_far import MeanSoFar
-from dream.live_table import Column, LiveTable, Row
+from dream.progress.live_table import Column, LiveTable, Row
 from dream.records import known_sum
 
 BEST_SHOWN = 3
@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 
 
 class TrialState(StrEnum):
-    """The state of a trial in words. `NOT_FINISHED` is for the budget, or for an endpoint that refuses all work."""
+    """The state of a trial in words. `NOT_FINISHED`: the budget was spent, or an endpoint refuses all requests."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -27,7 +27,7 @@ class TrialState(StrEnum):
 
     @property
     def has_ended(self) -> bool:
-        """True if nothing more comes from the trial."""
+        """True if the trial will report nothing more."""
         return self not in (TrialState.WAITING, TrialState.RUNNING, TrialState.STOPPING)
 
 
@@ -36,11 +36,11 @@ _LOOKS = {TrialState.NOT_FINISHED: "failed", TrialState.STOPPING: "stopped", Tri
 
 @dataclass(frozen=True)
 class TrialNow:
-    """One trial as it is at the moment.
+    """The current state of one trial.
 
     Attributes:
         why: the reason of a failure in one line.
-        questions: those that are done; `planned` is the number of all.
+        questions: the number of finished questions; `planned` is the number of all.
         usd: paid so far; `usd_planned` for the whole trial; both None if unknown.
     """
 
@@ -66,12 +66,12 @@ class TrialNow:
 
 @dataclass(frozen=True)
 class Trials:
-    """All trials at a moment.
+    """The current state of all trials.
 
     Attributes:
-        metric: the name of the metric of the means; `lower_is_better` says what the best are.
-        usd: paid by all, indexes included.
-        usd_to_come_for_all: for what trials share, such as indexes; None if unknown.
+        metric: the metric of the means; `lower_is_better` says whether low means are the best.
+        usd: paid for all trials, including indexes.
+        usd_to_come_for_all: the planned cost of shared work such as indexes that is not yet paid; None if unknown.
     """
 
     trials: Sequence[TrialNow]
@@ -85,7 +85,7 @@ class Trials:
         object.__setattr__(self, "_id_length", unique_length([trial.id for trial in self.trials]))
 
     def table(self, most: int) -> LiveTable:
-        """The table with at most so many rows: in the order of the grid if all fit, else the most telling first."""
+        """The table with at most `most` rows: in the order of the grid if all fit, else the most informative first."""
         chosen = list(self.trials) if len(self.trials) <= most else self._telling(most)
         shows_usd = any(trial.usd is not None or trial.usd_planned is not None for trial in self.trials)
         shows_limits = any(trial.mean and trial.mean.low is not None for trial in chosen)
@@ -99,7 +99,7 @@ class Trials:
         return LiveTable("trial", tuple(columns), rows, (*more, *self._below(shows_limits)), longest)
 
     def _telling(self, most: int) -> list[TrialNow]:
-        """Running trials, with the best few of those that are done, then those that have failed or were stopped."""
+        """Running trials and the best finished ones, then failed and stopped ones."""
         sign = 1 if self.lower_is_better else -1
         done = [trial for trial in self.trials if trial.state == TrialState.DONE and trial.mean]
         best = sorted(done, key=lambda trial: sign * trial.mean.mean if trial.mean else 0.0)
@@ -111,7 +111,7 @@ class Trials:
 
     def _row(self, trial: TrialNow, shows_limits: bool, shows_usd: bool) -> Row:
         state = trial.state
-        # of a trial that has ended before it was done, it would be one over chosen questions
+        # for a trial that ended early, the mean would cover selected questions only
         mean = None if state.has_ended and state != TrialState.DONE else trial.mean
         cells = [trial.id[: self._id_length], state.value, f"{trial.questions:,}/{trial.planned:,}"]
         cells.append(f"{mean.mean:.3f}" if mean else "")
@@ -126,7 +126,7 @@ class Trials:
         to_come = known_sum([self.usd_to_come_for_all, *(trial.usd_to_come for trial in self.trials)])
         paid = f"USD {UNKNOWN}" if self.usd is None else f"{usd_text(self.usd)} USD"
         lines = [f"{_counts(self.trials)}; {paid} so far, {usd_text(to_come)} to come"]
-        limits = "; the interval holds at every look, for the trial alone" if shows_limits else ""
+        limits = "; intervals are valid at every look, but not for comparing trials" if shows_limits else ""
         return [*lines, f"mean: {self.metric}{limits}"]
 
 
@@ -143,7 +143,7 @@ def usd_text(usd: float | None) -> str:
 
 
 def unique_length(ids: Sequence[str], least: int = 6) -> int:
-    """The number of characters by which ids can be told apart, at least `least`.
+    """The number of characters, at least `least`, by which the ids can be distinguished.
 
     Example:
         >>> unique_length(["a3f0", "a3e1"], least=1)

@@ -1,4 +1,4 @@
-"""The golden dataset: questions with known answers, generated from the documents or read from one's own file.
+"""The golden dataset: questions with known answers, generated from the documents or read from a user's file.
 
 Every trial of an experiment answers the same questions.
 """

@@ -1,5 +1,5 @@
-"""The files that are asked, how often, and with which kind of question: decided for the whole dataset before anything
-is generated, by pure functions of the seed."""
+"""Allots questions to files: how many of which kind, for the whole dataset, before anything is generated. Pure
+functions of the seed."""
 
 import itertools
 import math
@@ -13,13 +13,13 @@ MULTI_HOP_SPECIFIC = "multi_hop_specific_query_synthesizer"
 KINDS: tuple[str, ...] = (SINGLE_HOP, MULTI_HOP_ABSTRACT, MULTI_HOP_SPECIFIC)
 
 PIECE_TOKENS = 600
-# Each piece costs three calls of the LLM before anything is asked. With four for each question, the questions still
-# differ, and multi-hop ones find related pieces, while 3 questions on 137 pieces take 49 calls in place of 421.
+# Each piece costs three LLM calls before any question is written. With four pieces per question, questions are still
+# diverse and multi-hop ones find related pieces, while 3 questions on 137 pieces take 49 calls instead of 421.
 PIECES_PER_QUESTION = 4
 FILES_PER_BATCH = 3
-# A file with more is shared by several batches, so that they can run at the same time.
+# A file with more questions is split between batches, which can run concurrently.
 QUESTIONS_PER_SHARE = 6
-# In batches for what the first ones could not make, other files are added until there are so many pieces to combine.
+# To batches that replace missing questions, other files are added until there are this many pieces to combine.
 PIECES_TO_COMBINE = 8
 
 Kinds = Mapping[str, int]
@@ -27,14 +27,14 @@ Kinds = Mapping[str, int]
 
 @dataclass(frozen=True)
 class FileText:
-    """A file that can be asked about, with an estimate of its tokens."""
+    """A file that is long enough for questions, with an estimate of its tokens."""
 
     file: str
     tokens: int
 
     @property
     def pieces(self) -> int:
-        """The number of pieces that it is cut into."""
+        """The number of pieces into which it is cut."""
         return max(1, math.ceil(self.tokens / PIECE_TOKENS))
 
 
@@ -43,10 +43,10 @@ class FileShare:
     """A file's part of a batch.
 
     Attributes:
-        questions: the questions that it is meant to give; 0 for a file that others are to be combined with.
-        pieces: how many of its pieces are read, in an order that only the seed changes.
-        skip: how many pieces of that order other shares read; after the last piece, the first is read again.
-        available: how many pieces the file has; 0 if unknown.
+        questions: the number of questions to generate from it; 0 for a file that is only combined with others.
+        pieces: the number of its pieces to read, in an order that depends only on the seed.
+        skip: the number of pieces of that order that other shares read; after the last piece, the first is read again.
+        available: the number of pieces of the file; 0 if unknown.
     """
 
     file: str
@@ -58,9 +58,9 @@ class FileShare:
 
 @dataclass(frozen=True)
 class Batch:
-    """The questions that one task makes: of which files, and how many of each kind.
+    """The questions that one task generates: from which files, and how many of each kind.
 
-    `seed` is the dataset's; with `number`, which no other batch has, it decides what is drawn in the batch.
+    `seed` is the dataset's. With the batch's unique `number`, it determines the random choices in the batch.
     """
 
     shares: tuple[FileShare, ...]
@@ -75,7 +75,7 @@ class Batch:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """The names of the files that it is meant to ask about."""
+        """The names of the files about which it generates questions."""
         return tuple(dict.fromkeys(share.file for share in self.shares if share.questions))
 
     @property
@@ -92,8 +92,8 @@ class Batch:
 def allot(files: Sequence[FileText], n_questions: int, seed: int) -> list[Batch]:
     """The batches of a dataset: questions in proportion to text, a third of each kind.
 
-    Every file gets its proportional number of questions, rounded up or down by a draw in which each file has the chance
-    that its text gives it; each kind gets a third of all, rounded.
+    Every file gets its proportional number of questions, rounded up or down at random with the probability that
+    preserves the proportion. Each kind gets a third of all questions, rounded.
     """
     rng = random.Random(f"allot {seed}")
     shares = spread(n_questions, [text.tokens for text in files], rng)
@@ -105,13 +105,13 @@ def allot(files: Sequence[FileText], n_questions: int, seed: int) -> list[Batch]
 def allot_again(
     files: Sequence[FileText], missing: Kinds, used: Mapping[str, int], seed: int, attempt: int
 ) -> list[Batch]:
-    """Batches for the questions that earlier ones did not give.
+    """Batches for the questions that earlier batches did not generate.
 
     Args:
-        files: the files that may be asked; those that failed are left out.
-        missing: the questions that are missing, by kind.
-        used: how many pieces of each file have been read; unread text comes first.
-        attempt: the number of this round, from 1 on.
+        files: the files to use, without those that failed.
+        missing: the number of missing questions by kind.
+        used: the number of pieces of each file that have been read; unread pieces come first.
+        attempt: the number of this round, starting with 1.
     """
     rng = random.Random(f"allot {seed} again {attempt}")
     unread = [text.tokens * max(0, text.pieces - used.get(text.file, 0)) / text.pieces for text in files]
@@ -127,20 +127,20 @@ def allot_again(
 
 
 def allotment_notes(batches: Sequence[Batch]) -> list[str]:
-    """Notes, before anything is asked, about questions that the files cannot give: a line if multi-hop ones are few."""
+    """Notes about questions that cannot be generated from the files: a line if there are too few multi-hop ones."""
     kinds = by_kind(batch.kinds for batch in batches)
     n_questions = sum(kinds.values())
     multi, wanted = n_questions - kinds.get(SINGLE_HOP, 0), n_questions - math.ceil(n_questions / len(KINDS))
     if multi >= wanted:
         return []
-    reason = f"they combine pieces of about {PIECE_TOKENS} tokens, and the text has too few"
+    reason = f"they combine pieces of about {PIECE_TOKENS} tokens, of which the text has too few"
     return [f"{multi} of {wanted} multi-hop questions: {reason}"]
 
 
 def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int]:
     """Whole numbers with this total, each its weight's proportion rounded up or down.
 
-    Systematic sampling: the chance to be rounded up is the fraction that is lost otherwise.
+    Systematic sampling: the probability of rounding up is the fractional part.
 
     Example:
         >>> spread(10, [1, 1], random.Random(0))
@@ -163,9 +163,8 @@ def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int
 
 
 def pieces_in_order(n_pieces: int, file: str, seed: int) -> list[int]:
-    """The order in which a file's pieces are read, which only the seed changes.
-
-    Neighbours stay in pairs, since they are often related, as multi-hop questions need them to be.
+    """The order in which a file's pieces are read, which depends only on the seed. Neighbours stay in pairs, because
+    they are often related, which multi-hop questions need.
 
     Example:
         >>> sorted(pieces_in_order(4, "a.pdf", 0))
@@ -177,8 +176,8 @@ def pieces_in_order(n_pieces: int, file: str, seed: int) -> list[int]:
 
 
 def in_other_kinds(missing: Kinds, made: Kinds) -> dict[str, int]:
-    """The number to ask for of each kind in place of questions that could not be made: multi-hop questions of the other
-    kind, if there were any of it, else single-hop ones.
+    """The numbers of each kind to generate instead of missing questions: multi-hop questions of the other kind, if any
+    of it was generated before, else single-hop ones.
 
     Example:
         >>> in_other_kinds({MULTI_HOP_ABSTRACT: 2}, {MULTI_HOP_SPECIFIC: 1}) == {MULTI_HOP_SPECIFIC: 2}
@@ -192,7 +191,7 @@ def in_other_kinds(missing: Kinds, made: Kinds) -> dict[str, int]:
 
 
 def kinds_text(kinds: Kinds) -> str:
-    """Numbers of questions by kind, without what all names of kinds end in.
+    """Numbers of questions by short name of their kind, as text.
 
     Example:
         >>> kinds_text({SINGLE_HOP: 3, MULTI_HOP_ABSTRACT: 2})
@@ -202,12 +201,12 @@ def kinds_text(kinds: Kinds) -> str:
 
 
 def short_name(kind: str) -> str:
-    """A kind's name without what all of them end in."""
+    """A kind's name without the common suffix."""
     return kind.removesuffix("_query_synthesizer")
 
 
 def count_pieces(shares: Iterable[FileShare]) -> int:
-    """The number of different pieces that shares read together."""
+    """The number of distinct pieces that shares read together."""
     read: dict[str, int] = {}
     for share in shares:
         pieces = read.get(share.file, 0) + share.pieces
@@ -226,7 +225,7 @@ def by_hops(kinds: Kinds) -> dict[str, int]:
 
 
 def by_short_name(kinds: Kinds) -> dict[str, int]:
-    """The same numbers by the short names of kinds."""
+    """Numbers of questions by the short names of kinds."""
     return {short_name(kind): n for kind, n in kinds.items()}
 
 
@@ -240,7 +239,7 @@ def by_kind(counts: Iterable[Kinds]) -> dict[str, int]:
 
 
 def _shares(text: FileText, questions: int) -> list[FileShare]:
-    """A file's questions in parts of at most `QUESTIONS_PER_SHARE`, each with its own pieces where there are enough."""
+    """A file's questions in parts of at most `QUESTIONS_PER_SHARE`, each with separate pieces if there are enough."""
     n_parts = math.ceil(questions / QUESTIONS_PER_SHARE)
     shares, skip = [], 0
     for i in range(n_parts):
@@ -252,15 +251,15 @@ def _shares(text: FileText, questions: int) -> list[FileShare]:
 
 
 def _grouped(shares: Sequence[FileShare]) -> list[list[FileShare]]:
-    """Neighbours together, at most `FILES_PER_BATCH` in a group, and groups of about the same length."""
+    """Neighbouring shares in groups of at most `FILES_PER_BATCH` and about the same length."""
     n_groups = math.ceil(len(shares) / FILES_PER_BATCH)
     bounds = [round(i * len(shares) / n_groups) for i in range(n_groups + 1)] if n_groups else []
     return [list(shares[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
 def _with_companions(group: Sequence[FileShare], files: Sequence[FileText], used: Mapping[str, int]) -> list[FileShare]:
-    """A group with other files that its pieces can be combined with; they are not asked by themselves. Those with the
-    nearest names come first, since files on one subject are often called alike."""
+    """A group with other files, with whose pieces its own are combined, but about which no questions are generated.
+    Files with the most similar names come first, since files on one subject often have similar names."""
     names, pieces = {share.file for share in group}, count_pieces(group)
     places = [i for i, text in enumerate(files) if text.file in names]
     nearest = sorted(range(len(files)), key=lambda i: min(abs(i - place) for place in places))
@@ -277,7 +276,7 @@ def _with_companions(group: Sequence[FileShare], files: Sequence[FileText], used
 def _with_kinds(
     groups: Sequence[Sequence[FileShare]], wanted: Kinds, rng: random.Random, seed: int, attempt: int = 0
 ) -> list[Batch]:
-    """The groups with their questions dealt into kinds; a group with a single piece has none to combine."""
+    """The groups with their questions divided into kinds; a group with a single piece gets no multi-hop questions."""
     sizes = [sum(share.questions for share in group) for group in groups]
     alone = [count_pieces(group) < 2 for group in groups]
     n_alone = sum(size for size, is_alone in zip(sizes, alone, strict=True) if is_alone)
@@ -291,7 +290,8 @@ def _with_kinds(
 
 
 def _without(wanted: Kinds, n: int) -> dict[str, int]:
-    """The rest of each kind if `n` questions are taken away: single-hop ones first, then the others in turn."""
+    """The remaining numbers of each kind without `n` questions: single-hop ones are removed first, then the others in
+    turn."""
     left = {kind: wanted.get(kind, 0) for kind in KINDS}
     for _ in range(n):
         left[SINGLE_HOP if left[SINGLE_HOP] else max(KINDS, key=lambda kind: left[kind])] -= 1
@@ -299,7 +299,7 @@ def _without(wanted: Kinds, n: int) -> dict[str, int]:
 
 
 def _dealt(wanted: Kinds, rng: random.Random) -> list[str]:
-    """The kinds of all questions in an order in which every stretch has about the same shares."""
+    """The kinds of all questions in an order in which every section has about the same proportions."""
     order = [kind for kind in wanted if wanted[kind]]
     rng.shuffle(order)
     total, given = sum(wanted.values()), dict.fromkeys(order, 0)

@@ -1,7 +1,7 @@
 """A folder in BEIR's form: `queries.jsonl`, `corpus.jsonl` and `qrels/*.tsv`, for which passages answer which query.
 
-BEIR has no answers of its own; a line of `queries.jsonl` needs one (`ground_truth` or one of its other names, also in
-`metadata`) to be a golden question.
+BEIR has no answers; a line of `queries.jsonl` becomes a golden question if it has one (`ground_truth` or one of its
+other names, also in `metadata`).
 """
 
 import csv
@@ -25,9 +25,9 @@ def is_beir(storage: Storage) -> bool:
 
 
 def read_beir(storage: Storage) -> Sheet:
-    """The queries as rows, with the passages that were judged to answer them as reference contexts.
+    """The queries as rows, with the passages judged relevant as reference contexts.
 
-    Of several judged splits, the queries of the test split are taken.
+    If several splits are judged, the test split is used.
     """
     sheet = _with_question(read_sheet(storage.read_bytes(QUERIES)))
     splits = [item.key for item in storage.list(QRELS) if item.key.endswith(".tsv")]
@@ -39,7 +39,7 @@ def read_beir(storage: Storage) -> Sheet:
     wanted = {id_ for row in rows for id_ in relevant[text_of(row.cells.get("_id"))]}
     passages = _passages(storage, wanted) if "reference_contexts" not in fields_of(sheet.columns) else {}
     rows = [_with_passages(row, relevant[text_of(row.cells.get("_id"))], passages) for row in rows]
-    note = f"{len(rows)} of {len(sheet.rows)} queries are judged in {chosen}; only these are taken"
+    note = f"{len(rows)} of {len(sheet.rows)} queries are judged in {chosen}; only these are used"
     extra = ("reference_contexts", "source_file") if passages else ()
     return replace(sheet, columns=(*sheet.columns, *extra), rows=tuple(rows), notes=(*sheet.notes, note))
 

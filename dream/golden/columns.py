@@ -1,4 +1,4 @@
-"""The names that columns of questions have elsewhere, and the forms in which cells hold lists, pages and nothing."""
+"""The names of columns in other tools, and the forms of lists, pages and empty values in cells."""
 
 import ast
 import io
@@ -9,8 +9,8 @@ import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Each field with the names that it has in ragas (old and new), LlamaIndex, BEIR, SQuAD and people's sheets; where a
-# file has several of them, the first in this order is read. A name in `LISTS` holds a list of texts.
+# Each field with its names in ragas (old and new), LlamaIndex, BEIR, SQuAD and spreadsheets. If a file has several of
+# them, the first in this order is used. Columns in `LISTS` contain lists of texts.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "question": ("question", "questions", "user_input", "query", "user_query", "prompt"),
     "ground_truth": (
@@ -34,19 +34,19 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "evidence_spans": ("evidence_spans",),
 }  # fmt: skip
 LISTS = ("reference_contexts", "ground_truth_contexts", "contexts")
-# What a RAG system gave, which is no evidence: with an answer beside them, `contexts` are what that system retrieved.
+# Output of a RAG system, which is not evidence: `contexts` beside an answer are the contexts that the system retrieved.
 SYSTEMS_OWN = ("answer", "response", "retrieved_contexts")
 MOST_ABOVE_HEADER = 10
 NOTHING = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>", "nat"})
 
 
-# How Python shows an array of texts.
+# The text form of an array of texts in Python.
 _ARRAY = re.compile(r"\s*(?:np\.|numpy\.)?array\((\[.*\])\s*(?:,\s*dtype=\S+)?\)\s*", re.DOTALL)
 _BETWEEN_FILES, _FILE_NAME = re.compile(r"[;,|\n]"), re.compile(r"^[^\[{].*\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 def plain_name(name: str) -> str:
-    """The name of a column without what differs from file to file.
+    """The normalised name of a column: case, spaces and punctuation do not matter.
 
     Example:
         >>> plain_name(" Ground Truth"), plain_name("groundTruth"), plain_name("SOURCE-FILE")
@@ -71,8 +71,8 @@ def fields_of(columns: Sequence[str]) -> dict[str, str]:
 
 
 def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any], Sequence[tuple[int, list[Any]]]]:
-    """The number and cells of the row that names the columns, and the rows below it; each row with its number. It is
-    the first, unless that does not name them and one soon after it does.
+    """The number and cells of the header row, and the rows below it, each with its number. The header is the first row,
+    or one of the next rows if only that one names known columns.
 
     Example:
         >>> below_header([(1, ["My questions"]), (2, ["question", "ground_truth"]), (3, ["How high?", "42 m"])])
@@ -86,14 +86,14 @@ def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any],
 
 
 def above_header(header_row: int, rows: Sequence[tuple[int, list[Any]]]) -> tuple[str, ...]:
-    """A note where something is written above the row that names the columns."""
+    """A note if there is text above the header row."""
     if rows[0][0] == header_row:
         return ()
-    return (f"row {header_row} names the columns; what stands above it is left out",)
+    return (f"row {header_row} is the header; rows above it are ignored",)
 
 
 def is_nothing(value: Any) -> bool:
-    """True for an empty cell, and for what programs write into one: nan, None, null, N/A.
+    """True for an empty cell, and for texts that programs write into empty cells: nan, None, null, N/A.
 
     Example:
         >>> [is_nothing(value) for value in (" ", "NaN", None, float("nan"), [], "None of them", "0")]
@@ -120,7 +120,7 @@ def text_of(value: Any) -> str:
 def texts_of(value: Any) -> list[str] | None:
     """The texts of a list: a list itself, or one that is written as JSON, in Python, or as NumPy prints it.
 
-    None for anything else. Empty members are left out.
+    None for anything else. Empty items are left out.
 
     Example:
         >>> texts_of('["a", "b"]'), texts_of("['a', 'b']"), texts_of("['a' 'b']"), texts_of("a")
@@ -136,7 +136,7 @@ def texts_of(value: Any) -> list[str] | None:
 
 
 def list_as_written(value: Any) -> list[str] | None:
-    """The texts of a JSON list, every one of them, also empty ones; None for anything else."""
+    """All texts of a JSON list, including empty ones; None for anything else."""
     try:
         texts = json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -145,7 +145,7 @@ def list_as_written(value: Any) -> list[str] | None:
 
 
 def _text_in(item: Any) -> Any:
-    """A member of a list; of a document of LangChain or LlamaIndex, its text."""
+    """An item of a list; for a document of LangChain or LlamaIndex, its text."""
     if not isinstance(item, dict):
         return item
     return next((item[name] for name in ("text", "page_content", "content") if isinstance(item.get(name), str)), None)
@@ -184,7 +184,7 @@ def page_of(value: Any, n_files: int = 0) -> str:
 def files_of(value: Any) -> str:
     """The file or files in a cell, in the form of `dream.records.sources_of`; a list in Python becomes one in JSON.
 
-    Several names with endings are told apart by semicolons, commas, bars or line ends.
+    Several names with extensions may be separated by semicolons, commas, bars or line breaks.
 
     Example:
         >>> files_of("a.pdf;b.pdf"), files_of("Minutes, final.pdf")
@@ -198,7 +198,7 @@ def files_of(value: Any) -> str:
 
 
 def spans_of(value: Any) -> list[dict[str, Any]] | None:
-    """The places of evidence in a cell, as DREAM writes them; None for anything else.
+    """The evidence spans in a cell, as DREAM writes them; None for anything else.
 
     Example:
         >>> spans_of('[{"file": "a.md", "digest": "9f", "start": 0, "end": 17, "pages": []}]')[0]["end"], spans_of("17")
@@ -243,13 +243,13 @@ def _parsed(text: str) -> list[Any] | None:
             return list(value)
         if not isinstance(value, list):
             return None
-        # Python joins two literals that have no comma between them, as NumPy prints its arrays
+        # NumPy prints arrays without commas, and Python would join such literals
         return value if parse is json.loads or any(not isinstance(item, str) for item in value) else _literals(text)
     return None
 
 
 def _literals(text: str) -> list[Any] | None:
-    """The string literals of a list, each by itself; None if there is anything else in it."""
+    """The separate string literals of a list; None if it contains anything else."""
     try:
         tokens = list(_tokens(text.strip()))
     except (tokenize.TokenError, SyntaxError, IndentationError):

@@ -1,4 +1,4 @@
-"""CSV as people have it: the encodings and separators of spreadsheets and databases, with each row's number."""
+"""Reads CSV with the encodings and separators of spreadsheets and databases, and keeps row numbers."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ _SPACE_BEFORE_QUOTE = re.compile(r'\s+".*"\s*', re.DOTALL)
 
 @dataclass(frozen=True)
 class _Parsed:
-    """The records of a text under one dialect, each with the row that a spreadsheet shows, and what is wrong."""
+    """The records of a text in one dialect, each with its row number in a spreadsheet, and the problems found."""
 
     records: tuple[tuple[int, list[str]], ...]
     problems: tuple[tuple[int, str], ...] = ()
@@ -45,7 +45,7 @@ class _Parsed:
 
 
 def read_csv(content: bytes) -> Sheet:
-    """The rows of a CSV file, with a note for everything that was guessed."""
+    """The rows of a CSV file, with a note for each guess."""
     text, note = decoded(content)
     separator, text = _declared_separator(_without_frame(text))
     parsed = _parsed(text, separator or _separator(text))
@@ -54,13 +54,13 @@ def read_csv(content: bytes) -> Sheet:
 
 
 def decoded(content: bytes) -> tuple[str, str]:
-    """The text of a file, and a note if its encoding had to be guessed or a byte of it is broken."""
+    """The text of a file, and a note if its encoding was guessed or has invalid bytes."""
     read = decode(content)
-    return read.text, f"{read.problem}: if letters look wrong, save it as 'CSV UTF-8'" if read.problem else ""
+    return read.text, f"{read.problem}: if characters look wrong, save it as 'CSV UTF-8'" if read.problem else ""
 
 
 def _without_frame(text: str) -> str:
-    """A table in Markdown without its frame, in the same rows."""
+    """The rows of a Markdown table without its frame."""
     if not _MARKDOWN_TABLE.match(text):
         return text
     lines = (line.strip() for line in text.splitlines())
@@ -68,13 +68,13 @@ def _without_frame(text: str) -> str:
 
 
 def _declared_separator(text: str) -> tuple[str, str]:
-    """The separator of Excel's first line `sep=;`, and the text without that line, which Excel does not show."""
+    """The separator of Excel's optional first line `sep=;`, and the text without that line."""
     declared = re.match(r'"?sep=([^\r\n])"?[^\r\n\w]*(\r\n|\r|\n|$)', text, re.IGNORECASE)
     return (declared[1], text[declared.end() :]) if declared else ("", text)
 
 
 def _separator(text: str) -> str:
-    """The separator under which the header has the most columns that are known, or else the most columns."""
+    """The separator with which the header has the most known columns, or else the most columns."""
 
     def known(separator: str) -> tuple[int, int]:
         header = next((cells for _, cells in _records(text, separator, strict=False) if any(cells)), [])
@@ -84,14 +84,14 @@ def _separator(text: str) -> str:
 
 
 def _parsed(text: str, separator: str) -> _Parsed:
-    """The records as the standard says; if something is wrong with these, in one of the other ways to quote."""
+    """The records in standard CSV; if that fails, with another form of quotes."""
     first = _attempt(text, separator)
     if first.is_clean():
         return first
     closed = re.sub(rf'(?<!")"[ \t]+(?={re.escape(separator)}|[\r\n]|$)', '"', text)
     around = _attempt(closed, separator, skipinitialspace=True)
     if around.is_clean():
-        note = "spaces before quotes are left out" if closed == text else "spaces around quotes are left out"
+        note = "spaces before quotes are ignored" if closed == text else "spaces around quotes are ignored"
         return replace(around, note=note)
     others: list[tuple[str, str, Mapping[str, Any]]] = [('\\" is read as a quote', text, {"escapechar": "\\"})]
     if '"' not in text:
@@ -106,7 +106,7 @@ def _parsed(text: str, separator: str) -> _Parsed:
 
 
 def _with_plain_quotes(text: str, separator: str) -> str:
-    """The text with plain quotes in place of typographic ones that stand where fields begin or end."""
+    """The text with plain quotes instead of typographic ones at the beginning and end of fields."""
     edge = re.escape(separator)
     opened = re.sub(rf"(^|{edge}[ \t]*)[{_OPENING}]", r'\1"', text, flags=re.MULTILINE)
     return re.sub(rf"[{_CLOSING}](?=[ \t]*(?:{edge}|\r?$))", '"', opened, flags=re.MULTILINE)
@@ -120,12 +120,12 @@ def _attempt(text: str, separator: str, **dialect: Any) -> _Parsed:
             if records or any(not is_nothing(cell) for cell in cells):
                 records.append((number, cells))
     except csv.Error as error:
-        return _Parsed(tuple(records), ((number + 1, f"its quotes do not close where they should ({error})"),))
+        return _Parsed(tuple(records), ((number + 1, f"its quotes are not balanced ({error})"),))
     return _Parsed(tuple(records))
 
 
 def _records(text: str, separator: str, *, strict: bool = True, **dialect: Any) -> Iterator[tuple[int, list[str]]]:
-    """All records with their row; an empty line is a row of its own, a line break in quotes is not."""
+    """All records with their row numbers; an empty line counts as a row, a line break in quotes does not."""
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict, **dialect)
     yield from enumerate(reader, start=1)
@@ -142,21 +142,24 @@ def _sheet(parsed: _Parsed) -> Sheet:
         if any(cell.strip() for cell in cells[len(header) :]):
             n, first = len(cells), shortened(cells[len(header)])
             problems.append(
-                (number, f"{n} fields, the header (row {header_row}) has {len(header)}; {first} is one too many")
+                (
+                    number,
+                    f"{n} fields, but the header (row {header_row}) has {len(header)}; the first extra one is {first}",
+                )
             )
         elif len(cells) < len(header):
-            short.add(number, "fewer fields than the header; the missing ones are taken as empty")
+            short.add(number, "fewer fields than the header; missing ones are read as empty")
         rows.append(Row(number, cells_by_name(header, cells)))
     problems += parsed.problems
     remedy = QUOTING if problems else ""
     if problems and any(cell.lstrip()[:1] in _TYPOGRAPHIC for _, cells in records for cell in cells if cell.strip()):
-        remedy += '; typographic quotes (“ ” „ « ») do not count: write "'
+        remedy += '; typographic quotes (“ ” „ « ») are not recognised here: write "'
     notes = (*above_header(header_row, parsed.records), *short.lines())
     return Sheet(tuple(header), tuple(rows), header_row, notes=notes, problems=tuple(problems), remedy=remedy)
 
 
 def cells_by_name(header: Sequence[str], cells: Sequence[Any]) -> dict[str, Any]:
-    """The cells by the name of their column; where a name is there twice, the first."""
+    """The cells by column name; the first one if a name occurs twice."""
     by_name: dict[str, Any] = {}
     for i, name in enumerate(header):
         by_name.setdefault(name, cells[i] if i < len(cells) else "")

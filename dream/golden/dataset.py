@@ -1,8 +1,7 @@
-"""Golden datasets: generated from documents, read from one's own files, saved and loaded.
+"""Golden datasets: generated from documents, read from a user's files, saved and loaded.
 
-<name>.csv              one row a question, text exactly as generated
-<name>.manifest.json    the documents, models and versions that it was made with, what fell short, and where in the
-                        documents each question's reference contexts are
+<name>.csv              one row per question, text exactly as generated <name>.manifest.json    the documents, models
+and versions used, any shortfalls, and the locations of the reference contexts in the documents
 """
 
 import json
@@ -30,8 +29,8 @@ from dream.models import gateway_client
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers
 from dream.progress import Show, reporter_for
-from dream.provenance import versions
 from dream.records import DocumentSet, GoldenDataset, GoldenQuestion, digest
+from dream.runtime.provenance import versions
 from dream.settings import Settings
 from dream.storage import Storage, check_key, open_storage
 
@@ -52,17 +51,17 @@ def generate_golden_dataset(
     """Generate single-hop and multi-hop questions from all documents in storage, and save them.
 
     Args:
-        n_questions: number of questions to ask for; fewer may come, and every shortfall is shown and kept with its
-            reason.
+        n_questions: the number of questions to generate; there may be fewer, and every shortfall is shown and stored
+            with its reason.
         name: the dataset's name in `settings.golden_datasets_uri`; an existing one is replaced.
         documents_uri: the folder or bucket of the documents, by default `settings.documents_uri`.
-        seed: of ragas' random choices, so that the same documents and answers give the same questions.
+        seed: the seed of ragas' random choices: the same documents and LLM answers give the same questions.
         engine: "in_process", "ray" or "auto" (`dream.engines.choose_engine`), by default that of the settings.
         show: shows progress (see `dream.progress`).
 
     Raises:
-        DataError: when no usable document or no question at all is left, with the reasons.
-        ConfigurationError, ServiceError: before any question is paid for.
+        DataError: if there is no usable document, or no question could be generated, with the reasons.
+        ConfigurationError, ServiceError: before any model call is billed.
     """
     settings = settings or Settings.from_environment()
     _check_name(name)
@@ -78,7 +77,7 @@ def generate_golden_dataset(
             reporter.line(f"  {line}")
     files, too_short = file_texts(loaded.documents)
     if not files:
-        raise DataError(bullets(f"no question could be made of {documents.uri}:", too_short))
+        raise DataError(bullets(f"no question could be generated from {documents.uri}:", too_short))
     reporter.line(f"{name}: {plan_text(files, n_questions, seed)}")
     with engines.opened(choice, settings) as running_on, gateway_client.opened(settings):
         for note in check_models((), [settings.judge_embed_model], {settings.generator_llm: generator_forms}):
@@ -95,7 +94,7 @@ def plan_golden_dataset(
     settings: Settings | None = None,
     show: Show = None,
 ) -> GenerationPlan:
-    """Count the model calls that `generate_golden_dataset` with the same arguments would make; nothing is sent.
+    """Count the model calls of `generate_golden_dataset` with the same arguments; no request is sent.
 
     Raises:
         ConfigurationError, DataError: for everything that `generate_golden_dataset` would refuse too.
@@ -105,13 +104,13 @@ def plan_golden_dataset(
     storage = open_storage(documents_uri or settings.documents_uri, settings)
     files, too_short = file_texts(load_documents(storage, show=show, settings=settings).documents)
     if not files:
-        raise DataError(bullets(f"no question could be made of {storage.uri('')}:", too_short))
+        raise DataError(bullets(f"no question could be generated from {storage.uri('')}:", too_short))
     with gateway_client.opened(settings):
         return plan_generation(files, n_questions, seed, settings, too_short)
 
 
 def has_golden_dataset(golden_dataset: str, settings: Settings) -> bool:
-    """True if a name leads to a dataset or a file, even to one that cannot be read."""
+    """True if a dataset or a file of this name exists, even if it cannot be read."""
     try:
         _place(golden_dataset, settings)
     except DataError:
@@ -129,19 +128,19 @@ def _check(n_questions: int, settings: Settings) -> None:
 def load_golden_dataset(
     golden_dataset: str | GoldenDataset, settings: Settings | None = None, *, show: Show = print
 ) -> GoldenDataset:
-    """A golden dataset by its name in storage, or from the user's own file.
+    """A golden dataset by its name in storage, or from a user's file.
 
     The file can be CSV (any separator and encoding that spreadsheets write), .xlsx, JSON, JSON Lines or Parquet, or a
     folder in BEIR's form or of part files, as Spark, Ray Data and Dask write them, here or in S3. It needs a question
     and a ground truth in each row; the columns may be called as in `COLUMNS`, or as in ragas, LlamaIndex or SQuAD
-    (`dream.golden.columns.NAMES`). Several source files or pages are joined by "; ", or written as a JSON list where a
-    name holds "; " itself.
+    (`dream.golden.columns.NAMES`). Several source files or pages are joined by "; ", or written as a JSON list if a
+    name contains "; ".
 
     Args:
-        show: where a line is shown for each thing that was guessed or left out.
+        show: receives a line for each guess and each ignored part.
 
     Raises:
-        DataError: naming every mistake with the row number that a spreadsheet shows (the header is row 1).
+        DataError: naming every mistake with its row number in a spreadsheet (the header is row 1).
     """
     if isinstance(golden_dataset, GoldenDataset):
         return golden_dataset
@@ -153,7 +152,7 @@ def load_golden_dataset(
     for note in own.notes:
         reporter.line(f"{uri}: {note}")
     if key and "://" not in golden_dataset and _local_folder(Path(golden_dataset), settings):
-        reporter.line(f"{uri} is read, not the folder: write .{os.sep}{golden_dataset} for that")
+        reporter.line(f"reading {uri}, not the folder: write .{os.sep}{golden_dataset} for that")
     return GoldenDataset(own.questions, uri)
 
 
@@ -162,7 +161,8 @@ def _of_folder(storage: Storage, uri: str) -> OwnQuestions:
 
 
 def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
-    """The storage and key of a dataset: a local path, a URI, or a name in storage; the key is empty for a folder."""
+    """The storage and key of a dataset given as a local path, a URI, or a name in storage; the key is empty for a
+    folder."""
     path = Path(golden_dataset).expanduser()
     if "://" in golden_dataset:
         folder, _, name = golden_dataset.rpartition("/")
@@ -184,7 +184,8 @@ def _place(golden_dataset: str, settings: Settings) -> tuple[Storage, str]:
             return folder, ""
     raise DataError(
         f"no golden dataset {golden_dataset!r}: neither a file with questions ({', '.join(EXTENSIONS)}) or a folder of "
-        f"such part files, nor {storage.uri(keys[-1])}. Make one with `dream golden`, or give the path of your own file"
+        f"such part files, nor {storage.uri(keys[-1])}. Generate one with `dream golden`, or give the path of your own "
+        f"file"
         f"{_nearby(path)}"
     )
 
@@ -212,21 +213,19 @@ def _holds_questions(folder: Storage) -> bool:
 def _is_there(storage: Storage, key: str) -> bool:
     try:
         return storage.exists(key)
-    except StorageError:  # a text that cannot be a key, such as a path that leads out of storage
+    except StorageError:  # a text that is not a valid key, such as a path outside of storage
         return False
 
 
 def _nearby(path: Path) -> str:
-    """A description of what a path leads to, if not to a file with questions."""
+    """The end of a message about a path that is not a file with questions."""
     if path.is_dir():
         return f". {str(path)!r} is a folder without {QUERIES} or part files"
-    return (
-        f". {str(path)!r} is a file, but its name ends differently: save it as .xlsx or CSV" if path.is_file() else ""
-    )
+    return f". {str(path)!r} is a file with another extension: save it as .xlsx or CSV" if path.is_file() else ""
 
 
 def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Settings | None = None) -> GoldenDataset:
-    """Save questions under a name in storage, such as those of the user's own CSV that was loaded before."""
+    """Save questions, such as those loaded from a user's CSV, under a name in storage."""
     _check_name(name)
     settings = settings or Settings.from_environment()
     storage = open_storage(settings.golden_datasets_uri, settings)
@@ -236,7 +235,7 @@ def save_golden_dataset(golden_dataset: GoldenDataset, name: str, settings: Sett
 
 
 def golden_table(questions: Sequence[GoldenQuestion]) -> pandas.DataFrame:
-    """The questions as a table with `COLUMNS`, and with `EVIDENCE_COLUMN` where the place of some evidence is known;
+    """The questions as a table with `COLUMNS`, and with `EVIDENCE_COLUMN` if the location of some evidence is known;
     lists are written as JSON."""
     rows = [question.to_row() for question in questions]
     for row in rows:
@@ -268,8 +267,8 @@ def _save(
     if len(distinct) < len(questions):
         shortfalls.append(f"{len(questions) - len(distinct)} exact duplicate(s) dropped")
     if not distinct:
-        reasons = shortfalls or ["no reason was given"]
-        raise DataError(bullets(f"no question could be made of {generation.documents.uri}:", reasons))
+        reasons = shortfalls or ["for an unknown reason"]
+        raise DataError(bullets(f"no question could be generated from {generation.documents.uri}:", reasons))
     for line in shortfalls:
         generation.reporter.line(f"  fell short: {line}")
     golden = save_golden_dataset(GoldenDataset(distinct), name, settings)

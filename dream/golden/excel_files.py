@@ -1,4 +1,4 @@
-"""Excel workbooks: the sheet with the questions, its cells as the texts that Excel shows. The only module that imports
+"""Excel workbooks: reads the sheet with the questions, with cells as Excel displays them. The only module that imports
 openpyxl."""
 
 import datetime
@@ -16,15 +16,15 @@ from dream.golden.columns import above_header, below_header, fields_of, is_nothi
 from dream.golden.csv_files import cells_by_name
 from dream.golden.sheet import Row, Sheet
 
-# What Excel writes into a cell whose formula failed; #N/A also stands for "nothing", see `columns.NOTHING`.
+# Excel's texts for failed formulas; #N/A counts as an empty cell, see `columns.NOTHING`.
 FORMULA_ERRORS = ("#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!")
 
 
 def read_xlsx(content: bytes) -> Sheet:
-    """The rows of the first visible sheet that has a column of questions, else of the first visible one.
+    """The rows of the first visible sheet with a column of questions, else of the first visible sheet.
 
     Raises:
-        DataError: if it is no workbook that can be opened.
+        DataError: if the workbook cannot be opened.
     """
     from openpyxl import load_workbook
 
@@ -36,7 +36,7 @@ def read_xlsx(content: bytes) -> Sheet:
         sheets = {sheet.title: _sheet(sheet, parts.sheets.get(sheet.title, SheetParts()).merged) for sheet in visible}
     except Exception as error:  # the library raises errors of every kind on a damaged file
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise DataError(f"it is no workbook that can be read ({reason}): save it again as .xlsx, or as CSV") from error
+        raise DataError(f"the workbook cannot be read ({reason}): save it again as .xlsx, or as CSV") from error
     if not sheets:
         return Sheet(())
     title = next(
@@ -55,7 +55,7 @@ def read_xlsx(content: bytes) -> Sheet:
 
 
 def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
-    worksheet.reset_dimensions()  # some programs store a wrong one, which would cut rows off
+    worksheet.reset_dimensions()  # some programs store a wrong one, with which rows would be lost
     rows = enumerate(in_each_row(([_text(cell) for cell in cells] for cells in worksheet.iter_rows()), merged), start=1)
     written = [(number, cells) for number, cells in rows if not all(map(is_nothing, cells))]
     if not written:
@@ -78,12 +78,12 @@ def _sheet(worksheet: Any, merged: Mapping[Cell, Cell]) -> Sheet:
 
 
 def _with_cells(records: Sequence[tuple[int, list[str]]], width: int) -> list[tuple[int, list[str]]]:
-    """The records that have something in a column of the table; notes beside it are none of its rows."""
+    """The records with a value in a column of the table, without notes beside it."""
     return [(number, cells) for number, cells in records if not all(map(is_nothing, cells[:width]))]
 
 
 def _text(cell: Any) -> str:
-    """The value of a cell as Excel shows it, as far as its format is a plain one.
+    """The value of a cell as Excel displays it, for common formats.
 
     Dates follow ISO 8601; numbers have at most 15 digits, as in Excel.
     """
@@ -103,5 +103,5 @@ def _text(cell: Any) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """Excel's escapes of characters that XML cannot hold, such as `_x000D_` of a line break."""
+    """Text with Excel's escapes of characters that XML cannot represent, such as `_x000D_`, decoded."""
     return re.sub(r"_x([0-9A-Fa-f]{4})_", lambda match: chr(int(match[1], 16)), text)

@@ -16,9 +16,9 @@ from dream.errors import end_of_all, explain
 from dream.golden.allotment import KINDS, PIECE_TOKENS, Batch, pieces_in_order, short_name
 from dream.golden.sheet import unfit_character
 from dream.indexes.chunkers import sentence_splitter
-from dream.libraries import prepare_libraries
 from dream.models.pickers import judge_embed_model_picker, judge_llm_picker
 from dream.records import EvidenceSpan, GoldenQuestion, Source, page_label
+from dream.runtime.libraries import prepare_libraries
 from dream.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # ragas refuses documents under 100 tokens and fails on mixed lengths, so each file is cut into even pieces
 LEAST_TOKENS = 100
-STAGE = "generate"  # what the meter calls its calls
-# ragas hands this to the LLM with every question; its examples are English, and so would the questions be.
+STAGE = "generate"  # the stage of its calls in the usage
+# ragas gives this to the LLM with every question; without it, questions would be English like ragas' examples.
 LANGUAGE = (
     "Write the query and the answer in the language of the context; of several contexts, in that of the first. "
     "Do not translate the context."
@@ -37,7 +37,7 @@ LANGUAGE = (
 
 @dataclass(frozen=True)
 class Piece:
-    """One of the equal parts of a document, with its position."""
+    """One of the parts of equal size of a document, with its position."""
 
     text: str
     source: Source
@@ -47,18 +47,18 @@ class Piece:
 def generate_questions(
     documents: Sequence["Document"], batch: Batch, llm: str, embed_model: str
 ) -> tuple[list[GoldenQuestion], list[str]]:
-    """The questions of a batch, about whole documents (`dream.documents.merge_pages`).
+    """Generate the questions of a batch from whole documents (`dream.documents.merge_pages`).
 
     Args:
         llm, embed_model: model identifiers of the generator.
 
     Returns:
-        At most as many questions of each kind as the batch wants, and the reasons why there are fewer.
+        At most the requested number of questions of each kind, and the reasons for missing ones.
     """
     prepare_libraries()
     pieces = chosen_pieces(documents, batch)
     if not pieces:
-        return [], [f"no piece of its text has {LEAST_TOKENS} tokens, which are needed to ask about it"]
+        return [], [f"no piece of its text has {LEAST_TOKENS} tokens, the minimum for a question"]
     with _ragas_complaints() as complaints:
         samples, reasons = _samples(pieces, batch, llm, embed_model)
     generated: list[GoldenQuestion] = []
@@ -73,7 +73,7 @@ def generate_questions(
 
 
 def generator_forms() -> list[tuple[str, Any]]:
-    """Prompts and response models as the generator sends them: one reads a text, one writes a question."""
+    """Two of the generator's prompts with their response models: one extracts from a text, one writes a question."""
     prepare_libraries()
     from ragas.testset.synthesizers.single_hop.prompts import QueryAnswerGenerationPrompt
     from ragas.testset.transforms.extractors.llm_based import NERPrompt
@@ -83,21 +83,21 @@ def generator_forms() -> list[tuple[str, Any]]:
 
 
 def chosen_pieces(documents: Sequence["Document"], batch: Batch) -> list[Piece]:
-    """The pieces of a batch, the files by turns: ragas asks about the first pieces first."""
+    """The pieces of a batch, alternating between files, because ragas uses the first pieces first."""
     by_file = {document.metadata["file_name"]: _pieces(document) for document in documents}
     chosen: dict[str, list[Piece]] = {}
     for share in batch.shares:
         pieces = by_file.get(share.file, [])
         order = pieces_in_order(len(pieces), share.file, batch.seed)
         places = [order[i % len(order)] for i in range(share.skip, share.skip + share.pieces)] if order else []
-        apart = dict.fromkeys([*places[::2], *places[1::2]])  # so that the first ones are no neighbours
+        apart = dict.fromkeys([*places[::2], *places[1::2]])  # so that the first ones are not neighbours
         chosen.setdefault(share.file, []).extend(pieces[i] for i in apart)
     turns = itertools.zip_longest(*chosen.values())
     return list(dict.fromkeys(piece for turn in turns for piece in turn if piece))
 
 
 def _pieces(document: "Document") -> list[Piece]:
-    """A file cut into even pieces of about 600 tokens; shorter ones than 100 are left out."""
+    """A file cut into pieces of equal size, about 600 tokens; pieces under 100 tokens are left out."""
     tokens = count_tokens(document.text)
     if tokens < LEAST_TOKENS:
         return []
@@ -121,11 +121,11 @@ def _piece(document: "Document", text: str, start: int) -> Piece:
 def _samples(
     pieces: Sequence[Piece], batch: Batch, llm_identifier: str, embed_model_identifier: str
 ) -> tuple[list[tuple[Any, str]], list[str]]:
-    """ragas' samples, each with its kind, and the reason for each kind of which there are too few. A failed sample
-    costs only itself: it comes back as NaN and is left out."""
+    """ragas' samples, each with its kind, and the reason for each kind with too few. A failed sample, which ragas
+    returns as NaN, is left out."""
     from ragas.testset import TestsetGenerator
 
-    # ragas takes its modern models here too, though its annotations name the older ones
+    # ragas accepts its modern models here too, although its annotations name the older ones
     llm: Any = judge_llm_picker(llm_identifier, stage=STAGE)
     embed_model: Any = judge_embed_model_picker(embed_model_identifier, stage=STAGE)
     graph = _transformed(_graph(pieces), llm, embed_model)
@@ -138,7 +138,7 @@ def _samples(
         made: list[Any] = []
         synthesizer = _synthesizer(kind, llm)
         if not _has_clusters(synthesizer, graph):
-            reasons.append(f"{short_name(kind)}: no pieces of the text are related enough")
+            reasons.append(f"{short_name(kind)}: no pieces of the text are sufficiently related")
             continue
         try:
             made = _made(generator, synthesizer, wanted)
@@ -165,10 +165,10 @@ def _made(generator: Any, synthesizer: Any, wanted: int) -> list[Any]:
 
 
 def _has_clusters(synthesizer: Any, graph: "KnowledgeGraph") -> bool:
-    """True if there are pieces with names, or pieces that are related, as the kind of question needs them."""
+    """True if the graph has the names or relations that this kind of question needs."""
     try:
         return bool(synthesizer.get_node_clusters(graph))
-    except ValueError:  # ragas says so where there is no relation at all
+    except ValueError:  # ragas raises this if there is no relation at all
         return False
 
 
@@ -182,7 +182,8 @@ def _synthesizer(kind: str, llm: Any) -> Any:
 
 
 def _seed(text: str) -> None:
-    """Seed the global random numbers that ragas draws: here, because other libraries in this process draw some too."""
+    """Seed the global random generators for ragas, just before its use, as other libraries in this process use them
+    too."""
     import numpy
 
     random.seed(text)
@@ -190,10 +191,10 @@ def _seed(text: str) -> None:
 
 
 def _transformed(graph: "KnowledgeGraph", llm: Any, embed_model: Any) -> "KnowledgeGraph":
-    """The graph with ragas' extracts and relations. A piece that cannot be extracted from is left out.
+    """The graph with ragas' extracts and relations. A piece for which extraction fails is left out.
 
     Raises:
-        Exception: the first one, if no piece is left, or if every later piece would fail too.
+        Exception: the first failure, if no piece is left, or if every later piece would fail too.
     """
     from ragas.testset.transforms import apply_transforms
     from ragas.testset.transforms.base import Extractor, NodeFilter
@@ -206,7 +207,7 @@ def _transformed(graph: "KnowledgeGraph", llm: Any, embed_model: Any) -> "Knowle
         for transform in getattr(step, "transformations", [step]):
             if isinstance(transform, Extractor):
                 extractors.append(_costing_a_piece(transform, failed))
-            elif not isinstance(transform, NodeFilter):  # it does nothing with pieces that have no parent document
+            elif not isinstance(transform, NodeFilter):  # it ignores pieces without a parent document
                 builders.append(transform)
     apply_transforms(graph, extractors)
     if len(failed) == len(graph.nodes):
@@ -217,7 +218,7 @@ def _transformed(graph: "KnowledgeGraph", llm: Any, embed_model: Any) -> "Knowle
 
 
 def _costing_a_piece(extractor: Any, failed: dict[Any, Exception]) -> Any:
-    """The extractor, whose failures are recorded under the piece's id and end nothing else."""
+    """The extractor, whose failures are recorded in `failed` by the piece's id instead of being raised."""
     extract = extractor.extract
 
     async def careful(node: Any) -> tuple[str, Any]:
@@ -237,7 +238,7 @@ def _costing_a_piece(extractor: Any, failed: dict[Any, Exception]) -> Any:
 
 
 def _graph(pieces: Sequence[Piece]) -> "KnowledgeGraph":
-    """The pieces as nodes of a graph in which only the seed changes an order: ragas' own follows random ids."""
+    """The pieces as nodes of a graph whose order depends only on the seed; ragas' own order follows random ids."""
     from ragas.testset.graph import KnowledgeGraph, Node, NodeType
 
     class RepeatableGraph(KnowledgeGraph):
@@ -260,7 +261,7 @@ def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> GoldenQuestio
     """A sample as a question.
 
     Raises:
-        ValueError: if its texts cannot be kept.
+        ValueError: if its texts cannot be stored.
     """
     question, answer = sample.user_input or "", sample.reference or ""
     contexts = tuple(sample.reference_contexts or ())

@@ -1,4 +1,4 @@
-"""The questions of some documents are held out of a search, so that its choice can be confirmed by them."""
+"""Holds out the questions of some documents from a search, to confirm its choice with them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,13 +7,13 @@ from typing import Any
 from dream.errors import ConfigurationError, bullets
 from dream.records import GoldenDataset, GoldenQuestion, HoldOut, digest
 
-# On each side: with fewer documents or questions hardly any difference could be shown.
+# The minimum on each side; with fewer documents or questions, hardly any difference can be detected.
 FEWEST_DOCUMENTS, FEWEST_QUESTIONS = 3, 5
 _SHARES = [number / 20 for number in range(1, 20)]
 
 
 def hold_out_of(asked: float | HoldOut | Mapping[str, Any] | None) -> HoldOut | None:
-    """The hold-out that was asked for, checked; a mapping has the keys `share` and `seed`.
+    """The checked hold-out; a mapping has the keys `share` and `seed`.
 
     Raises:
         ConfigurationError: naming every mistake.
@@ -30,7 +30,7 @@ def hold_out_of(asked: float | HoldOut | Mapping[str, Any] | None) -> HoldOut | 
     share, seed = given.get("share"), given.get("seed", 0)
     problems = [f"there is no {key!r} here; valid: share, seed" for key in given if key not in ("share", "seed")]
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-        problems.append(f"share={share!r}: give a part of the golden questions between 0 and 1, such as 0.25")
+        problems.append(f"share={share!r}: give a share of the golden questions between 0 and 1, such as 0.25")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         problems.append(f"seed={seed!r}: give a whole number of at least 0")
     if problems:
@@ -39,12 +39,13 @@ def hold_out_of(asked: float | HoldOut | Mapping[str, Any] | None) -> HoldOut | 
 
 
 def split(golden: GoldenDataset, hold_out: HoldOut | None) -> tuple[GoldenDataset, HoldOut | None]:
-    """The questions that the search sees, and those that are held out: all of some documents, in an order that the seed
-    fixes. The document of a question is that of its first source, as in comparisons; a question without a source, or
-    of a dataset about one document alone, stands for itself.
+    """The questions for the search, and the held-out ones: all questions of some documents, which the seed determines.
+    The document of a question is that of its first source, as in comparisons; a question without a source, or in a
+    dataset about a single document, counts as its own document.
 
     Raises:
-        ConfigurationError: if either side would have too few documents or questions, with the shares that would do.
+        ConfigurationError: if either side would have too few documents or questions, with the shares that would be
+            possible.
     """
     if hold_out is None:
         return golden, None
@@ -68,7 +69,8 @@ def _documents(questions: Sequence[GoldenQuestion]) -> dict[str, str]:
 
 
 def _held(questions: Sequence[GoldenQuestion], hold_out: HoldOut) -> set[str]:
-    """The ids of the questions of the documents that bring their number closest to the share, one after the other."""
+    """The ids of the held-out questions: documents are added while this brings their number of questions closer to the
+    share."""
     by_document: dict[str, list[str]] = {}
     for question_id, document in _documents(questions).items():
         by_document.setdefault(document, []).append(question_id)
@@ -81,7 +83,7 @@ def _held(questions: Sequence[GoldenQuestion], hold_out: HoldOut) -> set[str]:
 
 
 def _sizes(questions: Sequence[GoldenQuestion], held: set[str]) -> tuple[int, int, int, int]:
-    """Questions and documents that are held out, and those that are not."""
+    """The numbers of held-out questions and documents, and of the others."""
     names = _documents(questions)
     out = [names[question.id] for question in questions if question.id in held]
     kept = [names[question.id] for question in questions if question.id not in held]
@@ -96,14 +98,14 @@ def _is_enough(questions: Sequence[GoldenQuestion], held: set[str]) -> bool:
 def _too_few(questions: Sequence[GoldenQuestion], hold_out: HoldOut, held: set[str]) -> str:
     out, documents_out, kept, documents_kept = _sizes(questions, held)
     possible = [share for share in _SHARES if _is_enough(questions, _held(questions, replace(hold_out, share=share)))]
-    remedy = f"shares that would do: {', '.join(f'{share:g}' for share in possible)}"
+    remedy = f"possible shares: {', '.join(f'{share:g}' for share in possible)}"
     if not possible:
         remedy = (
-            f"no share of these {len(questions)} questions would do: leave it out, or use at least "
-            f"{2 * FEWEST_QUESTIONS} questions from {2 * FEWEST_DOCUMENTS} documents of about the same number"
+            f"no share of these {len(questions)} questions is possible: leave hold_out out, or use at least "
+            f"{2 * FEWEST_QUESTIONS} questions from {2 * FEWEST_DOCUMENTS} documents with similar numbers of questions"
         )
     return (
         f"hold_out={hold_out.share:g} holds out {out} questions from {documents_out} documents and leaves {kept} from "
-        f"{documents_kept} to the search; both need at least {FEWEST_QUESTIONS} questions from {FEWEST_DOCUMENTS} "
-        f"documents, as questions of a document stay together; {remedy}"
+        f"{documents_kept} for the search; both need at least {FEWEST_QUESTIONS} questions from {FEWEST_DOCUMENTS} "
+        f"documents, and questions of a document stay together; {remedy}"
     )

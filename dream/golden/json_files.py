@@ -1,4 +1,4 @@
-"""JSON Lines and JSON, with the shapes that pandas, ragas, LlamaIndex and SQuAD write."""
+"""Reads JSON Lines and JSON in the structures that pandas, ragas, LlamaIndex and SQuAD write."""
 
 import ast
 import json
@@ -10,16 +10,16 @@ from dream.golden.columns import fields_of, is_nothing
 from dream.golden.csv_files import cells_by_name, decoded
 from dream.golden.sheet import Row, Sheet, shortened
 
-# A list of records stands under one of these names: LlamaIndex's datasets, Hugging Face's and others
+# Keys that hold the list of records in datasets of LlamaIndex, Hugging Face and others
 LISTS = ("examples", "data", "questions", "samples", "rows", "records", "dataset", "items")
 NO_TABLE = (
-    "write a JSON object for each question, one a line or in a list: "
+    "write a JSON object for each question, one per line or in a list: "
     '{"question": "How high is the dam?", "ground_truth": "42 m"}'
 )
 
 
 def read_json(content: bytes) -> Sheet:
-    """The records of a file with one JSON value, or with one on each line."""
+    """The records of a file with one JSON value, or with one per line."""
     text, note = decoded(content)
     notes = (note,) if note else ()
     try:
@@ -86,14 +86,14 @@ def _sheet(values: Any, unit: str, notes: tuple[str, ...], problems: Sequence[tu
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the entries of its `metadata`, where BEIR keeps answers, beside its own."""
+    """A record with the entries of its `metadata` (where BEIR has answers) merged into it."""
     metadata = record.get("metadata")
     inner = metadata if isinstance(metadata, dict) else {}
     return {**inner, **record}
 
 
 def _records(value: Any) -> list[Any] | None:
-    """The records of a table in one of its shapes; None for anything else."""
+    """The records of a table in one of the known structures; None for anything else."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
@@ -113,14 +113,14 @@ def _records(value: Any) -> list[Any] | None:
 
 
 def _inner(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of a Hugging Face viewer (`{"row_idx": 0, "row": {...}}`) without its frame."""
+    """The inner row of a Hugging Face viewer's `{"row_idx": 0, "row": {...}}`."""
     return record["row"] if isinstance(record.get("row"), dict) else record
 
 
 def _by_column(value: Mapping[str, Any]) -> list[Any] | None:
     """Columns as lists, or as pandas writes them: `{"question": {"0": ...}}`."""
     columns = {name: column for name, column in value.items() if isinstance(column, list | dict)}
-    if len(columns) < len(value):  # a single record, if anything
+    if len(columns) < len(value):  # at most a single record
         is_record = (not columns and len(value) > 1) or {"question", "text"} & {*fields_of(list(value)), *value}
         return [value] if is_record else None
     rows: list[dict[str, Any]] = []

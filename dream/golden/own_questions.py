@@ -1,4 +1,4 @@
-"""One's own questions: a file in any form that people have becomes golden questions, or a page of what is wrong."""
+"""Reads a user's questions: a file in any common form becomes golden questions, or a list of its mistakes."""
 
 import gzip
 import io
@@ -48,19 +48,19 @@ OLD_EXCEL, ZIP, PARQUET, GZIP = b"\xd0\xcf\x11\xe0", b"PK\x03\x04", b"PAR1", b"\
 
 @dataclass(frozen=True)
 class OwnQuestions:
-    """The questions of a file, and a line for everything that was assumed or left out."""
+    """The questions of a file, and a line for each assumption and each ignored part."""
 
     questions: tuple[GoldenQuestion, ...]
     notes: tuple[str, ...] = ()
 
 
 def is_question_file(name: str) -> bool:
-    """True if the name ends like a file that can hold questions, in upper or lower case."""
+    """True if the name has an extension of files with questions, in upper or lower case."""
     return name.lower().removesuffix(".gz").endswith(EXTENSIONS)
 
 
 def read_questions(content: bytes, uri: str) -> OwnQuestions:
-    """The questions of a file, whose form is told by its content and not by its name.
+    """The questions of a file, whose format is detected from its content, not its name.
 
     Raises:
         DataError: a page that names every mistake with its row.
@@ -80,7 +80,7 @@ def read_sheet(content: bytes) -> Sheet:
         raise DataError("an Excel file of the old form (.xls), or one with a password: save it as .xlsx without one")
     if content.startswith(ZIP):
         if kind := _zip_kind(content):
-            raise DataError(f"it is {kind}: open it in its program and save the questions as .xlsx or CSV")
+            raise DataError(f"it is {kind}: open it in its application and save the questions as .xlsx or CSV")
         return read_xlsx(content)
     if content.startswith(PARQUET):
         return _read_parquet(content)
@@ -92,7 +92,7 @@ def read_sheet(content: bytes) -> Sheet:
 
 
 def _zip_kind(content: bytes) -> str:
-    """The kind of an archive that is no workbook of Excel, as far as its members tell; else empty."""
+    """The kind of an archive that is not an Excel workbook, from the names of its members; empty if unknown."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
@@ -118,7 +118,7 @@ def _read_parquet(content: bytes) -> Sheet:
 
 @dataclass(frozen=True)
 class _Question:
-    """A row with its columns understood; contexts and evidence are None where they cannot be read."""
+    """A row with interpreted columns; contexts and evidence are None if they cannot be read."""
 
     number: int
     question: str
@@ -178,7 +178,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
     cells = {field: row.cells.get(column) for field, column in fields.items()}
     id_, question = text_of(cells.get("id")), text_of(cells.get("question"))
     truths, contexts = truths_of(cells.get("ground_truth")), _contexts(cells.get("reference_contexts"), fields)
-    if _is_dreams_own(cells):  # DREAM saved it: a text such as "None" is meant, since DREAM writes no other emptiness
+    if _is_dreams_own(cells):  # DREAM wrote it, so a text such as "None" is meant literally
         question, truths = str(cells["question"]), [str(cells["ground_truth"])]
         contexts = list_as_written(cells.get("reference_contexts")) or contexts
     file = files_of(cells.get("source_file"))
@@ -200,7 +200,7 @@ def _question(row: Row, fields: Mapping[str, str]) -> _Question:
 
 
 def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
-    """True if DREAM wrote a row: no other program derives ids as it does."""
+    """True if DREAM wrote a row, recognised by the id, which is a digest."""
     if not cells.get("id"):
         return False
     pair = [text for field in REQUIRED if isinstance(text := cells.get(field), str) and not unfit_character(text)]
@@ -208,7 +208,7 @@ def _is_dreams_own(cells: Mapping[str, Any]) -> bool:
 
 
 def _contexts(value: Any, fields: Mapping[str, str]) -> list[str] | None:
-    """The texts of a list; a column whose name is in the singular may also hold one text as it is."""
+    """The texts of a list; a column with a singular name may also hold one plain text."""
     texts = texts_of(value)
     if texts is None and plain_name(fields["reference_contexts"]) not in LISTS:
         return [text_of(value)]
@@ -216,7 +216,7 @@ def _contexts(value: Any, fields: Mapping[str, str]) -> list[str] | None:
 
 
 def _shape_problems(sheet: Sheet, fields: Mapping[str, str]) -> Iterator[str]:
-    """The problems of the columns; a sheet without rows is one, too."""
+    """Problems with the columns; a sheet without rows is a problem, too."""
     known = {name for candidates in NAMES.values() for name in candidates}
     places: dict[str, list[int]] = {}
     for i, column in enumerate(sheet.columns):
@@ -225,7 +225,7 @@ def _shape_problems(sheet: Sheet, fields: Mapping[str, str]) -> Iterator[str]:
         if len(columns) > 1 and name in known:
             where = " and ".join(_letter(i) for i in columns[:5])
             place = f"{sheet.unit} {sheet.header_row}"
-            yield f"{place}: the column {name!r} is there {len(columns)} times ({where}): rename or remove all but one"
+            yield f"{place}: the column {name!r} occurs {len(columns)} times ({where}): rename or remove all but one"
     if missing := [field for field in REQUIRED if field not in fields]:
         yield f"missing column(s) {', '.join(missing)}; it has: {names(sheet.columns)}{_hint(missing, sheet)}"
     elif not sheet.rows:
@@ -265,10 +265,10 @@ def _row_problems(rows: Sequence[_Question], sheet: Sheet, fields: Mapping[str, 
         if row.contexts is None:
             yield row.number, f'{fields["reference_contexts"]} must be a JSON list of texts, e.g. ["one", "two"]'
         if row.evidence is None:
-            yield row.number, "evidence_spans is not what DREAM wrote: mend it, or empty the cell"
+            yield row.number, "evidence_spans is not in DREAM's format: correct it, or empty the cell"
         for field, text in row.texts():
             if character := unfit_character(text):
-                yield row.number, f"{field} has {character}, which no text may have: remove it"
+                yield row.number, f"{field} contains {character}, which is not allowed in texts: remove it"
         first = seen.setdefault(row.pair, row.number)
         if first != row.number and all(text.strip() for text in row.pair):
             yield row.number, f"the same question and ground truth as {sheet.unit} {first}"
@@ -278,11 +278,11 @@ def _empty(field: str, column: str, written: Any) -> str:
     named = field if column == field else f"{field} ({column})"
     if not isinstance(written, str) or not written.strip():
         return f"{named} is empty"
-    return f"{named} is {written.strip()!r}, which stands for an empty cell; if it is the text, write a sentence"
+    return f"{named} is {written.strip()!r}, which counts as an empty cell; if the text is meant, write a sentence"
 
 
 def _notes(sheet: Sheet, fields: Mapping[str, str], rows: Sequence[_Question]) -> Iterator[str]:
-    """Notes about what was assumed or left out, a line each."""
+    """Notes about assumptions and ignored parts, one line each."""
     yield from sheet.notes
     renamed = [f"{field} from {column!r}" for field, column in fields.items() if plain_name(column) != field]
     if renamed:
@@ -290,7 +290,7 @@ def _notes(sheet: Sheet, fields: Mapping[str, str], rows: Sequence[_Question]) -
     used = {*fields.values(), "", *({"metadata"} if any(row.source_file for row in rows) else ())}
     unused = [column for column in sheet.columns if column not in used and not column.startswith("Unnamed: ")]
     if unused:
-        yield f"columns that are not used: {names(unused)}"
+        yield f"unused columns: {names(unused)}"
     groups: dict[str, list[int]] = {}
     for note, number in _row_notes(rows, sheet.unit):
         groups.setdefault(note, []).append(number)
@@ -304,8 +304,8 @@ def _row_notes(rows: Sequence[_Question], unit: str) -> Iterator[tuple[str, int]
         if row.n_truths > 1:
             yield "several ground truths; the first is used", row.number
         if any("\ufffd" in text for _, text in row.texts()):
-            yield "U+FFFD in place of characters that were lost when it was saved", row.number
+            yield "U+FFFD in place of characters that were lost when the file was saved", row.number
         if (first := questions.setdefault(row.question, row.number)) != row.number:
-            yield f"the question of {unit} {first} with another ground truth", row.number
+            yield f"the same question as {unit} {first}, with another ground truth", row.number
         if row.id and (first := ids.setdefault(row.id, row.number)) != row.number:
-            yield f"the id of {unit} {first}, {shortened(row.id)}; ids are not used", row.number
+            yield f"the same id as {unit} {first}, {shortened(row.id)}; ids are not used", row.number

@@ -15,11 +15,11 @@ def part_files(storage: Storage) -> list[str]:
 
 
 def read_parts(storage: Storage) -> OwnQuestions:
-    """The questions of all parts in a folder, in the order of the parts; parts without rows are skipped.
+    """The questions of all part files in a folder, in the order of the parts; parts without rows are skipped.
 
     Raises:
-        DataError: a page that names every mistake with its part and row, or questions that are in two parts; or if the
-            files are of several kinds.
+        DataError: listing every mistake with its part and row, and questions that occur in two parts; or if the files
+            are of several kinds.
     """
     keys = part_files(storage)
     if len(kinds := sorted({_kind(key) for key in keys})) > 1:
@@ -53,7 +53,7 @@ def _repeated(parts: dict[str, OwnQuestions]) -> list[str]:
         for question in part.questions:
             first = seen.setdefault(GoldenQuestion.make_id(question.question, question.ground_truth), key)
             if first != key:
-                problems.append(f"{key}: {shortened(question.question)} is in {first}, too, with the same ground truth")
+                problems.append(f"{key}: {shortened(question.question)} is also in {first}, with the same ground truth")
     return problems
 
 

@@ -1,7 +1,7 @@
-"""The model calls of a generation, counted before it is paid.
+"""Plans the model calls of generating a dataset.
 
-Calls follow from the allotment; tokens are estimates. What the first batches cannot give is asked of others, which is
-not counted.
+Calls follow from the allotment; tokens are estimates. Further batches for questions that the first ones cannot generate
+are not counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,13 @@ from dream.models.planned_usage import Counter
 from dream.records import PlannedCalls, known_sum
 from dream.settings import Settings
 
-# Calls of the LLM before a question can be written: for each piece its summary, themes and names; for each batch three
-# readers; for each question who would ask it, and for an abstract one also which themes to combine.
+# LLM calls before a question is written: for each piece, its summary, themes and names; for each batch, three personas;
+# for each question, the choice of its persona, and for an abstract one also of the themes to combine.
 CALLS_A_PIECE, PERSONAS = 3, 3
 CALLS_BEFORE = {SINGLE_HOP: 1, MULTI_HOP_ABSTRACT: 2, MULTI_HOP_SPECIFIC: 1}
-# Tokens: prompt frames as measured with ragas 0.4.3 on the sample documents, replies as real LLMs write them. On those
-# documents (20 questions, offline models) 187 calls and 177,000 tokens were planned; 187 and 144,000 were sent.
+# Tokens: prompts without texts as measured with ragas 0.4.3 on the sample documents, and typical replies of real LLMs.
+# On those documents (20 questions, offline models) 187 calls and 177,000 tokens were planned; 187 and 144,000 were
+# sent.
 PIECE_FRAME, PIECE_REPLY = 350, 70
 SUMMARY = 110
 SMALL_PROMPT, SMALL_REPLY = 510, 40
@@ -39,14 +40,14 @@ PIECES_A_QUESTION = {SINGLE_HOP: 1, MULTI_HOP_ABSTRACT: 3, MULTI_HOP_SPECIFIC: 2
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """The size of a generation before it is run.
+    """The planned size of a generation.
 
     Attributes:
-        files: the number of files that questions can be asked about; `files_asked` of them are drawn.
+        files: the number of files that are long enough for questions; `files_asked` of them are used.
         pieces: the pieces of text that are read.
         usd: the price of all calls; None if a price is unknown.
         minutes: a lower bound of the duration, from the known rate limits.
-        notes: what the files cannot give, a line each.
+        notes: questions that the files do not allow, one line each.
     """
 
     kinds: Kinds
@@ -71,14 +72,16 @@ class GenerationPlan:
         head = f"{n_questions} questions from {asked}: {kinds_text(self.kinds)}"
         table = pandas.DataFrame(rows).to_string(index=False)
         last = f"USD: {usd}. At least {self.minutes:.1f} minutes at the known limits."
-        more = "Calls that were made before come from the cache; what falls short is asked of other files, for more."
+        more = (
+            "Repeated calls come from the cache. Missing questions are generated from other files, with further calls."
+        )
         return "\n".join([head, f"{self.pieces} pieces of text are read", *self.notes, "", table, "", f"{last} {more}"])
 
 
 def plan_generation(
     files: Sequence[FileText], n_questions: int, seed: int, settings: Settings, notes: Sequence[str] = ()
 ) -> GenerationPlan:
-    """Count the calls that generating questions from these files would make; nothing is sent."""
+    """Count the calls of generating questions from these files; no request is sent."""
     counter = Counter(settings)
     batches = allot(files, n_questions, seed)
     piece_tokens = {text.file: text.tokens / text.pieces for text in files}
@@ -98,7 +101,7 @@ def plan_generation(
 
 
 def plan_text(files: Sequence[FileText], n_questions: int, seed: int) -> str:
-    """The allotment in a line."""
+    """The allotment as one line of text."""
     batches = allot(files, n_questions, seed)
     asked, kinds = len({file for batch in batches for file in batch.files}), by_kind(batch.kinds for batch in batches)
     return f"{n_questions} questions from {asked} of {len(files)} files in {len(batches)} tasks: {kinds_text(kinds)}"
@@ -106,7 +109,7 @@ def plan_text(files: Sequence[FileText], n_questions: int, seed: int) -> str:
 
 def _count(batch: Batch, piece_tokens: Mapping[str, float], counter: Counter, settings: Settings) -> None:
     llm, pieces = settings.generator_llm, batch.pieces
-    shares = sum(share.pieces for share in batch.shares)  # more than pieces where shares read the same ones
+    shares = sum(share.pieces for share in batch.shares)  # more than the pieces if shares read the same ones
     read = sum(share.pieces * piece_tokens[share.file] for share in batch.shares) * pieces / shares
     prompts = CALLS_A_PIECE * round(pieces * PIECE_FRAME + read)
     counter.add(llm, STAGE, pieces * CALLS_A_PIECE, 0, prompts, pieces * CALLS_A_PIECE * PIECE_REPLY)

@@ -1,4 +1,4 @@
-"""A table of somebody's questions as it was read from a file, before its columns are understood."""
+"""A table of questions as read from a file, before its columns are interpreted."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Row:
-    """One row: the number that a spreadsheet shows for it, and its cells by the column's name as it is written.
+    """One row: its number in a spreadsheet, and its cells by the column's name as written.
 
     A cell is a text; from JSON it can also be a list, a dictionary or None.
     """
@@ -27,13 +27,13 @@ class Sheet:
     """The rows of a file.
 
     Attributes:
-        columns: the names of the columns as they are written, in order; "" for a column without a name.
-        rows: rows in which something is written; blank ones are left out and keep their numbers.
+        columns: the names of the columns as written, in order; "" for a column without a name.
+        rows: the rows that are not blank; blank ones are left out, but counted in the numbers.
         unit: what `Row.number` counts: "row" of a spreadsheet (the header is row 1), "line" or "item" of JSON.
-        notes: what was assumed in reading, one line each.
-        header_row: the row with the names.
-        problems: why it cannot be used, each with the number of its row.
-        remedy: what to do about these problems.
+        notes: assumptions of the reader, one line each.
+        header_row: the number of the row with the names.
+        problems: reasons why the table cannot be used, each with the number of its row.
+        remedy: a suggestion for fixing these problems.
     """
 
     columns: tuple[str, ...]
@@ -47,7 +47,7 @@ class Sheet:
 
 @dataclass
 class Problems:
-    """Problems of rows, collected in the order of the rows and told on a page, however many they are."""
+    """Problems of rows, in the order of the rows, as a bounded number of lines."""
 
     unit: str = "row"
     found: list[tuple[int, str]] = field(default_factory=list)
@@ -75,14 +75,14 @@ class Problems:
 
 
 def bounded(lines: Sequence[str]) -> list[str]:
-    """At most `SHOWN` lines, the last of which says how many more there are."""
+    """At most `SHOWN` lines; the last one has the number of further lines."""
     if len(lines) <= SHOWN:
         return list(lines)
     return [*lines[: SHOWN - 1], f"and {len(lines) - SHOWN + 1} more"]
 
 
 def numbered(unit: str, numbers: Sequence[int]) -> str:
-    """Row numbers in a few words.
+    """Row numbers as a short text.
 
     Example:
         >>> numbered("row", [3, 5, 6, 7])
@@ -98,7 +98,7 @@ def numbered(unit: str, numbers: Sequence[int]) -> str:
 
 
 def shortened(text: str, length: int = CUT) -> str:
-    """A text in quotes for a message, cut where it is long.
+    """A text in quotes for a message, truncated to `length` characters.
 
     Example:
         >>> shortened("How high is it?", 8)
@@ -123,7 +123,7 @@ def unfit_character(text: str) -> str:
 
 
 def _runs(found: Iterable[tuple[int, str]]) -> list[tuple[list[int], str]]:
-    """Equal problems of neighbouring rows together, in the order of their first row."""
+    """Equal problems of neighbouring rows grouped, in the order of their first row."""
     runs: list[tuple[list[int], str]] = []
     open_runs: dict[str, list[int]] = {}
     for number, problem in found:

@@ -1,4 +1,5 @@
-"""Batches of questions as tasks of an engine, in rounds: what the first batches cannot give, others are asked for."""
+"""Generates batches of questions as tasks of an engine, in rounds: later batches replace questions that earlier ones
+could not generate."""
 
 import logging
 import os
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from llama_index.core import Document
 
 ATTEMPTS = 3
-# Rounds of batches for what the first ones did not give: the same kinds again, then the kinds of `in_other_kinds`, then
+# Rounds of batches for missing questions: first the same kinds again, then the kinds of `in_other_kinds`, then
 # single-hop questions.
 ROUNDS_AGAIN = 3
 WAIT_SECONDS = 1.0
@@ -48,7 +49,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """The questions that one task made of its files, a line for each shortfall, and the failure that ended it."""
+    """The questions that one task generated from its files, a line for each shortfall, and the failure that ended
+    it."""
 
     files: tuple[str, ...]
     questions: tuple[GoldenQuestion, ...] = ()
@@ -58,7 +60,7 @@ class GeneratedBatch:
 
 @dataclass(frozen=True)
 class Generation:
-    """The questions that were asked for, and where they come from."""
+    """The requested questions, and the documents and models to generate them with."""
 
     name: str
     n_questions: int
@@ -107,7 +109,8 @@ class _Progress:
 def generate_all(
     generation: Generation, documents: StoredDocuments, files: Sequence[FileText], engine: Engine
 ) -> tuple[list[GeneratedBatch], list[str]]:
-    """All batches of a dataset, and a line for each kind and file that fell short, with numbers and reasons."""
+    """Generate all batches of a dataset; returns them with a line for each kind and file with too few questions, with
+    reasons."""
     first = allot(files, generation.n_questions, generation.seed)
     progress = _Progress(by_kind(batch.kinds for batch in first))
     with generation.reporter.task("generating questions", generation.n_questions, "questions") as task:
@@ -124,7 +127,7 @@ def generate_all(
 
 
 def _batches_again(generation: Generation, files: Sequence[FileText], progress: _Progress, attempt: int) -> list[Batch]:
-    """Batches for the questions that are missing; none if nothing is, or if nothing at all could be made so far."""
+    """Batches for missing questions; empty if none are missing, or if no question at all could be generated so far."""
     lacks = generation.n_questions - len(progress.questions())
     left = [text for text in files if text.file not in progress.failed()]
     if lacks <= 0 or not left or not progress.questions() or _is_over(progress):
@@ -137,7 +140,7 @@ def _batches_again(generation: Generation, files: Sequence[FileText], progress: 
 
 
 def _asked_again(progress: _Progress, lacks: int, attempt: int) -> dict[str, int]:
-    """The kinds to ask for in place of those that are missing: the same, then related ones, then single-hop ones."""
+    """The kinds to generate instead of missing ones: the same, then related ones, then single-hop ones."""
     missing = progress.missing()
     if attempt == 2:
         missing = in_other_kinds(missing, progress.made())
@@ -159,11 +162,13 @@ def _run_round(
     progress: _Progress,
     task: Task,
 ) -> None:
-    """One task a batch; a failed one is tried again, then reported, and the others' questions are kept."""
+    """Run one task per batch. A failed one is retried, then reported; the questions of the others are kept."""
 
     def submit(batch: Batch) -> "Future[GeneratedBatch]":
         some = documents.only(batch.files)
-        far = engine.cluster is not None and not documents.is_shared  # workers may not see the folder of the texts
+        far = (
+            engine.cluster is not None and not documents.is_shared
+        )  # workers may have no access to the folder of the texts
         return engine.submit(_generate, list(some) if far else some, batch, generation.models)
 
     waiting = {submit(batch): (i, 1) for i, batch in enumerate(batches)}
@@ -186,10 +191,9 @@ def _run_round(
 
 
 def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mapping[str, int]) -> list[str]:
-    """Lines about missing questions: one each for single-hop and multi-hop ones, or for both kinds of the latter where
-    one took the other's place, and for each reason one with the files that gave too few.
-
-    Files that gave too few are left out if others made up for them, unless they failed.
+    """Lines about missing questions: one each for single-hop and multi-hop questions (or for both kinds of the latter
+    if one replaced the other), and one per reason with the files that gave too few. Files are left out if others
+    compensated for them, unless they failed.
     """
     kinds = _Progress(wanted, list(done)).made()
     counted = [(by_hops(kinds), by_hops(wanted)), (by_short_name(kinds), by_short_name(wanted))]
@@ -201,14 +205,14 @@ def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mappin
     short = {files: one for files, one in asked.items() if one.n_made < one.n_wanted and (missing or one.failed)}
     by_reason: dict[str, list[tuple[tuple[str, ...], _Asked]]] = {}
     for files, one in short.items():
-        by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "no reason was given", []).append((files, one))
+        by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "for an unknown reason", []).append((files, one))
     lines = [_missing_line(*too_few[0])] if missing else []
     return bounded([*lines, *(_reason_line(reason, those) for reason, those in by_reason.items())])
 
 
 @dataclass
 class _Asked:
-    """Questions that the same files were asked for at first, and those that they gave in all rounds."""
+    """The numbers of questions that were initially requested from files, and that they gave in all rounds."""
 
     n_wanted: int
     n_made: int = 0
@@ -236,21 +240,21 @@ def _missing_line(made: Mapping[str, int], wanted: Mapping[str, int]) -> str:
 
 
 def _next_done(tasks: "Collection[Future[GeneratedBatch]]", progress: Task) -> "Future[GeneratedBatch]":
-    """A task that has ended. While none has, the progress is shown again from time to time."""
+    """Wait for a task to end, and refresh the progress meanwhile."""
     while not (ended := wait(tasks, WAIT_SECONDS, FIRST_COMPLETED).done):
         progress.advance(0)
     return next(iter(ended))
 
 
 def _usd_so_far() -> float | None:
-    """The USD paid through the open gateway; None where a price is unknown or the gateway does not answer."""
+    """The USD paid through the open gateway; None if a price is unknown or the gateway does not answer."""
     with suppress(ServiceError):
         return known_sum(row.usd for row in gateway_client.current_gateway().usage())
     return None
 
 
 def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: Settings) -> GeneratedBatch:
-    """The batch of a task that has ended, without secrets; a lost worker is a failure too."""
+    """The batch of an ended task, without secrets; a lost worker counts as a failure."""
     try:
         batch = task.result()
     except Exception as error:  # noqa: BLE001 - whatever ended the task is recorded
@@ -263,9 +267,9 @@ def _outcome(task: "Future[GeneratedBatch]", files: tuple[str, ...], settings: S
 
 
 def _generate(documents: "Sequence[Document]", batch: Batch, models: tuple[str, str]) -> GeneratedBatch:
-    """The task: make questions of documents."""
+    """The task of a worker: generate questions from documents."""
     renew_session()
-    os.environ.setdefault("TQDM_DISABLE", "1")  # ragas' own bars, which would write over those of the reporter
+    os.environ.setdefault("TQDM_DISABLE", "1")  # ragas' own bars, which would overwrite those of the reporter
     try:
         generated, shortfalls = generate_questions(merge_pages(documents), batch, *models)
     except Exception as error:  # noqa: BLE001 - others' exceptions may not survive the trip to the driver

@@ -1,4 +1,4 @@
-"""The amount of text in each file, by which questions are allotted."""
+"""The amount of text per file, in proportion to which questions are allotted."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from dream.tokens import count_tokens
 if TYPE_CHECKING:
     from llama_index.core import Document
 
-# The tokens of so many characters are counted; those of a longer file follow from its characters.
+# Tokens are counted in this many characters, and extrapolated for longer files.
 COUNTED_CHARACTERS = 20_000
 FILES_NAMED = 10
 
 
 def file_texts(documents: "Iterable[Document]") -> tuple[list[FileText], list[str]]:
-    """The files that can be asked about, in order of their names, and a line for each that is too short."""
+    """The files that are long enough for questions, sorted by name, and a line for each that is too short."""
     counted: dict[str, _Counted] = {}
     for document in documents:
         counted.setdefault(document.metadata["file_name"], _Counted()).add(document.text)
@@ -28,7 +28,7 @@ def file_texts(documents: "Iterable[Document]") -> tuple[list[FileText], list[st
 
 @dataclass
 class _Counted:
-    """The characters of a file, the first of them that were counted, and their tokens."""
+    """The characters of a file, the number of characters whose tokens were counted, and these tokens."""
 
     characters: int = 0
     counted: int = 0
@@ -45,7 +45,7 @@ class _Counted:
 
 
 def _told(short: Sequence[FileText]) -> list[str]:
-    needed = f"at least {LEAST_TOKENS} are needed to ask about a text"
+    needed = f"at least {LEAST_TOKENS} are needed for a question"
     if len(short) <= FILES_NAMED:
         return [f"{text.file}: {text.tokens} tokens; {needed}" for text in short]
     named = ", ".join(text.file for text in short[:FILES_NAMED])

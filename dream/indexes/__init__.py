@@ -1,6 +1,6 @@
 """Documents become vector indexes: chunking, embedding, storing and searching.
 
-An index is identified by what it is made of, built once by whoever needs it first, and loaded from storage afterwards.
+An index is identified by its inputs, built once by the first trial that needs it, and loaded from storage afterwards.
 """
 
 from dream.indexes.chunkers import (

@@ -1,12 +1,12 @@
-"""Builds each distinct index once, in steps that run as Ray tasks over the cluster, or in this process: without Ray,
-and for documents so few that starting processes would take longer than the work.
+"""Builds each distinct index once, in steps that run as Ray tasks on the cluster; without Ray, or for few documents, in
+this process.
 
     in storage? --no--> chunk (a step for each batch of documents, whose texts it reads from storage) --> embed (a step
     for each part of the texts) --> finish: joined, stored, shared
 
-One `IndexBuilder` serves all trials: whoever asks first has the index built, the others wait for it. A step whose
-process or machine is lost runs again elsewhere. A failure is told to all who wait, and forgotten: whoever asks later
-has it tried again. Trials reach it through `dream.indexes.client`.
+One `IndexBuilder` serves all trials: the first request builds the index, further ones wait for it. A step whose process
+or machine is lost runs again elsewhere. A failure is reported to all waiting requests; a later request tries again.
+Trials reach it through `dream.indexes.client`.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ CHARACTERS_A_BATCH = 2_000_000
 FEW_DOCUMENTS_BYTES, SMALL_INDEX_BYTES = 500_000, 32_000_000
 # from this size on, documents are chunked in other processes where there is no cluster: half a minute of CPU or more
 MANY_DOCUMENTS_BYTES = 5_000_000
-# batches in memory on their way to workers that do not see where they come from
+# batches in memory at a time, for workers without access to the documents
 BATCHES_READ_AT_ONCE = 4
 MESSAGES_WAIT_SECONDS = 0.5
 STAGE = "embed"
@@ -64,7 +64,7 @@ class BuiltIndex:
 
 @dataclass(frozen=True)
 class WholeDocuments:
-    """The size of documents that are sent in batches."""
+    """The total size of documents that are sent in batches."""
 
     n_batches: int
     n_documents: int
@@ -75,7 +75,7 @@ class WholeDocuments:
 class _Batches:
     """Documents in batches, as `chunk_steps` take them: packed, or `StoredDocuments` whose texts each step reads.
 
-    Those that `must_be_read` are read by the builder, a few at a time: workers do not see their texts.
+    With `must_be_read`, the builder reads the texts, a few batches at a time, because workers have no access to them.
     """
 
     steps: Steps
@@ -87,20 +87,20 @@ class _Batches:
 
 @dataclass
 class _Progress:
-    """The number of texts of an index that get vectors, and for each part of it how many have them."""
+    """The number of texts of an index to embed, and the number that have vectors, by part of the index."""
 
     total: int
     parts: dict[Any, int]
 
 
 class IndexBuilder:
-    """Builds indexes for all trials. Its coroutines must run on one event loop (`dream.services` sees to it).
+    """Builds indexes for all trials. Its coroutines must run on one event loop, which `dream.services` ensures.
 
     Args:
-        storage: keeps indexes; None keeps none.
+        storage: where indexes are stored; None stores none.
         steps: run the steps of large indexes; `small_steps` those of small ones.
         chunk_steps: chunk documents from `MANY_DOCUMENTS_BYTES` on; by default `steps`.
-        steps_see_folders: false if `steps` run on machines that do not see the folders of this one.
+        steps_see_folders: False if `steps` run on machines without access to local folders of this one.
         show: takes the messages about progress; by default they wait until `messages` takes them.
     """
 
@@ -115,7 +115,7 @@ class IndexBuilder:
     ) -> None:
         self._storage = storage
         self._steps, self._small_steps, self._chunk_steps = steps, small_steps or steps, chunk_steps or steps
-        # A folder is seen on its own machine alone; S3 everywhere (`in_memory` then gives back the storage itself).
+        # A folder is accessible only on its own machine, S3 everywhere (`in_memory` then returns the storage itself).
         is_folder = storage is not None and storage.in_memory(()) is not storage
         self._storage_machine = Machine.OF_BUILDER if is_folder else Machine.ANY
         self._builds: dict[str, asyncio.Task] = {}
@@ -139,10 +139,10 @@ class IndexBuilder:
         return await asyncio.shield(self._builds[spec.key])
 
     async def take_reference(self, digest: str, documents: StoredDocuments) -> bool:
-        """Keep documents for the indexes that will be made of them; their texts are read when they are needed.
+        """Register documents for later indexes; their texts are read when needed.
 
         Returns:
-            False if this process does not see the texts: `take_batch` must be called for each batch.
+            False if this process has no access to the texts; then `take_batch` must be called for each batch.
         """
         if digest not in self._documents:
             if not await asyncio.to_thread(documents.can_be_read_here):
@@ -155,14 +155,14 @@ class IndexBuilder:
         return True
 
     async def take_documents(self, digest: str, batches: Sequence[bytes], n_documents: int) -> None:
-        """Keep documents, packed by `pack`, for the indexes that will be made of them."""
+        """Register documents, packed by `pack`, for later indexes."""
         if digest not in self._documents:
             steps, chunk_steps = self._steps_for(sum(map(len, batches)))
             put = [chunk_steps.put(batch) for batch in batches]
             self._documents[digest] = _Batches(steps, chunk_steps, put, n_documents)
 
     async def take_batch(self, digest: str, number: int, batch: bytes, whole: WholeDocuments) -> None:
-        """Keep one of the batches of documents whose texts this process does not see, packed by `packed`."""
+        """Register a batch, packed by `packed`, of documents to whose texts this process has no access."""
         if digest in self._documents:
             return
         steps, chunk_steps = self._steps_for(whole.characters)
@@ -174,7 +174,7 @@ class IndexBuilder:
             del self._parts[digest]
 
     def _steps_for(self, size: int) -> tuple[Steps, Steps]:
-        """The steps for documents of so many bytes, and those that chunk them."""
+        """The steps for documents of `size` bytes, and those that chunk them."""
         steps = self._small_steps if size <= FEW_DOCUMENTS_BYTES else self._steps
         return steps, self._chunk_steps if size >= MANY_DOCUMENTS_BYTES else steps
 
@@ -188,7 +188,7 @@ class IndexBuilder:
             build.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def forget(self, key: str) -> None:
-        """Drop an index whose data was lost with a machine, unless it is being built again already."""
+        """Forget an index whose data was lost with a machine, unless it is already being rebuilt."""
         if key in self._builds and self._builds[key].done():
             del self._builds[key]
             self._ready.discard(key)
@@ -201,8 +201,8 @@ class IndexBuilder:
         return taken
 
     def embedded(self, key: str, part: Any, n_texts: int) -> None:
-        """Take a step's report: so many texts of its part have vectors, or contexts. A restarted step counts from 0
-        again, and reports may come after the step's result."""
+        """Record a step's report of the number of texts of its part that have vectors, or contexts. A restarted step
+        counts from 0 again, and reports may arrive after the step's result."""
         if isinstance(part, ContextsPart):
             self._show(self._contexts.add(key, part, n_texts))
         elif key in self._progress and key not in self._ready:
@@ -211,11 +211,11 @@ class IndexBuilder:
             self._tell_progress()
 
     async def kept_bytes(self, spec: IndexSpec) -> int | None:
-        """The size of an index in storage, whose documents are not needed; None where it is not in storage."""
+        """The size in bytes of an index in storage; None if it is not in storage."""
         return None if self._storage is None else await asyncio.to_thread(stored_bytes, self._storage, spec)
 
     async def close(self) -> None:
-        """End all builds: an experiment that is stopped must not ask for more vectors."""
+        """End all builds, so that a stopped experiment requests no more vectors."""
         builds = [build for build in self._builds.values() if not build.done()]
         for build in builds:
             build.cancel()
@@ -225,7 +225,7 @@ class IndexBuilder:
         await asyncio.gather(*builds, return_exceptions=True)
 
     def warn(self, message: str) -> None:
-        """Show a line that is about all indexes."""
+        """Show a line about all indexes."""
         self._show(f"  {message}")
 
     def _forget_failed(self, key: str, done: asyncio.Task) -> None:
@@ -238,7 +238,7 @@ class IndexBuilder:
         self._tell_progress()
 
     def _tell_progress(self) -> None:
-        """Tell how many texts have vectors, once there are texts to embed."""
+        """Report the number of texts with vectors, once there are texts to embed."""
         if self._progress:
             builds = self._progress.values()
             all_chunked = self._numbers.keys() <= self._progress.keys() | self._ready
@@ -254,16 +254,16 @@ class IndexBuilder:
                 data, n_texts = await steps.run(load_step, self._storage, spec, machine=self._storage_machine)
                 if n_texts is not None:
                     self._contexts.kept(spec.key)
-                    self._tell_ready(spec.key, f"{n_texts:,} texts, kept from before")
+                    self._tell_ready(spec.key, f"{n_texts:,} texts, loaded from storage")
                     return BuiltIndex(steps.share(data))
             if spec.documents not in self._documents:
                 return None
             return await self._make(spec, self._documents[spec.documents])
 
     async def _chunk(self, documents: _Batches, number: int, spec: IndexSpec) -> tuple[Any, int]:
-        """The nodes of a batch, which stay where they are, and how many of them are to be embedded."""
+        """The nodes of a batch, which stay where they were made, and the number of nodes to embed."""
         batch = documents.batches[number]
-        # models are asked where vectors are asked for
+        # models are called by the steps that embed
         writer, on_written = writer_of(spec.parameters), None
         steps = documents.steps if writer or spec.chunker in NEED_MODEL else documents.chunk_steps
         if writer:
@@ -312,19 +312,22 @@ def ray_builder(storage: Storage, mark: str) -> IndexBuilder:
     """A builder for the services' process on Ray.
 
     Args:
-        mark: an object that the driver has put into `storage`. A process that does not see it is on a machine with
-            another folder of the same name, so that it keeps no indexes.
+        mark: an object that the driver has put into `storage`. A process that cannot find it is on a machine with
+            another folder of the same name, and stores no indexes.
     """
     is_visible = storage.in_memory(()) is storage or storage.exists(mark)
     kept = storage if is_visible else None
     builder = IndexBuilder(kept, RaySteps(), ActorSteps(), steps_see_folders=False)
     if not is_visible:
-        builder.warn(f"indexes are not kept: the cluster does not see {storage.uri()}; set DREAM_CACHE_URI to S3")
+        builder.warn(
+            f"indexes are not stored: the cluster has no access to {storage.uri()}; set DREAM_CACHE_URI to an S3 "
+            f"location"
+        )
     return builder
 
 
 def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:
-    """Documents in batches of whole files, each to be chunked by a step of its own, and how many they are."""
+    """Documents in batches of whole files, one per chunking step, and the number of documents."""
     by_file: dict[str, list[Any]] = {}
     for document in documents:
         by_file.setdefault(document.metadata["file_digest"], []).append(document)
@@ -340,12 +343,12 @@ def pack(documents: Sequence[Any]) -> tuple[list[bytes], int]:
 
 
 def packed(documents: Sequence[Any]) -> bytes:
-    """Documents in the form that `chunk_step` takes on any machine."""
+    """Documents in the form that `chunk_step` accepts on any machine."""
     return pickle.dumps(list(documents))
 
 
 def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int | None]:
-    """An index from storage, and the number of its texts; (None, None) where it is missing or damaged."""
+    """An index from storage, and the number of its texts; (None, None) if it is missing or damaged."""
     data = load_index(storage, spec)
     return data, None if data is None else count_embedded(data.nodes)
 
@@ -353,7 +356,7 @@ def load_step(storage: Storage, spec: IndexSpec) -> tuple[IndexData | None, int 
 def chunk_step(
     batch: bytes | StoredDocuments, spec: IndexSpec, on_written: ContextsReport | None = None
 ) -> tuple[pyarrow.Table, int]:
-    """The nodes of a batch of documents, and how many of them are to be embedded."""
+    """The nodes of a batch of documents, and the number of nodes to embed."""
     documents = pickle.loads(batch) if isinstance(batch, bytes) else list(batch)
     if spec.chunker in NEED_MODEL:
         with _model_of(spec) as model:
@@ -372,18 +375,18 @@ def embed_step(nodes: pyarrow.Table, spec: IndexSpec, start: int, report: Report
 
 @contextmanager
 def _model_of(spec: IndexSpec) -> "Iterator[BaseEmbedding]":
-    """The embedding model of an index; its errors are told as a `ServiceError`."""
+    """The embedding model of an index; its errors are raised as a `ServiceError`."""
     try:
         yield embed_model_picker(spec.embed_model, stage=STAGE)
     except Exception as error:  # noqa: BLE001
         if (end := end_of_all(error)) is not None:
             raise end from None
-        # others' exceptions may not survive the way back
+        # exceptions of other libraries may not be picklable
         raise ServiceError(f"the embedding model {spec.embed_model} failed: {explain(error)}") from None
 
 
 def finish_step(storage: Storage | None, spec: IndexSpec, n_tables: int, *large: Any) -> tuple[IndexData, str]:
-    """The whole index, put into `storage` unless that is None, and a remark where it could not be kept."""
+    """The whole index, written to `storage` unless that is None, and a remark if it could not be stored."""
     tables, vectors = large[:n_tables], large[n_tables:]
     data = join(tables, vectors) if spec.embed_model else without_vectors(tables)
     remark = failures_told(data.nodes)
@@ -391,5 +394,5 @@ def finish_step(storage: Storage | None, spec: IndexSpec, n_tables: int, *large:
         try:
             save_index(storage, spec, data)
         except StorageError as error:
-            return data, f", but not kept: {explain(error)}{remark}"
+            return data, f", but not stored: {explain(error)}{remark}"
     return data, remark

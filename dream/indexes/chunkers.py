@@ -1,7 +1,7 @@
-"""Documents + chunking + embedding model become a searchable index.
+"""Chunkers, and the steps from documents to a searchable index.
 
-A chunker turns documents into nodes and says which of them are embedded: `chunk`, then `embed`, are the steps of
-a build. `build_index` takes both at once, for documents at hand; `index_builder` takes them all over a cluster.
+A chunker turns documents into nodes and says which of them are embedded: `chunk`, then `embed`, are the steps of a
+build. `build_index` runs both in this process; `dream.indexes.builder` distributes them over a cluster.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ import pyarrow
 from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import HEADINGS
 from dream.errors import ConfigurationError, DataError, ServiceError
-from dream.event_loop import run_async
 from dream.indexes.contexts import CHUNK_CONTEXT, COLUMN, CONTEXT_LLM, add_contexts, is_contextual, with_context
 from dream.indexes.headings import FOLLOW_HEADINGS, headings_of
 from dream.indexes.semantic_chunker import semantic
@@ -26,6 +25,7 @@ from dream.indexes.sentence_splitting import LEAST_WORDS, count_words, split_at_
 from dream.indexes.store import documents_digest, join
 from dream.indexes.structure_chunkers import headings, tables, tokens, whole_documents
 from dream.records import page_label
+from dream.runtime.event_loop import run_async
 from dream.tokens import first_tokens, tokenize
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# requests of one process that wait for an embedding model together; the gateway keeps to the endpoint's limits
+# concurrent embedding requests per process; the gateway enforces the endpoint's limits
 BATCHES_IN_FLIGHT = 16
-# chunked documents that are kept for the next who needs the same, of at most 2 million characters each
+# number of chunked document sets kept in memory, of at most 2 million characters each
 TABLES_KEPT = 8
-# more than the tokens of a chunk's sentences, one by one, exceed those of the chunk
+# upper bound of the excess of the tokens of a chunk's sentences, counted separately, over those of the chunk
 MORE_TOKENS = 8
 _tables: "OrderedDict[tuple[str, str, str], pyarrow.Table]" = OrderedDict()
 _chunking = threading.Lock()
@@ -59,8 +59,8 @@ def overlapping_chunks(
 
 
 def sentences(documents: Sequence["Document"]) -> tuple[list["BaseNode"], list["BaseNode"]]:
-    """Single sentences of at most `MOST_TOKENS`, each linked to the one before and after it, so that a window can be
-    read around it."""
+    """Single sentences of at most `MOST_TOKENS` tokens, each linked to its neighbours, so that windows can be read
+    around them."""
     from llama_index.core.node_parser import SentenceWindowNodeParser
 
     # The parser's own windows copy every sentence seven times and overlap; `dream.rag` reads them from the links.
@@ -76,8 +76,8 @@ def hierarchy(
 ) -> tuple[list["BaseNode"], list["BaseNode"]]:
     """Chunks within chunks, `chunk_sizes` in tokens from the largest to the smallest.
 
-    Only leaves are embedded, and of these not the scraps of fewer than `LEAST_WORDS` words: they are near to
-    every question, and read with their parents all the same.
+    Only leaves of at least `LEAST_WORDS` words are embedded: shorter ones are similar to every question, and the LLM
+    still reads them as part of their parents.
     """
     from llama_index.core.node_parser import HierarchicalNodeParser, NodeParser, get_leaf_nodes
 
@@ -113,20 +113,21 @@ CHUNKERS: Mapping[str, "Chunker"] = {
     "whole_documents": whole_documents,
     "semantic": semantic,
 }
-# Chunkers that ask the embedding model of their index.
+# Chunkers that call the embedding model of their index.
 NEED_MODEL = ("semantic",)
 
 
 def build_index(
     documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any], embed_model: "BaseEmbedding"
 ) -> "VectorStoreIndex":
-    """Chunk, embed and index in this process, keeping nothing; `dream.indexes.get_index` keeps and shares.
+    """Chunk, embed and index in this process, without storing the index; `dream.indexes.get_index` stores and shares
+    it.
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
 
     Raises:
-        DataError: when the documents yield no node to embed.
+        DataError: if the documents contain no text to embed.
     """
     from dream.indexes.nodes import vector_index
     from dream.indexes.written_contexts import with_written_contexts
@@ -148,7 +149,7 @@ def chunk(
 
     Args:
         parameters: keyword arguments of the chunker, and `chunk_context` (see `dream.indexes.contexts`); contexts that
-            an LLM is to write are those of headings (see `dream.indexes.written_contexts`).
+            an LLM writes are replaced by those of headings (see `dream.indexes.written_contexts`).
         embed_model: for the chunkers that `NEED_MODEL`.
 
     Raises:
@@ -157,7 +158,7 @@ def chunk(
     from dream.indexes.nodes import table_of
 
     whole = merge_pages(documents)
-    # Nodes copy a document's metadata into every link between them: keep the long list of pages out of it.
+    # Nodes copy a document's metadata into every link between them, so the long list of pages stays out of it.
     page_starts = {document.metadata["file_digest"]: document.metadata.pop("page_starts") for document in whole}
     contextual, files = is_contextual(parameters), {document.metadata["file_digest"]: document for document in whole}
     headings = {file: headings_of(document) for file, document in files.items()} if contextual else {}
@@ -167,7 +168,7 @@ def chunk(
     of_chunker = {name: value for name, value in parameters.items() if name not in (CHUNK_CONTEXT, CONTEXT_LLM)}
     if chunker in NEED_MODEL:
         if embed_model is None:
-            raise ConfigurationError(f"the chunker {chunker} needs an embedding model: take a method that has one")
+            raise ConfigurationError(f"the chunker {chunker} needs an embedding model: choose a method that has one")
         of_chunker["embed"] = lambda texts: embed(texts, embed_model)
     nodes, embedded = cast("tuple[list[TextNode], list[TextNode]]", CHUNKERS[chunker](whole, **of_chunker))
     texts = {file: document.text for file, document in files.items()}
@@ -178,8 +179,8 @@ def chunk(
 
 
 def chunk_once(documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]) -> pyarrow.Table:
-    """`chunk`, whose latest tables are kept in this process: the plan and the indexes of several embedding models need
-    the same. Threads take turns, as one alone keeps Python busy."""
+    """`chunk` with a cache of its latest tables, which the plan and the indexes of several embedding models share.
+    Threads take turns, as one thread keeps Python busy."""
     key = documents_digest(documents), chunker, json.dumps(parameters, sort_keys=True, default=str)
     with _chunking:
         if key not in _tables:
@@ -201,13 +202,13 @@ def texts_to_embed(nodes: pyarrow.Table) -> list[str]:
 
 def no_text(n_documents: int, chunker: str, parameters: Mapping[str, Any]) -> DataError:
     """The error for documents without a node to embed."""
-    return DataError(f"{n_documents} document(s) gave no text to embed with {chunker} {dict(parameters)}")
+    return DataError(f"{n_documents} document(s) contain no text to embed with {chunker} {dict(parameters)}")
 
 
 def embed(
     texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: Callable[[int], None] | None = None
 ) -> numpy.ndarray:
-    """Unit vectors of texts, a row each, asked for in batches of the model's size, many at a time.
+    """Unit vectors of texts, one row each, requested in concurrent batches of the model's size.
 
     Args:
         on_batch: called after each batch with the number of texts that have vectors.
@@ -223,7 +224,7 @@ async def _embed(texts: Sequence[str], embed_model: "BaseEmbedding", on_batch: C
         async with permits:
             vectors = _unit(await embed_model.aget_text_embedding_batch(batch))
         if len(vectors) != len(batch):
-            raise ServiceError(f"the embedding model gave {len(vectors)} vectors for a batch of {len(batch)} texts")
+            raise ServiceError(f"the embedding model returned {len(vectors)} vectors for a batch of {len(batch)} texts")
         done += len(batch)
         on_batch(done)
         return vectors
@@ -239,7 +240,7 @@ def _unit(vectors: Sequence[Sequence[float]]) -> numpy.ndarray:
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, in order; the first failure is raised, and the others are cancelled."""
+    """The results of all coroutines, in order; the first failure is raised, and cancels the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
@@ -276,15 +277,15 @@ def _locate(nodes: Sequence["TextNode"], texts: Mapping[str, str], overlap: int)
 
 
 def _end_length(text: str, tokens: int) -> int:
-    """The characters of a text's last tokens, of a few more where some are asked for: those of sentences add up to
-    more than those of a text."""
+    """The length in characters of a text's last tokens, plus some, as the tokens of sentences add up to more than those
+    of a text."""
     if not tokens:
         return 0
     return len(text) - len(first_tokens(text, max(0, len(tokenize(text)) - tokens - MORE_TOKENS)))
 
 
 def _label_pages(nodes: Sequence["TextNode"], page_starts: Mapping[str, Any]) -> None:
-    """Give each node the pages that its text is on."""
+    """Set the pages of each node."""
     offsets = {file: [offset for offset, _ in starts] for file, starts in page_starts.items()}
     for node in nodes:
         node.metadata["page_label"] = ""

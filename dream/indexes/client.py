@@ -1,4 +1,4 @@
-"""`get_index`: gives a trial its index. Built by whoever needs it first; the others wait for it.
+"""`get_index`: the index of a trial. The first trial that needs an index has it built; others wait for it.
 
 trial --get_index--> IndexClient --> IndexBuilder, an object of this process or of one on Ray
 """
@@ -56,17 +56,19 @@ class IndexRequest(NamedTuple):
 def get_index(
     documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any], embed_model: str, *, trial: str = ""
 ) -> "VectorStoreIndex":
-    """The index of documents: from storage, from another trial, or built now; each distinct one once for all trials.
+    """The index of documents: from storage, from another trial, or built now. Each distinct index is built once for all
+    trials.
 
     Args:
         chunker: a name in `CHUNKERS`; `parameters` are its keyword arguments.
-        embed_model: its identifier; "" for an index without vectors, which is chunked here, unless an LLM writes
-            contexts. The meter counts texts and contexts for no trial (stages "embed" and "context", trial ""), as the
-            index is shared, and questions for this trial (stage "query").
+        embed_model: a model identifier; "" for an index without vectors, which is chunked in this process unless an LLM
+            writes contexts. Embedding documents and writing contexts is not attributed to any trial in the usage
+            (stages "embed" and "context", trial ""), because the index is shared; questions are attributed to `trial`
+            (stage "query").
 
     Raises:
-        DataError: when the documents yield no node to embed.
-        ServiceError: when the embedding model fails; a later call tries again.
+        DataError: if the documents contain no text to embed.
+        ServiceError: if the embedding model fails; a later call tries again.
     """
     from dream.indexes.nodes import vector_index
     from dream.indexes.without_vectors import index_without_vectors, word_index
@@ -81,13 +83,14 @@ def get_index(
 
 
 def index_spec(documents: str, chunker: str, parameters: Mapping[str, Any], embed_model: str) -> IndexSpec:
-    """Everything that an index depends on; its `key` is the index's name. `documents` is their `documents_digest`."""
+    """Everything that an index depends on; its `key` is the index's name. `documents` is the digest by
+    `documents_digest`."""
     models = [model for model in (embed_model, writer_of(parameters)) if model]
     return IndexSpec(documents, chunker, dict(parameters), embed_model, " ".join(map(_model_address, models)))
 
 
 def _model_address(identifier: str) -> str:
-    """The model's server, as the same name elsewhere is another model. The offline models come with DREAM."""
+    """The URL of the model's server, because the same name elsewhere may be another model; empty for offline models."""
     endpoint, _ = split_identifier(identifier)
     if endpoint == OFFLINE:
         return f"{OFFLINE} {version('dream-rag')}"
@@ -96,17 +99,18 @@ def _model_address(identifier: str) -> str:
 
 
 class IndexClient(ABC):
-    """The index builder as the rest of DREAM sees it. All methods are safe from any thread."""
+    """Access to the index builder. All methods are thread-safe."""
 
     def __init__(self, service: Service[IndexBuilder]) -> None:
         self._service = service
 
     @abstractmethod
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
-        """The index; its documents are sent to the builder only when it needs them."""
+        """The index; its documents are sent to the builder only if it needs them."""
 
     def start(self, documents: Sequence["Document"], requests: Iterable[IndexRequest]) -> int:
-        """Begin to build all indexes of an experiment before trials ask for them; the number of distinct ones."""
+        """Begin to build all indexes of an experiment before trials request them; returns the number of distinct
+        ones."""
         digest = documents_digest(documents)
         specs = {spec.key: spec for spec in (index_spec(digest, *request) for request in requests)}
         if any(self._service.call(IndexBuilder.kept_bytes, spec) is None for spec in specs.values()):
@@ -124,7 +128,7 @@ class IndexClient(ABC):
         return index
 
     def _send(self, digest: str, documents: Sequence["Document"]) -> None:
-        """Tell the builder where the texts of documents are, or send them batch by batch where it does not see them."""
+        """Send the builder a reference to the documents, or all texts in batches if it has no access to them."""
         if not isinstance(documents, StoredDocuments):
             self._service.call(IndexBuilder.take_documents, digest, *pack(documents))
         elif not self._service.call(IndexBuilder.take_reference, digest, documents):
@@ -144,7 +148,7 @@ class LocalIndexes(IndexClient):
         return self._built(spec, documents).data
 
     def close(self) -> None:
-        """End what is still built."""
+        """End running builds."""
         self._service.call(IndexBuilder.close)
 
 
@@ -155,7 +159,7 @@ class RayIndexes(IndexClient):
         super().__init__(service)
 
     def get(self, spec: IndexSpec, documents: Sequence["Document"]) -> IndexData:
-        """The index; data that was lost with a machine is loaded or built again, up to 3 times."""
+        """The index; data that was lost with a machine is loaded or rebuilt, up to 3 times."""
         import ray
         from ray.exceptions import ObjectLostError
 
@@ -168,7 +172,8 @@ class RayIndexes(IndexClient):
 
 
 def current_indexes() -> IndexClient:
-    """The builder that is open, else the job's on Ray, else one in this process with the cache of its environment."""
+    """The open builder, else that of the Ray job, else a new one in this process with the cache of the environment's
+    settings."""
     if (opened_before := _existing()) is not None:
         return opened_before
     settings = Settings.from_environment()
@@ -181,11 +186,11 @@ def current_indexes() -> IndexClient:
 
 @contextmanager
 def opened(settings: Settings, show: Show = None, submit: Submit | None = None) -> Iterator[IndexClient]:
-    """A builder for the length of a `with` block, on the Ray cluster if there is one; one that is open is used.
+    """A builder for a `with` block, on the Ray cluster if there is one; an open builder is reused.
 
     Args:
         show: shows progress (see `dream.progress`).
-        submit: runs tasks in other processes, where there is no cluster (`dream.engines.Engine.submit`).
+        submit: runs tasks in other processes, if there is no cluster (`dream.engines.Engine.submit`).
     """
     if (opened_before := _existing()) is not None:
         yield opened_before
@@ -222,7 +227,7 @@ def _started(
 
 @contextmanager
 def _on_ray(cluster: OnRay, storage: Storage, progress: ProgressOfIndexes) -> Iterator[IndexClient]:
-    """The builder on Ray. A file lies in the cache meanwhile, by which it knows whether it sees this very folder."""
+    """The builder on Ray. A temporary file in the cache shows it whether it has access to the same folder."""
     mark = f"{FOLDER}/opened-{uuid.uuid4().hex}"
     storage.write_bytes(mark, b"")
     service = cluster.start(INDEXES, partial(ray_builder, storage, mark))

@@ -1,7 +1,7 @@
-"""Contexts of chunks: where in its document a chunk stands. It is embedded and searched with the chunk, and not read by
-the LLM that answers (Anthropic, "Introducing Contextual Retrieval", 2024).
+"""Contexts of chunks: descriptions of a chunk's place in its document, which are embedded and searched with the chunk,
+but not read by the LLM that answers (Anthropic, "Introducing Contextual Retrieval", 2024).
 
-A context is made of file and headings here, and written by an LLM in `dream.indexes.written_contexts`.
+Contexts here consist of file name and headings; those of `dream.indexes.written_contexts` are written by an LLM.
 """
 
 import re
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 CHUNK_CONTEXT, NONE, HEADINGS, LLM = "chunk_context", "none", "headings", "llm"
 CONTEXT_LLM = "context_llm"
 COLUMN = pyarrow.field("context", pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))
-# of a context that an LLM was to write: why there is none, empty where there is one
+# the reason why an LLM's context is missing; empty if it is there
 FAILURE = pyarrow.field("context_failure", pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))
-# Raise it when an LLM is asked for contexts in other words, or about another part of the document.
+# Increment this when the prompt for contexts or its part of the document changes.
 WRITING_VERSION = 1
 MOST_TOKENS = 64
 SEPARATOR = " > "
@@ -32,7 +32,7 @@ _NO_WORDS = re.compile(r"_+|(?<=[^\W\d_])-+(?=[^\W\d_])")
 
 
 def with_context(text: str, context: str) -> str:
-    """The text that is embedded and searched: context and text, joined as LlamaIndex joins metadata and text.
+    """The text to embed and search: context and text, joined as LlamaIndex joins metadata and text.
 
     Example:
         >>> with_context("It is oiled in May.", "handbook > Pumps")
@@ -44,10 +44,10 @@ def with_context(text: str, context: str) -> str:
 def add_contexts(
     table: pyarrow.Table, nodes: Sequence["TextNode"], headings: Mapping[str, Sequence[Heading]]
 ) -> pyarrow.Table:
-    """The nodes with a context for each that is embedded.
+    """The nodes, with a context for each embedded one.
 
     Args:
-        headings: of each file, by its SHA-256.
+        headings: the headings of each file, by its SHA-256.
     """
     paths = {file: list(_paths(of_file)) for file, of_file in headings.items()}
     starts = {file: [heading.start for heading in of_file] for file, of_file in headings.items()}
@@ -61,7 +61,7 @@ def add_contexts(
 
 
 def title_of(file_name: str) -> str:
-    """The name of a file as words, with those of its folders.
+    """The path of a file as words.
 
     Example:
         >>> title_of("reports/annual_report-2023.pdf"), title_of("pump-house handbook.md")
@@ -71,7 +71,7 @@ def title_of(file_name: str) -> str:
 
 
 def _paths(headings: Sequence[Heading]) -> Iterator[tuple[str, ...]]:
-    """For each heading its words after those of the headings above it."""
+    """The path of each heading: the headings above it, and its own words."""
     open_headings: list[Heading] = []
     for heading in headings:
         while open_headings and open_headings[-1].level >= heading.level:
@@ -81,7 +81,8 @@ def _paths(headings: Sequence[Heading]) -> Iterator[tuple[str, ...]]:
 
 
 def _joined(title: str, path: Sequence[str]) -> str:
-    """Title and headings, without the outermost headings where all have more than `MOST_TOKENS`; at least the title."""
+    """Title and headings, without the outermost headings if all have more than `MOST_TOKENS` tokens; at least the
+    title."""
     for first in range(len(path) + 1):
         joined = SEPARATOR.join([title, *path[first:]])
         if count_tokens(joined) <= MOST_TOKENS:
@@ -90,7 +91,7 @@ def _joined(title: str, path: Sequence[str]) -> str:
 
 
 def writer_of(parameters: Mapping[str, Any]) -> str:
-    """The identifier of the LLM that writes the contexts of an index; empty where none does.
+    """The identifier of the LLM that writes the contexts of an index; empty if none does.
 
     Example:
         >>> writer_of({"chunk_context": "llm", "context_llm": "gpt-4o-mini"}), writer_of({"chunk_context": "headings"})
@@ -100,7 +101,7 @@ def writer_of(parameters: Mapping[str, Any]) -> str:
 
 
 def without_writer(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of the same chunks with the contexts that need no LLM: those of headings."""
+    """The parameters with contexts of headings instead of contexts by an LLM."""
     if parameters.get(CHUNK_CONTEXT, NONE) != LLM:
         return dict(parameters)
     return {**{name: value for name, value in parameters.items() if name != CONTEXT_LLM}, CHUNK_CONTEXT: HEADINGS}
@@ -112,5 +113,5 @@ def is_contextual(parameters: Mapping[str, Any]) -> bool:
 
 
 def follows_headings(chunker: str, parameters: Mapping[str, Any]) -> bool:
-    """True for an index that changes with the headings of its documents, which are not in the digest of their texts."""
+    """True if an index depends on the headings of its documents, which are not part of the documents' digest."""
     return chunker in FOLLOW_HEADINGS or is_contextual(parameters)

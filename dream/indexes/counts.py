@@ -1,4 +1,4 @@
-"""Counts of the texts that a chunker makes of each file, and of their tokens, made once and kept beside the texts.
+"""Counts of each file's chunks and their tokens, computed once and stored with the texts.
 
 <cache>/texts/counts/<digest of the documents' URI, chunker, parameters and code>.json.gz    `Counts`
 """
@@ -22,16 +22,16 @@ from dream.indexes.contexts import without_writer
 from dream.indexes.semantic_chunker import FULLNESS
 from dream.records import digest
 
-# For each file, by its SHA-256 and extension, the number of texts to embed and their tokens.
+# The number of texts to embed and their tokens, by the file's SHA-256 and extension.
 Counts = dict[str, tuple[int, int]]
 
 
 def texts_to_embed(documents: Sequence[Any], chunker: str, parameters: Mapping[str, Any]) -> tuple[int, int]:
-    """The number of texts that a chunker makes of documents to be embedded, and their tokens.
+    """The number of texts of documents to embed with a chunker, and their tokens.
 
-    Of `StoredDocuments`, only files that were not counted before are chunked, in the batches of an index, so that an
-    index that is built next in this process finds them chunked. What the embedding model decides is estimated: all
-    sentences, and the chunks that are made of them.
+    Only files of `StoredDocuments` that were not counted before are chunked, in the batches of an index, which a later
+    build in this process reuses. If the embedding model determines the chunks, the numbers of sentences and chunks are
+    estimated.
     """
     parameters = without_writer(parameters)
     if chunker in NEED_MODEL:
@@ -62,7 +62,7 @@ def uncounted_characters(documents: Sequence[Any], chunker: str, parameters: Map
 
 
 def _known(documents: StoredDocuments, key: str) -> Counts:
-    """The counts of these files that are kept."""
+    """The stored counts of these files."""
     kept, places = documents.texts.read_value(key), {_place(file) for file in documents.files}
     if not isinstance(kept, dict):
         return {}
@@ -81,7 +81,7 @@ def _place(file: DocumentFile) -> str:
 
 @cache
 def _code_version() -> str:
-    """Another text whenever the code that chunks or counts may give other numbers."""
+    """A digest of the code that chunks or counts."""
     modules = [*sorted(Path(__file__).parent.glob("*.py")), Path(tokens.__file__)]
     code = {path.name: sha256(path.read_bytes()).hexdigest() for path in modules}
     return digest([code, version("llama-index-core"), version("tiktoken")])

@@ -1,4 +1,4 @@
-"""Headings of documents: those marked by `#` in the text, as in Markdown, and those that a reader found beside it."""
+"""Headings of documents: Markdown headings in the text, and those that a reader detected."""
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,9 +8,9 @@ from dream.documents.stored_documents import HEADINGS
 if TYPE_CHECKING:
     from llama_index.core import Document
 
-# Raise it when the same documents have other headings than before.
+# Increment this when the same documents get other headings.
 VERSION = 2
-# Chunkers that cut where headings are.
+# Chunkers that cut at headings.
 FOLLOW_HEADINGS = ("headings",)
 
 _MARKED = re.compile(r"^(#{1,6}) +(\S[^\n]*)", re.MULTILINE)
@@ -26,7 +26,7 @@ class Heading(NamedTuple):
 
 
 def headings_of(document: "Document") -> list[Heading]:
-    """The headings of a document in their order; none in blocks of code."""
+    """The headings of a document in their order, without those in code blocks."""
     text = document.text
     code = [match.span() for match in _CODE.finditer(text)] if "```" in text or "~~~" in text else []
     marked = [

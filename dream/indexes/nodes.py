@@ -1,7 +1,6 @@
-"""An index in its compact form as LlamaIndex sees it: a docstore and a vector store over one table and one array.
+"""LlamaIndex's view of a compact index: a docstore and a vector store over one table and one array.
 
-Nodes are made from their rows when they are asked for, so an index costs a process little more than the shared
-table and vectors.
+Nodes are created from their rows on demand, so an index needs little more memory than the shared table and vectors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ _LINKS = {
 
 
 def table_of(nodes: Sequence[TextNode], embedded: Sequence[TextNode]) -> pyarrow.Table:
-    """The nodes as a table; links to nodes that are not among them are dropped."""
+    """The nodes as a table; links to other nodes are dropped."""
     rows = {node.node_id: row for row, node in enumerate(nodes)}
     with_vector = {node.node_id for node in embedded}
     linked = {
@@ -62,7 +61,7 @@ def _link(kind: NodeRelationship) -> Any:
 
 
 def vector_index(data: IndexData, embed_model: "BaseEmbedding") -> VectorStoreIndex:
-    """The LlamaIndex index over shared data; `embed_model` is for the questions."""
+    """The LlamaIndex index over shared data; `embed_model` embeds the questions."""
     nodes = NodeTable(data.nodes)
     context = StorageContext.from_defaults(
         docstore=TableDocstore(nodes), vector_store=SharedVectorStore(data.vectors, nodes)
@@ -71,7 +70,7 @@ def vector_index(data: IndexData, embed_model: "BaseEmbedding") -> VectorStoreIn
 
 
 class NodeTable(Mapping[str, BaseNode]):
-    """The nodes by their ids, each made anew when it is asked for.
+    """The nodes by their ids, each created on demand.
 
     A node's id is `<first 16 digits of the file's SHA-256>-<number of its row>`.
     """
@@ -99,8 +98,8 @@ class NodeTable(Mapping[str, BaseNode]):
         return f"{self._value('file_digest', row)[:16]}-{row}"
 
     def node(self, row: int) -> TextNode:
-        """The node of a row, as the chunker made it: text, span, links, metadata for people alone, and a context, which
-        is embedded and searched."""
+        """The node of a row, as the chunker made it: text, span, links, metadata that no prompt contains, and the
+        context with which it is embedded and searched."""
         start = self._value("start", row)
         metadata = {label: self._value(label, row) for label in METADATA}
         if COLUMN.name in self._columns and (context := self._value(COLUMN.name, row)):
@@ -119,11 +118,11 @@ class NodeTable(Mapping[str, BaseNode]):
 
     @cached_property
     def embedded_rows(self) -> numpy.ndarray:
-        """The row of the node that each vector belongs to."""
+        """The row number of each vector's node."""
         return numpy.flatnonzero(self._columns["embedded"].to_numpy(zero_copy_only=False))
 
     def _relationships(self, row: int) -> dict[NodeRelationship, RelatedNodeType]:
-        """The links of a row's node, made once: they are a third of the work of making a node."""
+        """The cached links of a row's node, as they take a third of the time to create a node."""
         if row not in self._relationships_of:
             self._relationships_of[row] = self._make_relationships(row)
         return self._relationships_of[row]
@@ -154,7 +153,7 @@ class NodeTable(Mapping[str, BaseNode]):
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
-    raise NotImplementedError("a built index cannot be changed: build another")
+    raise NotImplementedError("a built index cannot be changed: build a new one")
 
 
 async def _refuse_later(*_: Any, **__: Any) -> NoReturn:
@@ -162,7 +161,7 @@ async def _refuse_later(*_: Any, **__: Any) -> NoReturn:
 
 
 class TableDocstore(BaseDocumentStore):
-    """A LlamaIndex docstore to read from, by its abstract class.
+    """A read-only docstore for LlamaIndex.
 
     LlamaIndex's KVDocumentStore over a read-only key-value store needs less code, but turns each node into a dictionary
     and back when it is read, and makes all nodes to count them: with 10,000 nodes, 5.5 ms against 2.0 ms of CPU for
@@ -174,7 +173,7 @@ class TableDocstore(BaseDocumentStore):
 
     @property
     def docs(self) -> dict[str, BaseNode]:
-        """All nodes by id, made one by one as they are asked for."""
+        """All nodes by id, created on demand."""
         return cast("dict[str, BaseNode]", self._nodes)
 
     def get_document(self, doc_id: str, raise_error: bool = True) -> BaseNode | None:
@@ -243,13 +242,13 @@ class SharedVectorStore(BasePydanticVectorStore):
 
     @property
     def embedded_ids(self) -> list[str]:
-        """The id of the node that each vector belongs to."""
+        """The id of each vector's node."""
         return [self._nodes.id_of(int(row)) for row in self._nodes.embedded_rows]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """The nearest nodes with their inner products, the nearest first."""
         if query.filters or query.node_ids or query.doc_ids or query.mode != VectorStoreQueryMode.DEFAULT:
-            raise ValueError("this index searches all nodes by vectors alone: no filters, ids or other modes")
+            raise ValueError("this index only supports vector search over all nodes: no filters, ids or other modes")
         question = _unit_vector(query.query_embedding, self._vectors.shape[1])
         count = min(query.similarity_top_k, len(self._vectors))
         products, positions = faiss.knn(question, self._vectors, count, metric=faiss.METRIC_INNER_PRODUCT)
@@ -260,20 +259,21 @@ class SharedVectorStore(BasePydanticVectorStore):
 
 
 def _unit_vector(embedding: Sequence[float] | None, length: int) -> numpy.ndarray:
-    """The vector of a question as one row, of norm 1 as those of the index, so that the inner product is the cosine.
+    """The vector of a question as one row with norm 1, so that inner products are cosines.
 
     Raises:
-        ServiceError: if it has another length than the vectors of the index, or no direction.
+        ServiceError: if its length differs from that of the index's vectors, or if it has no direction.
     """
     vector = numpy.asarray([embedding or []], dtype=numpy.float32)
     if vector.shape[1] != length:
         raise ServiceError(
-            f"the embedding model gave a vector of length {vector.shape[1]} for a question, but the index has vectors "
-            f"of length {length}: the model behind this name has changed, or its server gives single texts other "
-            "vectors than batches. Check it with `dream doctor`; if the model has changed, empty the cache "
+            f"the embedding model returned a vector of length {vector.shape[1]} for a question, but the index has "
+            f"vectors "
+            f"of length {length}: the model behind this name has changed, or its server returns other vectors for "
+            f"single texts than for batches. Check it with `dream doctor`; if the model has changed, empty the cache "
             "(`dream cache --empty`)"
         )
     norm = float(numpy.linalg.norm(vector))
     if not 0 < norm < numpy.inf:  # also for NaN
-        raise ServiceError("the embedding model gave a question a vector of only zeros, or of no finite numbers")
+        raise ServiceError("the embedding model returned a vector of zeros, or without finite numbers, for a question")
     return vector if abs(norm - 1) < NORM_TOLERANCE else vector / numpy.float32(norm)

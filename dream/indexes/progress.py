@@ -10,9 +10,9 @@ from dream.progress import Reporter, Task
 
 @dataclass(frozen=True)
 class IndexesProgress:
-    """The progress of all indexes together: `embedded` of `texts` have vectors, `ready` of `indexes` are ready.
+    """The progress of all indexes: `embedded` of `texts` have vectors, `ready` of `indexes` are ready.
 
-    `texts` is None until all documents are chunked. Texts of indexes that were kept from before do not count.
+    `texts` is None until all documents are chunked. Texts of stored indexes do not count.
     """
 
     embedded: int
@@ -23,7 +23,7 @@ class IndexesProgress:
 
 @dataclass(frozen=True)
 class ContextsProgress:
-    """The progress of contexts that LLMs write, for all indexes together: `written` of `chunks` are there, or failed.
+    """The progress of contexts that LLMs write, for all indexes: `written` of `chunks` are written, or failed.
 
     `chunks` is None until all documents are chunked.
     """
@@ -34,7 +34,7 @@ class ContextsProgress:
 
 @dataclass(frozen=True)
 class ContextsPart:
-    """One of the `batches` of documents of an index, whose `chunks` get a context."""
+    """One of the `batches` of an index's documents, with the number of its chunks that get a context."""
 
     batch: int
     batches: int
@@ -43,7 +43,7 @@ class ContextsPart:
 
 @dataclass(frozen=True)
 class ContextsReport:
-    """Tells the builder of the contexts of one of `batches` (`dream.indexes.steps.Report`)."""
+    """Reports to the builder the written contexts of one of `batches` (`dream.indexes.steps.Report`)."""
 
     report: Callable[[str, Any, int], Any]
     key: str
@@ -56,7 +56,7 @@ class ContextsReport:
 
 @dataclass
 class ContextsOfIndexes:
-    """The contexts that LLMs write for the chunks of several indexes, by the index's key."""
+    """The progress of the contexts that LLMs write for several indexes, by the index's key."""
 
     _written: dict[str, dict[ContextsPart, int]] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ class ContextsOfIndexes:
             self._written.setdefault(key, {})
 
     def add(self, key: str, part: ContextsPart, n_written: int) -> ContextsProgress:
-        """Take the report of a part, of which so many are written. One that starts again counts from 0."""
+        """Record the number of written contexts of a part. A restarted part counts from 0 again."""
         of_index = self._written.setdefault(key, {})
         of_index[part] = max(n_written, of_index.get(part, 0))
         is_known = all(parts and len(parts) == next(iter(parts)).batches for parts in self._written.values())
@@ -75,7 +75,7 @@ class ContextsOfIndexes:
         return ContextsProgress(written, chunks if is_known else None)
 
     def kept(self, key: str) -> None:
-        """Forget an index that has its contexts from before."""
+        """Forget an index that was loaded from storage."""
         if not self._written.get(key, True):
             del self._written[key]
 
@@ -84,8 +84,7 @@ Message = str | IndexesProgress | ContextsProgress
 
 
 class ProgressOfIndexes:
-    """Shows the builder's messages: lines as they are, contexts written and texts embedded as tasks. Safe from several
-    threads."""
+    """Shows the builder's messages: lines unchanged, written contexts and embedded texts as tasks. Thread-safe."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -110,7 +109,7 @@ class ProgressOfIndexes:
                 self._tasks.pop(type(message)).finish()
 
     def _advance(self, message: Message, title: str, unit: str, done: int, total: int | None, **facts: str) -> None:
-        """Bring the task of a kind of messages to where it is; the first message begins it."""
+        """Update the task of a kind of messages; the first message begins it."""
         kind = type(message)
         if kind not in self._tasks:
             self._tasks[kind] = self._reporter.task(title, total, unit, done=done)

@@ -1,4 +1,4 @@
-"""The chunker that follows the meaning of sentences, by their embeddings."""
+"""The chunker that cuts where the meaning of sentences changes, by their embeddings."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from llama_index.core.schema import BaseNode
 
 Embed = Callable[[list[str]], numpy.ndarray]
-# So many sentences before and after a border are compared: single ones differ by chance.
+# The number of sentences before and after a boundary that are compared, as single sentences differ by chance.
 NEIGHBOURS = 3
-# A text is not cut so near to its ends, as a share of the size of chunks.
+# The minimum distance of a cut from the ends of a text, as a share of the chunk size.
 LEAST_SHARE = 0.25
-# Of differences that differ by less, the one nearest to the middle is taken.
+# Differences within this tolerance count as equal; the cut nearest to the middle is chosen.
 EQUAL = 0.01
-# Chunks are so full on average, for plans: cuts at equal distances would give between half and all of the size.
+# The mean fill of chunks, for plans; cuts at equal distances would give between half and all of the size.
 FULLNESS = 0.6
 
 
 def semantic(
     documents: Sequence["Document"], *, chunk_size: int, embed: Embed
 ) -> tuple[list["BaseNode"], list["BaseNode"]]:
-    """Sentences that belong together: a text of more than `chunk_size` tokens is cut where the sentences before and
-    after differ most in meaning, and so are its parts, until all fit. Chunks do not overlap.
+    """Chunks of related sentences: a text of more than `chunk_size` tokens is cut where the sentences before and after
+    differ most in meaning, and so are its parts, until all fit. Chunks do not overlap.
 
     Args:
-        embed: gives unit vectors of texts, a row each.
+        embed: returns unit vectors of texts, one row each.
     """
     sentences = [whole_sentences(document.text) for document in documents]
     vectors = iter(embed([sentence for of_document in sentences for sentence in of_document if sentence.strip()]))
@@ -42,7 +42,7 @@ def semantic(
 
 
 def _pieces(sentences: Sequence[str], vectors: Sequence[numpy.ndarray | None], most_tokens: int) -> list[str]:
-    """The sentences of a document, joined to pieces."""
+    """The sentences of a document, joined into pieces."""
     places = numpy.cumsum([0, *(count_tokens(sentence) for sentence in sentences)])
     differences = _differences(vectors)
     pieces, left = [], [(0, len(sentences))]

@@ -1,4 +1,4 @@
-"""Text of any language as sentences of bounded length, of which no character is lost."""
+"""Splits text of any language into sentences of bounded length, without losing a character."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -7,17 +7,17 @@ import regex
 
 from dream.tokens import count_tokens, tokenize
 
-# A sentence of fewer words does not stand for itself; one of more tokens is cut. (With the default window of three
-# sentences on either side, 7 * 128 tokens are within the default budget for the context.)
+# Shorter sentences are joined with the next one, longer ones are cut. (With the default window of three sentences on
+# either side, 7 * 128 tokens are within the default budget for the context.)
 LEAST_WORDS = 5
 MOST_TOKENS = 128
-# a text that is cut is as long as the limit in this part at least, if that is possible
+# the minimum length of a truncated text, as a share of the limit, if possible
 FULL = 0.75
 BLOCK_CHARACTERS = 20_000
-# longer texts are halved before their tokens are counted: few have as many characters in `MOST_TOKENS`
+# longer texts are halved before their tokens are counted, as `MOST_TOKENS` tokens rarely have this many characters
 _CHARACTERS_A_TOKEN = 20
 
-# scripts without spaces: two or four characters stand for a word
+# scripts without spaces: two or four characters count as a word
 _WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]{2}|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{4}|[\p{L}\p{M}]{2,}")
 # What ends a sentence beside the . ! ? of the Latin alphabet that LlamaIndex's tokenizer knows, by the Unicode
 # Standard (UAX 29): with closing quotes and brackets, and the white space that follows.
@@ -29,7 +29,8 @@ _END = regex.compile(
     flags=regex.VERBOSE | regex.VERSION1,
 )
 _LAST = regex.compile(r"""[\p{Sentence_Terminal}][\p{Pe}\p{Pf}"'\s]*\Z""")
-# where a long sentence is best cut: blank lines, lines, clauses, commas, spaces, characters with their accents
+# the preferred places to cut a long sentence: blank lines, lines, clauses, commas, spaces, characters with their
+# accents
 _CUTS = [
     regex.compile(pattern)
     for pattern in (
@@ -39,16 +40,16 @@ _CUTS = [
         r",\s|[，、､،፣]",
         r"\s+",
         r"\X",
-        r"(?s:.)",  # within a character that is made of very many
+        r"(?s:.)",  # within a character with very many combining marks
     )
 ]
 
 
 def split_sentences(text: str, most_tokens: int = MOST_TOKENS) -> list[str]:
-    """The sentences of a text in any language, with the white space after them: joined, they are the text.
+    """The sentences of a text in any language, with the white space after them, so that they add up to the text.
 
-    Texts without full stops (lists, tables, listings, Thai) are cut into pieces of at most `most_tokens`, where
-    they can be cut best.
+    Texts without full stops (lists, tables, listings, Thai) are cut into pieces of at most `most_tokens` tokens, at the
+    best places.
 
     Example:
         >>> split_sentences("雨が降る。風が吹く。 Ice melts. Bees fly.")
@@ -58,14 +59,14 @@ def split_sentences(text: str, most_tokens: int = MOST_TOKENS) -> list[str]:
 
 
 def split_at_ends(text: str) -> list[str]:
-    """`split_sentences`, of any length: LlamaIndex's sentences, cut where those of other scripts end."""
+    """Sentences of any length: LlamaIndex's sentences, also split at the sentence ends of other scripts."""
     return [sentence for part in _llama_index_sentences(text) for sentence in _split_at_other_ends(part)]
 
 
 def whole_sentences(text: str) -> list[str]:
-    """`split_sentences`, of which those of fewer than `LEAST_WORDS` words go with the next.
+    """`split_sentences`, with sentences of fewer than `LEAST_WORDS` words joined to the next.
 
-    The leader dots of a table of contents and numbered headings would each be a sentence otherwise.
+    Otherwise, leader dots in a table of contents and numbers of headings would be sentences.
     """
     whole: list[str] = []
     words = LEAST_WORDS
@@ -90,7 +91,7 @@ def count_words(text: str) -> int:
 
 
 def ends_sentence(text: str) -> bool:
-    """True if a text ends with what ends a sentence, in any script.
+    """True if a text ends with a sentence end of any script.
 
     Example:
         >>> ends_sentence("Ice melts. "), ends_sentence("「雨が降る。」"), ends_sentence("May | 17 mm\\n")
@@ -100,9 +101,9 @@ def ends_sentence(text: str) -> bool:
 
 
 def beginning(text: str, most_tokens: int) -> str:
-    """The beginning of a text that has at most so many tokens, and mostly `FULL` of them or more: cut where a sentence
-    ends if that suffices, else in a sentence where it can be cut best; empty where not even its first character has
-    so few."""
+    """The beginning of a text with at most `most_tokens` tokens, usually at least the share `FULL` of them: cut at a
+    sentence end if possible, else at the best place in a sentence; empty if even the first character has more
+    tokens."""
     kept, left = "", split_sentences(text[: most_tokens * _CHARACTERS_A_TOKEN], most_tokens)[::-1]
     while left:
         piece = left.pop()
@@ -116,8 +117,8 @@ def beginning(text: str, most_tokens: int) -> str:
 
 
 def _llama_index_sentences(text: str) -> Iterator[str]:
-    """The sentences of LlamaIndex's tokenizer, which gives up after five seconds with a text: it gets one in blocks,
-    of which the last two sentences, where there are more, begin the next."""
+    """The sentences of LlamaIndex's tokenizer. Because it gives up on a text after five seconds, it receives blocks;
+    the last two sentences of a block begin the next one."""
     from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 
     split, start = split_by_sentence_tokenizer(), 0
@@ -138,7 +139,7 @@ def _split_at_other_ends(text: str) -> Iterator[str]:
 
 
 def _cut(text: str, most_tokens: int) -> Sequence[str]:
-    """The text in pieces of at most so many tokens, halved again and again near its middle."""
+    """The text in pieces of at most `most_tokens` tokens, repeatedly halved near the middle."""
     if len(text.encode()) <= most_tokens:  # a token has a byte or more
         return [text]
     if len(text) <= most_tokens * _CHARACTERS_A_TOKEN and len(tokenize(text)) <= most_tokens:
@@ -152,7 +153,7 @@ def _place_to_cut(text: str) -> int:
     first, last = len(text) // 4, len(text) - len(text) // 4
     for cut in _CUTS:
         ends = [match.end() for match in cut.finditer(text, first, last)]
-        if ends and ends[-1] == last:  # may go on after it
+        if ends and ends[-1] == last:  # may continue after it
             ends.pop()
         if ends:
             return min(ends, key=lambda end: abs(2 * end - len(text)))

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
-from dream.event_loop import Waits
+from dream.runtime.event_loop import Waits
 from dream.services import RayService, ServiceKind, renew_session
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-index
 THREADS = 4
 
 Step = Callable[..., tuple[Any, Any]]
-# takes an index's key, a part of it, and how many of the part's texts have vectors or contexts
+# a function of an index's key, a part of it, and the number of the part's texts with vectors or contexts
 Report = Callable[[str, Any, int], Any]
 
 
@@ -34,7 +34,7 @@ class Machine(Enum):
 
 
 class Steps(Protocol):
-    """Runs steps, and hands values to and from them."""
+    """Runs steps, and passes values to and from them."""
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]: ...
 
@@ -47,14 +47,14 @@ class Steps(Protocol):
         ...
 
     def report(self, builder: "IndexBuilder") -> Report:
-        """Make the function by which steps report their progress to the builder; called on the builder's event loop."""
+        """A function with which steps report their progress to the builder, called on the builder's event loop."""
         ...
 
 
 class LocalSteps:
     """Steps as threads of this process.
 
-    The threads are its own: those of the event loop look up host names for the very calls that steps wait for.
+    It has its own threads, because those of the event loop resolve host names for the calls that steps wait for.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class LocalSteps:
             return step(*arguments)
 
     def close(self) -> None:
-        """End the steps that run; none will run later."""
+        """End running steps, and start no others."""
         self._waits.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -113,7 +113,7 @@ class ActorSteps(LocalSteps):
 class RaySteps:
     """Steps as Ray tasks, at most as many at once as the cluster has CPUs.
 
-    They take no CPU from Ray's count, as trials that wait for them hold all CPUs.
+    They reserve no CPU of Ray, because the trials that wait for them have reserved all CPUs.
     """
 
     def __init__(self) -> None:

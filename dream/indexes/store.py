@@ -1,12 +1,11 @@
-"""An index as a value: its key, its compact form in memory, and the same form in storage.
+"""An index as a value: its key, and its compact form in memory and in storage.
 
 In memory: the vectors are one numpy array and the nodes one Arrow table, so that Ray shares both between the
 processes of a machine without a copy. In storage, below `<cache_uri>/indexes/<key>/`:
 
-    vectors.npy      unit vectors in float32, a row for each embedded node, in the order of the nodes
-    nodes.parquet    the nodes (`SCHEMA`, and their contexts where they have any, with the failures of those that an LLM
-                     wrote), a row each
-    manifest.json    what the index depends on, and the digests of the two files; written last; no index without it
+    vectors.npy      unit vectors in float32, one row per embedded node, in the order of the nodes nodes.parquet    the
+    nodes, one row each (`SCHEMA`, and contexts if there are any, with failures of the LLM that wrote them)
+    manifest.json    the inputs of the index, and digests of both files; written last, so without it there is no index
 """
 
 import tempfile
@@ -31,22 +30,22 @@ from dream.storage import Storage, local_files
 if TYPE_CHECKING:
     from llama_index.core import Document
 
-# Raise it when the same documents and parameters give another index than before.
+# Increment this when the same documents and parameters give another index.
 BUILDER_VERSION = 2
 FOLDER = "indexes"
 # The norm of a unit vector in float32 differs from 1 by less.
 NORM_TOLERANCE = 1e-3
-# The texts that are looked at to tell whether a model should give different vectors.
+# The number of texts that are compared to detect a model that returns the same vector for all.
 ENOUGH_TEXTS = 100
 VECTORS, NODES, MANIFEST = "vectors.npy", "nodes.parquet", "manifest.json"
 
-# `parent`, `previous` and `next` are numbers of rows; NOWHERE where there is none. A node's id is made of its row.
+# `parent`, `previous` and `next` are row numbers, or NOWHERE. A node's id contains its row number.
 NOWHERE = -1
 _LABEL = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
 SCHEMA = pyarrow.schema(
     {
         "text": pyarrow.large_string(),
-        "start": pyarrow.int64(),  # characters in the file's text; NOWHERE where the text was not found in it
+        "start": pyarrow.int64(),  # characters in the file's text; NOWHERE if the text was not found in it
         "end": pyarrow.int64(),
         "file_name": _LABEL,
         "file_digest": _LABEL,
@@ -64,8 +63,8 @@ _SCHEMAS = (SCHEMA, _CONTEXTUAL, _CONTEXTUAL.append(contexts.FAILURE))
 
 @dataclass(frozen=True)
 class IndexSpec:
-    """All that an index depends on. `endpoint` has the addresses of its models, whose names others may use too: of the
-    embedding model, and of the LLM that writes contexts. Without an `embed_model`, the index has no vectors."""
+    """All inputs of an index. `endpoint` has the URLs of its models (embedding model, and LLM that writes contexts), as
+    names of models are not unique. Without an `embed_model`, the index has no vectors."""
 
     documents: str
     chunker: str
@@ -75,7 +74,7 @@ class IndexSpec:
 
     @property
     def key(self) -> str:
-        """The index's name in storage, which changes with everything that the index depends on."""
+        """The index's name in storage, a digest of all inputs."""
         parts = {**asdict(self), "builder": BUILDER_VERSION, "parsers": version("llama-index-core")}
         if contexts.follows_headings(self.chunker, self.parameters):
             parts["headings"] = headings.VERSION
@@ -86,16 +85,16 @@ class IndexSpec:
 
 @dataclass(frozen=True)
 class IndexData:
-    """Unit vectors (float32, one row for each embedded node, in the order of the nodes) and the nodes (`SCHEMA`)."""
+    """Unit vectors (float32, one row per embedded node, in the order of the nodes) and the nodes (`SCHEMA`)."""
 
     vectors: numpy.ndarray
     nodes: pyarrow.Table
 
 
 def documents_digest(documents: Sequence["Document"]) -> str:
-    """SHA-256 of all that an index takes from documents: their texts in order, with files' names and pages.
+    """SHA-256 of everything in documents that affects an index: their texts in order, file names and pages.
 
-    (`LoadedDocuments.digest` leaves out names and order, which are in the nodes of an index.)
+    (`LoadedDocuments.digest` does not include names and order, which are part of an index's nodes.)
     """
     if isinstance(documents, StoredDocuments):
         return documents.digest_with_names
@@ -104,53 +103,55 @@ def documents_digest(documents: Sequence["Document"]) -> str:
 
 
 def vectors_problem(vectors: Sequence[numpy.ndarray], n_texts: int) -> str | None:
-    """The problem of the unit vectors of an index; None if every text has a vector that can be searched.
+    """The problem with the unit vectors of an index; None if every text has a searchable vector.
 
     Args:
-        vectors: in parts, as they were embedded.
-        n_texts: of the nodes that are embedded.
+        vectors: the parts, as embedded.
+        n_texts: the number of embedded nodes.
     """
     lengths = sorted({part.shape[1] for part in vectors if part.ndim == 2})
     if any(part.ndim != 2 for part in vectors) or len(lengths) != 1 or lengths == [0]:
-        return f"vectors of one length are needed, and there are these: {', '.join(map(str, lengths)) or 'none'}"
+        return (
+            f"all vectors need the same length, above 0, but the lengths are: {', '.join(map(str, lengths)) or 'none'}"
+        )
     if (n_vectors := sum(map(len, vectors))) != n_texts:
         return f"there are {n_vectors:,} vectors for {n_texts:,} texts"
     for part in vectors:
         squares = numpy.einsum("ij,ij->i", part, part)  # without a copy of the part
         wrong = ~(numpy.abs(squares - 1) < 2 * NORM_TOLERANCE)  # also true for NaN
         if wrong.any():
-            return f"{int(wrong.sum()):,} vectors have no direction: they hold only zeros or no finite numbers"
+            return f"{int(wrong.sum()):,} vectors have no direction: they contain only zeros or no finite numbers"
     return None
 
 
 def are_all_equal(vectors: Sequence[numpy.ndarray], texts: Sequence[str]) -> bool:
-    """True if the first texts differ, but have one and the same vector, so that a search would find nothing."""
+    """True if the first texts differ, but all have the same vector, which makes search impossible."""
     rows = [row for part in vectors for row in part[:ENOUGH_TEXTS]][: len(texts)]
     return len(distinct(texts)) > 1 and all((row == rows[0]).all() for row in rows)
 
 
 def join(tables: Sequence[pyarrow.Table], vectors: Sequence[numpy.ndarray]) -> IndexData:
-    """One index of the nodes and vectors of several batches of documents, in their order.
+    """Join the nodes and vectors of several batches of documents, in their order, into one index.
 
     Raises:
-        ServiceError: if the vectors cannot be those of the nodes.
+        ServiceError: if the vectors do not match the nodes.
     """
     n_texts = sum(map(count_embedded, tables))
     problem = vectors_problem(vectors, n_texts)
     if problem is None and are_all_equal(vectors, _embedded_texts(tables)):
-        problem = f"all {n_texts:,} texts have one and the same vector"
+        problem = f"all {n_texts:,} texts have the same vector"
     if problem:
-        raise ServiceError(f"the embedding model gave no usable index: {problem}. Check it with `dream doctor`")
+        raise ServiceError(f"the embedding model's vectors are not usable: {problem}. Check it with `dream doctor`")
     return IndexData(numpy.concatenate(vectors), _joined(tables))
 
 
 def without_vectors(tables: Sequence[pyarrow.Table]) -> IndexData:
-    """An index of the nodes of several batches of documents that is searched by words alone."""
+    """An index of the nodes of several batches of documents, for word search only."""
     return IndexData(numpy.empty((0, 1), numpy.float32), _joined(tables))
 
 
 def count_embedded(nodes: pyarrow.Table) -> int:
-    """The number of nodes that are searched, which have vectors where the index has any."""
+    """The number of searchable nodes, which have vectors if the index has any."""
     return int(numpy.count_nonzero(nodes["embedded"].to_numpy()))
 
 
@@ -168,10 +169,10 @@ def _joined(tables: Sequence[pyarrow.Table]) -> pyarrow.Table:
 
 
 def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
-    """Keep an index; one of the same key is replaced.
+    """Store an index; an existing one with the same key is replaced.
 
     Raises:
-        StorageError: when storage fails; what it holds then is no index.
+        StorageError: if storage fails; an incomplete index is not used.
     """
     folder_key = f"{FOLDER}/{spec.key}"
     with tempfile.TemporaryDirectory(prefix="dream-index-") as folder:
@@ -195,12 +196,12 @@ def save_index(storage: Storage, spec: IndexSpec, data: IndexData) -> None:
 
 
 def is_stored(storage: Storage, spec: IndexSpec) -> bool:
-    """True if storage holds a finished index of this key; damage is seen only when it is loaded."""
+    """True if storage has a finished index with this key; damage is only detected on loading."""
     return storage.exists(f"{FOLDER}/{spec.key}/{MANIFEST}")
 
 
 def stored_spec(storage: Storage, key: str) -> IndexSpec | None:
-    """The specification of a stored index, by its key; None where storage has no index of this key."""
+    """The specification of a stored index by its key; None if there is none."""
     try:
         manifest = storage.read_json(f"{FOLDER}/{key}/{MANIFEST}")
         return IndexSpec(**{each.name: manifest[each.name] for each in fields(IndexSpec)})
@@ -209,7 +210,7 @@ def stored_spec(storage: Storage, key: str) -> IndexSpec | None:
 
 
 def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
-    """The size of an index in storage; None where there is none of this key, or storage cannot be read."""
+    """The size in bytes of a stored index; None if there is none, or storage cannot be read."""
     try:
         manifest = storage.read_json(f"{FOLDER}/{spec.key}/{MANIFEST}")
         return sum(int(file["bytes"]) for file in manifest["files"].values())
@@ -218,8 +219,8 @@ def stored_bytes(storage: Storage, spec: IndexSpec) -> int | None:
 
 
 def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
-    """The index of this key, or None where storage has none that can be used: none at all, a damaged one, half of one,
-    one with vectors that an earlier version took from a faulty server, or where storage cannot be read."""
+    """The index with this key; None if it is missing, incomplete or damaged, if an earlier version stored faulty
+    vectors, or if storage cannot be read."""
     folder_key = f"{FOLDER}/{spec.key}"
     try:
         manifest = storage.read_json(f"{folder_key}/{MANIFEST}")
@@ -234,7 +235,7 @@ def load_index(storage: Storage, spec: IndexSpec) -> IndexData | None:
 
 
 def _embedded_texts(tables: Sequence[pyarrow.Table]) -> list[str]:
-    """The first texts that have vectors, `ENOUGH_TEXTS` at most."""
+    """The first `ENOUGH_TEXTS` texts with vectors."""
     texts: list[str] = []
     for table in tables:
         if len(texts) < ENOUGH_TEXTS:

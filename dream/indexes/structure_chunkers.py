@@ -1,7 +1,7 @@
 """Chunkers that follow the structure of texts: fixed numbers of tokens, headings, tables, whole documents.
 
-Headings and tables are those of Markdown, as which HTML, Word, Excel and PowerPoint files are read too. PDF files have
-such tables, and headings beside their text.
+Headings and tables are recognised in Markdown, to which HTML, Word, Excel and PowerPoint files are converted. In PDF
+files, tables are Markdown too, and headings are listed separately.
 """
 
 import re
@@ -23,7 +23,7 @@ _RULE = re.compile(r"^\|?[\s:|-]+\|?\s*$")
 
 
 def tokens(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
-    """Chunks of `chunk_size` tokens, wherever sentences end, each repeating `chunk_overlap` tokens."""
+    """Chunks of `chunk_size` tokens, regardless of sentence ends, each repeating `chunk_overlap` tokens."""
     from llama_index.core.node_parser import TokenTextSplitter
 
     splitter = TokenTextSplitter(chunk_size=chunk_size, chunk_overlap=chunk_overlap, tokenizer=tokenize)
@@ -32,13 +32,15 @@ def tokens(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: i
 
 
 def headings(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
-    """Sections under their headings: small ones together while they fit `chunk_size`, large ones cut at sentences."""
+    """Sections with their headings: small ones are joined while they fit `chunk_size`, large ones are cut at
+    sentences."""
     sections = [(document, _sections(document, chunk_size)) for document in documents]
     return of_pieces(sections, chunk_size, chunk_overlap)
 
 
 def tables(documents: Sequence["Document"], *, chunk_size: int, chunk_overlap: int) -> "Nodes":
-    """Tables whole, or cut between rows, each piece with the header row; the text around them in overlapping chunks."""
+    """Tables as whole chunks, or cut between rows, each piece with the header row; the text around them in overlapping
+    chunks."""
     from llama_index.core.schema import TextNode
 
     nodes: list[BaseNode] = []
@@ -75,7 +77,7 @@ def whole_documents(documents: Sequence["Document"]) -> "Nodes":
 
 
 def of_pieces(documents: Sequence[tuple["Document", Sequence[str]]], chunk_size: int, chunk_overlap: int) -> "Nodes":
-    """Overlapping chunks that never cross the borders of a document's pieces."""
+    """Overlapping chunks that never cross the boundaries of a document's pieces."""
     from dream.indexes.chunkers import overlapping_chunks
 
     pieces = [
@@ -94,8 +96,8 @@ def _resource(text: str) -> object:
 
 
 def _sections(document: "Document", chunk_size: int) -> list[str]:
-    """The text cut before headings, in pieces of several small sections. The document keeps no list of headings, which
-    every node would copy."""
+    """The text cut before headings, with small sections joined. The list of headings is removed from the document,
+    because every node would copy it."""
     text = document.text
     starts = sorted({0, *(heading.start for heading in headings_of(document)), len(text)})
     document.metadata.pop(HEADINGS, None)
@@ -114,13 +116,13 @@ def _sections(document: "Document", chunk_size: int) -> list[str]:
 
 
 def _is_row(line: str) -> bool:
-    """True for a row of a table, and for a text that begins with one."""
+    """True for a table row, or a text that begins with one."""
     first = line.partition("\n")[0].strip()
     return first.startswith("|") or first.count(" | ") >= 1
 
 
 def _table_and_text_blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Blocks of rows and blocks of other lines in turn, each with its place in the text. A single row is text."""
+    """Alternating blocks of table rows and of other lines, each with its position. A single row counts as text."""
     lines = text.splitlines(keepends=True)
     kinds = [_is_row(line) for line in lines]
     alone = [
@@ -143,7 +145,7 @@ def _table_and_text_blocks(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _table_pieces(table: str, chunk_size: int) -> Iterator[tuple[int, int, str]]:
-    """Pieces of whole rows: place, length and text of each. All but the first begin with the header again."""
+    """Pieces of whole rows, with position, length and text. All except the first begin with a copy of the header."""
     rows = table.splitlines(keepends=True)
     n_header = 2 if len(rows) > 2 and _RULE.match(rows[1]) else 1
     header = "".join(rows[:n_header])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def index_without_vectors(
     documents: Sequence["Document"], chunker: str, parameters: Mapping[str, Any]
 ) -> VectorStoreIndex:
-    """An index whose docstore has all nodes, and whose vector store finds nothing.
+    """An index whose docstore has all nodes, and whose vector store is empty.
 
     Raises:
         DataError: when the documents yield no node.

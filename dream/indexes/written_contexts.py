@@ -1,12 +1,12 @@
 """Contexts that an LLM writes for chunks (`chunk_context=llm`), as in Anthropic's contextual retrieval.
 
-For each chunk that is searched, the LLM reads the chunk and a window of its document, and says in a sentence or two
-what places the one in the other. Its answer is embedded and searched with the chunk, for vectors and words alike; the
-LLM that answers questions, and evidence, see the chunk alone. A context is one call through the gateway, whose cache
-knows it by all that the LLM reads, so that it is paid once for all indexes of the same chunks.
+For each searched chunk, the LLM reads the chunk and a window of its document, and describes in a sentence or two where
+the chunk belongs. The description is embedded and searched with the chunk, for vectors and words; it is neither shown
+to the LLM that answers questions nor compared with evidence. A context is one call through the gateway, whose cache key
+contains everything the LLM reads, so that it is billed once for all indexes of the same chunks.
 
-A chunk whose context fails, such as by a filter of contents, is searched without one; the index keeps the reason. Where
-more than `MOST_FAILURES` of the contexts fail, there is no index: it would not be what was asked for.
+If a context fails, e.g. because of a content filter, the chunk is searched without it, and the index stores the reason.
+If more than the share `MOST_FAILURES` of the contexts fail, building the index fails.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ import pyarrow
 from dream.documents.loading import merge_pages
 from dream.documents.stored_documents import StoredDocuments
 from dream.errors import ServiceError, end_of_all
-from dream.event_loop import run_async
 from dream.indexes.chunkers import together
 from dream.indexes.contexts import COLUMN, FAILURE, writer_of
 from dream.indexes.sentence_splitting import beginning
 from dream.models.pickers import llm_picker
+from dream.models.thinking import separated
 from dream.records import Failure, FailureKind
-from dream.thinking import separated
+from dream.runtime.event_loop import run_async
 from dream.tokens import count_tokens, first_tokens
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
 STAGE = "context"
-# Tokens: of a document that is read with a chunk, of the chunk, and of the context that is kept of an answer. Together
-# with an answer they fit into a context window of 8,192.
+# Maximum tokens: of the window of the document, of the chunk, and of the context. Together with an answer they fit into
+# a context window of 8,192.
 WINDOW_TOKENS, CHUNK_TOKENS, MOST_TOKENS = 3072, 1536, 128
-# The share of failed contexts from which on there is no index; one may always fail.
+# The share of failed contexts above which the index fails; one may always fail.
 MOST_FAILURES = 0.1
 CALLS_IN_FLIGHT = 64
-# How often progress is told for a batch of documents, at most.
+# The maximum number of progress reports per batch of documents.
 MOST_REPORTS = 100
-# The tokens of the prompt besides its texts, of a usual answer, and of the file and headings that stand in its place.
+# The tokens of the prompt without its texts, of a typical answer, and of file name and headings as its replacement.
 FRAME_TOKENS, USUAL_TOKENS, HEADINGS_TOKENS = 90, 50, 19
 # Characters by which the tokens of a document are estimated, and the share of a window that they may fill: no part of
 # most documents has so many more tokens that the end of the window is cut.
 _SAMPLE, _FULLNESS = 20_000, 0.85
-# The document comes first: it is the same for neighbouring chunks, and a provider's prompt cache knows it again.
+# The document comes first: it is equal for neighbouring chunks, so a provider's prompt cache can reuse it.
 PROMPT = (
     "<document>\n{window}\n</document>\nThe following part of this document stands under: {place}\n<chunk>\n{chunk}\n"
     "</chunk>\nWrite one or two sentences, in the language of the document, for somebody who sees this part alone: "
@@ -61,15 +61,15 @@ def with_written_contexts(
     parameters: Mapping[str, Any],
     on_written: Callable[[int, int], None] | None = None,
 ) -> pyarrow.Table:
-    """The nodes with the contexts that an LLM writes, and the failures; the nodes themselves where it is to write none.
+    """The nodes with the contexts that an LLM writes, and its failures; the unchanged nodes if no LLM writes contexts.
 
     Args:
-        nodes: of these documents, with the contexts of headings.
-        on_written: called now and then with the number of contexts that are there or have failed, and that of chunks.
+        nodes: the nodes of these documents, with the contexts of headings.
+        on_written: called repeatedly with the number of written or failed contexts, and the number of chunks.
 
     Raises:
-        ServiceError: if too many contexts fail, or all further calls would.
-        BudgetError: when the budget is spent; what is paid stays in the cache.
+        ServiceError: if too many contexts fail, or if all further calls would fail.
+        BudgetError: if the budget is spent; paid contexts stay in the cache.
     """
     if not (writer := writer_of(parameters)):
         return nodes
@@ -85,17 +85,17 @@ def with_written_contexts(
 
 
 def failures_told(nodes: pyarrow.Table) -> str:
-    """A note for the user about contexts that failed; empty where none did."""
+    """A note for the user about failed contexts; empty if none failed."""
     failures = _failures(nodes)
     if not failures:
         return ""
-    kept = "; the index is not kept, so that they are asked for again" if is_incomplete(nodes) else ""
+    kept = "; the index is not stored, so they are requested again" if is_incomplete(nodes) else ""
     return f"; {len(failures):,} chunk(s) have no context ({failures[0]}){kept}"
 
 
 def is_incomplete(nodes: pyarrow.Table) -> bool:
-    """True if contexts are missing that may be there when they are asked for again: where the model was out of reach,
-    and not where it refused a chunk."""
+    """True if contexts are missing that another request might give, because the model was unreachable rather than
+    refusing a chunk."""
     return any(not FailureKind(failure.partition(":")[0]).by_system for failure in _failures(nodes))
 
 
@@ -103,19 +103,19 @@ def prompt_tokens(documents: Sequence["Document"], n_chunks: int, chunk_tokens: 
     """An estimate of the tokens that an LLM reads to write the contexts of all chunks.
 
     Args:
-        chunk_tokens: of all chunks together.
+        chunk_tokens: the tokens of all chunks together.
     """
     sizes = _characters(documents)
     if not (whole := sum(sizes)):
         return 0
-    tokens = [size / whole * chunk_tokens for size in sizes]  # of each file, whose share of the chunks is the same
+    tokens = [size / whole * chunk_tokens for size in sizes]  # for each file, in proportion to its share of the chunks
     most = _FULLNESS * WINDOW_TOKENS
     window = sum(size / whole * min(of_file, most) for size, of_file in zip(sizes, tokens, strict=True))
     return round(n_chunks * (window + FRAME_TOKENS) + chunk_tokens)
 
 
 class Windows:
-    """A document of which a part around each chunk is read: the whole of a short one.
+    """A document, of which a window around each chunk is read; all of a short document.
 
     Neighbouring chunks mostly have the same window, as it moves by a quarter of its size.
     """
@@ -128,7 +128,7 @@ class Windows:
         self._latest: tuple[int, str] | None = None
 
     def around(self, start: int, end: int) -> str:
-        """The window around the characters from `start` to `end` (negative where they are not known)."""
+        """The window around the characters from `start` to `end` (negative if unknown)."""
         step = max(1, self._size // 4)
         first = max(0, (start + end) // 2 - self._size // 2) // step * step
         first = max(0, min(first, len(self._text) - self._size))
@@ -139,7 +139,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class _Chunk:
-    """A chunk with the headings that it stands under, and where it is in its document."""
+    """A chunk with its headings and its position in the document."""
 
     text: str
     place: str
@@ -154,7 +154,7 @@ class _Chunk:
 
 @dataclass
 class _Writing:
-    """The contexts of the chunks of some documents, in the making."""
+    """Writes the contexts of the chunks of some documents."""
 
     llm: "LLM"
     name: str
@@ -173,8 +173,8 @@ class _Writing:
         return found
 
     async def _context(self, chunk: _Chunk) -> tuple[str, str]:
-        """A context and "", or "" and the kind and reason of the failure, without the words of a server, which may
-        quote a key."""
+        """A context and "", or "" and the kind and reason of the failure, without the server's message, which may quote
+        a key."""
         async with self.permits:
             try:
                 answer = await self.llm.acomplete(chunk.prompt())
@@ -193,7 +193,7 @@ class _Writing:
         self.n_failed += 1
         if self.n_failed > max(1, MOST_FAILURES * self.n_chunks):
             raise ServiceError(
-                f"{self.name} writes contexts of chunks, and failed on {self.n_failed} of {self.n_chunks}, more than "
+                f"{self.name} writes contexts of chunks, but failed on {self.n_failed} of {self.n_chunks}, more than "
                 f"{MOST_FAILURES:.0%} (the latest: {failure.reason}): name another LLM (context_llm), or take "
                 "chunk_context=headings"
             )

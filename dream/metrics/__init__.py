@@ -1,4 +1,4 @@
-"""The metrics: their definitions, for all packages; `dream.evaluation` computes them."""
+"""Definitions of the metrics, for all packages; `dream.evaluation` computes them."""
 
 from dream.metrics.built_in import DEFINITIONS as DEFINITIONS, METRICS as METRICS
 from dream.metrics.definition import Metric as Metric
@@ -27,5 +27,5 @@ from dream.metrics.registry import (
     valid_names as valid_names,
 )
 
-# The built-in metrics that ask no judge.
+# The built-in metrics without a judge.
 COMPUTED = tuple(name for name, metric in DEFINITIONS.items() if not metric.judged)

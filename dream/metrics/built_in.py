@@ -19,8 +19,8 @@ _RAGAS = (
         "answer_relevancy",
         question="Does the answer address the question?",
         meaning="mean cosine similarity of the question and the questions that the judge derives from the answer "
-        "(`strictness`, 1 by default); 0 where the judge finds the answer noncommittal each time",
-        low_value="The answer evades the question, or is about something else. Whether it is right is not asked.",
+        "(`strictness`, 1 by default); 0 if the judge finds the answer noncommittal each time",
+        low_value="The answer evades the question, or is about something else. Correctness is not checked.",
         arguments=("user_input", "response"),
         embedded=("user_input",),
         calls_a_derived_question=1,
@@ -30,17 +30,17 @@ _RAGAS = (
     Metric(
         "context_precision",
         question="Are the useful passages ranked first?",
-        meaning="average precision: the mean, over the useful passages, of the share of useful passages down to "
-        "their rank; 0 where none is useful",
-        low_value="Useful passages stand below useless ones, or none was retrieved: embedding model, chunk size.",
+        meaning="average precision: the mean, over the useful passages, of the share of useful passages down to their "
+        "rank; 0 if none is useful",
+        low_value="Useful passages rank below useless ones, or none was retrieved: embedding model, chunk size.",
         arguments=("user_input", "reference", "retrieved_contexts"),
         calls_a_passage=1,
     ),
     Metric(
         "context_recall",
-        question="Do the retrieved passages hold the whole ground truth?",
+        question="Do the retrieved passages contain the whole ground truth?",
         meaning="statements of the ground truth that the passages support / all its statements",
-        low_value="Retrieval missed what the answer needs: chunking, embedding model, `top_k`.",
+        low_value="Retrieval missed information that the answer needs: chunking, embedding model, `top_k`.",
         arguments=("user_input", "retrieved_contexts", "reference"),
         judge_calls=1,
     ),
@@ -49,8 +49,8 @@ _RAGAS = (
         question="Does the answer say what the ground truth says?",
         meaning="0.75 x F1 of their statements + 0.25 x `answer_similarity`; F1 = TP / (TP + (FP + FN) / 2) with "
         "TP in both, FP only in the answer, FN only in the ground truth",
-        low_value="The answer is wrong, incomplete or says more than was asked. With a low `context_recall` it is "
-        "the retrieval, with a high one the LLM.",
+        low_value="The answer is wrong, incomplete or says more than was asked. If `context_recall` is low, the cause "
+        "is retrieval, else the LLM.",
         arguments=("user_input", "response", "reference"),
         embedded=("response", "reference"),
         judge_calls=3,
@@ -72,22 +72,22 @@ _RAGAS = (
 _MORE_OF_RAGAS = (
     Metric(
         "factual_correctness",
-        question="Are the claims of the answer those of the ground truth?",
+        question="Does the answer make the same claims as the ground truth?",
         meaning="F1 of claims, each checked against the other text as a whole: TP and FP are claims of the answer that "
         "the ground truth supports or not, FN claims of the ground truth that the answer does not support; rounded to "
         "two decimals",
-        low_value="The answer is wrong, incomplete or says more than was asked. Wording does not matter, as no "
+        low_value="The answer is wrong, incomplete or says more than was asked. Wording does not matter, because no "
         "embeddings are compared.",
         arguments=("response", "reference"),
         judge_calls=4,
     ),
     Metric(
         "noise_sensitivity",
-        question="How much of the answer is wrong although it is read off a relevant passage?",
+        question="How much of the answer is wrong although a relevant passage supports it?",
         meaning="statements of the answer that the ground truth does not support, and that a passage with a statement "
         "of the ground truth does / all statements of the answer; trials are compared by 1 - its value",
-        low_value="Low is good. A high value: passages hold what is close to the question and is not the answer, and "
-        "the LLM does not tell them apart.",
+        low_value="Low is good. A high value: passages contain statements that are close to the question but not the "
+        "answer, and the LLM uses them.",
         arguments=("user_input", "response", "reference", "retrieved_contexts"),
         judge_calls=3,
         calls_a_passage=2,
@@ -96,7 +96,7 @@ _MORE_OF_RAGAS = (
     ),
     Metric(
         "rubrics",
-        question="How good is the answer against the ground truth, all in all?",
+        question="How good is the answer overall, compared with the ground truth?",
         meaning="the level from 1 to 5 of ragas' rubric that the judge chooses, scaled to 0 to 1 (levels of your own: "
         "`dream.metrics.rubric`)",
         low_value="The judge gives its reason with each score.",
@@ -111,7 +111,7 @@ _RETRIEVAL = (
         "hit",
         question="Was any evidence retrieved?",
         meaning="1 if any of the retrieved passages covers some evidence, else 0",
-        low_value="Retrieval found nothing of what the ground truth is based on: embedding model, chunking, `top_k`.",
+        low_value="Retrieval found none of the evidence for the ground truth: embedding model, chunking, `top_k`.",
         arguments=_EVIDENCE,
         range="0 or 1",
     ),
@@ -119,31 +119,31 @@ _RETRIEVAL = (
         "recall",
         question="How much of the evidence was retrieved?",
         meaning="evidences that the retrieved passages cover / all evidences of the question",
-        low_value="Some evidence was not retrieved: `top_k`, chunking, embedding model. Questions over several places "
-        "in the documents need several passages.",
+        low_value="Some evidence was not retrieved: `top_k`, chunking, embedding model. Questions with evidence in "
+        "several places need several passages.",
         arguments=_EVIDENCE,
     ),
     Metric(
         "precision",
-        question="How many of the passages hold evidence?",
-        meaning="the share of the retrieved passages that cover some evidence; 0 where nothing was retrieved",
-        low_value="The LLM reads much that the ground truth is not based on: `top_k`, chunk size. With little evidence "
-        "and a high `top_k` it is low by nature.",
+        question="How many of the passages contain evidence?",
+        meaning="the share of the retrieved passages that cover some evidence; 0 if nothing was retrieved",
+        low_value="The LLM reads much irrelevant text: `top_k`, chunk size. With little evidence and a high `top_k`, "
+        "it is necessarily low.",
         arguments=_EVIDENCE,
     ),
     Metric(
         "mrr",
-        question="How high does the first evidence stand?",
-        meaning="1 / the rank of the first of the retrieved passages that covers some evidence; 0 where none does",
-        low_value="Other passages stand above the evidence: embedding model, reranking.",
+        question="How high is the first evidence ranked?",
+        meaning="1 / the rank of the first of the retrieved passages that covers some evidence; 0 if none does",
+        low_value="Other passages rank above the evidence: embedding model, reranking.",
         arguments=_EVIDENCE,
     ),
     Metric(
         "ndcg",
-        question="Does the evidence stand first?",
+        question="Is the evidence ranked first?",
         meaning="the sum over the retrieved passages of newly covered evidences / log2(rank + 1), divided by the same "
-        "sum for the best order, in which evidence that was not retrieved stands in passages of its own",
-        low_value="Evidence is missing, stands low, or is repeated by passages above it.",
+        "sum for the best order, in which each evidence that was not retrieved is a passage of its own",
+        low_value="Evidence is missing, ranks low, or is repeated by passages above it.",
         arguments=_EVIDENCE,
     ),
 )
@@ -159,19 +159,19 @@ _ANSWER = (
     ),
     Metric(
         "token_f1",
-        question="Has the answer the words of the ground truth, and no others?",
-        meaning="F1 of the words that both have, as in SQuAD, without case, punctuation and English articles; of "
+        question="Does the answer have the words of the ground truth, and no others?",
+        meaning="F1 of the words in common, as in SQuAD, without case, punctuation and English articles; of "
         "scripts without spaces (Chinese, Japanese, Thai) characters are the words",
         low_value="The answer is wrong, worded differently, or longer than the ground truth.",
         arguments=_ANSWER_AND_TRUTH,
     ),
     Metric(
         "numbers_agree",
-        question="Has the answer the numbers of the ground truth?",
+        question="Does the answer have the numbers of the ground truth?",
         meaning="numbers of the ground truth that are in the answer / its numbers, without those that the question "
         "names already; separators, scale words and percent are understood. Questions whose ground truth has no number "
         "are left out",
-        low_value="A number is wrong or missing, or is written in words. Further numbers in the answer do not count.",
+        low_value="A number is wrong, missing or written in words. Additional numbers in the answer do not count.",
         arguments=_ANSWER_AND_TRUTH,
     ),
 )

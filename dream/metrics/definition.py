@@ -1,10 +1,10 @@
-"""`Metric`: what a metric asks, how it is computed, what it needs and costs, and the values that it can have."""
+"""`Metric`: the definition of a metric, with its inputs, its cost and its possible values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dream.by_value import ByValue
+from dream.runtime.by_value import ByValue
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,19 @@ class Metric:
         meaning: the computation of the value.
         low_value: possible causes of a low value.
         arguments: the arguments of the metric's `ascore`, by ragas' names; `reference` is the ground truth, `evidence`
-            the places in the documents that hold it.
+            its locations in the documents.
         embedded: the arguments that are embedded.
         judge_calls: calls of the judge LLM per answer.
         calls_a_passage: further calls per retrieved passage.
         calls_a_derived_question: further calls per question that is derived from the answer; there are `strictness`
-            of them, and they are embedded too.
-        range: the possible values, in words.
-        bounds: the least and the greatest possible value.
-        cutoff: the number of passages, from the first on, that a retrieval metric looks at; None for all.
+            such questions, which are embedded too.
+        range: the possible values, as text.
+        bounds: the smallest and the largest possible value.
+        cutoff: the number of top passages that a retrieval metric uses; None for all.
         lower_is_better: trials are compared by 1 - value.
-        source: of a metric of one's own, the SHA-256 of what computes it: a `function`, a `rubric` (descriptions of
-            levels, the worst first) or a `criterion` that answers meet or not; empty for a built-in metric.
-        function: None where it is not at hand, as in an experiment that was loaded.
+        source: for a user's own metric, the SHA-256 of its `function`, its `rubric` (descriptions of levels, the worst
+            first) or its `criterion`, a yes/no question; empty for a built-in metric.
+        function: None if unavailable, as in a loaded experiment.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Metric:
 
     @property
     def judged(self) -> bool:
-        """True if the metric calls the judge LLM; otherwise repeated judgements are equal."""
+        """True if the metric calls the judge LLM. Otherwise repeated judgements are equal."""
         return self.calls(strictness=1, passages=1) > 0
 
     @property
@@ -76,12 +76,12 @@ class Metric:
 
     @property
     def needs_evidence(self) -> bool:
-        """True if the value depends on the evidence: the places in the documents that hold the ground truth."""
+        """True if the value depends on the evidence, the locations of the ground truth in the documents."""
         return "evidence" in self.arguments
 
     @property
     def has_cutoff(self) -> bool:
-        """True for a metric of a ranking, whose name may end with a cutoff: `recall@5`."""
+        """True for a retrieval metric, whose name may end with a cutoff: `recall@5`."""
         return self.needs_evidence and not self.needs_answer
 
     def calls(self, strictness: int, passages: float) -> float:
@@ -94,7 +94,7 @@ class Metric:
         return self.judge_calls + self.calls_a_derived_question * strictness + self.calls_a_passage * passages
 
     def to_json(self) -> dict[str, Any]:
-        """All fields but the function."""
+        """All fields except the function."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "function"}
 
     @classmethod
@@ -107,6 +107,6 @@ class Metric:
         return cls(**known)
 
     def at(self, cutoff: int) -> "Metric":
-        """The same metric of the first `cutoff` retrieved passages, such as `recall@5`."""
+        """The same metric over the first `cutoff` retrieved passages, such as `recall@5`."""
         meaning = self.meaning.replace("retrieved passages", f"first {cutoff} retrieved passages")
         return replace(self, name=f"{self.name}@{cutoff}", meaning=meaning, cutoff=cutoff)

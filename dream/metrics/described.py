@@ -1,4 +1,4 @@
-"""Rubrics and aspects as mappings describe them, in a study file or in Python.
+"""Rubrics and aspects, described as mappings in a study file or in Python.
 
 {name: tone, levels: [It is rude., It is neutral., It is friendly.]}
 {name: safe, aspect: "Is the response free of advice that could hurt somebody?"}
@@ -12,18 +12,18 @@ from dream.errors import ConfigurationError, bullets
 from dream.metrics.definition import Metric
 from dream.metrics.own import aspect_critic, level_problems, name_problems, rubric
 
-# The keys of a description; one of `levels` and `aspect` says how it is judged.
+# The keys of a description, with either `levels` or `aspect`.
 DESCRIPTION_KEYS = ("name", "levels", "aspect", "question", "low_value")
 _TEXTS = ("name", "aspect", "question", "low_value")
 
 
 def described_metric(given: Mapping[str, Any]) -> Metric:
-    """Register the metric that a mapping describes.
+    """Register a metric that is described by a mapping.
 
     Args:
-        given: `name`; either `levels`, two to five descriptions from the worst to the best, also by number ({1: ..., 2:
-            ...}), of which the judge chooses one (`dream.metrics.rubric`), or `aspect`, a question to be answered with
-            yes or no (`dream.metrics.aspect_critic`); for the report `question` and `low_value`.
+        given: the keys `name`; either `levels`, two to five descriptions from the worst to the best (a list, or
+            numbered: {1: ..., 2: ...}), of which the judge chooses one (`dream.metrics.rubric`), or `aspect`, a yes/no
+            question (`dream.metrics.aspect_critic`); and, for the report, `question` and `low_value`.
 
     Raises:
         ConfigurationError: naming every mistake.
@@ -42,7 +42,7 @@ def described_metric(given: Mapping[str, Any]) -> Metric:
 
 
 def description_problems(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """All mistakes in a description, each with its key ("" where one is missing)."""
+    """All mistakes in a description, each with its key ("" for a missing key)."""
     problems = [(str(key), _unknown(str(key))) for key in given if key not in DESCRIPTION_KEYS]
     texts = {key: given[key] for key in _TEXTS if given.get(key) is not None}
     wrong = [key for key, value in texts.items() if not isinstance(value, str) or not value.strip()]
@@ -66,7 +66,7 @@ def _problems_of_levels(levels: Any) -> list[str]:
     if isinstance(levels, Mapping):
         numbers = list(levels)
         if not numbers or {str(number) for number in numbers} != {str(n) for n in range(1, len(numbers) + 1)}:
-            return [f"levels={dict(levels)!r}: number them from 1 (the worst) on, without a gap"]
+            return [f"levels={dict(levels)!r}: number them 1 (the worst), 2, ... without gaps"]
         return level_problems(_levels(levels))
     return level_problems(levels) if isinstance(levels, list | tuple) else [
         f"levels={levels!r}: write a list of two to five descriptions, the worst first, or 1: ..., 2: ... under it"

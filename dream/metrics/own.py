@@ -1,4 +1,4 @@
-"""Metrics of one's own: a function (`@metric`), a rubric, or a criterion that answers meet or not."""
+"""User-defined metrics: a function (`@metric`), a rubric, or a yes/no criterion."""
 
 import hashlib
 import inspect
@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, TypeVar
 
-from dream.by_value import ByValue
 from dream.errors import ConfigurationError, bullets
 from dream.metrics.built_in import DEFINITIONS
 from dream.metrics.definition import Metric
 from dream.metrics.registry import register
+from dream.runtime.by_value import ByValue
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# What a function may take, by the name of its parameter, and what the judge calls it.
+# The possible parameters of a function, with their names in ragas.
 INPUTS: Mapping[str, str] = {
     "question": "user_input",
     "answer": "response",
@@ -25,7 +25,7 @@ INPUTS: Mapping[str, str] = {
     "evidence": "evidence",
 }
 JUDGE = "judge"
-# Columns of tables of results, which a metric must not have the name of.
+# Names of columns in tables of results, which a metric must not have.
 _TAKEN = frozenset(
     {
         *INPUTS, "question_id", "trial_id", "error", "context_sources", "context_tokens", "latency_seconds", "usd",
@@ -37,8 +37,8 @@ _TAKEN = frozenset(
 
 
 class NotApplicable(Exception):
-    """Raised by a function of one's own for a question that the metric has no value for. It must follow from the
-    question and the ground truth alone, so that all trials are scored on the same questions."""
+    """Raise this in a metric's function for a question to which the metric does not apply. The decision may depend only
+    on the question and the ground truth, so that all trials are scored on the same questions."""
 
 
 def metric(
@@ -53,23 +53,23 @@ def metric(
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a metric; its name becomes a valid name in `metrics=`.
 
-    The function's parameters say what it gets: `question`, `answer`, `ground_truth` (texts), `contexts` (the texts of
-    the passages in the prompt, in their order), `evidence` (see `dream.evaluation.evidence.Covered`: each place of the
-    ground truth with the ranks of the passages that cover it), and `judge`, whose `await judge.ask(prompt, Form)` gives
-    the judge LLM's answer as an instance of the pydantic model `Form`. It returns a number, or a number and a reason,
-    and may be `async`. An exception, NaN or a number outside of `bounds` is recorded as the error of that score.
+    The function may have the parameters `question`, `answer`, `ground_truth` (texts), `contexts` (the texts of the
+    passages in the order of the prompt), `evidence` (see `dream.evaluation.evidence.Covered`: each location of the
+    ground truth with the ranks of the passages that cover it), and `judge`, whose `await judge.ask(prompt, Form)`
+    returns the judge LLM's answer as an instance of the pydantic model `Form`. It returns a number, or a number and a
+    reason, and may be `async`. An exception, NaN or a number outside of `bounds` is recorded as the error of that
+    score.
 
     Args:
         question: the question that the metric answers, for the report.
-        meaning: how the value is computed, by default the first paragraph of the docstring.
-        low_value: what a low value points at.
-        bounds: the worst and the best value that the function returns. Scores are kept on a scale from 0 to 1, so that
-            margins and intervals mean the same for all metrics.
-        judge_calls, judge_calls_a_passage: calls of the judge LLM for an answer, and for each passage; the plan counts
-            them.
+        meaning: the computation of the value, by default the first paragraph of the docstring.
+        low_value: possible causes of a low value.
+        bounds: the worst and the best value that the function returns. Scores are stored on a scale from 0 to 1, so
+            that margins and intervals are comparable between metrics.
+        judge_calls, judge_calls_a_passage: calls of the judge LLM per answer, and per passage, for the plan.
 
     Raises:
-        ConfigurationError: naming everything that is wrong.
+        ConfigurationError: naming every mistake.
 
     Example:
         >>> @metric("Is the answer short?", meaning="1 up to 50 words, falling to 0 at 100")
@@ -112,11 +112,11 @@ def metric(
 
 
 def rubric(name: str, levels: Sequence[str], *, question: str = "", low_value: str = "") -> Metric:
-    """Register a rubric as a metric: the judge LLM says which level describes an answer best.
+    """Register a rubric as a metric: the judge LLM chooses the level that describes an answer best.
 
     Args:
-        levels: two to five descriptions, the worst first, which the judge knows as 1, 2, ... The score is 0 for the
-            first, 1 for the last; labels of people may be levels (`dream.comparison.read_labels`).
+        levels: two to five descriptions, the worst first, which the judge sees as 1, 2, ... The score is 0 for the
+            first and 1 for the last. Human labels may be level numbers (`dream.comparison.read_labels`).
 
     Example:
         >>> rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."]).judge_calls
@@ -146,7 +146,7 @@ def aspect_critic(name: str, definition: str, *, low_value: str = "") -> Metric:
     critic.
 
     Args:
-        definition: a question to be answered with yes or no, where yes is good.
+        definition: a yes/no question, where yes is good.
 
     Example:
         >>> aspect_critic("conciseness", "Does the response say it without superfluous words?").range
@@ -170,11 +170,11 @@ def aspect_critic(name: str, definition: str, *, low_value: str = "") -> Metric:
 
 
 def name_problems(name: str) -> list[str]:
-    """The reason why a metric of one's own cannot have this name, if it cannot."""
+    """The reason why a user's metric cannot have this name, if there is one."""
     if name in DEFINITIONS or name in _TAKEN:
         return [f"the name {name!r} is taken: give another one"]
     if not re.fullmatch(r"[^\W\d][\w-]*", name):
-        return [f"the name {name!r} must begin with a letter, and have letters, digits, '_' and '-' alone"]
+        return [f"the name {name!r} must begin with a letter, and contain only letters, digits, '_' and '-'"]
     return []
 
 
@@ -196,9 +196,9 @@ def _function_problems(function: Callable[..., Any], parameters: Sequence[str], 
     problems = [f"its parameter {name!r} is none of: {', '.join(INPUTS)}, {JUDGE}"
                 for name in parameters if name not in INPUTS and name != JUDGE]  # fmt: skip
     if not set(parameters) & {"answer", "contexts", "evidence"}:
-        problems.append("it takes nothing that a trial makes: answer, contexts or evidence")
+        problems.append("it needs at least one of the parameters answer, contexts and evidence")
     if JUDGE in parameters and not any(calls):
-        problems.append("it asks the judge: say how many calls that takes for an answer (judge_calls=1)")
+        problems.append("it asks the judge: give the number of calls per answer (judge_calls=1)")
     if JUDGE in parameters and not inspect.iscoroutinefunction(function):
         problems.append("it asks the judge: write `async def`, and `await judge.ask(prompt, Form)`")
     if JUDGE not in parameters and any(calls):

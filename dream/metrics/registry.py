@@ -13,25 +13,25 @@ from dream.metrics.definition import Metric
 
 _CUTOFF = re.compile(r"(?P<name>[^@]+)@(?P<cutoff>[1-9]\d*)")
 _OWN: dict[str, Metric] = {}
-# The metrics of a ranking of passages, which ask no judge.
+# The retrieval metrics, which may have a cutoff.
 METRICS_WITH_CUTOFF = tuple(name for name, metric in DEFINITIONS.items() if metric.has_cutoff)
-EXPLANATION_COLUMNS = ("metric", "asks", "computed as", "range", "a low value points at")
+EXPLANATION_COLUMNS = ("metric", "asks", "computed as", "range", "causes of a low value")
 
 
 def register(metric: Metric) -> Metric:
-    """Make a metric of one's own known in this process; one of the same name is replaced."""
+    """Register a user's metric in this process; one of the same name is replaced."""
     _OWN[metric.name] = metric
     return metric
 
 
 def own_metrics(names: Iterable[str]) -> tuple[Metric, ...]:
-    """Those of these metrics that are one's own, with their functions."""
+    """The user-defined ones among these metrics, with their functions."""
     return tuple(_OWN[name] for name in names if name in _OWN)
 
 
 def known_again(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """Those of an experiment's own metrics that are known in this process; a rubric or a criterion is whole without a
-    function, so that it is made known where it is not."""
+    """An experiment's user-defined metrics that are registered in this process. Rubrics and criteria need no function,
+    so missing ones are registered."""
     metrics = tuple(metrics)
     for metric in metrics:
         if metric.name not in _OWN and (metric.rubric or metric.criterion):
@@ -40,12 +40,13 @@ def known_again(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
 
 
 def names_of(metrics: Iterable[Any]) -> tuple[str, ...]:
-    """The names of metrics that are given by name, as `module:name` (the module is imported, also from the working
-    directory), as a `Metric`, as the function that was registered, or as a mapping that describes a rubric or an
-    aspect (`dream.metrics.described`).
+    """The names of metrics, each given as a name, as `module:name` (the module is imported, also from the working
+    directory), as a `Metric`, as a registered function, or as a mapping that describes a rubric or an aspect
+    (`dream.metrics.described`).
 
     Raises:
-        ConfigurationError: for a module that cannot be imported, or has no such metric; for mistakes in a description.
+        ConfigurationError: for a module that cannot be imported, or has no such metric; or for mistakes in a
+            description.
     """
     return tuple(_name(metric) for metric in metrics)
 
@@ -78,7 +79,7 @@ def _imported(path: str) -> Any:
 
 
 def find_metric(name: str) -> Metric:
-    """The definition of a metric; of a retrieval metric also with a cutoff, such as `recall@5`.
+    """The definition of a metric; retrieval metrics may have a cutoff, such as `recall@5`.
 
     Raises:
         ConfigurationError: for an unknown name, with the valid ones.
@@ -97,7 +98,7 @@ def _found(name: str) -> Metric | None:
 
 
 def is_metric(name: str) -> bool:
-    """True for the name of a metric that can be chosen."""
+    """True for the name of a known metric."""
     return _found(name) is not None
 
 
@@ -108,14 +109,14 @@ def definition_of(name: str, own: Iterable[Metric] = ()) -> Metric:
         own: the experiment's own metrics (`Manifest.own_metrics`), which need not be registered here.
 
     Returns:
-        A definition that says so where the metric is unknown, as in an experiment of another version.
+        The definition; a placeholder if the metric is unknown, as in an experiment of another version.
     """
-    unknown = Metric(name, "unknown", "unknown: its definition is not at hand", "unknown", (), range="unknown")
+    unknown = Metric(name, "unknown", "unknown: its definition is unavailable", "unknown", (), range="unknown")
     return next((metric for metric in own if metric.name == name), None) or _found(name) or unknown
 
 
 def is_judged(name: str, own: Iterable[Metric] = ()) -> bool:
-    """True if a metric asks the judge LLM, so that repeated judgements may differ; an unknown metric may.
+    """True if a metric uses the judge LLM, so that repeated judgements may differ; also True for an unknown metric.
 
     Args:
         own: as in `definition_of`.
@@ -130,7 +131,7 @@ def metric_names() -> list[str]:
 
 
 def valid_names() -> str:
-    """All names that can be chosen, for messages."""
+    """All valid names, for messages."""
     others = [name for name in metric_names() if name not in METRICS_WITH_CUTOFF]
     return f"{', '.join(others)}, and {', '.join(METRICS_WITH_CUTOFF)}, also with a number of passages as in recall@5"
 

@@ -1,8 +1,9 @@
-"""Cache of model answers in storage, keyed by request: paid for once, used by all trials and later experiments.
+"""Cache of model answers in storage, keyed by request: each answer is billed once, and reused by all trials and later
+experiments.
 
 Answers that arrive within `GATHER_SECONDS` are written as one object; the objects of a run are merged when they exceed
-4 MB, and at its end (`cache_format` has the format). A damaged entry is ignored, and written again with the next answer
-to its request. Entries that earlier versions kept although they were no answers are ignored too (`Read`).
+4 MB, and at its end (`cache_format` has the format). A damaged entry is ignored, and replaced by the next answer to its
+request. Invalid answers that earlier versions stored are ignored too (`Read`).
 """
 
 import asyncio
@@ -35,7 +36,7 @@ MEMORY_BYTES = 128 << 20
 THREADS = 32
 # the vectors of a request with more texts are stored as one batch
 MOST_SINGLE_VECTORS = 4
-# Answers that arrive within this time are written together; a killed process loses at most these.
+# Answers that arrive within this time are written together; a killed process loses at most those.
 GATHER_SECONDS = 0.1
 # the approximate size limit of an object of answers, which is read as a whole
 OBJECT_BYTES = 4 << 20
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Reads an entry of an earlier run as an answer; None if it is useless.
+# A function that reads an entry of an earlier run as an answer; None if it is not one.
 Read = Callable[[Entry], Entry | None]
 
 
@@ -68,7 +69,7 @@ class AnswerCache:
     """The answer cache of one gateway.
 
     If storage fails, answers stay available in memory, and writing is retried. Storage is listed once per model:
-    answers that another process adds later are not seen.
+    answers that another process adds later are not found.
 
     Args:
         storage: None keeps entries only in memory.
@@ -85,7 +86,7 @@ class AnswerCache:
         self._threads = ThreadPoolExecutor(THREADS, "dream-cache")
 
     async def get(self, model: str, key: str, read: Read = lambda entry: entry) -> Entry | None:
-        """The cached answer to a request, None if there is none that `read` accepts."""
+        """The cached answer to a request; None if there is none that `read` accepts."""
         if key in self._memory:
             self._memory.move_to_end(key)
             if (entry := self._read_once(key, self._memory[key], read)) is not None:
@@ -103,7 +104,7 @@ class AnswerCache:
             return entry
         accepted = read(entry)
         if accepted is None:
-            logger.debug("the cached answer %s is useless, and its request is sent again", key)
+            logger.debug("the cached answer %s is not usable, so its request is sent again", key)
             return None
         accepted = replace(accepted, is_read=True)
         self._remember({key: accepted})
@@ -165,7 +166,7 @@ class AnswerCache:
             try:
                 await self._join(model, answers)
             except StorageError as error:
-                logger.warning("the cache keeps many small objects, which could not be merged: %s", error)
+                logger.warning("many small objects of the cache could not be merged: %s", error)
         self._answers.clear()
         self._threads.shutdown(wait=False)
         return left
@@ -200,7 +201,7 @@ class AnswerCache:
             names = [item.key for item in listed if item.key.endswith(".keys")]
             contents = await asyncio.gather(*(self._in_thread(self._storage.read_bytes, name) for name in names))
         except StorageError as error:
-            logger.warning("the cache cannot be read, so %s may be paid again: %s", kind, error)
+            logger.warning("the cache cannot be read, so %s may be billed again: %s", kind, error)
             return objects
         for item in listed:
             if kind == ANSWERS and item.key.endswith(".json"):
@@ -220,7 +221,7 @@ class AnswerCache:
             try:
                 entries = await asyncio.shield(task)
             except StorageError as error:
-                logger.warning("the cache cannot be read, so answers may be paid again: %s", error)
+                logger.warning("the cache cannot be read, so answers may be billed again: %s", error)
                 continue
             finally:
                 self._reading.pop(name, None)
@@ -241,7 +242,7 @@ class AnswerCache:
                 if answers.unwritten.get(key) is entry:
                     del answers.unwritten[key]
             if sum(len(line) for lines in answers.written.values() for line in lines.values()) > OBJECT_BYTES:
-                with contextlib.suppress(StorageError):  # tried again with the next
+                with contextlib.suppress(StorageError):  # retried with the next answers
                     await self._join(model, answers)
 
     async def _join(self, model: str, answers: _ModelAnswers) -> None:
@@ -264,7 +265,7 @@ class AnswerCache:
         return await until_written(self._in_thread, write, *arguments)
 
     def _remember_stored(self, entries: Mapping[str, Entry]) -> None:
-        """Keep entries of an object; what is in memory already is not older, and has been read."""
+        """Keep entries of an object in memory, unless the key is already there with a newer or validated entry."""
         self._remember({key: entry for key, entry in entries.items() if key not in self._memory})
 
     def _remember(self, entries: Mapping[str, Entry]) -> None:

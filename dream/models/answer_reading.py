@@ -1,7 +1,6 @@
-"""Reads what a server answered to a chat request: an answer in OpenAI's format, whatever the server's habits, or why it
-is none.
+"""Reads a server's response to a chat request: as an answer in OpenAI's format, for many dialects, or as a failure.
 
-`read_chat` is the only reader, for answers that arrive and for answers from the cache. Clients see only what it gives:
+`read_chat` is the only reader, for new and for cached answers. Clients only see its result:
 
 - one text as content, with thinking separated from it into `reasoning_content`;
 - `finish_reason` stop, length or tool_calls;
@@ -14,10 +13,10 @@ from typing import Any
 
 from dream.models.event_stream import is_stream, read_stream
 from dream.models.no_answer import NoAnswer, of_error, of_model, of_page, of_stranger
+from dream.models.thinking import separated
 from dream.records import FailureKind
-from dream.thinking import separated
 
-# Attempts where the next answer may be another: of an empty answer, and of content that was lost on its way.
+# Attempts if the next answer may differ: after an empty answer, and after lost content.
 EMPTY_ATTEMPTS, BROKEN_ATTEMPTS = 2, 4
 THINKING = "reasoning_content"
 # The fields in which servers put thinking, besides the content.
@@ -44,7 +43,7 @@ def wants_json(request: Mapping[str, Any]) -> bool:
 
 
 def body_of(content: bytes, content_type: str = "application/json") -> dict[str, Any] | NoAnswer:
-    """The JSON object in a response, of a chat completion or of embeddings, or why there is none."""
+    """The JSON object in a response to a chat or embeddings request, or the reason why there is none."""
     if is_stream(content, content_type):
         joined = read_stream(content)
         return joined or NoAnswer("answered with an event stream that ended early", most_attempts=BROKEN_ATTEMPTS)
@@ -59,13 +58,13 @@ def body_of(content: bytes, content_type: str = "application/json") -> dict[str,
 
 def _unreadable(content: bytes) -> NoAnswer:
     if not content.strip():
-        return NoAnswer("answered with HTTP 200 and nothing", most_attempts=BROKEN_ATTEMPTS)
+        return NoAnswer("answered with HTTP 200 and an empty body", most_attempts=BROKEN_ATTEMPTS)
     words = " ".join(content[:200].decode(errors="replace").split())
-    return NoAnswer(f"answered with what is no JSON, or was cut off: {words!r}", most_attempts=BROKEN_ATTEMPTS)
+    return NoAnswer(f"answered with invalid or truncated JSON: {words!r}", most_attempts=BROKEN_ATTEMPTS)
 
 
 def read_chat(request: Mapping[str, Any], answer: dict[str, Any] | NoAnswer) -> dict[str, Any] | NoAnswer:
-    """The answer to a chat request in OpenAI's format, or why the response is none.
+    """The answer to a chat request in OpenAI's format, or the reason why the response is none.
 
     Args:
         request: the body of the request.
@@ -90,7 +89,7 @@ def read_chat(request: Mapping[str, Any], answer: dict[str, Any] | NoAnswer) -> 
 
 
 def is_cut(answer: Mapping[str, Any]) -> bool:
-    """True if the limit of tokens ended an answer that `read_chat` gave."""
+    """True if an answer of `read_chat` reached the token limit."""
     return answer["choices"][0]["finish_reason"] == LENGTH
 
 
@@ -99,7 +98,7 @@ def _has_message(choice: Any) -> bool:
 
 
 def _raw_message(choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The message of a choice; some servers give it as a piece of a stream, or as a text."""
+    """The message of a choice; some servers return it as a stream delta, or as a text."""
     for name in ("message", "delta"):
         if isinstance(message := choice.get(name), Mapping):
             return message
@@ -124,7 +123,7 @@ def _message(message: Mapping[str, Any], json_wanted: bool) -> dict[str, Any]:
     given, thinking = _texts(message.get("content"), json_wanted)
     parted = separated(given or "", only_around=json_wanted)
     thinking += [text for name in _THINKING_FIELDS[:1] for text in _strings(message.get(name))]
-    if not thinking:  # routers give the same thinking in several fields
+    if not thinking:  # routers return the same thinking in several fields
         thinking = next((list(_strings(message[name])) for name in _THINKING_FIELDS[1:] if message.get(name)), [])
     whole = "\n\n".join(dict.fromkeys(part for text in (*thinking, parted.thinking) if (part := text.strip())))
     rest = {name: value for name, value in message.items() if name not in _THINKING_FIELDS}
@@ -134,11 +133,11 @@ def _message(message: Mapping[str, Any], json_wanted: bool) -> dict[str, Any]:
 
 
 def _texts(content: Any, json_wanted: bool) -> tuple[str | None, list[str]]:
-    """The text of a message's content, None without one, and the thinking among its parts."""
+    """The text of a message's content (None if there is none), and the thinking among its parts."""
     if content is None or isinstance(content, str):
         return content, []
     if json_wanted and isinstance(content, Mapping) and not {"type", "text"} & set(content):
-        return json.dumps(content, ensure_ascii=False), []  # JSON that the server has read already
+        return json.dumps(content, ensure_ascii=False), []  # JSON that the server has already parsed
     parts = content if isinstance(content, list) else [content]
     texts = [text for part in parts if not _is_thinking(part) for text in _strings(part)]
     thinking = [text for part in parts if _is_thinking(part) for text in _strings(part)]
@@ -172,7 +171,7 @@ def _finish_reason(given: Any, has_calls: bool) -> str:
 
 
 def _limit_reached(request: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """True if as many tokens came as were allowed: some servers say "stop" then too."""
+    """True if the answer has as many tokens as allowed; some servers report "stop" even then."""
     usage = answer.get("usage")
     made = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
     limit = request.get("max_completion_tokens") or request.get("max_tokens")
@@ -180,10 +179,10 @@ def _limit_reached(request: Mapping[str, Any], answer: Mapping[str, Any]) -> boo
 
 
 def _failure(given: Mapping[str, Any], choice: Mapping[str, Any], answer: Mapping[str, Any]) -> NoAnswer | None:
-    """The reason why a choice is no answer; None if it is one.
+    """The reason why a choice is not an answer; None if it is one.
 
     Args:
-        given: the choice as it came; `choice` the same in OpenAI's format.
+        given: the original choice; `choice`: the same in OpenAI's format.
     """
     message, finish = choice["message"], choice["finish_reason"]
     content, thinking = (message.get("content") or "").strip(), message.get(THINKING, "")
@@ -201,9 +200,7 @@ def _failure(given: Mapping[str, Any], choice: Mapping[str, Any], answer: Mappin
     if refusal:
         return of_model(f"refused to answer: {str(refusal)[:300]!r}", FailureKind.REFUSED)
     if finish == LENGTH:
-        return of_model(
-            f"gave no answer within the limit of tokens{_spent(answer, thinking)}", FailureKind.EMPTY_ANSWER
-        )
+        return of_model(f"gave no answer within the token limit{_spent(answer, thinking)}", FailureKind.EMPTY_ANSWER)
     if thinking:
         reason = f"gave only thinking and no answer: {thinking[:100]!r}"
         return of_model(reason, FailureKind.EMPTY_ANSWER, EMPTY_ATTEMPTS)

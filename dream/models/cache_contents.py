@@ -1,4 +1,4 @@
-"""The contents of the cache of model answers: listed by model, found by key, deleted."""
+"""The contents of the cache of model answers: lists, finds and deletes entries."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class CachedEntry:
 
 
 def find(storage: Storage, prefix: str) -> list[CachedEntry]:
-    """The valid entries whose keys begin with a prefix; a key that is in several objects comes once."""
+    """The valid entries whose keys begin with a prefix, each key once."""
     found = dict[tuple[str, str], CachedEntry]()
     for item in _objects(storage):
         kind, model, *_, name = item.key.split("/")

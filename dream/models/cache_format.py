@@ -2,7 +2,7 @@
 
 <cache>/answers/<endpoint and model>/<id>.jsonl               answers, or vectors of single texts, one per line
 <cache>/answers/<endpoint and model>/<id>.keys                the keys of their requests, written last
-<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, and their keys
+<cache>/vectors/<endpoint and model>/<id>.npz, <id>.keys      the vectors of one batch of texts, with their keys
 <cache>/answers/<endpoint and model>/<2 digits>/<key>.json    one answer, as version 0.1 wrote it
 
 Each entry has a checksum: a truncated or modified entry is ignored.
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 class Entry:
     """A usable answer: its body (for a text to embed, its float32 vector), response time and tokens.
 
-    `estimated` of the tokens were counted by DREAM. `is_read` is true once this process has read the content as an
-    answer; entries of earlier runs may be useless.
+    `estimated` of the tokens are DREAM's estimates. `is_read` is true once this process has validated the content;
+    entries of earlier runs may be invalid.
     """
 
     content: bytes
@@ -56,10 +56,10 @@ def slug(model: str) -> str:
 
 
 def read_answers(storage: Storage, name: str) -> dict[str, Entry]:
-    """The entries of an object of answers, without those that are damaged; empty if it is gone.
+    """The undamaged entries of an object of answers; empty if the object is gone.
 
     Args:
-        name: without its ending; a file of version 0.1 with it.
+        name: without extension; for a file of version 0.1 with it.
     """
     if name.endswith(".json"):
         key = name.rpartition("/")[2].removesuffix(".json")
@@ -82,7 +82,7 @@ def write_lines(storage: Storage, name: str, lines: Mapping[str, bytes]) -> None
 
 
 def read_pack(storage: Storage, pack: str) -> dict[str, Entry]:
-    """The vectors of a batch; a damaged batch is deleted, so that its texts are embedded again."""
+    """The vectors of a batch. A damaged batch is deleted, so that its texts are embedded again."""
     import numpy
 
     try:
@@ -95,9 +95,9 @@ def read_pack(storage: Storage, pack: str) -> dict[str, Entry]:
             for key, vector, n, m in zip(*parts, estimated, strict=True)
         }
     except StorageError as error:
-        logger.warning("the cache cannot be read, so vectors may be paid again: %s", error)
+        logger.warning("the cache cannot be read, so vectors may be billed again: %s", error)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("a batch of vectors is damaged, so they are paid again: %s", error)
+        logger.warning("a batch of vectors is damaged, so they are billed again: %s", error)
         for ending in ("keys", "npz"):
             storage.delete(f"{pack}.{ending}")
     return {}

@@ -1,19 +1,15 @@
-"""The call log, opt-in (DREAM_CALL_LOG): a JSON line for each request to a model that was sent, taken from the cache,
-or joined to the same request under way. It tells why something was paid for twice. It holds no prompt, answer or key.
+"""The call log, opt-in (DREAM_CALL_LOG): a JSON line for each request to a model that was sent, answered from the
+cache, or joined to an identical request in flight. It shows why a call was billed twice. It contains no prompt, answer
+or API key.
 
-    time               when the line was written down, UTC
-    outcome            sent (a line for each attempt), hit (from the cache) or joined (waited for the same request)
-    key                of the answer in the cache, for `dream cache show KEY`
-    keys               of all texts of an embedding request, shortened
-    endpoint, model, stage, trial, repeat
-    attempt            1, 2, ... of what was sent
-    status             of HTTP; 0 without a response
-    seconds            until the response; for a hit, what the answer took when it was paid
-    prompt_tokens, completion_tokens
-    error              the endpoint's words
+    time               time of the line, UTC outcome            sent (a line for each attempt), hit (from the cache) or
+    joined (waited for an identical request) key                the answer's key in the cache, for `dream cache show
+    KEY` keys of all texts of an embedding request, shortened endpoint, model, stage, trial, repeat attempt 1, 2, ... of
+    what was sent status             of HTTP; 0 without a response seconds            response time; for a hit, that of
+    the original request prompt_tokens, completion_tokens error              the endpoint's message
 
-A local file is appended to. In a folder, or in S3, each gateway writes objects of its own. On a cluster the gateway
-runs on the head node, so that a local path is a path there.
+A local file is appended to. In a folder, or in S3, each gateway writes its own objects. On a cluster, the gateway runs
+on the head node, to which local paths refer.
 """
 
 import asyncio
@@ -33,7 +29,7 @@ from dream.settings import Settings
 from dream.storage import Storage, open_storage
 
 GATHER_SECONDS = 1.0
-# An object in a folder or in S3 is written again with what is new until it has this size.
+# An object in a folder or in S3 is rewritten with new lines until it has this size.
 OBJECT_BYTES = 2 << 20
 SHORT_KEY = 16
 SENT, HIT, JOINED = "sent", "hit", "joined"
@@ -69,7 +65,7 @@ class LogFile:
 
 @dataclass
 class LogFolder:
-    """Objects of one gateway in a folder or in S3, which cannot be appended to."""
+    """Objects of one gateway in a folder or in S3."""
 
     storage: Storage
     _name: str = field(default_factory=lambda: f"calls-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
@@ -85,7 +81,7 @@ class LogFolder:
 
 
 def target_of(settings: Settings) -> Target | None:
-    """The call log of the settings: a path with an ending, such as calls.jsonl, is a file, any other a folder."""
+    """The target in the settings: a path with an extension, such as calls.jsonl, is a file, any other path a folder."""
     uri = settings.call_log
     if uri is None:
         return None
@@ -97,8 +93,8 @@ def target_of(settings: Settings) -> Target | None:
 
 
 class CallLog:
-    """Takes lines without delay, and writes them a second's worth at a time. Its methods must be called on one event
-    loop. Without a target it does nothing."""
+    """Collects lines, and writes them once per second. Its methods must be called on one event loop. Without a target,
+    it does nothing."""
 
     def __init__(self, target: Target | None = None) -> None:
         self._target = target
@@ -106,7 +102,7 @@ class CallLog:
         self._writer: asyncio.Task[None] | None = None
 
     def add(self, outcome: str, request: ModelRequest, model: str, keys: Sequence[str] = (), **fields: Any) -> None:
-        """Add a line; `fields` are those of the module's text that differ by outcome."""
+        """Add a line; `fields` are the fields of the module's docstring that depend on the outcome."""
         if self._target is None:
             return
         line = {
@@ -126,7 +122,7 @@ class CallLog:
             self._writer = asyncio.create_task(self._write_soon())
 
     async def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write all pending lines."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait([self._writer])

@@ -1,15 +1,15 @@
-"""`ConcurrencyLimit`: the number of requests that an endpoint allows at once, learned from what it refuses.
+"""`ConcurrencyLimit`: the number of concurrent requests that an endpoint allows, learned from its refusals.
 
-Endpoints that allow a number of requests at once are told by their refusals: all come while more are in flight, and
-none while fewer are. Such a number is kept in place of a rate, and one more is tried now and then.
+Endpoints with a concurrency limit are recognised by their refusals: they refuse all requests above the limit, and none
+below it. The limit is then used instead of a rate, and one more request is tried from time to time.
 """
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-# what it takes to see that an endpoint limits the requests in flight: so many accepted and refused ones, with few
-# exceptions; one more request at once is tried after a time that doubles each time in vain
+# the evidence for a concurrency limit: this many accepted and refused requests, with few exceptions; one more
+# concurrent request is tried after a time that doubles with each failure
 LEAST_ACCEPTED, LEAST_REFUSED, EXCEPTIONS, COUNTED = 10, 5, 0.05, 200
 LEAST_OTHERWISE, MOST_OTHERWISE = 3, 0.1
 SECONDS_UNTIL_ONE_MORE, LONGEST_UNTIL_ONE_MORE = 5.0, 60.0
@@ -17,9 +17,9 @@ SECONDS_UNTIL_ONE_MORE, LONGEST_UNTIL_ONE_MORE = 5.0, 60.0
 
 @dataclass
 class ConcurrencyLimit:
-    """The number of requests that an endpoint allows at once, where refusals depend on what is in flight alone.
+    """The number of concurrent requests that an endpoint allows, if its refusals depend only on the requests in flight.
 
-    Counts accepted and refused requests by what was in flight; the older half fades.
+    Counts accepted and refused requests by the number in flight; old counts fade.
     """
 
     most: float = math.inf
@@ -27,21 +27,21 @@ class ConcurrencyLimit:
     _refused: Counter[int] = field(default_factory=Counter)
     _next_try: float = 0.0
     _pause: float = SECONDS_UNTIL_ONE_MORE
-    # what explains the refusals, and since it does: accepted requests, and refused ones with no more in flight
+    # the explanation of the refusals, and since then: accepted requests, and refused ones that contradict it
     _known: float = math.inf
     _as_told: int = 0
     _otherwise: int = 0
     _not_before: float = 0.0
 
     def accepted(self, in_flight: int, now: float) -> None:
-        """Count a request, and try one more now and then."""
+        """Count an accepted request, and occasionally raise the limit by one."""
         self._count(self._accepted, in_flight)
         self._as_told += 1
         if self.most < math.inf and now >= self._next_try:
             self.most, self._next_try = self.most + 1, now + self._pause
 
     def refused(self, in_flight: int, now: float) -> bool:
-        """Count a request; True if a number of requests at once explains all refusals."""
+        """Count a refused request; True if a concurrency limit explains all refusals."""
         self._count(self._refused, in_flight)
         self._otherwise += in_flight <= self._known < math.inf
         if self._otherwise >= LEAST_OTHERWISE and self._otherwise > MOST_OTHERWISE * self._as_told:
@@ -57,7 +57,7 @@ class ConcurrencyLimit:
         return True
 
     def _begin_anew(self, now: float) -> None:
-        """Forget a number that did not keep the endpoint from refusing."""
+        """Forget a limit that did not prevent refusals."""
         self.most, self._not_before = math.inf, now + LONGEST_UNTIL_ONE_MORE
         self._accepted.clear()
         self._refused.clear()
@@ -70,7 +70,8 @@ class ConcurrencyLimit:
                 counts[level] //= 2
 
     def _explanation(self) -> float:
-        """The largest number up to which almost nothing was refused, if almost nothing was accepted above it."""
+        """The largest number in flight up to which almost nothing was refused, if almost nothing was accepted above
+        it."""
         accepted, refused = self._accepted.total(), self._refused.total()
         if accepted < LEAST_ACCEPTED or refused < LEAST_REFUSED:
             return math.inf

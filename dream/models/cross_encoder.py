@@ -1,9 +1,9 @@
-"""Cross-encoders of the user's own that run in this process: `local:` and the folder of an ONNX model, or its address
-in object storage, such as `local:models/bge-reranker-base` or `local:s3://models/bge-reranker-base`.
+"""Local cross-encoders, which run in this process: `local:` and the folder of an ONNX model, or its URI in object
+storage, such as `local:models/bge-reranker-base` or `local:s3://models/bge-reranker-base`.
 
-The folder holds `model.onnx` (also in a folder `onnx`, as exporters write it) and `tokenizer.json`; where there is a
-`tokenizer_config.json`, it says the longest input (`model_max_length`, else 512 tokens) and the padding. Nothing is
-fetched from a hub. Needs the extra: pip install "dream-rag[cross-encoder]".
+The folder has `model.onnx` (or `onnx/model.onnx`, as exporters write it) and `tokenizer.json`; an optional
+`tokenizer_config.json` has the maximum input (`model_max_length`, by default 512 tokens) and the padding. Nothing is
+downloaded from a hub. Needs the extra: pip install "dream-rag[cross-encoder]".
 """
 
 import asyncio
@@ -48,7 +48,7 @@ def is_local(identifier: str) -> bool:
 
 
 def cross_encoder_problems(identifier: str, settings: Settings | None = None) -> list[str]:
-    """Everything that is missing for a local cross-encoder, with what to do; its files are not read.
+    """Messages about everything that is missing for a local cross-encoder, with remedies. Its files are not read.
 
     Args:
         settings: for object storage; by default those of the environment.
@@ -57,15 +57,19 @@ def cross_encoder_problems(identifier: str, settings: Settings | None = None) ->
 
 
 def cross_encoder_picker(identifier: str) -> "CrossEncoder":
-    """The cross-encoder of an identifier, loaded once in a process while its files are the same.
+    """The cross-encoder of an identifier, loaded once per process, and again if its files change.
 
     Raises:
-        ConfigurationError: if the extra or files are missing on this machine, or the model is no cross-encoder.
+        ConfigurationError: if the extra or files are missing on this machine, or the model is not a cross-encoder.
         StorageError: if its files cannot be read.
     """
     names, problems = _files_of(identifier)
     if problems:
-        where = "" if "://" in identifier else " (a folder is seen on its own machine alone; all see object storage)"
+        where = (
+            ""
+            if "://" in identifier
+            else " (a local folder is only accessible on its own machine; object storage on all)"
+        )
         raise ConfigurationError(bullets(f"the reranker cannot be used on this machine{where}:", problems))
     with _lock:
         key = identifier, digest(names)
@@ -76,12 +80,12 @@ def cross_encoder_picker(identifier: str) -> "CrossEncoder":
 
 @dataclass(frozen=True)
 class CrossEncoder:
-    """A model that reads question and text together and gives a score.
+    """A model that reads question and text together and returns a score.
 
     Args:
         name: its identifier, for messages.
-        files: MODEL, TOKENIZER and, where there is one, TOKENIZER_CONFIG, by these names.
-        folder: keeps files that were fetched from object storage.
+        files: MODEL, TOKENIZER and, if there is one, TOKENIZER_CONFIG, by these names.
+        folder: a folder with files that were downloaded from object storage.
     """
 
     name: str
@@ -97,31 +101,31 @@ class CrossEncoder:
         if isinstance(storage, LocalStorage):
             return cls(identifier, {name: Path(storage.uri(key)) for name, key in keys.items() if key in names})
         folder = tempfile.TemporaryDirectory(prefix="dream-cross-encoder-")
-        for key in names:  # weights may lie beside the model
+        for key in names:  # weights may be in separate files
             Path(folder.name, key).parent.mkdir(exist_ok=True)
             storage.download(key, Path(folder.name, key))
         return cls(identifier, {name: Path(folder.name, key) for name, key in keys.items() if key in names}, folder)
 
     async def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        """A score for each text, in their order; the higher the more it helps. The scale is the model's own.
+        """A score for each text, in their order; higher is more relevant. The scale depends on the model.
 
-        Texts are cut where question and text have more tokens than the model takes. One batch of all questions of this
-        process is computed at a time, on all cores.
+        Texts are cut if question and text exceed the model's maximum of tokens. In each process, one batch at a time is
+        computed, on all cores.
 
         Raises:
-            ConfigurationError: if the files are no cross-encoder.
-            DataError: if a score is no finite number.
+            ConfigurationError: if the files are not those of a cross-encoder.
+            DataError: if a score is not a finite number.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._scores, query, list(texts))
 
     @cached_property
     def digest(self) -> str:
-        """Another text whenever the model or its tokenizer is another."""
+        """A digest of the model and its tokenizer."""
         return digest({name: local_files.digest(path) for name, path in self.files.items()})[:32]
 
     @cached_property
     def max_length(self) -> int:
-        """The most tokens of question and text."""
+        """The maximum tokens of question and text together."""
         given = self._config.get("model_max_length", USUAL_LENGTH)
         return int(given) if isinstance(given, int | float) and 0 < given <= MOST_LENGTH else USUAL_LENGTH
 
@@ -131,7 +135,7 @@ class CrossEncoder:
             pairs = [(query, text) for text in texts[start : start + BATCH_SIZE]]
             found += self._batch(pairs)
         if wrong := sum(not numpy.isfinite(score) for score in found):
-            raise DataError(f"{self.name} gave {wrong} of {len(found)} texts no finite score")
+            raise DataError(f"{self.name} returned no finite score for {wrong} of {len(found)} texts")
         return found
 
     def _batch(self, pairs: list[tuple[str, str]]) -> list[float]:
@@ -151,8 +155,8 @@ class CrossEncoder:
         if output.shape == (len(pairs), 2):  # a classifier of "does not help" and "helps"
             return (output[:, 1] - output[:, 0]).tolist()
         raise ConfigurationError(
-            f"{self.name}: for {len(pairs)} texts the model gives an array of shape {output.shape}, and a "
-            "cross-encoder gives one score a text: export it for sequence classification"
+            f"{self.name}: for {len(pairs)} texts the model returned an array of shape {output.shape}, but a "
+            f"cross-encoder returns one score per text: export it for sequence classification"
         )
 
     @cached_property
@@ -184,7 +188,7 @@ class CrossEncoder:
             if isinstance(name, str) and (number := tokenizer.token_to_id(name)) is not None:
                 tokenizer.enable_padding(pad_id=number, pad_token=name)
                 return tokenizer
-        tokenizer.enable_padding()  # as its own file says, else by 0
+        tokenizer.enable_padding()  # as its configuration says, else with 0
         return tokenizer
 
     @cached_property
@@ -198,18 +202,18 @@ class CrossEncoder:
 
     @cached_property
     def _inputs(self) -> dict[str, Any]:
-        """The inputs that the model takes, and their types."""
+        """The model's inputs and their types."""
         found = {given.name: given.type for given in self._session.get_inputs()}
         if "input_ids" not in found or not {*found} <= {*_INPUTS}:
             raise ConfigurationError(
-                f"{self.name}: the model takes {', '.join(found) or 'nothing'}; a cross-encoder takes input_ids, and "
-                "attention_mask and token_type_ids at most"
+                f"{self.name}: the model's inputs are {', '.join(found) or 'none'}; those of a cross-encoder are "
+                f"input_ids, and optionally attention_mask and token_type_ids"
             )
         return {name: numpy.int32 if kind == "tensor(int32)" else numpy.int64 for name, kind in found.items()}
 
 
 def _files_of(identifier: str, settings: Settings | None = None) -> tuple[dict[str, str], list[str]]:
-    """The files of a model as `_listed` has them, and everything that is missing."""
+    """The files of a model, as `_listed` returns them, and everything that is missing."""
     problems = []
     if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
         problems.append(f'{identifier!r} needs {" and ".join(missing)}: pip install "dream-rag[cross-encoder]"')

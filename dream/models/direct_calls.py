@@ -1,6 +1,6 @@
-"""`ModelCalls`: calls of one model without the official OpenAI client, whose layers take 1 ms of CPU a call.
+"""`ModelCalls`: calls of one model without the official OpenAI client, which takes 1 ms of CPU per call.
 
-For requests that are written by DREAM or copied from a client's; they pass through the gateway like all others.
+For requests that DREAM writes or copies from a client; they go through the gateway like all others.
 """
 
 import base64
@@ -35,7 +35,7 @@ class ModelCalls:
         self._timeout_seconds, self._gateway = timeout_seconds, gateway
 
     async def post(self, path: str, body: Mapping[str, Any], *, schema: str = "") -> dict[str, Any]:
-        """Send a body and return the answer's.
+        """Send a request body and return the body of the answer.
 
         Args:
             path: below the endpoint's base URL, e.g. "/chat/completions".
@@ -74,7 +74,7 @@ def _vector(encoded: str | Sequence[float]) -> list[float]:
 
 
 def _error(url: str, status: int, content: bytes) -> "openai.APIError":
-    """The client's own exceptions, so that a failure is the same whichever way its request went."""
+    """The exception that the official client would raise, so that failures do not depend on the way of a request."""
     import httpx
     import openai
 

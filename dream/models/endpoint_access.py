@@ -1,7 +1,7 @@
-"""The address of an endpoint and the header of its key, for base URLs as users paste them and unusual servers.
+"""The URL of an endpoint and the header for its key, for imprecise base URLs and unusual servers.
 
-Some base URLs lack the /v1 at their end, and some servers (Azure) want the key in the header `api-key`. What works is
-found at the first request that is refused for it.
+Some base URLs lack the final /v1, and some servers (Azure) expect the key in the header `api-key`. The working
+combination is found when a request is refused for one of these reasons.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,9 +17,8 @@ _NOT_THERE = (404, 405)
 
 @dataclass(frozen=True)
 class Access:
-    """The way to an endpoint: `prefix` stands between its base URL and each path, `header` carries its key.
-
-    `is_proved` is true once a request succeeded, or nothing else did either.
+    """Access to an endpoint: `prefix` is inserted between base URL and path, `header` contains the key. `is_proved` is
+    true once a request succeeded, or all alternatives failed too.
     """
 
     prefix: str = ""
@@ -27,17 +26,17 @@ class Access:
     is_proved: bool = False
 
     def described(self) -> dict[str, str]:
-        """The fields that differ from what most servers want."""
+        """The fields that differ from the usual values."""
         header = self.header if self.header != BEARER else ""
         return {name: value for name, value in (("prefix", self.prefix), ("header", header)) if value}
 
     def explained(self, base_url: str) -> list[str]:
-        """The differences to the settings, each with what to write there."""
+        """The differences from the settings, each with the setting to correct."""
         found = []
         if self.prefix:
             found.append(f"its API is at {url_of(base_url, self.prefix)}: write this as its BASE_URL")
         if self.header != BEARER:
-            found.append(f"it takes the key in the header {self.header}: AUTH_HEADER={self.header}")
+            found.append(f"it expects the key in the header {self.header}: AUTH_HEADER={self.header}")
         return found
 
 
@@ -60,7 +59,7 @@ def key_headers(access: Access, api_key: str | None) -> dict[str, str]:
 
 
 def alternatives(access: Access, base_url: str, has_key: bool, status: int, text: str) -> list[Access]:
-    """Other ways to try where a request was refused and none has succeeded yet."""
+    """Alternatives to try after a refused request, if none has succeeded yet."""
     if access.is_proved:
         return []
     if status in _KEY_REFUSED and has_key and access.header == BEARER:
@@ -73,7 +72,7 @@ def alternatives(access: Access, base_url: str, has_key: bool, status: int, text
 
 
 async def first_that_is_there(candidates: list[Access], status_of: Callable[[Access], Awaitable[int]]) -> Access | None:
-    """The first access by which a request is neither refused for its key nor sent to where nothing is."""
+    """The first access for which the path exists and the key is accepted."""
     for access in candidates:
         status = await status_of(access)
         if status and status not in (*_KEY_REFUSED, *_NOT_THERE, 403):
@@ -82,8 +81,9 @@ async def first_that_is_there(candidates: list[Access], status_of: Callable[[Acc
 
 
 def message_where_nothing_is(base_url: str, variable: str) -> str:
-    """Advice where no path of an endpoint answers; `variable` is the one with its base URL."""
+    """Advice if no path of an endpoint exists; `variable` is the name of the setting with its base URL."""
     return (
-        f"nothing is at {url_of(base_url, '/chat/completions')}: {variable} must be the URL before /chat/completions, "
-        "which mostly ends in /v1, such as http://host:port/v1"
+        f"there is nothing at {url_of(base_url, '/chat/completions')}: {variable} must be the URL before "
+        f"/chat/completions, "
+        "which usually ends in /v1, such as http://host:port/v1"
     )

@@ -57,12 +57,12 @@ from dream.models.usage import CHECK_STAGE
 from dream.models.vector_reading import VECTORS, read_vectors
 from dream.settings import Endpoint
 
-# a model is given up when it was unreachable, or answered only 429, for this long
+# requests to a model end when it was unreachable, or answered only 429, for this long
 PATIENCE_SECONDS = 300.0
-# the limit of a check where none is configured; a server may load the model first
+# the time limit of a check if none is configured; a server may load the model first
 CHECK_SECONDS = 300.0
 CONNECT_SECONDS = 10.0
-# how long the end of a run waits for answers that are under way
+# how long the end of a run waits for answers in flight
 FINISH_SECONDS = 5.0
 # no connection was made, as opposed to a late or partial response
 UNREACHABLE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -83,7 +83,7 @@ class EndpointClient:
     Args:
         first_backoff_seconds: the pause before the first retry; it doubles with each retry.
         patience_seconds: see `PATIENCE_SECONDS`.
-        calls: gets a line for each attempt.
+        calls: receives a line for each attempt.
 
     Attributes:
         requests: HTTP requests by model, stage and outcome (`outcomes.request_outcome`).
@@ -118,20 +118,20 @@ class EndpointClient:
         before_attempt: Callable[[int], None],
         on_useless: Callable[[bytes], None] = lambda content: None,
     ) -> tuple[ModelResponse, dict[str, Any] | None]:
-        """Send a request, again as often as the retry policy says.
+        """Send a request, with retries according to the retry policy.
 
         Args:
             body: the parsed body of the request.
             before_attempt: called with 1, 2, ... before each attempt; an exception that it raises ends the request.
-            on_useless: called with the body of each response with status 200 that is no answer, but may cost.
+            on_useless: called with the body of each response with status 200 that is not an answer, but may be billed.
 
         Returns:
             The last response, and its parsed body if it is usable, else None; of an embeddings request the vectors in
-            the order of the texts (`VECTORS`) and the `usage`. A response by which the endpoint refuses all further
-            work of the model is also in `refused`.
+            the order of the texts (`VECTORS`) and the `usage`. If the endpoint refuses all further requests to the
+            model, `refused` has the reason.
 
         Raises:
-            EndpointError: when the endpoint refused all further work of the model at an earlier request that was no
+            EndpointError: if the endpoint refused all further requests to the model before, in a request that was not a
                 check.
         """
         model = str((body or {}).get("model", ""))
@@ -162,7 +162,7 @@ class EndpointClient:
             if not isinstance(decision, Retry):
                 return readable(outcome.response), outcome.answer
             if outcome.waited is not None and not state.waits_in_vain:
-                logger.warning("%s; it is sent again", outcome.response.body.decode())
+                logger.warning("%s; retrying", outcome.response.body.decode())
             state = decision.state
             await asyncio.sleep(random.uniform(decision.least_seconds, decision.most_seconds))
 
@@ -178,7 +178,7 @@ class EndpointClient:
         self._calls.add(SENT, request, model, keys_paid_for.get(), **fields)
 
     def _times_of(self, request: ModelRequest, model: str) -> ResponseTimes:
-        """The response times of requests of this kind: an answer takes longer than that to a check."""
+        """The response times of this kind of request; answers to checks are faster than others."""
         key = (model, request.stage)
         if key not in self._times:
             default = CHECK_SECONDS if request.stage == CHECK_STAGE else None
@@ -186,13 +186,13 @@ class EndpointClient:
         return self._times[key]
 
     def _pace(self, request: ModelRequest, model: str, outcome: Outcome) -> Pace:
-        """The pace of the model's answers. A limit of the caller's own says nothing about the model."""
+        """The pace of the model's answers. The caller's own time limit says nothing about the model."""
         times = self._times_of(request, model)
         is_own_limit = request.timeout_seconds < times.limit()
         return Pace.QUICK if outcome.waited is None or is_own_limit else times.pace(outcome.waited)
 
     def _why_all_ends(self, outcome: Outcome) -> str:
-        """The message to everybody who asks the model from now on."""
+        """The message for all later requests to the model."""
         if outcome.waited is not None:
             return too_slow(self.endpoint, outcome.waited)
         return refusal(self.endpoint, outcome.response, outcome.headers) or endless(
@@ -226,7 +226,7 @@ class EndpointClient:
         return outcome
 
     def _read(self, request: ModelRequest, body: Mapping[str, Any] | None, outcome: Outcome) -> Outcome:
-        """The outcome with the answer that its response holds, in OpenAI's format, or with an error in its place."""
+        """The outcome with the response's answer in OpenAI's format, or with an error in its place."""
         response = outcome.response
         if 300 <= response.status < 400:
             location, variable = outcome.headers.get("location", ""), variable_of(self.endpoint.name, "BASE_URL")
@@ -266,26 +266,26 @@ class EndpointClient:
         return replace(outcome, answer={VECTORS: vectors, "usage": given.get("usage")})
 
     def _failed(self, outcome: Outcome, failure: NoAnswer) -> Outcome:
-        """The outcome with the error that a client is given for a useless response."""
+        """The outcome with the error that a client receives for a useless response."""
         body = self.error_body(failure)
         response = replace(outcome.response, status=failure.status, body=body, content_type="application/json")
         useless = outcome.response.body if outcome.response.status == 200 else None
         return replace(outcome, response=response, most_attempts=failure.most_attempts, useless_body=useless)
 
     def error_body(self, failure: NoAnswer) -> bytes:
-        """The error that a client is given for a useless response of this endpoint."""
+        """The error that a client receives for a useless response of this endpoint."""
         return failure.body(f"the endpoint {self.endpoint.name!r} at {self.endpoint.base_url}")
 
     def refused(self, model: str) -> str | None:
-        """The reason why the endpoint refuses all further work of a model; None where it does not."""
+        """The reason why the endpoint refuses all further requests to a model; None if it does not."""
         return self._refusals.get(model)
 
     def forget_refusal(self, model: str) -> None:
-        """Let a model be asked again that the endpoint refused, such as with the key in another header."""
+        """Allow requests to a refused model again, for instance with the key in another header."""
         self._refusals.pop(model, None)
 
     async def finish(self) -> None:
-        """Send nothing more, and wait a few seconds for the answers that are under way: they may be paid for."""
+        """Send nothing more, and wait a few seconds for answers in flight, which may be billed."""
         self._is_finishing = True
         until = time.monotonic() + FINISH_SECONDS
         while self.limiter.in_flight and time.monotonic() < until:
@@ -339,13 +339,13 @@ class EndpointClient:
 
 
 class _NoAnswerInTime(Exception):
-    """The limit of a wait has passed."""
+    """The time limit of a wait has passed."""
 
 
 @asynccontextmanager
 async def _at_most(limit: Callable[[], float]) -> AsyncIterator[None]:
-    """Cancel the block after `limit()` seconds. The limit is looked up again when it has passed: it has grown where
-    other answers of a slow server came meanwhile.
+    """Cancel the block after `limit()` seconds. The limit is evaluated again when it has passed, because it grows when
+    other answers of a slow server arrive meanwhile.
 
     Raises:
         _NoAnswerInTime: when the block was cancelled.

@@ -1,4 +1,4 @@
-"""Event streams: the answer in a stream that was not asked for, with its pieces joined."""
+"""Event streams: joins the pieces of an answer that was streamed without a request for it."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""`FormFinder`: sends requests in the form that their endpoint and model accept, and finds it where one is refused."""
+"""`FormFinder`: sends requests in a form that the endpoint and model accept, which it finds after refusals."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ class FormFinder:
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def send(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
-        """Send a request in the form that the server accepts; the last response where there is none.
+        """Send a request in a form that the server accepts. Returns the last response if there is none.
 
         Args:
             send: sends a request to the client's endpoint (`EndpointClient.send`).
@@ -46,11 +46,11 @@ class FormFinder:
         return await sending.adapted(body)
 
     def form(self, client: EndpointClient, model: str) -> RequestForm:
-        """The form of requests to a model as far as it is known."""
+        """The known form of requests to a model."""
         return self._forms.get((client.endpoint.name, model)) or RequestForm.of(client.endpoint)
 
     def remember(self, client: EndpointClient, model: str, form: RequestForm, stage: str) -> None:
-        """Keep a form that was accepted; it is told once."""
+        """Remember an accepted form, and log it once."""
         before = self.form(client, model)
         if form == before:
             return
@@ -60,7 +60,7 @@ class FormFinder:
             logger.warning("%s@%s takes requests in another form: %s", model, client.endpoint.name, found)
 
     async def _reached(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
-        """Send a request; where nothing is, or the key is refused, look for the place and the header first."""
+        """Send a request. If the path does not exist or the key is refused, find the URL and the header first."""
         used = client.access
         result = await send(request, body)
         if result[0].status == 200:
@@ -102,7 +102,7 @@ class _Sending:
     is_rewritten: bool = False
 
     async def adapted(self, body: Body) -> Result:
-        """Send a request, and again in another form for each refusal that says which."""
+        """Send a request, and after each refusal again in another form that the refusal suggests."""
         own: RequestForm | None = None
         for _ in range(MAX_STEPS):
             form = own or self.finder.form(self.client, self.model)
@@ -115,7 +115,7 @@ class _Sending:
                 return result
             known = self.finder.form(self.client, self.model)
             if own is None and known != form:
-                continue  # another request has found it meanwhile
+                continue  # another request has found the form meanwhile
             step = next_form(form, sent, refusal)
             if step is None or step.form == form:
                 return result
@@ -130,7 +130,7 @@ class _Sending:
         return await self.finder._reached(self.client, request, sent, self.send)
 
     async def embed(self, body: Body) -> Result:
-        """Send an embeddings request, in as many batches as the server wants."""
+        """Send an embeddings request, in batches that the server accepts."""
         form, texts = self.finder.form(self.client, self.model), texts_of(body)
         self.is_rewritten |= bool(form.max_input_tokens)
         if form.max_input_tokens:
@@ -163,7 +163,7 @@ class _Sending:
         return _joined([first, *others])
 
     def _too_long(self, texts: Sequence[Any], response: ModelResponse) -> ModelResponse:
-        """The server's refusal with the text that it is about, and what to do."""
+        """The server's refusal of a too long text, with the text and the remedy."""
         longest = max(texts, key=lambda text: count_tokens(text) if isinstance(text, str) else len(text))
         tokens = count_tokens(longest) if isinstance(longest, str) else len(longest)
         name = self.client.endpoint.name
@@ -171,14 +171,14 @@ class _Sending:
         message = (
             f"a text of {tokens} tokens is too long for the embedding model {self.model!r} of the endpoint {name!r}, "
             f"which says: {said}. The text begins: {str(longest)[:80]!r}. Choose a smaller chunk_size, or set "
-            f"DREAM_ENDPOINT_{name.upper()}_MAX_INPUT_TOKENS to have longer texts cut there"
+            f"DREAM_ENDPOINT_{name.upper()}_MAX_INPUT_TOKENS to cut longer texts"
         )
         error = {"error": {"message": message, "type": "input_too_long"}}
         return replace(response, body=json.dumps(error).encode(), content_type="application/json")
 
 
 def _joined(results: Sequence[Result]) -> Result:
-    """One answer from those to all batches, or the response of the first that failed."""
+    """The joined answer of all batches, or the response of the first failed batch."""
     failed = next((result for result in results if result[1] is None), None)
     if failed is not None:
         return failed

@@ -1,8 +1,8 @@
-"""The one reader of answers in JSON: the schema that a request asks for, and the JSON that an answer has for it.
+"""The reader of JSON answers: the schema that a request demands, and the matching JSON in an answer.
 
-Models write JSON with habits: in a Markdown block, with text or thinking around it, with single quotes, as the
-arguments of a tool. `read_form` finds what was meant, in the form of the schema, or says what is wrong. A text that is
-cut off is never completed, because a list without its end would give another score.
+Models write JSON in many ways: in a Markdown block, surrounded by text or thinking, with single quotes, as the
+arguments of a tool. `read_form` finds the JSON in the form of the schema, or states the problem. Truncated texts are
+never completed, because an incomplete list would give another score.
 """
 
 import ast
@@ -17,12 +17,12 @@ from dream.models.schema_fit import Misfit, fitted
 
 ANY_JSON = "{}"
 
-_DECODER = json.JSONDecoder(strict=False)  # line breaks may stand in strings
+_DECODER = json.JSONDecoder(strict=False)  # strings may contain line breaks
 _THINKING = re.compile(r"\s*<(think|thinking|thought|reasoning|analysis|reflection)\b[^>]*>.*?</\1\s*>", re.S | re.I)
 _BEGIN_OF_THINKING = re.compile(r"\s*<(think|thinking|thought|reasoning)\b[^>]*>", re.I)
 _END_OF_THINKING = re.compile(r"</(think|thinking|thought|reasoning)\s*>|◁/think▷|\bfinal<\|message\|>", re.I)
 _CLOSING = {"{": "}", "[": "]"}
-# json-repair's words for a repair that completes a list which may have been cut off, or guesses where its items end
+# json-repair's log messages for repairs that complete a possibly truncated list, or guess where its items end
 _GUESSED = ("missed the closing ]", "stray '...'", "missing the left delimiter in array context")
 _ELISION = re.compile(r",\s*(\.\.\.|…)\s*[}\]]")
 _MAX_CHARACTERS = 400_000
@@ -30,9 +30,9 @@ _MAX_CHARACTERS = 400_000
 
 @dataclass(frozen=True)
 class Form:
-    """An answer as it was read: `value` fits the schema, unless there is a `problem`.
+    """The JSON that was read from an answer: `value` fits the schema, unless there is a `problem`.
 
-    `exact` is true if the answer had this JSON and nothing else.
+    `exact` is true if the answer consisted of this JSON only.
     """
 
     value: Any = None
@@ -60,7 +60,7 @@ def read_form(message: Mapping[str, Any], schema: str) -> Form:
         >>> read_form({"content": 'Here it is: ```json {"a": 1,} ```'}, ANY_JSON).value
         {'a': 1}
         >>> read_form({"content": "I cannot."}, ANY_JSON).problem
-        'it holds no JSON'
+        'it contains no JSON'
     """
     problem = "it is empty"
     for text in _texts(message):
@@ -72,7 +72,7 @@ def read_form(message: Mapping[str, Any], schema: str) -> Form:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a chat answer, be it content or the arguments of a tool."""
+    """The text of a chat answer: the content, or the arguments of a tool."""
     return "\n".join(_texts(message))
 
 
@@ -103,7 +103,7 @@ def _read_text(text: str, schema: str) -> Form:
         pass
     candidates, is_cut = _candidates(_without_thinking(text))
     if not candidates:
-        return Form(problem="its JSON is cut off or broken" if is_cut else "it holds no JSON")
+        return Form(problem="its JSON is truncated or broken" if is_cut else "it contains no JSON")
     valid = [value for value in candidates if validator.is_valid(value)]
     if valid:
         return _the_only(valid, is_cut)
@@ -111,7 +111,7 @@ def _read_text(text: str, schema: str) -> Form:
 
 
 def _fitting(candidates: list[Any], schema: str, is_cut: bool) -> Form:
-    """The one candidate that means what the schema asks for; several in a row may be the items of its list."""
+    """The only candidate that fits the schema; several consecutive ones may be the items of its list."""
     wanted, problems = json.loads(schema), []
     fits = [value for candidate in candidates for value in _fit(candidate, wanted, problems)]
     if not fits and len(candidates) > 1 and not is_cut:
@@ -121,7 +121,7 @@ def _fitting(candidates: list[Any], schema: str, is_cut: bool) -> Form:
         return _the_only(good, is_cut)
     if fits and not good:
         problems.append(next(iter(_validator(schema).iter_errors(fits[-1]))).message)
-    return Form(problem=problems[-1] if problems else "its JSON is cut off or broken")
+    return Form(problem=problems[-1] if problems else "its JSON is truncated or broken")
 
 
 def _fit(value: Any, schema: Mapping[str, Any], problems: list[str]) -> list[Any]:
@@ -135,8 +135,8 @@ def _fit(value: Any, schema: Mapping[str, Any], problems: list[str]) -> list[Any
 
 def _the_only(values: list[Any], is_cut: bool) -> Form:
     if any(value != values[0] for value in values):
-        return Form(problem=f"it holds {len(values)} different objects that fit: only one is wanted")
-    return Form(problem="its JSON is followed by another that is cut off") if is_cut else Form(values[0])
+        return Form(problem=f"it holds {len(values)} different objects that fit, but only one is expected")
+    return Form(problem="its JSON is followed by truncated JSON") if is_cut else Form(values[0])
 
 
 def _without_thinking(text: str) -> str:
@@ -216,7 +216,7 @@ def _end_of(text: str, start: int) -> int | None:
 
 
 def _repaired(text: str) -> Any:
-    """Broken JSON, repaired; None where a repair would guess what a list holds."""
+    """Repaired JSON; None if the repair would have to guess the items of a list."""
     from json_repair import repair_json
 
     if _ELISION.search(text):
@@ -236,7 +236,7 @@ def _repaired(text: str) -> Any:
 
 
 def _json_value(value: Any) -> Any:
-    """An object or a list that JSON can hold; None for anything else, such as a set."""
+    """An object or a list that JSON can represent; None for anything else, such as a set."""
     try:
         return json.loads(json.dumps(value)) if isinstance(value, dict | list) else None
     except (TypeError, ValueError, RecursionError):

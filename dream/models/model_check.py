@@ -1,7 +1,8 @@
-"""`check_models`: what an experiment will send, sent once before it, so that nothing is paid for in vain.
+"""`check_models`: sends each model the kinds of requests of an experiment, so that broken models are found before
+anything is billed.
 
-An LLM gets a prompt of the size of a real one, a judge one request of each form, an embedding model a full batch and
-one of its texts alone. The forms that a server takes are found on the way (`dream.models.form_finder`).
+An LLM receives a prompt of realistic size, a judge one request of each form, an embedding model a full batch and one of
+its texts alone. This also finds the request forms that servers accept (`dream.models.form_finder`).
 """
 
 import asyncio
@@ -10,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dream.errors import NO_ANSWER, DataError, DreamError, ServiceError, bullets, explain
-from dream.event_loop import run_async
 from dream.models.cross_encoder import is_local
 from dream.models.endpoint_access import message_where_nothing_is
 from dream.models.gateway_client import current_gateway
@@ -34,6 +34,7 @@ from dream.models.refusals import (
 from dream.models.reranking import check_rerank_model
 from dream.models.usage import CHECK_STAGE
 from dream.records import FailureKind
+from dream.runtime.event_loop import run_async
 from dream.settings import OFFLINE
 from dream.tokens import first_tokens
 
@@ -54,9 +55,9 @@ _PROMPT = (
 )
 _PASSAGES = 32
 USUAL_CHUNK_TOKENS = 512
-# An answer is cut here in a check: a model that rambles would make it last for minutes.
+# The token limit of answers in checks, without which a rambling model would answer for minutes.
 ENOUGH_TOKENS = 256
-# Servers compute a text alone and in a batch with small differences; texts in the wrong order differ far more.
+# Vectors of a text alone and in a batch differ slightly; those of texts in the wrong order differ far more.
 LEAST_COSINE = 0.98
 _MOST_UNREADABLE_FORMS = 0.5
 
@@ -74,20 +75,20 @@ def check_models(
     chunk_tokens: Mapping[str, int] | None = None,
     rerankers: Iterable[str] = (),
 ) -> list[str]:
-    """Send each model what it will be sent, to all of them at the same time; offline models get one cheap call.
+    """Check all models concurrently with requests like those of the experiment; offline models receive one cheap call.
 
     Args:
-        llms: those that answer in words.
-        forms: for each LLM that must answer in JSON, a function that gives prompts and their response models.
-        chunk_tokens: the longest chunk that each embedding model will get; None where this is not known yet: that
-            chunks of a usual length are too long for a model is then told, and no error.
-        rerankers: those behind a `/rerank` endpoint, and cross-encoders in this process.
+        llms: the LLMs that answer in free text.
+        forms: for each LLM that must answer in JSON, a function that returns prompts and their response models.
+        chunk_tokens: the longest chunk for each embedding model; None if not known yet, in which case too long chunks
+            of usual length only give a note.
+        rerankers: models behind a `/rerank` endpoint, and local cross-encoders.
 
     Returns:
-        A line for each thing that a user should know, such as a parameter that a server does not take.
+        Notes for the user, such as a parameter that a server does not accept.
 
     Raises:
-        ServiceError: naming every model that cannot be used, with what to do.
+        ServiceError: naming every model that cannot be used, with the remedy.
     """
     checks: list[tuple[str, Check]] = []
     forms = forms or {}
@@ -112,7 +113,7 @@ def check_models(
 
 
 def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The form of requests to each model, where it differs from what clients write, for records of what was run."""
+    """The request form of each model for which it deviates from what clients write, for manifests."""
     gateway = current_gateway()
     forms = {
         identifier: gateway.form(*split_identifier(identifier))
@@ -135,7 +136,7 @@ async def _outcomes(checks: Sequence[tuple[str, Check]]) -> tuple[list[str], lis
 
 
 async def _outcome(check: Check) -> list[str]:
-    """A check, made again where its connection broke: a server may close one that was idle."""
+    """The outcome of a check, which is repeated if its connection broke, as servers close idle connections."""
     import openai
 
     try:
@@ -163,15 +164,16 @@ async def _check_llm(identifier: str) -> list[str]:
     except openai.APIStatusError as error:
         if error.code != FailureKind.EMPTY_ANSWER:
             raise
-        llm.additional_kwargs = limits  # a model that thinks for longer
+        llm.additional_kwargs = limits  # for a model with long thinking
         answer = await llm.acomplete(prompt)
     if not answer.text.strip():
-        raise DataError("it gave an empty answer to a prompt as an experiment sends it")
+        raise DataError("it gave an empty answer to a prompt like those of an experiment")
     return []
 
 
 async def _check_forms(identifier: str, forms: Sequence[Form]) -> list[str]:
-    """One request of each form. One that cannot be read may be bad luck; most of them are a model that cannot do it."""
+    """Send one request of each form. A single unreadable answer may be bad luck; if most are unreadable, the model is
+    unsuitable."""
     llm = judge_llm_picker(identifier, stage=CHECK_STAGE)
     asked = (llm.agenerate(prompt, response_model) for prompt, response_model in forms)
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
@@ -181,18 +183,18 @@ async def _check_forms(identifier: str, forms: Sequence[Form]) -> list[str]:
         if not isinstance(error, DataError):
             raise error
     lines = [
-        f"it did not give the form {response_model.__name__}: {outcome}"
+        f"its answer is not in the form {response_model.__name__}: {outcome}"
         for (_, response_model), outcome in zip(forms, outcomes, strict=True)
         if isinstance(outcome, DataError)
     ]
     if len(unreadable) > _MOST_UNREADABLE_FORMS * len(forms):
         shown = "; ".join(lines[:2])
-        raise DataError(f"it gave {len(unreadable)} of {len(forms)} forms not as they were asked for: {shown}")
+        raise DataError(f"{len(unreadable)} of {len(forms)} answers are not in the requested form: {shown}")
     return lines
 
 
 async def _check_embed_model(identifier: str, chunk_tokens: int | None) -> list[str]:
-    """A full batch, and one of its texts alone: the same text must have nearly the same vector."""
+    """Embed a full batch, and one of its texts alone, which must have nearly the same vector."""
     embed_model = embed_model_picker(identifier, stage=CHECK_STAGE)
     if _is_offline(identifier):
         await embed_model.aget_text_embedding("ready")
@@ -212,7 +214,7 @@ async def _check_reranker(identifier: str) -> list[str]:
 
 
 async def _check_length(embed_model: "OpenAIEmbedding", chunk_tokens: int | None) -> list[str]:
-    """A text of the length of the longest chunk."""
+    """Embed a text of the length of the longest chunk."""
     import openai
 
     tokens = chunk_tokens or USUAL_CHUNK_TOKENS
@@ -233,17 +235,17 @@ def vectors_problem(batch: Sequence[Sequence[float]], alone: Sequence[float], nu
 
     lengths = sorted({len(vector) for vector in [*batch, alone]})
     if len(lengths) > 1:
-        return f"its vectors differ in length: {len(batch[0])} numbers in a batch, {len(alone)} for a text alone"
+        return f"its vectors differ in length: {len(batch[0])} numbers in a batch, {len(alone)} for a single text"
     matrix = numpy.array([*batch, alone])
     sizes = numpy.linalg.norm(matrix, axis=1)
     if not numpy.isfinite(matrix).all() or not sizes.all():
         return "some of its vectors are zero or not finite"
     matrix = matrix / sizes[:, None]
     if (matrix[:-1] @ matrix[0] > 1 - 1e-7).all():
-        return f"it gives the same vector for {len(batch)} different texts"
+        return f"it returns the same vector for {len(batch)} different texts"
     cosine = float(matrix[number] @ matrix[-1])
     if cosine < LEAST_COSINE:
-        return f"a text has another vector in a batch of {len(batch)} than alone (cosine {cosine:.2f})"
+        return f"a text has a different vector in a batch of {len(batch)} than alone (cosine {cosine:.2f})"
     return None
 
 
@@ -264,7 +266,7 @@ def _form_explained(identifier: str) -> list[str]:
 
 
 async def _explained(identifier: str, error: BaseException) -> str:
-    """The cause of a failed check and its remedy, without the client's long exception text."""
+    """The cause of a failed check and the remedy, without the client's long exception text."""
     import openai
 
     for cause in (error, error.__cause__):
@@ -275,7 +277,7 @@ async def _explained(identifier: str, error: BaseException) -> str:
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
         endpoint = split_identifier(identifier)[0]
-        return f"the endpoint {endpoint!r} gives no answer ({reason}): check its URL and that the server is running"
+        return f"the endpoint {endpoint!r} does not answer ({reason}): check its URL and that the server is running"
     return explain(error)
 
 

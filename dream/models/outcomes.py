@@ -14,8 +14,8 @@ _ERRORS: tuple[tuple[type[BaseException], str], ...] = (
 def failure_kind(outcome: BaseException | int) -> str:
     """The kind of a failed call, by its exception or the status of its last response.
 
-    `budget`, `configuration`, `unreadable` (an answer that is not what was asked for), `refused` (the endpoint takes no
-    more work of this model), `unreachable`, `error` (any other exception, such as that of a cancelled call), or the
+    `budget`, `configuration`, `unreadable` (not in the requested form), `refused` (the endpoint accepts no further
+    requests to this model), `unreachable`, `error` (any other exception, e.g. of a cancelled call), or the
     `request_outcome` of the status.
     """
     if isinstance(outcome, int):

@@ -94,7 +94,7 @@ class Payments:
         entry = entry_of(response, tokens)
         if problem is not None:
             self.count(usage, client, [entry], paid=True)
-            raise DataError(f"the answer of {model[1]!r} is not what was asked for: {problem}")
+            raise DataError(f"the answer of {model[1]!r} is not in the requested form: {problem}")
         return Paid(response, {"": entry})
 
     async def _vectors(

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from dream.libraries import prepare_libraries
 from dream.models.cross_encoder import cross_encoder_picker, cross_encoder_problems, is_local
 from dream.models.direct_calls import ModelCalls
 from dream.models.gateway_client import GatewayClient, current_gateway
@@ -30,6 +29,7 @@ from dream.models.http_transport import (
     GatewayTransport,
 )
 from dream.models.usage import CHECK_STAGE
+from dream.runtime.libraries import prepare_libraries
 from dream.settings import OFFLINE, OPENAI, Settings
 
 if TYPE_CHECKING:

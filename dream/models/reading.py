@@ -1,7 +1,7 @@
-"""Answers in JSON are read where they come in, so that every client gets them in the form that it asked for.
+"""Reads JSON answers on arrival, so that every client receives them in the requested form.
 
-What cannot be read is asked for again once, with the reader's complaint. A model of which most answers cannot be read
-is not asked any more (`Readability`), before an experiment has paid for all of them.
+An unreadable answer is requested again once, with the reader's complaint. If most answers of a model are unreadable, no
+further requests are sent to it (`Readability`), before an experiment has paid for all of them.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from dream.models.json_forms import Form, asked_schema, read_form, text_of
 from dream.models.openai_wire import ModelRequest, ModelResponse
 
-# A model is judged by its first answers: with fewer, chance decides.
+# The number of first answers by which a model is judged; fewer would leave it to chance.
 LEAST_ANSWERS = 10
 MOST_UNREADABLE = 0.5
 _SHOWN = 200
@@ -24,9 +24,9 @@ Send = Callable[[ModelRequest, Answer], Awaitable[tuple[ModelResponse, Answer | 
 
 @dataclass(frozen=True)
 class Reading:
-    """A response whose answer was read. `answer` is None where the endpoint gave none.
+    """A response and its answer, which is None if the endpoint gave none.
 
-    `problem` says why the JSON that was asked for is not in it; `is_read` is true where JSON was asked for and is.
+    `problem` is the reason why the requested JSON is missing; `is_read` is true if JSON was requested and found.
     """
 
     response: ModelResponse
@@ -36,9 +36,9 @@ class Reading:
 
 
 async def read_or_ask_again(send: Send, request: ModelRequest, body: Mapping[str, Any]) -> Reading:
-    """Send a chat request and read its answer; the JSON that it asks for is then in the answer and nothing else.
+    """Send a chat request and read its answer, which then consists of the requested JSON only.
 
-    Tokens and seconds of both attempts are in the answer.
+    The answer has the tokens and seconds of both attempts.
     """
     response, answer = await send(request, dict(body))
     first = read(request, body, response, answer)
@@ -51,12 +51,12 @@ async def read_or_ask_again(send: Send, request: ModelRequest, body: Mapping[str
         return second
     seconds = first.response.seconds + response.seconds
     content = json.dumps(second.answer).encode()
-    problem = second.problem and f"{second.problem} (it was asked for twice)"
+    problem = second.problem and f"{second.problem} (after two requests)"
     return replace(second, response=replace(second.response, body=content, seconds=seconds), problem=problem)
 
 
 def read(request: ModelRequest, body: Mapping[str, Any], response: ModelResponse, answer: Answer | None) -> Reading:
-    """Read an answer, be it from the endpoint or from the cache."""
+    """Read an answer from the endpoint or from the cache."""
     schema = request.schema or asked_schema(body)
     message = _message(answer)
     if schema is None or answer is None or message is None:
@@ -74,14 +74,14 @@ def read(request: ModelRequest, body: Mapping[str, Any], response: ModelResponse
 
 @dataclass
 class Readability:
-    """Counts of the readable answers of each model and stage, and of those unreadable even when asked again."""
+    """Counts the readable answers of each model and stage, and those unreadable even after a second request."""
 
     _counts: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
     _last_problem: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _refusals: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def count(self, endpoint: str, model: str, stage: str, problem: str | None) -> None:
-        """Count an answer; `problem` says why it cannot be read."""
+        """Count an answer; `problem` is the reason why it is unreadable."""
         key = (endpoint, model, stage)
         counts = self._counts.setdefault(key, [0, 0])
         counts[problem is not None] += 1
@@ -95,12 +95,12 @@ class Readability:
         endpoint, model, stage = key
         return (
             f"{bad} of the first {good + bad} answers of the model {model!r} of the endpoint {endpoint!r} (stage "
-            f"{stage!r}) are not what was asked for: {self._last_problem[key]}. Nothing more was sent to it, and what "
-            "was paid for is kept: mend its settings and resume, or choose a model that gives JSON"
+            f"{stage!r}) are not in the requested form: {self._last_problem[key]}. Nothing more is sent to it, and "
+            f"paid answers are kept: correct its settings and resume, or choose a model that can answer in JSON"
         )
 
     def refusal(self, endpoint: str, model: str, stage: str) -> str | None:
-        """The reason why a model is not asked any more, always in the same words; None where it may be asked."""
+        """The reason why no more requests are sent to a model, always with the same text; None if they are."""
         return self._refusals.get((endpoint, model, stage))
 
 
@@ -117,7 +117,7 @@ def _is_cut(answer: Mapping[str, Any]) -> bool:
 
 
 def _rewritten(answer: Answer, message: Mapping[str, Any], form: Form, wants_tool: bool) -> Answer:
-    """The answer with the JSON that was read where the client looks for it; as it came if it is there already."""
+    """The answer with the JSON where the client expects it; unchanged if it is already there."""
     has_tool = bool(message.get("tool_calls"))
     if form.exact and has_tool == wants_tool and (has_tool or isinstance(message.get("content"), str)):
         return answer
@@ -135,7 +135,7 @@ def _rewritten(answer: Answer, message: Mapping[str, Any], form: Form, wants_too
 
 
 def _complaint(answer: Answer, problem: str) -> list[dict[str, str]]:
-    """The two messages that ask again: what came, and what is wrong with it."""
+    """The two messages of the second request: the first answer, and the complaint."""
     said = text_of(answer["choices"][0]["message"])[:_QUOTED]
     wanted = (
         f"This answer cannot be used: {problem.partition('; it says: ')[0]}. Answer once more, with one JSON object "
@@ -146,7 +146,7 @@ def _complaint(answer: Answer, problem: str) -> list[dict[str, str]]:
 
 
 def _with_usage_of(first: Answer, second: Answer | None) -> Answer | None:
-    """The second answer with the tokens of both; what one of them does not count stays unknown."""
+    """The second answer with the tokens of both; unknown if one of them does not report tokens."""
     counted, more = first.get("usage"), (second or {}).get("usage")
     if second is None or not isinstance(counted, Mapping) or not isinstance(more, Mapping):
         return second

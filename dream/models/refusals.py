@@ -1,4 +1,4 @@
-"""Refusals of an endpoint: its own words, the pause that it asks for, and whether it refuses all work.
+"""Refusals of an endpoint: its message, the requested pause, and refusals of all further requests.
 
 An empty account, a daily quota or a refused key will refuse every later request too. Such a refusal ends the experiment
 with one message; what is finished is kept, and a later run resumes.
@@ -20,11 +20,11 @@ from dream.models.rate_limiter import seconds_of
 from dream.settings import OPENAI, Endpoint
 
 TOO_MANY = 429
-# An endpoint that asks for a longer wait, such as for an exhausted daily quota, refuses all further work.
+# An endpoint that requests a longer wait, e.g. for an exhausted daily quota, refuses all further requests.
 LONGEST_RETRY_AFTER_SECONDS = 120.0
 MOST_CHARACTERS, MOST_BYTES = 200, 5000
 
-# Words of providers whose account has no money left, in codes and messages.
+# Codes and messages of providers about an account without credit.
 _NO_CREDIT = re.compile(
     r"insufficient[ _-]*(quota|balance|credits?|funds)|credit balance|out of credits?|not enough credits?"
     r"|no credits? (left|remaining)|billing[ _-]*(hard[ _-]*limit|not[ _-]*active)|payment required"
@@ -46,7 +46,7 @@ _REFUSED_KEY = frozenset({401, 403})
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """The pause that a response asks for, in `retry-after-ms` (OpenAI, Azure) or `retry-after`, which is a number of
+    """The pause that a response requests, in `retry-after-ms` (OpenAI, Azure) or `retry-after`, which is a number of
     seconds, a duration such as "1m30s", or a date. None without a readable one; 0 for a date that has passed.
 
     Args:
@@ -78,7 +78,8 @@ def _seconds(text: str, now: Callable[[], float]) -> float | None:
 
 
 def pause_asked_for(response: ModelResponse, headers: Mapping[str, str]) -> float | None:
-    """The pause in seconds: of the headers, else of the message of a 429, such as "try again in 1m30s"."""
+    """The requested pause in seconds, from the headers, else from the message of a 429, such as "try again in
+    1m30s"."""
     seconds = retry_after_seconds(headers)
     if seconds is not None or response.status != TOO_MANY:
         return seconds
@@ -87,8 +88,8 @@ def pause_asked_for(response: ModelResponse, headers: Mapping[str, str]) -> floa
 
 
 def words_of(response: ModelResponse) -> str:
-    """The words of the endpoint, in one line of at most 200 characters: the message of its error, the title of an HTML
-    page, else its text."""
+    """The endpoint's message in one line of at most 200 characters: from its error, else the title of an HTML page,
+    else the text."""
     answer = parsed(response.body)
     if answer is not None:
         text = _message(answer)
@@ -122,7 +123,7 @@ def is_without_credit(response: ModelResponse) -> bool:
 
 
 def without_credit(response: ModelResponse) -> str:
-    """A response's words about an empty account, and the remedy."""
+    """A message about an empty account with the response's own words and the remedy."""
     return (
         f"has no credit or quota left (HTTP {response.status}: {words_of(response)!r}): add credit, or raise the limit "
         "in its billing settings"
@@ -130,7 +131,7 @@ def without_credit(response: ModelResponse) -> str:
 
 
 def is_exhausted(response: ModelResponse, headers: Mapping[str, str]) -> bool:
-    """True for a 429 that does not pass within minutes: a long pause is asked for, or the quota of a day is used up."""
+    """True for a 429 that does not pass within minutes: a long pause is requested, or the daily quota is used up."""
     if response.status != TOO_MANY:
         return False
     pause = pause_asked_for(response, headers)
@@ -161,9 +162,8 @@ def variable_of(endpoint: str, name: str) -> str:
 
 
 def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, str]) -> str | None:
-    """The message about an endpoint that refuses all further work; None for a refusal of one request.
-
-    The words of a refused key are left out, as some endpoints quote the key in them.
+    """The message about an endpoint that refuses all further requests; None if only one request was refused. The
+    endpoint's own message about a refused key is left out, as some endpoints quote the key.
     """
     where = f"the endpoint {endpoint.name!r} at {endpoint.base_url}"
     if is_without_credit(response):
@@ -184,7 +184,7 @@ def refusal(endpoint: Endpoint, response: ModelResponse, headers: Mapping[str, s
 
 
 def shown(endpoint: Endpoint, response: ModelResponse) -> str:
-    """The endpoint's words without the key, which some endpoints quote."""
+    """The endpoint's message without the key, which some endpoints quote."""
     words = words_of(response)
     return words.replace(endpoint.api_key, "***") if endpoint.api_key else words
 
@@ -194,11 +194,11 @@ def _exhausted(pause: float | None) -> tuple[str, str]:
         return "has no quota left for today", "wait until it is renewed, or raise the limit"
     minutes = math.ceil(pause / 60)
     span = f"{minutes} minutes" if minutes < 120 else f"{math.ceil(minutes / 60)} hours"
-    return f"asks to wait for {span}", "wait as long, or raise the limit"
+    return f"requests a wait of {span}", "wait that long, or raise the limit"
 
 
 def endless(endpoint: Endpoint, response: ModelResponse, patience_seconds: float) -> str:
-    """The message about a model that gave no answer for the whole patience."""
+    """The message about a model that did not answer within `patience_seconds`."""
     what = f"answered only HTTP {response.status}" if response.status else "gave no answer"
     return (
         f"the endpoint {endpoint.name!r} at {endpoint.base_url} {what} for {patience_seconds:.0f} s "
@@ -208,7 +208,7 @@ def endless(endpoint: Endpoint, response: ModelResponse, patience_seconds: float
 
 
 def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
-    """The reason of a request that waited in vain, with the variable that sets the limit."""
+    """The message about a request that timed out, with the variable that sets the limit."""
     limit, tokens = variable_of(endpoint.name, "TIMEOUT_SECONDS"), variable_of(endpoint.name, "MAX_ANSWER_TOKENS")
     return (
         f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s; raise {limit} "
@@ -217,7 +217,7 @@ def no_answer_in_time(endpoint: Endpoint, seconds: float) -> str:
 
 
 def too_slow(endpoint: Endpoint, seconds: float) -> str:
-    """The message about a model that answers nothing within the limit."""
+    """The message about a model that never answers within the time limit."""
     variable = variable_of(endpoint.name, "TIMEOUT_SECONDS")
     return (
         f"no answer from the endpoint {endpoint.name!r} at {endpoint.base_url} within {seconds:.0f} s: raise the limit "
@@ -227,13 +227,13 @@ def too_slow(endpoint: Endpoint, seconds: float) -> str:
 
 
 def _rounded(seconds: float) -> int:
-    """At least so many seconds, as a number that a person would write."""
+    """At least `seconds`, rounded up to a simple number."""
     step = 10 if seconds < 200 else 100
     return math.ceil(seconds / step) * step
 
 
 def readable(response: ModelResponse) -> ModelResponse:
-    """A failed response whose body is an error in OpenAI's format, also where the endpoint sent a page in HTML."""
+    """A failed response with an error in OpenAI's format as its body, even if the endpoint sent an HTML page."""
     if response.status in (0, 200) or parsed(response.body) is not None:
         return response
     words = words_of(response) or "no text"

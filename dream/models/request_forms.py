@@ -1,8 +1,8 @@
-"""The form of a request that a server accepts: parameters renamed, left out or written otherwise, batches halved.
+"""Forms of requests that servers accept: parameters renamed, omitted or changed, batches halved.
 
-Servers refuse parameters that others need. The refusal says which, the request is sent again in another form, and the
-form that passes is remembered for the endpoint and model. What users set for an endpoint is the form to begin with.
-Neither is part of a cache key: that is the client's own request.
+Servers refuse parameters that others need. The refusal names the parameter, the request is sent again in another form,
+and the accepted form is remembered for the endpoint and model. The settings of an endpoint are its initial form. Forms
+are not part of cache keys, which only contain the client's request.
 """
 
 import json
@@ -20,11 +20,11 @@ from dream.settings import Endpoint
 REFUSED_STATUS = frozenset({400, 413, 415, 422, 500, 501})
 JSON_OBJECT, JSON_SCHEMA, TEXT = "json_object", "json_schema", "text"
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-# Parameters without which an answer is still an answer to the same question
+# optional parameters, without which the question stays the same
 OPTIONAL = ("temperature", "top_p", "seed", "user", "n", "stop", "frequency_penalty", "presence_penalty")
 LEAST_TOKENS = 64
-TEI_DOCUMENTS = "texts"  # what TEI calls the documents to be ranked
-COLDEST = 0.01  # where a temperature of 0 is refused
+TEI_DOCUMENTS = "texts"  # TEI's name for the documents to rank
+COLDEST = 0.01  # for servers that refuse a temperature of 0
 
 _ABOUT_FORMAT = re.compile(r"response.?format|json.?object|json.?schema|json mode|structured output|guided|grammar")
 _ABOUT_LIMIT = re.compile(r"too large|too high|at most|maximum|exceed|less than|between|limit|up to|range|greater than")
@@ -36,7 +36,7 @@ _POSITIVE = re.compile(r"positive|greater than 0|> ?0|above 0|non-?zero|\(0(\.0)
 
 @dataclass(frozen=True)
 class RequestForm:
-    """The form of requests to one model, where it differs from what clients write. Empty fields differ in nothing.
+    """The deviations of requests to one model from what clients write. Empty fields mean no deviation.
 
     `response_format` is json_object, json_schema or text; `token_limit` is the name of the parameter that limits
     tokens, and `max_tokens` its greatest value; `batch_size` is the most texts in an embeddings request;
@@ -56,7 +56,7 @@ class RequestForm:
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "RequestForm":
-        """The form that the settings give for an endpoint."""
+        """The form according to the settings of an endpoint."""
         return cls(
             response_format=endpoint.response_format or "",
             token_limit=endpoint.max_tokens_parameter or "",
@@ -67,25 +67,25 @@ class RequestForm:
         )
 
     def described(self) -> dict[str, Any]:
-        """The fields that differ from what clients write."""
+        """The fields that deviate from what clients write."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value}
 
     def explained(self) -> list[str]:
-        """The differences, each with the endpoint's variable (DREAM_ENDPOINT_<NAME>_...) that sets it."""
+        """A sentence for each deviation, with the endpoint's variable (DREAM_ENDPOINT_<NAME>_...) that sets it."""
         omitted, asked = ",".join(self.omitted), self.response_format
         varying = ", so that its answers vary" if "temperature" in self.omitted else ""
         lines = {
-            f"JSON is asked for by {asked} (RESPONSE_FORMAT={asked})": asked,
+            f"JSON is requested by {asked} (RESPONSE_FORMAT={asked})": asked,
             f"tokens are limited by {self.token_limit} (MAX_TOKENS_PARAMETER={self.token_limit})": self.token_limit,
-            f"at most {self.max_tokens} tokens are asked for": self.max_tokens,
+            f"at most {self.max_tokens} tokens are requested": self.max_tokens,
             f"the temperature is at least {self.temperature:g}": self.temperature,
             f"{omitted.replace(',', ', ')} is left out{varying} (OMIT={omitted})": omitted,
-            f"vectors are asked for as {self.encoding_format} (ENCODING_FORMAT={self.encoding_format})": (
+            f"vectors are requested as {self.encoding_format} (ENCODING_FORMAT={self.encoding_format})": (
                 self.encoding_format if "encoding_format" not in self.omitted else ""
             ),
             f"{self.batch_size} texts are embedded at a time (EMBED_BATCH_SIZE={self.batch_size})": self.batch_size,
-            f"documents to be ranked are sent as {self.documents_parameter}, and cut where they are too long": (
+            f"documents to rank are sent as {self.documents_parameter}, and cut if they are too long": (
                 self.documents_parameter
             ),
             f"texts to embed are cut at {self.max_input_tokens} tokens": self.max_input_tokens,
@@ -113,7 +113,7 @@ class RequestForm:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The words of a server that refuses a request; `parameter` is the one that it names in a field of its own."""
+    """A server's message about a refused request; `parameter` is the parameter that a field of the error names."""
 
     status: int
     text: str
@@ -124,7 +124,7 @@ class Refusal:
         """The refusal in a response; None for any other response."""
         error = _error_in(response.body)
         if response.status == BY_MODEL and error is not None and error.get("type") == NO_ANSWER:
-            return None  # the model has answered, uselessly
+            return None  # the model answered, but not usefully
         if response.status not in REFUSED_STATUS and not (response.status == 200 and error):
             return None
         if error is None:
@@ -142,21 +142,21 @@ class Refusal:
 
     @property
     def numbers(self) -> list[int]:
-        """The whole numbers in what it says, such as a limit and what was asked for."""
+        """The whole numbers in the message, such as a limit and the requested value."""
         found = re.findall(r"(?<![\w.])\d[\d,]*(?![\w.]*\d)", self.text)
         return [int(digits.replace(",", "")) for digits in found[:20]]
 
 
 @dataclass(frozen=True)
 class Step:
-    """Another form to try. `lasts` is false for a form that only this request needs."""
+    """Another form to try. `lasts` is false if only this request needs it."""
 
     form: RequestForm
     lasts: bool = True
 
 
 def next_form(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Step | None:
-    """The form to try after a refusal; None where no form would help.
+    """The form to try after a refusal; None if no other form would help.
 
     Args:
         form: the form in which `sent` was refused.
@@ -184,7 +184,7 @@ def _both_of_two(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -
 
 
 def _format(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Step | None:
-    """JSON is asked for as an object of any kind, then by its schema, then in the prompt alone."""
+    """Other ways to request JSON: as any object, then by its schema, then only in the prompt."""
     asked = (sent.get("response_format") or {}).get("type")
     if asked is None or not (_ABOUT_FORMAT.search(refusal.text) or refusal.parameter.startswith("response_format")):
         return None
@@ -192,7 +192,8 @@ def _format(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Ste
 
 
 def _context(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> Step | None:
-    """A prompt and the tokens of its answer exceed the context window together: fewer are asked for, this once."""
+    """If the prompt and the maximum answer exceed the context window together, request fewer tokens for this
+    request."""
     tokens = next((sent[name] for name in TOKEN_LIMITS if name in sent), None)
     if not tokens or "context" not in refusal.text or len(refusal.numbers) < 2:
         return None
@@ -236,8 +237,7 @@ def _optional(form: RequestForm, sent: Mapping[str, Any], refusal: Refusal) -> S
 
 
 def batch_that_may_pass(texts: int, refusal: Refusal) -> int | None:
-    """The size of batches to try where an embeddings request of so many texts was refused; None where its size is not
-    the reason.
+    """The batch size to try after a refused embeddings request of `texts` texts; None if its size is not the reason.
 
     Example:
         >>> batch_that_may_pass(64, Refusal(413, "batch size 64 > maximum allowed batch size 32"))
@@ -263,7 +263,7 @@ def _without(form: RequestForm, *names: str) -> RequestForm:
 
 
 def _with_format(sent: dict[str, Any], response_format: str, schema: str) -> dict[str, Any]:
-    """A request that asks for JSON in another way; the prompt has the schema where nothing else has it."""
+    """A request that demands JSON in another way; the prompt has the schema if no other field has it."""
     is_native = sent["response_format"].get("type") == JSON_SCHEMA
     if response_format == JSON_SCHEMA:
         if is_native or schema == ANY_JSON:
@@ -279,7 +279,7 @@ def _with_format(sent: dict[str, Any], response_format: str, schema: str) -> dic
 
 
 def _error_in(body: bytes) -> dict[str, Any] | None:
-    """The error in the body of a response, with what stands beside it; None where there is none in JSON."""
+    """The error in the body of a response, with neighbouring fields; None if there is none in JSON."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -296,6 +296,6 @@ def _error_in(body: bytes) -> dict[str, Any] | None:
 
 
 def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """FastAPI's list of what is wrong; empty where there is none."""
+    """FastAPI's list of errors; empty if there is none."""
     details = error.get("detail")
     return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []

@@ -1,4 +1,4 @@
-"""RAG methods, baselines without retrieval, and the search space, the grid of methods, models and parameters.
+"""RAG methods, baselines, and the search space (the grid of methods, models and parameters).
 
 A method is a function with the decorator `@rag_method`; `query_engine_picker` creates its query engine.
 """

@@ -2,8 +2,8 @@
 
     question -> query transform -> retriever -> hits -> reranker -> the best top_k -> postprocessor -> passages -> LLM
 
-The methods themselves make retriever and postprocessor; what is not asked for is not there at all, so that a method
-with the factors at their defaults does exactly what it does without them.
+The methods make the retriever and the postprocessor. A factor at its default adds no step, so that the method works
+exactly as it would without that factor.
 """
 
 import inspect
@@ -36,10 +36,10 @@ def query_engine_picker(
 
     Args:
         identifier: a name in `RAG_METHODS`.
-        llm: None for a method that asks none.
+        llm: None for a method without an LLM.
         parameters: override the defaults; parameters of the chunker are accepted and ignored.
-        trial: labels the calls of a reranker in the meter; given to functions that take it.
-        methods: those of an experiment, which come before the registered ones.
+        trial: labels a reranker's calls in the usage; passed to functions with a parameter `trial`.
+        methods: the methods of an experiment, which take precedence over registered ones.
 
     Raises:
         ConfigurationError: for an unknown identifier or parameter, or a wrong value, listing the valid ones.
@@ -64,8 +64,8 @@ def query_engine_picker(
 
     if not isinstance(engine, PassageQueryEngine):
         raise ConfigurationError(
-            f"{identifier}: {', '.join(asked)} cannot be applied to a {type(engine).__name__}: return what "
-            "`answer_from` makes, or let the parameters extend another class than RetrievalParameters"
+            f"{identifier}: {', '.join(asked)} cannot be applied to a {type(engine).__name__}: return the result of "
+            f"`answer_from`, or derive the parameters from another class than RetrievalParameters"
         )
     return engine.with_factors(factors, llm, top_k, trial)
 
@@ -73,26 +73,26 @@ def query_engine_picker(
 def answer_from(
     retriever: "BaseRetriever", llm: "LLM", postprocessor: "BaseNodePostprocessor | None" = None
 ) -> "BaseQueryEngine":
-    """A query engine that answers from the passages of a retriever, with the same prompt for all methods."""
+    """A query engine that answers from a retriever's passages, with the prompt that all methods share."""
     from dream.rag.engine import PassageQueryEngine
 
     return PassageQueryEngine(retriever, llm, postprocessor)
 
 
 def models_of(trial: Trial) -> list[str]:
-    """The identifiers of all models that a trial asks besides the judge."""
+    """The identifiers of all models that a trial calls, without the judge's."""
     asked = (trial.llm_identifier, trial.embed_model_identifier, context_llm_of(trial), *rerankers_of(trial))
     return [name for name in dict.fromkeys(asked) if name]
 
 
 def rerankers_of(trial: Trial) -> list[str]:
-    """The identifiers of the models that put hits into order for a trial, besides its LLM."""
+    """The identifiers of a trial's reranking models, without its LLM."""
     reranker = trial.parameters.get("reranker", NONE)
     return [] if reranker in (NONE, LLM_RERANKER) else [reranker]
 
 
 def _answering(llm: "LLM", factors: Mapping[str, Any]) -> "LLM":
-    """The LLM with the system prompt, temperature and limit of tokens that are asked for."""
+    """The LLM with the trial's system prompt, temperature and token limit."""
     changes: dict[str, Any] = {}
     if factors.get("system_prompt"):
         changes["system_prompt"] = factors["system_prompt"]

@@ -1,7 +1,7 @@
 """Baselines: each LLM without contexts (closed-book) and with the reference contexts (oracle).
 
-They are the lower and upper reference points for retrieval. They run beside the trials, on the same questions and with
-the same judge, and are never ranked. `dream.comparison.loss_split` uses them to split a trial's loss.
+They are the lower and upper reference points for retrieval. They run with the trials, on the same questions and with
+the same judge, and are never ranked. `dream.comparison.loss_split` uses them to attribute a trial's lost score.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ CLOSED_BOOK_PROMPT = (
 
 
 def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]) -> tuple[Trial, ...]:
-    """A closed-book and an oracle trial per LLM; no oracle if no question has reference contexts.
+    """A closed-book and an oracle trial per LLM; without the oracle if no question has reference contexts.
 
     Example:
         >>> trials = [Trial("chunks_with_overlap", "gpt-4o-mini", "text-embedding-3-small")]
@@ -35,20 +35,20 @@ def baseline_trials(trials: Sequence[Trial], questions: Sequence[GoldenQuestion]
 
 
 def questions_of(trial: Trial, questions: Sequence[GoldenQuestion]) -> tuple[GoldenQuestion, ...]:
-    """The questions of a trial: all of them, for the oracle only those with reference contexts."""
+    """The questions of a trial: all of them, but for the oracle only those with reference contexts."""
     needs_contexts = trial.query_engine_identifier == ORACLE
     return tuple(question for question in questions if question.reference_contexts or not needs_contexts)
 
 
 def metrics_of(trial: Trial, metrics: Sequence[str]) -> tuple[str, ...]:
-    """The metrics of a trial: all of them, for a baseline only those that are defined without retrieval."""
+    """The metrics of a trial: all of them, but for a baseline only those that are defined without retrieval."""
     if not trial.is_baseline:
         return tuple(metrics)
     return tuple(name for name in metrics if _is_sensible(name, trial.query_engine_identifier))
 
 
 def _is_sensible(name: str, baseline: str) -> bool:
-    """True if a metric says something about answers without retrieval; the oracle did not retrieve its contexts."""
+    """True if a metric is meaningful for a baseline, whose contexts, if any, were not retrieved."""
     metric = definition_of(name)
     return metric.needs_answer and not metric.needs_evidence and (baseline == ORACLE or not metric.needs_contexts)
 

@@ -1,4 +1,4 @@
-"""`Combinations`: the trials of a search space, each by its number, without a list of them."""
+"""`Combinations`: the trials of a search space, accessed by number instead of being listed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Block:
 
     @property
     def choices(self) -> list[tuple[Any, ...]]:
-        """Those of all factors, in their order."""
+        """The choices of all factors, in their order."""
         return list(self.factors.values())
 
     def trial(self, digits: Sequence[int]) -> Trial:
@@ -37,7 +37,7 @@ class Block:
         return trial_of(self.method, llm, embed_model, values)
 
     def digits(self, trial: Trial) -> tuple[int, ...] | None:
-        """The first choices that make a trial; None where none do."""
+        """The first choices that give a trial; None if none do."""
         if trial.query_engine_identifier != self.method:
             return None
         config, own = full_config(trial), trial.config()
@@ -51,8 +51,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Combinations:
-    """The trials of a search space. A combination that makes the same trial as an earlier one, that a rule leaves out
-    or whose values make no sense together counts as none.
+    """The trials of a search space. Combinations are skipped if they give the same trial as an earlier one, if a rule
+    excludes them, or if their values conflict.
 
     Example:
         >>> space = SearchSpace(["bm25"], ["gpt-4o"], ["bge"], {"bm25": {"top_k": [2, 4]}})
@@ -66,10 +66,10 @@ class Combinations:
 
     @classmethod
     def of(cls, space: SearchSpace | JoinedSpace, settings: Settings | None = None) -> "Combinations":
-        """Those of a search space.
+        """The combinations of a search space.
 
         Raises:
-            ConfigurationError: for invalid choices, all at once; for rules that leave no trial.
+            ConfigurationError: for invalid choices, all at once; for rules that exclude every trial.
         """
         if problems := space.problems(settings):
             name = space.name if isinstance(space, JoinedSpace) else "the search space"
@@ -78,12 +78,12 @@ class Combinations:
         blocks = [_block(each, name) for each in joined.spaces for name in each.query_engines]
         found = cls(tuple(blocks), tuple(joined.exclude), tuple(joined.require))
         if next(found.drawn(0), None) is None:
-            raise ConfigurationError("the rules of the search space leave no trial")
+            raise ConfigurationError("the rules of the search space exclude every trial")
         return found
 
     @cached_property
     def size(self) -> int:
-        """The number of combinations, those that count as none included."""
+        """The number of combinations, including those that are skipped."""
         return sum(size_of(block.choices) for block in self.blocks)
 
     @cached_property
@@ -94,7 +94,7 @@ class Combinations:
 
     @property
     def is_listed(self) -> bool:
-        """True if there are so few that they may be listed."""
+        """True if there are few enough to be listed."""
         return self.size <= LISTED
 
     def at(self, number: int) -> tuple[Block, tuple[int, ...]]:
@@ -106,14 +106,14 @@ class Combinations:
         raise IndexError(number)
 
     def place(self, trial: Trial) -> tuple[int, tuple[int, ...]] | None:
-        """The first block that makes a trial, by its number, and the choices; None where none does."""
+        """The number of the first block that gives a trial, and the choices; None if no block does."""
         for number, block in enumerate(self.blocks):
             if (digits := block.digits(trial)) is not None:
                 return number, digits
         return None
 
     def is_allowed(self, trial: Trial, block: Block) -> bool:
-        """True if the rules and the method's own bounds let a trial of a block run."""
+        """True if the rules and the method's bounds allow a trial of a block."""
         if any(matches(trial, rule) for rule in block.exclude) or not is_allowed(trial, self.exclude, self.require):
             return False
         return self.is_listed or not find_rag_method(block.method).problems(trial.parameters)
@@ -123,8 +123,7 @@ class Combinations:
         return tuple(trial for number in range(self.size) if (trial := self._counted(number)))
 
     def drawn(self, seed: int) -> Iterator[Trial]:
-        """All trials, the incumbents first and the others in an order that a seed fixes: none is likelier than another
-        to be among the first."""
+        """All trials, the incumbents first and the others in a uniformly random order that depends only on the seed."""
         yield from self.incumbents
         known = {trial.id for trial in self.incumbents}
         for number in shuffled(self.size, seed):
@@ -132,8 +131,8 @@ class Combinations:
                 yield trial
 
     def representatives(self) -> tuple[Trial, ...]:
-        """A few trials in which each model and each value of each factor occurs, also what the rules leave out: for
-        checks of models and methods before any trial is chosen."""
+        """A few trials in which each model and each value of each factor occurs, including excluded ones, for checks of
+        models and methods before any trial is chosen."""
         found: dict[str, Trial] = {}
         for block in self.blocks:
             for factor, choices in enumerate(block.choices):
@@ -173,7 +172,7 @@ class Combinations:
         return cls(tuple(blocks), tuple(data["exclude"]), require)
 
     def _counted(self, number: int) -> Trial | None:
-        """The trial of a combination; None for one that counts as none."""
+        """The trial of a combination; None if the combination is skipped."""
         block, digits = self.at(number)
         trial = block.trial(digits)
         place = self.place(trial)

@@ -21,21 +21,22 @@ if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
     from llama_index.core.base.base_retriever import BaseRetriever
 
-# So many questions tell how many passages are read; larger documents would take long to search.
+# The number of passages that are read is estimated from this many questions, and not for larger documents, which would
+# take long to search.
 MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 1_000_000
-# What is measured, by the endings of the names under which it is kept.
+# Suffixes of the names under which measurements are stored.
 _ENDINGS = {"passages": "", "tokens": " tokens", "ranked_tokens": " ranked tokens", "ratings": " ratings"}
-# Methods that read as many chunks as that which searches by words, and cannot be tried themselves.
+# Methods that read as many chunks as the word search, with which they are estimated.
 _WORDS, _LIKE_WORDS = "bm25", ("mmr",)
-# Chunks end at the ends of sentences, so that they are seldom full.
+# The mean fill of chunks, which end at sentence ends.
 FULLNESS = 0.9
 
 
 @dataclass(frozen=True)
 class QuestionCalls:
-    """Calls for one question, and the passages that the LLM reads (0 where they are not known).
+    """Calls for one question, and the number of passages that the LLM reads (0 if unknown).
 
-    `rewriting` and `ranking` are those of the answering LLM besides its answers (`answering`).
+    `rewriting`, `ranking` and `answering` are calls of the answering LLM.
     """
 
     answering: float
@@ -52,8 +53,8 @@ class QuestionCalls:
 
 
 def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> QuestionCalls:
-    """The calls of a trial that is no baseline, as its method and its factors say; those of decomposed questions are
-    the most that there can be.
+    """The calls of a trial (not a baseline), from the declarations of its method and its factors; an upper bound for
+    decomposed questions.
 
     Example:
         >>> factors = {"top_k": 3, "reranker": "llm", "query_transform": "hyde"}
@@ -78,7 +79,7 @@ def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Qu
 
 
 def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
-    """The number of passages that were found, or that fit the budget; 0 for a method that does not search."""
+    """The number of retrieved passages, or of those that fit the budget; 0 for a method without search."""
     if "top_k" not in values:
         return 0.0
     found = values["top_k"] * method.cost.passages_a_hit
@@ -88,14 +89,14 @@ def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
 
 
 def chunk_tokens(parameters: Mapping[str, Any], of_sentence: int) -> int:
-    """The size in tokens of an index's smallest texts with these parameters; `of_sentence` where they are sentences."""
+    """The size in tokens of an index's smallest texts with these parameters; `of_sentence` if they are sentences."""
     return parameters.get("chunk_size") or min(parameters.get("chunk_sizes", (of_sentence,)))
 
 
 @dataclass(frozen=True)
 class TextsRead:
-    """Means over questions: the passages that the LLM reads and their tokens; the hits that a reranker reads, in tokens
-    and in calls of an LLM as the reranker. What was not measured is None."""
+    """Means over questions: the number of passages that the LLM reads, and their tokens; the tokens of the hits that a
+    reranker reads, and the calls if it is an LLM. None if not measured."""
 
     passages: float
     tokens: float | None = None
@@ -111,9 +112,9 @@ def texts_read(
 ) -> dict[str, TextsRead]:
     """The texts that are read in each trial, by trial id.
 
-    How many neighbours become one passage and how large passages are depends on documents and questions, so it is
-    measured with words in place of vectors, which costs nothing; what was measured is kept. Of large documents and
-    methods of one's own there are the passages that the method declares.
+    The number of merged neighbours and the size of passages depend on documents and questions. They are measured with a
+    word search instead of vectors, which costs no model call, and the results are stored. For large documents and
+    user-defined methods, the method's declaration is used.
     """
     few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
     is_large = characters_of(documents) > MEASURED_CHARACTERS
@@ -145,7 +146,7 @@ def _kept(kept: MeasuredPassages, key: str) -> TextsRead | None:
 
 
 def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) -> TextsRead | None:
-    """The texts that a trial reads, found by words; None where its method cannot be tried by words."""
+    """The texts that a trial reads, measured with a word search; None if the method cannot use one."""
     chunker, chunking, _ = index_request(trial)
     reranker = trial.parameters.get("reranker", NONE)
     plain = {name: value for name, value in trial.parameters.items() if name not in ("query_transform", "reranker")}
@@ -170,7 +171,7 @@ def _measured(trial: Trial, documents: Sequence[Any], questions: Sequence[str]) 
 
 
 def _by_words(trial: Trial) -> Trial:
-    """A trial that reads as much as another, and searches by words."""
+    """A trial that reads as much as the given one, but searches by words."""
     known = find_rag_method(_WORDS).all_defaults
     return Trial(_WORDS, trial.llm_identifier, "", {k: v for k, v in trial.parameters.items() if k in known})
 
@@ -184,7 +185,7 @@ def _engine(trial: Trial, index: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _retrieved(retrieve: Callable[[Any], Sequence[Any]], questions: Sequence[str]) -> list[list[int]]:
-    """The tokens of each text that is found, for each question."""
+    """The tokens of each retrieved text, for each question."""
     from llama_index.core.schema import MetadataMode, QueryBundle
 
     return [

@@ -7,13 +7,13 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 
 class DiverseRetriever(BaseRetriever):
-    """Chooses one hit after the other: near to the question, and unlike those that are chosen already.
+    """Chooses hits one after the other: similar to the question, and different from those already chosen.
 
     The hits' scores are `relevance * similarity - (1 - relevance) * greatest similarity to a chosen one`.
 
     Args:
-        n_hits: how many of the nearest are chosen from.
-        relevance: 1 for the nearest alone, 0 for difference alone.
+        n_hits: the number of nearest hits to choose from.
+        relevance: from 1 (only similarity to the question counts) to 0 (only difference counts).
     """
 
     def __init__(self, index: VectorStoreIndex, n_hits: int, top_k: int, relevance: float) -> None:

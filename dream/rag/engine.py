@@ -1,4 +1,4 @@
-"""`PassageQueryEngine`: retrieves passages and answers from them; the factors of a trial put parts before and after."""
+"""`PassageQueryEngine`: retrieves passages and answers from them; the factors of a trial add steps before and after."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from dream.rag.synthesis import answer_synthesizer
 
 
 class PassageQueryEngine(RetrieverQueryEngine):
-    """A retriever, what becomes of its hits, and an LLM that answers from them.
+    """A retriever, postprocessors of its hits, and an LLM that answers from them.
 
     Args:
         prompt: with {context_str} and {query_str}; "default" for that of LlamaIndex.
@@ -35,10 +35,10 @@ class PassageQueryEngine(RetrieverQueryEngine):
         """The engine with a query transform, a reranker and a prompt.
 
         Args:
-            factors: those of `RetrievalParameters`.
-            helper: the LLM that rewrites questions and ranks passages, which has no system prompt.
-            top_k: how many hits stay of several searches and after reranking; None keeps all.
-            trial: labels a reranker's calls in the meter.
+            factors: the trial's values of `RetrievalParameters`.
+            helper: the LLM that rewrites questions and ranks passages, without the trial's system prompt.
+            top_k: the number of hits to keep after several searches and after reranking; None keeps all.
+            trial: labels a reranker's calls in the usage.
         """
         retriever, reranker = self.retriever, factors.get("reranker", NONE)
         n_hits = top_k if reranker == NONE or top_k is None else max(top_k, factors["rerank_from"])

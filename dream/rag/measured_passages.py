@@ -1,4 +1,5 @@
-"""`MeasuredPassages`: how many passages trials read, measured once and kept beside the texts of the documents.
+"""`MeasuredPassages`: the number of passages that trials read, measured once and stored with the texts of the
+documents.
 
 <cache>/texts/passages/<digest of documents, questions and code>.json.gz    mean numbers of passages by retrieval
 """
@@ -9,14 +10,14 @@ from typing import Any
 
 from dream.documents.stored_documents import StoredDocuments
 from dream.indexes.store import documents_digest
-from dream.provenance import code_versions
 from dream.records import digest
+from dream.runtime.provenance import code_versions
 
 
 class MeasuredPassages:
-    """Numbers of passages of retrievals over the same documents and questions, by any text that identifies a retrieval.
+    """Numbers of passages of retrievals over the same documents and questions, by a text that identifies the retrieval.
 
-    Those of documents that are not in storage are kept for as long as the object lives.
+    For documents that are not in storage, they are only kept in this object.
     """
 
     def __init__(self, documents: Sequence[Any], questions: Sequence[str]) -> None:
@@ -33,7 +34,7 @@ class MeasuredPassages:
         return self._kept.get(retrieval)
 
     def keep(self, measured: Mapping[str, float]) -> None:
-        """Keep further numbers; nothing is written where there are none."""
+        """Store further numbers; without any, nothing is written."""
         if measured:
             self._kept |= measured
             if self._texts is not None:

@@ -1,11 +1,11 @@
 """RAG methods: functions `(index, llm, **parameters) -> query engine`, registered by name (`dream.rag.registry`).
 
-This module has them all. To add a method, write a function as in `dream.rag.vector_search`, and a model of its
+This module imports them all. To add a method, write a function as in `dream.rag.vector_search`, and a model of its
 parameters with defaults, types and bounds.
 
 All methods have the parameter `context_tokens`, a budget: the best passages are kept while their sum is within it, so
-that trials differ in how they retrieve text, not in the size of the context. (The 2024 article compared methods with
-contexts of 3,072 and 768 tokens.)
+that trials differ in their retrieval, not in the size of the context. (The 2024 article compared methods with contexts
+of 3,072 and 768 tokens.)
 """
 
 from dream.rag.answers import answer_from as answer_from, query_engine_picker as query_engine_picker

@@ -1,8 +1,8 @@
-"""Models first: every pair of LLM and embedding model answers with one system, beside the system in use; then all
-systems are tried with the pairs that may be the best.
+"""The search models_first: every pair of LLM and embedding model runs with one system, and so does the incumbent; then
+all systems run with the pairs that may be the best.
 
-It supposes that the best models are about the same for all systems. For 4 LLMs, 3 embedding models and 20 systems it
-tries 12 + 3 x 20 trials at most, where the grid has 240.
+It assumes that about the same models are best for all systems. For 4 LLMs, 3 embedding models and 20 systems it runs at
+most 12 + 3 x 20 trials, where the grid has 240.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from dream.rag.registry import find_rag_method
 from dream.rag.told import Told, unseen
 from dream.records import INCUMBENT, Search, Trial
 
-# The most pairs of models that go on.
+# The maximum number of pairs of models for the second round.
 MOST_PAIRS = 3
 
 
 def models_first_round(space: Combinations, search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
-    """The trials of the first round, then those of the second; then none.
+    """The trials of the first round, then those of the second, then none.
 
-    The system of the first round is the first of the space that takes a pair, each factor at its default, or at its
-    first value where the default is not among them. In the second round a search of fewer trials than there are draws
-    them by its seed.
+    The first round uses the first system of the space that accepts a pair, each factor at its default, or at its first
+    value if the default is not in the space. If the second round has more combinations than the search may try, they
+    are sampled with its seed.
     """
     if not search.rounds:
         incumbents = space.incumbents
@@ -39,18 +39,18 @@ def models_first_round(space: Combinations, search: Search, told: Sequence[Told]
 
 
 def pair_of(trial: Trial) -> tuple[str, str]:
-    """The LLM and the embedding model of a trial, each empty where it has none."""
+    """The LLM and the embedding model of a trial, each empty if it has none."""
     return trial.llm_identifier, trial.embed_model_identifier
 
 
 def with_pairs(space: Combinations, pairs: Sequence[tuple[str, str]]) -> Combinations:
-    """The combinations of a space with these models alone."""
+    """The combinations of a space with only these models."""
     return replace(space, blocks=tuple(block for pair in pairs for block in _blocks_of(space, pair)))
 
 
 def _best_pairs(told: Sequence[Told]) -> list[tuple[str, str]]:
-    """The pairs that may be the best, the best first, `MOST_PAIRS` at most. A system in use that is better than all of
-    them leaves the best of them."""
+    """The pairs that may be the best, the best first, at most `MOST_PAIRS`. If an incumbent is better than all of them,
+    only the best pair."""
     ranked = [each for each in told if each.values and not each.trial.parameters.get(INCUMBENT)]
     ranked.sort(key=lambda each: -(each.values or (0,))[0])
     best = [each for each in ranked if each.may_be_best]
@@ -60,7 +60,7 @@ def _best_pairs(told: Sequence[Told]) -> list[tuple[str, str]]:
 
 
 def _with_models(space: Combinations) -> list[Trial]:
-    """A trial for each pair of models; pairs without an LLM or an embedding model only where there are no others."""
+    """A trial for each pair of models; pairs without an LLM or an embedding model only if there are no others."""
     found: dict[tuple[str, str], Trial] = {}
     for block in space.blocks:
         for llm in block.factors[LLM]:
@@ -87,7 +87,7 @@ def _default_trial(space: Combinations, block: Block, llm: str, embed_model: str
 
 
 def _blocks_of(space: Combinations, pair: tuple[str, str]) -> list[Block]:
-    """The blocks of a space with these models alone; a method without an LLM or without an embedding model has none."""
+    """The blocks of a space with only these models; methods without an LLM or an embedding model keep none."""
     blocks = []
     for block in space.blocks:
         models = {

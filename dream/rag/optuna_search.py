@@ -1,7 +1,7 @@
-"""A round of a search by Optuna: the trials of the rounds before are told again, then the next ones are asked for.
+"""A round of a search by Optuna: it receives the trials of all earlier rounds, and suggests the next ones.
 
-Optuna's study is made anew for each round, with a sampler whose seed is the search's and the round's, so that a round
-follows from the results before it alone: the same on every engine, and after a resume.
+Each round creates a new Optuna study, with a sampler seeded by the search's seed and the round's number. So a round
+depends only on earlier results: it is the same on every engine, and after a resume.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from dream.rag.combinations import Block, Combinations
 from dream.rag.told import Told, unseen
 from dream.records import NSGA2, Search, Trial
 
-# TPE draws so many trials at random before it models anything.
+# The number of random trials before TPE fits its model.
 FIRST_ROUND, ROUND = 10, 5
 # The population of NSGA-II, which is one round: a quarter of all trials, within these bounds.
 LEAST_POPULATION, MOST_POPULATION = 4, 25
-# So often Optuna is asked for one trial that rules allow and no round had before one is drawn at random.
+# The number of suggestions to request for a new and allowed trial before one is drawn at random.
 _TRIES = 10
 _SYSTEM = "system"
 
@@ -27,11 +27,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
-    """The trials of the next round; none when all have been chosen, or when there are no others. The first has the
-    systems in use.
+    """The trials of the next round; empty when enough have been chosen, or none are left. The first round has the
+    incumbents.
 
-    A trial without values is told as failed. Optuna is asked again in place of a trial that rules leave out or that an
-    earlier round had.
+    A trial without values is reported as failed. Suggestions that rules exclude or that an earlier round had are
+    replaced by further suggestions.
     """
     n = min(_round_size(search), (search.trials or 0) - len(told))
     if n <= 0:
@@ -78,7 +78,7 @@ def _sampler(search: Search, number: int) -> "optuna.samplers.BaseSampler":
 
 
 def _tell(study: optuna.Study, parameters: "_Parameters", search: Search, told: Sequence[Told]) -> None:
-    """Tell the trials round by round, as they were chosen."""
+    """Report the trials to Optuna round by round, in the order in which they were chosen."""
     waiting = list(told)
     for number, n in enumerate(search.rounds):
         study.sampler = _sampler(search, number)
@@ -96,8 +96,8 @@ def _tell(study: optuna.Study, parameters: "_Parameters", search: Search, told: 
 
 
 class _Parameters:
-    """The factors of a space as Optuna's parameters: numbers are ordered, everything else is a category. A factor that
-    several methods have with the same values is one parameter."""
+    """The factors of a space as Optuna's parameters: numbers are ordered, everything else is a category. A factor with
+    the same values in several methods is one parameter."""
 
     def __init__(self, space: Combinations) -> None:
         self._space = space
@@ -123,10 +123,10 @@ class _Parameters:
         return block.trial(digits), block
 
     def of(self, trial: Trial) -> dict[str, Any]:
-        """Optuna's parameters of a trial, which is one of the space."""
+        """Optuna's parameters of a trial of the space."""
         found = self._space.place(trial)
         if found is None:
-            raise ValueError(f"{trial.name} is no trial of the search space")
+            raise ValueError(f"{trial.name} is not a trial of the search space")
         number, digits = found
         block = self._space.blocks[number]
         values: dict[str, Any] = {_SYSTEM: number}
@@ -143,6 +143,6 @@ def _is_ordered(choices: Sequence[Any]) -> bool:
 
 
 def _order(choices: Sequence[Any]) -> list[int]:
-    """The places of the choices, those of numbers by their size."""
+    """The order of the choices: numbers by size, others as given."""
     places = list(range(len(choices)))
     return sorted(places, key=lambda place: choices[place]) if _is_ordered(choices) else places

@@ -1,7 +1,7 @@
-"""RAG systems of one's own as trials: a function that answers a question, or an HTTP service.
+"""Existing RAG systems as trials: a function that answers a question, or an HTTP service.
 
-They stand beside the methods, are asked the same questions and judged alike; DREAM builds no index and asks no LLM for
-them. What they spend on models is known if they ask DREAM's gateway (`dream.models.gateway_server`).
+They are compared with DREAM's methods on the same questions and by the same judge. DREAM builds no index and calls no
+LLM for them. Their model costs are known if they use DREAM's gateway (`dream.models.gateway_server`).
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import create_model
 
 from dream.errors import ConfigurationError, DataError, ServiceError, bullets, explain
-from dream.event_loop import run_async
 from dream.models.pickers import model_calls
 from dream.models.usage import CHECK_STAGE
 from dream.rag.parameters import Parameters
 from dream.rag.registry import RAG_METHODS, MethodCost, RagMethod
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def own_system(
 
     Args:
         function: takes the question, and the trial's id if it has a parameter `trial`; may be asynchronous. It returns
-            the answer and the list of contexts that it was made of, each a text or a mapping with `text`, and `file`,
-            `page` and `score` where they are known; or a mapping with `answer` and `contexts`.
-        incumbent: True for the system in use, which the parameters of its trial then say.
-        concurrency: how many questions it is asked at a time.
+            the answer and the list of contexts that it is based on, or a mapping with `answer` and `contexts`. A
+            context is a text, or a mapping with `text` and, if known, `file`, `page` and `score`.
+        incumbent: True for the system in use; its trial then has the parameter `incumbent`.
+        concurrency: the maximum number of concurrent questions.
 
     Example:
         @own_system(incumbent=True)
@@ -68,24 +68,24 @@ def http_system(
 ) -> str:
     """Register an HTTP service that answers questions as a RAG method, and return its name.
 
-    Its requests go through the gateway, which has the key, limits the rate, tries again and counts them; answers are
-    not cached.
+    Its requests go through the gateway, which adds the key, limits the rate, retries and counts; answers are not
+    cached.
 
     Args:
         endpoint: the name of DREAM_ENDPOINT_<NAME>_BASE_URL (and _API_KEY, _AUTH_HEADER, _MAX_CONCURRENCY, ...).
         path: below the base URL; the request is a POST.
-        request: the JSON that is sent; "{question}" in any of its texts is the question, "{trial}" the trial's id, by
-            which calls to DREAM's gateway are counted (`dream.models.gateway_server`). By default
-            {"question": "{question}"}.
-        answer, contexts: where they are in the reply: names of fields and numbers of items with dots between, such as
-            "choices.0.message.content". A name applies to each item of a list: "sources.text" are the texts of all.
+        request: the JSON body; "{question}" in its texts is replaced by the question, "{trial}" by the trial's id,
+            under which the gateway counts calls (`dream.models.gateway_server`). By default {"question": "{question}"}.
+        answer, contexts: their paths in the reply: field names and item numbers, separated by dots, such as
+            "choices.0.message.content". A field name applies to each item of a list: "sources.text" selects the texts
+            of all.
 
     Example:
         http_system("our_rag", endpoint="our_rag", path="/ask", answer="result", contexts="sources.text")
     """
     template = dict(request or {"question": QUESTION})
     if QUESTION not in json.dumps(template):
-        raise ConfigurationError(f"request={template} of {name} lacks {QUESTION!r}, the place of the question")
+        raise ConfigurationError(f"request={template} of {name} lacks the placeholder {QUESTION!r}")
     if not name.isidentifier():
         raise ConfigurationError(f"name={name!r}: use letters, digits and _")
     asking = _HttpSystem(name, endpoint, path, template, answer, contexts)
@@ -94,7 +94,7 @@ def http_system(
 
 
 class OwnSystem:
-    """The function of a RAG method that hands questions on to another function."""
+    """The function of a RAG method that passes questions to another function."""
 
     def __init__(self, function: Callable[..., Any], name: str, concurrency: int) -> None:
         self.__name__, self.__wrapped__ = name, function
@@ -140,14 +140,14 @@ class _HttpSystem:
         return await self.asked(question, trial, "answer")
 
     async def asked(self, question: str, trial: str, stage: str) -> dict[str, Any]:
-        """The answer and the contexts, in a stage of the meter; checks are metered for no trial."""
+        """The answer and the contexts, counted in this stage; checks count for no trial."""
         metered_as = "" if stage == CHECK_STAGE else trial
         calls = model_calls(f"{self.name}@{self.endpoint}", stage=stage, trial=metered_as)
         reply = await calls.post(self.path, _filled(self._request, {QUESTION: question, TRIAL: trial}))
         found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
         if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:
             shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
-            raise DataError(f"the reply of {self.name} has no {' and no '.join(missing)}: {shown}")
+            raise DataError(f"the reply of {self.name} lacks {' and '.join(missing)}: {shown}")
         return found
 
 
@@ -157,12 +157,12 @@ def is_http_system(function: Callable[..., Any]) -> bool:
 
 
 def service_of(method: RagMethod) -> str:
-    """The service that a method asks, as the meter names it: "@" and the endpoint; "" for any other method."""
+    """The service of a method, as named in the usage: "@" and the endpoint; "" for any other method."""
     return f"@{method.function.__wrapped__.endpoint}" if is_http_system(method.function) else ""
 
 
 def service_problem(method: RagMethod, settings: Settings) -> str:
-    """The setting that is missing for a method that asks an HTTP service; empty where none is."""
+    """A message about the missing setting of a method that calls an HTTP service; empty if nothing is missing."""
     endpoint = service_of(method).removeprefix("@")
     if not endpoint or endpoint in {each.name for each in settings.endpoints}:
         return ""
@@ -173,13 +173,14 @@ def service_problem(method: RagMethod, settings: Settings) -> str:
 
 
 def check_services(methods: Mapping[str, RagMethod | None], question: str) -> None:
-    """Ask the HTTP services among some methods a question, so that nothing is paid for in vain.
+    """Ask each HTTP service among the methods one question, so that a broken service is found before anything is
+    billed.
 
     Args:
-        methods: by the id of the trial for which they are asked.
+        methods: by the id of their trial.
 
     Raises:
-        ServiceError: naming every service that gives no answer with contexts, and why.
+        ServiceError: naming every service without a usable answer, with the reason.
     """
 
     async def outcomes() -> list[str]:
@@ -188,11 +189,11 @@ def check_services(methods: Mapping[str, RagMethod | None], question: str) -> No
 
     services = {trial: each.function for trial, each in methods.items() if each and is_http_system(each.function)}
     if problems := run_async(outcomes()) if services else []:
-        raise ServiceError(bullets(f"{len(problems)} service(s) of your own cannot be used:", problems))
+        raise ServiceError(bullets(f"{len(problems)} of your services cannot be used:", problems))
 
 
 async def _problem(service: _HttpSystem, question: str, trial: str) -> str:
-    """The reason why a service gives no answer; empty where it does."""
+    """The reason why a service gives no usable answer; empty if it does."""
     try:
         _read(service.name, await service.asked(question, trial, CHECK_STAGE))
     except Exception as error:  # noqa: BLE001 - whatever a service does
@@ -216,7 +217,7 @@ def _register(system: OwnSystem, incumbent: bool) -> None:
 
 
 def _filled(template: Any, values: Mapping[str, str]) -> Any:
-    """The template with the values in place of their names, each text once.
+    """The template with its placeholders replaced by the values.
 
     Example:
         >>> _filled({"q": ["{question}", 3]}, {QUESTION: "{trial}?", TRIAL: "t1"})
@@ -230,7 +231,7 @@ def _filled(template: Any, values: Mapping[str, str]) -> Any:
 
 
 def _at(value: Any, path: str) -> Any:
-    """The value at a path of names and numbers; None where nothing is.
+    """The value at a path of names and numbers; None if there is none.
 
     Example:
         >>> reply = {"sources": [{"text": "a"}, {"text": "b"}]}
@@ -249,10 +250,10 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _read(name: str, given: Any) -> tuple[str, "list[NodeWithScore]"]:
-    """The answer and the contexts that a system gave.
+    """The answer and the contexts in a system's return value.
 
     Raises:
-        DataError: if they are none.
+        DataError: if the value has no answer with contexts.
     """
     if isinstance(given, Mapping):
         given = (given.get("answer"), given.get("contexts"))
@@ -262,7 +263,9 @@ def _read(name: str, given: Any) -> tuple[str, "list[NodeWithScore]"]:
         contexts = [contexts]
     if not isinstance(text, str) or not isinstance(contexts, Sequence):
         shown = repr(given)[:_SHOWN]
-        raise DataError(f"{name} must return an answer and a list of contexts, as (text, [text, ...]); it gave {shown}")
+        raise DataError(
+            f"{name} must return an answer and a list of contexts, as (text, [text, ...]); it returned {shown}"
+        )
     return text, [_node(name, context) for context in contexts]
 
 
@@ -286,6 +289,6 @@ def _node(name: str, context: Any) -> "NodeWithScore":
 
 
 def _first(fields: Any, *names: str) -> Any:
-    """The first of these fields that there is; None for what has no fields."""
+    """The first of these fields that exists; None for a value without fields."""
     given = fields if isinstance(fields, Mapping) else {}
     return next((given[name] for name in names if given.get(name) is not None), None)

@@ -1,7 +1,7 @@
-"""Parameters of RAG methods: pydantic models with types and bounds, and mistakes in values told in words.
+"""Parameters of RAG methods: pydantic models with types and bounds, and messages about invalid values.
 
-A model of one's own may be any pydantic model. Those of retrieval methods extend `RetrievalParameters`, whose fields
-are the factors that all of them share.
+A user's method may have any pydantic model. Those of retrieval methods extend `RetrievalParameters`, whose fields are
+the factors that all of them share.
 """
 
 import inspect
@@ -20,11 +20,11 @@ FACTORS: Mapping[str, Any] = defaults.FACTORS
 CONTEXT_TOKENS = 1536
 DEFAULT, NONE, LLM = "default", "none", "llm"
 HYDE, MULTI_QUERY, DECOMPOSE = "hyde", "multi_query", "decompose"
-# how many passages an LLM rates in one call
+# number of passages that an LLM rates in one call
 PASSAGES_A_RATING = 10
-# passages that an LLM rates are cut to so many tokens, so that those of a call fit into any context window
+# passages to rate are cut to this number of tokens, so that those of a call fit into any context window
 PASSAGE_TOKENS = 512
-# what a prompt must have, by LlamaIndex's names
+# placeholders that a prompt must have, by LlamaIndex's names
 PROMPT_FIELDS = ("{context_str}", "{query_str}")
 
 Count = Annotated[int, Field(ge=1)]
@@ -32,14 +32,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Parameters(BaseModel):
-    """Parameters of which no others than the declared ones may be given."""
+    """Base class of parameters; undeclared ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class AnsweringParameters(Parameters):
-    """Parameters of the LLM that answers: its system prompt, temperature, and the most tokens of an answer (None: as
-    DREAM_MAX_ANSWER_TOKENS says)."""
+    """Parameters of the LLM that answers: its system prompt, temperature, and the maximum tokens of an answer (None for
+    DREAM_MAX_ANSWER_TOKENS)."""
 
     system_prompt: Annotated[str, Field(max_length=5000)] = FACTORS["system_prompt"]
     temperature: Annotated[float, Field(ge=0, le=2)] = FACTORS["temperature"]
@@ -47,20 +47,21 @@ class AnsweringParameters(Parameters):
 
 
 class RetrievalParameters(AnsweringParameters):
-    """The factors of every method that retrieves passages (`dream.rag.factors` applies them).
+    """The factors of every method that retrieves passages (`dream.rag.answers` applies them).
 
     Attributes:
-        chunk_context: what a chunk is embedded and searched with, and the LLM that answers does not read: the name of
-            its file and the headings above it (headings), or what an LLM writes about it and its document (llm).
-        context_llm: the identifier of the LLM that writes; "default" for that of the trial, so that trials of several
-            LLMs have as many indexes.
-        query_transform: what is searched for: the question; a passage that an LLM invents to answer it, with it
-            (hyde); it and other wordings (multi_query) or simpler questions (decompose), `n_queries` at most.
-        reranker: puts `rerank_from` hits into order, of which the best `top_k` stay: the answering LLM (llm), or the
+        chunk_context: text with which a chunk is embedded and searched, but which the answering LLM does not read: the
+            file's name and the headings above the chunk ("headings"), or a description that an LLM writes ("llm").
+        context_llm: the identifier of the LLM that writes the description; "default" for the trial's LLM, so that each
+            LLM needs an index of its own.
+        query_transform: the search queries: the question alone ("none"), or with a hypothetical passage that an LLM
+            writes to answer it ("hyde"), or with at most `n_queries` other wordings ("multi_query") or simpler
+            questions ("decompose").
+        reranker: reorders `rerank_from` hits, of which the best `top_k` remain: the answering LLM ("llm"), the
             identifier of a model behind a `/rerank` endpoint, such as `bge-reranker@tei`, or `local:` and the folder or
-            object-storage address of a cross-encoder in ONNX (`dream.models.cross_encoder`).
+            object-storage URI of a cross-encoder in ONNX (`dream.models.cross_encoder`).
         prompt: "default", or a text with {context_str} and {query_str}.
-        context_tokens: the most tokens of passages that the LLM reads.
+        context_tokens: the maximum tokens of passages that the LLM reads.
     """
 
     context_tokens: Count = CONTEXT_TOKENS
@@ -84,7 +85,9 @@ class RetrievalParameters(AnsweringParameters):
     def _hits_suffice(self) -> "RetrievalParameters":
         top_k = getattr(self, "top_k", 0)
         if self.reranker != NONE and self.rerank_from < top_k:
-            raise ValueError(f"rerank_from={self.rerank_from} must be at least top_k={top_k}, which are kept of them")
+            raise ValueError(
+                f"rerank_from={self.rerank_from} must be at least top_k={top_k}, the number of hits that remain"
+            )
         return self
 
 
@@ -102,13 +105,13 @@ class ChunkParameters(Parameters):
 
 
 class FlatChunkParameters(ChunkParameters):
-    """Parameters of methods that take the chunks of any chunker that makes one level of them."""
+    """Parameters of methods that work with any chunker that makes a single level of chunks."""
 
     chunker: Literal["overlapping_chunks", "tokens", "headings", "tables", "semantic"] = FACTORS["chunker"]
 
 
 class HierarchyParameters(Parameters):
-    """Sizes of chunks within chunks in tokens, and a budget that holds the largest."""
+    """Sizes in tokens of nested chunks, and a budget that fits the largest."""
 
     chunk_sizes: tuple[Count, ...] = (1024, 512, 128)
 
@@ -116,32 +119,32 @@ class HierarchyParameters(Parameters):
     @classmethod
     def _descend(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if len(sizes) < 2 or list(sizes) != sorted(set(sizes), reverse=True):
-            raise ValueError(f"chunk_sizes={list(sizes)} must be two or more sizes that descend")
+            raise ValueError(f"chunk_sizes={list(sizes)} must be two or more sizes in descending order")
         return sizes
 
     def conflicts(self) -> list[str]:
-        """Values that make little sense together, which a search space must not have."""
+        """Messages about values that make little sense together, which a search space must not combine."""
         budget = getattr(self, "context_tokens", self.chunk_sizes[0])
         if budget >= self.chunk_sizes[0]:
             return []
-        return [f"context_tokens={budget} must hold the largest of chunk_sizes={list(self.chunk_sizes)}"]
+        return [f"context_tokens={budget} must be at least the largest of chunk_sizes={list(self.chunk_sizes)}"]
 
 
-# The parameters of chunkers in `dream.indexes.CHUNKERS`; all others have those of `ChunkParameters`.
+# The parameters of chunkers in `dream.indexes.CHUNKERS` that are not `ChunkParameters`.
 OF_CHUNKERS: Mapping[str, type[Parameters]] = {
     "sentences": Parameters,
     "whole_documents": Parameters,
     "hierarchy": HierarchyParameters,
 }
-# Bounds of parameters that are known by their name alone.
+# Bounds of parameters for which only a name and a default are given.
 _KNOWN: Mapping[str, Any] = {"top_k": Count, "context_tokens": Count, "window_size": Count, "merge_ratio": Share}
 
 
 def inferred_model(
     name: str, chunker: str, defaults: Mapping[str, Any], functions: Sequence[Callable[..., Any]]
 ) -> type[Parameters]:
-    """A model of parameters that are known by their defaults: types are those of the functions' annotations, else of
-    the defaults.
+    """A model of parameters with these defaults; the types are those of the functions' annotations, else of the
+    defaults.
 
     Example:
         >>> def lookup(index, llm, *, depth: int, mode): ...
@@ -155,7 +158,7 @@ def inferred_model(
         parameter: (_type_of(parameter, value, base, annotations.get(parameter)), value)
         for parameter, value in defaults.items()
     }
-    # of the chunker's parameters only those that are given
+    # only the given ones of the chunker's parameters
     base = base if set(base.model_fields) <= set(defaults) else Parameters
     return create_model(name, __base__=base, __module__=__name__, **fields)
 
@@ -178,7 +181,7 @@ def _default_type(default: Any) -> Any:
 
 
 def _annotations(functions: Sequence[Callable[..., Any]]) -> dict[str, Any]:
-    """The annotations of parameters that can be read; those of names that only type checkers import cannot."""
+    """The annotations of parameters that can be evaluated, which excludes names that only type checkers import."""
     found: dict[str, Any] = {}
     for function in functions:
         for name, parameter in inspect.signature(function).parameters.items():
@@ -205,7 +208,7 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def mistakes(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
-    """All that is wrong with values, each with what is valid; values of other types are not converted."""
+    """A message about each invalid value, with the valid ones; values are not converted to other types."""
     unknown = [f"has no parameter {name!r}; valid: {', '.join(model.model_fields)}" for name in values
                if name not in model.model_fields]  # fmt: skip
     known = {name: value for name, value in values.items() if name in model.model_fields}
@@ -215,23 +218,23 @@ def mistakes(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
         found = [_in_words(model, details) for details in error.errors(include_url=False)]
         return [*unknown, *dict.fromkeys(found)]
     except TypeError as error:
-        return [*unknown, f"holds what cannot be written as JSON: {error}"]
+        return [*unknown, f"contains a value that JSON cannot represent: {error}"]
     conflicts = read_model.conflicts() if isinstance(read_model, HierarchyParameters) else []
     return [*unknown, *conflicts]
 
 
 def read(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
-    """The model of values that JSON can hold.
+    """The model with these values.
 
     Raises:
         pydantic.ValidationError: for wrong values.
-        TypeError: for values that JSON cannot hold.
+        TypeError: for values that JSON cannot represent.
     """
     return model.model_validate_json(json.dumps(dict(values)), strict=True)
 
 
 def _in_words(model: type[BaseModel], details: ErrorDetails) -> str:
-    """A mistake in a sentence.
+    """A sentence about an invalid value.
 
     Example:
         >>> mistakes(RetrievalParameters, {"query_transform": "hide"})
@@ -250,7 +253,7 @@ def _in_words(model: type[BaseModel], details: ErrorDetails) -> str:
 
 
 def described_type(field: FieldInfo) -> str | None:
-    """The valid values of a parameter in words; None where they cannot be said in a few.
+    """A short description of a parameter's valid values; None if there is none.
 
     Example:
         >>> described_type(RetrievalParameters.model_fields["temperature"])

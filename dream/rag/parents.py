@@ -1,4 +1,4 @@
-"""Retrievers that give larger texts than were searched: the chunks around hits, and whole documents."""
+"""Retrievers that return larger texts than the searched ones: the chunks around hits, or whole documents."""
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -8,7 +8,7 @@ from dream.tokens import count_tokens, first_tokens
 
 
 class Parents(BaseRetriever):
-    """The largest chunk around each hit, with the score of the best hit in it."""
+    """Returns the largest chunk around each hit, with the score of the best hit in it."""
 
     def __init__(self, retriever: BaseRetriever, docstore: BaseDocumentStore) -> None:
         super().__init__()
@@ -31,7 +31,8 @@ class Parents(BaseRetriever):
 
 
 class WholeDocuments(BaseRetriever):
-    """The same texts for every question: all documents in their order, up to `context_tokens`; the last is cut."""
+    """Returns the same texts for every question: all documents in order, up to `context_tokens`; the last one is
+    cut."""
 
     def __init__(self, docstore: BaseDocumentStore, context_tokens: int) -> None:
         super().__init__()

@@ -17,7 +17,8 @@ IS_CUT = "is_cut"
 
 
 class ContextBudget(BaseNodePostprocessor):
-    """Keeps passages, best first, up to a total of `context_tokens`; a passage that exceeds the rest is skipped.
+    """Keeps passages, best first, up to a total of `context_tokens`; a passage that exceeds the remaining budget is
+    skipped.
 
     Passages that are contained in another passage are dropped. If the best passage exceeds the budget by itself, it is
     cut where a sentence or clause ends (`Passage.is_cut`).
@@ -166,7 +167,7 @@ def _span(first: BaseNode, last: BaseNode) -> tuple[int | None, int | None]:
 def _passage_node(
     text: str, metadata: dict[str, Any], score: float | None, span: tuple[int | None, int | None]
 ) -> NodeWithScore:
-    """A passage whose metadata are for people alone."""
+    """A passage whose metadata is not part of the prompt."""
     names = list(metadata)
     node = TextNode(text=text, metadata=metadata, excluded_llm_metadata_keys=names, excluded_embed_metadata_keys=names)
     node.start_char_idx, node.end_char_idx = span
@@ -196,8 +197,8 @@ def _runs(sentences: Mapping[str, BaseNode]) -> list[list[BaseNode]]:
 
 
 def _text(run: Sequence[BaseNode]) -> str:
-    """The text of consecutive sentences: as in the document, but a space for all white space between two sentences.
-    Between pieces that end without a full stop, as the rows of a table do, a line break stays one."""
+    """The text of consecutive sentences as in the document, with a single space between sentences. Line breaks after
+    pieces without a full stop, such as rows of a table, are kept."""
     text, after = "", None
     for node in run:
         content = node.get_content()

@@ -1,12 +1,12 @@
-"""Products of choices too large to be listed: the size, single combinations by number, a random order, a few that show
-each choice."""
+"""Products of choices that may be too large to list: size, combinations by number, random order, a sample with each
+choice."""
 
 import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-# Larger products are not listed where a part of them is enough.
+# Larger products are not listed if a part of them suffices.
 LISTED = 5_000
 _SHOWN = 1_000
 
@@ -22,7 +22,7 @@ def size_of(choices: Sequence[Sequence[Any]]) -> int:
 
 
 def digits_of(number: int, choices: Sequence[Sequence[Any]]) -> tuple[int, ...]:
-    """The place in each of `choices` of a combination, in the order of `itertools.product`.
+    """The index into each of `choices` for a combination, in the order of `itertools.product`.
 
     Example:
         >>> digits_of(4, [[1, 2], ["a", "b", "c"]])
@@ -44,8 +44,8 @@ def number_of(digits: Sequence[int], choices: Sequence[Sequence[Any]]) -> int:
 
 
 def shuffled(n: int, seed: int) -> Iterator[int]:
-    """The numbers below `n` in an order that a seed fixes, each order as likely as any other; memory grows with the
-    numbers that are taken, not with `n`."""
+    """The numbers below `n` in a uniformly random order that depends on the seed. Memory grows with the numbers that
+    are consumed, not with `n`."""
     draw, moved = random.Random(seed), dict[int, int]()
     for last in range(n - 1, -1, -1):
         place = draw.randint(0, last)
@@ -54,8 +54,8 @@ def shuffled(n: int, seed: int) -> Iterator[int]:
 
 
 def shown(choices: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    """All combinations of a product that may be listed; else some in which each choice is, with all others at their
-    first and at their last, and a thousand others."""
+    """All combinations of a small product. Of a large one, each choice combined with the first and with the last
+    choices of the other factors, and a thousand random combinations."""
     n = size_of(choices)
     if n <= LISTED:
         numbers = set(range(n))

@@ -1,4 +1,4 @@
-"""`TransformedRetriever`: searches for other texts than the question alone, which an LLM writes."""
+"""`TransformedRetriever`: searches with queries that an LLM writes."""
 
 import re
 
@@ -11,8 +11,8 @@ from llama_index.core.retrievers.fusion_retriever import FUSION_MODES, QUERY_GEN
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.rag.parameters import DECOMPOSE, HYDE
+from dream.runtime.event_loop import run_async
 
 DECOMPOSE_PROMPT = (
     "Break the question down into simpler questions, {num_queries} at most, that can each be answered by itself and "
@@ -23,12 +23,12 @@ _MARKER = re.compile(r"^(?:[-*•]|\d+[.):])\s+")
 
 
 class TransformedRetriever(BaseRetriever):
-    """Lets an LLM rewrite each question, retrieves for all rewritings, and fuses their hits by reciprocal rank.
+    """Lets an LLM rewrite each question, retrieves for all rewritten queries, and fuses the hits by reciprocal rank.
 
     Args:
         transform: one of `RetrievalParameters.query_transform`, except none.
-        n_queries: how many queries are searched for besides the question.
-        n_hits: how many of the fused hits stay; None for all.
+        n_queries: the number of queries besides the question.
+        n_hits: the number of fused hits to keep; None for all.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TransformedRetriever(BaseRetriever):
 
 
 class _Asking(BaseRetriever):
-    """A retriever that is always asked the same."""
+    """A retriever with a fixed query."""
 
     def __init__(self, retriever: BaseRetriever, query: str) -> None:
         super().__init__()
@@ -79,13 +79,13 @@ def fused(
     """The hits of several retrievers as one list.
 
     Args:
-        top_k: how many of them; None for all.
+        top_k: the number of hits to keep; None for all.
     """
     from llama_index.core.llms import MockLLM
 
     return QueryFusionRetriever(
         retrievers,
-        llm=MockLLM(),  # it is asked for more queries, of which there are none
+        llm=MockLLM(),  # no further queries are generated
         mode=mode,
         similarity_top_k=top_k or 10_000,
         num_queries=1,

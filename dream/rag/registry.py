@@ -1,5 +1,5 @@
-"""`rag_method`: functions `(index, llm, **parameters) -> query engine` become RAG methods, values with typed parameters
-and a cost, registered by name.
+"""`rag_method`: registers a function `(index, llm, **parameters) -> query engine` as a RAG method with typed parameters
+and a cost.
 
 Parameters of the chunker determine the index; the others are passed to the function.
 """
@@ -44,13 +44,13 @@ _SHARING = (FlatChunkParameters, RetrievalParameters, AnsweringParameters)
 
 @dataclass(frozen=True)
 class MethodCost:
-    """Calls of a method per question, without those of the shared factors.
+    """The model calls of a method per question, without those of the shared factors.
 
     Args:
-        llm_calls: of the answering LLM, the answer included; None where nobody has said: one is assumed.
-        query_embeddings: of the embedding model.
-        passages_a_hit: how many passages the LLM reads for each of the `top_k` hits, where they fit `context_tokens`.
-        passage_tokens: the size of a passage; None for that of a chunk.
+        llm_calls: calls of the answering LLM, including the answer; None if undeclared, then one is assumed.
+        query_embeddings: texts that are embedded per question.
+        passages_a_hit: the number of passages that the LLM reads per hit, if they fit `context_tokens`.
+        passage_tokens: the size of a passage in tokens; None for the size of a chunk.
     """
 
     llm_calls: float | None = 1.0
@@ -64,10 +64,10 @@ class RagMethod:
     """A registered RAG method.
 
     Args:
-        chunker: the name of its chunker in `dream.indexes.CHUNKERS`, unless a parameter `chunker` names another.
+        chunker: the name of its chunker in `dream.indexes.CHUNKERS`; a parameter `chunker` overrides it.
         parameters: a pydantic model with a default for each parameter of the chunker and of the function.
-        needs_vectors: without them, its trials have no embedding model, and no index is built.
-        needs_llm: without one, its trials have none.
+        needs_vectors: if False, its trials have no embedding model, and no index is built.
+        needs_llm: if False, its trials have no LLM.
     """
 
     function: Callable[..., "BaseQueryEngine"]
@@ -84,7 +84,7 @@ class RagMethod:
 
     @cached_property
     def all_defaults(self) -> dict[str, Any]:
-        """The defaults of all parameters, the chunker's first, the factors that methods share last."""
+        """The defaults of all parameters, the chunker's first, the shared factors last."""
         defaults = defaults_of(self.parameters)
         of_chunker = _parameters_of(self.chunker)
         return dict(sorted(defaults.items(), key=lambda item: (item[0] in self.shared, item[0] not in of_chunker)))
@@ -96,8 +96,8 @@ class RagMethod:
 
     @cached_property
     def shared(self) -> frozenset[str]:
-        """The parameters that are factors of other methods too: trials leave them out where they have their default, so
-        that a trial's id does not change when a factor is added."""
+        """The factors that methods share. Trials leave them out if they have their defaults, so that trial ids do not
+        change when a factor is added to DREAM."""
         bases = [base for base in _SHARING if issubclass(self.parameters, base)]
         return frozenset(name for base in bases for name in base.model_fields if name in FACTORS)
 
@@ -120,7 +120,8 @@ class RagMethod:
         return parameters.get("chunker", self.chunker) if "chunker" in self.shared else self.chunker
 
     def recorded(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as a trial has them: without factors at their defaults, and what then plays no part."""
+        """The parameters in the form that a trial stores: without shared factors at their defaults and without
+        parameters that have no effect then."""
         idle = set()
         if parameters.get("reranker", NONE) == NONE:
             idle.add("rerank_from")
@@ -135,12 +136,14 @@ class RagMethod:
         }
 
     def problems(self, parameters: Mapping[str, Any]) -> list[str]:
-        """The mistakes in parameters, each with what is valid; those that are not given have their defaults."""
+        """Messages about invalid parameters, with the valid values; missing parameters have their defaults."""
         given = {name: value for name, value in self.all_defaults.items() if name not in parameters}
         found = mistakes(self.parameters, {**given, **parameters})
         chunker = self.chunker_of(parameters)
         if chunker in NEED_MODEL and not self.needs_vectors:
-            found.append(f"chunker={chunker!r} needs an embedding model, which the method does not have: take another")
+            found.append(
+                f"chunker={chunker!r} needs an embedding model, which the method does not have: choose another chunker"
+            )
         return [
             f"{self.name} {problem}" if problem.startswith("has no") else f"{self.name}: {problem}" for problem in found
         ]
@@ -177,8 +180,8 @@ def rag_method(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a RAG method; its name becomes a valid `query_engine_identifier`.
 
-    It may stand in a notebook, a script, a module beside it or an installed package: it goes to the workers with its
-    trials.
+    It may be defined in a notebook, a script, a module beside it or an installed package; it is sent to the workers
+    with its trials.
 
     Args:
         chunker: the chunker of the method's index, a name in `dream.indexes.CHUNKERS`.
@@ -186,8 +189,9 @@ def rag_method(
             and bounds. One that extends `dream.rag.parameters.RetrievalParameters` has all factors of the built-in
             methods too, if the function returns what `answer_from` makes.
         defaults: instead of a model, the defaults of the parameters; types are those of the function's annotations.
-        llm_calls, query_embeddings, passages_a_hit, passage_tokens: what a question costs (`MethodCost`), for the plan.
-        needs_vectors: False for a method that asks no embedding model.
+        llm_calls, query_embeddings, passages_a_hit, passage_tokens: the cost of a question (`MethodCost`), for the
+            plan.
+        needs_vectors: False for a method without an embedding model.
 
     Raises:
         ConfigurationError: for an unknown chunker, or a model without defaults.
@@ -205,7 +209,9 @@ def rag_method(
     if chunker not in CHUNKERS:
         raise ConfigurationError(f"unknown chunker {chunker!r}; valid: {', '.join(CHUNKERS)}")
     if parameters is not None and defaults:
-        raise ConfigurationError(f"{', '.join(defaults)} beside parameters={parameters.__name__}: put them into it")
+        raise ConfigurationError(
+            f"{', '.join(defaults)} cannot be combined with parameters={parameters.__name__}: put them into that model"
+        )
     cost = MethodCost(llm_calls, query_embeddings if needs_vectors else 0.0, passages_a_hit, passage_tokens)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -225,17 +231,17 @@ def rag_method(
 
 
 def _not_taken(method: RagMethod) -> list[str]:
-    """The parameters that the function does not take, or wants beside those that there are."""
+    """Messages about parameters that the function does not accept, or requires but that are not declared."""
     signature = inspect.signature(method.function).parameters
     given = {name for name in method.split(method.all_defaults)[1] if name not in method.shared}
     takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.values())
     keywords = {name: each for name, each in signature.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
     problems = [] if takes_all else [
-        f"the function does not take {name!r}, one of its parameters" for name in sorted(given - set(signature))
+        f"the function does not accept its declared parameter {name!r}" for name in sorted(given - set(signature))
     ]  # fmt: skip
-    keywords.pop("trial", None)  # the picker gives it
+    keywords.pop("trial", None)  # supplied by `query_engine_picker`
     wanted = [name for name, each in keywords.items() if each.default is inspect.Parameter.empty and name not in given]
-    return problems + [f"the function wants {name!r}, which is none of its parameters" for name in wanted]
+    return problems + [f"the function requires {name!r}, which is not a declared parameter" for name in wanted]
 
 
 def find_rag_method(identifier: str, methods: Mapping[str, RagMethod] | None = None) -> RagMethod:
@@ -245,17 +251,17 @@ def find_rag_method(identifier: str, methods: Mapping[str, RagMethod] | None = N
         return methods[identifier]
     if identifier not in RAG_METHODS:
         raise ConfigurationError(
-            f"unknown query engine {identifier!r}; valid: {', '.join(RAG_METHODS)}. (A method of your own is known "
-            "once the cell or module with its @rag_method has run)"
+            f"unknown query engine {identifier!r}; valid: {', '.join(RAG_METHODS)}. (Your own method is registered "
+            f"when the cell or module with its @rag_method has run)"
         )
     return RAG_METHODS[identifier]
 
 
 def imported_method(identifier: str) -> str:
-    """The name of a method; `module:function` is imported first, also from the working folder.
+    """The name of a method; for `module:function`, the module is imported first, also from the working folder.
 
     Raises:
-        ConfigurationError: when there is no such module, or it registers no such method.
+        ConfigurationError: if the module cannot be imported, or registers no such method.
 
     Example:
         >>> imported_method("hybrid"), imported_method("dream.rag.searching:hybrid")
@@ -285,7 +291,7 @@ def index_request(trial: Trial, methods: Mapping[str, RagMethod] | None = None) 
 
 
 def context_llm_of(trial: Trial) -> str:
-    """The identifier of the LLM that writes contexts of chunks for a trial; empty where none does.
+    """The identifier of the LLM that writes the chunk contexts of a trial; empty if none does.
 
     Example:
         >>> context_llm_of(Trial("bm25", "gpt-4o", "", {"chunk_context": "llm"}))

@@ -1,4 +1,4 @@
-"""`RerankedRetriever`: puts hits into another order, by an LLM's ratings or by a model behind a `/rerank` endpoint."""
+"""`RerankedRetriever`: reorders hits by an LLM's ratings, or by a reranking model."""
 
 import asyncio
 import re
@@ -10,9 +10,9 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.models.reranking import rerank_model_picker
 from dream.rag.parameters import LLM as BY_LLM, PASSAGE_TOKENS, PASSAGES_A_RATING
+from dream.runtime.event_loop import run_async
 from dream.tokens import first_tokens
 
 BEST_RATING = 10
@@ -23,7 +23,7 @@ RATE_PROMPT = PromptTemplate(
 )
 _RATING = re.compile(r"^\W*(?:passage\s*)?(\d+)\W*[:=]\W*(\d+(?:\.\d+)?)", re.IGNORECASE | re.MULTILINE)
 
-# Scores of texts for a question, the higher the better.
+# A function that scores texts for a question; higher is better.
 Reranker = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
 
 
@@ -33,11 +33,11 @@ def reranker_of(identifier: str, llm: LLM, trial: str = "") -> Reranker:
 
 
 class RerankedRetriever(BaseRetriever):
-    """The best hits of a retriever in the order of a reranker, whose scores they have.
+    """Returns the best hits of a retriever in the order of a reranker, with the reranker's scores.
 
     Args:
-        rerank_from: how many hits are ranked.
-        top_k: how many of them stay; None for all.
+        rerank_from: the number of hits to rank.
+        top_k: the number of hits to keep; None for all.
     """
 
     def __init__(self, retriever: BaseRetriever, reranker: Reranker, rerank_from: int, top_k: int | None) -> None:
@@ -54,12 +54,12 @@ class RerankedRetriever(BaseRetriever):
             return []
         texts = [hit.node.get_content(MetadataMode.LLM) for hit in hits]
         scores = await self._reranker(query_bundle.query_str, texts)
-        order = sorted(range(len(hits)), key=lambda place: -scores[place])  # of equal scores the retriever's order
+        order = sorted(range(len(hits)), key=lambda place: -scores[place])  # equal scores keep the retriever's order
         return [NodeWithScore(node=hits[place].node, score=scores[place]) for place in order[: self._top_k]]
 
 
 class _LlmReranker:
-    """Ratings of an LLM, which reads `PASSAGES_A_RATING` at a time."""
+    """Scores passages by an LLM's ratings, `PASSAGES_A_RATING` passages per call."""
 
     def __init__(self, llm: LLM) -> None:
         self._llm = llm

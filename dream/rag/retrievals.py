@@ -1,4 +1,4 @@
-"""Retrieval by itself: what of a trial finds passages, and a query engine that does this alone."""
+"""Retrieval without answers: the part of a trial that finds passages, and a query engine for this part."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from dream.records import Trial
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
 
-# The factors of the LLM that answers from what was retrieved.
+# The factors that only affect the answer.
 _ANSWERING = ("prompt", *AnsweringParameters.model_fields)
 NOT_ASKED = "(the LLM is not asked)"
 
 
 def why_no_retrieval(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> str:
-    """The reason why a trial has no retrieval that could be tried by itself; empty if it may have one.
+    """The reason why a trial's retrieval cannot run without answering; empty if it may.
 
     Example:
         >>> why_no_retrieval(Trial("long_context", "gpt-4o", "")), why_no_retrieval(Trial("mmr", "gpt-4o", "bge"))
@@ -27,14 +27,14 @@ def why_no_retrieval(trial: Trial, methods: Mapping[str, RagMethod] | None = Non
     """
     method = find_rag_method(trial.query_engine_identifier, methods)
     if not method.needs_llm:
-        return "it is a system of its own, which answers as a whole"
+        return "it is an existing system, which only returns answers"
     return "it reads whole documents" if method.chunker == "whole_documents" else ""
 
 
 def retrieval_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Trial:
-    """A trial without what plays no part in its retrieval, the same for all trials that retrieve alike: without the
-    factors of the answer, and without the LLM, unless that rewrites questions or ranks passages. Retrieval of a method
-    of the user's may ask the LLM.
+    """A trial reduced to its retrieval, equal for all trials with the same retrieval: without the factors of the
+    answer, and without the LLM unless it rewrites questions or ranks passages. User-defined methods keep the LLM, which
+    their retrieval may call.
 
     Example:
         >>> retrieval_of(Trial("mmr", "gpt-4o", "bge", {"top_k": 4, "temperature": 0.5})).config()
@@ -51,7 +51,7 @@ def retrieval_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -
 
 
 def retrieving(engine: "BaseQueryEngine") -> "BaseQueryEngine":
-    """A query engine with the passages of another one, and `NOT_ASKED` for an answer.
+    """A query engine that returns the passages of another one, and `NOT_ASKED` as the answer.
 
     Raises:
         ConfigurationError: if the engine cannot retrieve without answering.
@@ -60,13 +60,13 @@ def retrieving(engine: "BaseQueryEngine") -> "BaseQueryEngine":
     from llama_index.core.query_engine import CustomQueryEngine
     from llama_index.core.schema import QueryBundle
 
-    from dream.event_loop import run_async
+    from dream.runtime.event_loop import run_async
 
     retrieve = getattr(engine, "aretrieve", None)
     if retrieve is None:
         raise ConfigurationError(
-            f"a {type(engine).__name__} cannot retrieve without answering: it has no method `aretrieve`, as what "
-            "`answer_from` makes has"
+            f"a {type(engine).__name__} cannot retrieve without answering: it has no method `aretrieve`; the result of "
+            f"`answer_from` has one"
         )
 
     class Retrieving(CustomQueryEngine):

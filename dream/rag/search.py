@@ -1,12 +1,10 @@
-"""The combinations of a search space that become trials.
+"""Chooses the combinations of a search space that become trials.
 
-    grid            all of them
-    random          a sample that a seed fixes
-    optuna          in rounds, by Optuna's TPE sampler: what has done well is tried more
-    nsga2           in rounds, by Optuna's NSGA-II: quality, USD and seconds together
-    models_first    two rounds: the models with one system, then all systems with the best models
+    grid            all of them random          a seeded sample optuna          in rounds, by Optuna's TPE sampler,
+    which prefers values that scored well nsga2           in rounds, by Optuna's NSGA-II: quality, USD and seconds
+    together models_first    two rounds: the models with one system, then all systems with the best models
 
-Searches in rounds choose each by the results of those before, and by nothing else but the seed: engines do not matter.
+A round depends only on the results of earlier rounds and on the seed, not on the engine.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +29,8 @@ def _grid(space: Combinations, search: Search, told: Sequence[Told]) -> Sequence
 
 
 def _random(space: Combinations, search: Search, told: Sequence[Told]) -> Sequence[Trial]:
-    """Every combination is as likely as any other. A larger sample of the same seed holds the smaller one, so an
-    experiment that is extended finds its earlier answers in the cache. Incumbents come first."""
+    """A uniform sample. A larger sample with the same seed contains the smaller one, so an extended experiment finds
+    its earlier answers in the cache. Incumbents come first."""
     return chosen(space.listed(), search) if space.is_listed else tuple(islice(space.drawn(search.seed), search.trials))
 
 
@@ -48,7 +46,7 @@ SEARCHERS: Mapping[str, Searcher] = {
 
 
 def search_of(given: Search | Mapping[str, Any] | None) -> Search:
-    """The search that is asked for, checked; a mapping has the keys `by`, `trials` and `seed`.
+    """The checked search; a mapping has the keys `by`, `trials` and `seed`.
 
     Raises:
         ConfigurationError: naming every mistake.
@@ -76,7 +74,7 @@ def search_of(given: Search | Mapping[str, Any] | None) -> Search:
 
 
 def chosen(trials: Sequence[Trial], search: Search) -> tuple[Trial, ...]:
-    """The trials of a grid or of a sample at random among all combinations of a space, in the space's order."""
+    """The trials of a grid or of a random sample, in the order of the space."""
     if search.by != RANDOM:
         return tuple(trials)
     order = sorted(trials, key=lambda trial: (not trial.parameters.get(INCUMBENT), digest([search.seed, trial.id])))
@@ -87,8 +85,8 @@ def chosen(trials: Sequence[Trial], search: Search) -> tuple[Trial, ...]:
 def started(
     space: SearchSpace | JoinedSpace, search: Search, settings: Settings | None = None
 ) -> tuple[tuple[Trial, ...], Search]:
-    """The trials that a search can choose before any result, none for one in rounds; and the search with the number of
-    combinations.
+    """The trials that a search can choose before any result (none for a search in rounds), and the search with the
+    number of combinations.
 
     Raises:
         ConfigurationError: for mistakes in the space.
@@ -101,8 +99,8 @@ def started(
     search = replace(search, combinations=n, at_most=not combinations.is_listed)
     if search.by == MODELS_FIRST and search.trials is None and search.at_most:
         raise ConfigurationError(
-            f"by='models_first' needs trials for a space of {n:,} combinations, such as trials=60: all systems are too "
-            "many"
+            f"by='models_first' needs trials for a space of {n:,} combinations, such as trials=60: it is too large to "
+            f"try all systems"
         )
     if search.by in IN_ROUNDS:
         return (), replace(search, space=combinations.to_json())
@@ -110,10 +108,10 @@ def started(
 
 
 def next_round(search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
-    """The trials of the next round of a search; none when it is done.
+    """The trials of the next round of a search; empty when the search is complete.
 
     Args:
-        told: all trials of the rounds before, in their order.
+        told: all trials of earlier rounds, in their order.
     """
     if not search.is_open or search.space is None:
         return ()

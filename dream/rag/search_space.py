@@ -15,7 +15,7 @@ from dream.rag.registry import RagMethod
 from dream.records import Trial
 from dream.settings import Settings
 
-# The methods of the article, which are tried where none are named.
+# The methods of the article, which are the default.
 DEFAULT_METHODS = ("chunks_with_overlap", "sentence_window", "hierarchical_automerging")
 
 
@@ -27,8 +27,8 @@ class SearchSpace:
         query_engines: RAG methods, names in `dream.rag.methods.RAG_METHODS`.
         llms, embed_models: model identifiers (see `dream.models.pickers`).
         parameters: `{RAG method: {parameter: value or list of values}}`; a list makes one trial per value. Other
-            parameters have their defaults. A trial's own parameters leave out the factors that all methods share
-            (query_transform, reranker, prompt, ...) where they have their default.
+            parameters have their defaults. `Trial.parameters` leaves out shared factors (query_transform, reranker,
+            prompt, ...) at their defaults.
         exclude: combinations to leave out, e.g. `[{"query_engine_identifier": "sentence_window",
             "llm_identifier": "gpt-4o"}]`; a trial is left out if all keys of one entry match.
 
@@ -57,17 +57,17 @@ class SearchSpace:
         return self.unchecked_trials()
 
     def unchecked_trials(self) -> tuple[Trial, ...]:
-        """`trials` of a space that has no `problems`."""
+        """`trials`, for a space without `problems`."""
         grid = itertools.product(self.query_engines, self.llms, self.embed_models)
         combinations = (
             trial_of(name, llm, embed_model, values)
             for name, llm, embed_model in grid
             for values in self._parameter_sets(name)
         )
-        trials = {trial.id: trial for trial in combinations}  # what plays no part in a trial makes no second one
+        trials = {trial.id: trial for trial in combinations}  # parameters without effect create no second trial
         kept = tuple(trial for trial in trials.values() if not any(matches(trial, rule) for rule in self.exclude))
         if not kept:
-            raise ConfigurationError(f"exclude={list(self.exclude)} leaves none of the {len(trials)} trials")
+            raise ConfigurationError(f"exclude={list(self.exclude)} excludes all {len(trials)} trials")
         return kept
 
     def _parameter_sets(self, query_engine: str) -> list[dict[str, Any]]:
@@ -75,18 +75,18 @@ class SearchSpace:
         return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*choices.values())]
 
     def _shown_parameter_sets(self, query_engine: str) -> Iterator[dict[str, Any]]:
-        """`_parameter_sets`, or of a great many those that show each value."""
+        """`_parameter_sets`, or a sample with each value if there are very many."""
         choices = choices_of(RAG_METHODS[query_engine], self.parameters.get(query_engine, {}))
         return (dict(zip(choices, combination, strict=True)) for combination in shown(list(choices.values())))
 
     def problems(self, settings: Settings | None = None) -> list[str]:
-        """Every mistake in the choices, in words."""
+        """A message for each mistake in the choices."""
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:
             names = _names(self.query_engines)
             methods = [RAG_METHODS[name] for name in names if name in RAG_METHODS]
-            all_need = len(methods) < len(names)  # what an unknown method needs is not known
+            all_need = len(methods) < len(names)  # the needs of an unknown method are unknown
             llms = self.llms if all_need or any(method.needs_llm for method in methods) else ()
             embed_models = self.embed_models if all_need or any(method.needs_vectors for method in methods) else ()
             named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
@@ -95,7 +95,7 @@ class SearchSpace:
         return problems
 
     def _named(self, parameter: str, *others: str) -> list[str]:
-        """The identifiers of models that a parameter names, whose `others` values are none."""
+        """The model identifiers among a parameter's values; `others` are values that name no model."""
         chosen = [_choices(of[parameter], is_sequence=False) for of in self.parameters.values() if parameter in of]
         names = itertools.chain.from_iterable(chosen)
         return [name for name in names if isinstance(name, str) and name not in others]
@@ -127,7 +127,7 @@ class SearchSpace:
                 continue
             method = RAG_METHODS[query_engine]
             if query_engine not in self.query_engines:
-                problems.append(f"parameters are given for {query_engine}, which is not among query_engines")
+                problems.append(f"parameters are given for {query_engine}, which is not in query_engines")
             unknown = [name for name in chosen if name not in method.all_defaults]
             problems += [
                 f"{query_engine} has no parameter {name!r}; valid: {', '.join(method.all_defaults)}" for name in unknown
@@ -156,7 +156,7 @@ def default_search_space(settings: Settings) -> SearchSpace:
 
 
 def trial_of(name: str, llm: str, embed_model: str, values: Mapping[str, Any]) -> Trial:
-    """A trial, without the models that its method does not need."""
+    """A trial, without models that its method does not need."""
     method = RAG_METHODS[name]
     return Trial(
         name,
@@ -172,7 +172,7 @@ def _names(values: Iterable[str]) -> list[str]:
 
 
 def choices_of(method: RagMethod, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """The values to try of each parameter of a method: those that are given, and its own at their defaults."""
+    """The values to try for each parameter of a method: the given ones, and the defaults of its other parameters."""
     merged = {**method.defaults, **given}
     return {name: tuple(_choices(value, is_sequence(method.parameters, name))) for name, value in merged.items()}
 
@@ -193,5 +193,5 @@ def matches(trial: Trial, rule: Mapping[str, Any]) -> bool:
 
 
 def full_config(trial: Trial) -> dict[str, Any]:
-    """A trial's configuration with the shared factors that it leaves out at their defaults."""
+    """A trial's configuration, including shared factors at their defaults."""
     return {**RAG_METHODS[trial.query_engine_identifier].all_defaults, **trial.config()}

@@ -14,7 +14,7 @@ Condition = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Requirement:
-    """A rule: a trial that meets `when` must meet `then` too. A value that is a list is met by each of its items."""
+    """A rule: a trial that meets `when` must meet `then` too. A list is met by any of its items."""
 
     when: Condition
     then: Condition
@@ -26,9 +26,9 @@ class JoinedSpace:
 
     Args:
         exclude: conditions; trials that meet one are left out. The keys are those of a trial's configuration.
-        require: a trial that breaks one is left out. A trial without a parameter that `then` names breaks it.
-        places: where each space was written, for messages.
-        name: of the whole, for messages.
+        require: rules; trials that break one are left out. A trial without a parameter in `then` breaks the rule.
+        places: the location of each space in the file, for messages.
+        name: the name of the whole space, for messages.
 
     Example:
         >>> spaces = [SearchSpace(["chunks_with_overlap"], ["gpt-4o"], ["bge"], {"chunks_with_overlap": {"top_k": k}})
@@ -48,7 +48,7 @@ class JoinedSpace:
         """All trials, in a stable order. With `settings`, the model identifiers are checked against the endpoints too.
 
         Raises:
-            ConfigurationError: for invalid choices, all at once; for rules that leave no trial.
+            ConfigurationError: for invalid choices, all at once; for rules that exclude every trial.
         """
         problems = self.problems(settings)
         if problems:
@@ -56,11 +56,11 @@ class JoinedSpace:
         trials = {trial.id: trial for space in self.spaces for trial in space.unchecked_trials()}
         kept = tuple(trial for trial in trials.values() if is_allowed(trial, self.exclude, self.require))
         if not kept:
-            raise ConfigurationError(f"the rules of {self.name} leave none of the {len(trials)} trials")
+            raise ConfigurationError(f"the rules of {self.name} exclude all {len(trials)} trials")
         return kept
 
     def problems(self, settings: Settings | None = None) -> list[str]:
-        """Every mistake, with its place."""
+        """A message for each mistake, with its location."""
         places = self.places or [""] * len(self.spaces)
         found = [
             f"{place}: {problem}" if place else problem
@@ -71,7 +71,7 @@ class JoinedSpace:
 
 
 def is_allowed(trial: Trial, exclude: Sequence[Condition], require: Sequence[Requirement]) -> bool:
-    """True if the rules of a `JoinedSpace` leave a trial in."""
+    """True if the rules of a `JoinedSpace` allow a trial."""
     config = full_config(trial)
     if any(_meets(config, condition) for condition in exclude):
         return False
@@ -83,6 +83,6 @@ def _meets(config: Mapping[str, Any], condition: Condition) -> bool:
 
 
 def _is_one_of(value: Any, wanted: Any) -> bool:
-    """True if the value is the wanted one, or in the wanted list; lists of a file are tuples of a trial."""
+    """True if the value equals `wanted` or is in it; lists in a file are tuples in a trial."""
     value = list(value) if isinstance(value, tuple) else value
     return value == wanted or (isinstance(wanted, list) and value in wanted)

@@ -1,4 +1,4 @@
-"""RAG methods that search otherwise than by vectors alone: by words, by both, or for passages that differ."""
+"""RAG methods that search by words, by words and vectors, or for diverse passages."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +20,8 @@ class Bm25(RetrievalParameters, FlatChunkParameters):
 
 @rag_method(parameters=Bm25, llm_calls=1, needs_vectors=False)
 def bm25(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: int) -> "BaseQueryEngine":
-    """Search by words (BM25): the context is the `top_k` chunks that share the most telling words with the question."""
+    """Search by words (BM25): the context is the `top_k` chunks that share the most distinctive words with the
+    question."""
     from dream.rag.postprocessors import ContextBudget
     from dream.rag.words import WordRetriever
 
@@ -28,7 +29,7 @@ def bm25(index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: i
 
 
 class Hybrid(RetrievalParameters, FlatChunkParameters):
-    """Parameters of `hybrid`; `vector_weight` is the share of the vectors' scores where `fusion` is by scores."""
+    """Parameters of `hybrid`; `vector_weight` (0 to 1) is the weight of the vectors' scores if `fusion` uses scores."""
 
     top_k: Count = 3
     fusion: Literal["reciprocal_rank", "relative_score"] = "reciprocal_rank"
@@ -49,17 +50,17 @@ def hybrid(
 
     by_rank = fusion == "reciprocal_rank"
     mode = FUSION_MODES.RECIPROCAL_RANK if by_rank else FUSION_MODES.RELATIVE_SCORE
-    n_hits = 2 * top_k  # of each, so that a passage which both find may win over the first of one
+    n_hits = 2 * top_k  # from each, so that a passage found by both can beat the best of one
     retrievers = [index.as_retriever(similarity_top_k=n_hits), WordRetriever(index, n_hits)]
     retriever = fused(retrievers, mode, top_k, None if by_rank else [vector_weight, 1 - vector_weight])
     return answer_from(retriever, llm, ContextBudget(context_tokens=context_tokens))
 
 
 class Mmr(RetrievalParameters, FlatChunkParameters):
-    """Parameters of `mmr`; `relevance` is the weight of similarity to the question, the rest that of difference from
-    what is chosen already; `mmr_from` is how many hits are chosen from."""
+    """Parameters of `mmr`; `relevance` (0 to 1) is the weight of similarity to the question, as opposed to difference
+    from chosen passages; `mmr_from` is the number of hits to choose from."""
 
-    top_k: Count = 4  # chunks that differ are often short
+    top_k: Count = 4  # diverse chunks are often short
     mmr_from: Count = 20
     relevance: Share = 0.5
 
@@ -68,8 +69,8 @@ class Mmr(RetrievalParameters, FlatChunkParameters):
 def mmr(
     index: "VectorStoreIndex", llm: "LLM", *, top_k: int, context_tokens: int, mmr_from: int, relevance: float
 ) -> "BaseQueryEngine":
-    """Maximal marginal relevance: `top_k` of the `mmr_from` nearest chunks, which are near to the question and differ
-    from each other."""
+    """Maximal marginal relevance: the context is `top_k` of the `mmr_from` nearest chunks, chosen for similarity to the
+    question and difference from each other."""
     from dream.rag.diversity import DiverseRetriever
     from dream.rag.postprocessors import ContextBudget
 

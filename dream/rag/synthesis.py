@@ -15,14 +15,14 @@ from llama_index.core.types import RESPONSE_TEXT_TYPE
 from dream.rag.parameters import DEFAULT
 from dream.tokens import tokenize
 
-# More than the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
+# An upper bound for the bytes of LlamaIndex's longest prompt (refine) without question, passages and earlier answer.
 PROMPT_BYTES = 1000
-# Set a list to learn the passages of the prompt although the LLM fails; LlamaIndex loses them then.
+# Set this to a list to receive the passages of the prompt even if the LLM fails, when LlamaIndex discards them.
 nodes_of_prompt: ContextVar[list[NodeWithScore] | None] = ContextVar("nodes_of_prompt", default=None)
 
 
 class _Compact(CompactAndRefine):
-    """LlamaIndex's `CompactAndRefine`, without counting tokens where a bound suffices.
+    """LlamaIndex's `CompactAndRefine`, which counts no tokens if an upper bound suffices.
 
     LlamaIndex counts and splits the passages twice per question, mostly to find that they fit into one prompt. A text
     has at most as many tokens as UTF-8 bytes, so a text of few bytes fits for certain. Its prompt, identical to

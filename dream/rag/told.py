@@ -1,4 +1,4 @@
-"""`Told`: what a search in rounds knows of a trial of an earlier round."""
+"""`Told`: the outcome of a trial, as a search in rounds receives it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class Told:
     """A trial of an earlier round with its outcome.
 
     Args:
-        values: what is to be maximised, the quality first; None for a trial that could not be ranked.
-        may_be_best: not shown to be worse than the best.
+        values: the values to maximise, quality first; None for a trial that could not be ranked.
+        may_be_best: True unless the trial is shown to be worse than the best.
     """
 
     trial: Trial
@@ -21,7 +21,7 @@ class Told:
 
 
 def unseen(trials: Iterable[Trial], told: Sequence[Told]) -> Iterator[Trial]:
-    """The trials that were in no round before.
+    """The trials that no earlier round had.
 
     Example:
         >>> first, second = Trial("bm25", "gpt-4o", ""), Trial("bm25", "gpt-4o-mini", "")

@@ -1,6 +1,6 @@
-"""`TravellingMethods`: the RAG methods of one's own that go to the workers with an experiment's trials.
+"""`TravellingMethods`: user-defined RAG methods that are sent to the workers with an experiment's trials.
 
-A worker need not have the code: functions and classes of notebooks, scripts and modules outside of installed packages
+Workers need not have the code: functions and classes of notebooks, scripts and modules outside of installed packages
 are pickled by value (cloudpickle).
 """
 
@@ -8,24 +8,24 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dream.by_value import packed
 from dream.rag.own_systems import OwnSystem
 from dream.rag.registry import RAG_METHODS, RagMethod
 from dream.records import Trial
+from dream.runtime.by_value import packed
 
 KIND = "RAG method(s)"
 _OURS = f"{__name__.partition('.')[0]}."
 
 
 class TravellingMethods(Mapping[str, RagMethod]):
-    """RAG methods by name. When pickled, whatever the pickler, they hold all that a worker may not have."""
+    """RAG methods by name. Pickling them, with any pickler, includes all code that a worker may lack."""
 
     def __init__(self, methods: Mapping[str, RagMethod] | None = None) -> None:
         self._methods = dict(methods or {})
 
     @classmethod
     def of(cls, trials: Iterable[Trial]) -> "TravellingMethods":
-        """The methods that trials use and that do not come with DREAM."""
+        """The methods of trials that are not built in."""
         names = dict.fromkeys(trial.query_engine_identifier for trial in trials)
         used = {name: RAG_METHODS[name] for name in names if name in RAG_METHODS}
         return cls({name: method for name, method in used.items() if not is_built_in(method)})
@@ -44,7 +44,7 @@ class TravellingMethods(Mapping[str, RagMethod]):
 
 
 def is_built_in(method: RagMethod) -> bool:
-    """True for a method that comes with DREAM."""
+    """True for a built-in method."""
     return not isinstance(method.function, OwnSystem) and method.function.__module__.startswith(_OURS)
 
 

@@ -1,4 +1,4 @@
-"""RAG methods that search by vectors: those of the article."""
+"""RAG methods that search by vectors: the three of the article."""
 
 from typing import TYPE_CHECKING, Annotated, cast
 

@@ -1,4 +1,4 @@
-"""RAG methods that let the LLM read more than what was found: the larger text around a hit, or whole documents."""
+"""RAG methods in which the LLM reads more than the hits: the larger text around a hit, or whole documents."""
 
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class ParentDocument(RetrievalParameters, HierarchyParameters):
-    """Parameters of `parent_document`; the first of `chunk_sizes` is that of what is read, the last that of what is
-    searched."""
+    """Parameters of `parent_document`; the first of `chunk_sizes` is the size of the chunks that the LLM reads, the
+    last that of the searched chunks."""
 
     chunk_sizes: tuple[Count, ...] = (512, 128)
     top_k: Count = 6

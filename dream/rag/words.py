@@ -31,7 +31,7 @@ _making = threading.Lock()
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, in lower case; pairs of characters where words are not told apart by spaces.
+    """The words of a text, in lower case; pairs of characters in scripts without spaces between words.
 
     Example:
         >>> words_of("Der Öl-Preis (2,5 %) ist GESTIEGEN; 東京都 und ไทย")
@@ -48,7 +48,8 @@ def words_of(text: str) -> list[str]:
 
 
 class WordRetriever(BaseRetriever):
-    """The `top_k` nodes that share the most telling words with the question; none that share no word.
+    """Finds the `top_k` nodes that share the most distinctive words with the question, and no node without a common
+    word.
 
     Args:
         index: its embedded nodes are searched; vectors are not needed.
@@ -61,7 +62,7 @@ class WordRetriever(BaseRetriever):
         self._search = _search_once([self._text(node_id) for node_id in self._ids])
 
     def _text(self, node_id: str) -> str:
-        """The text of a node that is searched: its context too."""
+        """The searched text of a node, including its context."""
         return self._docstore.docs[node_id].get_content(MetadataMode.EMBED)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -80,7 +81,7 @@ class WordRetriever(BaseRetriever):
 
 
 def _search_once(texts: Sequence[str]) -> bm25s.BM25 | None:
-    """The search over texts, the latest of which are kept in this process: many trials search the same chunks. None for
+    """The search index over texts; the latest are kept in this process, as many trials search the same chunks. None for
     texts without any word."""
     key = digest(list(texts))
     with _making:

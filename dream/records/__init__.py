@@ -1,4 +1,4 @@
-"""The records of DREAM, frozen dataclasses: questions, trials, answers, scores, failures, usage, manifests.
+"""The records of DREAM as frozen dataclasses: questions, trials, answers, scores, failures, usage, manifests.
 
 `to_json` and `from_json` convert them to and from JSON, for storage and MLflow.
 """

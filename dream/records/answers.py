@@ -1,6 +1,6 @@
-"""Answers to questions, their scores, and both of a trial.
+"""Answers to questions, their scores, and the evaluation of a trial, which has both.
 
-A failure is recorded, not replaced by a value: if `failure` is set, the text or score is None and is in no mean.
+A failure is recorded, not replaced by a value: if `failure` is set, the text or score is None and left out of means.
 `from_json` ignores unknown fields and reads records of version 0.1.
 """
 
@@ -19,11 +19,11 @@ from dream.records.questions import Source
 class Passage:
     """One retrieved piece of text, as the LLM saw it.
 
-    `page_label` names all pages that the text is on, e.g. "3" or "3-5" (in records of version 0.1 only the first), and
-    is empty for a file without pages. `score` is the retriever's similarity (its scale depends on the retriever), None
-    if it reports none. `tokens` is counted by `dream.tokens.count_tokens`. `is_cut`: the passage was longer than the
-    RAG method's `context_tokens`, and the text is its beginning; its pages are those of the whole. `file_digest` is the
-    file's SHA-256; `start` and `end` are the passage's characters in the text of all the file's pages
+    `page_label` names all pages of the text, e.g. "3" or "3-5" (in records of version 0.1 only the first), and is empty
+    for a file without pages. `score` is the retriever's similarity (its scale depends on the retriever), None if it
+    reports none. `tokens` is counted by `dream.tokens.count_tokens`. `is_cut`: the passage was longer than the RAG
+    method's `context_tokens`, and the text is its beginning; its pages are those of the whole passage. `file_digest` is
+    the file's SHA-256; `start` and `end` are the passage's characters in the text of all the file's pages
     (`dream.documents.merge_pages`), None if unknown.
     """
 
@@ -39,7 +39,7 @@ class Passage:
 
     @property
     def sources(self) -> frozenset[Source]:
-        """The file with each page that the text is on, one `Source` a page.
+        """The file with each page of the text, one `Source` per page.
 
         Example:
             >>> sorted(source.page for source in Passage("17 m deep", "wells.pdf", "3-5").sources)
@@ -65,13 +65,13 @@ class Answer:
     Attributes:
         text: None if and only if `failure` is set.
         contexts: the retrieved passages, in the order of the prompt.
-        latency_seconds: from question to answer, as for a single user and without a cache.
-        prompt_tokens, completion_tokens: as the endpoint reports them, thinking included; where it does not, estimates
-            of DREAM's, and `tokens_are_estimated` is True. None for an answer without an LLM call.
+        latency_seconds: the time from question to answer, as for a single user and without a cache.
+        prompt_tokens, completion_tokens: as reported by the endpoint, including thinking; if it reports none, DREAM's
+            estimates, and `tokens_are_estimated` is True. None for an answer without an LLM call.
         retrieval_seconds: the part of the latency before the LLM call; None if it was not measured.
         started_at: the time of the question in seconds since 1970; None if unknown.
-        thinking: what the LLM thought before the answer, where the endpoint gives it; it is not judged.
-        is_cut: the limit of tokens ended the answer (DREAM_MAX_ANSWER_TOKENS).
+        thinking: the LLM's thinking before the answer, if the endpoint returns it; it is not judged.
+        is_cut: True if the answer reached the token limit (DREAM_MAX_ANSWER_TOKENS).
     """
 
     question_id: str
@@ -109,9 +109,9 @@ class Score:
     Attributes:
         value: in the range of the metric, mostly 0 (worst) to 1 (best); None if and only if `failure` is set.
         reason: the judge's explanation, if it gives one.
-        not_applicable: the reason why the metric has no value for this question, whatever is answered; it is neither a
-            score nor a failure. Empty for all others.
-        repeat: the number of the judgement; 0 is the first, further ones measure the judge's noise.
+        not_applicable: the reason why the metric has no value for this question, for any answer; it is neither a score
+            nor a failure. Empty otherwise.
+        repeat: the number of the judgement, 0 for the first; further ones measure the judge's noise.
         seconds: the duration of the judgement; None if it was not measured.
     """
 
@@ -141,7 +141,7 @@ class Score:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """The mean of a metric with the number of scored and failed answers, and of questions that it does not apply to.
+    """The mean of a metric, with the numbers of scored and failed answers, and of questions to which it does not apply.
     `mean` is None if nothing was scored."""
 
     metric: str
@@ -155,7 +155,7 @@ class MetricSummary:
 class Evaluation:
     """The answers and scores of a trial, in the order of the golden dataset.
 
-    `repeats` are repeated judgements of some answers (`Score.repeat` > 0); they are in no mean.
+    `repeats` are repeated judgements of some answers (`Score.repeat` > 0), which are left out of means.
     """
 
     answers: tuple[Answer, ...]

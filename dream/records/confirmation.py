@@ -1,4 +1,4 @@
-"""Questions that are held out of a search, and the confirmation of its choice by them.
+"""Questions that are held out of a search, and the confirmation of its choice on them.
 
 See `dream.golden.hold_out`, `dream.experiments.confirmation` and `dream.comparison.held_out`.
 """
@@ -17,8 +17,8 @@ class HoldOut:
     """The questions that only the chosen trial, its runner-up and the incumbent answer, after the search.
 
     Attributes:
-        share: of the golden dataset, as it was asked for; `seed` fixes which documents.
-        questions: all those of some documents; empty until the golden dataset was split.
+        share: the requested share of the golden dataset; `seed` determines the documents.
+        questions: all questions of some documents; empty until the golden dataset is split.
         whole_digest: the digest of the golden dataset before it was split.
         n_documents, n_searched: the documents of these questions, and of the others; a question without a source
             counts as one.
@@ -37,11 +37,11 @@ class HoldOut:
         return GoldenDataset(self.questions)
 
     def announcement(self, trials: Sequence[Trial], n_questions: int) -> str:
-        """A sentence about what is held out, and what the search of these trials is left with."""
+        """A sentence about the held-out questions, and those that remain for the search."""
         return (
-            f"held out: {len(self.questions)} questions from {self.n_documents} documents; the search sees the other "
-            f"{n_questions} from {self.n_searched}, and then {most_confirmed(trials)} trial(s) answer those held out: "
-            "the recommended one, the runner-up and the incumbent"
+            f"held out: {len(self.questions)} questions from {self.n_documents} documents; the search uses the other "
+            f"{n_questions} from {self.n_searched}, and then {most_confirmed(trials)} trial(s) answer the held-out "
+            f"ones: the recommended one, the runner-up and the incumbent"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class HoldOut:
 
 
 def most_confirmed(trials: Sequence[Trial]) -> int:
-    """The most trials that answer the held-out questions."""
+    """The maximum number of trials that answer the held-out questions."""
     return min(len(trials), 2 + any(trial.parameters.get(INCUMBENT) for trial in trials))
 
 
@@ -76,14 +76,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ConfirmedTrial:
-    """A trial on the questions that it was chosen by, and on those that were held out.
+    """A trial's means on the questions of the search, and on the held-out ones.
 
     Attributes:
-        parameters: those that tell the trial apart from others of its name.
-        searched, held_out: the means; `low` and `high` are the 95 % confidence limits of the second.
-        n_scored: held-out questions with a score.
-        difference: of the recommended trial to this one on the held-out questions, with the limits `least` and `most`,
-            which hold for all trials of the confirmation together; None for the recommended trial.
+        parameters: those that distinguish the trial from others of the same name.
+        searched, held_out: both means; `low` and `high` are the 95 % confidence limits of `held_out`.
+        n_scored: the number of held-out questions with a score.
+        difference: recommended trial minus this one on the held-out questions, with the limits `least` and `most`,
+            which are simultaneous over all trials of the confirmation; None for the recommended trial.
     """
 
     trial: Trial
@@ -100,12 +100,12 @@ class ConfirmedTrial:
 
     @property
     def name(self) -> str:
-        """The trial's name, with the parameters that tell it apart."""
+        """The trial's name, with the parameters that distinguish it."""
         return full_name(self.trial, self.parameters)
 
     @property
     def shrinkage(self) -> float:
-        """The part of the mean that was lost on the held-out questions."""
+        """The decrease of the mean from the search to the held-out questions."""
         return self.searched - self.held_out
 
 
@@ -122,7 +122,7 @@ class Confirmation:
 
     @property
     def recommended(self) -> ConfirmedTrial:
-        """The trial that is confirmed, or not."""
+        """The recommended trial, which was to be confirmed."""
         return self.trials[0]
 
     @property
@@ -131,8 +131,8 @@ class Confirmation:
         chosen, first = self.recommended, f"On {self.n_questions} questions from {self.n_documents} documents that"
         told = (
             f"{first} the search never saw, the recommended trial has {chosen.held_out:.3f} "
-            f"[{chosen.low:.3f}, {chosen.high:.3f}], against {chosen.searched:.3f} on those that it was chosen by "
-            f"(a shrinkage of {chosen.shrinkage:+.3f})."
+            f"[{chosen.low:.3f}, {chosen.high:.3f}], compared with {chosen.searched:.3f} on the questions of the "
+            f"search (a shrinkage of {chosen.shrinkage:+.3f})."
         )
         others = "; ".join(
             f"{each.difference:+.3f} [{each.least:+.3f}, {each.most:+.3f}] to the {each.role}"
@@ -154,8 +154,7 @@ class Confirmation:
 
 
 _MEANING = {
-    Verdict.SURVIVES: "The choice survives: it is not worse by the margin of {margin:.2f} than what it is held against",
-    Verdict.DOES_NOT_SURVIVE: "The choice does not survive: another trial is shown to be better",
-    Verdict.TOO_FEW: "They are too few to say if the choice survives, as they do not rule out a loss above the margin "
-    "of {margin:.2f}",
+    Verdict.SURVIVES: "The choice is confirmed (not worse than the others by the margin of {margin:.2f})",
+    Verdict.DOES_NOT_SURVIVE: "The choice is not confirmed (another trial is shown to be better)",
+    Verdict.TOO_FEW: "The confirmation is inconclusive (a loss above the margin of {margin:.2f} is not ruled out)",
 }

@@ -1,4 +1,4 @@
-"""An `Evaluation` split by question, and joined again."""
+"""Splits an `Evaluation` by question, and joins evaluations."""
 
 from collections.abc import Iterable, Sequence
 

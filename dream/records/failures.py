@@ -1,4 +1,4 @@
-"""Failures as records: a kind for programs, a one-line reason for users, a traceback for developers."""
+"""`Failure`: a kind for programs, a one-line reason for users, a traceback for developers."""
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ HIDDEN = "***"
 
 
 class FailureKind(StrEnum):
-    """The reason for a missing answer or score. `ENDPOINT` is an endpoint that refuses all further work, `STOPPED` a
-    trial that a user stopped, `LEFT_RACE` one that was shown to be worse than another before it was done."""
+    """The reason for a missing answer or score. `ENDPOINT`: an endpoint refuses all further requests; `STOPPED`: a user
+    stopped the trial; `LEFT_RACE`: the trial was shown to be worse than another before it was finished."""
 
     BUDGET = "budget"
     SERVICE = "service"
@@ -32,13 +32,13 @@ class FailureKind(StrEnum):
 
     @property
     def by_system(self) -> bool:
-        """True if the RAG system failed on the question; False for an outage, a budget or a failed judgement, which say
-        nothing about the system."""
+        """True if the RAG system itself failed on the question; False for an outage, a spent budget or a failed
+        judgement."""
         return self in _BY_SYSTEM
 
     @property
     def stops_experiment(self) -> bool:
-        """True if nothing is wrong with what was run: it goes on when the budget or the endpoint allows it."""
+        """True if the failure ends the experiment, which can be resumed once the budget or the endpoint allows it."""
         return self in _STOPPING
 
 
@@ -67,12 +67,13 @@ class Failure:
         removes secrets in the process that started the experiment; workers do not know them.
 
         Args:
-            judging: the exception was raised while an answer was judged, so it is no evidence about the RAG system.
+            judging: True if the exception was raised while judging an answer, so that it says nothing about the RAG
+                system.
         """
         return cls(_kind_of(error, judging), explain(error), _traceback_of(error))
 
     def before_judging(self) -> "Failure":
-        """The failure of a score whose answer has this failure. The traceback stays with the answer."""
+        """The failure of a score whose answer has this failure, without the traceback, which the answer keeps."""
         return Failure(self.kind, f"{_NO_ANSWER}{self.reason}")
 
     def redacted(self, secrets: Iterable[str]) -> "Failure":
@@ -87,12 +88,12 @@ class Failure:
 
 
 def failure_from_json(data: Mapping[str, Any], *, judging: bool = False) -> Failure | None:
-    """The failure of an answer, a score or a trial read from JSON, None if it has none.
+    """The failure of an answer, a score or a trial read from JSON; None without a failure.
 
     Version 0.1 wrote only the reason; the kind is derived from it.
 
     Args:
-        judging: the record is a score.
+        judging: True if the record is a score.
     """
     if (kept := data.get("failure")) is not None:
         return Failure(FailureKind(kept["kind"]), kept["reason"], kept.get("traceback", ""))
@@ -101,9 +102,9 @@ def failure_from_json(data: Mapping[str, Any], *, judging: bool = False) -> Fail
 
 
 _NO_ANSWER = "no answer to judge: "
-# HTTP statuses by which a model refuses one request, such as for its length or its content.
+# HTTP statuses with which a model refuses a single request, such as for its length or its content.
 _REFUSED = frozenset({400, 413, 422})
-# The beginnings of reasons that version 0.1 wrote. Those of exceptions start with the name of their class.
+# The beginnings of reasons written by version 0.1. Reasons of exceptions begin with the name of their class.
 _REASONS = {
     FailureKind.BUDGET: ("BudgetError",),
     FailureKind.CONFIGURATION: ("ConfigurationError",),
@@ -150,7 +151,7 @@ def _kind_of(error: BaseException, judging: bool) -> FailureKind:
 
 
 def _is_outage(error: BaseException) -> bool:
-    """True for an error of the network, of storage or of a server, also as an exception of openai or httpx."""
+    """True for an error of the network, of storage or of a server, including exceptions of openai and httpx."""
     import httpx
     import openai
 

@@ -50,8 +50,8 @@ class DocumentSet:
 
 @dataclass(frozen=True)
 class Objective:
-    """The rule to choose by: the metric to rank by (empty for the default), and the largest acceptable loss against the
-    best (0 to 1; None for the default)."""
+    """The rule for the choice: the metric to rank by (empty for the default), and the largest acceptable loss against
+    the best trial (0 to 1; None for the default)."""
 
     metric: str = ""
     margin: float | None = None
@@ -62,24 +62,24 @@ class Manifest:
     """The configuration and environment of an experiment at its start.
 
     Attributes:
-        baselines, repeats: can be added by a later run of the same experiment.
+        baselines, repeats: may be added by a later run of the same experiment.
         strictness: the number of questions that answer_relevancy derives from each answer.
         offline: true if all models are offline models.
         started: with time zone; None if unknown.
         engine: the engine that it was started on, "ray" or "in_process".
         cluster: None for the engine "in_process".
-        endpoints: the base URL of the endpoint by model identifier.
-        forms: how requests to a model were written, by model identifier, where it differs from what clients write
-            (`dream.models.request_forms`).
-        versions: those of Python, the packages and DREAM's git commit (see `dream.provenance`).
-        objective: how a comparison chooses unless it is told otherwise.
+        endpoints: the base URL of each model's endpoint, by model identifier.
+        forms: deviations of requests from what clients write, by model identifier (`dream.models.request_forms`).
+        versions: those of Python, the packages and DREAM's git commit (see `dream.runtime.provenance`).
+        objective: the default rule by which a comparison chooses.
         study: the text of the study file that the experiment was started with, if any.
-        plan: None if the documents were too large to be counted for it, and no earlier plan had done so.
-        own_metrics: the definitions of those metrics that do not come with DREAM, without their functions.
+        plan: None if the documents were too large to count for it, and no earlier plan had counted them.
+        own_metrics: the definitions of the user's own metrics, without their functions.
         search: how the trials were chosen from the search space.
-        sift: which trials were left out before the experiment; None without a sift. `trials` are those that went on.
-        hold_out: the questions that were held out of the search, and are not in `golden_dataset`; None without any.
-        race: which trials were stopped before they had answered all questions, and why; None without a race.
+        sift: the trials that were left out before the experiment; None without a sift. `trials` are the remaining ones.
+        hold_out: the questions that were held out of the search, which `golden_dataset` does not contain; None without
+            any.
+        race: the trials that were stopped before they had answered all questions, with reasons; None without a race.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Manifest:
 
     @property
     def n_trials(self) -> int:
-        """The number of trials, of a search in rounds that is not done the most that there will be, if it is known."""
+        """The number of trials; for an unfinished search in rounds its maximum, if known."""
         return max(len(self.trials), self.search.trials or 0) if self.search.is_open else len(self.trials)
 
     def to_json(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _canonical(value: Any) -> bytes:
 class Source:
     """The file and page of a passage. `page` counts from 1 and is empty for a file without pages.
 
-    A passage that goes over several pages names them all in `page` (see `page_label`).
+    A passage that spans several pages names them all in `page` (see `page_label`).
 
     Example:
         >>> print(Source("handbook.pdf", "7"), "|", Source("handbook.pdf", "7-9"), "|", Source("notes.md"))
@@ -62,7 +62,7 @@ class Source:
 
     @property
     def pages(self) -> "tuple[Source, ...]":
-        """A source for each page that is named, so that sources can be compared page by page.
+        """A source for each named page, so that sources can be compared by page.
 
         Example:
             >>> Source("handbook.pdf", "7-8").pages
@@ -73,8 +73,8 @@ class Source:
 
 @dataclass(frozen=True)
 class EvidenceSpan:
-    """The place of a reference context in a document: its file, the file's SHA-256, the characters of its text (of all
-    pages together, see `dream.documents.merge_pages`), and the pages that these are on."""
+    """The location of a reference context in a document: the file, its SHA-256, the range of characters in the text of
+    all pages (see `dream.documents.merge_pages`), and the pages."""
 
     file: str
     digest: str
@@ -93,11 +93,11 @@ class GoldenQuestion:
     """One question of the golden dataset, with its ground truth: the answer that is considered correct.
 
     Attributes:
-        id: the same for the same question and ground truth; trials are compared in pairs by it.
+        id: equal for equal questions and ground truths; trials are paired by it.
         reference_contexts: the passages that contain the ground truth; empty if the dataset has none.
-        sources: the source of each reference context, in the same order, if the dataset names all of them.
-        synthesizer: the ragas synthesizer that generated the question; empty for a question by a user.
-        evidence: the place of each reference context in the documents, for generated questions.
+        sources: the source of each reference context in the same order, if the dataset names all of them.
+        synthesizer: the ragas synthesizer that generated the question; empty for a user's question.
+        evidence: the location of each reference context in the documents, for generated questions.
     """
 
     id: str
@@ -181,7 +181,7 @@ def sources_of(source_file: str, source_page: str) -> tuple[Source, ...]:
 
 
 def page_label(pages: Iterable[str]) -> str:
-    """Pages in one text, those that follow each other as a range; `pages_of` is the inverse.
+    """Pages as one text, with consecutive pages as a range; `pages_of` is the inverse.
 
     Example:
         >>> page_label(["3", "4", "5", "9", "iv"]), page_label(["3"]), page_label([])

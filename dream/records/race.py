@@ -1,4 +1,4 @@
-"""A race: trials that are shown to be worse than another stop before they have answered every question.
+"""A race: trials that are shown to be worse than another stop before they have answered all questions.
 
 `dream.experiments.racing` runs it, `dream.comparison.racing` decides.
 """
@@ -15,9 +15,9 @@ class LeftRace:
     """A trial that left the race at a look, and the evidence.
 
     Attributes:
-        comparator: the id of the trial that it is worse than, that with the highest mean at the look.
+        comparator: the id of the trial that it was compared with, which had the highest mean at the look.
         difference: its mean minus the comparator's on the questions of the look, with an interval from `low` to `high`
-            that is simultaneous over all trials and looks; in them missing scores are at their worst and best.
+            that is simultaneous over all trials and looks, with missing scores at their worst and best.
     """
 
     trial_id: str
@@ -32,8 +32,8 @@ class Look:
     """A look at the scores of all trials that are in the race, after their first `questions` questions.
 
     Attributes:
-        error: the share of the race's error that is spent up to this look.
-        boundary: the loss against the best mean from which on a trial left; None if no loss was enough.
+        error: the part of the race's error that is spent up to this look.
+        boundary: the smallest loss against the best mean at which trials left; None if no trial left.
         is_done: False until it was decided.
     """
 
@@ -50,12 +50,12 @@ class Race:
     """The race of an experiment.
 
     Attributes:
-        metric: that decides.
-        first, block: the least number of questions before the first look, and between two.
+        metric: the metric that decides.
+        first, block: the minimum number of questions before the first look, and between two looks.
         error: the level of the tests over all looks and trials together; the comparison has the rest of 5 %.
-        seed: of the order of the questions, and of the sign flips.
-        order: the ids of all questions as they are asked; the questions of a document follow one another.
-        looks: the planned ones; after the last of them, the trials that are left answer what remains.
+        seed: the seed of the order of the questions and of the sign flips.
+        order: the ids of all questions in the order in which they are asked; questions of a document are consecutive.
+        looks: the planned looks; after the last one, the remaining trials answer the remaining questions.
     """
 
     metric: str
@@ -68,7 +68,7 @@ class Race:
 
     @property
     def was_run(self) -> bool:
-        """True if a look was decided, so that a part of the error is spent."""
+        """True if a look was decided, so that some of the error is spent."""
         return any(look.is_done for look in self.looks)
 
     @property
@@ -77,7 +77,8 @@ class Race:
         return {each.trial_id: (look, each) for look in self.looks for each in look.left}
 
     def reason_of(self, trial_id: str, comparator: str) -> str:
-        """The evidence against a trial that left, in words; `comparator` is the name of the trial it is worse than."""
+        """The evidence against a trial that left, as text; `comparator` is the name of the trial that it was compared
+        with."""
         look, each = self.left[trial_id]
         return (
             f"left the race after {look.questions:,} of {len(self.order):,} questions, worse by "
@@ -86,7 +87,8 @@ class Race:
 
     @property
     def summary(self) -> str:
-        """The outcome in a sentence or two, with what it means for the comparison; empty while no look was decided."""
+        """One or two sentences about the outcome and its consequence for the comparison; empty before the first
+        look."""
         done = [look for look in self.looks if look.is_done]
         if not done:
             return ""
@@ -94,7 +96,7 @@ class Race:
             f"A race by {self.metric}: {len(self.left)} trial(s) left at {len(done)} look(s), each shown to be worse "
             f"than another, at an error of {100 * self.error:g} % over all trials and looks."
         )
-        return f"{left} Factors are compared among the others alone." if self.left else left
+        return f"{left} Factors are compared among the remaining trials only." if self.left else left
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

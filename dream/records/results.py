@@ -26,7 +26,7 @@ class TrialResult:
         seconds: the duration of the trial.
         n_nodes: the number of nodes in its index; None if unknown.
         usage: the trial's metered model calls, by model and stage.
-        taken_from: the name of the earlier experiment that the result was taken over from; empty for a trial that ran.
+        taken_from: the name of the earlier experiment whose result was reused; empty for a trial that ran.
     """
 
     trial: Trial
@@ -49,27 +49,27 @@ class TrialResult:
 
     @property
     def stopped_by_hand(self) -> bool:
-        """True if a user stopped the trial: it has neither failed nor a mean, and resuming leaves it as it is."""
+        """True if a user stopped the trial: it has not failed, has no mean, and is not continued on resuming."""
         return self.failure is not None and self.failure.kind == FailureKind.STOPPED
 
     @property
     def left_race(self) -> bool:
-        """True if the trial was shown to be worse than another before it was done (`dream.records.Race`)."""
+        """True if the trial was shown to be worse than another before it was finished (`dream.records.Race`)."""
         return self.failure is not None and self.failure.kind == FailureKind.LEFT_RACE
 
     @property
     def ended_early(self) -> bool:
-        """True if the trial was stopped by hand or left a race: on purpose, so that resuming leaves it as it is."""
+        """True if the trial was stopped by hand or left a race; it is not continued on resuming."""
         return self.stopped_by_hand or self.left_race
 
     @property
     def has_failed(self) -> bool:
-        """True if the trial has no evaluation for another reason than that it was ended on purpose."""
+        """True if the trial has no evaluation, and was not ended on purpose."""
         return self.failure is not None and not self.ended_early
 
     @property
     def was_stopped(self) -> bool:
-        """True if the budget or an endpoint that refuses all work ended the trial; it can be resumed."""
+        """True if the budget or an endpoint that refuses all requests ended the trial; it can be resumed."""
         return self.failure is not None and self.failure.kind.stops_experiment
 
     def redacted(self, secrets: Sequence[str]) -> "TrialResult":
@@ -108,10 +108,10 @@ class ExperimentResult:
     """A whole experiment: its manifest and the results of all trials, in the order of the grid.
 
     Attributes:
-        usage: the metered model calls of all runs of the experiment; rows without a trial are calls that trials share,
-            such as those for indexes.
+        usage: the metered model calls of all runs of the experiment; rows without a trial are shared calls, such as
+            those for indexes.
         baselines: the closed-book and oracle results for each LLM, if requested; they are never ranked.
-        held_out: the results, on the questions that were held out, of the trials that answered them.
+        held_out: the results on the held-out questions, of the trials that answered them.
     """
 
     name: str
@@ -128,7 +128,7 @@ class ExperimentResult:
 
     @property
     def reasons_to_stop(self) -> tuple[str, ...]:
-        """The different reasons why trials were stopped, such as two endpoints that refuse all work."""
+        """The distinct reasons why trials were stopped, e.g. two endpoints that refuse all requests."""
         everything = (*self.results, *self.baselines, *self.held_out)
         stopped = (result.error for result in everything if result.was_stopped)
         return tuple(dict.fromkeys(reason for reason in stopped if reason))

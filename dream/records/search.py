@@ -1,11 +1,11 @@
-"""`Search`: how the trials of an experiment are chosen from the combinations of a search space."""
+"""`Search`: the choice of an experiment's trials from the combinations of a search space."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 GRID, RANDOM, OPTUNA, NSGA2, MODELS_FIRST = "grid", "random", "optuna", "nsga2", "models_first"
-# Searches whose trials depend on the results of earlier ones.
+# Searches in rounds, whose trials depend on earlier results.
 IN_ROUNDS = (OPTUNA, NSGA2, MODELS_FIRST)
 _HOW = {
     RANDOM: "drawn at random",
@@ -18,11 +18,11 @@ _HOW = {
 @dataclass(frozen=True)
 class Search:
     """The choice of trials from the combinations of a search space (`dream.rag.search`): all of them (`by` is "grid"),
-    `trials` of them at random by `seed`, or at most `trials` in rounds, each chosen by the results of those before.
+    a random sample of `trials` by `seed`, or at most `trials` in rounds, each chosen by the results of earlier rounds.
 
     Attributes:
-        combinations: how many there are, 0 where it is not known; `at_most` if those that rules leave out were not
-            counted off.
+        combinations: the number of combinations, 0 if unknown; with `at_most`, an upper bound that includes those
+            excluded by rules.
         rounds: the number of trials of each round so far, in the order of the trials.
         space: the combinations of a search in rounds (`dream.rag.combinations`), so that it can be resumed.
         is_done: true when a search in rounds has chosen its last trial.
@@ -44,12 +44,12 @@ class Search:
 
     @property
     def asked(self) -> "Search":
-        """The search as a user asked for it, without what was found since."""
+        """The search as requested, without its results."""
         return Search(self.by, self.trials, self.seed)
 
     @property
     def summary(self) -> str:
-        """A sentence about what was searched, and what follows for the best trial; empty for the whole grid."""
+        """A sentence about the search, and its consequence for the best trial; empty for the whole grid."""
         if self.by == GRID:
             return ""
         is_to_come = self.by in IN_ROUNDS and not self.rounds
@@ -57,9 +57,9 @@ class Search:
         number = "some" if n is None else f"{'at most ' if is_to_come else ''}{n}"
         of = f"{'at most ' if self.at_most else ''}{self.combinations:,} combinations"
         return (
-            f"{number} of {of} {'are' if is_to_come else 'were'} {_HOW[self.by]} (seed {self.seed}); better ones "
-            "may be among the others. The more trials are searched, the more the mean of the best one flatters it: "
-            "confirm it on questions that it was not chosen by."
+            f"{number} of {of} {'are' if is_to_come else 'were'} {_HOW[self.by]} (seed {self.seed}); better ones may "
+            f"be among the others. The more trials are searched, the more the highest mean is partly luck: confirm the "
+            f"choice on questions that it was not based on."
         )
 
     def with_round(self, n: int) -> "Search":

@@ -1,4 +1,5 @@
-"""A sift: retrieval scored without a judge before an experiment, and which trials go on (`dream.experiments.sift`)."""
+"""A sift: retrieval is scored without a judge before the trials, and decides which of them run
+(`dream.experiments.sift`)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,16 +11,16 @@ from dream.records.trials import Trial
 
 @dataclass(frozen=True)
 class SiftedRetrieval:
-    """One combination of what finds passages (RAG method, embedding model, parameters), which several trials share.
+    """A combination of RAG method, embedding model and retrieval parameters that several trials may share.
 
     Attributes:
-        trial: as a trial without what plays no part in retrieval; it is none of the experiment's.
+        trial: the combination as a trial without parameters of answering; it is not one of the experiment's trials.
         trials: the ids of the trials that share it.
-        goes_on: False if it was sifted out, and these trials are not run.
-        reason: of that, in words.
-        means: the mean of each retrieval metric over `n_scored` questions; empty where there is no score.
+        goes_on: False if it was sifted out, so that its trials do not run.
+        reason: the reason for this decision, as text.
+        means: the mean of each retrieval metric over `n_scored` questions; empty without scores.
         difference: to the best retrieval on the sift's metric, with its confidence interval from `low` to `high`; None
-            for the best, and where there is no score.
+            for the best, and without scores.
     """
 
     trial: Trial
@@ -34,7 +35,7 @@ class SiftedRetrieval:
 
     @property
     def compared(self) -> str:
-        """The difference to the best with its interval; why there is none, where there is none."""
+        """The difference to the best with its interval as text, or the reason why there is none."""
         if self.difference is None or self.low is None or self.high is None:
             return "best" if self.means else self.reason
         return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -52,10 +53,11 @@ class Sift:
     Attributes:
         metric: the retrieval metric that decides.
         is_done: False until it has run.
-        n_questions: the questions that it asks, those whose evidence can be located; 0 where all trials retrieve alike.
+        n_questions: the number of its questions, those whose evidence can be located; 0 if all trials share one
+            combination.
         retrievals: the best first.
-        left_out: the trials that were sifted out, which are not among the experiment's.
-        untried: why trials cannot be sifted, by trial id; they go on.
+        left_out: the trials that were sifted out, which are not among the experiment's trials.
+        untried: the reasons why trials cannot be sifted, by trial id; these trials run.
     """
 
     metric: str
@@ -67,18 +69,22 @@ class Sift:
 
     @property
     def summary(self) -> str:
-        """The outcome in a sentence or two; empty while there is none."""
+        """One or two sentences about the outcome; empty before it."""
         if not self.is_done:
             return ""
         if not self.n_questions:
-            return f"There was nothing to sift by {self.metric}: all trials that can be sifted retrieve alike."
+            return (
+                f"There was nothing to sift by {self.metric}: all trials that can be sifted retrieve in the same way."
+            )
         n_kept, n_sifted = sum(each.goes_on for each in self.retrievals), sum(len(e.trials) for e in self.retrievals)
         text = (
             f"Sifted by {self.metric} on {self.n_questions} questions, without LLM answers and judge: {n_kept} of "
-            f"{len(self.retrievals)} retrieval combinations went on, and {len(self.left_out)} of "
+            f"{len(self.retrievals)} retrieval combinations remain, and {len(self.left_out)} of "
             f"{n_sifted} trials were left out."
         )
-        return f"{text} {len(self.untried)} further trials could not be sifted, and went on." if self.untried else text
+        return (
+            f"{text} {len(self.untried)} further trials could not be sifted, and remain too." if self.untried else text
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Trials: one combination of RAG method, LLM, embedding model and parameters each, and names that tell them apart."""
+"""Trials: combinations of RAG method, LLM, embedding model and parameters, and names that distinguish them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ from dream.records.questions import digest
 CLOSED_BOOK, ORACLE = "closed_book", "oracle"
 _IDENTIFIERS = ("query_engine_identifier", "llm_identifier", "embed_model_identifier")
 MOST_OF_A_VALUE = 60
-# The parameter of the user's own system that is in use.
+# The parameter that marks the user's system in use.
 INCUMBENT = "incumbent"
 
 
@@ -20,7 +20,7 @@ INCUMBENT = "incumbent"
 class Trial:
     """One combination of RAG method, LLM, embedding model and parameters.
 
-    `parameters` holds the RAG method's own parameters (chunk sizes, top_k, ...), defaults included. A baseline has
+    `parameters` holds the RAG method's own parameters (chunk sizes, top_k, ...), including defaults. A baseline has
     neither parameters nor an embedding model (its identifier is empty).
     """
 
@@ -46,7 +46,8 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """RAG method, LLM and embedding model, joined by " + "; trials with other parameters have the same name."""
+        """RAG method, LLM and embedding model, joined by " + "; trials that differ only in parameters have the same
+        name."""
         identifiers = (self.query_engine_identifier, self.llm_identifier, self.embed_model_identifier)
         return " + ".join(identifier for identifier in identifiers if identifier)
 
@@ -69,8 +70,8 @@ class Trial:
 
 
 def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
-    """The parameters that tell trials of the same name apart, by trial id, and the word for the incumbent; empty where
-    the name is enough.
+    """The parameters that distinguish trials of the same name, by trial id, and the word for the incumbent; empty if
+    the name suffices.
 
     Example:
         >>> trials = [Trial("mmr", "gpt-4o", "bge", {"top_k": k, "chunk_size": 256}) for k in (3, 5)]
@@ -92,11 +93,11 @@ def telling_parameters(trials: Iterable[Trial]) -> dict[str, str]:
 
 
 def full_name(trial: Trial, parameters: str) -> str:
-    """A trial's name, with the `telling_parameters` that it has."""
+    """A trial's name with its `telling_parameters`, if any."""
     return f"{trial.name} ({parameters})" if parameters else trial.name
 
 
 def shortened(value: Any) -> str:
-    """A value in one line, the beginning of a long one, such as a prompt."""
+    """A value as one line of text; long values, such as prompts, are truncated."""
     text = " ".join(str(value).split())
     return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]}..."

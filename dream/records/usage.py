@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-# The stages of the model calls that make indexes: vectors, and contexts of chunks.
+# The stages of the model calls for indexes: vectors, and contexts of chunks.
 INDEX_STAGES = ("embed", "context")
-# The stage of the model calls that a sift makes before the trials.
+# The stage of the model calls of a sift.
 SIFT_STAGE = "sift"
-# The stage of the model calls for questions that were held out of the search.
+# The stage of the model calls for held-out questions.
 HELD_OUT_STAGE = "held out"
 
 
@@ -28,11 +28,11 @@ class UsageRow:
     """The metered model calls of one endpoint, model, stage and trial.
 
     Attributes:
-        trial: the trial's id; empty for calls that trials share, such as those for an index.
+        trial: the trial's id; empty for shared calls, such as those for an index.
         calls: all calls; `cached` of them were answered from the cache, `failed` of them got no usable answer.
         sent: HTTP requests to the endpoint; `retried` of them were attempts after the first.
-        prompt_tokens, completion_tokens: as the endpoint reports them, cached answers included; `estimated_tokens` of
-            them are estimates of DREAM's, as the endpoint does not report them.
+        prompt_tokens, completion_tokens: as the endpoint reports them, including cached answers; `estimated_tokens` of
+            them are DREAM's estimates, because the endpoint does not report them.
         paid_prompt_tokens, paid_completion_tokens: the same without cached answers.
         seconds: the sum of the endpoint's response times.
         usd: the price that was paid; None if unknown.
@@ -86,7 +86,7 @@ _COUNTED = _FIELDS[4:]
 
 
 def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
-    """The rows of several tables, with rows of the same labels summed, in the order of first appearance."""
+    """The rows of several tables, in which rows with the same labels are summed, in the order of first appearance."""
     rows: dict[tuple[str, str, str, str], UsageRow] = {}
     for row in (row for table in tables for row in table):
         rows[row.labels] = rows[row.labels].plus(row) if row.labels in rows else row
@@ -117,18 +117,18 @@ class PlannedCalls:
 
 @dataclass(frozen=True)
 class Plan:
-    """The size of an experiment before it is run.
+    """The planned size of an experiment.
 
     Attributes:
         indexes: the indexes that the trials need; `indexes_kept` of them already exist in storage.
         texts_to_embed: the texts of the indexes that must be built.
-        usd: the price of all calls that are not paid for; None if a price is unknown.
+        usd: the price of all calls that are not yet paid for; None if a price is unknown.
         minutes: a lower bound of the duration, from the known rate limits.
         notes: the work besides the trials, such as repeated judgements and baselines, whose calls are included.
-        sifted: the retrieval combinations that a sift scores first, in the stage "sift"; the calls of trials are then
-            those of all trials that may go on.
-        usd_by_trial: the part of `usd` that each trial or baseline has by itself, by trial id; None if a price is
-            unknown. Indexes are no part of it. Plans of earlier versions have none.
+        sifted: the number of retrieval combinations that a sift scores first, in the stage "sift"; the calls of trials
+            are then those of all trials, if none is sifted out.
+        usd_by_trial: the part of `usd` for each trial or baseline, without indexes, by trial id; None if a price is
+            unknown. Empty in plans of earlier versions.
     """
 
     n_trials: int
@@ -178,7 +178,7 @@ class Plan:
 
     @property
     def sifting(self) -> float | None:
-        """The price of what is paid before any trial is sifted out; None if unknown."""
+        """The price of the calls before any trial is sifted out; None if unknown."""
         return known_sum(row.usd for row in self.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE))
 
 

@@ -7,14 +7,14 @@ from dream.records import Confirmation, ConfirmedTrial, ExperimentResult, Verdic
 from dream.reporting.html_page import Note, Section, Table, Text
 
 ABOUT = (
-    "A trial that was picked for its score is likely to have had luck, so that its mean flatters it. These questions, "
-    "all those of some documents, played no part in the choice. Their intervals keep the questions of a document "
-    "together; those of the differences hold together for all trials shown."
+    "A trial that was selected for its score was probably lucky, so its mean is too high. These questions (all "
+    "questions of some documents) played no part in the choice. Their intervals keep the questions of a document "
+    "together; the intervals of the differences are simultaneous over all trials shown."
 )
 
 
 def confirmed(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """Both means of the trials that answered the held-out questions, and what becomes of the choice."""
+    """Both means of the trials that answered the held-out questions, and the outcome of the confirmation."""
     if comparison is None or comparison.confirmation is None:
         return None
     confirmation = comparison.confirmation
@@ -24,11 +24,11 @@ def confirmed(experiment: ExperimentResult, comparison: Comparison | None) -> Se
                   frozenset(rows[0]) - words)  # fmt: skip
     survives = confirmation.verdict == Verdict.SURVIVES
     told = Text(confirmation.text) if survives else Note(confirmation.text)
-    return Section("confirmation", "Does the choice hold on questions it was not made by?", [told, Text(ABOUT), table])
+    return Section("confirmation", "Does the choice hold on new questions?", [told, Text(ABOUT), table])
 
 
 def confirmation_rows(confirmation: Confirmation) -> list[dict[str, Any]]:
-    """A row for each trial of a confirmation; the differences are those of the recommended trial to it."""
+    """A row for each trial of a confirmation; differences are those of the recommended trial to that trial."""
     return [_row(each) for each in confirmation.trials]
 
 

@@ -25,7 +25,7 @@ WIDTH = 1000
 class Caption:
     """The caption of a figure: the experiment's name, the finding in one sentence, and notes in small print.
 
-    It is kept in the figure's `layout.meta`, for pages that print it as text.
+    It is stored in the figure's `layout.meta`, for pages that print it as text.
     """
 
     experiment: str

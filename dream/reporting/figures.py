@@ -128,7 +128,7 @@ def pareto(comparison: Comparison) -> "Figure":
     figure.update_xaxes(title=f"running cost ({unit})", rangemode="tozero")
     figure.update_yaxes(title=f"mean {comparison.metric} (0 to 1)", tickformat=".2f")
     means = [standing.mean for standing in priced if standing.mean is not None]
-    if means and max(means) - min(means) < LEAST_SPAN:  # what hardly differs looks so, and the ticks have names
+    if means and max(means) - min(means) < LEAST_SPAN:  # small differences look small, and ticks have labels
         middle = (max(means) + min(means)) / 2
         figure.update_yaxes(range=[middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2])
     sentence = f"{len(front)} of {len(priced)} trials are on the Pareto front of quality, cost and latency"

@@ -69,7 +69,8 @@ def report_html(experiment: ExperimentResult, comparison: Comparison | None = No
 
 
 def failure_html(experiment: ExperimentResult, problem: str) -> str:
-    """The report of an experiment that cannot be compared: the problem, what failed, what was run and what it cost."""
+    """The report of an experiment that cannot be compared: the problem, the failures, the configuration and the
+    cost."""
     first = Section("recommendation", "Recommendation", [Note(f"None is possible: {problem}")])
     return render(_page(experiment, [first, *(section for make in SECTIONS if (section := make(experiment, None)))]))
 
@@ -104,7 +105,7 @@ def _recommendation(experiment: ExperimentResult, comparison: Comparison | None)
         f"mean {comparison.metric}": f"{chosen.mean:.3f} over {_scored(chosen)} questions",
         "shrunken mean": ""
         if chosen.shrunken is None
-        else f"{chosen.shrunken:.3f} (as trials are picked for luck too)",
+        else f"{chosen.shrunken:.3f} (corrected for the luck of the selected trial)",
         "on held-out questions": comparison.confirmation.text if comparison.confirmation else "",
         "tied with the best": f"{n_tied} of {len(comparison.ranked)} ranked trials are statistically indistinguishable "
         "from the best, itself included",
@@ -146,10 +147,10 @@ def _standings(experiment: ExperimentResult, comparison: Comparison | None) -> S
         "The difference is to the trial with the highest mean, over the questions that both have a score on. The "
         f"{100 * comparison.confidence:g} % confidence intervals are simultaneous over all trials, so they stay valid "
         "although the best was selected by its score. They come from the same sign flips of whole documents as the set "
-        "of those that may be as good as the best (a model confidence set): a trial is in it if and only if its "
-        "interval includes 0. A question that the RAG system itself failed scores 0. One that an outage or the judge "
-        "failed is missing: it is in no mean, and counts as the worst score in the ranking, and as the worst and the "
-        "best in the intervals."
+        "of trials that may be as good as the best (a model confidence set): a trial is in the set if and only if its "
+        "interval includes 0. A question that the RAG system itself failed scores 0. A question that an outage or the "
+        "judge failed has no score: it is left out of the means, counts as the worst score in the ranking, and as the "
+        "worst and the best score in the intervals."
     )
     costs: Any = pareto(comparison)
     pictures = [Picture("forest", forest(comparison)), *([Picture("pareto", costs)] if costs.data else [])]
@@ -236,8 +237,8 @@ def _power(experiment: ExperimentResult, comparison: Comparison | None) -> Secti
     title, power = "Statistical power", comparison.power
     if power is None:
         needs = (
-            "Unknown: this needs two ranked trials with different scores on five questions or more, whose differences "
-            "are not almost constant."
+            "Unknown: this needs at least two ranked trials with different scores on at least five questions, and "
+            "differences that are not almost constant."
         )
         return Section("power", title, [Text(needs)])
     smallest = "none" if power.smallest is None else f"{power.smallest:.3f}"

@@ -1,4 +1,5 @@
-"""The section of the report about a search: its rounds, the best so far, why it ended, and the Pareto front."""
+"""The section of the report about a search: its rounds, the best mean so far, the reason for its end, and the Pareto
+front."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Step:
 
 
 def searched(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """A section about a search: its settings, what each round found, why it ended; for NSGA-II the Pareto front."""
+    """A section about a search: its settings, its rounds, the reason for its end, and for NSGA-II the Pareto front."""
     search = experiment.manifest.search
     if search.by == GRID:
         return None
@@ -46,7 +47,7 @@ def searched(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
 
 
 def steps_of(experiment: ExperimentResult, comparison: Comparison) -> list[Step]:
-    """The trials of a search in rounds, in the order in which it chose them; none for other searches."""
+    """The trials of a search in rounds, in the order in which it chose them; empty for other searches."""
     search = experiment.manifest.search
     if search.by not in IN_ROUNDS:
         return []
@@ -64,7 +65,7 @@ def steps_of(experiment: ExperimentResult, comparison: Comparison) -> list[Step]
 
 
 def why_it_ended(experiment: ExperimentResult) -> str:
-    """The reason in a sentence's part."""
+    """The reason as part of a sentence."""
     search = experiment.manifest.search
     n = sum(search.rounds)
     if experiment.stopped:
@@ -72,7 +73,7 @@ def why_it_ended(experiment: ExperimentResult) -> str:
     if not search.is_done:
         return f"it has not ended, or none of its trials can be ranked: dream run --resume {experiment.name}"
     if search.trials is not None and n >= search.trials:
-        return f"all {n} trials that were asked for had been chosen"
+        return f"all {n} requested trials had been chosen"
     if search.by == MODELS_FIRST:
         return "all systems had been tried with the models that may be the best"
     return f"the other combinations had been tried too: there are {n} in all"
@@ -123,7 +124,7 @@ def _asked(experiment: ExperimentResult) -> dict[str, str]:
     if search.by not in IN_ROUNDS:
         return {}
     metric = experiment.manifest.objective.metric or default_metric(experiment)
-    told = {NSGA2: f"the highest mean {metric}, the lowest USD (where they are known) and seconds a question"}
+    told = {NSGA2: f"the highest mean {metric}, the lowest USD (if known) and the fewest seconds per question"}
     rounds = ", ".join(map(str, search.rounds)) or "none yet"
     return {
         "looked for": told.get(search.by, f"the highest mean {metric}"),
@@ -155,7 +156,7 @@ def _front(comparison: Comparison) -> list[Any]:
     text = (
         f"{len(front)} of {len(comparison.ranked)} ranked trials are on the Pareto front of quality, cost "
         f"({comparison.cost_unit}) and seconds: no other is at least as good in all three and better in one. Means and "
-        "seconds are measured, so that a trial may be on it by luck. The next section draws all trials."
+        f"seconds are measured values, so a trial may be on it by luck. The next section shows all trials."
     )
     table = Table("The Pareto front", columns, rows, frozenset(columns) - {"trial"}, marks)
     return [Text(text), table]

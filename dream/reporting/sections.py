@@ -1,4 +1,4 @@
-"""Sections of the report with the evidence: the worst questions, metrics, failures, configuration and cost.
+"""The report's sections with the evidence: the worst questions, metrics, failures, configuration and cost.
 
 Each function takes the experiment and its comparison (None if no trial could be ranked), and returns a section, or None
 if it has no content.
@@ -79,7 +79,7 @@ def _case(
     elif answer.failure:
         facts["error"] = answer.failure.reason
     else:
-        cut = "\n(cut: it reached the limit of tokens, DREAM_MAX_ANSWER_TOKENS)" if answer.is_cut else ""
+        cut = "\n(cut: it reached the token limit, DREAM_MAX_ANSWER_TOKENS)" if answer.is_cut else ""
         facts["answer"] = (answer.text or "(empty)") + cut
     contexts = answer.contexts if answer else ()
     folds = [Fold(_passage_title(n, passage), passage.text) for n, passage in enumerate(contexts, 1)]
@@ -115,7 +115,7 @@ def _passage_title(number: int, passage: Passage) -> str:
 
 
 def metrics_explained(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """The metrics of the experiment: the question that each asks, its computation, and the meaning of a low value."""
+    """The metrics of the experiment: the question that each answers, its computation, and causes of a low value."""
     if comparison is None:
         return None
     manifest = experiment.manifest
@@ -129,9 +129,9 @@ def calibrated_means(experiment: ExperimentResult, comparison: Comparison | None
         return None
     rows = [tuple(row.values()) for row in shown_rows(comparison.calibration)]
     text = (
-        "Labels of people correct the judge's means (prediction-powered inference). Each interval of a mean holds the "
-        "mean that people would give with 95 % confidence; those of the differences to the first trial are "
-        "simultaneous over all pairs. Ranking and recommendation are the judge's."
+        "Human labels correct the judge's means (prediction-powered inference). Each interval contains, with 95 % "
+        "confidence, the mean that people would give; intervals of differences to the first trial are simultaneous "
+        "over all pairs. Ranking and recommendation use the judge's scores."
     )
     said = Bullets(comparison.calibration.text.splitlines())
     table = Table(f"{comparison.metric} as people would judge", SHOWN_COLUMNS, rows, _numbers("judge", "labels"))
@@ -153,7 +153,7 @@ def sifted_out(experiment: ExperimentResult, comparison: Comparison | None) -> S
             str(len(each.trials)),
             *("–" if (mean := each.means.get(name)) is None else f"{mean:.3f}" for name in metrics),
             each.compared,
-            "went on" if each.goes_on else "left out",
+            "kept" if each.goes_on else "left out",
         )
         for each in sift.retrievals
     ]
@@ -170,7 +170,7 @@ def sifted_out(experiment: ExperimentResult, comparison: Comparison | None) -> S
 
 
 def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Section | None:
-    """The looks of a race, and the trials that left at each with the evidence."""
+    """The looks of a race, and the trials that left at each look, with the evidence."""
     race = experiment.manifest.race
     if race is None or not race.was_run:
         return None
@@ -188,7 +188,7 @@ def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Se
     done = [f"{look.questions:,}" for look in race.looks if look.is_done]
     text = (
         f"{race.summary} The looks came after {', '.join(done)} questions, the same for all trials. The intervals are "
-        f"simultaneous over all trials and looks. The comparison of the trials that went on has "
+        f"simultaneous over all trials and looks. The comparison of the remaining trials has "
         f"{100 * (comparison.confidence if comparison else 1 - race.error):g} % confidence."
     )
     if not rows:
@@ -215,7 +215,7 @@ def failures(experiment: ExperimentResult, comparison: Comparison | None) -> Sec
         return Section("failures", title, by_hand or [none])
     rows = [(*key, f"{n:,}") for key, n in sorted(counts.items(), key=lambda item: -item[1])]
     shown = rows[:_MOST_FAILURES]
-    text = f"{sum(counts.values()):,} failures. Each is left out of its mean, and counted beside it."
+    text = f"{sum(counts.values()):,} failures. Each is left out of the mean and counted separately."
     if len(shown) < len(rows):
         text += f" The {len(shown)} most frequent of {len(rows):,} kinds are shown."
     table = Table("Failures by trial and error", ("trial", "part", "error", "count"), shown, _numbers("count"))
@@ -239,7 +239,7 @@ def _errors(result: TrialResult) -> Iterable[tuple[str, str]]:
 
 
 def what_was_run(experiment: ExperimentResult, comparison: Comparison | None) -> Section:
-    """The manifest: everything that is needed to reproduce the experiment."""
+    """The manifest: everything needed to reproduce the experiment."""
     manifest = experiment.manifest
     golden, documents = manifest.golden_dataset, manifest.documents
     cluster = asdict(manifest.cluster) if manifest.cluster else {}

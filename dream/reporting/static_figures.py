@@ -1,4 +1,4 @@
-"""Plotly figures as PNG or SVG, without a browser and without a network: matplotlib draws the same data again.
+"""Plotly figures as PNG or SVG, without a browser and a network: matplotlib draws the same data.
 
 It draws what DREAM's own figures contain: points with error bars and labels, lines, heat maps, parallel coordinates.
 """
@@ -27,13 +27,13 @@ _MARKER_PIXELS = 6  # plotly's default
 def save_static(figure: "Figure", path: str | Path) -> Path:
     """Write a figure as PNG or SVG, by the path's suffix; the same figure gives the same bytes.
 
-    The size is `layout.width` x `layout.height` in pixels, 1000 x 500 where the figure does not say.
+    The size is `layout.width` x `layout.height` in pixels, 1000 x 500 by default.
 
     Args:
         figure: one of DREAM's figures, or another that consists of numeric scatter and heatmap traces.
 
     Raises:
-        ConfigurationError: for another suffix, or a figure with parts that have no static form.
+        ConfigurationError: for another suffix, or a figure with unsupported parts.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -133,7 +133,7 @@ def _heat_map(canvas: "Canvas", axes: "Axes", trace: Any) -> None:
     image = axes.pcolormesh(
         trace.x, trace.y, values, vmin=trace.zmin, vmax=trace.zmax, cmap="cividis", shading="nearest"
     )
-    image.set_rasterized(True)  # thousands of cells would make an SVG that no browser likes
+    image.set_rasterized(True)  # thousands of vector cells would be too slow for browsers
     canvas.colorbar(image, ax=axes, label=trace.colorbar.title.text)
 
 

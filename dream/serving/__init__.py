@@ -1,1 +1,2 @@
-"""The winner of an experiment in use: exported as a file, served over HTTP, and checked by golden questions."""
+"""Deploys the winner of an experiment: exports it as a file, serves it over HTTP, and checks it with golden
+questions."""

@@ -1,7 +1,7 @@
 """`TraceLog`: answers of `dream serve` as MLflow traces, with the spans that experiments have.
 
-A share of the answers is put into a queue, from which a thread writes them; answering never waits for it. What the
-queue has no room for, and what MLflow does not take, is dropped and counted.
+A share of the answers is put into a queue, from which a thread writes them; answering never waits for it. Answers that
+do not fit into the queue, or that MLflow does not accept, are dropped and counted.
 """
 
 import contextlib
@@ -31,8 +31,9 @@ class TraceLog:
     """Writes a share (0 to 1) of the answers to MLflow, in a thread that starts with it.
 
     Args:
-        with_texts: keep questions, answers and passages; without, a trace has times, tokens, and where passages are.
-        show: is called with a line when MLflow fails.
+        with_texts: include questions, answers and passages; otherwise a trace has times, tokens, and the locations of
+            passages.
+        show: called with a line when MLflow fails.
     """
 
     promotion: Promotion
@@ -52,11 +53,11 @@ class TraceLog:
 
     @property
     def waiting(self) -> int:
-        """The answers that are to be written."""
+        """The number of answers in the queue."""
         return self._waiting.qsize()
 
     def note(self, question: str, answer: Answer) -> None:
-        """Take an answer, or leave it by the share. Returns at once and raises nothing."""
+        """Queue an answer if it belongs to the share. Returns at once and never raises."""
         if random.random() >= self.share:
             return
         if not self.with_texts:
@@ -67,7 +68,7 @@ class TraceLog:
             self.dropped += 1
 
     def close(self) -> None:
-        """Write what is waiting, for a few seconds at most."""
+        """Write the queued answers, for a few seconds at most."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -90,13 +91,13 @@ class TraceLog:
                 self.dropped += len(answers)
                 if not is_failing:
                     uri, said = safe_uri(self.settings.mlflow_tracking_uri), safe_text(error, self.settings)[:300]
-                    self.show(f"  MLflow at {uri} takes no traces ({said}); answers go on without")
+                    self.show(f"  MLflow at {uri} accepts no traces ({said}); answers continue without them")
                 is_failing, self._target = True, None
                 if is_open:
                     time.sleep(_PAUSE_SECONDS)
 
     def _batch(self) -> "list[tuple[str, Answer] | None]":
-        """The next answers, as soon as there are enough or the first has waited; None is the end."""
+        """The next answers, as soon as there are enough or the first has waited long enough; None marks the end."""
         batch = [self._waiting.get()]
         give_up = time.monotonic() + _SECONDS
         while len(batch) < BATCH and batch[-1] is not None:
@@ -122,7 +123,7 @@ class TraceLog:
 
 
 def without_texts(answer: Answer) -> Answer:
-    """The answer without what was asked and said: its times, tokens and failure's kind, and where its passages are."""
+    """The answer without texts: times, tokens, the kind of failure, and the locations of passages."""
     failure = answer.failure and Failure(answer.failure.kind, answer.failure.kind.value)
     passages = tuple(replace(passage, text="") for passage in answer.contexts)
     return replace(answer, text=None if answer.text is None else "", thinking="", contexts=passages, failure=failure)

@@ -1,7 +1,7 @@
-"""`check_served`: is what is served as good as what was measured?
+"""`check_served`: compares a served winner with its recorded scores.
 
-The service is asked golden questions of its experiment, its answers are scored by the experiment's judge, and compared
-question by question with the recorded scores of the winner, and of the trial that it took the place of.
+The service answers golden questions of its experiment, whose judge scores the answers. They are compared question by
+question with the recorded scores of the winner, and of the trial that it replaced.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from dream.experiments.spec import slice_of
 from dream.experiments.store import load_experiment
 from dream.metrics import find_metric
 from dream.models import gateway_client
-from dream.provenance import versions
 from dream.rag.own_systems import OwnSystem
 from dream.records import Evaluation, ExperimentResult, GoldenDataset, TrialResult
+from dream.runtime.provenance import versions
 from dream.serving.promotion import Promotion
 from dream.settings import Settings
 from dream.storage import open_storage
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4
 _ATTEMPTS = 6
-# Statuses that say "later": too many questions, a pod that is stopping, a gateway in between.
+# Statuses that mean "retry later": too many questions, a pod that is stopping, a gateway in between.
 _LATER = (429, 502, 503, 504)
 _LOOK_SECONDS = 1.0
 _TIMEOUT_SECONDS = 300.0
@@ -43,8 +43,8 @@ _TIMEOUT_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class ServedCheck:
-    """The served answers against recorded scores. `notes` are sentences about answers that
-    are the same, and comparisons that could not be made."""
+    """The comparison of served answers with recorded scores. `notes` are sentences about identical answers, and
+    comparisons that were not possible."""
 
     experiment: str
     trial: str
@@ -59,8 +59,8 @@ class ServedCheck:
 
     @property
     def text(self) -> str:
-        """The findings, a line each."""
-        head = f"{self.n_questions} golden questions of {self.experiment} were asked of trial {self.trial}, as served:"
+        """The findings, one line each."""
+        head = f"{self.n_questions} golden questions of {self.experiment}, answered by the served trial {self.trial}:"
         lines = [f"  against {name}: {regression.text}" for name, regression in self.against]
         return "\n".join([head, *lines, *(f"  {note}" for note in self.notes)])
 
@@ -76,19 +76,19 @@ def check_served(
     wait_seconds: float = 0.0,
     fresh: bool = False,
 ) -> ServedCheck:
-    """Ask a service its golden questions, and compare with the records.
+    """Ask a service its golden questions, and compare the scores with the recorded ones.
 
     Args:
         url: the service's base URL; `settings.serve_token` is sent.
-        questions: how many are asked, the same number of each document; None for all.
+        questions: the number of questions to ask, spread over the documents; None for all.
         metric, margin: by default those of the promotion.
-        wait_seconds: how long to wait until the service is ready and serves this trial.
-        fresh: have the service ask its models anew instead of its cache, so that a model that its provider changed is
-            noticed; it costs the trial's calls for each question. Answers that come out the same are not judged anew.
+        wait_seconds: the maximum wait until the service is ready and serves this trial.
+        fresh: bypass the service's cache, so that a model that its provider changed is noticed; this costs the trial's
+            calls for each question. Identical answers are not judged again.
 
     Raises:
         ConfigurationError: for a metric that the experiment has not scored, or another trial behind the URL.
-        DataError: if the experiment has no longer these questions or this trial.
+        DataError: if the experiment no longer has these questions or this trial.
         ServiceError: if the service does not answer.
     """
     metric, margin = metric or promotion.metric, promotion.margin if margin is None else margin
@@ -126,7 +126,7 @@ def wait_until_served(url: str, trial: str, seconds: float) -> None:
     """Wait until a service is ready and answers with a trial.
 
     Raises:
-        ServiceError, ConfigurationError: when it is not, or answers with another trial, after these seconds.
+        ServiceError, ConfigurationError: if it is not ready, or serves another trial, after this time.
     """
     give_up, problem = time.monotonic() + seconds, DreamError()
     while True:
@@ -137,8 +137,8 @@ def wait_until_served(url: str, trial: str, seconds: float) -> None:
                 return
             if reply.is_success:
                 problem = ConfigurationError(
-                    f"{url} answers with trial {found.get('trial')}, and the winner is {trial}: let the rollout end, "
-                    "or give the file that is served"
+                    f"{url} serves trial {found.get('trial')}, but the winner is {trial}: wait for the rollout to "
+                    f"finish, or give the file that is served"
                 )
             else:
                 problem = ServiceError(f"{url}/readyz says {reply.status_code}: {reply.text[:200]}")
@@ -150,7 +150,7 @@ def wait_until_served(url: str, trial: str, seconds: float) -> None:
 
 
 def _recorded(experiment: ExperimentResult, promotion: Promotion) -> TrialResult:
-    """The result that the promotion speaks of."""
+    """The recorded result of the promoted trial."""
     if experiment.manifest.golden_dataset.digest != promotion.questions.digest:
         raise DataError(
             f"the golden questions of {experiment.name!r} are not those of the winner "
@@ -169,13 +169,13 @@ def _result(experiment: ExperimentResult, trial: str) -> TrialResult:
 def _same_answers(served: TrialResult, recorded: TrialResult) -> str:
     texts = {answer.question_id: answer.text for answer in recorded.answers}
     same = sum(answer.text is not None and answer.text == texts.get(answer.question_id) for answer in served.answers)
-    return f"{same} of {len(served.answers)} answers are word for word as recorded"
+    return f"{same} of {len(served.answers)} answers are identical to the recorded ones"
 
 
 def _replaced(
     promotion: Promotion, served: ExperimentResult, metric: str, settings: Settings
 ) -> tuple[dict[str, ExperimentResult], list[str]]:
-    """The record of the trial that was in use before, if it can be compared; else a note."""
+    """The record of the replaced trial if it can be compared, else a note."""
     before = promotion.replaces
     if before is None:
         return {}, []
@@ -191,7 +191,7 @@ def _replaced(
 
 
 def _only(experiment: ExperimentResult, golden: GoldenDataset) -> ExperimentResult:
-    """The experiment on those of its questions that were asked again."""
+    """The experiment restricted to the questions that were asked again."""
     ids = {question.id for question in golden.questions}
     kept = tuple(question for question in experiment.manifest.questions if question.id in ids)
     manifest = replace(experiment.manifest, golden_dataset=replace(experiment.manifest.golden_dataset, questions=kept))
@@ -232,7 +232,7 @@ def _scored(
 
 
 def served_engine(url: str, token: str, repeat: int = 0) -> "BaseQueryEngine":
-    """A query engine that asks `dream serve`; for another `repeat` than 0 models are asked anew, once for each."""
+    """A query engine that asks `dream serve`. Each `repeat` other than 0 bypasses the cache once."""
 
     async def ask_service(question: str) -> tuple[str, Sequence[Any]]:
         asked = {"question": question, **({"repeat": repeat} if repeat else {})}
@@ -246,8 +246,8 @@ async def _asked(client: httpx.AsyncClient, url: str, token: str, body: Mapping[
     """The answer and the passages.
 
     Raises:
-        ServiceError: if the service does not answer; nothing is said of its answers then.
-        DataError: if the service says that its RAG system has failed on the question.
+        ServiceError: if the service does not answer.
+        DataError: if the service reports that its RAG system failed on the question.
     """
     said = ""
     for attempt in range(_ATTEMPTS):

@@ -1,4 +1,5 @@
-"""`opened_engine`: the query engine of a promotion, made as its trial made it, over the index of its experiment."""
+"""`opened_engine`: the query engine of a promotion, identical to that of its trial, over the index of its
+experiment."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,13 @@ from dream.evaluation.asking import count_tokens_by_question
 from dream.indexes import client as index_client
 from dream.indexes.client import QUERY_STAGE, get_index, index_spec
 from dream.indexes.store import documents_digest, load_index, stored_spec
-from dream.libraries import prepare_libraries
 from dream.models.cross_encoder import is_local
 from dream.models.pickers import check_identifiers, embed_model_picker, endpoint_urls, llm_picker
 from dream.progress import Show
-from dream.provenance import versions
 from dream.rag.answers import models_of, rerankers_of
 from dream.rag.methods import index_request, query_engine_picker
+from dream.runtime.libraries import prepare_libraries
+from dream.runtime.provenance import versions
 from dream.serving.promotion import Promotion
 from dream.settings import Settings, safe_uri
 from dream.storage import open_storage
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
     from llama_index.core.base.base_query_engine import BaseQueryEngine
 
-# The packages whose versions decide what a query engine does.
+# The packages whose versions affect a query engine's answers.
 _DECIDING = ("dream-rag", "llama-index-core")
 
 
@@ -34,18 +35,18 @@ def opened_engine(
     """The query engine; the gateway must be open in this process.
 
     Args:
-        build: build the index if storage has none; it must then come out under the same key.
+        build: build the index if it is not in storage; it must get the same key.
 
     Raises:
-        ConfigurationError: for models without an endpoint, an embedding model on another server than in the
-            experiment, or a cross-encoder whose files are others.
-        DataError: if storage has not the index, or the documents have changed.
+        ConfigurationError: for models without an endpoint, an embedding model on another server than in the experiment,
+            or a cross-encoder with changed files.
+        DataError: if the index is not in storage, or the documents have changed.
     """
     prepare_libraries()
     count_tokens_by_question()
     trial = promotion.as_trial
     if problems := check_identifiers(models_of(trial), settings):
-        raise ConfigurationError(bullets("the models of the winner cannot be asked:", problems))
+        raise ConfigurationError(bullets("the models of the winner cannot be used:", problems))
     _check_cross_encoder(promotion)
     llm = llm_picker(trial.llm_identifier, trial=trial.id) if trial.llm_identifier else None
     index = _index(promotion, settings, build, show)
@@ -53,7 +54,7 @@ def opened_engine(
 
 
 def _check_cross_encoder(promotion: Promotion) -> None:
-    """Raise a ConfigurationError for a cross-encoder of this machine that is not the one that was measured."""
+    """Raise a ConfigurationError if the local cross-encoder is not the one of the experiment."""
     local = [name for name in rerankers_of(promotion.as_trial) if is_local(name)]
     for name, digest in endpoint_urls(local).items():
         if (measured := promotion.endpoints.get(name, digest)) != digest:
@@ -64,14 +65,14 @@ def _check_cross_encoder(promotion: Promotion) -> None:
 
 
 def differing_versions(promotion: Promotion) -> list[str]:
-    """Packages that have another version here than in the experiment, such as `dream-rag 0.1.0, here 0.2.0`."""
+    """Packages whose versions differ from the experiment's, e.g. `dream-rag 0.1.0, here 0.2.0`."""
     here = versions()
     differing = [name for name in _DECIDING if promotion.versions.get(name) not in (None, here.get(name))]
     return [f"{name} {promotion.versions[name]}, here {here.get(name)}" for name in differing]
 
 
 def differing_models(promotion: Promotion) -> list[str]:
-    """Models that are at another address here than in the experiment; the gateway must be open."""
+    """Models whose URLs differ from the experiment's; the gateway must be open."""
     here = {name: safe_uri(url) for name, url in endpoint_urls(promotion.endpoints).items()}
     return [f"{name} was at {url}, here at {here[name]}" for name, url in promotion.endpoints.items()
             if url != here[name]]  # fmt: skip
@@ -109,15 +110,15 @@ def _index(promotion: Promotion, settings: Settings, build: bool, show: Show) ->
 
 
 def _other_index(promotion: Promotion, measured: str, here: str) -> str:
-    """The reason why the index that would be made here is not that of the experiment."""
+    """The reason why an index built here would not be that of the experiment."""
     reasons = differing_versions(promotion)
     measured = measured or promotion.endpoints.get(promotion.embed_model, "")
     if measured and here and measured.partition("://")[2] not in (here, "") and measured != here:
         reasons.append(f"the models of the index were at {measured}, here they are at {here}")
-    reasons = reasons or ["the names of the documents, or the way in which they are read, are others"]
+    reasons = reasons or ["the names of the documents, or their reading options, differ"]
     return bullets(
-        f"the index {promotion.index} of the winner is not the one that is needed here; serve where the experiment "
-        "ran, or run it again here and export its winner:",
+        f"the index {promotion.index} of the winner differs from the one that would be built here; serve it where the "
+        f"experiment ran, or run the experiment again here and export its winner:",
         reasons,
     )
 

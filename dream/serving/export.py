@@ -49,14 +49,14 @@ def promotion_from(
     method: str | None = None,
     replaces: Promotion | None = None,
 ) -> Promotion:
-    """The trial that is to be used.
+    """Create the promotion of a trial.
 
     Args:
-        trial: another than the recommended one, by its id, the beginning of it or its name.
+        trial: a trial other than the recommended one, by its id, the beginning of the id, or its name.
         metric, margin: as in a comparison.
-        method: `package.module:function`, where a method of the user's own is; by default as the study file or this
-            process names it.
-        replaces: what is in use now; it is noted where it is another trial.
+        method: `package.module:function` of a user's own method; by default its location in the study file or in this
+            process.
+        replaces: the promotion in use now, which is recorded if it is another trial.
 
     Raises:
         ConfigurationError: for a trial that cannot be served, naming every reason with its remedy.
@@ -109,7 +109,7 @@ def promotion_from(
 def _chosen(
     experiment: ExperimentResult, trial: str | None, metric: str | None, margin: float | None
 ) -> tuple[TrialResult, str, float, str]:
-    """The result to be used, the metric and the margin that it was chosen by, and the reason."""
+    """The chosen result, the metric and margin of the choice, and the reason."""
     metric = metric or comparison.default_metric(experiment)
     compared = comparison.compare(experiment, metric, margin=margin)
     recommendation = compared.recommendation
@@ -131,7 +131,7 @@ def _chosen(
 
 
 def _method(experiment: ExperimentResult, name: str, given: str | None) -> str:
-    """The method as a file can name it.
+    """The name of the method in a winner file.
 
     Raises:
         ConfigurationError: for a method that another process cannot import.
@@ -147,18 +147,18 @@ def _method(experiment: ExperimentResult, name: str, given: str | None) -> str:
     module = _module_of(method.function) if method else None
     if is_http_system(method.function) if method else name in _services_of(experiment.manifest.study):
         raise ConfigurationError(
-            f"{name} is a service of your own, which answers over HTTP already: there is nothing to serve. Use it as "
-            "it is, or export another trial (--trial)"
+            f"{name} is your own service, which already answers over HTTP: there is nothing to serve. Use it directly, "
+            f"or export another trial (--trial)"
         )
     is_inner = bool(method) and "<locals>" in getattr(_wrapped(method.function), "__qualname__", "")
     if module and module != "__main__" and not is_inner:
         return f"{module}:{name}"
-    where = "is not known here"
+    where = "is not registered here"
     if module:
         where = "is defined " + ("in a notebook or script" if module == "__main__" else "inside a function")
     raise ConfigurationError(
-        f"the RAG method {name!r} {where}, from where no server can import it: move it into a module of a package "
-        f"that is installed where the winner is served, and name it: dream export {experiment.name} "
+        f"the RAG method {name!r} {where}, so a server cannot import it: move it into a package that is installed "
+        f"where the winner is served, and name it: dream export {experiment.name} "
         f"--method package.module:{name}"
     )
 
@@ -189,10 +189,10 @@ def _named_in_study(study: str, name: str) -> str | None:
 
 
 def _index_key(experiment: ExperimentResult, result: TrialResult, settings: Settings) -> str:
-    """The key of the trial's index in storage; "" for one that is made in memory.
+    """The key of the trial's index in storage; "" for an index that is built in memory.
 
     Raises:
-        DataError: if the documents are others than those of the experiment.
+        DataError: if the documents have changed since the experiment.
     """
     request, documents = index_request(result.trial), experiment.manifest.documents
     if not (request.embed_model or writer_of(request.parameters)):
@@ -201,8 +201,8 @@ def _index_key(experiment: ExperimentResult, result: TrialResult, settings: Sett
     loaded = load_documents(open_storage(uri, settings), settings=settings)
     if loaded.digest != documents.digest:
         raise DataError(
-            f"the documents in {safe_uri(uri)} have changed since {experiment.name!r}: its scores are not those of a "
-            "system that answers from them. Run the experiment again on them (under another name), and export that"
+            f"the documents in {safe_uri(uri)} have changed since {experiment.name!r}: its scores do not apply to the "
+            f"changed documents. Run the experiment again on them (under another name), and export its winner"
         )
     with services.in_this_process(), gateway_client.opened(settings):
         return index_spec(documents_digest(loaded.documents), *request).key
@@ -231,6 +231,6 @@ def _check_no_secret(promotion: Promotion, settings: Settings) -> None:
     text = promotion.to_yaml()
     if any(secret in text for secret in settings.secrets()):
         raise ConfigurationError(
-            "the winner file would hold one of the keys of the settings; look for it in the parameters of the trial "
-            "(prompt, system_prompt) and in the addresses of documents and questions, and take it out"
+            "the winner file would contain an API key of the settings; look for it in the trial's parameters (prompt, "
+            "system_prompt) and in the URIs of documents and questions, and remove it"
         )

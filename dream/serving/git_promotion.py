@@ -1,7 +1,7 @@
-"""`propose`: a winner file as a change of a Git repository for review: a branch with one commit, and a pull request.
+"""`propose`: proposes a winner file to a Git repository, as a branch with one commit and a pull request.
 
-A token reaches `git` by its environment alone, and only for the host of the repository; no command line, URL or message
-holds it. With SSH, `git` uses the key that its own configuration or GIT_SSH_COMMAND names.
+A token is passed to `git` only through its environment, and only for the host of the repository; no command line, URL
+or message contains it. With SSH, `git` uses the key that its own configuration or GIT_SSH_COMMAND names.
 """
 
 import os
@@ -30,8 +30,8 @@ class Proposal:
 
     Attributes:
         base: the branch into which it is to be merged.
-        commit: its tip; empty where `base` has this winner already, and nothing is proposed.
-        pull_request: the URL of the pull request, where one was opened or found open.
+        commit: its tip; empty if `base` already has this winner, so that nothing is proposed.
+        pull_request: the URL of the pull request, if one was opened or already open.
         said: what the Git server said, such as a URL for opening a pull request.
     """
 
@@ -45,10 +45,10 @@ class Proposal:
 def propose(
     promotion: Promotion, settings: Settings, *, repository: str, base: str = "", path: str = WINNER_PATH
 ) -> Proposal:
-    """Push a branch `promote/<experiment>` that changes the winner file alone.
+    """Push a branch `promote/<experiment>` that only changes the winner file.
 
-    The branch is one commit on the tip of `base`, with the winner that it replaces noted in the file; a branch that is
-    there already gets another commit in place of its own, if that changes anything.
+    The branch is one commit on the tip of `base`; the file names the winner that it replaces. The commit of an existing
+    branch is replaced if anything changed.
 
     Args:
         repository: its URL; `settings.git_token` is the password of HTTPS.
@@ -56,8 +56,8 @@ def propose(
         path: the winner file in the repository; its folder must exist.
 
     Raises:
-        ConfigurationError: for an address or path that cannot be meant, or without the program git.
-        DataError: if the file in the repository is no winner file.
+        ConfigurationError: for an invalid URL or path, or without the program git.
+        DataError: if the file in the repository is not a winner file.
         ServiceError: if the Git server refuses, or the pull request cannot be opened.
     """
     _check(repository, path, settings)
@@ -79,7 +79,7 @@ def propose(
 def _check(repository: str, path: str, settings: Settings) -> None:
     parts, place = urlsplit(repository), PurePosixPath(path)
     if parts.password:
-        raise ConfigurationError("the repository's URL holds a password: take it out and set DREAM_GIT_TOKEN to it")
+        raise ConfigurationError("the repository's URL contains a password: remove it and set DREAM_GIT_TOKEN to it")
     if repository.startswith("-") or not repository:
         raise ConfigurationError(f"repository={repository!r}: give a URL, such as https://github.com/OWNER/NAME.git")
     if place.is_absolute() or ".." in place.parts or place.suffix not in (".yaml", ".yml"):
@@ -101,7 +101,7 @@ def _written(promotion: Promotion, folder: Path, path: str) -> Promotion:
     try:
         before = read_winner(file)
     except ConfigurationError as error:
-        raise DataError(f"{path} of the repository is no winner file that can be replaced: {error}") from None
+        raise DataError(f"{path} of the repository is not a winner file that can be replaced: {error}") from None
     written = promotion.model_copy(update={"replaces": replacing(before, promotion.trial)})
     file.write_text(written.to_yaml(), encoding="utf-8")
     return written
@@ -148,7 +148,7 @@ class _Git:
         return self._done(*arguments).stdout
 
     def committed(self, path: str, message: str) -> bool:
-        """Commit a file, as whom git knows or, on a machine where nobody is known, as DREAM; False for no change."""
+        """Commit a file with git's configured author, or as DREAM if there is none; False without a change."""
         self.run("add", "--force", "--", path)
         if not self.run("status", "--porcelain", "--untracked-files=no"):
             return False
@@ -159,7 +159,7 @@ class _Git:
         return True
 
     def push(self, branch: str, options: list[str]) -> list[str]:
-        """Push to a branch, unless it has the same content already; what the server said."""
+        """Push to a branch, unless it already has the same content; returns the server's messages."""
         there = self.run("ls-remote", "--heads", "origin", f"refs/heads/{branch}").partition("\t")[0]
         if there:
             self.run("fetch", "--quiet", "--depth=1", "origin", there)
@@ -179,7 +179,7 @@ class _Git:
         if done.returncode == 0:
             return done
         said = self._redacted(done.stderr.strip() or done.stdout.strip())[-1000:]
-        remedy = "look at what the server says"
+        remedy = "see the server's message"
         if _REFUSED.search(said):
             remedy = "set DREAM_GIT_TOKEN to a token that may write to the repository, or give git an SSH key"
         elif "stale info" in said:
@@ -193,9 +193,9 @@ class _Git:
                 capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False,
             )  # fmt: skip
         except FileNotFoundError:
-            raise ConfigurationError("a winner is proposed by the program git: install it") from None
+            raise ConfigurationError("proposing a winner needs the program git: install it") from None
         except subprocess.TimeoutExpired:
-            raise ServiceError(f"git {arguments[0]} took more than {_SECONDS:g} s: is the server reached?") from None
+            raise ServiceError(f"git {arguments[0]} took more than {_SECONDS:g} s: is the server reachable?") from None
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:

@@ -1,7 +1,7 @@
 """`Promotion`: the trial that is in use, as a YAML file for review (`winner.yaml`).
 
-It holds what `dream serve` needs to answer as the trial did in its experiment, and what a reviewer needs to judge it:
-scores with intervals, and where the evidence is. It never holds a key.
+It has everything that `dream serve` needs to answer like the trial in its experiment, and everything a reviewer needs:
+scores with intervals, and the location of the evidence. It never contains an API key.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from dream.metrics import is_metric, valid_names
 from dream.rag.methods import RAG_METHODS, imported_method, index_request
 from dream.records import Trial
 
-# Increment it when the meaning of a key changes.
+# Increment this when the meaning of a key changes.
 FORMAT = 1
 SCHEMA_FILE = "winner.schema.json"
 _HEADING = """\
@@ -45,7 +45,7 @@ class Documents(_Part):
 
 
 class Questions(_Part):
-    """The golden questions by which the trial was scored; `uri` is empty for questions in memory."""
+    """The golden questions on which the trial was scored; `uri` is empty for questions in memory."""
 
     uri: str
     digest: Text
@@ -61,8 +61,8 @@ class Judge(_Part):
 
 
 class Scored(_Part):
-    """The mean of a metric with its 95 % interval over further questions like these, and on how many questions the
-    trial was scored; without a score the mean is null."""
+    """The mean of a metric with its 95 % interval for further questions of this kind, and the number of scored
+    questions; None without a score."""
 
     mean: float | None
     low: float
@@ -72,8 +72,8 @@ class Scored(_Part):
 
 
 class Evidence(_Part):
-    """The place of the answers, scores and comparison: the experiment's name, the storage that it is in, and the page
-    of its run in MLflow (empty for a store without pages)."""
+    """The location of the answers, scores and comparison: the experiment's name, its storage, and the URL of its MLflow
+    run (empty for a store without pages)."""
 
     experiment: Text
     experiments: Text
@@ -92,12 +92,12 @@ class Promotion(_Part):
 
     Attributes:
         method: a RAG method's name, or `package.module:function` for one of the user's own.
-        trial: the trial's id, by which file and experiment are known to say the same.
-        index: the key of its index in storage; empty for one without vectors and without contexts that an LLM wrote,
-            which is made in memory.
-        endpoints: the base URL of the endpoint of each model by its identifier, as it was in the experiment.
-        metric, margin: what the trial was chosen by, and the largest acceptable loss (0 to 1).
-        reason: why it was recommended, in a sentence; empty for a trial that was chosen by hand.
+        trial: the trial's id, which shows that file and experiment agree.
+        index: the key of its index in storage; empty for an index without vectors and without contexts by an LLM, which
+            is built in memory.
+        endpoints: the base URL of each model's endpoint in the experiment, by model identifier.
+        metric, margin: the metric of the choice, and the largest acceptable loss (0 to 1).
+        reason: the reason for the recommendation; empty for a trial that was chosen by hand.
         offline: true if the models were offline models.
     """
 
@@ -123,7 +123,7 @@ class Promotion(_Part):
 
     @property
     def as_trial(self) -> Trial:
-        """The trial of the experiment. The module of a method of the user's own must be imported before."""
+        """The trial of the experiment. The module of a user's own method must have been imported."""
         return Trial(self.method.rpartition(":")[2], self.llm, self.embed_model, self.parameters)
 
     def to_yaml(self) -> str:
@@ -138,14 +138,14 @@ def read_promotion(path: str | Path) -> Promotion:
     """Read a winner file. A method "package.module:function" is imported.
 
     Raises:
-        ConfigurationError: naming every mistake at once, each with its line; also where parameters are not those of the
-            trial that was scored.
+        ConfigurationError: naming every mistake at once, each with its line; also if the parameters differ from those
+            of the scored trial.
     """
     return promotion_of(file_text(path, "winner", _REMEDY), Path(path).name)
 
 
 def read_winner(path: Path) -> Promotion | None:
-    """The winner that a file holds; None for no file, or one with comments alone.
+    """The winner in a file; None without a file, or if it only has comments.
 
     Raises:
         ConfigurationError: as `read_promotion`.
@@ -156,7 +156,7 @@ def read_winner(path: Path) -> Promotion | None:
 
 
 def replacing(before: Promotion | None, trial: str) -> Replaced | None:
-    """The promotion that a trial takes the place of. The one that is in use keeps the note of the one before it."""
+    """The promotion that a trial replaces. If the trial is already in use, the promotion that it replaced."""
     if before is None or before.trial == trial:
         return before and before.replaces
     return Replaced(experiment=before.evidence.experiment, trial=before.trial)
@@ -179,8 +179,8 @@ def promotion_of(text: str, name: str = "winner.yaml") -> Promotion:
     if (given := promotion.as_trial.id) != promotion.trial:
         document.problem(
             ("trial",),
-            f"the method, models and parameters are those of trial {given}, not of {promotion.trial}, whose scores "
-            "these are: run an experiment with them, and export its trial",
+            f"the method, models and parameters are those of trial {given}, but the scores are those of "
+            f"{promotion.trial}: run an experiment with these parameters, and export its trial",
         )
     request = index_request(promotion.as_trial)
     is_missing = bool(request.embed_model) and not promotion.index
@@ -193,7 +193,7 @@ def promotion_of(text: str, name: str = "winner.yaml") -> Promotion:
 
 
 def _note(document: Document, error: ValidationError) -> None:
-    """Note pydantic's mistakes where they stand."""
+    """Record pydantic's mistakes with their lines."""
     for each in error.errors():
         path = each["loc"]
         if each["type"] == "extra_forbidden":
@@ -221,7 +221,7 @@ def _dotted(path: tuple[int | str, ...]) -> str:
 
 
 def _check_method(document: Document, given: Mapping[str, Any]) -> None:
-    """Note an unknown method, mistakes in its parameters, and an unknown metric."""
+    """Record an unknown method, mistakes in its parameters, and an unknown metric."""
     if isinstance(metric := given.get("metric"), str) and not is_metric(metric) and metric not in _scored(given):
         document.problem(("metric",), f"unknown metric {metric!r}; valid: {valid_names()}")
     if not isinstance(method := given.get("method"), str):

@@ -1,4 +1,4 @@
-"""Pull requests by the way that a Git host offers: GitHub's and Gitea's REST API, or GitLab's options of a push."""
+"""Opens pull requests: by the REST API of GitHub and Gitea, or by GitLab's push options."""
 
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ from dream.errors import ServiceError
 from dream.settings import Settings
 
 _SECONDS = 60.0
-# Statuses by which the hosts say that there is one already: GitHub 422, Gitea and Forgejo 409.
+# Statuses for an existing pull request: GitHub 422, Gitea and Forgejo 409.
 _OPEN_ALREADY = (409, 422)
 
 
@@ -28,7 +28,7 @@ def opened_pull_request(repository: str, settings: Settings, branches: tuple[str
         texts: title and body.
 
     Returns:
-        Its URL; empty where `settings.git_pull_requests` has it opened in no such way.
+        Its URL; empty if `settings.git_pull_requests` does not use a REST API.
 
     Raises:
         ServiceError: if the host refuses.

@@ -1,10 +1,8 @@
-"""The HTTP server of a promotion (`dream serve`): questions are answered by the query engine that was measured.
+"""The HTTP server of a promotion (`dream serve`): answers questions with the query engine of the experiment.
 
-POST /answer                 {"question": ...} -> answer, passages with file and pages, usage; with "repeat": N the
-                             models are asked anew, once for each N, instead of taking the cache's answers
-POST /v1/chat/completions    OpenAI's format; the last message of the user is the question
-GET  /v1/models, /usage, /metrics
-GET  /healthz, /readyz       need no token; readiness follows the index
+POST /answer                 {"question": ...} -> answer, passages with file and pages, usage; each "repeat": N other
+than 0 bypasses the cache once POST /v1/chat/completions    OpenAI's format; the user's last message is the question GET
+/v1/models, /usage, /metrics GET  /healthz, /readyz       need no token; readiness follows the index
 """
 
 import asyncio
@@ -25,17 +23,17 @@ from starlette.routing import Route
 
 from dream import defaults
 from dream.evaluation.asking import ask
-from dream.event_loop import start_async
 from dream.models.gateway_client import GatewayClient
 from dream.models.http_serving import Refused, chat_events, error_response, guard
 from dream.models.openai_wire import repeat_of_task
 from dream.records import Answer, GoldenQuestion, Trial
+from dream.runtime.event_loop import start_async
 
 if TYPE_CHECKING:
     from llama_index.core.base.base_query_engine import BaseQueryEngine
 
 TITLE = "answer server"
-# By which clients ask, whatever trial answers: a promotion changes no client.
+# The model name for clients, independent of the trial, so that a promotion changes no client.
 MODEL = "dream"
 _BODY_BYTES = 1_000_000
 _RETRY_SECONDS = 1
@@ -44,7 +42,7 @@ _LOADING_SECONDS = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a server: characters of a question, questions at a time, and seconds for an answer."""
+    """Limits of a server: characters of a question, concurrent questions, and seconds for an answer."""
 
     question_characters: int = defaults.SERVE_QUESTION_CHARACTERS
     at_once: int = defaults.SERVE_AT_ONCE
@@ -53,12 +51,12 @@ class Limits:
 
 @dataclass
 class AnswerServer:
-    """Answers questions by the query engine of a trial. Until `engine` is set, and after `drain`, it is not ready.
+    """Answers questions with the query engine of a trial. It is not ready before `engine` is set, and after `drain`.
 
     Args:
-        secrets: values that no message may hold.
+        secrets: values that no message may contain.
         on_answer: called with each question and its answer or failure; it must return at once.
-        in_progress: the number of questions that are being answered.
+        in_progress: the number of questions in progress.
     """
 
     trial: Trial
@@ -72,11 +70,11 @@ class AnswerServer:
     _counted: Counter[str] = field(default_factory=Counter, init=False)
 
     def drain(self) -> None:
-        """Be not ready any longer; questions that come nevertheless are still answered."""
+        """Report as not ready; questions that still arrive are answered."""
         self._draining = True
 
     def application(self, token: str) -> Starlette:
-        """The ASGI application; `token` is demanded as in `dream gateway`."""
+        """The ASGI application; requires `token` as `dream gateway` does."""
         guarded = guard(token, TITLE, self.secrets)
         routes = [
             Route("/answer", guarded(self._answer), methods=["POST"]),
@@ -135,7 +133,7 @@ class AnswerServer:
         """The answer to a question within the limits; `repeat` is the number of a repetition on purpose.
 
         Raises:
-            Refused: for what is no question, too many at a time, a time-out, or an answer that failed.
+            Refused: for an invalid question, too many concurrent questions, a time-out, or a failed answer.
         """
         question = self._checked(question)
         engine = self.engine
@@ -207,7 +205,7 @@ class AnswerServer:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent, at most a million bytes."""
+    """The JSON object in the request body, at most a million bytes."""
     content = b""
     try:
         async for chunk in request.stream():
@@ -241,7 +239,9 @@ def _last_question(messages: Any) -> Any:
         return content
     parts = [part for part in content if isinstance(part, dict)]
     if wrong := [part.get("type") for part in parts if part.get("type") != "text"]:
-        raise Refused(400, "not_supported", f"a question has text alone, and there is a part of type {wrong[0]!r}")
+        raise Refused(
+            400, "not_supported", f"a question may only contain text, but there is a part of type {wrong[0]!r}"
+        )
     return "\n".join(str(part.get("text", "")) for part in parts)
 
 

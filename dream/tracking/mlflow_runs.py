@@ -18,8 +18,8 @@ from urllib.parse import quote
 from dream.comparison.comparison import OFFLINE
 from dream.comparison.human_agreement import Label
 from dream.golden.dataset import golden_table
-from dream.libraries import prepare_libraries
 from dream.records import GRID, ExperimentResult, FailureKind, Manifest, Trial, TrialResult, digest
+from dream.runtime.libraries import prepare_libraries
 from dream.settings import Settings
 from dream.tracking import mlflow_artifacts
 from dream.tracking.mlflow_experiment import DELETED, deleted

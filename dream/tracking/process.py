@@ -125,7 +125,7 @@ def main() -> None:
 
 def _import_ahead() -> None:
     """Import what the first experiment needs before it is there."""
-    from dream.libraries import prepare_libraries
+    from dream.runtime.libraries import prepare_libraries
 
     prepare_libraries()
     import mlflow  # noqa: F401

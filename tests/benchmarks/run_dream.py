@@ -81,8 +81,8 @@ def _metered(results: Any) -> dict[str, float]:
 
 def _run(options: argparse.Namespace) -> Any:
     from dream import SearchSpace, Settings, run_experiment
-    from dream.libraries import prepare_libraries
     from dream.rag.search_space import DEFAULT_METHODS
+    from dream.runtime.libraries import prepare_libraries
 
     token = os.environ.get("RAY_AUTH_TOKEN", "")
     settings = Settings.from_environment(

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dream.event_loop import run_async
 from dream.models.answer_cache import AnswerCache, Entry
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 from dream.storage import open_storage
 

@@ -75,7 +75,7 @@ def test_golden_tells_what_it_assumed(dream, tmp_path):
     done = dream("golden", "--from", "MINE.CSV", "--name", "mine")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"{tmp_path}/MINE.CSV: columns that are not used: note",
+        f"{tmp_path}/MINE.CSV: unused columns: note",
         f"mine: 1 questions in {tmp_path}/home/golden-datasets/mine.csv",
     ]
 

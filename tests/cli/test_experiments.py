@@ -44,7 +44,7 @@ def test_plan_names_the_generation_where_there_are_no_questions_yet(dream, tmp_p
     (documents / "dam.txt").write_text("The dam keeps twenty-seven million cubic metres of water for the town. " * 20)
     done = dream("plan")
     assert (done.code, done.err) == (0, "")
-    assert "There are no golden questions yet. `dream golden` makes them" in done.out
+    assert "There are no golden questions yet. Generate them with `dream golden`" in done.out
     assert "30 questions from 1 of 1 files: 30 single_hop_specific" in done.out
     named = dream("plan", "--golden", "other")
     assert named.code == 1
@@ -103,7 +103,10 @@ def test_options_beside_a_study_and_its_mistakes_are_told(dream, tmp_path):
     (tmp_path / "study.yaml").write_text("systems: [sentence_windw]\nmetrics: [x]\n")
     both = dream("plan", "study.yaml", "--golden", "two.csv", "--set", "top_k=3", "--baselines")
     assert both.code == 1
-    assert both.err == "dream plan: --golden, --set, --baselines beside study.yaml: write it into the file\n"
+    assert (
+        both.err
+        == "dream plan: --golden, --set, --baselines cannot be combined with study.yaml: write it into the file\n"
+    )
     wrong = dream("run", "study.yaml")
     assert wrong.code == 1
     assert wrong.err.startswith("dream run: 2 mistake(s) in study.yaml:\n  - line 1: unknown method 'sentence_windw'")
@@ -138,7 +141,7 @@ def test_a_run_sifts_by_what_was_retrieved(dream_in_lab, lab: Lab, small_golden,
     study.write_text("sift: ndcg\nmetrics: [token_f1]\nsystems: [{method: bm25, top_k: [1, 3]}]")
     assert "sift by ndcg: 2 retrieval" in dream_in_lab("plan", str(study)).out
     refused = dream_in_lab("run", str(study), "--sift")
-    assert refused.code == 1 and "--sift beside" in refused.err
+    assert refused.code == 1 and "--sift cannot be combined" in refused.err
 
 
 def test_a_race_without_a_look_is_refused_before_anything_is_sent(dream_in_lab, small_golden):
@@ -146,7 +149,7 @@ def test_a_race_without_a_look_is_refused_before_anything_is_sent(dream_in_lab, 
         refused = dream_in_lab(
             command, "--query-engine", "bm25", "--set", "top_k=1,3", "--metric", "token_f1", "--race"
         )
-        assert refused.code == 1 and "leave no look at which a trial could be shown to be worse" in refused.err
+        assert refused.code == 1 and "allow no look before the last question" in refused.err
 
 
 def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
@@ -154,7 +157,7 @@ def test_stop_tells_what_cannot_be_stopped(dream_in_lab, small_experiment: Ran):
     assert done.code == 1
     assert done.err.splitlines() == [
         "dream stop: nothing of 'small' was stopped:",
-        "  - the experiment is finished, so that there is nothing to stop",
+        "  - the experiment is finished, so there is nothing to stop",
     ]
     unknown = dream_in_lab("stop", "no-such-experiment", "a")
     assert unknown.code == 1 and "no experiment 'no-such-experiment'" in unknown.err
@@ -170,8 +173,8 @@ def test_stop_asks_the_run_to_stop_trials_and_says_how_to_let_them_go_on(dream, 
     done = dream("stop", "mine", "mmr + llm + embed (top_k=5)")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"mine: to stop: {trials[1].id} mmr + llm + embed (top_k=5)",
-        "The run ends it within seconds and keeps what was answered; the others go on.",
-        f"To let it go on later: dream run --resume mine --restart {trials[1].id}",
+        f"mine: stopping {trials[1].id} mmr + llm + embed (top_k=5)",
+        "The trial ends within seconds and its answers are kept; the others continue.",
+        f"To continue it later: dream run --resume mine --restart {trials[1].id}",
     ]
     assert stop_requests(storage, "mine") == {trials[1].id}

@@ -81,7 +81,7 @@ def test_files_that_are_there_are_listed_and_nothing_is_written(dream, tmp_path)
     done = dream("init", "mine")
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "dream init: mine has 2 of the files already; nothing was written. Move them, or name another folder:\n"
+        "dream init: mine already has 2 of the files; nothing was written. Move them, or name another folder:\n"
         "  - .env\n  - study.py\n"
     )
     assert sorted(os.listdir(root)) == [".env", "study.py"]

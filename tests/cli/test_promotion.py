@@ -44,7 +44,7 @@ def test_without_a_token_it_answers_this_machine_alone_and_sigterm_ends_it_with_
 ):
     monkeypatch.delenv("DREAM_SERVE_TOKEN")
     assert main(["serve", str(winner), "--host", "0.0.0.0", "--port", "0"]) == 1
-    assert "--host 0.0.0.0 lets other machines in: set DREAM_SERVE_TOKEN" in capsys.readouterr().err
+    assert "--host 0.0.0.0 accepts connections from other machines: set DREAM_SERVE_TOKEN" in capsys.readouterr().err
     with serving(winner, {**measured.environment, "DREAM_SERVE_TOKEN": ""}) as served:
         path = Path(measured.settings.home) / "serve-token"
         assert path.stat().st_mode & 0o077 == 0

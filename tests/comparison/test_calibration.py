@@ -100,7 +100,7 @@ def test_missing_scores_bound_the_mean_and_labels_without_a_score_are_counted():
     other = calibrated(full, labels_of(full, PEOPLE, {0: range(60)}))
     gaps, complete = found.trials[0].mean, other.trials[0].mean
     assert gaps and complete and gaps.high - gaps.low > complete.high - complete.low + 0.09
-    assert "12 label(s) are of answers without a score" in found.text
+    assert "12 label(s) belong to answers without a score" in found.text
 
 
 def test_labels_that_always_agree_leave_room_for_what_was_not_seen():

@@ -54,7 +54,7 @@ def test_paired_difference_equals_the_hand_computed_interval():
 
 def test_scores_of_another_scale_are_never_clipped_in_silence():
     first, second = {"a": 5.0, "b": 4.0, "c": 4.5, "d": 4.0}, {"a": 2.0, "b": 1.5, "c": 1.0, "d": 1.0}
-    with pytest.raises(ConfigurationError, match=r"6 score\(s\) are outside of the scale, such as 5, 4, 4.5.*scale="):
+    with pytest.raises(ConfigurationError, match=r"6 score\(s\) are outside of the scale, e.g. 5, 4, 4.5.*scale="):
         paired_difference(first, second)
     mean, low, high = paired_difference(first, second, scale=(0, 5))
     assert mean == pytest.approx(3.0) and 2 < low < 3 < high < 4
@@ -133,9 +133,9 @@ def test_the_questions_of_one_document_stay_together():
     assert together.n_clusters == 12
     assert "120 questions from 12 documents" in together.notes[0]
     few = compare(simulated_experiment(scores, files=[f"{place // 60}.pdf" for place in range(120)]), "m")
-    assert few.n_clusters == 2 and "fewer than 6 documents little can be shown" in few.notes[0]
+    assert few.n_clusters == 2 and "fewer than 6 documents, little can be generalised" in few.notes[0]
     one = compare(simulated_experiment(scores, files=["only.pdf"] * 120), "m")
-    assert one.n_clusters == 120 and "further questions on this document alone" in one.notes[0]
+    assert one.n_clusters == 120 and "only hold for further questions on this document" in one.notes[0]
 
 
 def test_a_weighted_mean_of_metrics_counts_questions_that_have_all_of_them():
@@ -182,7 +182,7 @@ def test_a_mean_that_is_not_shrunken_is_told_once():
     values = numpy.tile(numpy.linspace(0.2, 0.8, 4), (30, 1)) + numpy.random.default_rng(0).normal(0, 1e-4, (30, 4))
     found = compare(simulated_experiment({"m": values}), "m")
     assert found.best.shrunken == pytest.approx(found.best.mean, abs=1e-4)
-    assert "flatters" not in verdict_of(found)
+    assert "partly luck" not in verdict_of(found)
 
 
 def test_results_from_before_prices_were_metered_can_be_compared():

@@ -123,7 +123,7 @@ def test_answers_that_were_cut_are_counted():
     whole, cut = (result("a", llm, TWO, ["1", llm]) for llm in "xy")
     answers = tuple(replace(answer, is_cut=True) for answer in cut.answers)
     found = checked(whole, replace(cut, evaluation=Evaluation(answers, ())))
-    (warning,) = (warning for warning in found.warnings if "cut at the limit" in warning)
-    assert warning.startswith("2 answer(s) of 1 trial(s) were cut at the limit of tokens (DREAM_MAX_ANSWER_TOKENS)")
+    (warning,) = (warning for warning in found.warnings if "cut at the token limit" in warning)
+    assert warning.startswith("2 answer(s) of 1 trial(s) were cut at the token limit (DREAM_MAX_ANSWER_TOKENS)")
     assert "up to 2 of 2 in a + y" in warning
-    assert not any("cut at the limit" in warning for warning in checked(whole).warnings)
+    assert not any("cut at the token limit" in warning for warning in checked(whole).warnings)

@@ -104,7 +104,9 @@ def test_a_choice_by_another_metric_is_not_confirmed_and_says_so():
     outcome = confirmed(SEARCHED, numpy.full((6, 1), 0.5), places=(2,))
     comparison = compare(outcome)
     assert comparison.confirmation is None
-    assert comparison.notes[0].startswith("Not confirmed: the recommended trial has not answered the 6 questions")
+    assert comparison.notes[0].startswith(
+        "Not confirmed: the recommended trial has not answered the 6 held-out questions"
+    )
     plain = experiment({"recall": SEARCHED})
     assert compare(plain).confirmation is None and "onfirm" not in "".join(compare(plain).notes)
 

@@ -56,7 +56,9 @@ def test_equal_systems_are_no_reason_to_replace_it():
     worse = int(values.mean(axis=0).argmin())
     results = tuple(replace(each, trial=own) if at == worse else each for at, each in enumerate(made.results))
     note = compare(replace(made, results=results), margin=0.0).notes[0]
-    assert note.startswith("The incumbent `our_rag`: these questions do not show that replacing it is a gain (+")
+    assert note.startswith(
+        "The incumbent `our_rag`: these questions do not show that replacing it would be a gain (recommended trial: +"
+    )
 
 
 def test_an_incumbent_that_failed_is_told():

@@ -98,7 +98,7 @@ def test_questions_of_one_document_share_a_number():
     assert four.clusters.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
     assert "10 questions from 4 documents. With fewer than 6 documents" in four.note
     one = score_table(experiment({"m": values}, files=["only.pdf"] * 10), "m")
-    assert one.clusters.tolist() == list(range(10)) and "on this document alone" in one.note
+    assert one.clusters.tolist() == list(range(10)) and "only hold for further questions on this document" in one.note
 
 
 def failing(outcome: ExperimentResult, column: int, rows: Sequence[int], kind: FailureKind) -> ExperimentResult:

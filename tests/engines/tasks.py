@@ -7,9 +7,9 @@ import threading
 import time
 from concurrent.futures import CancelledError
 
-from dream.event_loop import run_async
 from dream.models.pickers import llm_picker
 from dream.records import Answer, Evaluation, Failure, Trial, TrialResult
+from dream.runtime.event_loop import run_async
 
 TEXTS = [f"text {n}" for n in range(50)]
 

@@ -10,11 +10,11 @@ from town import GOLDEN, evaluate, make_engine
 
 from dream.evaluation import asking
 from dream.evaluation.asking import ask, count_tokens_by_question
-from dream.event_loop import run_async
 from dream.models.gateway_client import current_gateway
 from dream.models.http_transport import call_times
+from dream.models.thinking import MAX_THINKING_CHARACTERS
 from dream.records import FailureKind, GoldenQuestion
-from dream.thinking import MAX_THINKING_CHARACTERS
+from dream.runtime.event_loop import run_async
 
 
 def test_tokens_are_those_that_the_endpoint_counted_for_each_question(engine, relay, model_server):

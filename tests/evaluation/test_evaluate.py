@@ -152,7 +152,7 @@ def test_a_judge_that_fails_leaves_the_answers(engine, model_server):
     recall, similarity = evaluation.summaries()
     assert (recall.mean, recall.n_failed) == (None, 6)
     assert (similarity.n_scored, similarity.n_failed) == (6, 0)
-    assert all("not what was asked for" in score.error for score in evaluation.scores if score.error)
+    assert all("not in the requested form" in score.error for score in evaluation.scores if score.error)
 
 
 def test_half_of_the_judgements_failing_gives_no_nan(engine, model_server):

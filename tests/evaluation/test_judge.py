@@ -11,9 +11,9 @@ from ragas.metrics.result import MetricResult
 
 from dream.evaluation.judge import Judge
 from dream.evaluation.judge_check import judge_forms
-from dream.event_loop import run_async
 from dream.metrics import METRICS, find_metric
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Passage, Source
+from dream.runtime.event_loop import run_async
 
 QUESTION = GoldenQuestion(
     "q1", "How many colonies were lost in the winter of 2022?", "The survey counted 127 lost colonies in the winter."

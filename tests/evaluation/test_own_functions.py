@@ -8,9 +8,9 @@ from model_servers import Reply, chat_reply, forget_answers
 from pydantic import BaseModel
 
 from dream.evaluation.judge import Judge
-from dream.event_loop import run_async
 from dream.metrics import NotApplicable, aspect_critic, metric, rubric
 from dream.records import Answer, Failure, FailureKind, GoldenQuestion, Passage, Score
+from dream.runtime.event_loop import run_async
 
 QUESTION = GoldenQuestion("q1", "How deep is the well?", "17 metres.", ("The well is 17 metres deep.",))
 ANSWER = Answer("q1", "It is 17 m deep.", (Passage("Wheat grows."), Passage("The well is 17 metres deep.")))

@@ -8,8 +8,8 @@ from model_servers import Reply
 from town import GOLDEN, evaluate
 
 from dream.evaluation.asking import MAX_CONCURRENT_ANSWERS
-from dream.event_loop import run_async
 from dream.records import Evaluation, GoldenQuestion
+from dream.runtime.event_loop import run_async
 
 
 @pytest.mark.parametrize("most", [1, 3])

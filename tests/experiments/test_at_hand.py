@@ -28,17 +28,17 @@ def manifest(*methods: str, study: str = "", **fields) -> Manifest:
 def test_methods_that_are_not_known_are_named_also_those_that_a_search_may_choose():
     check_at_hand(manifest("bm25", "hybrid"))
     space = {"blocks": [{"method": "mine"}, {"method": "bm25"}]}
-    with pytest.raises(ConfigurationError, match=r"'gone' has RAG methods of its own that are not known here: mine\. "):
+    with pytest.raises(ConfigurationError, match=r"'gone' uses RAG methods that are not registered here: mine\. "):
         check_at_hand(manifest("bm25", search=Search("optuna", 5, space=space)))
-    with pytest.raises(ConfigurationError, match=r"not known here: theirs, mine\. Register them first"):
+    with pytest.raises(ConfigurationError, match=r"not registered here: theirs, mine\. Register them first"):
         check_at_hand(manifest("theirs", search=Search("optuna", 5, space=space)))
 
 
 def test_methods_and_metrics_that_are_missing_are_told_together():
     with pytest.raises(ConfigurationError) as caught:
         check_at_hand(manifest("mine", own_metrics=(definition_of("of_a_notebook"),)))
-    assert "metrics of its own that are not known here: of_a_notebook" in str(caught.value)
-    assert "RAG methods of its own that are not known here: mine" in str(caught.value)
+    assert "uses metrics that are not registered here: of_a_notebook" in str(caught.value)
+    assert "uses RAG methods that are not registered here: mine" in str(caught.value)
 
 
 def test_what_the_study_file_names_is_known_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

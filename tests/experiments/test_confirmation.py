@@ -113,7 +113,7 @@ def test_both_numbers_are_shown_and_kept(birds: Birds):
     assert confirmation.text in birds.lines
     assert confirmation.text in comparison_text(comparison, leaderboard_of(comparison, birds.outcome))
     html = report_html(birds.outcome, comparison)
-    assert "Does the choice hold on questions it was not made by?" in html and "runner-up" in html
+    assert "Does the choice hold on new questions?" in html and "runner-up" in html
     storage = open_storage(birds.settings.experiments_uri, birds.settings)
     kept = json.loads(storage.read_bytes("birds/confirmation.json"))
     assert Confirmation.from_json(kept) == confirmation

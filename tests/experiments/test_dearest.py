@@ -29,7 +29,7 @@ def test_of_few_combinations_they_are_the_dearest_besides_the_first_round():
     found, first = dearest(search, (), price), next_round(search, ())
     left = sorted((trial for trial in wide.trials() if trial not in first), key=price, reverse=True)
     assert len(first) == 10 and list(found.trials) == [*first, *left[:2]]
-    assert "the 10 trials of the first round, and the dearest 2 of 6 other combinations" in found.note
+    assert "the 10 trials of the first round, and the 2 most expensive of 6 other combinations" in found.note
     all_known = dearest(search_in(wide, by="optuna", trials=3), (), price)
     assert all_known.trials == next_round(search_in(wide, by="optuna", trials=3), ())
     assert all_known.note == "the 3 trials of the search are known before any result"
@@ -45,7 +45,7 @@ def test_of_many_it_is_the_dearest_value_of_each_factor():
     found = dearest(search_in(LARGE, by="optuna", trials=30), (), price)
     assert len(found.trials) == 30
     assert price(found.trials[-1]) == max(map(price, Combinations.of(LARGE).listed()))
-    assert "20 times the dearest combination" in found.note
+    assert "20 times the most expensive combination" in found.note
 
 
 def test_models_first_has_at_most_three_pairs_with_all_systems():

@@ -7,7 +7,6 @@ import pytest
 from lab import Lab, environment_of
 from model_servers import ModelServer
 
-from dream.by_value import check_arrival
 from dream.comparison.comparison import compare
 from dream.comparison.leaderboard_table import leaderboard
 from dream.errors import ConfigurationError
@@ -19,6 +18,7 @@ from dream.metrics import Metric, metric, own_metrics, registry, rubric
 from dream.rag.search_space import SearchSpace
 from dream.records import GoldenDataset, GoldenQuestion, Source
 from dream.reporting.report import report_html
+from dream.runtime.by_value import check_arrival
 from dream.settings import Settings
 from dream.storage import open_storage
 
@@ -81,7 +81,7 @@ def test_an_experiment_with_metrics_of_ones_own(settings: Settings, monkeypatch:
     page = report_html(loaded)
     assert "Is the answer short?" in page and "Is it friendly?" in page and "not applicable" in page
 
-    with pytest.raises(ConfigurationError, match=r"not known here: brevity\. Register them first"):
+    with pytest.raises(ConfigurationError, match=r"not registered here: brevity\. Register them first"):
         run(settings, resume="own")
     metric("Is the answer short?", meaning="1 up to 100 characters, else 0", name="brevity")(lambda answer: 0)
     rubric("tone", ["It is rude.", "It is neutral.", "It is friendly."], question="Is it friendly?")

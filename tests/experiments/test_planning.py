@@ -41,7 +41,7 @@ def test_repeats_and_baselines_are_counted(documents: Settings):
     assert calls(with_baselines)["llm-small", "answer"] == 8 + 8 + 7  # the oracle lacks one question's contexts
     assert calls(with_baselines)["judge", "judge"] - plain["judge", "judge"] == 2 * (8 + 7) * 3
     assert calls(with_baselines)["embed-small", "query"] == plain["embed-small", "query"]
-    assert "1 of 8 questions have no reference contexts: the oracle is not asked them" in str(with_baselines)
+    assert "1 of 8 questions have no reference contexts: the oracle skips them" in str(with_baselines)
     assert with_baselines.n_trials == 2
 
 

@@ -147,11 +147,11 @@ def test_a_trial_is_stopped_by_hand_during_a_race(settings: Settings, monkeypatc
 def test_the_plan_says_what_a_race_may_save(settings: Settings):
     planned = str(plan(WORDS, golden_dataset=GOLDEN, metrics=["recall"], race=True, settings=settings))
     assert "race by recall: 2 look(s), after 20, 40 of 50 questions" in planned
-    assert "between nothing, if no trial is shown to be worse, and 45%" in planned
+    assert "between nothing (no trial is shown to be worse) and 45%" in planned
 
 
 def test_a_race_that_cannot_work_is_refused():
-    with pytest.raises(ConfigurationError, match=r"12 questions of 12 document.s. leave no look"):
+    with pytest.raises(ConfigurationError, match=r"12 questions of 12 document.s. allow no look"):
         race_of(True, GOLDEN.questions[:12], ["recall"], Objective())
     with pytest.raises(ConfigurationError, match=r"unknown key 'blocks'(.|\n)*first=0(.|\n)*error=0.5"):
         race_options({"blocks": 3, "first": 0, "error": 0.5})

@@ -114,7 +114,7 @@ def test_the_same_again_asks_nothing_and_starts_nothing(settings, first, model_s
     assert model_server.counters()["calls"] == 0
     assert lines[0] == "engine: in_process (all answers are there already)"
     (taken,), (before,) = outcome.results, first.results
-    assert any(line.endswith(": taken over from first") for line in lines)
+    assert any(line.endswith(": reused from first") for line in lines)
     assert (taken.taken_from, before.taken_from) == ("first", "")
     assert taken.evaluation == before.evaluation
     assert sum(row.calls for row in taken.usage) == sum(row.calls for row in before.usage)

@@ -79,7 +79,7 @@ def test_baselines_run_beside_the_trials_and_are_in_no_table(lab: Lab, sliced: R
     closed_book, oracle = sliced.outcome.baselines
     assert [closed_book.trial.name, oracle.trial.name] == ["closed_book + llm-small@x", "oracle + llm-small@x"]
     assert [len(one.evaluation.answers) for one in sliced.outcome.baselines] == [3, 2]
-    assert "  1 of 3 questions have no reference contexts: the oracle is not asked them" in sliced.lines
+    assert "  1 of 3 questions have no reference contexts: the oracle skips them" in sliced.lines
     n = 2 * 3 + 3 + 2
     assert any(line.startswith(f"running trials: {n} of {n} questions in ") for line in sliced.lines)
     for one in sliced.outcome.baselines:

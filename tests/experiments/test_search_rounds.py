@@ -119,7 +119,7 @@ def test_report_and_mlflow_tell_of_the_rounds(searched: ExperimentResult, tmp_pa
     assert searched_section in SECTIONS
     section = searched_section(searched, comparison)
     facts, table, picture = section.parts
-    assert facts.pairs["ended"] == "all 17 trials that were asked for had been chosen"
+    assert facts.pairs["ended"] == "all 17 requested trials had been chosen"
     assert [row[:3] for row in table.rows] == [["1", "10", "0"], ["2", "5", "0"], ["3", "2", "0"]]
     assert picture.figure == all_figures(comparison, searched)["search"]
     assert save_static(picture.figure, tmp_path / "search.png").stat().st_size > 10_000
@@ -192,7 +192,7 @@ def test_the_plan_is_an_upper_bound(searched: ExperimentResult, home: Settings):
         SPACE, settings=home, search={**OPTUNA, "seed": 9}, **{k: OPTIONS[k] for k in ("golden_dataset", "metrics")}
     )
     assert planned.n_trials == 17
-    assert "an upper bound: the 10 trials of the first round, and the dearest 7 of 30 other" in planned.notes[0]
+    assert "an upper bound: the 10 trials of the first round, and the 7 most expensive of 30 other" in planned.notes[0]
     rows = {row.stage: row for row in planned.calls}
     actual = [row for row in searched.usage if row.stage == "answer"]
     assert rows["answer"].calls == sum(row.calls for row in actual) == 17 * 4

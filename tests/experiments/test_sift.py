@@ -111,7 +111,7 @@ def test_trials_of_worse_retrieval_are_left_out(birds: Birds):
     assert worse.trials == tuple(trial.id for trial in everything if trial.parameters["top_k"] == 1)
     assert set(best.means) == set(METRICS_WITH_CUTOFF)
     assert worse.reason.startswith("sifted out: recall 0.333 against 1.000 of bm25 (top_k=3), a difference of -0.667")
-    assert "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out" in birds.lines
+    assert "1 of 2 retrieval combinations remain, and 2 of 4 trials were left out" in birds.lines
     assert outcome.manifest.plan.n_trials == 2
     assert load_experiment("birds", birds.settings) == outcome
 
@@ -137,7 +137,7 @@ def test_the_same_again_takes_the_sift_over_and_pays_nothing(birds: Birds, model
     again, lines = run(birds.settings, "again")
     assert model_server.counters()["by_path"] == {}
     assert again.manifest.sift == birds.outcome.manifest.sift
-    assert "the sift of birds is taken over" in lines and "sifting" not in lines
+    assert "reusing the sift of birds" in lines and "sifting" not in lines
     prepared = ExperimentSpec(WORDS, GOLDEN, metrics=["token_f1"], sift="ndcg").prepare(birds.settings)
     with gateway_client.opened(birds.settings):
         assert sift_taken_over(prepared, birds.settings) is None  # another metric
@@ -186,7 +186,7 @@ def test_the_plan_shows_the_sift_and_all_trials(settings: Settings):
     assert planned.n_trials == 8
     text = str(planned)
     assert "sift by recall: 6 retrieval combinations of 8 trials are scored first" in text
-    assert "the LLM may be asked in 4 of these combinations" in text
+    assert "4 of these combinations may call the LLM" in text
     assert "for the indexes and the sift; with all trials, if none is sifted out" in text
 
 
@@ -207,12 +207,12 @@ def test_what_cannot_be_sifted_goes_on_and_says_so(settings: Settings):
     outcome, lines = run(settings, "birds", JoinedSpace([WORDS, others]))
     sift, names = outcome.manifest.sift, [result.trial.query_engine_identifier for result in outcome.results]
     assert names == ["bm25", "bm25", "in_use", "long_context", "oracle_of_birds"]
-    reasons = {"it is a system of its own, which answers as a whole", "it reads whole documents"}
+    reasons = {"it is an existing system, which only returns answers", "it reads whole documents"}
     assert set(sift.untried.values()) == reasons
     (unscored,) = [each for each in sift.retrievals if not each.means]
     assert unscored.goes_on
     assert "it could not be scored: no score: ConfigurationError: a Engine cannot retrieve" in unscored.reason
-    assert "2 further trials could not be sifted, and went on." in lines
+    assert "2 further trials could not be sifted, and remain too." in lines
 
 
 def test_embeddings_are_paid_once_for_sift_and_trials(settings: Settings):
@@ -251,7 +251,9 @@ def test_questions_without_evidence_are_not_asked_in_the_sift(settings: Settings
 @pytest.mark.parametrize("make", [plan, run_experiment])
 def test_without_any_evidence_nothing_is_asked(settings: Settings, model_server, make):
     golden = GoldenDataset(tuple(replace(question, sources=()) for question in QUESTIONS))
-    with pytest.raises(ConfigurationError, match=r"there is none: evidence of 0 of 12 questions .* or run without"):
+    with pytest.raises(
+        ConfigurationError, match=r"no question has any: evidence of 0 of 12 questions .* or run without"
+    ):
         make(WORDS, golden_dataset=golden, metrics=["token_f1"], sift=True, settings=settings)
     assert model_server.counters()["by_path"] == {}
 
@@ -288,7 +290,7 @@ def test_trials_that_differ_only_in_the_answer_share_a_retrieval(settings: Setti
 
 def test_leaderboard_and_report_tell_of_it(birds: Birds):
     outcome, compared = birds.outcome, compare(birds.outcome)
-    told = "1 of 2 retrieval combinations went on, and 2 of 4 trials were left out."
+    told = "1 of 2 retrieval combinations remain, and 2 of 4 trials were left out."
     assert told in comparison_text(compared, leaderboard_of(compared, outcome))
     page = report_html(outcome, compared)
     assert "What was left out before the trials" in page and "-0.667 [" in page

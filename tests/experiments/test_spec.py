@@ -189,7 +189,7 @@ def test_a_spec_is_given_whole_or_in_parts():
     assert as_spec(SPEC, {}) is SPEC
     assert as_spec(SPACE, {"baselines": True}) == ExperimentSpec(SPACE, baselines=True)
     assert as_spec(None, {"search_space": SPACE, "strictness": 3}) == ExperimentSpec(SPACE, strictness=3)
-    with pytest.raises(TypeError, match="metrics beside an ExperimentSpec"):
+    with pytest.raises(TypeError, match="metrics cannot be combined with an ExperimentSpec"):
         as_spec(SPEC, {"metrics": ["faithfulness"]})
     with pytest.raises(TypeError, match=r"metric, seed; an experiment has: search_space, golden_dataset"):
         as_spec(SPACE, {"metric": "faithfulness", "seed": 1})

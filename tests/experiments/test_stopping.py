@@ -151,7 +151,7 @@ def test_resuming_leaves_it_stopped_unless_it_is_told_to_restart(copy_of_stopped
     assert len(asked) - before == 4  # those that were finished are not asked again
     with pytest.raises(ConfigurationError, match="slow was not stopped by hand: leave it out") as error:
         run(settings, resume="exp", restart=["nobody", "slow"])
-    assert "'nobody' is no trial" in str(error.value)
+    assert "'nobody' is not a trial" in str(error.value)
     with pytest.raises(ConfigurationError, match=r"restart=\['slow'\]: give the experiment that is resumed"):
         run(settings, name="another", restart=["slow"])
 
@@ -177,7 +177,7 @@ def test_mistakes_are_told_all_at_once_and_nothing_is_stopped(copy_of_stopped: S
     slow, quick = (result.trial.id for result in copy_of_stopped.outcome.results)
     with pytest.raises(DataError, match=r"no experiment 'nobody' at .*; there are: exp"):
         stop_trial("nobody", slow, settings=settings)
-    with pytest.raises(ConfigurationError, match="the experiment is finished, so that there is nothing to stop"):
+    with pytest.raises(ConfigurationError, match="the experiment is finished, so there is nothing to stop"):
         stop_trial("exp", slow, settings=settings)
     storage = open_storage(settings.experiments_uri, settings)
     storage.delete(f"exp/trials/{quick}.json")
@@ -186,8 +186,8 @@ def test_mistakes_are_told_all_at_once_and_nothing_is_stopped(copy_of_stopped: S
     assert str(error.value).splitlines() == [
         "nothing of 'exp' was stopped:",
         f"  - {slow} slow: stopped by hand after 2 of 6 questions",
-        "  - 'nobody' is no trial",
-        "  - 'nothing' is no trial",
+        "  - 'nobody' is not a trial",
+        "  - 'nothing' is not a trial",
         "  - the trials are:",
         f"      {slow} slow",
         f"      {quick} quick",
@@ -205,7 +205,7 @@ def test_trials_are_found_by_id_the_beginning_of_it_or_name():
     found, (problem,) = find(["mmr + llm", "e"], names)
     assert found == ["ef03"]
     assert problem.split("\n") == [
-        "'mmr + llm' may be each of:",
+        "'mmr + llm' is ambiguous:",
         "      abc1 mmr + llm (top_k=3)",
         "      abd2 mmr + llm (top_k=5)",
     ]

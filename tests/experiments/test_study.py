@@ -39,5 +39,5 @@ def test_a_study_is_a_spec_with_settings_and_takes_no_further_options():
     assert isinstance(spec, ExperimentSpec)
     assert (settings.engine, spec.study) == ("ray", study.text)
     assert asked(spec, {}, SETTINGS) == (spec, SETTINGS)
-    with pytest.raises(TypeError, match="strictness beside an ExperimentSpec"):
+    with pytest.raises(TypeError, match="strictness cannot be combined with an ExperimentSpec"):
         asked(study, {"strictness": 2}, SETTINGS)

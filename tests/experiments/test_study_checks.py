@@ -34,7 +34,7 @@ def test_what_looks_like_a_key_is_noted_and_not_shown(text: str, secret: str):
     with pytest.raises(ConfigurationError) as caught:
         document.raise_problems()
     told = str(caught.value)
-    assert ("line 2: " in told and "looks like a key: keys and passwords stay in the environment" in told) == (
+    assert ("line 2: " in told and "looks like an API key: keys and passwords stay in the environment" in told) == (
         secret != ""
     )
     assert not secret or secret not in told
@@ -43,9 +43,15 @@ def test_what_looks_like_a_key_is_noted_and_not_shown(text: str, secret: str):
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
-        ("[{exclude: {top_k: [3, 5]}}]", "line 3: this rule leaves no trial: all trials of the systems meet its cond"),
-        ("[{exclude: {top_k: 3}}, {exclude: {top_k: 5}}]", "line 3: together the rules leave no trial"),
-        ("[{require: {when: {method: bm25}, then: {top_k: 4}}}]", "leaves no trial: all trials of the systems meet `w"),
+        (
+            "[{exclude: {top_k: [3, 5]}}]",
+            "line 3: this rule excludes every trial: all trials of the systems meet its cond",
+        ),
+        ("[{exclude: {top_k: 3}}, {exclude: {top_k: 5}}]", "line 3: together the rules exclude every trial"),
+        (
+            "[{require: {when: {method: bm25}, then: {top_k: 4}}}]",
+            "excludes every trial: all trials of the systems meet `w",
+        ),
         ("[{exclude: {top_k: 3}}, {require: {when: {top_k: 5}, then: {llm: gpt-4o}}}]", ""),  # the settings name LLMs
         ("[{exclude: {llm: gpt-4o}}]", ""),
     ],

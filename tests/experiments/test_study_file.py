@@ -27,6 +27,6 @@ def test_problems_come_by_line_each_once_and_at_the_nearest_line():
     with pytest.raises(ConfigurationError) as caught:
         document.raise_problems()
     assert str(caught.value).splitlines() == [
-        "3 mistake(s) in x.yaml:", "  - line 1: too small", "  - line 2: 'c' is there twice: keep one",
+        "3 mistake(s) in x.yaml:", "  - line 1: too small", "  - line 2: 'c' occurs twice: keep one",
         "  - line 2: no d",
     ]  # fmt: skip

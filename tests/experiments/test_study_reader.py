@@ -116,7 +116,7 @@ metrics:
         "line 5: give levels: (two to five descriptions) or aspect: (a question); neither is given",
         "line 5: the name 'x y' must begin with a letter",
         "line 6: a metric needs a name",
-        "line 6: levels={1: 'a', 3: 'b'}: number them from 1",
+        "line 6: levels={1: 'a', 3: 'b'}: number them 1 (the worst), 2",
         "line 7: give levels: (two to five descriptions) or aspect: (a question); both are given",
         "line 11: an aspect is the question itself: leave question out",
     ):
@@ -196,7 +196,7 @@ judge_repeats: {times: 0}
         "json registers no RAG method 'thing'",
         "query_transform='hide' must be none, hyde, multi_query or decompose",
         "unknown metric 'faithfulnes'; valid: faithfulness, ",
-        "'engine' is there twice",
+        "'engine' occurs twice",
         "margin=2: give a number from 0 to 1",
         "calls='lots': give a number above 0",
         "baselines='yes please': give true or false",
@@ -237,16 +237,16 @@ sift: recal
     told = str(caught.value)
     for line, part in (
         (1, "questions=['golden', 'other']: give a text"),
-        (3, "llms: 'gpt-4o-mini, gpt-4o' is several names: write llms: [gpt-4o-mini, gpt-4o]"),
-        (4, "api_key holds what looks like a key: keys and passwords stay in the environment"),
+        (3, "llms: 'gpt-4o-mini, gpt-4o' contains several names: write llms: [gpt-4o-mini, gpt-4o]"),
+        (4, "api_key contains what looks like an API key: keys and passwords stay in the environment"),
         (6, "unknown method 'chunk_with_overlap'; valid: "),
         (7, "there is no 'methd' here; did you mean method?"),
-        (9, "{'from': 5, 'to': 2} is no range"),
+        (9, "{'from': 5, 'to': 2} is not a range"),
         (10, "hybrid: chunk_size='512' must be a whole number"),
         (12, "hybrid: reranker=True must be a text"),
-        (13, "password holds what looks like a key"),
-        (15, "system_prompt holds what looks like a key"),
-        (17, "{'exclud': {'top_k': 3}} is no rule"),
+        (13, "password contains what looks like an API key"),
+        (15, "system_prompt contains what looks like an API key"),
+        (17, "{'exclud': {'top_k': 3}} is not a rule"),
         (21, "unknown metric 'answer_corectness'; valid: "),
         (22, "levels=['bad']: give two to five descriptions"),
         (23, "there is no 'USD' here; did you mean usd?"),
@@ -269,7 +269,7 @@ def test_values_for_anchors_may_stand_aside():
 def test_a_key_of_the_settings_is_not_kept_with_the_experiment():
     settings = Settings.from_environment({"OPENAI_API_KEY": "our-own-key-of-no-known-form"})
     study = study_of("systems: [bm25]  # with our-own-key-of-no-known-form")
-    with pytest.raises(ConfigurationError, match=r"study\.yaml holds a key of the settings") as caught:
+    with pytest.raises(ConfigurationError, match=r"study\.yaml contains an API key of the settings") as caught:
         study.spec(settings)
     assert "our-own-key" not in str(caught.value)
 
@@ -283,13 +283,13 @@ def test_a_key_of_the_settings_is_not_kept_with_the_experiment():
             "systems:\n\t- bm25",
             "line 2, column 1: found character '\\t' that cannot start any token; indent with spaces",
         ),
-        ("a: [", "study.yaml is no YAML: line 1, column 5"),
-        ("x: !!python/name:os.system ''", "study.yaml is no YAML: line 1"),
+        ("a: [", "study.yaml is not valid YAML: line 1, column 5"),
+        ("x: !!python/name:os.system ''", "study.yaml is not valid YAML: line 1"),
         ("systems: []", "line 1: systems=[]: list the RAG systems"),
         ("systems: [{method: sentence_window, top_k: {from: 1, to: 100000}}]", "has 100,000 values"),
         (
             "systems: [sentence_window]\nrules: [{exclude: {method: sentence_window}}]",
-            "line 2: this rule leaves no trial",
+            "line 2: this rule excludes every trial",
         ),
     ],
 )
@@ -349,7 +349,11 @@ systems:
     )
     with pytest.raises(ConfigurationError) as caught:
         study_of("systems: [{service: our rag, endpoint: x}, {service: a}, {service: b, endpoint: x, request: {q: 1}}]")
-    for part in ("name='our rag': use letters", "give service: a name, and endpoint", "lacks '{question}'"):
+    for part in (
+        "name='our rag': use letters",
+        "give service: a name, and endpoint",
+        "lacks the placeholder '{question}'",
+    ):
         assert part in str(caught.value)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dream.experiments.mean_so_far import MeanSoFar
 from dream.experiments.trials_table import TrialNow, Trials, TrialState
-from dream.live_table import LiveTable
+from dream.progress.live_table import LiveTable
 
 
 def trial(number: int, state: TrialState = TrialState.WAITING, mean: float | None = None, **more) -> TrialNow:
@@ -41,7 +41,7 @@ def test_a_row_says_all_of_its_trial():
     stopped = cells(table, "trial 4")
     assert (stopped["state"], stopped["questions"], stopped["mean"]) == ("stopped", "12/30", "")
     assert table.below[0] == "1 waiting, 1 running, 1 done, 1 failed, 1 stopped; 1.50 USD so far, 1.75 to come"
-    assert table.below[1] == "mean: answer_correctness; the interval holds at every look, for the trial alone"
+    assert table.below[1] == "mean: answer_correctness; intervals are valid at every look, but not for comparing trials"
 
 
 def test_of_many_trials_the_running_ones_and_the_best_few_are_shown_and_the_others_counted():

@@ -95,7 +95,7 @@ def test_a_single_piece_gives_no_multi_hop_question_and_it_is_told():
     batches = allot([FileText("note.txt", 300)], 3, 0)
     assert by_kind(batch.kinds for batch in batches) == {SINGLE_HOP: 3}
     assert allotment_notes(batches) == [
-        "0 of 2 multi-hop questions: they combine pieces of about 600 tokens, and the text has too few"
+        "0 of 2 multi-hop questions: they combine pieces of about 600 tokens, of which the text has too few"
     ]
     assert allotment_notes(allot(SMALL, 10, 0)) == []
 

@@ -78,8 +78,8 @@ NAMES = {"cp1252": "Windows-1252", "cp1251": "Windows-1251", "cp932": "Shift-JIS
 def test_other_encodings_are_guessed_and_the_guess_is_told(text: str, encoding: str):
     assert decoded(text.encode(encoding)) == (
         text,
-        f"it is not UTF-8; its encoding was guessed, and read as {NAMES[encoding]}: if letters look wrong, save it as "
-        "'CSV UTF-8'",
+        f"it is not UTF-8; its encoding was guessed, and read as {NAMES[encoding]}: "
+        "if characters look wrong, save it as 'CSV UTF-8'",
     )
     assert read_csv(text.encode(encoding)).notes[0].startswith("it is not UTF-8")
 
@@ -94,11 +94,11 @@ def test_one_bad_byte_costs_one_character(letters: str):
 @pytest.mark.parametrize(
     ("text", "row", "problem"),
     [
-        (HEAD + "a,b\nHow many, roughly?,7\n", 3, "3 fields, the header (row 1) has 2; '7' is one too many"),
+        (HEAD + "a,b\nHow many, roughly?,7\n", 3, "3 fields, but the header (row 1) has 2; the first extra one is '7'"),
         (HEAD + "\n\nHow many, roughly?,7\n", 4, "3 fields"),
         (HEAD + '"one\ntwo",b\nHow many, roughly?,7\n', 3, "3 fields"),
-        (HEAD + 'a,b\n"How "high"?",42 m\n', 3, "quotes do not close where they should"),
-        (HEAD + 'a,b\n"How high?,42 m\nc,d\n', 3, "quotes do not close where they should"),
+        (HEAD + 'a,b\n"How "high"?",42 m\n', 3, "quotes are not balanced"),
+        (HEAD + 'a,b\n"How high?,42 m\nc,d\n', 3, "quotes are not balanced"),
     ],
 )
 def test_a_broken_record_is_named_with_its_row(text: str, row: int, problem: str):
@@ -112,7 +112,7 @@ def test_a_broken_record_is_named_with_its_row(text: str, row: int, problem: str
 def test_short_records_are_filled_up_and_told():
     sheet = read_csv(b"question,ground_truth,note\na,b\nc,d\ne,f,g\n")
     assert [row.cells["note"] for row in sheet.rows] == ["", "", "g"]
-    assert sheet.notes == ("rows 2-3: fewer fields than the header; the missing ones are taken as empty",)
+    assert sheet.notes == ("rows 2-3: fewer fields than the header; missing ones are read as empty",)
 
 
 def test_nothing_at_all_is_a_sheet_without_columns():

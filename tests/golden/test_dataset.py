@@ -163,7 +163,7 @@ class TestGeneratedHere:
             assert faulty.counters()["by_fault"]
         assert made == {"all": 4, "none": 0}.get(wanted, made)
         if wanted == "none":
-            assert any("forms not as they were asked for" in line for line in told), told
+            assert any("answers are not in the requested form" in line for line in told), told
         elif made < 4:
             assert any(f"tidal.pdf: {made} of 4 questions: " in line for line in told), told
 
@@ -320,7 +320,7 @@ def test_what_was_guessed_is_shown_with_the_file(home: Settings, tmp_path: Path)
     golden = load_golden_dataset(str(mine), home, show=told.append)
     assert golden.questions == (question("Wo liegt Köln?", "Am Rhein"),)
     assert told[0].startswith(f"{mine}: it is not UTF-8; its encoding was guessed, and read as Windows-1252")
-    assert told[1:] == [f"{mine}: columns that are not used: note"]
+    assert told[1:] == [f"{mine}: unused columns: note"]
 
 
 def test_an_object_in_s3_by_its_uri(moto: S3Server):
@@ -339,5 +339,5 @@ def test_has_golden_dataset(home: Settings):
 
 
 def test_a_name_that_nobody_made_is_told_with_what_to_do(home: Settings):
-    with pytest.raises(DataError, match=r"no golden dataset 'golden': .*Make one with `dream golden`"):
+    with pytest.raises(DataError, match=r"no golden dataset 'golden': .*Generate one with `dream golden`"):
         load_golden_dataset("golden", home)

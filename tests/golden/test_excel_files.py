@@ -83,7 +83,7 @@ def test_a_failed_formula_is_named_with_its_row():
 
 def test_a_damaged_workbook_is_refused_with_what_to_do():
     content = content_of(workbook(Q=[["question", "ground_truth"]]))
-    with pytest.raises(DataError, match=r"no workbook that can be read .*save it again"):
+    with pytest.raises(DataError, match=r"the workbook cannot be read .*save it again"):
         read_xlsx(content[: len(content) // 2])
 
 
@@ -102,5 +102,5 @@ def test_a_formula_without_a_value_is_told_and_a_cell_over_several_rows_is_in_ea
     book.save(target)
     read = read_xlsx(target.getvalue())
     assert [row.cells["file"] for row in read.rows] == ["a.pdf", "a.pdf"]
-    assert read.header_row == 2 and read.notes[0].startswith("row 2 names the columns")
+    assert read.header_row == 2 and read.notes[0].startswith("row 2 is the header")
     assert "1 formula(s) have no stored value" in read.remedy

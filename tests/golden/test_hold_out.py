@@ -54,11 +54,11 @@ def test_questions_without_a_document_or_of_one_alone_stand_for_themselves():
 def test_shares_that_leave_too_few_are_refused_with_those_that_would_do():
     with pytest.raises(ConfigurationError, match="holds out 5 questions from 1 documents") as caught:
         split(dataset([5] * 10), HoldOut(0.1))
-    assert "shares that would do: 0.3, 0.35, 0.4" in str(caught.value) and "0.7" in str(caught.value)
+    assert "possible shares: 0.3, 0.35, 0.4" in str(caught.value) and "0.7" in str(caught.value)
     assert "0.8" not in str(caught.value)
-    with pytest.raises(ConfigurationError, match="leaves 5 from 1 to the search"):
+    with pytest.raises(ConfigurationError, match="leaves 5 from 1 for the search"):
         split(dataset([5] * 10), HoldOut(0.9))
-    with pytest.raises(ConfigurationError, match="no share of these 8 questions would do"):
+    with pytest.raises(ConfigurationError, match="no share of these 8 questions is possible"):
         split(dataset([2] * 4), HoldOut(0.5))
     with pytest.raises(ConfigurationError, match="no share of these 0 questions"):
         split(GoldenDataset(()), HoldOut(0.5))

@@ -87,14 +87,14 @@ def test_the_testset_of_ragas_0_1_keeps_its_contexts_and_files():
     own = read(content)
     (one,) = own.questions
     assert (one.reference_contexts, one.sources, one.synthesizer) == (("It is 42 m.",), (Source("a.pdf"),), "simple")
-    assert "columns that are not used: episode_done" in own.notes
+    assert "unused columns: episode_done" in own.notes
 
 
 def test_what_a_system_retrieved_is_no_reference_and_told():
     own = read("question,answer,contexts,ground_truths\nHow high?,41 m,\"['x']\",\"['42 m', '42 metres']\"\n")
     (one,) = own.questions
     assert (one.ground_truth, one.reference_contexts) == ("42 m", ())
-    assert "columns that are not used: answer, contexts" in own.notes
+    assert "unused columns: answer, contexts" in own.notes
     assert "row 2: several ground truths; the first is used" in own.notes
 
 
@@ -116,7 +116,7 @@ def test_the_place_of_evidence_is_read_as_dream_writes_it_and_anything_else_is_a
     assert first.evidence == (EvidenceSpan("a.md", "9f", 3, 17, ("1",)),)
     assert second.evidence == ()
     for wrong in ("page 3", place.replace("17", "2"), place.replace("start", "begin")):
-        with pytest.raises(DataError, match="row 2: evidence_spans is not what DREAM wrote"):
+        with pytest.raises(DataError, match="row 2: evidence_spans is not in DREAM's format"):
             read(f"{header}a?,b,{wrong}\n")
 
 
@@ -135,13 +135,13 @@ def test_a_text_that_dream_wrote_is_kept_though_it_looks_like_nothing(truth: str
     [
         (
             HEAD + "How high?,nan\nWho?,NaN\nWhat?,42\n",
-            ["row 2: ground_truth is 'nan', which stands for an empty cell", "row 3: ground_truth is 'NaN'"],
+            ["row 2: ground_truth is 'nan', which counts as an empty cell", "row 3: ground_truth is 'NaN'"],
         ),
         (HEAD + "How high?,42 m\n\n\nHow low?,\n", ["row 5: ground_truth is empty"]),
         (HEAD + "".join(f"How {i}?,\n" for i in range(1000)), ["rows 2-1001: ground_truth is empty"]),
-        (HEAD + "How\0 high?,42 m\n", ["row 2: question has a NUL character (U+0000)"]),
-        ('{"question": "a", "ground_truth": "\\ud800"}', ["item 1: ground_truth has half of a character (U+D800)"]),
-        ("question,ground_truth,Question\na,b,c\n", ["row 1: the column 'question' is there 2 times (A and C)"]),
+        (HEAD + "How\0 high?,42 m\n", ["row 2: question contains a NUL character (U+0000)"]),
+        ('{"question": "a", "ground_truth": "\\ud800"}', ["item 1: ground_truth contains half of a character"]),
+        ("question,ground_truth,Question\na,b,c\n", ["row 1: the column 'question' occurs 2 times (A and C)"]),
         (HEAD + "How high?,42 m\n,\nHow high?,42 m\n", ["row 4: the same question and ground truth as row 2"]),
         ("user_input,reference\na,\n", ["row 2: ground_truth (reference) is empty"]),
         ("question,answer\na,b\n", ["missing column(s) ground_truth; it has: question, answer. 'answer' is what"]),
@@ -153,7 +153,7 @@ def test_a_text_that_dream_wrote_is_kept_though_it_looks_like_nothing(truth: str
         (b"\xd0\xcf\x11\xe0 old", []),
         ('[{"question": "a", "ground_truth": "b"}, {"question": "c"}]', ["item 2: ground_truth is empty"]),
         ('{"question": "a", "ground_truth": "b"}\n\n{"question": "", "ground_truth": "d"}', ["line 3: question"]),
-        (HEAD + "a,b\nHow many, roughly?,7\n", ["row 3: 3 fields, the header (row 1) has 2", "put quotes around"]),
+        (HEAD + "a,b\nHow many, roughly?,7\n", ["row 3: 3 fields, but the header (row 1) has 2", "put quotes around"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_the_row_that_a_spreadsheet_shows(content: str | bytes, lines: list[str]):
@@ -185,8 +185,8 @@ def test_what_is_doubtful_is_read_and_told_in_one_line_each():
     own = read("id,question,ground_truth\nq1,How high?,42 m\nq1,How low?,3 m\nq2,How high?,43 m\n")
     assert len(own.questions) == 3
     assert own.notes == (
-        "row 3: the id of row 2, 'q1'; ids are not used",
-        "row 4: the question of row 2 with another ground truth",
+        "row 3: the same id as row 2, 'q1'; ids are not used",
+        "row 4: the same question as row 2, with another ground truth",
     )
 
 
@@ -251,10 +251,10 @@ def archive(*names: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (archive("mimetype", "content.xml"), "it is an OpenDocument file (LibreOffice): open it in its program"),
-        (archive("Index/Document.iwa"), "it is a document of Apple Numbers: open it in its program"),
+        (archive("mimetype", "content.xml"), "it is an OpenDocument file (LibreOffice): open it in its application"),
+        (archive("Index/Document.iwa"), "it is a document of Apple Numbers: open it in its application"),
         (archive("word/document.xml"), "it is a Word document: open it"),
-        (archive("other"), "it is no workbook that can be read"),
+        (archive("other"), "the workbook cannot be read"),
         (b"SQLite format 3\0" + bytes(90), "it is a SQLite database, not a table: save the questions as CSV"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "it is binary data, not a table: save the questions as CSV"),
     ],

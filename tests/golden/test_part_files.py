@@ -88,7 +88,7 @@ def test_mistakes_are_named_with_their_part_and_row(home: Settings, tmp_path: Pa
 
 def test_a_question_in_two_parts_is_named(home: Settings, tmp_path: Path):
     parts = {"a.csv": csv(ROWS[:2]), "b.csv": csv(ROWS[1:4])}
-    with pytest.raises(DataError, match=r"b.csv: 'How high is dam 1\?' is in a.csv, too"):
+    with pytest.raises(DataError, match=r"b.csv: 'How high is dam 1\?' is also in a.csv"):
         load_golden_dataset(folder(tmp_path / "parts", parts), home, show=None)
 
 
@@ -121,5 +121,5 @@ def test_a_plain_name_is_that_of_the_stored_dataset_before_that_of_a_folder(
     folder(tmp_path / "golden", {"part-1.csv": csv(ROWS[2:])})
     told: list[str] = []
     assert len(load_golden_dataset("golden", home, show=told.append).questions) == 2
-    assert told[-1].endswith("golden.csv is read, not the folder: write ./golden for that")
+    assert told[-1].endswith("golden.csv, not the folder: write ./golden for that")
     assert len(load_golden_dataset("./golden", home, show=None).questions) == 6

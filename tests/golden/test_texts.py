@@ -17,7 +17,7 @@ def test_pages_of_a_file_count_together_and_short_files_are_told():
     files, told = file_texts(documents)
     assert [(text.file, text.tokens, text.pieces) for text in files] == [("b.pdf", 2 * count_tokens(SENTENCE * 6), 1)]
     tokens = count_tokens(SENTENCE)
-    assert told == [f"a.txt: {tokens} tokens; at least 100 are needed to ask about a text"]
+    assert told == [f"a.txt: {tokens} tokens; at least 100 are needed for a question"]
 
 
 def test_a_long_file_is_estimated_from_its_beginning_in_its_own_language():

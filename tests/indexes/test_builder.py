@@ -281,7 +281,7 @@ def test_later_experiments_load_it(gateway, home, documents, relay, lines):
         with index_client.opened(home, lines.append):
             index = ask(documents)
     assert len(embedded_texts(relay)) == distinct(index)
-    assert lines[-1].endswith("texts, kept from before")
+    assert lines[-1].endswith("texts, loaded from storage")
 
 
 def test_an_experiment_begins_with_all_of_its_indexes(access, documents, relay, lines):
@@ -377,7 +377,7 @@ def test_a_failure_reaches_all_who_wait_and_is_not_remembered(access, documents,
 
 
 def test_documents_without_text_are_refused(access):
-    with pytest.raises(DataError, match=r"1 document\(s\) gave no text to embed with overlapping_chunks"):
+    with pytest.raises(DataError, match=r"1 document\(s\) contain no text to embed with overlapping_chunks"):
         ask(pages("a.txt", " "))
 
 
@@ -386,7 +386,7 @@ def test_an_index_that_cannot_be_kept_is_used_all_the_same(access, documents, ho
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.write_text("in the way")
     assert len(ask(documents).vector_store.client) > 100
-    assert "but not kept: " in lines[-1]
+    assert "but not stored: " in lines[-1]
 
 
 def test_without_a_builder_the_environments_cache_is_used(gateway, documents, relay, monkeypatch, tmp_path):
@@ -399,7 +399,7 @@ def test_without_a_builder_the_environments_cache_is_used(gateway, documents, re
 
 def test_an_index_is_read_only(access, documents):
     index = ask(documents)
-    with pytest.raises(NotImplementedError, match="build another"):
+    with pytest.raises(NotImplementedError, match="build a new one"):
         index.insert(documents[0])
     with pytest.raises(ValueError, match="is not in this index"):
         index.docstore.get_node("nobody-7")

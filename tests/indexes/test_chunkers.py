@@ -202,7 +202,7 @@ def test_sizes_that_do_not_descend_are_refused(sizes, gateway):
 
 
 def test_documents_without_text_are_refused(gateway):
-    with pytest.raises(DataError, match="gave no text"):
+    with pytest.raises(DataError, match="contain no text"):
         build_index(pages("a.txt", " \n "), "sentences", {}, embed_model_picker("embed-small"))
     with pytest.raises(DataError, match=r"0 document\(s\)"):
         build_index([], "sentences", {}, embed_model_picker("embed-small"))

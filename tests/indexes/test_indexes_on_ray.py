@@ -102,7 +102,7 @@ def test_a_later_experiment_loads_it(settings, documents, relay, lines):
         with gateway_client.opened(settings), index_client.opened(settings, lines.append):
             index = get_index(documents, *CHUNKING, MODEL)
     assert len(embedded_texts(relay)) == distinct(index.vector_store.client)
-    assert lines[-1].endswith("texts, kept from before")
+    assert lines[-1].endswith("texts, loaded from storage")
 
 
 def test_texts_in_the_drivers_folder_are_read_by_the_builder_and_chunked_by_workers(access, settings, relay):
@@ -224,7 +224,7 @@ def test_a_folder_that_the_cluster_does_not_see_is_said(settings, documents, lin
     monkeypatch.setattr(LocalStorage, "write_bytes", lambda *_: None)
     with gateway_client.opened(settings), index_client.opened(settings, lines.append):
         assert len(get_index(documents, *CHUNKING, MODEL).vector_store.client) > 100
-    assert any("indexes are not kept" in line and "DREAM_CACHE_URI" in line for line in lines)
+    assert any("indexes are not stored" in line and "DREAM_CACHE_URI" in line for line in lines)
 
 
 def test_a_grid_builds_each_distinct_index_once(ray_lab: Lab, golden_on_ray: GoldenDataset, ray_cluster: RayCluster):

@@ -112,8 +112,8 @@ def test_the_similarity_of_a_question_is_the_cosine_whatever_the_length_of_its_v
         ([1.0, 0.0, 0.0], "of length 3 for a question"),
         ([], "of length 0"),
         (None, "of length 0"),
-        ([0.0, 0.0], "only zeros"),
-        ([numpy.nan, 1.0], "no finite numbers"),
+        ([0.0, 0.0], "vector of zeros"),
+        ([numpy.nan, 1.0], "without finite numbers"),
     ],
 )
 def test_a_question_needs_a_vector_that_fits_the_index(vector, words, table):

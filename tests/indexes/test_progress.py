@@ -33,12 +33,12 @@ class Recording(Reporter):
 def test_all_indexes_are_one_task_whose_total_is_known_when_all_are_chunked():
     reporter = Recording()
     progress = ProgressOfIndexes(reporter)
-    progress.show("  indexes are not kept")
+    progress.show("  indexes are not stored")
     for message in (IndexesProgress(0, None, 0, 2), IndexesProgress(64, 200, 1, 2), IndexesProgress(200, 200, 2, 2)):
         progress.show(message)
     progress.finish()
     assert reporter.shown == [
-        "  indexes are not kept",
+        "  indexes are not stored",
         "begin 0 texts",
         "0 texts, indexes 0 of 2",
         "64 of 200 texts, indexes 1 of 2",

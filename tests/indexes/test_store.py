@@ -82,8 +82,8 @@ NOT_VECTORS = {
     "NaN": (numpy.array([[1, 0], [numpy.nan, 1], [0, 1]], numpy.float32), "1 vectors have no direction"),
     "zeros": (numpy.array([[1, 0], [0, 0], [0, 0]], numpy.float32), "2 vectors have no direction"),
     "not normalised": (UNIT * 3, "3 vectors have no direction"),
-    "of length 0": (numpy.zeros((3, 0), numpy.float32), "vectors of one length are needed"),
-    "all equal": (UNIT[[0, 0, 0]], "all 3 texts have one and the same vector"),
+    "of length 0": (numpy.zeros((3, 0), numpy.float32), "all vectors need the same length"),
+    "all equal": (UNIT[[0, 0, 0]], "all 3 texts have the same vector"),
 }
 
 
@@ -96,7 +96,7 @@ def test_vectors_that_cannot_be_those_of_the_texts_are_not_joined(habit: str):
 
 def test_parts_of_an_index_have_vectors_of_one_length():
     parts = [UNIT[:2], numpy.array([[1, 0, 0]], numpy.float32)]
-    with pytest.raises(ServiceError, match="vectors of one length are needed, and there are these: 2, 3"):
+    with pytest.raises(ServiceError, match="all vectors need the same length, above 0, but the lengths are: 2, 3"):
         join([table_of_texts(*TEXTS[:2]), table_of_texts(TEXTS[2])], parts)
 
 

@@ -18,5 +18,5 @@ def test_its_docstore_has_the_chunks_and_no_model_is_asked(gateway, relay):
 
 
 def test_documents_without_text_are_told():
-    with pytest.raises(DataError, match=r"1 document\(s\) gave no text"):
+    with pytest.raises(DataError, match=r"1 document\(s\) contain no text"):
         get_index(pages("a.txt", "  "), "sentences", {}, "")

@@ -155,7 +155,7 @@ def test_an_index_without_some_contexts_for_an_outage_is_not_complete():
     failures = pyarrow.array(["service: APIConnectionError", *[""] * (len(nodes) - 1)])
     nodes = nodes.append_column(FAILURE, failures.dictionary_encode())
     assert is_incomplete(nodes)
-    assert failures_told(nodes).endswith("the index is not kept, so that they are asked for again")
+    assert failures_told(nodes).endswith("the index is not stored, so they are requested again")
 
 
 def test_nothing_is_asked_where_no_llm_is_to_write():

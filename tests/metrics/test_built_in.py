@@ -78,4 +78,4 @@ def test_the_readme_has_the_table():
 def test_a_table_of_some_metrics():
     table = explanation_table(["context_recall"]).splitlines()
     assert len(table) == 3
-    assert table[2].startswith("| `context_recall` | Do the retrieved passages hold the whole ground truth? |")
+    assert table[2].startswith("| `context_recall` | Do the retrieved passages contain the whole ground truth? |")

@@ -35,7 +35,7 @@ def test_descriptions_stand_among_names():
         ({"name": "x", "levels": "It"}, "levels", "levels='It': write a list"),
         ({"name": "x", "levels": ["a"]}, "levels", "give two to five descriptions"),
         ({"name": "x", "levels": ["a", None]}, "levels", "give two to five descriptions"),
-        ({"name": "x", "levels": {0: "a", 1: "b"}}, "levels", "number them from 1"),
+        ({"name": "x", "levels": {0: "a", 1: "b"}}, "levels", "number them 1 (the worst), 2"),
         ({"name": "x", "levels": dict.fromkeys(range(1, 11), "a")}, "levels", "give two to five descriptions"),
         ({"name": "x"}, "", "neither is given"),
         ({"name": "x", "levels": ["a", "b"], "aspect": "?"}, "", "both are given"),

@@ -92,8 +92,8 @@ def test_every_mistake_is_told_at_once():
         "the name 'recall' is taken",
         "bounds=(1, 1)",
         "its parameter 'reply' is none of: question, answer, contexts, ground_truth, evidence, judge",
-        "it takes nothing that a trial makes",
-        "say how many calls",
+        "it needs at least one of the parameters answer, contexts and evidence",
+        "give the number of calls per answer",
         "write `async def`",
     ):
         assert mistake in told

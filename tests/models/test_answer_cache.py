@@ -15,7 +15,6 @@ from lab import S3Server
 from model_servers import ModelServer, Reply, chat_reply, endpoint_settings
 
 from dream.errors import StorageError
-from dream.event_loop import run_async
 from dream.models import answer_cache, gateway_client
 from dream.models.answer_cache import AnswerCache, Entry
 from dream.models.cache_contents import contents, empty
@@ -23,6 +22,7 @@ from dream.models.cache_format import slug
 from dream.models.gateway import GatewayOptions
 from dream.models.http_transport import GatewayTransport
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 from dream.storage import LocalStorage, open_storage
 

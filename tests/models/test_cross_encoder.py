@@ -8,11 +8,11 @@ import pytest
 from cross_encoders import write_cross_encoder
 
 from dream.errors import ConfigurationError
-from dream.event_loop import run_async
 from dream.models import cross_encoder
 from dream.models.cross_encoder import BATCH_SIZE, CrossEncoder, cross_encoder_picker, cross_encoder_problems, is_local
 from dream.models.model_check import check_models
 from dream.models.pickers import check_identifiers, endpoint_urls
+from dream.runtime.event_loop import run_async
 from dream.settings import Settings
 from dream.storage import MemoryStorage
 
@@ -71,7 +71,7 @@ def test_of_two_classes_the_second_is_that_of_texts_that_help(folder: Path, tmp_
     write_cross_encoder(tmp_path / "two", WORDS, classes=2)
     assert scores(tmp_path / "two", TEXTS) == pytest.approx(scores(folder, TEXTS))
     write_cross_encoder(tmp_path / "three", WORDS, classes=3)
-    with pytest.raises(ConfigurationError, match=r"an array of shape \(16, 3\), and a cross-encoder gives one score"):
+    with pytest.raises(ConfigurationError, match=r"an array of shape \(16, 3\), but a cross-encoder returns one score"):
         scores(tmp_path / "three", TEXTS)
 
 
@@ -135,7 +135,9 @@ def test_what_is_missing_is_told_with_the_remedy(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(cross_encoder, "EXTRA", ("onnxruntime", "no_such_runtime"))
     (problem,) = cross_encoder_problems(identifier, NOTHING)
     assert problem == f"""'{identifier}' needs no_such_runtime: pip install "dream-rag[cross-encoder]\""""
-    with pytest.raises(ConfigurationError, match=r"on this machine \(a folder is seen on its own machine alone"):
+    with pytest.raises(
+        ConfigurationError, match=r"on this machine \(a local folder is only accessible on its own machine"
+    ):
         cross_encoder_picker(identifier)
     (problem,) = cross_encoder_problems("local:ftp://x/y", NOTHING)[1:]
     assert "write s3://bucket/prefix" in problem

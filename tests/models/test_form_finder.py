@@ -11,9 +11,9 @@ import pytest
 from model_servers import Relay, Reply, Seen, chat_reply, endpoint_settings, forget_answers
 from pydantic import BaseModel
 
-from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.pickers import embed_model_picker, judge_llm_picker, llm_picker
+from dream.runtime.event_loop import run_async
 
 
 class Verdict(BaseModel):

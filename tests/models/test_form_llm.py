@@ -8,9 +8,9 @@ from model_servers import Reply, chat_reply, forget_answers
 from pydantic import BaseModel, Field
 
 from dream.errors import DataError
-from dream.event_loop import run_async
 from dream.models.form_llm import FormLLM, schema_with_ranges
 from dream.models.pickers import JUDGE_MAX_TOKENS, judge_llm_picker
+from dream.runtime.event_loop import run_async
 
 
 class Verdict(BaseModel):
@@ -79,7 +79,7 @@ def test_an_answer_is_the_model_that_was_asked_for(judge):
 @pytest.mark.parametrize(
     ("reply", "reason", "requests"),
     [
-        (chat_reply("I would rather not say."), "holds no JSON; it says: 'I would rather not say.'", 2),
+        (chat_reply("I would rather not say."), "contains no JSON; it says: 'I would rather not say.'", 2),
         (chat_reply({"verdict": "perhaps"}), '`verdict` is "perhaps", but must be a whole number from 0 to 1', 2),
         (chat_reply({"verdict": 5, "reason": "good"}), "`verdict` is 5, but must be a whole number from 0 to 1", 2),
         (chat_reply('{"verdict": 1, "rea', finish="length"), "cut off: it reached max_tokens", 1),

@@ -16,7 +16,6 @@ import pytest
 from model_servers import KEY, Reply, chat_reply, endpoint_settings, free_port, offline_models
 
 from dream.errors import ConfigurationError, EndpointError, explain
-from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.gateway import GatewayOptions
 from dream.models.gateway_client import GatewayClient
@@ -25,6 +24,7 @@ from dream.models.pickers import embed_model_picker, llm_picker
 from dream.models.retry_policy import MAX_ATTEMPTS
 from dream.models.usage import CHECK_STAGE
 from dream.records import UsageRow
+from dream.runtime.event_loop import run_async
 from dream.settings import Endpoint, Settings
 
 EMBEDDINGS, CHAT = "/v1/embeddings", "/v1/chat/completions"
@@ -127,7 +127,7 @@ def test_a_refusal_is_not_retried(status, error, gateway, relay):
         ),
         (
             Reply(429, {"error": {"message": "requests per day"}}, {"retry-after": "3600"}),
-            "asks to wait for 60 minutes",
+            "requests a wait of 60 minutes",
         ),
     ],
 )

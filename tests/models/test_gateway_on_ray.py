@@ -8,11 +8,11 @@ import pytest
 from model_servers import KEY, endpoint_settings
 
 from dream.errors import ConfigurationError, ServiceError, explain
-from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.gateway_client import GatewayClient, RayGateway
 from dream.models.model_check import check_models
 from dream.models.pickers import llm_picker
+from dream.runtime.event_loop import run_async
 from dream.services import ACTOR_NAME
 
 

@@ -107,14 +107,14 @@ def test_a_text_that_is_cut_off_is_never_completed(left_out, around):
     [
         ("", "it is empty"),
         (None, "it is empty"),
-        ("I would rather not say.", "it holds no JSON"),
-        ("verdict: 1", "it holds no JSON"),
+        ("I would rather not say.", "it contains no JSON"),
+        ("verdict: 1", "it contains no JSON"),
         ('{"verdict": 5, "reason": "x"}', "`verdict` is 5, but must be a whole number from 0 to 1"),
         ('```{"verdict": -1}```', "`verdict` is -1"),
         ('{"reason": "x"}', "lacks `verdict`"),
         ('{"verdict": 0, "reason": "a"} or {"verdict": 1, "reason": "b"}', "2 different objects"),
         ('{"verdict": "0"} or {"verdict": "1"}', "2 different objects"),
-        ('<think>{"verdict": 1}', "it holds no JSON"),
+        ('<think>{"verdict": 1}', "it contains no JSON"),
         (VERDICT, "`verdict` is "),
     ],
 )

@@ -69,11 +69,11 @@ def test_what_a_server_does_not_take_is_told_with_its_variable_and_recorded(gate
 
 def test_a_judge_that_gives_few_forms_cannot_be_used_and_one_that_lacks_one_is_told(gateway, relay):
     relay.script = lambda seen: chat_reply("I would rather not.")
-    with pytest.raises(ServiceError, match=r"it gave 2 of 2 forms not as they were asked for.*'I would rather not.'"):
+    with pytest.raises(ServiceError, match=r"2 of 2 answers are not in the requested form.*'I would rather not.'"):
         check_models([], [], FORMS)
     relay.script = lambda seen: chat_reply({"statements": ["a"]})
     (note,) = check_models([], [], FORMS)
-    assert "judge@relay: it did not give the form Verdict" in note
+    assert "judge@relay: its answer is not in the form Verdict" in note
     assert "lacks `verdict`" in note
 
 
@@ -97,8 +97,8 @@ def test_chunks_that_are_too_long_are_an_error_only_where_their_length_is_known(
     [
         ([[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0], None),
         ([[1.0, 0.0], [0.0, 1.0]], [0.01, 1.0], None),
-        ([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0], "another vector in a batch of 2 than alone (cosine 0.00)"),
-        ([[1.0, 0.0], [0.0, 1.0]], [0.0], "2 numbers in a batch, 1 for a text alone"),
+        ([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.0], "different vector in a batch of 2 than alone (cosine 0.00)"),
+        ([[1.0, 0.0], [0.0, 1.0]], [0.0], "2 numbers in a batch, 1 for a single text"),
         ([[1.0, 0.5], [1.0, 0.5]], [1.0, 0.5], "the same vector for 2 different texts"),
         ([[1.0, 0.0], [0.0, 0.0]], [0.0, 1.0], "zero or not finite"),
         ([[1.0, 0.0], [float("nan"), 0.0]], [0.0, 1.0], "zero or not finite"),
@@ -130,7 +130,7 @@ def test_every_model_that_does_not_answer_is_named_at_once(model_server, relay, 
         [
             ("gpt-9: ", "has no model 'gpt-9'", offered),
             ("judge@locked: ", "refuses the key", "DREAM_ENDPOINT_LOCKED_API_KEY"),
-            ("any@gone: ", "gives no answer", nobody),
+            ("any@gone: ", "does not answer", nobody),
             ("any@nowhere: ", "DREAM_ENDPOINT_NOWHERE_BASE_URL"),
         ],
         strict=True,
@@ -144,7 +144,7 @@ def test_a_url_where_nothing_is_is_told_what_to_write(model_server, relay, no_en
     relay.script = lambda seen: Reply(404, {"detail": "Not Found"})
     with gateway_client.opened(endpoint_settings(model_server, relay)), pytest.raises(ServiceError) as caught:
         check_models(["llm-small@relay"], [])
-    assert f"nothing is at {relay.base_url}/chat/completions: DREAM_ENDPOINT_RELAY_BASE_URL must be" in str(
+    assert f"there is nothing at {relay.base_url}/chat/completions: DREAM_ENDPOINT_RELAY_BASE_URL must be" in str(
         caught.value
     )
 

@@ -4,8 +4,8 @@ import pytest
 from llama_index.embeddings.openai import OpenAIEmbedding
 from model_servers import forget_answers
 
-from dream.event_loop import run_async
 from dream.models.pickers import embed_model_picker
+from dream.runtime.event_loop import run_async
 
 
 @pytest.mark.parametrize("query", ["When was it built?", "two\nlines", "建てられたのは？"])

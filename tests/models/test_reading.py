@@ -8,10 +8,10 @@ from model_servers import Reply, chat_reply, forget_answers
 from pydantic import BaseModel
 
 from dream.errors import DataError, EndpointError
-from dream.event_loop import run_async
 from dream.models.openai_wire import ModelRequest, ModelResponse
 from dream.models.pickers import judge_llm_picker, model_calls
 from dream.models.reading import LEAST_ANSWERS, Readability, read
+from dream.runtime.event_loop import run_async
 
 
 class Verdict(BaseModel):
@@ -46,7 +46,7 @@ def test_an_unreadable_answer_is_counted_and_never_kept(gateway, relay):
     relay.script = lambda seen: chat_reply("no")
     judge = judge_llm_picker("judge@relay")
     for sent in (2, 4):
-        with pytest.raises(DataError, match="holds no JSON; it says: 'no'"):
+        with pytest.raises(DataError, match="contains no JSON; it says: 'no'"):
             ask(judge, "a")
         (row,) = gateway.usage()
         assert (row.sent, row.paid_prompt_tokens, row.failed) == (sent, 7 * sent, sent / 2)

@@ -151,7 +151,7 @@ def test_a_message_names_the_endpoint_its_words_and_how_to_go_on_but_no_key():
     assert told is not None
     for part in ("'lab'", LAB.base_url, "HTTP 402", "no balance for ***", "resume", "kept"):
         assert part in told
-    assert "wait for 24 hours" in str(refusal(LAB, response(429), {"retry-after": "86400"}))
+    assert "wait of 24 hours" in str(refusal(LAB, response(429), {"retry-after": "86400"}))
     assert "DREAM_ENDPOINT_LAB_API_KEY" in str(refusal(LAB, response(401, error(KEY)), {}))
     assert KEY not in str(refusal(LAB, response(401, error(KEY)), {}))
     assert refusal(LAB, response(413), {}) is None

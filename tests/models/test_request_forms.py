@@ -148,11 +148,11 @@ def test_the_schema_travels_with_the_request_whatever_the_form():
 def test_a_form_is_explained_with_the_variables_that_set_it():
     form = RequestForm("text", "max_completion_tokens", 2048, 0.0, ("temperature", "top_p"), "float", 32)
     assert form.explained() == [
-        "JSON is asked for by text (RESPONSE_FORMAT=text)",
+        "JSON is requested by text (RESPONSE_FORMAT=text)",
         "tokens are limited by max_completion_tokens (MAX_TOKENS_PARAMETER=max_completion_tokens)",
-        "at most 2048 tokens are asked for",
+        "at most 2048 tokens are requested",
         "temperature, top_p is left out, so that its answers vary (OMIT=temperature,top_p)",
-        "vectors are asked for as float (ENCODING_FORMAT=float)",
+        "vectors are requested as float (ENCODING_FORMAT=float)",
         "32 texts are embedded at a time (EMBED_BATCH_SIZE=32)",
     ]
     assert RequestForm().explained() == []

@@ -60,7 +60,7 @@ def test_the_scores_of_all_documents_in_their_order(answer, usage):
         ({"object": "list"}, "no ranking"),
         ({"error": {"message": "model overloaded"}}, "model overloaded"),
         (b"<html><title>Sign in</title></html>", "Sign in"),
-        (b"", "nothing"),
+        (b"", "an empty body"),
     ],
 )
 def test_what_is_no_ranking_is_told(answer, reason):

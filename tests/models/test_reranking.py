@@ -7,11 +7,11 @@ import pytest
 from model_servers import Reply, endpoint_settings, forget_answers
 
 from dream.errors import DataError, EndpointError, ServiceError
-from dream.event_loop import run_async
 from dream.models import gateway_client
 from dream.models.model_check import check_models
 from dream.models.reranking import check_rerank_model, rerank_model_picker
 from dream.rag.search_space import SearchSpace
+from dream.runtime.event_loop import run_async
 
 TEXTS = ("The mast carries 42 lamps.", "Ida Brandt tunes the harbour organ.", "Otters sleep.")
 QUESTION = "Who tunes the organ?"

@@ -103,7 +103,7 @@ def test_a_useless_answer_costs_its_tokens(gateway, relay):
     reply = {**chat_reply("").body, "usage": spent}
     reply["choices"][0]["finish_reason"] = "length"
     relay.script = lambda seen: Reply(200, reply)
-    with pytest.raises(Exception, match="no answer within the limit of tokens"):
+    with pytest.raises(Exception, match="no answer within the token limit"):
         llm_picker("m@relay").complete(PROMPT)
     (row,) = gateway.usage()
     assert (row.paid_prompt_tokens, row.paid_completion_tokens, row.failed) == (50, 4096, 1)

@@ -83,7 +83,7 @@ def test_values_that_make_no_sense_together_count_as_no_trial():
 
 
 def test_rules_that_leave_nothing_are_told():
-    with pytest.raises(ConfigurationError, match="leave no trial"):
+    with pytest.raises(ConfigurationError, match="exclude every trial"):
         Combinations.of(
             JoinedSpace(SPACES[:1], exclude=[{"embed_model_identifier": "bge"}, {"query_engine_identifier": "bm25"}])
         )

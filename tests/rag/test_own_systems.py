@@ -125,7 +125,7 @@ def test_a_reply_without_the_fields_and_an_error_are_told(gateway, relay):
     relay.script = service
     our_service(contexts="documents.text")
     (answer,) = answers("our_rag", GOLDEN[:1])
-    assert "the reply of our_rag has no contexts at 'documents.text': {\"result\"" in (answer.error or "")
+    assert "the reply of our_rag lacks contexts at 'documents.text': {\"result\"" in (answer.error or "")
     relay.script = lambda seen: Reply(400, {"error": "no such collection"}) if "ask" in seen.path else None
     (answer,) = answers("our_rag", GOLDEN[:1])
     assert "no such collection" in (answer.error or "") and answer.failure
@@ -142,14 +142,14 @@ def test_a_reply_without_the_fields_and_an_error_are_told(gateway, relay):
             "our_rag at path '/ask' of the endpoint 'relay': .*; check `path`, and DREAM_E",
         ),
         (Reply(422, {"detail": "inputs missing"}), {}, "inputs missing.*; check `request`"),
-        (None, {"answer": "result.reply"}, "the reply of our_rag has no answer at 'result.reply': "),
+        (None, {"answer": "result.reply"}, "the reply of our_rag lacks answer at 'result.reply': "),
         (None, {"contexts": "result"}, "a list of contexts"),
     ],
 )
 def test_a_service_that_cannot_be_used_is_told_before_anything_is_paid(reply, options, problem, gateway, relay):
     relay.script = lambda seen: reply or service(seen)
     our_service(**options)
-    with pytest.raises(ServiceError, match=rf"1 service\(s\) of your own cannot be used:\s+- .*{problem}"):
+    with pytest.raises(ServiceError, match=rf"1 of your services cannot be used:\s+- .*{problem}"):
         check_services({"t1": RAG_METHODS["our_rag"]}, GOLDEN[0].question)
     assert {row.stage for row in gateway.usage()} == {CHECK_STAGE}  # which no budget counts
 
@@ -181,7 +181,7 @@ def test_a_service_needs_an_endpoint_and_no_models(model_server, relay, no_envir
 
 
 def test_mistakes_are_told_when_it_is_registered():
-    with pytest.raises(ConfigurationError, match=r"lacks .\{question\}., the place of the question"):
+    with pytest.raises(ConfigurationError, match=r"lacks the placeholder .\{question\}."):
         http_system("our_rag", endpoint="relay", request={"q": "?"})
     with pytest.raises(ConfigurationError, match="use letters, digits and _"):
         http_system("our rag", endpoint="relay")

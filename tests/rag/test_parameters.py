@@ -28,7 +28,10 @@ class Walk(BaseModel):
         ({"is_deep": 1}, "is_deep=1 must be true or false"),
         ({"limit": 0}, "limit=0 must be a whole number of at least 1 or None"),
         ({"depth": 1}, "has no parameter 'depth'; valid: rerank_to, mode, weights, is_deep, limit"),
-        ({"rerank_to": object}, "holds what cannot be written as JSON: Object of type type is not JSON serializable"),
+        (
+            {"rerank_to": object},
+            "contains a value that JSON cannot represent: Object of type type is not JSON serializable",
+        ),
     ],
 )
 def test_a_mistake_names_the_value_and_what_is_valid(values, expected):
@@ -42,14 +45,16 @@ def test_all_mistakes_come_at_once_and_good_values_make_none():
 
 def test_values_that_contradict_each_other():
     assert mistakes(HierarchyParameters, {"chunk_sizes": (128, 512)}) == [
-        "chunk_sizes=[128, 512] must be two or more sizes that descend"
+        "chunk_sizes=[128, 512] must be two or more sizes in descending order"
     ]
 
     class Ranked(RetrievalParameters):
         top_k: int = 30
 
     assert mistakes(Ranked, {}) == []
-    assert mistakes(Ranked, {"reranker": "llm"}) == ["rerank_from=20 must be at least top_k=30, which are kept of them"]
+    assert mistakes(Ranked, {"reranker": "llm"}) == [
+        "rerank_from=20 must be at least top_k=30, the number of hits that remain"
+    ]
     (problem,) = mistakes(Ranked, {"prompt": "Answer {query_str}"})
     assert problem == "prompt='Answer {query_str}' lacks {context_str}; or write 'default'"
 

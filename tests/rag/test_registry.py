@@ -47,10 +47,14 @@ def test_a_method_with_a_model_has_its_bounds_and_the_defaults_of_its_chunker():
     ("chunker", "defaults", "expected"),
     [
         ("overlapping", {}, "unknown chunker 'overlapping'; valid: overlapping_chunks"),
-        ("sentences", {"depth": 2, "deep": 1}, "the function does not take 'deep', one of its parameters"),
-        ("sentences", {}, "the function wants 'depth', which is none of its parameters"),
+        ("sentences", {"depth": 2, "deep": 1}, "the function does not accept its declared parameter 'deep'"),
+        ("sentences", {}, "the function requires 'depth', which is not a declared parameter"),
         ("overlapping_chunks", {"depth": 1, "chunk_size": 8, "chunk_overlap": 9}, "chunk_overlap=9 must be smaller"),
-        ("sentences", {"parameters": Walk, "depth": 1}, "depth beside parameters=Walk: put them into it"),
+        (
+            "sentences",
+            {"parameters": Walk, "depth": 1},
+            "depth cannot be combined with parameters=Walk: put them into that model",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_registered(chunker, defaults, expected):
@@ -109,7 +113,7 @@ def test_an_experiments_own_methods_come_before_those_of_the_process():
     del RAG_METHODS["chunks_with_overlap"]
     trial = Trial("chunks_with_overlap", "llm", "embed")
     assert index_request(trial, own).chunker == "sentences"
-    with pytest.raises(ConfigurationError, match=r"unknown query engine .* is known once the cell or module"):
+    with pytest.raises(ConfigurationError, match=r"unknown query engine .* is registered when the cell or module"):
         find_rag_method("chunks_with_overlap")
 
 

@@ -63,4 +63,4 @@ def test_retrieval_of_ones_own_method_may_ask_the_llm():
     trial = Trial("own", "gpt-4o", "bge", {"top_k": 2, "temperature": 0.3})
     assert retrieval_of(trial) == trial  # the factor is none that methods share
     assert why_no_retrieval(trial) == ""
-    assert why_no_retrieval(Trial("service", "", "")) == "it is a system of its own, which answers as a whole"
+    assert why_no_retrieval(Trial("service", "", "")) == "it is an existing system, which only returns answers"

@@ -87,9 +87,9 @@ def test_every_mistake_is_named_with_what_is_valid():
         "embed_models is empty",
         "no_such_method",
         "'topk'; valid: chunk_size",
-        "not among query_engines",
+        "not in query_engines",
         "chunk_overlap=100 must be smaller than chunk_size=100",
-        "[128, 512] must be two or more sizes that descend",
+        "[128, 512] must be two or more sizes in descending order",
         "merge_ratio=1.5",
         "exclude names 'llm'",
     ):
@@ -128,5 +128,5 @@ def test_a_budget_that_cannot_hold_a_merged_parent_is_refused():
     space = SearchSpace(
         ["hierarchical_automerging"], ["a"], ["b"], {"hierarchical_automerging": {"context_tokens": 1000}}
     )
-    with pytest.raises(ConfigurationError, match="context_tokens=1000 must hold the largest"):
+    with pytest.raises(ConfigurationError, match="context_tokens=1000 must be at least the largest"):
         space.trials()

@@ -52,5 +52,5 @@ def test_mistakes_of_all_spaces_are_told_once_with_their_places():
 
 
 def test_rules_that_leave_nothing_are_told():
-    with pytest.raises(ConfigurationError, match="leave none of the 4 trials"):
+    with pytest.raises(ConfigurationError, match="exclude all 4 trials"):
         JoinedSpace([CHUNKS], [{"llm_identifier": ["a", "b"]}]).trials()

@@ -5,10 +5,10 @@ from llama_index.core.response_synthesizers import CompactAndRefine
 from llama_index.core.schema import NodeWithScore, TextNode
 from model_servers import Relay
 
-from dream.event_loop import run_async
 from dream.models.gateway_client import GatewayClient
 from dream.models.pickers import llm_picker
 from dream.rag.synthesis import answer_synthesizer
+from dream.runtime.event_loop import run_async
 
 CASES = {
     "two passages": ["  The tide turns at six.\n", "Ida tunes the organ. "],

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from model_servers import endpoint_settings
 
-from dream.by_value import check_arrival
 from dream.engines.in_process import InProcessEngine
 from dream.errors import ConfigurationError
 from dream.experiments.run import run_experiment
@@ -18,6 +17,7 @@ from dream.rag.methods import RAG_METHODS, rag_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.travelling import KIND, TravellingMethods
 from dream.records import GoldenDataset, GoldenQuestion
+from dream.runtime.by_value import check_arrival
 from dream.storage import open_storage
 
 METHOD = """
@@ -114,7 +114,7 @@ def test_what_cannot_be_pickled_is_refused_by_name_with_the_remedy():
     with pytest.raises(ConfigurationError) as caught:
         check_arrival(KIND, methods, InProcessEngine().submit)
     message = str(caught.value)
-    assert "1 RAG method(s) cannot go to the workers:\n  - locked cannot be pickled: " in message
+    assert "1 RAG method(s) cannot be sent to the workers:\n  - locked cannot be pickled: " in message
     assert "open them inside the function" in message and "engine='in_process'" in message
 
 

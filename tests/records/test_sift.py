@@ -23,8 +23,8 @@ def test_json_gives_it_back():
 
 def test_the_outcome_in_words():
     assert DONE.summary == (
-        "Sifted by recall on 12 questions, without LLM answers and judge: 2 of 3 retrieval combinations went on, and 1 "
-        "of 4 trials were left out. 1 further trials could not be sifted, and went on."
+        "Sifted by recall on 12 questions, without LLM answers and judge: 2 of 3 retrieval combinations remain, and 1 "
+        "of 4 trials were left out. 1 further trials could not be sifted, and remain too."
     )
     assert Sift("recall").summary == ""
     compared = [each.compared for each in DONE.retrievals]

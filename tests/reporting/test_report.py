@@ -228,10 +228,10 @@ def test_thinking_cut_answers_and_estimates_are_shown(outcome: ExperimentResult)
     first, *others = marked.usage
     marked = replace(marked, usage=(replace(first, estimated_tokens=1000), *others))
     text = plain_text(report_html(marked))
-    assert "(cut: it reached the limit of tokens, DREAM_MAX_ANSWER_TOKENS)" in text
+    assert "(cut: it reached the token limit, DREAM_MAX_ANSWER_TOKENS)" in text
     assert "mill.pdf, pages 7-9 (40 tokens, cut to fit context_tokens, retrieval score 0.500) The weir" in text
     assert "the LLM's thinking, which was not judged so it is 17 m" in text
-    assert "1 answer(s) of 1 trial(s) were cut at the limit of tokens" in text
+    assert "1 answer(s) of 1 trial(s) were cut at the token limit" in text
     assert "(1,000 estimated)" in text
     assert "estimated)" not in plain_text(report_html(outcome))
 
@@ -311,7 +311,7 @@ def test_one_trial_has_a_report():
     text = plain_text(report_html(made(n_trials=1)))
     assert "the only trial that could be ranked" in text
     assert "No factor has more than one level" in text
-    assert "Unknown: this needs two ranked trials" in text
+    assert "Unknown: this needs at least two ranked trials" in text
 
 
 def test_where_all_failed_the_report_says_why_and_what():

@@ -92,7 +92,7 @@ def test_answers_do_not_wait_for_an_mlflow_that_is_not_there(
         time.sleep(0.05)
     assert log.dropped and not log.logged
     (line,) = said
-    assert "http://127.0.0.1:9 takes no traces" in line and "a-password" not in line
+    assert "http://127.0.0.1:9 accepts no traces" in line and "a-password" not in line
 
 
 def test_only_a_share_is_taken_and_a_full_queue_is_counted(measured: Measured, monkeypatch: pytest.MonkeyPatch):

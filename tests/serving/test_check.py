@@ -15,14 +15,14 @@ def test_what_is_as_good_as_recorded_passes(measured, winner: Path, served: Serv
     assert (checked.n_questions, checked.has_regressed) == (12, False)
     ((name, regression),) = checked.against
     assert (name, regression.difference.mean) == ("its record in measured", 0)
-    assert "12 of 12 answers are word for word as recorded" in checked.text
+    assert "12 of 12 answers are identical to the recorded ones" in checked.text
 
 
 def test_models_are_asked_anew_where_fresh_answers_are_wanted(measured, winner: Path, served: Served):
     def paid(fresh: bool) -> int:
         before = calls(served)
         checked = check_served(read_promotion(winner), served.url, measured.settings, questions=4, fresh=fresh)
-        assert "4 of 4 answers are word for word as recorded" in checked.text
+        assert "4 of 4 answers are identical to the recorded ones" in checked.text
         return calls(served) - before
 
     assert paid(fresh=False) == 0
@@ -47,7 +47,7 @@ def test_a_winner_that_is_worse_than_the_one_that_it_replaces_fails(measured, wo
     worse = read_promotion(worse_winner)
     assert worse.replaces is not None and worse.replaces.trial == measured.good
     checked = check_served(worse, worse_served.url, measured.settings)
-    with pytest.raises(ConfigurationError, match=f"answers with trial {measured.bad}, and the winner is"):
+    with pytest.raises(ConfigurationError, match=f"serves trial {measured.bad}, but the winner is"):
         wait_until_served(worse_served.url, measured.good, 0)
     (own, with_itself), (before, with_replaced) = checked.against
     assert own == "its record in measured" and not with_itself.shown

@@ -36,7 +36,7 @@ def test_an_index_of_another_version_is_not_taken_for_that_of_the_experiment(mea
     )
     with pytest.raises(ConfigurationError) as caught:
         opened_engine(wrong, elsewhere, build=True)
-    assert "is not the one that is needed here; serve where the experiment ran" in str(caught.value)
+    assert "differs from the one that would be built here; serve it where the experiment ran" in str(caught.value)
     assert [line.split()[0] for line in differing_versions(wrong)] == ["dream-rag", "llama-index-core"]
     assert "llama-index-core 0.1, here " in str(caught.value)
 
@@ -55,5 +55,5 @@ def test_documents_that_have_changed_are_told(measured, elsewhere: Settings, tmp
 
 def test_a_model_without_an_endpoint_is_told(measured, elsewhere: Settings):
     lost = measured.promotion().model_copy(update={"llm": "gpt-4o-mini@nowhere"})
-    with pytest.raises(ConfigurationError, match=r"the models of the winner cannot be asked:\n.*nowhere"):
+    with pytest.raises(ConfigurationError, match=r"the models of the winner cannot be used:\n.*nowhere"):
         opened_engine(lost, elsewhere)

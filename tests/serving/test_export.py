@@ -48,14 +48,14 @@ def test_no_key_gets_into_the_file(measured):
     )  # fmt: skip
     assert "mlflow-password" not in promotion_from(measured.experiment, settings).to_yaml()
     named = replace(measured.experiment.manifest, versions={"note": secret})
-    with pytest.raises(ConfigurationError, match="would hold one of the keys of the settings"):
+    with pytest.raises(ConfigurationError, match="would contain an API key of the settings"):
         promotion_from(replace(measured.experiment, manifest=named), settings)
 
 
 def test_documents_that_have_changed_are_told(measured):
     documents = replace(measured.experiment.manifest.documents, digest="f" * 64)
     changed = replace(measured.experiment, manifest=replace(measured.experiment.manifest, documents=documents))
-    with pytest.raises(DataError, match="have changed since 'measured': its scores are not those of a system"):
+    with pytest.raises(DataError, match="have changed since 'measured': its scores do not apply to"):
         promotion_from(changed, measured.settings)
 
 
@@ -77,7 +77,7 @@ def test_a_method_of_ones_own_is_named_by_its_module_or_refused_with_the_remedy(
     with pytest.raises(ConfigurationError, match=r"'in_a_notebook' is defined in a notebook or script.*move it into a"):
         promotion_from(own, measured.settings)
     in_a_notebook.__module__ = "json"  # a module that can be imported
-    with pytest.raises(ConfigurationError, match="'in_a_notebook' is defined inside a function, from where no server"):
+    with pytest.raises(ConfigurationError, match="'in_a_notebook' is defined inside a function, so a server cannot"):
         promotion_from(own, measured.settings)
     in_a_notebook.__qualname__ = "in_a_notebook"
     assert promotion_from(own, measured.settings).method == "json:in_a_notebook"
@@ -88,9 +88,9 @@ def test_a_method_of_ones_own_is_named_by_its_module_or_refused_with_the_remedy(
 
 def test_a_service_of_ones_own_answers_already(measured):
     http_system("chatbot", endpoint="chatbot")
-    with pytest.raises(ConfigurationError, match="chatbot is a service of your own, which answers over HTTP already"):
+    with pytest.raises(ConfigurationError, match="chatbot is your own service, which already answers over HTTP"):
         promotion_from(of_method(measured, "chatbot", {}), measured.settings)
     del RAG_METHODS["chatbot"]  # as in another process than that of the experiment
     of_study = of_method(measured, "chatbot", {}, "systems: [bm25, {service: chatbot, endpoint: chatbot}]")
-    with pytest.raises(ConfigurationError, match="chatbot is a service of your own, which answers over HTTP already"):
+    with pytest.raises(ConfigurationError, match="chatbot is your own service, which already answers over HTTP"):
         promotion_from(of_study, measured.settings)

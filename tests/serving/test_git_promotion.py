@@ -113,7 +113,7 @@ def test_the_command_proposes_and_shows_no_token(
     monkeypatch.setenv("DREAM_GIT_TOKEN", "a-wrong-token-of-16")
     assert main(["promote", str(winner)]) == 1
     out, err = capsys.readouterr()
-    assert "promote/measured: " in out and "is this winner already: nothing is proposed" in out
+    assert "promote/measured: " in out and "already contains this winner: nothing to propose" in out
     assert "no repository: give --repository URL, or set DREAM_GIT_REPOSITORY" in err
     assert "set DREAM_GIT_TOKEN to a token that may write to the repository" in err
     assert TOKEN not in out + err and "a-wrong-token" not in out + err
@@ -123,7 +123,7 @@ def test_mistakes_are_told_before_anything_is_pushed(measured: Measured, server:
     server.repository("ours", {**FILES, PATH: "method: by hand\n"})
     url = f"{server.url}/ours.git"
     for repository, path, message in [
-        (f"https://me:{TOKEN}@git.example/x.git", PATH, "holds a password: take it out and set DREAM_GIT_TOKEN"),
+        (f"https://me:{TOKEN}@git.example/x.git", PATH, "contains a password: remove it and set DREAM_GIT_TOKEN"),
         ("http://git.example/x.git", PATH, "would send DREAM_GIT_TOKEN unencrypted"),
         ("--upload-pack=x", PATH, "give a URL, such as"),
         (url, "../winner.yaml", "give the winner file's path in the repository"),
@@ -133,7 +133,7 @@ def test_mistakes_are_told_before_anything_is_pushed(measured: Measured, server:
         with pytest.raises(ConfigurationError, match=message) as caught:
             propose(measured.promotion(), settings, repository=repository, path=path)
         assert TOKEN not in str(caught.value)
-    with pytest.raises(DataError, match=r"winner\.yaml of the repository is no winner file"):
+    with pytest.raises(DataError, match=r"winner\.yaml of the repository is not a winner file"):
         propose(measured.promotion(), settings, repository=url)
     ssh = replace(settings, git_pull_requests="github")
     with pytest.raises(ConfigurationError, match="DREAM_GIT_PULL_REQUESTS=github needs DREAM_GIT_TOKEN and"):

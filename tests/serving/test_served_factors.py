@@ -11,7 +11,6 @@ from cross_encoders import write_cross_encoder
 from dream import services
 from dream.errors import ConfigurationError
 from dream.evaluation.asking import ask
-from dream.event_loop import run_async
 from dream.experiments.run import run_experiment
 from dream.experiments.spec import ExperimentSpec
 from dream.models import gateway_client
@@ -20,6 +19,7 @@ from dream.rag.methods import RAG_METHODS, imported_method
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import JoinedSpace
 from dream.records import ExperimentResult, GoldenDataset, GoldenQuestion, Source, TrialResult
+from dream.runtime.event_loop import run_async
 from dream.serving.engine import differing_models, opened_engine
 from dream.serving.export import promotion_from
 from dream.serving.promotion import promotion_of

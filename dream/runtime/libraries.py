@@ -1,4 +1,4 @@
-"""Switches of the libraries that DREAM runs on, set for the whole process before they are imported."""
+"""Process-wide switches of libraries, set before they are imported."""
 
 import atexit
 import gc
@@ -20,9 +20,9 @@ _prepared = False
 def prepare_libraries() -> None:
     """Turn off telemetry, tokenizer downloads, gRPC's fork handlers and minutes of retries against a dead MLflow.
 
-    Garbage is collected less often, in the whole process, and not at its end, which took up to three seconds. Variables
-    and thresholds that the user set are kept. Modules call this just before they import ragas, Ray or MLflow, which
-    read the variables at import.
+    Also reduces the frequency of garbage collection, and leaves it out at the end of the process, where it took up to
+    three seconds. Variables and thresholds that the user has set are kept. Modules call this just before they import
+    ragas, Ray or MLflow, which read the variables at import.
     """
     global _prepared
     core = find_spec("llama_index.core")
@@ -54,10 +54,10 @@ _importing: list[threading.Thread] = []
 
 
 def import_meanwhile(modules: Sequence[str]) -> None:
-    """Import modules in a thread, while this one waits for models, for Ray, or for an index.
+    """Import modules in a background thread, while the caller waits for models, for Ray, or for an index.
 
-    httpx2 is imported here at once: the OpenAI client, which this thread may use, looks for it among the loaded
-    modules, and must not find it half imported.
+    httpx2 is imported here at once: the OpenAI client, which this thread may use, looks it up among the loaded modules,
+    and must not find it partly imported.
     """
     missing = [module for module in modules if module not in sys.modules]
     if not missing:
@@ -71,6 +71,6 @@ def import_meanwhile(modules: Sequence[str]) -> None:
 
 
 def wait_for_imports() -> None:
-    """Wait for the threads of `import_meanwhile`: two threads must not import the same of ragas or LlamaIndex."""
+    """Wait for the threads of `import_meanwhile`: two threads must not import the same parts of ragas or LlamaIndex."""
     for thread in [*_importing]:
         thread.join()

@@ -1,4 +1,4 @@
-"""`LiveTable`: a table that is shown while something runs, as lines that fit a terminal or as HTML."""
+"""`LiveTable`: a table that is refreshed while something runs, as lines that fit a terminal or as HTML."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `name` has a line of its own where the terminal is narrow, `note` a line below in any case; `look` is
-    one of `LOOKS`."""
+    """One row. In a narrow terminal, `name` has its own line; `note` is always on the line below. `look` is one of
+    `LOOKS`."""
 
     name: str
     cells: tuple[str, ...]
@@ -30,8 +30,8 @@ class Row:
 
 @dataclass(frozen=True)
 class LiveTable:
-    """Rows with a cell for each column, and lines below them. `longest_name` is that of all rows, also of those that
-    are left out, so that the table keeps its form."""
+    """Rows with a cell for each column, and lines below them. `longest_name` is the longest name of all rows, including
+    hidden ones, so that the layout does not change."""
 
     title: str
     columns: tuple[Column, ...]
@@ -40,7 +40,7 @@ class LiveTable:
     longest_name: str = ""
 
 
-# A table with at most so many rows.
+# A function that makes a table with at most the given number of rows.
 MakeTable = Callable[[int], LiveTable]
 # Styles of rich, and of HTML.
 LOOKS = {
@@ -59,9 +59,9 @@ class Line:
 
 
 def fitting(make: MakeTable, columns: int, lines: int) -> list[Line]:
-    """The table in a space of so many columns and lines: with all rows if they fit, else with as many as do.
+    """The table in a space of `columns` x `lines`: with all rows if they fit, else with as many as possible.
 
-    A line is never longer than the space, but one row is shown even where there is no space for it.
+    No line is longer than the space, but at least one row is shown even if it does not fit.
     """
     n = max(lines, 1)
     while True:
@@ -114,7 +114,7 @@ def _padded(text: str, width: int, left: bool = False) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """A text of at most `width` terminal columns; "…" stands for the rest of a longer one."""
+    """A text of at most `width` terminal columns; "…" replaces the rest of a longer one."""
     from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1).rstrip()}…"

@@ -1,7 +1,7 @@
 """Means of a trial: what counts as the worst score, what is missing, and where lower is better."""
 
-from dream.means import means_of, scores_of
 from dream.records import Answer, Evaluation, Failure, FailureKind, Score, Trial, TrialResult
+from dream.records.means import means_of, scores_of
 
 EMPTY, OUTAGE = Failure(FailureKind.EMPTY_ANSWER, "empty"), Failure(FailureKind.UNREADABLE_JUDGEMENT, "no JSON")
 

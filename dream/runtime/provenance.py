@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def code_versions() -> dict[str, str]:
-    """The same without `git_commit`: another value whenever the code that runs is another."""
+    """The same without `git_commit`; it changes whenever the code that runs changes."""
     packages = {package: version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **packages, "source": _source_digest()}
 
@@ -26,7 +26,7 @@ def code_versions() -> dict[str, str]:
 @cache
 def _source_digest() -> str:
     """12 hexadecimal digits over the names and contents of all modules of DREAM."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     content = sha256()
     for path in sorted(package.rglob("*.py")):
         content.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")

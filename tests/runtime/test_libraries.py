@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dream.libraries import GC_THRESHOLD, import_meanwhile, prepare_libraries, wait_for_imports
+from dream.runtime.libraries import GC_THRESHOLD, import_meanwhile, prepare_libraries, wait_for_imports
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_garbage_is_collected_rarely_unless_the_user_set_it_otherwise(before, af
 def variables_after(**given: str) -> dict[str, str]:
     """The environment of a new process after `prepare_libraries`."""
     program = (
-        "import json, os; from dream.libraries import prepare_libraries; prepare_libraries()\n"
+        "import json, os; from dream.runtime.libraries import prepare_libraries; prepare_libraries()\n"
         "print(json.dumps(dict(os.environ)))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TIKTOKEN_"))}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dream.thinking import MAX_THINKING_CHARACTERS, has_thinking, separated, shortened
+from dream.models.thinking import MAX_THINKING_CHARACTERS, has_thinking, separated, shortened
 
 THOUGHTS = {
     "<think>\nSo {step 1}: the mast.\n</think>\n\n42 m": ("42 m", "So {step 1}: the mast."),

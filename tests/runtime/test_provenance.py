@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dream import provenance
+from dream.runtime import provenance
 
 
 def test_versions_are_those_that_are_installed():
@@ -28,8 +28,8 @@ def git(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in a folder of its own that DREAM takes for its own."""
-    path = tmp_path / "dream" / "provenance.py"
-    path.parent.mkdir()
+    path = tmp_path / "dream" / "runtime" / "provenance.py"
+    path.parent.mkdir(parents=True)
     path.write_text("first")
     monkeypatch.setattr(provenance, "__file__", str(path))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

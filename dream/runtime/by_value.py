@@ -1,4 +1,4 @@
-"""`ByValue`: an object that goes to other processes with the code that it is made of, and whether it can."""
+"""`ByValue`: an object that is sent to other processes together with its code."""
 
 import os
 import pickle
@@ -27,8 +27,8 @@ _REMEDY = (
 
 @dataclass(frozen=True)
 class ByValue:
-    """An object such as a function. When this is pickled, whatever the pickler, functions and classes of notebooks,
-    scripts and modules outside of installed packages are in it by value, so that a process without them can load it."""
+    """An object such as a function. With any pickler, its pickle includes functions and classes of notebooks, scripts
+    and modules outside of installed packages, so that a process without them can load it."""
 
     value: Any
 
@@ -37,7 +37,7 @@ class ByValue:
 
 
 def dumped(value: Any) -> bytes:
-    """The pickle of an object with all code that no installed package has."""
+    """The pickle of an object, with all code that is not in installed packages."""
     import cloudpickle
 
     with _local_modules_by_value():
@@ -45,13 +45,13 @@ def dumped(value: Any) -> bytes:
 
 
 def packed(kind: str, values: Mapping[str, Any]) -> dict[str, bytes]:
-    """Each of some named values, pickled.
+    """The pickle of each value, by name.
 
     Args:
-        kind: what they are, in the plural, for messages.
+        kind: the kind of values in the plural, for messages.
 
     Raises:
-        ConfigurationError: naming every value that cannot be pickled, why, and what to do.
+        ConfigurationError: naming every value that cannot be pickled, with reason and remedy.
     """
     found, problems = {}, []
     for name, value in values.items():
@@ -64,21 +64,21 @@ def packed(kind: str, values: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def check_arrival(kind: str, values: Mapping[str, Any], submit: "Callable[..., Future[list[str]]]") -> None:
-    """Load values on a worker, before anything is paid.
+    """Check that a worker can load the values, before anything is billed.
 
     Args:
         kind: as in `packed`.
         submit: runs a task in another process (`dream.engines.Engine.submit`).
 
     Raises:
-        ConfigurationError: naming every value that does not arrive, why, and what to do.
+        ConfigurationError: naming every value that cannot be loaded, with reason and remedy.
     """
     if values:
         _refuse(kind, submit(_problems_of_arrival, packed(kind, values)).result())
 
 
 def _problems_of_arrival(contents: Mapping[str, bytes]) -> list[str]:
-    """The task of a worker: why values cannot be loaded there."""
+    """The task of a worker: the reasons why values cannot be loaded there."""
     problems = []
     for name, content in contents.items():
         try:
@@ -90,7 +90,7 @@ def _problems_of_arrival(contents: Mapping[str, bytes]) -> list[str]:
 
 def _refuse(kind: str, problems: list[str]) -> None:
     if problems:
-        text = bullets(f"{len(problems)} {kind} cannot go to the workers:", problems)
+        text = bullets(f"{len(problems)} {kind} cannot be sent to the workers:", problems)
         raise ConfigurationError(f"{text}\n{_REMEDY}")
 
 
@@ -114,7 +114,7 @@ def _local_modules_by_value() -> Iterator[None]:
 
 
 def _is_local(module: ModuleType | None, installed: tuple[str, ...]) -> bool:
-    """True for a module that a process elsewhere may not have: its file is in none of the `installed` folders."""
+    """True for a module that another machine may lack, because its file is in none of the `installed` folders."""
     name, file = getattr(module, "__name__", None), getattr(module, "__file__", None)
     if not file or not name or name == "__main__" or name.partition(".")[0] == _OURS:
         return False

@@ -3,7 +3,7 @@
 import pytest
 from rich.cells import cell_len
 
-from dream.live_table import Column, LiveTable, Row, fitting, table_html, table_lines, table_text
+from dream.progress.live_table import Column, LiveTable, Row, fitting, table_html, table_lines, table_text
 
 COLUMNS = (Column("state", is_number=False), Column("questions"))
 

@@ -40,7 +40,7 @@ def test_a_prefix_of_buckets_stands_before_every_default_location_in_s3():
 def test_traces_are_a_number_or_a_word():
     for given in ("auto", "all", "0", "25"):
         assert Settings.from_environment({"DREAM_MLFLOW_TRACES": given}).mlflow_traces == given
-    with pytest.raises(ConfigurationError, match="DREAM_MLFLOW_TRACES='-1': give auto, all, or how many"):
+    with pytest.raises(ConfigurationError, match="DREAM_MLFLOW_TRACES='-1': give auto, all, or the number"):
         Settings.from_environment({"DREAM_MLFLOW_TRACES": "-1"})
 
 
@@ -120,7 +120,7 @@ def test_notebooks_share_the_home_of_the_folder_above(tmp_path):
 
 
 def test_a_url_with_a_password_is_refused_without_showing_it():
-    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL holds a user or a password") as caught:
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL contains a user or a password") as caught:
         Settings.from_environment({"OPENAI_BASE_URL": "http://me:hunter2@host/v1"})
     assert "hunter2" not in str(caught.value)
 
@@ -198,5 +198,10 @@ def test_the_form_of_an_endpoints_requests_can_be_set():
     wrong = {"RESPONSE_FORMAT": "xml", "MAX_TOKENS_PARAMETER": "n", "EMBED_BATCH_SIZE": "0", "AUTH_HEADER": "a b"}
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({prefix + name: value for name, value in {**given, **wrong}.items()})
-    for part in ("'xml': give json_object or json_schema or text", "max_completion_tokens", "at least 1", "no name of"):
+    for part in (
+        "'xml': give json_object, json_schema or text",
+        "max_completion_tokens",
+        "at least 1",
+        "not the name of",
+    ):
         assert part in str(caught.value), part

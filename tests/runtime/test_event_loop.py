@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dream.event_loop import background_loop, run_async
+from dream.runtime.event_loop import background_loop, run_async
 
 
 async def test_run_async_works_inside_a_running_loop():
@@ -57,7 +57,7 @@ def test_threads_that_come_first_together_get_one_loop():
     program = (
         "import threading\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from dream.event_loop import background_loop\n"
+        "from dream.runtime.event_loop import background_loop\n"
         "barrier = threading.Barrier(8)\n"
         "with ThreadPoolExecutor(8) as threads:\n"
         "    print(len(set(threads.map(lambda _: (barrier.wait(), background_loop())[1], range(8)))))"

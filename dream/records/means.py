@@ -1,6 +1,6 @@
 """Scores of a trial and their means, as the comparison counts them.
 
-A question that the RAG system itself failed has the worst score, and one that an outage or the judge failed has none.
+A question that the RAG system itself failed has the worst score; one that an outage or the judge failed has none.
 """
 
 import math
@@ -34,8 +34,8 @@ def score_of_failure(definition: Metric) -> float:
 
 
 def means_of(result: TrialResult) -> dict[str, float | None]:
-    """The mean of every metric of a trial, None without a score; a question that the RAG system itself failed counts
-    0, or the worst value of a metric where lower is better."""
+    """The mean of every metric of a trial; None without a score. A question that the RAG system itself failed counts 0,
+    or 1 if lower is better."""
     if result.evaluation is None:
         return {}
     means: dict[str, float | None] = {}

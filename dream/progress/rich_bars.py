@@ -1,4 +1,4 @@
-"""The bars of `dream.progress.TerminalBars`, as rich draws them."""
+"""The bars of `TerminalBars`, as rich draws them."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,10 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from dream.live_table import fitting
+from dream.progress.live_table import fitting
 
 if TYPE_CHECKING:
-    from dream.progress import Task
+    from dream.progress.task import Task
 
 NAME_COLUMNS = 20
 REFRESHES_A_SECOND = 4

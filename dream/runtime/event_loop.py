@@ -1,4 +1,4 @@
-"""DREAM's one event loop for a process: clients that keep connections must live and die on one loop."""
+"""DREAM's single event loop per process, as clients with open connections must stay on one loop."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ _loop_lock = threading.Lock()
 
 
 class Waits:
-    """The waits of some threads for DREAM's loop, so that another thread can end them together."""
+    """The waits of some threads for DREAM's loop, which another thread can cancel together."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -24,7 +24,7 @@ class Waits:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Waits within the block, in this thread, belong to these."""
+        """Register all waits of this thread within the block."""
         token = _waits.set(self)
         try:
             yield
@@ -32,7 +32,7 @@ class Waits:
             _waits.reset(token)
 
     def cancel(self) -> None:
-        """Cancel the coroutines that are waited for, and all that will be."""
+        """Cancel the coroutines that these threads wait for, now and later."""
         self.cancelled = True
         for future in list(self._futures):
             future.cancel()
@@ -67,7 +67,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 
 def use_running_loop() -> None:
-    """Make the running event loop DREAM's for this process, in place of one in a separate thread."""
+    """Use the running event loop as DREAM's loop for this process, instead of one in a separate thread."""
     global _loop, _loop_thread
     with _loop_lock:
         _loop, _loop_thread = asyncio.get_running_loop(), threading.current_thread()
@@ -79,10 +79,10 @@ def start_async(coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
 
 
 def wait_for(future: "Future[T]") -> T:
-    """Wait for what runs on DREAM's loop. Interrupting the wait (Ctrl-C, a notebook's stop button) cancels it.
+    """Wait for a future of DREAM's loop. Interrupting the wait (Ctrl-C, a notebook's stop button) cancels it.
 
     Raises:
-        RuntimeError: when called from that loop itself, where waiting would block it for ever.
+        RuntimeError: if called from that loop itself, which waiting would block forever.
     """
     if threading.current_thread() is _loop_thread and not future.done():
         future.cancel()
