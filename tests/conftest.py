@@ -1,5 +1,6 @@
 """Real servers for the tests: S3 (moto's always, MinIO where its binary is at hand), models, Ray and MLflow."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -62,6 +63,20 @@ def pytest_collect_file(file_path: Path) -> Iterator[None]:
     collected = yield
     is_of_tests = file_path.name.startswith("test_")
     return [each for each in collected if not (is_of_tests and type(each).__name__ == "DoctestModule")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Spare Python's garbage collector what imports and collection make: it stays until the end.
+
+    It would visit a million objects again and again, a tenth of the CPU time of collection.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook

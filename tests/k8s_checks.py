@@ -1,6 +1,7 @@
 """Checks of Kubernetes objects as an expert would make them. Each takes rendered objects, returns what is wrong."""
 
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -59,7 +60,13 @@ def rendered(folder: str) -> str:
 
 
 def objects(text: str) -> list[Object]:
-    return [one for one in yaml.load_all(text, Loader=_LOADER) if one]
+    """The objects of a text, the caller's own to change."""
+    return pickle.loads(_read(text))
+
+
+@cache
+def _read(text: str) -> bytes:
+    return pickle.dumps([one for one in yaml.load_all(text, Loader=_LOADER) if one])
 
 
 @cache

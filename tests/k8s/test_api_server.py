@@ -42,7 +42,7 @@ KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
 pytestmark = pytest.mark.skipif(
     not ((ASSETS / "kube-apiserver").exists() and (ASSETS / "etcd").exists() and crd_folder().is_dir()),
-    reason="no KUBEBUILDER_ASSETS with kube-apiserver and etcd (setup-envtest fetches them), or no DREAM_CRDS",
+    reason="no KUBEBUILDER_ASSETS with kube-apiserver and etcd (setup-envtest fetches them), or no CRD_FOLDER",
 )
 
 

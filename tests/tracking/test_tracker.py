@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import pytest
 from lab import LAB_KEY, MlflowServer
-from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 from model_servers import free_port
 
 from dream.errors import ServiceError
@@ -40,6 +39,9 @@ from dream.settings import Settings
 from dream.tracking.mlflow_artifacts import evidence_files, files_of, try_to_compare
 from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.tracker import Tracker, check_mlflow, track
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 TRIALS = tuple(Trial("chunks_with_overlap", f"llm-{size}@x", "embed@x", {"top_k": 3}) for size in ("small", "large"))
 QUESTIONS = tuple(
@@ -97,36 +99,41 @@ class Kept:
     """What the server has of one experiment."""
 
     def __init__(self, server: MlflowServer, name: str) -> None:
+        from mlflow import MlflowClient
+
         self.client, self.name = MlflowClient(server.url), name
         self.place = self.client.get_experiment_by_name("dream").experiment_id
 
-    def runs(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        return list(self.client.search_runs([self.place], f"tags.`dream.experiment` = '{self.name}'", view))
+    def runs(self, view: str = "active_only") -> "list[Run]":
+        from mlflow.entities import ViewType
+
+        of_experiment = f"tags.`dream.experiment` = '{self.name}'"
+        return list(self.client.search_runs([self.place], of_experiment, ViewType.from_string(view)))
 
     @property
-    def parent(self) -> Run:
+    def parent(self) -> "Run":
         (parent,) = [run for run in self.runs() if "dream.trial_id" not in run.data.tags]
         return parent
 
-    def child(self, trial: Trial) -> Run:
+    def child(self, trial: Trial) -> "Run":
         (child,) = [run for run in self.runs() if run.data.tags.get("dream.trial_id") == trial.id]
         assert child.data.tags["mlflow.parentRunId"] == self.parent.info.run_id
         return child
 
-    def table(self, run: Run, path: str) -> list[dict]:
+    def table(self, run: "Run", path: str) -> list[dict]:
         file = Path(self.client.download_artifacts(run.info.run_id, path))
         content = json.loads(file.read_text(encoding="utf-8"))
         assert {"path": path, "type": "table"} in json.loads(run.data.tags["mlflow.loggedArtifacts"])
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
-    def traces(self, run: Run) -> list:
+    def traces(self, run: "Run") -> list:
         of_run = f"metadata.`mlflow.sourceRun` = '{run.info.run_id}'"
         return list(self.client.search_traces(locations=[self.place], filter_string=of_run))
 
     def everything(self) -> list:
         """All that could change: runs, their values with histories, files, traces with their assessments."""
         seen = []
-        for run in sorted(self.runs(ViewType.ALL), key=lambda run: run.info.run_id):
+        for run in sorted(self.runs("all"), key=lambda run: run.info.run_id):
             histories = [self.client.get_metric_history(run.info.run_id, name) for name in sorted(run.data.metrics)]
             traces = sorted((trace.info.trace_id, len(trace.info.assessments)) for trace in self.traces(run))
             files = sorted((file.path, file.file_size) for file in self.client.list_artifacts(run.info.run_id))
@@ -179,7 +186,7 @@ def test_a_failed_trial_that_finishes_later_has_one_run_that_says_so(settings: S
     assert "dream.error" not in mended.data.tags
     assert mended.info.run_id != failed.info.run_id
     assert kept.child(TRIALS[0]).info.run_id == whole.info.run_id
-    assert [run.info.run_id for run in kept.runs(ViewType.DELETED_ONLY)] == [failed.info.run_id]
+    assert [run.info.run_id for run in kept.runs("deleted_only")] == [failed.info.run_id]
     assert kept.parent.data.metrics["trials_failed"] == 0
     assert [row["error"] for row in kept.table(kept.parent, "results.json")] == [None, None]
     assert len(kept.table(mended, "questions.json")) == 3
