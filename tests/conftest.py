@@ -37,13 +37,14 @@ SERVICES = {
     "mlflow": {"_starting_mlflow"},
     "s3": {"moto", "minio"},
     "browser": {"chromium"},
-    "api_server": {"api"},
+    "api_server": {"api", "api_server"},
     "litellm": {"litellm"},
     "whole": {"sample_index", "measured"},
 }
-# Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; all others of a file share one.
-# (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
+# Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; those of a folder here share one,
+# as do those of any other file. (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
+TOGETHER = {"k8s"}  # each folder of manifests is rendered once
 
 pytest_plugins = ["as_before", "winners"]
 # Seconds of imports are left out, here and in all processes that tests start.
@@ -88,7 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
-        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
+        place = item.path.parent.name if item.path.parent.name in TOGETHER else item.path.stem
+        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else place))
     # first what takes longest; the quick tests fill what time is left
     items.sort(
         key=lambda item: (

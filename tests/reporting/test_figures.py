@@ -181,6 +181,7 @@ def test_a_scatter_plot_without_a_static_form_is_refused_with_what_is_valid(trac
         save_static(figure, tmp_path / "own.png")
 
 
+@pytest.mark.whole
 def test_one_trial_and_identical_trials_can_be_drawn(tmp_path: Path):
     for values in (numpy.full((5, 1), 0.5), numpy.full((5, 3), 0.5)):
         made = experiment({"score": values})
