@@ -1,5 +1,6 @@
 """The offline models, and a relay before them that sees and scripts what goes over the wire."""
 
+import itertools
 import json
 import sys
 import threading
@@ -143,6 +144,21 @@ class Relay:
         def script(seen: Seen) -> Reply | None:
             with self._lock:
                 return queued.pop(0) if queued else None
+
+        self.script = script
+
+    def hold(self, n: int) -> None:
+        """Let chat requests wait until `n` of them do, then pass on all; an error where no more come in a minute."""
+        arrived, all_there = itertools.count(1), threading.Event()
+
+        def script(seen: Seen) -> Reply | None:
+            if not seen.path.endswith("/chat/completions"):
+                return None
+            if next(arrived) >= n:
+                all_there.set()
+            if all_there.wait(60):
+                return None
+            return Reply(400, {"error": {"message": f"fewer than {n} requests were sent at the same time"}})
 
         self.script = script
 
