@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import yaml
-from k8s_checks import K8S, Object, objects, rendered
+from k8s_objects import K8S, Object, objects, rendered
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
 COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

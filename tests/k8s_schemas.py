@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator
-from k8s_checks import REPOSITORY, Object, name_of
+from k8s_objects import REPOSITORY, Object, name_of
 
 # Maps with free keys, of which we use few: names that a misspelling would slip through.
 KNOWN_KEYS = {

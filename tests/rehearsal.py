@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import k8s_checks
+import k8s_objects
 import winners
 from git_server import git_server
-from k8s_checks import K8S, REPOSITORY, Object, Pod, objects, rendered, secrets
+from k8s_objects import K8S, REPOSITORY, Object, Pod, objects, rendered, secrets
 from promotion_round import git, promotion_round
 
 INSIDE = "DREAM_REHEARSAL_INSIDE"
@@ -79,7 +79,7 @@ def enter() -> int:
         environment = {
             **os.environ,
             INSIDE: "1",
-            "KUSTOMIZE_BINARY": k8s_checks.tool("KUSTOMIZE_BINARY", "kustomize", ""),
+            "KUSTOMIZE_BINARY": k8s_objects.tool("KUSTOMIZE_BINARY", "kustomize", ""),
         }
         return subprocess.run(
             ["unshare", "--mount", "--net", "bash", "-c", script], env=environment, check=False
@@ -90,7 +90,7 @@ class Rehearsal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.found = [*objects(rendered("k8s/overlays/laptop")), *self.served()]
-        self.pods = {pod.owner: pod for pod in k8s_checks.pods(self.found)}
+        self.pods = {pod.owner: pod for pod in k8s_objects.pods(self.found)}
         self.running: list[subprocess.Popen] = []
 
     def served(self) -> list[Object]:
@@ -107,7 +107,7 @@ class Rehearsal:
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         own = {"PATH": f"{self.folder / 'bin'}:{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-        values = k8s_checks.environment(pod, self.found)
+        values = k8s_objects.environment(pod, self.found)
         return {
             **own,
             **{name: value for name, value in values.items() if "{{" not in value},
@@ -181,7 +181,7 @@ class Rehearsal:
 
     def object_storage(self) -> None:
         pod = self.pods["StatefulSet minio"]
-        program = k8s_checks.tool("MINIO_BINARY", "minio", "serve S3")
+        program = k8s_objects.tool("MINIO_BINARY", "minio", "serve S3")
         (self.folder / "data").mkdir()
         arguments = [str(self.folder / "data") if a == "/data" else a for a in pod.spec["containers"][0]["args"]]
         self.spawn("minio", [program, *arguments], self.environment(pod))

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from k8s_checks import K8S, Object, Pod, name_of, objects, pods, rendered, secrets, tool
 from k8s_components import EVERY_USE, with_component
+from k8s_objects import K8S, Object, Pod, name_of, objects, pods, rendered, secrets, tool
 from k8s_schemas import crd_folder
 from model_servers import free_port
 

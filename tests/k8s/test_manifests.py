@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import k8s_checks
+import k8s_network_checks
+import k8s_objects
 import pytest
 import typer
 import yaml
-from k8s_checks import K8S, REPOSITORY, Object, all_problems, objects, rendered, secrets, tool
+from k8s_checks import all_problems
 from k8s_components import COMPONENTS, EVERY_USE, with_component
+from k8s_objects import K8S, REPOSITORY, Object, objects, rendered, secrets, tool
 from k8s_schemas import crd_folder, schema_problems, validators
 
 from dream.cli.main import app
@@ -108,8 +110,8 @@ def test_cloudnative_pg_takes_the_place_of_the_stateful_set(tmp_path: Path, name
 def test_the_vllm_component_names_the_service_that_vllm_makes(tmp_path: Path):
     changed = with_component(tmp_path, "platform", "vllm-endpoint", "production")
     found = [*rest_of("production", changed, "platform"), *objects(rendered("k8s/vllm"))]
-    assert ("ray", "llm-serve-svc", 8000) in k8s_checks.needed(found)
-    assert [p for p in k8s_checks.network_problems(found) if p.startswith("RayCluster")] == []
+    assert ("ray", "llm-serve-svc", 8000) in k8s_network_checks.needed(found)
+    assert [p for p in k8s_network_checks.network_problems(found) if p.startswith("RayCluster")] == []
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
@@ -118,14 +120,14 @@ def test_the_tei_component_names_the_servers_and_dream_takes_its_settings(tmp_pa
 
     changed = with_component(tmp_path, "platform", "tei-endpoint", name)
     found = [*rest_of(name, changed, "platform"), *objects(rendered("k8s/tei"))]
-    assert {("ray", "tei-embed", 8080), ("ray", "tei-rerank", 8080)} <= set(k8s_checks.needed(found))
-    assert [p for p in k8s_checks.network_problems(found) if p.startswith("RayCluster")] == []
+    assert {("ray", "tei-embed", 8080), ("ray", "tei-rerank", 8080)} <= set(k8s_network_checks.needed(found))
+    assert [p for p in k8s_network_checks.network_problems(found) if p.startswith("RayCluster")] == []
     (models,) = (
         one["data"] for one in found if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "dream-models"
     )
     endpoints = {one.name: one for one in Settings.from_environment(models).endpoints}
     assert endpoints["tei"].base_url.endswith("/v1")
-    for pod in k8s_checks.pods(objects(rendered("k8s/tei"))):
+    for pod in k8s_objects.pods(objects(rendered("k8s/tei"))):
         (batch,) = re.findall(r"--max-client-batch-size=(\d+)", " ".join(pod.containers()[0]["args"]))
         assert int(batch) >= (endpoints["tei"].embed_batch_size or 0)
 
@@ -137,32 +139,36 @@ def test_a_winner_with_models_of_ones_own_reaches_them(tmp_path: Path, models: s
     changed = with_component(tmp_path, "platform", f"{models}-endpoint", name)
     served = [*objects(rendered(f"k8s/{models}")), *objects(rendered(f"k8s/overlays/{name}/serve"))]
     found = [*rest_of(name, changed, "platform"), *served]
-    asked = {host for component, host, _ in k8s_checks.needed(found) if component in ("serve", "serve-check")}
+    asked = {host for component, host, _ in k8s_network_checks.needed(found) if component in ("serve", "serve-check")}
     assert asked & {"llm-serve-svc", "tei-embed"}
-    assert [one for one in k8s_checks.network_problems(found) if "serve" in one.split(" DREAM_")[0]] == []
+    assert [one for one in k8s_network_checks.network_problems(found) if "serve" in one.split(" DREAM_")[0]] == []
 
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
 def test_answers_are_traced_where_the_trials_are_but_in_an_experiment_of_their_own(tmp_path: Path, name: str):
     found = with_component(tmp_path, "serve", "serve-traces", name)
-    (pod,) = (one for one in k8s_checks.pods(found) if one.owner == "Deployment serve")
+    (pod,) = (one for one in k8s_objects.pods(found) if one.owner == "Deployment serve")
     (container,) = pod.containers()
     command = typer.main.get_group(app).commands["serve"]
     assert command.make_context("serve", [*container["args"][1:]]).params["traces"] == 0.1
-    values = k8s_checks.environment(pod, [*overlay(name), *found])
+    values = k8s_objects.environment(pod, [*overlay(name), *found])
     assert values["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
     assert values["MLFLOW_EXPERIMENT_NAME"] != Settings.from_environment({}).mlflow_experiment
     (ways,) = (one for one in found if one["metadata"]["name"] == "serve-traces")
     without = [one for one in [*overlay(name), *found] if one is not ways]
-    assert any("stop serve -> mlflow:5000" in one for one in k8s_checks.network_problems(without))
+    assert any("stop serve -> mlflow:5000" in one for one in k8s_network_checks.network_problems(without))
 
 
 @pytest.mark.parametrize("component", ["external-s3", "external-mlflow"])
 def test_services_elsewhere_may_be_asked_by_all_who_ask_those_inside(tmp_path: Path, component: str):
     inside = {"external-s3": ("minio", 9000), "external-mlflow": ("mlflow", 5000)}[component]
     found = [*overlay("production"), *with_component(tmp_path, "serve", "serve-traces", "production")]
-    asking = {pod.labels[k8s_checks.COMPONENT] for pod in k8s_checks.pods(found)
-              if k8s_checks.let_through(found, pod.labels, {k8s_checks.COMPONENT: inside[0]}, inside[1])}  # fmt: skip
+    target = {k8s_objects.COMPONENT: inside[0]}
+    asking = {
+        pod.labels[k8s_objects.COMPONENT]
+        for pod in k8s_objects.pods(found)
+        if k8s_network_checks.let_through(found, pod.labels, target, inside[1])
+    }
     (policy,) = objects((K8S / "components" / component / "network.yaml").read_text())
     (expression,) = policy["spec"]["podSelector"]["matchExpressions"]
     assert asking - {"minio-setup", inside[0]} == set(expression["values"])
@@ -170,7 +176,7 @@ def test_services_elsewhere_may_be_asked_by_all_who_ask_those_inside(tmp_path: P
 
 @pytest.mark.parametrize("name", ["laptop", "production"])
 def test_every_volume_is_on_the_storage_class_of_the_installation(name: str):
-    claims = [claim["spec"] for pod in k8s_checks.pods(overlay(name)) for claim in pod.claims]
+    claims = [claim["spec"] for pod in k8s_objects.pods(overlay(name)) for claim in pod.claims]
     assert {claim.get("storageClassName") for claim in claims} == ({"ssd"} if name == "production" else {None})
 
 
@@ -187,7 +193,7 @@ def with_site(tmp_path: Path, folder: str, component: str) -> list[Object]:
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, "k8s/rayjob", "k8s/vllm", "k8s/tei", "k8s/serve"])
 def test_the_image_and_the_pull_secret_are_set_in_one_place(tmp_path: Path, folder: str):
-    made = list(k8s_checks.pods(with_site(tmp_path, folder, "pull-secret")))
+    made = list(k8s_objects.pods(with_site(tmp_path, folder, "pull-secret")))
     assert [pod.owner for pod in made if pod.spec.get("imagePullSecrets") != [{"name": "registry"}]] == []
     images = {c["image"] for pod in made for c in pod.containers() if c["name"] not in ("init", "wait", "autoscaler")}
     assert [image for image in images if image.startswith("dream:")] == []
@@ -199,7 +205,7 @@ def test_with_roles_of_aws_no_pod_needs_a_key_of_s3(tmp_path: Path, name: str):
     changed = with_site(tmp_path, f"k8s/overlays/{name}", "aws-identity")
     changed += objects(rendered(str(tmp_path / f"k8s/overlays/{name}/serve")))
     found = [one for one in changed if one["metadata"]["name"] not in ("minio", "minio-setup")]
-    taken = [(pod.owner, s["secretRef"]) for pod in k8s_checks.pods(found) for c in pod.containers()
+    taken = [(pod.owner, s["secretRef"]) for pod in k8s_objects.pods(found) for c in pod.containers()
              for s in c.get("envFrom", []) if s.get("secretRef", {}).get("name", "").endswith("-s3")]  # fmt: skip
     assert len(taken) >= 15
     assert [owner for owner, secret in taken if not secret.get("optional")] == []
@@ -219,11 +225,11 @@ LAPTOP = 10e9
 def test_the_laptop_overlay_fits_a_node_with_10_gb():
     """Everything that may run at once is counted: what lasts, the served winner, a step, the operators, the system."""
     found = [*overlay("laptop"), *objects(rendered("k8s/overlays/laptop/serve"))]
-    steps = [pod for pod in k8s_checks.pods(found) if pod.owner.startswith("WorkflowTemplate")]
-    running = [*(pod for pod in k8s_checks.pods(found) if not pod.job), *steps[:1]]
+    steps = [pod for pod in k8s_objects.pods(found) if pod.owner.startswith("WorkflowTemplate")]
+    running = [*(pod for pod in k8s_objects.pods(found) if not pod.job), *steps[:1]]
     requested = sum(memory(c) for pod in running for c in pod.spec["containers"])
     for name in ("kuberay-operator", "argo-workflows"):
-        values = k8s_checks.operator_values(name)
+        values = k8s_objects.operator_values(name)
         parts = [values] if "resources" in values else [values["controller"], values["server"]]
         requested += sum(memory(part) for part in parts)
     kubernetes = 0.6 * 2**30  # requests of kube-system on kind and minikube, with a network plugin
@@ -231,7 +237,7 @@ def test_the_laptop_overlay_fits_a_node_with_10_gb():
 
 
 def memory(container: Object) -> float:
-    return k8s_checks.quantity(container["resources"]["requests"]["memory"])
+    return k8s_objects.quantity(container["resources"]["requests"]["memory"])
 
 
 # --- schemas ---
@@ -353,11 +359,11 @@ def test_a_quota_that_is_too_small_for_all_workers_is_caught():
 
 def test_ray_is_the_same_version_everywhere():
     dockerfile = (K8S / "image/Dockerfile").read_text()
-    assert re.search(r"^ARG RAY_VERSION=(.+)$", dockerfile, re.MULTILINE)[1] == k8s_checks.ray_version()
+    assert re.search(r"^ARG RAY_VERSION=(.+)$", dockerfile, re.MULTILINE)[1] == k8s_objects.ray_version()
     (service,) = (
         one["spec"]["rayClusterConfig"] for one in objects(rendered("k8s/vllm")) if one["kind"] == "RayService"
     )
-    images = {c["image"] for pod in k8s_checks.pods(objects(rendered("k8s/vllm"))) for c in pod.containers()}
+    images = {c["image"] for pod in k8s_objects.pods(objects(rendered("k8s/vllm"))) for c in pod.containers()}
     assert {re.search(r"ray-llm:([\d.]+)-py312-cu130$", image)[1] for image in images} == {service["rayVersion"]}
     assert re.search(r"^ARG PYTHON=(.+)$", dockerfile, re.MULTILINE)[1] == "311"
     assert dockerfile.count("rayproject/ray:${RAY_VERSION}-py${PYTHON}") == 2
@@ -368,7 +374,7 @@ def test_the_image_has_the_version_of_the_package():
     assert f'image.version="{version}"' in (K8S / "image/Dockerfile").read_text()
     ours = [
         c["image"]
-        for pod in k8s_checks.pods(overlay("laptop"))
+        for pod in k8s_objects.pods(overlay("laptop"))
         for c in pod.containers()
         if c["image"].startswith("dream")
     ]
@@ -409,8 +415,8 @@ def test_dream_takes_the_settings_that_each_pod_gets():
     from dream.settings import Settings
 
     seen = set()
-    for pod in k8s_checks.pods(overlay("laptop")):
-        values = k8s_checks.environment(pod, overlay("laptop"))
+    for pod in k8s_objects.pods(overlay("laptop")):
+        values = k8s_objects.environment(pod, overlay("laptop"))
         if "MLFLOW_TRACKING_URI" in values:
             values = {k: v for k, v in values.items() if "{{" not in v}
             settings = Settings.from_environment(values)
@@ -418,7 +424,7 @@ def test_dream_takes_the_settings_that_each_pod_gets():
             assert settings.mlflow_tracking_uri == "http://mlflow:5000"
             inside = pod.owner.startswith("RayCluster")
             assert settings.ray_address == (None if inside else "ray://dream-head-svc:10001")
-            seen.add(pod.labels[k8s_checks.COMPONENT])
+            seen.add(pod.labels[k8s_objects.COMPONENT])
     assert seen == {"ray", "jupyter", "pipeline"}
 
 
@@ -427,7 +433,7 @@ def test_dream_takes_the_settings_that_each_pod_gets():
 
 def test_the_secrets_are_random_and_none_is_in_the_repository():
     first = secrets()
-    k8s_checks.secrets.cache_clear()
+    k8s_objects.secrets.cache_clear()
     second = secrets()
     assert set(first) == set(second)
     same = {"dream", "reports", "mlflow", "backup"}  # user names
@@ -541,7 +547,7 @@ def test_another_winner_rolls_the_pods_and_the_check_asks_about_the_same_file(tm
         (copy / "serve/winner.yaml").write_text(text)
         found = objects(rendered(str(copy / "serve")))
         (winner,) = (one["metadata"]["name"] for one in found if one["kind"] == "ConfigMap")
-        volumes = [volume for pod in k8s_checks.pods(found) for volume in pod.spec["volumes"]]
+        volumes = [volume for pod in k8s_objects.pods(found) for volume in pod.spec["volumes"]]
         assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} == {winner}
         names.append(winner)
     assert names[0] != names[1]
@@ -551,8 +557,8 @@ def test_dream_takes_the_settings_that_the_served_pods_get():
     from dream.settings import Settings
 
     found = [*overlay("laptop"), *objects(rendered("k8s/serve"))]
-    for pod in k8s_checks.pods(objects(rendered("k8s/serve"))):
-        values = k8s_checks.environment(pod, found)
+    for pod in k8s_objects.pods(objects(rendered("k8s/serve"))):
+        values = k8s_objects.environment(pod, found)
         settings = Settings.from_environment(values)
         assert settings.serve_token == secrets()["dream-serve"]["token"]
         assert (settings.cache_uri, settings.s3_endpoint_url) == ("s3://dream-cache", "http://minio:9000")
@@ -565,7 +571,7 @@ def test_a_change_of_ray_reaches_pods_that_run(name: str):
 
 
 def test_only_workflow_templates_are_run_and_argo_asks_for_nothing_from_the_internet():
-    values = k8s_checks.operator_values("argo-workflows")
+    values = k8s_objects.operator_values("argo-workflows")
     assert values["controller"]["workflowRestrictions"] == {"templateReferencing": "Strict"}
     assert values["crds"] == {"full": False}
     (store,) = (one["data"] for one in overlay("laptop") if one["metadata"]["name"] == "artifact-repositories")
@@ -590,7 +596,7 @@ def test_sign_on_is_the_only_way_in_and_each_name_is_the_same_in_every_place(tmp
     listeners = {one["name"]: one for one in gateway["spec"]["listeners"]}
     routes = [one["spec"] for one in found if one["kind"] == "HTTPRoute"]
     assert {route["parentRefs"][0]["sectionName"] for route in routes} == set(listeners)
-    (proxy,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment sign-on")
+    (proxy,) = (pod for pod in k8s_objects.pods(found) if pod.owner == "Deployment sign-on")
     (service,) = (one["spec"] for one in found if one["kind"] == "Service" and one["metadata"]["name"] == "sign-on")
     reached = {port["port"]: port["targetPort"] for port in service["ports"]}
     for route in routes:
@@ -603,8 +609,8 @@ def test_sign_on_is_the_only_way_in_and_each_name_is_the_same_in_every_place(tmp
     for container in proxy.containers():
         assert {"--provider=oidc", "--allowed-group=dream", "--reverse-proxy=true"} <= set(container["args"])
         assert not any("skip-auth" in arg or "insecure" in arg for arg in container["args"])
-    (mlflow,) = (pod for pod in k8s_checks.pods(found) if pod.owner == "Deployment mlflow")
-    origin = k8s_checks.environment(mlflow, found)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
+    (mlflow,) = (pod for pod in k8s_objects.pods(found) if pod.owner == "Deployment mlflow")
+    origin = k8s_objects.environment(mlflow, found)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"]
     assert origin == f"https://{listeners['mlflow']['hostname']}"
 
 
@@ -620,11 +626,11 @@ def test_a_queue_of_kueue_gets_a_ray_cluster_that_kueue_takes_and_that_fits_its_
     sizes = [group["replicas"] for group in cluster["spec"]["workerGroupSpecs"]]
     assert sizes == [1 if name == "laptop" else 4]
     (group,) = names["ClusterQueue", queue["clusterQueue"]]["resourceGroups"]
-    share = {one["name"]: k8s_checks.quantity(one["nominalQuota"]) for one in group["flavors"][0]["resources"]}
+    share = {one["name"]: k8s_objects.quantity(one["nominalQuota"]) for one in group["flavors"][0]["resources"]}
     for what, quota in share.items():
-        pods = zip(k8s_checks.pods([cluster]), [1, *sizes], strict=True)
+        pods = zip(k8s_objects.pods([cluster]), [1, *sizes], strict=True)
         asked = sum(
-            n * sum(k8s_checks.quantity(c["resources"]["requests"][what]) for c in pod.containers()) for pod, n in pods
+            n * sum(k8s_objects.quantity(c["resources"]["requests"][what]) for c in pod.containers()) for pod, n in pods
         )
         assert asked <= quota, what
 
@@ -649,7 +655,7 @@ def test_no_autoscaler_of_nodes_ends_a_run_to_save_one():
 
 
 def test_a_served_answer_that_is_under_way_ends_before_the_pod_does():
-    (pod,) = (one for one in k8s_checks.pods(objects(rendered("k8s/serve"))) if one.owner == "Deployment serve")
+    (pod,) = (one for one in k8s_objects.pods(objects(rendered("k8s/serve"))) if one.owner == "Deployment serve")
     (container,) = pod.containers()
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
