@@ -19,6 +19,9 @@ K8S = REPOSITORY / "k8s"
 Object = dict[str, Any]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
 COMPONENT = "app.kubernetes.io/component"
+OVERLAYS = ("k8s/overlays/laptop", "k8s/overlays/production")
+_FOLDERS = sorted(str(path.parent.relative_to(REPOSITORY)) for path in K8S.rglob("kustomization.yaml"))
+BUILT = [folder for folder in _FOLDERS if "/components/" not in folder and folder != "k8s/site"]
 
 
 def tool(variable: str, name: str, what: str) -> str:
@@ -56,6 +59,11 @@ def secrets() -> dict[str, dict[str, str]]:
     """The Secrets that k8s/secrets.sh makes, with their values of this call."""
     text = subprocess.run([K8S / "secrets.sh"], capture_output=True, text=True, check=True).stdout
     return {one["metadata"]["name"]: one["stringData"] for one in objects(text)}
+
+
+def overlay(name: str) -> list[Object]:
+    """The objects of an overlay, `laptop` or `production`."""
+    return objects(rendered(f"k8s/overlays/{name}"))
 
 
 @dataclass(frozen=True)
