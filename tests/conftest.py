@@ -44,7 +44,7 @@ SERVICES = {
 # Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; those of a folder here share one,
 # as do those of any other file. (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
-TOGETHER = {"k8s"}  # each folder of manifests is rendered once
+TOGETHER = {"k8s", "tracking"}  # manifests that are rendered once, an MLflow server
 
 pytest_plugins = ["as_before", "winners"]
 # Seconds of imports are left out, here and in all processes that tests start.

@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
-    "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),
 }
 
 
