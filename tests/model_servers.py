@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 KEY = "the-right-key-7e3f"
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelServer:
     """DREAM's offline models behind a key, with their counters and faults."""
 
     base_url: str
     key: str
+    has_faults: bool = False
 
     @property
     def root(self) -> str:
@@ -46,12 +47,15 @@ class ModelServer:
         HTTP.post(f"{self.root}/counters/reset")
 
     def faults(self, **switches: Any) -> None:
+        self.has_faults = True
         response = HTTP.post(f"{self.root}/faults", json=switches)
         assert response.status_code == 200, response.text
 
     def without_faults(self) -> "ModelServer":
         """The server as it began: no faults, whatever a test has left."""
-        self.faults(**asdict(Switches()))
+        if self.has_faults:
+            self.faults(**asdict(Switches()))
+            self.has_faults = False
         self.reset()
         return self
 
