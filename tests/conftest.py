@@ -200,7 +200,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def gateway(model_server: "ModelServer", relay: "Relay", no_environment: None) -> "Iterator[GatewayClient]":
-    """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
+    """This process's gateway, open to the models and to the relay; six attempts take a tenth of a second."""
     from model_servers import endpoint_settings
 
     from dream.models import gateway_client
@@ -208,7 +208,7 @@ def gateway(model_server: "ModelServer", relay: "Relay", no_environment: None) -
 
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
-        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=20))
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002, patience_seconds=20))
         yield opened
 
 

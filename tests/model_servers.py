@@ -207,7 +207,7 @@ class Relay:
 
 def forget_answers(gateway: GatewayClient) -> None:
     """Empty the gateway's cache and meter, so that everything is asked anew."""
-    gateway.configure(GatewayOptions((), first_backoff_seconds=0.002, patience_seconds=20))
+    gateway.configure(GatewayOptions((), first_backoff_seconds=0.0002, patience_seconds=20))
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:
