@@ -1,5 +1,6 @@
 """Real servers for the tests: S3 (moto's always, MinIO where its binary is at hand), models, Ray and MLflow."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -36,13 +37,14 @@ SERVICES = {
     "mlflow": {"_starting_mlflow"},
     "s3": {"moto", "minio"},
     "browser": {"chromium"},
-    "api_server": {"api"},
+    "api_server": {"api", "api_server"},
     "litellm": {"litellm"},
     "whole": {"sample_index", "measured"},
 }
-# Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; all others of a file share one.
-# (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
+# Under pytest-xdist, the tests on a Ray cluster run in one worker, from the start on; those of a folder here share one,
+# as do those of any other file. (Of two clusters on two CPUs, the second may not start within Ray's 30 s.)
 HEAVY = {"ray"}
+TOGETHER = {"k8s", "tracking"}  # manifests that are rendered once, an MLflow server
 
 pytest_plugins = ["as_before", "winners"]
 # Seconds of imports are left out, here and in all processes that tests start.
@@ -64,6 +66,20 @@ def pytest_collect_file(file_path: Path) -> Iterator[None]:
     return [each for each in collected if not (is_of_tests and type(each).__name__ == "DoctestModule")]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Spare Python's garbage collector what imports and collection make: it stays until the end.
+
+    It would visit a million objects again and again, a tenth of the CPU time of collection.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the services that they need, and group those that share a cluster or expensive fixtures."""
@@ -73,7 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed |= {name for name in SERVICES if item.get_closest_marker(name)}  # of a parameter
         for name in needed:
             item.add_marker(name)
-        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else item.path.stem))
+        place = item.path.parent.name if item.path.parent.name in TOGETHER else item.path.stem
+        item.add_marker(pytest.mark.xdist_group("heavy" if needed & HEAVY else place))
     # first what takes longest; the quick tests fill what time is left
     items.sort(
         key=lambda item: (
@@ -183,7 +200,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def gateway(model_server: "ModelServer", relay: "Relay", no_environment: None) -> "Iterator[GatewayClient]":
-    """This process's gateway, open to the models and to the relay, with pauses of milliseconds between attempts."""
+    """This process's gateway, open to the models and to the relay; six attempts take a tenth of a second."""
     from model_servers import endpoint_settings
 
     from dream.models import gateway_client
@@ -191,7 +208,7 @@ def gateway(model_server: "ModelServer", relay: "Relay", no_environment: None) -
 
     settings = endpoint_settings(model_server, relay)
     with gateway_client.opened(settings) as opened:
-        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=20))
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002, patience_seconds=20))
         yield opened
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import yaml
-from k8s_checks import K8S, Object, objects, rendered
+from k8s_objects import K8S, Object, objects, overlay, rendered
 
 # Each component: the folders that it is for, and the folders of which it takes the place.
 COMPONENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -42,3 +42,10 @@ def with_component(tmp_path: Path, folder: str, component: str, name: str, first
         made[key] = [os.path.relpath((source / path).resolve(), tmp_path) for path in made[key]]
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
     return objects(rendered(str(tmp_path)))
+
+
+def rest_of(name: str, changed: list[Object], folder: str, leaves_out: tuple[str, ...] = ()) -> list[Object]:
+    """An overlay with one of its folders changed and others left out."""
+    gone = [objects(rendered(f"k8s/overlays/{name}/{one}")) for one in (folder, *leaves_out)]
+    own = {(one["kind"], one["metadata"]["name"]) for found in gone for one in found}
+    return [*changed, *(one for one in overlay(name) if (one["kind"], one["metadata"]["name"]) not in own)]

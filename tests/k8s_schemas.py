@@ -1,6 +1,6 @@
 """Strict checks of custom resources against their CRDs: a field that the CRD does not know is an error.
 
-The CRDs are kept beside the checkout (../shared/crds, or DREAM_CRDS); they are not part of it.
+The CRDs are kept beside the checkout (../shared/crds, or CRD_FOLDER); they are not part of it.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator
-from k8s_checks import REPOSITORY, Object, name_of
+from k8s_objects import REPOSITORY, Object, name_of
 
 # Maps with free keys, of which we use few: names that a misspelling would slip through.
 KNOWN_KEYS = {
@@ -26,14 +26,14 @@ KNOWN_KEYS = {
 
 
 def crd_folder() -> Path:
-    return Path(os.environ.get("DREAM_CRDS", REPOSITORY.parent / "shared/crds"))
+    return Path(os.environ.get("CRD_FOLDER", REPOSITORY.parent / "shared/crds"))
 
 
 @cache
 def validators() -> dict[tuple[str, str], Draft202012Validator]:
     folder = crd_folder()
     if not folder.is_dir():
-        reason = f"no CRDs at {folder}: set DREAM_CRDS to a folder of them as JSON"
+        reason = f"no CRDs at {folder}: set CRD_FOLDER to a folder of them as JSON"
         if os.environ.get("CI") == "true" and shutil.which("go") and (REPOSITORY.parent / "shared").is_dir():
             pytest.fail(reason)
         pytest.skip(reason)

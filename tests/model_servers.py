@@ -1,5 +1,6 @@
 """The offline models, and a relay before them that sees and scripts what goes over the wire."""
 
+import itertools
 import json
 import sys
 import threading
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 KEY = "the-right-key-7e3f"
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelServer:
     """DREAM's offline models behind a key, with their counters and faults."""
 
     base_url: str
     key: str
+    has_faults: bool = False
 
     @property
     def root(self) -> str:
@@ -45,12 +47,15 @@ class ModelServer:
         HTTP.post(f"{self.root}/counters/reset")
 
     def faults(self, **switches: Any) -> None:
+        self.has_faults = True
         response = HTTP.post(f"{self.root}/faults", json=switches)
         assert response.status_code == 200, response.text
 
     def without_faults(self) -> "ModelServer":
         """The server as it began: no faults, whatever a test has left."""
-        self.faults(**asdict(Switches()))
+        if self.has_faults:
+            self.faults(**asdict(Switches()))
+            self.has_faults = False
         self.reset()
         return self
 
@@ -146,6 +151,21 @@ class Relay:
 
         self.script = script
 
+    def hold(self, n: int) -> None:
+        """Let chat requests wait until `n` of them do, then pass on all; an error where no more come in a minute."""
+        arrived, all_there = itertools.count(1), threading.Event()
+
+        def script(seen: Seen) -> Reply | None:
+            if not seen.path.endswith("/chat/completions"):
+                return None
+            if next(arrived) >= n:
+                all_there.set()
+            if all_there.wait(60):
+                return None
+            return Reply(400, {"error": {"message": f"fewer than {n} requests were sent at the same time"}})
+
+        self.script = script
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -187,7 +207,7 @@ class Relay:
 
 def forget_answers(gateway: GatewayClient) -> None:
     """Empty the gateway's cache and meter, so that everything is asked anew."""
-    gateway.configure(GatewayOptions((), first_backoff_seconds=0.002, patience_seconds=20))
+    gateway.configure(GatewayOptions((), first_backoff_seconds=0.0002, patience_seconds=20))
 
 
 def endpoint_settings(models: ModelServer, relay: Relay, **more: str) -> Settings:

@@ -79,7 +79,6 @@ TESTED_ELSEWHERE = {
     "tracking/mlflow_artifacts.py": ("tracking/test_tracker.py", "its files are in the runs of a whole experiment"),
     "tracking/mlflow_runs.py": ("tracking/test_tracker.py", "its runs are those of a whole experiment"),
     "tracking/process.py": ("tracking/test_tracker.py", "the other end of the tracker"),
-    "tracking/mlflow_traces.py": ("tracking/test_tracker.py", "its traces are those of a whole experiment"),
 }
 
 
@@ -94,13 +93,19 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def imports(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """All imports of a file, wherever in it."""
+    return tuple(node for node in ast.walk(parsed(path)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def imported_modules(path: Path) -> Iterator[str]:
-    """Full names of everything that a file imports, wherever in it."""
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.ImportFrom):
-            yield from ([node.module] if node.module != "dream" else [f"dream.{alias.name}" for alias in node.names])
-        elif isinstance(node, ast.Import):
+    """Full names of everything that a file imports."""
+    for node in imports(path):
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        else:
+            yield from ([node.module] if node.module != "dream" else [f"dream.{alias.name}" for alias in node.names])
 
 
 def imported_wings(path: Path) -> set[str]:
@@ -153,7 +158,7 @@ def test_each_module_has_a_test_file_of_its_name_or_a_reason_why_not():
 def test_the_file_that_tests_a_module_imports_it_or_reaches_it_through_its_wing(module: str):
     test_file, reason = TESTED_ELSEWHERE[module]
     assert reason
-    reached, new = set(), imported_files(TESTS / test_file)
+    reached, new = set(), set(imported_files(TESTS / test_file))
     while new:
         reached |= new
         in_wing = {path for path in new if path.is_relative_to((PACKAGE / module).parent)}
@@ -161,16 +166,17 @@ def test_the_file_that_tests_a_module_imports_it_or_reaches_it_through_its_wing(
     assert PACKAGE / module in reached
 
 
-def imported_files(path: Path) -> set[Path]:
+@cache
+def imported_files(path: Path) -> frozenset[Path]:
     """The modules of the package that a file imports; of a wing, those that the wing's own names come from."""
     files = set()
-    for node in ast.walk(parsed(path)):
+    for node in imports(path):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dream":
             place = PACKAGE.joinpath(*str(node.module).split(".")[1:])
             files |= {place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)}
             if place != PACKAGE and path.name != "__init__.py" and (place / "__init__.py").exists():
                 files |= imported_files(place / "__init__.py")
-    return {file for file in files if file.exists()}
+    return frozenset(file for file in files if file.exists())
 
 
 def loaded_by(program: str) -> set[str]:

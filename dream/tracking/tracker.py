@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dream.errors import ServiceError
-from dream.libraries import import_meanwhile, wait_for_imports
+from dream.runtime.libraries import import_meanwhile, wait_for_imports
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
 from dream.settings import Settings, safe_uri

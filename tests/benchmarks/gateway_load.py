@@ -48,7 +48,7 @@ def main() -> None:
 
 def send(sender: int, calls: int) -> float:
     """Send distinct questions, `AT_ONCE` at a time; the seconds it took."""
-    from dream.event_loop import run_async
+    from dream.runtime.event_loop import run_async
     from dream.models import gateway_client
     from dream.models.openai_wire import CHAT_PATH, ModelRequest
 

@@ -11,7 +11,7 @@ import pytest
 from model_servers import ModelServer
 
 
-@pytest.mark.parametrize("own_token", ["", "a-token-of-our-own-51"])
+@pytest.mark.parametrize("own_token", ["", pytest.param("a-token-of-our-own-51", marks=pytest.mark.whole)])
 def test_a_program_gets_answers_with_the_token_and_the_calls_are_told_at_the_end(
     own_token: str, model_server: ModelServer, no_environment: None, tmp_path: Path
 ):

@@ -92,20 +92,26 @@ def test_margins_and_failed_experiments_are_refused():
         against_baseline(nothing, baseline(), "answer_correctness")
 
 
-@pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def home_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All experiments in a home of their own."""
-    monkeypatch.setenv("DREAM_HOME", str(tmp_path))
-    monkeypatch.setenv("DREAM_EXPERIMENTS_URI", "")
-    monkeypatch.setenv("S3_ENDPOINT_URL", "")
-    settings = Settings.from_environment()
+    folder = tmp_path_factory.mktemp("home")
+    settings = Settings.from_environment({"DREAM_HOME": str(folder)})
     storage = open_storage(settings.experiments_uri, settings)
     storage.ensure()
     for outcome in (baseline(), *map(after, SCRIPT)):
         save_manifest(storage, outcome.name, outcome.manifest)
         for result in outcome.results:
             save_result(storage, outcome.name, result)
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def stored(home_of_all: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings lead to all experiments."""
+    monkeypatch.setenv("DREAM_HOME", str(home_of_all))
+    monkeypatch.setenv("DREAM_EXPERIMENTS_URI", "")
+    monkeypatch.setenv("S3_ENDPOINT_URL", "")
 
 
 @pytest.mark.parametrize(
@@ -123,8 +129,8 @@ def test_without_a_demand_a_regression_is_told_and_the_exit_code_is_0(stored, ca
     assert "REGRESSION shown" in capsys.readouterr().out
 
 
-def test_weights_labels_and_failure_share_on_the_command_line(stored, capsys):
-    labels = stored / "labels.csv"
+def test_weights_labels_and_failure_share_on_the_command_line(stored, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
     trial = baseline().results[0].trial.id
     labels.write_text(f"question_id,trial_id,label\nq0,{trial},1\nq1,{trial},0.2\nq2,{trial},0.9\n", encoding="utf-8")
     weights = "answer_correctness=0.7,faithfulness=0.3"

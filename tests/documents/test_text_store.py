@@ -3,8 +3,9 @@
 import gzip
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from sample_files import GOOD, pdf
@@ -117,23 +118,23 @@ class Counting(LocalStorage):
         return super().read_bytes(key)
 
 
-def test_files_that_have_not_changed_are_not_even_fetched(cache, tmp_path):
+def test_files_that_have_not_changed_are_not_even_fetched(cache, tmp_path, make_old):
     storage = Counting(str(tmp_path / "documents"))
     for name in ("a.txt", "b.txt"):
         storage.write_text(name, name)
-    make_old(tmp_path / "documents")
+    make_old()
     first = load_documents(storage, cache=cache)
     assert storage.fetched == ["a.txt", "b.txt"]
     assert load_documents(storage, cache=cache) == first
     assert storage.fetched == ["a.txt", "b.txt"]
 
 
-def test_the_texts_of_files_that_have_not_changed_are_not_read_to_list_them(cache, tmp_path, monkeypatch):
+def test_the_texts_of_files_that_have_not_changed_are_not_read_to_list_them(cache, tmp_path, make_old, monkeypatch):
     storage = Counting(str(tmp_path / "documents"))
     for name in ("a.txt", "b.txt"):
         storage.write_text(name, name)
     storage.write_bytes("bad.pdf", b"%PDF-1.7\n%%EOF")
-    make_old(tmp_path / "documents")
+    make_old()
     first = load_documents(storage, cache=cache)
     digests = first.digest, first.documents.digest_with_names
     monkeypatch.setattr(TextStore, "get", None)
@@ -162,11 +163,11 @@ def test_a_file_that_has_just_changed_is_fetched_each_time(cache, tmp_path):
     assert storage.fetched == ["a.txt"] * 2
 
 
-def make_old(folder: Path) -> None:
-    """Wait, as the time of a change cannot be set back."""
-    import time
-
-    time.sleep(2.1)
+@pytest.fixture
+def make_old(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """`make_old()` waits until no file is new, as the time of a change cannot be set back."""
+    monkeypatch.setattr("dream.storage.local_files.CLOCK_SECONDS", 0.1)
+    return lambda: time.sleep(0.15)
 
 
 def test_the_listing_of_one_storage_says_nothing_about_another(cache):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from llama_index.core.query_engine import CustomQueryEngine
-from mlflow import MlflowClient
 from model_servers import KEY, pages
 from town import FACTS, GOLDEN
 
@@ -111,6 +110,8 @@ def test_a_bug_is_found_by_file_and_line(recorded):
         "fails_at_each_question": f'File "{THIS_FILE}", line {line_of("# in the answer")}, in custom_query',
         "fails_as_a_whole": f'File "{THIS_FILE}", line {line_of("# in the method")}, in fails_as_a_whole',
     }
+    from mlflow import MlflowClient
+
     client = MlflowClient(settings.mlflow_tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("dream").experiment_id])
     for result in experiment.results:

@@ -1,6 +1,7 @@
 """The facts that an experiment shows while it runs, and its patience with storage: in this process, without Ray."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ from dream.records import (
 )
 from dream.settings import Settings
 from dream.storage import LocalStorage
+from dream.tracking.child import TrackingProcess
+from dream.tracking.process import Reply, Request
 
 QUESTIONS = GoldenDataset(tuple(GOLDEN[:3]))
 IDS = [question.id for question in QUESTIONS.questions]
@@ -209,13 +212,25 @@ def lines() -> list[str]:
     return []
 
 
+class NoMlflow(TrackingProcess):
+    """Takes all that is sent and logs nothing: the process itself takes seconds of CPU to import MLflow."""
+
+    def start(self) -> None:
+        pass
+
+    def send(self, request: Request) -> None:
+        pass
+
+    def replies(self) -> Iterator[Reply]:
+        return iter(())
+
+
 @pytest.fixture
-def recorder(
-    home_with_mlflow: Settings, gateway, storage: Away, lines: list[str], monkeypatch: pytest.MonkeyPatch
-) -> Recorder:
+def recorder(home: Settings, gateway, storage: Away, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
     manifest = Manifest("away", QUESTIONS, tuple(METRICS), PREPARED.trials)
-    return Recorder(manifest, PREPARED, storage, home_with_mlflow, Lines(lines.append, clock=lambda: 0.0))
+    show = Lines(lines.append, clock=lambda: 0.0)
+    return Recorder(manifest, PREPARED, storage, home, show, tracking=NoMlflow())
 
 
 def test_a_recorder_shows_trials_and_at_the_end_the_state_of_all(recorder: Recorder, lines: list[str]):

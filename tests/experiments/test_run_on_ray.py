@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import ray
 from lab import LAB_KEY, Lab, Ran
 from model_servers import ModelServer, free_port
 from ray_cluster import NODE_S3_KEY, RayCluster, RayNode, wait_for
@@ -111,6 +110,8 @@ def test_keys_are_not_in_what_ray_knows_of_its_actors(experiment_on_ray: Ran):
         from ray._private.state import state
 
         return list(state._connect_and_get_accessor().get_actor_table(None, None))
+
+    import ray
 
     actors = ray.get(ray.remote(of_actors).remote())
     assert sum(b"ImplicitFunc" in actor for actor in actors) >= 1
@@ -268,6 +269,8 @@ def test_trials_are_stopped_by_hand_from_elsewhere_and_the_others_go_on(ray_lab:
 def test_two_people_run_experiments_at_once_each_with_a_gateway_and_a_budget_of_their_own(
     ray_lab: Lab, golden_on_ray: GoldenDataset, experiment_on_ray: Ran, tmp_path: Path
 ):
+    import ray
+
     save_golden_dataset(golden_on_ray, "theirs", ray_lab.settings)
     theirs = subprocess.Popen(
         [sys.executable, "-m", "dream.cli.main", "run", "--name", "theirs", "--golden", "theirs",
@@ -291,6 +294,8 @@ def test_two_people_run_experiments_at_once_each_with_a_gateway_and_a_budget_of_
 
 def namespaces_of_services() -> set[str]:
     """Where processes of services are on the cluster: one namespace for each driver."""
+    import ray
+
     actors = ray.util.list_named_actors(all_namespaces=True)
     return {each["namespace"] for each in actors if each["name"] == ACTOR_NAME}
 

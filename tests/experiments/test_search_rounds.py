@@ -246,6 +246,7 @@ def test_on_ray_a_search_and_its_confirmation_are_the_same(
     assert compare(on_ray).confirmation == compare(models_first).confirmation
 
 
+@pytest.mark.whole
 def test_a_sift_of_trials_that_are_chosen_later_is_refused(home: Settings):
     with pytest.raises(ConfigurationError, match="a sift with a search by optuna"):
         run(home, "refused", OPTUNA, sift=True)

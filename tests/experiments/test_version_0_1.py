@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from dream.comparison import check_fairness, compare, leaderboard_of
 from dream.errors import DataError
@@ -31,10 +30,10 @@ KEPT = Path(__file__).with_name("version_0_1")
 
 
 @pytest.fixture
-def settings(home_with_mlflow: Settings) -> Settings:
+def settings(home: Settings) -> Settings:
     """A home that holds the experiment."""
-    shutil.copytree(KEPT, Path(home_with_mlflow.experiments_uri) / "version-0.1")
-    return home_with_mlflow
+    shutil.copytree(KEPT, Path(home.experiments_uri) / "version-0.1")
+    return home
 
 
 @pytest.fixture
@@ -93,9 +92,12 @@ def test_it_compares_and_reports(experiment: ExperimentResult):
 
 
 @pytest.mark.whole
+@pytest.mark.usefixtures("home_with_mlflow")
 def test_it_is_tracked_once(experiment: ExperimentResult, settings: Settings):
     run_id = track(experiment, settings)
     assert track(experiment, settings) == run_id
+    from mlflow import MlflowClient
+
     client = MlflowClient(settings.mlflow_tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("dream").experiment_id])
     assert len(runs) == 3

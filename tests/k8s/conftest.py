@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from k8s_checks import REPOSITORY
+from k8s_objects import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from k8s_checks import K8S, Object, Pod, name_of, objects, pods, rendered, secrets, tool
 from k8s_components import EVERY_USE, with_component
+from k8s_objects import K8S, Object, Pod, name_of, objects, pods, rendered, secrets, tool
 from k8s_schemas import crd_folder
 from model_servers import free_port
 
@@ -42,7 +42,7 @@ KEPT = ("Namespace", "PriorityClass", "ServiceAccount", "Role", "RoleBinding")
 
 pytestmark = pytest.mark.skipif(
     not ((ASSETS / "kube-apiserver").exists() and (ASSETS / "etcd").exists() and crd_folder().is_dir()),
-    reason="no KUBEBUILDER_ASSETS with kube-apiserver and etcd (setup-envtest fetches them), or no DREAM_CRDS",
+    reason="no KUBEBUILDER_ASSETS with kube-apiserver and etcd (setup-envtest fetches them), or no CRD_FOLDER",
 )
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from k8s_checks import K8S, REPOSITORY, Object, objects, rendered
+from k8s_objects import K8S, REPOSITORY, Object, objects, rendered
 
 APPLICATIONS = sorted((REPOSITORY / "argocd/apps").rglob("[0-9]*.yaml"))
 

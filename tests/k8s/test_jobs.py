@@ -8,7 +8,7 @@ from types import ModuleType
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from k8s_checks import K8S
+from k8s_objects import K8S
 from lab import S3Server
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from k8s_checks import Object, objects, rendered, secrets
+from k8s_objects import Object, objects, rendered, secrets
 from starlette.testclient import TestClient
 
 from dream.models.endpoint_client import EndpointClient

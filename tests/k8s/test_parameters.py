@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from k8s_checks import K8S
+from k8s_objects import K8S
 
 from dream.experiments.store import save_manifest
 from dream.golden import save_golden_dataset

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import yaml
-from k8s_checks import K8S, REPOSITORY, objects as read, pods, rendered
+from k8s_objects import K8S, REPOSITORY, objects as read, pods, rendered
 
 MOST_DAYS = 90
 

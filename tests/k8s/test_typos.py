@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from k8s_checks import K8S, REPOSITORY, environment, objects, pods, rendered, tool
+from k8s_objects import K8S, REPOSITORY, environment, objects, pods, rendered, tool
 
 from dream.errors import ConfigurationError
 from dream.settings import Settings

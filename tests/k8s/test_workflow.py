@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from k8s_checks import objects, rendered
+from k8s_objects import objects, rendered
 
 from dream.cli.main import app
 from dream.metrics import METRICS

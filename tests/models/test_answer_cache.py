@@ -163,7 +163,7 @@ def test_an_answer_that_is_not_the_json_asked_for_is_asked_for_anew(settings, re
     schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
     asked = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     with gateway_client.opened(settings) as gateway:
-        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002))
+        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002))
         answer = client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "a number"}], response_format=asked
         )

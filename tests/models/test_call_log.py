@@ -27,7 +27,7 @@ def test_each_attempt_hit_and_joined_request_has_a_line(model_server, relay, no_
     path = tmp_path / "calls.jsonl"
     settings = endpoint_settings(model_server, relay, DREAM_CALL_LOG=str(path))
     with gateway_client.opened(settings) as gateway:
-        options = GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, call_log=target_of(settings))
+        options = GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002, call_log=target_of(settings))
         gateway.configure(options)
         llm = llm_picker("llm-large@relay", trial="t1")
         relay.first(Reply(500, {"error": {"message": f"broken, said {KEY}"}}))

@@ -153,7 +153,7 @@ def test_an_endpoint_that_refuses_all_work_is_asked_once_and_told_in_one_message
 
 def test_a_model_that_only_refuses_is_given_up_although_another_answers(gateway, relay, model_server):
     settings = endpoint_settings(model_server, relay)
-    gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.2))
+    gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002, patience_seconds=0.2))
     relay.script = lambda seen: Reply(429, {}) if seen.body["model"] == "llm-small" else None
     with pytest.raises(openai.APIConnectionError) as caught:
         _ask_both_for_ever(relay)
@@ -189,7 +189,7 @@ def impatient(model_server, relay, no_environment):
     """A gateway that waits for answers of the relay for one second, as configured."""
     settings = endpoint_settings(model_server, relay, DREAM_ENDPOINT_RELAY_TIMEOUT_SECONDS="1")
     with gateway_client.opened(settings) as opened:
-        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002))
+        opened.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002))
         yield opened
 
 
@@ -267,7 +267,7 @@ def test_only_a_check_takes_silence_for_an_answer(stage, no_environment):
     nobody = f"http://127.0.0.1:{free_port()}/v1"
     settings = Settings.from_environment({"OPENAI_BASE_URL": nobody})
     with gateway_client.opened(settings) as gateway:
-        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.002, patience_seconds=0.3))
+        gateway.configure(GatewayOptions(settings.endpoints, first_backoff_seconds=0.0002, patience_seconds=0.3))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("any-model", stage=stage).complete("hello")
         row = usage(gateway, stage=stage)
@@ -341,7 +341,7 @@ def test_two_endpoints_are_told_apart_by_their_names_and_keys(model_server, rela
 def test_a_key_that_http_does_not_allow_is_not_shown(model_server, no_environment):
     broken = Endpoint("lab", model_server.base_url, api_key=f"{KEY}\nrest-of-it")
     with gateway_client.opened(Settings.from_environment({"DREAM_OFFLINE": "1"})) as gateway:
-        gateway.configure(GatewayOptions([broken], first_backoff_seconds=0.002))
+        gateway.configure(GatewayOptions([broken], first_backoff_seconds=0.0002))
         with pytest.raises(openai.APIConnectionError) as caught:
             llm_picker("llm-large@lab").complete("hello")
     assert "header" in explain(caught.value)

@@ -84,7 +84,7 @@ def unmetered(seen: Any) -> Reply:
 
 def test_no_call_counts_as_free_and_a_budget_holds(gateway, relay):
     relay.script = unmetered
-    gateway.configure(GatewayOptions((), budget=Budget(tokens=20), first_backoff_seconds=0.002))
+    gateway.configure(GatewayOptions((), budget=Budget(tokens=20), first_backoff_seconds=0.0002))
     embed_model_picker("embed-small@relay").get_text_embedding(TEXT)
     answered = llm_picker("m@relay").complete(PROMPT)
     assert answered.raw.usage.completion_tokens == N_TEXT

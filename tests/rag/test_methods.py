@@ -104,7 +104,7 @@ def index_in_language():
     return build
 
 
-FEW_KINDS = {"English", "Chinese", "Thai without spaces", "table", "one word", "accents"}
+FEW_KINDS = {"English", "Thai without spaces", "table"}
 ALL_KINDS = [kind if kind in FEW_KINDS else pytest.param(kind, marks=pytest.mark.whole) for kind in TEXTS]
 
 

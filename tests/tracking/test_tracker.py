@@ -1,154 +1,23 @@
-"""What an MLflow server keeps of hand-made experiments: one true run a trial, evidence, traces, and no secret."""
+"""What an MLflow server keeps of hand-made experiments: one true run a trial, evidence, and no secret."""
 
 import json
 import socket
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import pytest
+from hand_made_runs import AT_BUDGET, NO_KEY, TRIALS, Kept, experiment, finished, run_through
 from lab import LAB_KEY, MlflowServer
-from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 from model_servers import free_port
 
 from dream.errors import ServiceError
 from dream.experiments.store import NOT_FINISHED
-from dream.ray_cluster import Cluster
-from dream.records import (
-    Answer,
-    DocumentSet,
-    Evaluation,
-    ExperimentResult,
-    Failure,
-    FailureKind,
-    GoldenDataset,
-    GoldenQuestion,
-    Manifest,
-    Passage,
-    Plan,
-    PlannedCalls,
-    Score,
-    Source,
-    Trial,
-    TrialResult,
-    UsageRow,
-)
+from dream.records import Evaluation, Failure, FailureKind, Plan, PlannedCalls, Trial, TrialResult
 from dream.settings import Settings
 from dream.tracking.mlflow_artifacts import evidence_files, files_of, try_to_compare
-from dream.tracking.mlflow_traces import questions_traced
 from dream.tracking.tracker import Tracker, check_mlflow, track
-
-TRIALS = tuple(Trial("chunks_with_overlap", f"llm-{size}@x", "embed@x", {"top_k": 3}) for size in ("small", "large"))
-QUESTIONS = tuple(
-    GoldenQuestion(f"q{i}", f"Where is number {i}?", f"place {i}", (), (Source(f"{i}.pdf"),)) for i in range(3)
-)
-METRICS = ("faithfulness", "answer_correctness")
-ASKED_AT = 1_790_000_000.0
-AT_BUDGET = Failure(
-    FailureKind.BUDGET, "BudgetError: stopped at budget: 12 of 12 calls are spent. Nothing that was done is lost"
-)
-NOT_JSON = Failure(FailureKind.UNREADABLE_JUDGEMENT, "the judge's reply is no JSON")
-NO_KEY = Failure(FailureKind.SERVICE, "ServiceError: 401")
-
-
-def answer(question: GoldenQuestion) -> Answer:
-    passages = (
-        Passage(f"Number {question.id} is at a place.", question.document, "2", 0.75, 7),
-        Passage("Other text.", "other.pdf", "1-3", None, 2, is_cut=True),
-    )
-    return Answer(question.id, f"At {question.ground_truth}.", passages, 1.5, 100, 10, None, 0.5, ASKED_AT)
-
-
-def scores(question: GoldenQuestion, correctness: float) -> tuple[Score, ...]:
-    correct = Score(question.id, "answer_correctness", correctness, "one of two statements", seconds=2.0)
-    return Score(question.id, "faithfulness", None, failure=NOT_JSON, seconds=1.0), correct
-
-
-def finished(trial: Trial, correctness: float = 0.5, usd: float | None = 0.25) -> TrialResult:
-    evaluation = Evaluation(
-        tuple(map(answer, QUESTIONS)), tuple(one for question in QUESTIONS for one in scores(question, correctness))
-    )
-    meter = UsageRow("x", trial.llm_identifier, "answer", trial.id, 3, 1, 2, 0, 0, 300, 30, 200, 20, 1.0, usd, usd)
-    return TrialResult(trial, evaluation, 4.0, 20, (meter,))
-
-
-def experiment(name: str, results: Sequence[TrialResult], plan: Plan | None = None) -> ExperimentResult:
-    manifest = Manifest(
-        name,
-        GoldenDataset(QUESTIONS, "s3://golden/golden.csv"),
-        METRICS,
-        TRIALS,
-        judge_llm="judge@x",
-        judge_embed_model="embed@x",
-        documents=DocumentSet("s3://documents", "d" * 64),
-        offline=True,
-        cluster=Cluster("local", nodes=1, cpus=2),
-        versions={"python": "3.11"},
-        plan=plan,
-    )
-    usage = tuple(row for result in results for row in result.usage)
-    return ExperimentResult(name, manifest, tuple(results), usage)
-
-
-class Kept:
-    """What the server has of one experiment."""
-
-    def __init__(self, server: MlflowServer, name: str) -> None:
-        self.client, self.name = MlflowClient(server.url), name
-        self.place = self.client.get_experiment_by_name("dream").experiment_id
-
-    def runs(self, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        return list(self.client.search_runs([self.place], f"tags.`dream.experiment` = '{self.name}'", view))
-
-    @property
-    def parent(self) -> Run:
-        (parent,) = [run for run in self.runs() if "dream.trial_id" not in run.data.tags]
-        return parent
-
-    def child(self, trial: Trial) -> Run:
-        (child,) = [run for run in self.runs() if run.data.tags.get("dream.trial_id") == trial.id]
-        assert child.data.tags["mlflow.parentRunId"] == self.parent.info.run_id
-        return child
-
-    def table(self, run: Run, path: str) -> list[dict]:
-        file = Path(self.client.download_artifacts(run.info.run_id, path))
-        content = json.loads(file.read_text(encoding="utf-8"))
-        assert {"path": path, "type": "table"} in json.loads(run.data.tags["mlflow.loggedArtifacts"])
-        return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
-
-    def traces(self, run: Run) -> list:
-        of_run = f"metadata.`mlflow.sourceRun` = '{run.info.run_id}'"
-        return list(self.client.search_traces(locations=[self.place], filter_string=of_run))
-
-    def everything(self) -> list:
-        """All that could change: runs, their values with histories, files, traces with their assessments."""
-        seen = []
-        for run in sorted(self.runs(ViewType.ALL), key=lambda run: run.info.run_id):
-            histories = [self.client.get_metric_history(run.info.run_id, name) for name in sorted(run.data.metrics)]
-            traces = sorted((trace.info.trace_id, len(trace.info.assessments)) for trace in self.traces(run))
-            files = sorted((file.path, file.file_size) for file in self.client.list_artifacts(run.info.run_id))
-            seen.append([run.to_dictionary(), [[one.to_dictionary() for one in h] for h in histories], files, traces])
-        return seen
-
-
-@pytest.fixture
-def settings(home: Settings, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Those of a user of the server; however busy this machine is, a wait for it is not told."""
-    monkeypatch.setattr("dream.tracking.tracker.SILENT_SECONDS", 60)
-    return replace(home, mlflow_tracking_uri=mlflow_server.url)
-
-
-def run_through(settings: Settings, outcome: ExperimentResult, new: Sequence[TrialResult]) -> list[str]:
-    """As an experiment does it: the new results one by one, then the whole."""
-    lines: list[str] = []
-    tracker = Tracker(settings, outcome.manifest, lines.append)
-    for result in new:
-        tracker.log_trial(result)
-    tracker.finish(outcome)
-    return lines
 
 
 def test_logging_the_same_results_again_changes_nothing(settings: Settings, mlflow_server: MlflowServer):
@@ -179,7 +48,7 @@ def test_a_failed_trial_that_finishes_later_has_one_run_that_says_so(settings: S
     assert "dream.error" not in mended.data.tags
     assert mended.info.run_id != failed.info.run_id
     assert kept.child(TRIALS[0]).info.run_id == whole.info.run_id
-    assert [run.info.run_id for run in kept.runs(ViewType.DELETED_ONLY)] == [failed.info.run_id]
+    assert [run.info.run_id for run in kept.runs("deleted_only")] == [failed.info.run_id]
     assert kept.parent.data.metrics["trials_failed"] == 0
     assert [row["error"] for row in kept.table(kept.parent, "results.json")] == [None, None]
     assert len(kept.table(mended, "questions.json")) == 3
@@ -299,108 +168,6 @@ def test_a_child_has_factors_numbers_with_counts_and_every_question(settings: Se
     }  # fmt: skip
     (dataset,) = child.inputs.dataset_inputs
     assert json.loads(dataset.dataset.source)["uri"] == "s3://golden/golden.csv"
-
-
-def test_a_trace_shows_retrieval_generation_and_judging_as_they_were_timed(settings, mlflow_server: MlflowServer):
-    track(experiment("traced", [finished(TRIALS[0]), finished(TRIALS[1])]), settings)
-    kept = Kept(mlflow_server, "traced")
-    traces = {trace.info.tags["dream.question_id"]: trace for trace in kept.traces(kept.child(TRIALS[0]))}
-    assert sorted(traces) == ["q0", "q1", "q2"]
-    trace = traces["q1"]
-    spans = {span.name: span for span in trace.data.spans}
-    names = {span.span_id: span.name for span in trace.data.spans}
-    shape = {
-        name: (span.span_type, names.get(span.parent_id), times(span)) for name, span in spans.items()
-    }  # fmt: skip
-    assert shape == {
-        "chunks_with_overlap": ("CHAIN", None, (0.0, 3.5)),
-        "retrieve": ("RETRIEVER", "chunks_with_overlap", (0.0, 0.5)),
-        "generate": ("LLM", "chunks_with_overlap", (0.5, 1.5)),
-        "judge": ("EVALUATOR", "chunks_with_overlap", (1.5, 3.5)),
-        "faithfulness": ("EVALUATOR", "judge", (1.5, 2.5)),
-        "answer_correctness": ("EVALUATOR", "judge", (1.5, 3.5)),
-    }
-    assert spans["chunks_with_overlap"].inputs == {"question": "Where is number 1?"}
-    assert spans["chunks_with_overlap"].outputs == spans["generate"].outputs == "At place 1."
-    document, other = spans["retrieve"].outputs
-    assert other["metadata"] == {"doc_uri": "other.pdf#page=1-3", "tokens": 2, "is_cut": True}
-    assert document["page_content"] == "Number q1 is at a place."
-    assert document["metadata"] == {"doc_uri": "1.pdf#page=2", "tokens": 7, "score": 0.75}
-    assert spans["generate"].attributes["mlflow.llm.model"] == "llm-small@x"
-    assert (spans["faithfulness"].status.status_code.value, spans["judge"].status.status_code.value) == ("ERROR", "OK")
-    assert (trace.info.request_time, trace.info.execution_duration) == (ASKED_AT * 1000, 1500)
-    assert trace.info.token_usage == {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
-
-
-def times(span) -> tuple[float, float]:
-    return round(span.start_time_ns / 1e9 - ASKED_AT, 3), round(span.end_time_ns / 1e9 - ASKED_AT, 3)
-
-
-def test_scores_and_ground_truth_are_assessments_of_the_trace(settings: Settings, mlflow_server: MlflowServer):
-    track(experiment("assessed", [finished(TRIALS[0]), finished(TRIALS[1])]), settings)
-    kept = Kept(mlflow_server, "assessed")
-    for trace in kept.traces(kept.child(TRIALS[0])):
-        found = {one.name: one for one in trace.info.assessments}
-        assert len(found) == len(trace.info.assessments) == 3
-        correct, failed = found["answer_correctness"], found["faithfulness"]
-        assert (correct.value, correct.rationale) == (0.5, "one of two statements")
-        assert (correct.source.source_type, correct.source.source_id) == ("LLM_JUDGE", "judge@x")
-        assert (failed.value, failed.error.error_message) == (None, "the judge's reply is no JSON")
-        assert found["expected_response"].value == f"place {trace.info.tags['dream.question_id'][1:]}"
-        assert found["expected_response"].source.source_type == "HUMAN"
-
-
-def test_what_was_not_measured_is_not_invented(settings: Settings, mlflow_server: MlflowServer):
-    old = finished(TRIALS[0])
-    answers = [replace(one, retrieval_seconds=None, started_at=None) for one in old.evaluation.answers]
-    answers[2] = Answer("q2", None, latency_seconds=0.25, failure=Failure(FailureKind.SERVICE, "ServiceError: 500"))
-    judged = tuple(replace(one, seconds=None) for one in old.evaluation.scores)
-    before = time.time()
-    track(experiment("old", [replace(old, evaluation=Evaluation(tuple(answers), judged))]), settings)
-    kept = Kept(mlflow_server, "old")
-    traces = {trace.info.tags["dream.question_id"]: trace for trace in kept.traces(kept.child(TRIALS[0]))}
-    spans = {span.name: span for span in traces["q0"].data.spans}
-    assert spans["chunks_with_overlap"].attributes["started"] == "not measured"
-    assert traces["q0"].info.request_time >= int(before * 1000)
-    for name in ("retrieve", "generate", "answer_correctness"):
-        assert spans[name].attributes["duration"] == "not measured"
-        assert spans[name].start_time_ns == spans[name].end_time_ns
-    (failed,) = traces["q2"].data.spans
-    assert (failed.status.status_code.value, failed.status.description) == ("ERROR", "ServiceError: 500")
-    assert traces["q2"].info.state == "ERROR"
-
-
-def test_the_number_of_traces_is_the_users(settings: Settings, mlflow_server: MlflowServer):
-    outcome = experiment("few", [finished(TRIALS[0]), finished(TRIALS[1])])
-    none = run_through(replace(settings, mlflow_traces="0"), outcome, outcome.results)
-    kept = Kept(mlflow_server, "few")
-    child = kept.child(TRIALS[0])
-    assert none == ["  MLflow gets traces of 0 of 3 questions per trial (DREAM_MLFLOW_TRACES=all for all)"]
-    assert kept.traces(child) == []
-    track(outcome, replace(settings, mlflow_traces="2"))
-    assert sorted(trace.info.tags["dream.question_id"] for trace in kept.traces(child)) == ["q0", "q1"]
-    track(outcome, replace(settings, mlflow_traces="all"))
-    assert len(kept.traces(child)) == 3
-    assert kept.child(TRIALS[0]).info.run_id == child.info.run_id
-
-
-@pytest.mark.whole
-def test_by_default_an_experiment_has_at_most_2000_traces():
-    assert questions_traced("auto", 12, 50) == 50
-    assert 200 * questions_traced("auto", 200, 500) <= 2000
-    assert questions_traced("auto", 3000, 5) == 0
-
-
-def test_traces_of_a_replaced_run_go_with_it(settings: Settings, mlflow_server: MlflowServer):
-    outcome = experiment("replaced", [finished(TRIALS[0]), finished(TRIALS[1])])
-    track(outcome, settings)
-    kept = Kept(mlflow_server, "replaced")
-    old = kept.child(TRIALS[0])
-    again = experiment("replaced", [finished(TRIALS[0], 0.75), outcome.results[1]])
-    track(again, settings)
-    assert kept.traces(old) == []
-    assert len(kept.traces(kept.child(TRIALS[0]))) == 3
-    assert [row["answer_correctness"] for row in kept.table(kept.parent, "results.json")] == [0.75, 0.5]
 
 
 def test_no_secret_reaches_the_server(settings: Settings, mlflow_server: MlflowServer):
