@@ -95,7 +95,8 @@ def test_calls_follow_from_the_factors_that_play_a_part():
 
     plain = calls()
     assert (plain.of_llm, plain.embedding, plain.reranking, plain.passages) == (1, 1, 0, 3)
-    assert calls(query_transform="decompose", n_queries=4).embedding == 5
+    assert calls(query_transform="multi_query", n_queries=4).embedding == 5
+    assert calls(query_transform="decompose", n_queries=4).embedding == 3  # between 1 and 5
     assert calls(reranker="llm", rerank_from=31).ranking == 4
     assert calls(reranker="a@tei").reranking == 1
     assert calls(reranker="local:models/a").reranking == calls(reranker="local:models/a").ranking == 0
