@@ -14,7 +14,7 @@ from dream.tokens import count_tokens
 
 # Tokens, measured on the sample documents: the frame of the prompt that answers and of those that rewrite and rank, a
 # short answer, an invented passage, a reply that ranks, and a question that the judge derives.
-ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, INVENTED_PASSAGE, RANKING_REPLY, DERIVED_QUESTION = 100, 60, 42, 80, 26, 20
+ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, INVENTED_PASSAGE, RANKING_REPLY, DERIVED_QUESTION = 100, 60, 42, 80, 50, 20
 # Of a question, in each query that an LLM makes of it.
 QUERY_SHARE = 0.6
 # Of a sentence that is retrieved.
