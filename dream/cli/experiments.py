@@ -225,7 +225,7 @@ def _asked(study: str | None, settings: Settings, **given: Any) -> tuple[dict[st
     if beside:
         options_text = ", ".join(f"--{name.replace('_', '-')}" for name in beside)
         raise ConfigurationError(f"{options_text} cannot be combined with {study}: write it into the file")
-    read = read_study(study)
+    read = read_study(study, settings)
     return {"spec": read}, read.options.get("golden_dataset")
 
 

@@ -12,7 +12,7 @@ from typing import Unpack
 from dream.experiments import planned_tokens, store
 from dream.experiments.confirmation import as_confirmation, confirming
 from dream.experiments.dearest import Price, dearest
-from dream.experiments.planned_tokens import ANSWER_TOKENS, JUDGE_REPLY, PROMPT_FRAME
+from dream.experiments.planned_tokens import PROMPT_FRAME, RANKING_REPLY
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
@@ -147,12 +147,14 @@ def _count_retrieval(
     if (model := trial.embed_model_identifier) and calls.embedding:
         searched = round(n * calls.embedding)
         cached = searched if is_paid else min(n, searched) if model in embedded else 0
-        counter.add(model, SIFT_STAGE, searched, cached, round(tokens * calls.embedding), 0)
+        embedding = planned_tokens.searched_tokens(trial, calls.embedding, n, tokens)
+        counter.add(model, SIFT_STAGE, searched, cached, embedding, 0)
         embedded.add(model)
     ranked = planned_tokens.ranked_tokens(trial, None, n)
     if asked := round(n * (calls.rewriting + calls.ranking)):
         prompts = round(calls.rewriting * (tokens + n * PROMPT_FRAME)) + (ranked if calls.ranking else 0)
-        counter.add(trial.llm_identifier, SIFT_STAGE, asked, asked if is_paid else 0, prompts, asked * ANSWER_TOKENS)
+        written = planned_tokens.written_queries_tokens(trial, n, tokens) + n * calls.ranking * RANKING_REPLY
+        counter.add(trial.llm_identifier, SIFT_STAGE, asked, asked if is_paid else 0, prompts, round(written))
     if calls.reranking:
         counter.add(trial.parameters["reranker"], SIFT_STAGE, n, n if is_paid else 0, ranked + tokens, 0)
 
@@ -179,7 +181,8 @@ def _count_trial(
     contexts = planned_tokens.context_tokens(trial, texts, questions)
     prompts = n * planned_tokens.frame_tokens(trial) + contexts + question_tokens
     if trial.is_baseline:
-        counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, n * ANSWER_TOKENS)
+        written = round(n * planned_tokens.answer_tokens(questions))
+        counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, written)
     else:
         _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), texts, counter)
     judging = texts.passages, contexts / max(1, n)
@@ -209,7 +212,9 @@ def _count_answers(
     ranking = calls.ranking and (calls.ranking if read.ratings is None else read.ratings)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
     prompt_tokens += ranked + round(n * ranking * PROMPT_FRAME) if ranking else 0
-    written = n * (calls.answering * planned_tokens.answer_tokens(trial) + (calls.rewriting + ranking) * ANSWER_TOKENS)
+    answer = planned_tokens.answer_tokens(prepared.questions_of(trial), trial)
+    written = n * (calls.answering * answer + ranking * RANKING_REPLY)
+    written += planned_tokens.written_queries_tokens(trial, n, questions)
     if not trial.llm_identifier:
         if service := service_of(find_rag_method(trial.query_engine_identifier, prepared.context.methods)):
             counter.add(service, "answer", n, 0, 0, 0)  # its answers are not cached
@@ -246,8 +251,8 @@ def _count_judgements(
     definitions = [find_metric(name) for name in metrics]
     a_question = sum(metric.calls(context.strictness, passages) for metric in definitions)
     judged, cached = round(n * a_question), round(paid * a_question)
-    prompts = planned_tokens.judge_prompt_tokens(definitions, n, judged, tokens)
-    counter.add(context.judge_llm, "judge", judged, cached, prompts, judged * JUDGE_REPLY)
+    asks, replies = planned_tokens.judge_tokens(definitions, questions, context.strictness, passages, tokens)
+    counter.add(context.judge_llm, "judge", judged, cached, round(n * asks), round(n * replies))
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
     texts = {text for metric in definitions for text in metric.embedded}
     given = bool(texts)  # one call embeds all given texts, another the derived questions

@@ -1,4 +1,4 @@
-"""Checks of a whole study file: API keys in it, and rules that exclude every trial."""
+"""Checks of a whole study file: API keys in it, rules that exclude every trial, and models without an endpoint."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from dream.experiments.study_file import Document, Path
+from dream.models.pickers import check_identifiers
 from dream.rag.combinations import EMBED_MODEL, LLM
+from dream.rag.own_systems import service_problem
 from dream.rag.products import LISTED, size_of
 from dream.rag.registry import RAG_METHODS
 from dream.rag.search_space import SearchSpace, choices_of
 from dream.rag.search_spaces import Condition, Requirement, is_allowed
 from dream.records import Trial
+from dream.settings import Settings
 
 # Names of fields with keys and passwords, and the forms of well-known services' keys.
 _SECRET_NAME = re.compile(
@@ -85,6 +88,29 @@ def note_rules(
     together = any(is_allowed(each, list(exclude.values()), list(decided.values())) for each in trials)
     if not (together or excluding or broken):
         document.problem(("rules",), "together the rules exclude every trial")
+
+
+def note_endpoints(document: Document, systems: Sequence[SearchSpace], settings: Settings) -> None:
+    """Note every model and service of the systems and the judge whose endpoint is not configured.
+
+    Args:
+        settings: with the models of the study.
+    """
+    asked = {settings.judge_llm: ("models", "judge"), settings.judge_embed_model: ("models", "judge")}
+    problems: dict[str, str] = {}
+    for space in systems:
+        whole = replace(
+            space, llms=space.llms or settings.llms, embed_models=space.embed_models or settings.embed_models
+        )
+        asked = {**dict.fromkeys(whole.models_asked(), ("systems",)), **asked}
+        problems |= {name: service_problem(RAG_METHODS[name], settings) for name in space.query_engines}
+    problems |= {model: problem for model in asked for problem in check_identifiers([model], settings)}
+    places: dict[str, Path] = {}
+    for path, text in _texts((), document.value):
+        places.setdefault(text, path)
+    for name, problem in problems.items():
+        if problem:
+            document.problem(places.get(name) or asked.get(name, ("systems",)), problem)
 
 
 def _is_decided(rule: Requirement, models: tuple[Sequence[str], Sequence[str]]) -> bool:

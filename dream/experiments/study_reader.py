@@ -9,7 +9,7 @@ from dream.errors import ConfigurationError, did_you_mean
 from dream.experiments.racing import race_options
 from dream.experiments.sift import sift_of
 from dream.experiments.study import Study
-from dream.experiments.study_checks import note_rules, note_secrets
+from dream.experiments.study_checks import note_endpoints, note_rules, note_secrets
 from dream.experiments.study_file import Document, Path, file_text, read_yaml
 from dream.experiments.study_values import ValueReader, listed
 from dream.golden.hold_out import hold_out_of
@@ -21,6 +21,7 @@ from dream.rag.search import search_of
 from dream.rag.search_space import SearchSpace
 from dream.rag.search_spaces import Condition, Requirement
 from dream.records import HoldOut, Objective, Search
+from dream.settings import Settings
 
 KEYS = (
     "documents", "questions", "models", "systems", "rules", "metrics", "objective", "strictness", "baselines",
@@ -35,19 +36,23 @@ _RANGE_KEYS = ("from", "to", "step")
 _MOST_VALUES = 1000
 
 
-def read_study(path: str | FilePath) -> Study:
+def read_study(path: str | FilePath, settings: Settings | None = None) -> Study:
     """Read a study file (`dream.experiments.study` has an example). A method may be "package.module:function", whose
     module is imported.
+
+    Args:
+        settings: those with which the study will run; without them, endpoints that are not configured are told when it
+            is planned or run.
 
     Raises:
         ConfigurationError: naming every mistake at once, each with its line.
     """
-    return study_of(file_text(path, "study"), FilePath(path).name)
+    return study_of(file_text(path, "study"), FilePath(path).name, settings)
 
 
-def study_of(text: str, name: str = "study.yaml") -> Study:
+def study_of(text: str, name: str = "study.yaml", settings: Settings | None = None) -> Study:
     """`read_study` for a text."""
-    return _StudyReader(read_yaml(text, name), text).study()
+    return _StudyReader(read_yaml(text, name), text).study(settings)
 
 
 class _StudyReader(ValueReader):
@@ -57,7 +62,7 @@ class _StudyReader(ValueReader):
         super().__init__(document)
         self._text = text
 
-    def study(self) -> Study:
+    def study(self, configured: Settings | None) -> Study:
         """The study; raises a ConfigurationError with all mistakes."""
         given = self._document.value
         if not isinstance(given, dict):
@@ -74,6 +79,8 @@ class _StudyReader(ValueReader):
             self._document.name, self._text, systems, lines, list(exclude.values()), list(require.values()), settings,
             self._budget(given), options, self._objective(given, options.get("metrics")),
         )  # fmt: skip
+        if configured is not None:
+            note_endpoints(self._document, systems, study.applied_to(configured))
         self._document.raise_problems()
         return study
 

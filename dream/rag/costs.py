@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
     from llama_index.core.base.base_retriever import BaseRetriever
 
-# The number of passages that are read is estimated from this many questions, and not for larger documents, which would
-# take long to search.
-MEASURED_QUESTIONS, MEASURED_CHARACTERS = 12, 1_000_000
+# The number of passages that are read is estimated from at most this many questions, and not for larger documents, which
+# would take long to search.
+MEASURED_QUESTIONS, MEASURED_CHARACTERS = 40, 1_000_000
 # Suffixes of the names under which measurements are stored.
 _ENDINGS = {"passages": "", "tokens": " tokens", "ranked_tokens": " ranked tokens", "ratings": " ratings"}
 # Methods that read as many chunks as the word search, with which they are estimated.
@@ -53,8 +53,7 @@ class QuestionCalls:
 
 
 def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> QuestionCalls:
-    """The calls of a trial (not a baseline), from the declarations of its method and its factors; an upper bound for
-    decomposed questions.
+    """The calls of a trial (not a baseline), from the declarations of its method and its factors.
 
     Example:
         >>> factors = {"top_k": 3, "reranker": "llm", "query_transform": "hyde"}
@@ -66,16 +65,28 @@ def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Qu
     transform, reranker = values.get("query_transform", NONE), values.get("reranker", NONE)
     if not {"query_transform", "reranker"} <= method.shared:
         transform = reranker = NONE
-    searches = {HYDE: 2, MULTI_QUERY: 1 + values.get("n_queries", 0), DECOMPOSE: 1 + values.get("n_queries", 0)}
+    searches = 1 + further_searches(values) if transform != NONE else 1
     ranked = values.get("rerank_from", 0)
     return QuestionCalls(
         answering=method.cost.llm_calls or 1.0,
         rewriting=int(transform != NONE),
         ranking=-(-ranked // PASSAGES_A_RATING) if reranker == LLM else 0,
-        embedding=method.cost.query_embeddings * searches.get(transform, 1),
+        embedding=method.cost.query_embeddings * searches,
         reranking=int(reranker not in (NONE, LLM) and not is_local(reranker)),
         passages=_passages(method, values),
     )
+
+
+def further_searches(parameters: Mapping[str, Any]) -> float:
+    """The number of texts that are searched for besides the question. For decomposed questions it is the mean of none (a
+    simple question) and `n_queries`.
+
+    Example:
+        >>> further_searches({"query_transform": "decompose", "n_queries": 3})
+        1.5
+    """
+    n_queries = parameters.get("n_queries", FACTORS["n_queries"])
+    return {HYDE: 1, MULTI_QUERY: n_queries, DECOMPOSE: n_queries / 2}.get(parameters.get("query_transform", NONE), 0)
 
 
 def _passages(method: RagMethod, values: Mapping[str, Any]) -> float:
@@ -113,10 +124,12 @@ def texts_read(
     """The texts that are read in each trial, by trial id.
 
     The number of merged neighbours and the size of passages depend on documents and questions. They are measured with a
-    word search instead of vectors, which costs no model call, and the results are stored. For large documents and
-    user-defined methods, the method's declaration is used.
+    word search instead of vectors, which costs no model call, and the results are stored. Embedding models that find
+    whole topics rather than single words merge more: up to a third fewer passages. For large documents and user-defined
+    methods, the method's declaration is used.
     """
-    few = questions[:: max(1, len(questions) // MEASURED_QUESTIONS)][:MEASURED_QUESTIONS]
+    n_few = min(len(questions), MEASURED_QUESTIONS)
+    few = [questions[place * len(questions) // n_few] for place in range(n_few)]
     is_large = characters_of(documents) > MEASURED_CHARACTERS
     kept = None if is_large else MeasuredPassages(documents, few)
     known: dict[str, TextsRead | None] = {}

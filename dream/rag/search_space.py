@@ -84,15 +84,21 @@ class SearchSpace:
         problems = [*self._list_problems(), *self._method_problems(), *self._parameter_problems()]
         problems += self._exclude_problems()
         if settings is not None:
-            names = _names(self.query_engines)
-            methods = [RAG_METHODS[name] for name in names if name in RAG_METHODS]
-            all_need = len(methods) < len(names)  # the needs of an unknown method are unknown
-            llms = self.llms if all_need or any(method.needs_llm for method in methods) else ()
-            embed_models = self.embed_models if all_need or any(method.needs_vectors for method in methods) else ()
-            named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
-            problems += check_identifiers([*llms, *embed_models, *named], settings)
-            problems += [problem for method in methods if (problem := service_problem(method, settings))]
+            problems += check_identifiers(self.models_asked(), settings)
+            problems += [problem for method in self._known() if (problem := service_problem(method, settings))]
         return problems
+
+    def models_asked(self) -> list[str]:
+        """The identifiers of all models that the trials call."""
+        known = self._known()
+        all_need = len(known) < len(_names(self.query_engines))  # the needs of an unknown method are unknown
+        llms = self.llms if all_need or any(method.needs_llm for method in known) else ()
+        embed_models = self.embed_models if all_need or any(method.needs_vectors for method in known) else ()
+        named = (*self._named("reranker", NONE, LLM), *self._named("context_llm", DEFAULT))
+        return [*llms, *embed_models, *named]
+
+    def _known(self) -> list[RagMethod]:
+        return [RAG_METHODS[name] for name in _names(self.query_engines) if name in RAG_METHODS]
 
     def _named(self, parameter: str, *others: str) -> list[str]:
         """The model identifiers among a parameter's values; `others` are values that name no model."""

@@ -13,6 +13,7 @@ from dream.comparison.score_table import score_table
 from dream.documents.loading import load_documents
 from dream.errors import ConfigurationError, DataError, DreamError, bullets
 from dream.experiments.stopping import find_trials
+from dream.experiments.study import SECRET_CHARACTERS
 from dream.indexes.client import index_spec
 from dream.indexes.contexts import writer_of
 from dream.indexes.store import documents_digest
@@ -229,7 +230,7 @@ def _scored(experiment: ExperimentResult, result: TrialResult, metric: str) -> S
 def _check_no_secret(promotion: Promotion, settings: Settings) -> None:
     """Raise a ConfigurationError if a key of the settings is in the file, such as in a prompt."""
     text = promotion.to_yaml()
-    if any(secret in text for secret in settings.secrets()):
+    if any(secret in text for secret in settings.secrets() if len(secret) >= SECRET_CHARACTERS):
         raise ConfigurationError(
             "the winner file would contain an API key of the settings; look for it in the trial's parameters (prompt, "
             "system_prompt) and in the URIs of documents and questions, and remove it"

@@ -1,5 +1,9 @@
 """Estimates of tokens, counted by hand."""
 
+from dataclasses import replace
+
+import pytest
+
 from dream.experiments import planned_tokens
 from dream.metrics import find_metric
 from dream.rag.costs import TextsRead
@@ -33,22 +37,42 @@ def test_prompts_of_ones_own_and_the_system_prompt_count():
 
 
 def test_answers_end_at_their_limit():
-    assert planned_tokens.answer_tokens(trial(max_tokens=10)) == 10
-    assert planned_tokens.answer_tokens(trial(max_tokens=5000)) == planned_tokens.answer_tokens(trial())
+    usual = planned_tokens.answer_tokens(QUESTIONS)
+    assert planned_tokens.answer_tokens(QUESTIONS, trial(max_tokens=10)) == 10
+    assert planned_tokens.answer_tokens(QUESTIONS, trial(max_tokens=5000)) == usual
+
+
+def test_answers_are_as_long_as_the_ground_truths_but_no_single_words():
+    long = [replace(QUESTIONS[0], ground_truth="It is ten metres deep. " * 20), QUESTIONS[1]]
+    truths = [count_tokens(each.ground_truth) for each in long]
+    assert planned_tokens.answer_tokens(QUESTIONS) == planned_tokens.ANSWER_TOKENS
+    assert planned_tokens.answer_tokens(long) == sum(truths) / 2 > planned_tokens.ANSWER_TOKENS
 
 
 def test_invented_passages_are_searched_for_and_rankings_read_what_was_measured():
     assert planned_tokens.searched_tokens(trial(), 1, 2, 30) == 30
-    invented = 2 * planned_tokens.ANSWER_TOKENS
+    invented = 2 * planned_tokens.INVENTED_PASSAGE
     assert planned_tokens.searched_tokens(trial(query_transform="hyde"), 2, 2, 30) == 30 + invented
+    wordings = trial(query_transform="multi_query", n_queries=4)
+    assert planned_tokens.searched_tokens(wordings, 5, 2, 30) == 30 + 4 * 18  # each with 6 tenths of the question
+    assert planned_tokens.searched_tokens(trial(query_transform="decompose", n_queries=4), 3, 2, 30) == 30 + 2 * 18
     assert planned_tokens.ranked_tokens(trial(), TextsRead(2.0, ranked_tokens=321.0), 2) == 642
     assert planned_tokens.ranked_tokens(trial(rerank_from=7), None, 2) == 2 * 7 * 200
 
 
-def test_a_judge_reads_the_passages_once_for_each_metric_that_needs_them():
-    metrics = [find_metric(name) for name in ("faithfulness", "context_recall", "answer_correctness", "token_f1")]
-    read = planned_tokens.judge_prompt_tokens(metrics, n=2, judged=12, passage_tokens=1000)
-    assert read == 12 * planned_tokens.JUDGE_PROMPT + 2 * 2 * 1000
+def test_a_judge_reads_the_passages_for_each_metric_that_needs_them_and_writes_about_statements():
+    def of(*names: str, passages: float = 4) -> tuple[float, float]:
+        metrics = [find_metric(name) for name in names]
+        return planned_tokens.judge_tokens(metrics, QUESTIONS, strictness=3, passages=passages, read=1000)
+
+    answer, truth = planned_tokens.ANSWER_TOKENS, sum(count_tokens(each.ground_truth) for each in QUESTIONS) / 2
+    assert of("token_f1") == (0, 0)
+    assert of("faithfulness") == pytest.approx((2 * 860 + 1000, 2 * (25 + 1.3 * answer)))
+    assert of("answer_relevancy") == pytest.approx((3 * 670, 3 * (14 + 0.5 * answer)))
+    assert of("context_recall") == pytest.approx((1735 + 1000, 50 + 1.6 * truth))
+    assert of("context_precision") == pytest.approx((4 * 1185 + 1000, 4 * 34))
+    assert of("noise_sensitivity")[0] == pytest.approx((3 + 2 * 4) * 930 + 2 * 1000)  # all passages twice
+    assert of("faithfulness", "token_f1", "context_recall")[0] == of("faithfulness")[0] + of("context_recall")[0]
 
 
 def test_texts_that_are_compared_are_counted_and_answers_estimated():

@@ -357,6 +357,29 @@ systems:
         assert part in str(caught.value)
 
 
+def test_endpoints_that_the_settings_lack_are_told_with_all_other_mistakes():
+    text = """
+models: {llms: [gpt-4o, a@tei], judge: {llm: judge@vllm}}
+systems:
+  - {method: chunks_with_overlap, reranker: [none, rerank@jina], chunk_size: -4}
+  - {method: bm25, llms: [b@tei]}
+  - {service: ours, endpoint: rag}
+metrics: [faithfulnes]
+"""
+    settings = Settings.from_environment({"DREAM_ENDPOINT_VLLM_BASE_URL": "http://vllm:8000/v1"})
+    with pytest.raises(ConfigurationError) as caught:
+        study_of(text, settings=settings)
+    told = [line.strip(" -").partition(":") for line in str(caught.value).splitlines()[1:]]
+    lines = [line for line, *_ in told]
+    assert lines == [f"line {n}" for n in (2, 2, 2, 3, 4, 4, 5, 6, 7)]  # embedding models are those of the settings
+    for name in ("'gpt-4o'", "no endpoint 'tei'", "'text-embedding-3", "'rerank@jina'", "chunk_size=-4", "'b@tei'", "'ours'"):
+        assert name in str(caught.value)
+    with pytest.raises(ConfigurationError, match=r"^2 mistake\(s\)"):
+        study_of(text)
+    plain = study_of("systems: [{method: bm25, llms: [b@vllm]}]\nmodels: {judge: {llm: b@vllm, embed_model: e@vllm}}")
+    assert study_of(plain.text, settings=settings) == plain
+
+
 def test_files_that_cannot_be_read(tmp_path: Path):
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml' cannot be read: No such file"):
         read_study(tmp_path / "nowhere.yaml")

@@ -52,6 +52,13 @@ def test_no_key_gets_into_the_file(measured):
         promotion_from(replace(measured.experiment, manifest=named), settings)
 
 
+def test_a_word_that_stands_for_no_key_may_be_in_the_file(measured):
+    no_key = {"DREAM_ENDPOINT_X_BASE_URL": "http://x.example/v1", "DREAM_ENDPOINT_X_API_KEY": "none"}
+    settings = Settings.from_environment({**measured.environment, **no_key})
+    named = replace(measured.experiment.manifest, versions={"note": "none"})
+    assert promotion_from(replace(measured.experiment, manifest=named), settings).trial
+
+
 def test_documents_that_have_changed_are_told(measured):
     documents = replace(measured.experiment.manifest.documents, digest="f" * 64)
     changed = replace(measured.experiment, manifest=replace(measured.experiment.manifest, documents=documents))
