@@ -12,8 +12,8 @@ from dream.rag.parameters import DEFAULT, HYDE
 from dream.records import ORACLE, GoldenQuestion, Trial
 from dream.tokens import count_tokens
 
-# Tokens, measured on the sample documents: the fixed part of the prompts that answer, rewrite and rank; a short answer; a
-# hypothetical passage; a reply that ranks; and a question that the judge derives.
+# Tokens, measured on the sample documents: the fixed part of the prompts that answer, rewrite and rank; a short answer;
+# a hypothetical passage; a reply that ranks; and a question that the judge derives.
 ANSWER_FRAME, PROMPT_FRAME, ANSWER_TOKENS, INVENTED_PASSAGE, RANKING_REPLY, DERIVED_QUESTION = 100, 60, 42, 80, 50, 20
 # The share of a question's tokens that each query has which an LLM makes of it.
 QUERY_SHARE = 0.6
@@ -24,8 +24,8 @@ BUDGET_FULLNESS = 0.95
 
 
 class JudgeCall(NamedTuple):
-    """The tokens of a judge call: the prompt without the passages, and the reply. The reply grows by a share of the tokens
-    of the answer and of the ground truth if the judge goes through their statements."""
+    """The tokens of a judge call: the prompt without the passages, and the reply. The reply grows by a share of the
+    tokens of the answer and of the ground truth if the judge goes through their statements."""
 
     prompt: int
     reply: int

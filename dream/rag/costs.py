@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from llama_index.core import VectorStoreIndex
     from llama_index.core.base.base_retriever import BaseRetriever
 
-# The number of passages that are read is estimated from at most this many questions, and not for larger documents, which
-# would take long to search.
+# The number of passages that are read is estimated from at most this many questions, and not for larger documents,
+# which would take long to search.
 MEASURED_QUESTIONS, MEASURED_CHARACTERS = 40, 1_000_000
 # Suffixes of the names under which measurements are stored.
 _ENDINGS = {"passages": "", "tokens": " tokens", "ranked_tokens": " ranked tokens", "ratings": " ratings"}
@@ -78,8 +78,8 @@ def calls_of(trial: Trial, methods: Mapping[str, RagMethod] | None = None) -> Qu
 
 
 def further_searches(parameters: Mapping[str, Any]) -> float:
-    """The number of texts that are searched for besides the question. For decomposed questions it is the mean of none (a
-    simple question) and `n_queries`.
+    """The number of texts that are searched for besides the question. For decomposed questions it is the mean of none
+    (a simple question) and `n_queries`.
 
     Example:
         >>> further_searches({"query_transform": "decompose", "n_queries": 3})

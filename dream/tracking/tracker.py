@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dream.errors import ServiceError
-from dream.runtime.libraries import import_meanwhile, wait_for_imports
 from dream.progress import Show, reporter_for
 from dream.records import ExperimentResult, Manifest, TrialResult
+from dream.runtime.libraries import import_meanwhile, wait_for_imports
 from dream.settings import Settings, safe_uri
 from dream.tracking.child import TrackingProcess
 from dream.tracking.mlflow_experiment import DELETED, deleted

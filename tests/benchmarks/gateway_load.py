@@ -48,9 +48,9 @@ def main() -> None:
 
 def send(sender: int, calls: int) -> float:
     """Send distinct questions, `AT_ONCE` at a time; the seconds it took."""
-    from dream.runtime.event_loop import run_async
     from dream.models import gateway_client
     from dream.models.openai_wire import CHAT_PATH, ModelRequest
+    from dream.runtime.event_loop import run_async
 
     gateway = gateway_client.current_gateway()
     permits = asyncio.Semaphore(AT_ONCE)
