@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dream import ray_cluster
 from dream.runtime.event_loop import Waits
+from dream.runtime.libraries import import_meanwhile, wait_for_imports
 from dream.services import RayService, ServiceKind, renew_session
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-indexes")
 THREADS = 4
+# The imports of steps that chunk and embed: three seconds of CPU.
+STEP_MODULES = ("dream.indexes.nodes", "nltk.data", "dream.models.query_embedding")
 
 Step = Callable[..., tuple[Any, Any]]
 # a function of an index's key, a part of it, and the number of the part's texts with vectors or contexts
@@ -65,6 +68,7 @@ class LocalSteps:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, step, *arguments)
 
     def _run(self, step: Step, *arguments: Any) -> tuple[Any, Any]:
+        wait_for_imports()
         with self._waits.entered():
             return step(*arguments)
 
@@ -99,7 +103,14 @@ class ProcessSteps(LocalSteps):
 
 
 class ActorSteps(LocalSteps):
-    """Steps as threads of the builder's process, for small indexes, whose data trials get from Ray's object store."""
+    """Steps as threads of the builder's process, for small indexes, whose data trials get from Ray's object store.
+
+    That process imports what steps need while the driver still checks the models.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        import_meanwhile(STEP_MODULES)
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
         return await super().run(_on_worker, step, *arguments)
