@@ -1,6 +1,6 @@
-"""Text of Word documents: mammoth makes HTML of them (also of strict OOXML, text boxes, notes and tracked changes as
-accepted), which is read as any HTML. Added to it: what mammoth does not know (`docx_markup`), and headers and footers,
-each once."""
+"""Text of Word documents: mammoth converts them to HTML (including strict OOXML, text boxes, notes, and tracked changes
+as accepted), which is read like any HTML. Elements that mammoth does not support (`docx_markup`), headers and footers
+are added."""
 
 import io
 import re

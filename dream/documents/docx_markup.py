@@ -1,7 +1,7 @@
-"""The markup of Word documents in the form that mammoth reads whole.
+"""Rewrites the markup of Word documents so that mammoth reads all of their text.
 
-mammoth leaves out elements that it does not know, with the text in them: equations, simple fields, text in the other
-direction, ruby, charts, SmartArt, and text boxes without a copy for old programs. Hidden text is removed.
+mammoth ignores unknown elements and the text in them: equations, simple fields, bidirectional text, ruby, charts,
+SmartArt, and text boxes without a copy for old programs. Hidden text is removed.
 """
 
 import io
@@ -19,13 +19,13 @@ from dream.documents.xml import local_name, parse, to_bytes
 _FOLDER, _NOTES = "word/", ("word/footnotes.xml", "word/endnotes.xml")
 _MARKS = (b"oMath", b"vanish", b"fldSimple", b"ruby", b":dir ", b":bdo ", b":drawing>", b":cr/", b":ptab ", b":textbox")
 _WRAPPERS = ("fldSimple", "dir", "bdo")
-# Elements that mammoth does not know, with one that it reads alike.
+# Elements that mammoth does not support, with an equivalent that it supports.
 _ALIKE = {"cr": "br", "ptab": "tab", "oval": "rect", "line": "rect", "polyline": "rect", "arc": "rect"}
 
 
 @contextmanager
 def readable(content: bytes) -> Iterator[IO[bytes]]:
-    """A Word document as a file in which all text is in elements that mammoth knows."""
+    """A Word document in which all text is in elements that mammoth supports."""
     package = Package(content)
     parts = (name for name in package.names if name in _NOTES or is_document(name))
     changed = {part: xml for part in parts if (xml := _changed(package, part))}
@@ -46,13 +46,13 @@ def is_document(part: str) -> bool:
 
 
 def n_inserted_files(content: bytes) -> int:
-    """The number of files of other kinds that stand for a part of the text, which only Word puts in on opening."""
+    """The number of external files of other formats that Word inserts into the text on opening."""
     package = Package(content)
     return sum(package.read(name).count(b"altChunk ") for name in package.names if is_document(name))
 
 
 def _changed(package: Package, part: str) -> bytes | None:
-    """The markup of a part as mammoth reads it; None if nothing is to be changed."""
+    """The rewritten markup of a part; None if nothing needs to change."""
     xml = package.read(part)
     if not any(mark in xml for mark in _MARKS):
         return None
@@ -85,7 +85,7 @@ def _replace(node: Any, children: Sequence[Any]) -> None:
 
 
 def _show_text(package: Package, part: str, drawing: Any) -> None:
-    """Put the text of a drawing beside it, as that of a text box, unless its copy for old programs has it."""
+    """Insert the text of a drawing next to it as a text box, unless its copy for old programs contains it."""
     if is_fallback(drawing):
         return
     place, copy = drawing, None

@@ -1,4 +1,4 @@
-"""Parts of Office documents (.docx, .pptx, .xlsx), and which part refers to which."""
+"""Parts of Office documents (.docx, .pptx, .xlsx), and the relations between them."""
 
 import io
 import posixpath
@@ -13,7 +13,7 @@ _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 
 
 class Relation(NamedTuple):
-    """A part that another refers to; `kind` is the end of its type, such as "chart" or "drawing"."""
+    """A part to which another refers; `kind` is the end of its type, such as "chart" or "drawing"."""
 
     kind: str
     part: str
@@ -31,7 +31,7 @@ class Package:
         return self._archive.read(part)
 
     def related(self, part: str) -> dict[str, Relation]:
-        """The parts that are there of those to which a part refers, by the id of the relation."""
+        """The existing parts to which a part refers, by the id of the relation."""
         folder, name = posixpath.split(part)
         relations = posixpath.join(folder, "_rels", f"{name}.rels")
         if relations not in self.names:
@@ -46,7 +46,7 @@ class Package:
 
 
 def transitional(content: bytes) -> bytes:
-    """A strict Office document with the names that libraries know; any other as it is."""
+    """A strict Office document with the names that libraries support; any other document unchanged."""
     package = Package(content)
     if not any(_STRICT.search(package.read(name)) for name in package.names if name == "_rels/.rels"):
         return content
@@ -62,7 +62,7 @@ def transitional(content: bytes) -> bytes:
 
 
 def attribute(node: Any, name: str) -> str:
-    """An attribute by its local name, whatever its namespace; "" if it is not there.
+    """An attribute by its local name in any namespace; "" if it is missing.
 
     Example:
         >>> attribute(parse(b'<a xmlns:r="urn:x" r:id="rId1"/>'), "id")

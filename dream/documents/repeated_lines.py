@@ -1,5 +1,5 @@
-"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most, and
-page numbers in every form."""
+"""Headers and footers: lines at the same place on most pages that differ only in the page number, and page numbers of
+all forms."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ LEAST_PAGES = 3
 LEAST_SHARE = 0.4
 MAX_LETTERS = 160
 SHOWN_LINES, SHOWN_LETTERS = 2, 40
-# A page keeps at least so many lines, so that pages of one short text each stay whole.
+# The minimum number of lines that remain on a page, so that pages with one short text stay complete.
 LINES_KEPT = 2
 _NUMBER = re.compile(r"\d+")
 
@@ -23,7 +23,7 @@ Place = tuple[str, int, str]  # top or bottom, lines from there, the line withou
 
 
 def without_repeated_lines(reading: Reading) -> Reading:
-    """The reading without its headers and footers, which `left_out` shows."""
+    """The reading without its headers and footers, which are listed in `left_out`."""
     if len(reading.pages) < LEAST_PAGES:
         return reading
     pages = {number: text.rstrip("\n").split("\n") for number, text in reading.pages}

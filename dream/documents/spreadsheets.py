@@ -1,6 +1,6 @@
 """Text of tables: Excel workbooks, a page for each sheet, and CSV files.
 
-Short tables are rows; in long ones each value has its column's name beside it, as a passage rarely holds the first row.
+Short tables become rows; in long ones, each value has its column's name, as a passage rarely contains the header.
 """
 
 import csv
@@ -42,8 +42,8 @@ def read_csv(content: bytes) -> Reading:
 
 
 def read_xlsx(content: bytes) -> Reading:
-    """The visible sheets of a workbook with the texts of their shapes and charts; formulas as the values that were
-    stored with them."""
+    """The visible sheets of a workbook with the texts of shapes and charts; formulas are replaced by their stored
+    values."""
     import openpyxl
 
     content = transitional(content)
@@ -104,7 +104,7 @@ def table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _are_names(header: Sequence[str]) -> bool:
-    """True if the first row holds names of columns: different texts that are no numbers."""
+    """True if the first row has column names: distinct texts that are not numbers."""
     names = [name for name in header if name]
     return len(names) > 1 and len(set(names)) == len(names) and not any(re.fullmatch(r"[-\d.,%\s]+", n) for n in names)
 
@@ -120,7 +120,7 @@ def _separator(text: str) -> str:
 
 
 def _rows(sheet: Any, merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
-    """The rows with something in them; a cell over several rows is in each of them."""
+    """The rows that are not empty; a merged cell is in each of its rows."""
     if not hasattr(sheet, "iter_rows"):  # a chart sheet
         return
     sheet.reset_dimensions()  # some programs store a wrong one, which would cut rows off

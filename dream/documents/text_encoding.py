@@ -1,4 +1,5 @@
-"""Bytes become text as in a browser: byte-order mark, UTF-8, the declared label; last a guess, which is told."""
+"""Decodes text as browsers do: by byte-order mark, as UTF-8, by the declared label, else by a guess, which is
+reported."""
 
 import codecs
 import re
