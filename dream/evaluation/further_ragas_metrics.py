@@ -1,5 +1,5 @@
-"""Further metrics of ragas, which are computed where they are named, and its rubrics and aspect critic for texts of the
-user's. Like `ragas_metrics`, it calls ragas' public parts alone."""
+"""Optional metrics of ragas, and its rubrics and aspect critic with the user's texts. Like `ragas_metrics`, this module
+uses only ragas' public interface."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ from dream.metrics import Metric
 
 
 class AheadFactualCorrectness(FactualCorrectness):
-    """ragas' metric, except that both texts are taken apart and checked at the same time, and that a judge who finds no
-    claim is an error and not a score."""
+    """ragas' metric, but both texts are decomposed and checked concurrently, and it is an error instead of a score if
+    the judge finds no claim."""
 
     llm: FindingSomething
 
@@ -41,8 +41,8 @@ class AheadFactualCorrectness(FactualCorrectness):
 
 
 class AheadNoiseSensitivity(NoiseSensitivity):
-    """ragas' metric, except that statements are checked against all passages at the same time, and that a judge who
-    finds no statement is an error and not a score."""
+    """ragas' metric, but statements are checked against all passages concurrently, and it is an error instead of a
+    score if the judge finds no statement."""
 
     llm: FindingSomething
 
@@ -66,7 +66,7 @@ class AheadNoiseSensitivity(NoiseSensitivity):
 
 
 class ScaledRubric(DomainSpecificRubrics):
-    """ragas' metric with levels of one's own, scored from 0 for the worst to 1 for the best."""
+    """ragas' metric with user-defined levels, scored from 0 for the worst to 1 for the best."""
 
     def __init__(self, llm: InstructorBaseRagasLLM, name: str, levels: Sequence[str]) -> None:
         self._levels = levels
@@ -88,7 +88,7 @@ class _AspectInput(BaseModel):
 
 
 class AspectCriticOutput(BaseModel):
-    """The judge's answer, as ragas' aspect critic asks for it."""
+    """The judge's answer in the form of ragas' aspect critic."""
 
     reason: str = Field(description="Reason for the verdict")
     verdict: int = Field(description="The verdict (0 or 1) for the submission")
@@ -113,7 +113,7 @@ class _AspectPrompt(BasePrompt[_AspectInput, AspectCriticOutput]):
 
 
 class AspectCritic(BaseMetric):
-    """ragas' aspect critic, which has no form for its modern models: one verdict by a criterion in words."""
+    """ragas' aspect critic, which ragas lacks for its modern models: one verdict on a criterion."""
 
     llm: InstructorBaseRagasLLM
 

@@ -16,11 +16,11 @@ ASK_SECONDS = 3.0
 
 
 def check_not_deleted(settings: Settings) -> None:
-    """Refuse to start where the MLflow experiment is deleted. It is asked for without MLflow, whose import takes
-    seconds; where it cannot be learned, the runs are tried.
+    """Refuse to start if the MLflow experiment is deleted. This is checked without importing MLflow, which takes
+    seconds; if the check is impossible, nothing is refused.
 
     Raises:
-        ConfigurationError: with the commands that help.
+        ConfigurationError: with the commands that solve the problem.
     """
     uri = settings.mlflow_tracking_uri
     if uri.startswith("sqlite:///"):

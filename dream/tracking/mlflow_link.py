@@ -4,8 +4,8 @@ from dream.settings import Settings, safe_uri
 
 
 def experiment_page(settings: Settings, name: str) -> str:
-    """The URL of the parent run of an experiment, without credentials; that of the server where the run is not found
-    or the server does not answer, and "" for a tracking store that has no pages, such as a file."""
+    """The URL of the parent run of an experiment, without credentials; the server's URL if the run is not found or the
+    server does not answer; "" for a tracking store without pages, such as a file."""
     server = safe_uri(settings.mlflow_tracking_uri).rstrip("/")
     if not server.startswith(("http://", "https://")):
         return ""

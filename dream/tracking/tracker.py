@@ -43,7 +43,7 @@ class Tracker:
         self._say_what_is_traced()
 
     def log_trial(self, result: TrialResult) -> None:
-        """Log a finished trial, soon."""
+        """Queue a finished trial for logging."""
         self._has_new = True
         self._send(result)
 
@@ -68,7 +68,7 @@ class Tracker:
             self._reporter.line(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
 
     def _files(self, experiment: ExperimentResult) -> "dict[str, str | bytes] | None":
-        """The artifacts of the parent run; None where it may have them already, or MLflow does not answer."""
+        """The artifacts of the parent run; None if it may already have them, or MLflow does not answer."""
         if not (self._has_new and self._is_up):
             return None
         from dream.tracking.mlflow_artifacts import files_of  # statistics and figures, which the trials do not need
