@@ -24,13 +24,12 @@ _ALIKE = {"cr": "br", "ptab": "tab", "oval": "rect", "line": "rect", "polyline":
 
 
 @contextmanager
-def readable(content: bytes) -> Iterator[IO[bytes]]:
-    """A Word document in which all text is in elements that mammoth supports."""
-    package = Package(content)
+def readable(package: Package) -> Iterator[IO[bytes]]:
+    """A Word document as a file in which all text is in elements that mammoth supports."""
     parts = (name for name in package.names if name in _NOTES or is_document(name))
     changed = {part: xml for part in parts if (xml := _changed(package, part))}
     if not changed:
-        yield io.BytesIO(content)
+        yield io.BytesIO(package.content)
         return
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as copy:
@@ -45,9 +44,8 @@ def is_document(part: str) -> bool:
     return part.startswith(f"{_FOLDER}document") and part.endswith(".xml")
 
 
-def n_inserted_files(content: bytes) -> int:
+def n_inserted_files(package: Package) -> int:
     """The number of external files of other formats that Word inserts into the text on opening."""
-    package = Package(content)
     return sum(package.read(name).count(b"altChunk ") for name in package.names if is_document(name))
 
 

@@ -20,9 +20,10 @@ class Relation(NamedTuple):
 
 
 class Package:
-    """The parts of an Office document by their names."""
+    """The parts of an Office document by their names; `content` is the whole file."""
 
     def __init__(self, content: bytes):
+        self.content = content
         self._archive = zipfile.ZipFile(io.BytesIO(content))
         self.names = frozenset(self._archive.namelist())
 

@@ -139,7 +139,7 @@ def count_tokens_by_question() -> None:
 
 
 def _llm_answer(raw: Any) -> list[_LlmAnswer]:
-    """The parts of the gateway's answer; None for an LLM from elsewhere that reports no usage."""
+    """The parts of the gateway's answer; empty for an LLM from elsewhere that reports no usage."""
     usage, choices = getattr(raw, "usage", None), getattr(raw, "choices", None)
     if usage is None:
         return []
