@@ -157,7 +157,7 @@ class TextStore:
             for start in range(0, len(names), THREADS):  # few texts are in memory at a time
                 some = names[start : start + THREADS]
                 found = threads.map(lambda name: self.get(files[name], name), some)
-                yield from ((name, one) for name, one in zip(some, found, strict=True) if one is not None)
+                yield from ((name, reading) for name, reading in zip(some, found, strict=True) if reading is not None)
 
     def facts(self, uri: str) -> dict[str, TextFacts]:
         """The facts about the files of a storage that were stored by `keep_facts`, by key."""
@@ -169,7 +169,7 @@ class TextStore:
 
     def keep_facts(self, uri: str, facts: Mapping[str, TextFacts]) -> None:
         """Store the facts about all files of a storage."""
-        self.write_value(self._facts_key(uri), {key: asdict(one) for key, one in facts.items()})
+        self.write_value(self._facts_key(uri), {key: asdict(each) for key, each in facts.items()})
 
     def known_digests(self, uri: str, objects: Iterable[StoredObject]) -> dict[str, str]:
         """The SHA-256 of the objects of a storage that have not changed since `remember`, by key."""

@@ -68,11 +68,13 @@ def summary(evidence: Iterable[Evidence]) -> str:
         >>> summary([Evidence((Place("a.pdf", pages=("3",)),)), Evidence(unmatched="it names nothing")])
         'evidence of 1 of 2 questions can be matched (1 by page); not of 1: it names nothing'
     """
-    found = list(evidence)
-    by = Counter(max((place.known_by for place in one.places), key=_LEVELS.index) for one in found if one.places)
+    evidences = list(evidence)
+    by = Counter(max((place.known_by for place in each.places), key=_LEVELS.index) for each in evidences if each.places)
     levels = ", ".join(f"{by[level]} by {level}" for level in _LEVELS if by[level])
-    text = f"evidence of {sum(by.values())} of {len(found)} questions can be matched" + (f" ({levels})" if by else "")
-    reasons = Counter(one.unmatched for one in found if not one.places)
+    text = f"evidence of {sum(by.values())} of {len(evidences)} questions can be matched" + (
+        f" ({levels})" if by else ""
+    )
+    reasons = Counter(each.unmatched for each in evidences if not each.places)
     shown = [f"not of {n}: {reason}" for reason, n in reasons.most_common(3)]
     rest = sum(reasons.values()) - sum(n for _, n in reasons.most_common(3))
     return "; ".join([text, *shown, *([f"not of {rest} more"] if rest else [])])

@@ -153,12 +153,12 @@ def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int
         return [0] * len(weights)
     order = list(range(len(weights)))
     rng.shuffle(order)
-    numbers, start, passed, taken = [0] * len(weights), rng.random(), 0.0, 0
+    numbers, start, passed, allotted = [0] * len(weights), rng.random(), 0.0, 0
     for i in order:
         passed += weights[i]
         reached = min(total, math.floor(total * passed / whole + start + 1e-9))
-        numbers[i], taken = reached - taken, reached
-    numbers[order[-1]] += total - taken
+        numbers[i], allotted = reached - allotted, reached
+    numbers[order[-1]] += total - allotted
     return numbers
 
 

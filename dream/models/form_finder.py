@@ -167,10 +167,10 @@ class _Sending:
         longest = max(texts, key=lambda text: count_tokens(text) if isinstance(text, str) else len(text))
         tokens = count_tokens(longest) if isinstance(longest, str) else len(longest)
         name = self.client.endpoint.name
-        said = " ".join(response.body[:300].decode(errors="replace").split())
+        reply = " ".join(response.body[:300].decode(errors="replace").split())
         message = (
             f"a text of {tokens} tokens is too long for the embedding model {self.model!r} of the endpoint {name!r}, "
-            f"which says: {said}. The text begins: {str(longest)[:80]!r}. Choose a smaller chunk_size, or set "
+            f"which says: {reply}. The text begins: {str(longest)[:80]!r}. Choose a smaller chunk_size, or set "
             f"DREAM_ENDPOINT_{name.upper()}_MAX_INPUT_TOKENS to cut longer texts"
         )
         error = {"error": {"message": message, "type": "input_too_long"}}

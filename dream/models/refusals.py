@@ -118,8 +118,8 @@ def is_without_credit(response: ModelResponse) -> bool:
     """True if the account behind the key has no money or quota left."""
     if response.status == 402:
         return True
-    said = response.body[:MOST_BYTES].decode(errors="replace")
-    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(said))
+    text = response.body[:MOST_BYTES].decode(errors="replace")
+    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(text))
 
 
 def without_credit(response: ModelResponse) -> str:

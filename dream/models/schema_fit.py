@@ -301,9 +301,9 @@ def _range(schema: Schema) -> str:
 
 
 def _one_of(value: Any, allowed: list[Any], path: str) -> Any:
-    if any(value == one and type(value) is type(one) for one in allowed):
+    if any(value == option and type(value) is type(option) for option in allowed):
         return value
-    alike = [one for one in allowed if str(one).strip().lower() == str(value).strip().lower()]
+    alike = [option for option in allowed if str(option).strip().lower() == str(value).strip().lower()]
     if len(alike) == 1:
         return alike[0]
     raise Misfit(f"{_place(path)} is {_shown(value)}, but must be one of: {', '.join(map(str, allowed))}")

@@ -48,10 +48,10 @@ def opened_pull_request(repository: str, settings: Settings, branches: tuple[str
                 rows = found.json() if found.is_success else []
                 if known := next((row["html_url"] for row in rows if row["head"]["ref"] == head), None):
                     return str(known)
-        said = f"status {reply.status_code}: {reply.text[:300]}"
+        reason = f"status {reply.status_code}: {reply.text[:300]}"
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        said = f"{type(error).__name__}: {error}"
-    raise ServiceError(f"the branch {head} was pushed, but {url} opened no pull request ({said}): open it by hand")
+        reason = f"{type(error).__name__}: {error}"
+    raise ServiceError(f"the branch {head} was pushed, but {url} opened no pull request ({reason}): open it by hand")
 
 
 def _address(repository: str, host: str) -> tuple[str, str]:
