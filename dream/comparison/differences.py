@@ -42,13 +42,13 @@ def differences_to_the_first(
     spread = spread_of_scores(ranked.values, ranked.clusters, ranked.reach)
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     betting = _betting(ranked, confidence)
-    found = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0], confidence)
+    best = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0], confidence)
     rest = [
-        _difference(place, ranked.span, spread, block, found, betting.get(place), seed, confidence)
+        _difference(place, ranked.span, spread, block, best, betting.get(place), seed, confidence)
         for place in range(1, len(ranked.results))
     ]
     most = max((each.difference.high for each in rest if each.in_set and each.difference), default=0.0)
-    return [Difference(None, None, True, "", most), *rest], _level(found, block, confidence)
+    return [Difference(None, None, True, "", most), *rest], _level(best, block, confidence)
 
 
 def _difference(
@@ -99,11 +99,11 @@ def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, fl
     reasons = {place: reason for place, reason in reasons.items() if reason}
     confidence = 1 - (1 - confidence) / max(len(reasons), 1)
     low, high = (numpy.nan_to_num(values, nan=limit) for limit in ranked.reach)
-    found = {}
+    intervals_by_column = {}
     for place, reason in reasons.items():
         worst, best = low[:, place] - high[:, 0], high[:, place] - low[:, 0]
-        found[place] = (*betting_interval(worst, best, ranked.clusters, span, confidence), reason)
-    return found
+        intervals_by_column[place] = (*betting_interval(worst, best, ranked.clusters, span, confidence), reason)
+    return intervals_by_column
 
 
 def _unseen(block: Columns, column: int, span: float, confidence: float) -> float:

@@ -192,8 +192,8 @@ def _contrasts(factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats])
 
 
 def _crossed_maps(factors: Mapping[str, Sequence[str]]) -> list[Floats]:
-    found = (_crossed(factors, first, second) for first, second in itertools.combinations(factors, 2))
-    return [maps for maps in found if maps is not None]
+    interactions = (_crossed(factors, first, second) for first, second in itertools.combinations(factors, 2))
+    return [maps for maps in interactions if maps is not None]
 
 
 def _factor(

@@ -81,7 +81,7 @@ def confirmation_of(
 def _confirmation(
     table: ScoreTable, standings: tuple[Standing, ...], roles: tuple[Role, ...], margin: float
 ) -> Confirmation:
-    known = {standing.trial.id: standing for standing in standings}
+    by_trial = {standing.trial.id: standing for standing in standings}
     (low, high), (worst, best) = table.bounds(), table.reach
     # from both ends of the scale, so that a trial with (almost) equal scores on all questions does not appear certain
     means = numpy.maximum(*(_half_widths(table, numpy.abs(table.values - end), 1) for end in (worst, best)))
@@ -91,7 +91,7 @@ def _confirmation(
     half = _half_widths(table, seen, len(roles) - 1)
     trials = []
     for place, (role, result) in enumerate(zip(roles, table.results, strict=True)):
-        standing = known[result.trial.id]
+        standing = by_trial[result.trial.id]
         if standing.mean is None or not table.scored[place]:
             continue
         against = {}

@@ -195,8 +195,8 @@ def _boundary(spreads: Sequence[Spread], boundaries: Sequence[float], signs: Flo
     allowed = int(error * len(signs) + _SLACK) - int(crossed.sum())
     if allowed < 0:
         return math.inf
-    found = numpy.sort(ranges(spreads[-1], signs)[~crossed])[::-1]
-    return float(found[allowed]) if allowed < len(found) else 0.0
+    statistics = numpy.sort(ranges(spreads[-1], signs)[~crossed])[::-1]
+    return float(statistics[allowed]) if allowed < len(statistics) else 0.0
 
 
 def _signs(n_documents: int, seed: int) -> Floats:

@@ -100,9 +100,9 @@ def _show_text(package: Package, part: str, drawing: Any) -> None:
 
 
 def _boxes(drawing: Any) -> list[Any]:
-    found = [box for box in drawing.iter("{*}txbxContent") if not is_fallback(box)]
-    inner = {inside for box in found for inside in box.iterdescendants("{*}txbxContent")}
-    return [deepcopy(box) for box in found if box not in inner]
+    boxes = [box for box in drawing.iter("{*}txbxContent") if not is_fallback(box)]
+    inner = {inside for box in boxes for inside in box.iterdescendants("{*}txbxContent")}
+    return [deepcopy(box) for box in boxes if box not in inner]
 
 
 def _box(drawing: Any, lines: Sequence[str]) -> Any:

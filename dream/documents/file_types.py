@@ -158,5 +158,5 @@ def _zip_kind(content: bytes) -> tuple[str, str]:
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(content)):
         return f"a ZIP archive that unpacks to {unpacked / 1e6:,.0f} MB", ""
     names = archive.namelist()
-    found = (kind for part, kind in _OFFICE_PARTS.items() if any(re.fullmatch(part, name) for name in names))
-    return next(found, ("a ZIP archive or another Office document", ""))
+    kinds = (kind for part, kind in _OFFICE_PARTS.items() if any(re.fullmatch(part, name) for name in names))
+    return next(kinds, ("a ZIP archive or another Office document", ""))

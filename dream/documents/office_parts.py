@@ -37,13 +37,13 @@ class Package:
         relations = posixpath.join(folder, "_rels", f"{name}.rels")
         if relations not in self.names:
             return {}
-        found = {}
+        relations_by_id = {}
         for relation in parse(self.read(relations)):
             target = posixpath.join(f"/{folder}", relation.get("Target") or "")
             related = Relation(posixpath.basename(relation.get("Type") or ""), posixpath.normpath(target).lstrip("/"))
             if related.part in self.names:
-                found[relation.get("Id")] = related
-        return found
+                relations_by_id[relation.get("Id")] = related
+        return relations_by_id
 
 
 def transitional(content: bytes) -> bytes:

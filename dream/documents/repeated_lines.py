@@ -32,11 +32,11 @@ def without_repeated_lines(reading: Reading) -> Reading:
     offsets: set[int] = set()
     for place in ("top", "bottom"):
         for _ in range(DEPTH):
-            found = _repeated(pages, place, offsets)
-            if not found:
+            repeated = _repeated(pages, place, offsets)
+            if not repeated:
                 break
-            offsets |= _offsets({number: pages[number][0 if place == "top" else -1] for number in found})
-            for number in found:
+            offsets |= _offsets({number: pages[number][0 if place == "top" else -1] for number in repeated})
+            for number in repeated:
                 line = pages[number].pop(0 if place == "top" else -1)
                 dropped[number] += len(line) + 1 if place == "top" else 0
                 shown.setdefault(shape(without_number(line)), []).append(line)

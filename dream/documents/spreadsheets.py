@@ -51,13 +51,13 @@ def read_xlsx(content: bytes) -> Reading:
     parts = WorkbookParts(content)
     pages, problems, hidden = [], list(parts.formulas_without_values()), []
     for number, title in enumerate(book.sheetnames, start=1):
-        sheet, found = book[title], parts.sheets.get(title, SheetParts())
+        sheet, sheet_parts = book[title], parts.sheets.get(title, SheetParts())
         if sheet.sheet_state != "visible":
             hidden.append(f"the hidden sheet '{title}'")
             continue
-        rows = list(islice(_rows(sheet, found.merged), MAX_ROWS + 1))
+        rows = list(islice(_rows(sheet, sheet_parts.merged), MAX_ROWS + 1))
         problems += _too_many(rows, f" of sheet '{title}'")
-        drawn = list(parts.drawn(title, partial(_name_at, book))) if found.drawings else []
+        drawn = list(parts.drawn(title, partial(_name_at, book))) if sheet_parts.drawings else []
         blocks = [list(table_lines(rows[:MAX_ROWS])), drawn]
         if any(blocks):
             pages.append((number, "\n\n".join([f"# {title}", *("\n".join(block) for block in blocks if block)])))

@@ -156,7 +156,7 @@ def _encoding_of(declared: str | None) -> str | None:
     encoding = webencodings.lookup(declared.strip().strip("\"'")) if declared else None
     if encoding is None or encoding.name in ("replacement", "x-user-defined"):
         return None
-    known = encoding.codec_info.name
+    name = encoding.codec_info.name
     return {
         "utf-16-le": "utf-8",
         "utf-16-be": "utf-8",
@@ -164,7 +164,7 @@ def _encoding_of(declared: str | None) -> str | None:
         "shift_jis": "cp932",
         "euc_kr": "cp949",
         "big5": "big5hkscs",
-    }.get(known, known)
+    }.get(name, name)
 
 
 def _utf_16_without_mark(content: bytes) -> str | None:

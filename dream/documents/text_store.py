@@ -156,8 +156,10 @@ class TextStore:
         with ThreadPoolExecutor(min(THREADS, len(files))) as threads:
             for start in range(0, len(names), THREADS):  # few texts are in memory at a time
                 some = names[start : start + THREADS]
-                found = threads.map(lambda name: self.get(files[name], name), some)
-                yield from ((name, reading) for name, reading in zip(some, found, strict=True) if reading is not None)
+                readings = threads.map(lambda name: self.get(files[name], name), some)
+                yield from (
+                    (name, reading) for name, reading in zip(some, readings, strict=True) if reading is not None
+                )
 
     def facts(self, uri: str) -> dict[str, TextFacts]:
         """The facts about the files of a storage that were stored by `keep_facts`, by key."""

@@ -33,8 +33,10 @@ class AheadFactualCorrectness(FactualCorrectness):
     async def ascore(self, response: str, reference: str) -> MetricResult:
         texts = (response, reference)
         inputs = (ClaimDecompositionInput(response=text, atomicity="low", coverage="low") for text in texts)
-        found = await self.llm.fetch([self.prompt.to_string(each) for each in inputs], ClaimDecompositionOutput)
-        pairs = zip(found, reversed(texts), strict=True)
+        decompositions = await self.llm.fetch(
+            [self.prompt.to_string(each) for each in inputs], ClaimDecompositionOutput
+        )
+        pairs = zip(decompositions, reversed(texts), strict=True)
         checks = (NLIStatementInput(context=context, statements=answer.claims) for answer, context in pairs)
         await self.llm.fetch([self.nli_prompt.to_string(each) for each in checks], NLIStatementOutput)
         return await super().ascore(response, reference)
@@ -74,10 +76,10 @@ class ScaledRubric(DomainSpecificRubrics):
         super().__init__(llm=llm, rubrics=rubrics, with_reference=True, name=name)
 
     async def ascore(self, user_input: str, response: str, reference: str) -> MetricResult:
-        found = await super().ascore(user_input=user_input, response=response, reference=reference)
-        if not 1 <= found.value <= len(self._levels):
-            raise DataError(f"the judge chose level {found.value:g} of {len(self._levels)}")
-        return MetricResult(value=(found.value - 1) / (len(self._levels) - 1), reason=found.reason)
+        result = await super().ascore(user_input=user_input, response=response, reference=reference)
+        if not 1 <= result.value <= len(self._levels):
+            raise DataError(f"the judge chose level {result.value:g} of {len(self._levels)}")
+        return MetricResult(value=(result.value - 1) / (len(self._levels) - 1), reason=result.reason)
 
 
 class _AspectInput(BaseModel):

@@ -79,15 +79,15 @@ def agreeing(wanted: Iterable[Number], given: Iterable[Number]) -> list[Number]:
 
 
 def _numbers(text: str) -> Iterator[Number]:
-    for found in _NUMBER.finditer(text):
-        readings = _readings(_western(found["body"]))
+    for match in _NUMBER.finditer(text):
+        readings = _readings(_western(match["body"]))
         if readings is None:  # a date, a version, a list: its parts
-            yield from (Number(frozenset({Decimal(part)})) for part in re.findall(r"\d+", _western(found["body"])))
+            yield from (Number(frozenset({Decimal(part)})) for part in re.findall(r"\d+", _western(match["body"])))
             continue
-        before = text[found.start() - 1 : found.start()]
-        if found["sign"] in ("-", "−") and not _NO_SIGN_AFTER.match(before):
+        before = text[match.start() - 1 : match.start()]
+        if match["sign"] in ("-", "−") and not _NO_SIGN_AFTER.match(before):
             readings = {-value for value in readings}
-        rest = text[found.end() : found.end() + 20]
+        rest = text[match.end() : match.end() + 20]
         yield Number(frozenset(_scaled(readings, rest)), bool(_PERCENT.match(rest)))
 
 

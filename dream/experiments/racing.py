@@ -292,15 +292,15 @@ class Racing:
 
     def _results(self, ids: Sequence[str]) -> list[TrialResult]:
         """The results on these questions of the trials in the race and of the trials that need not run."""
-        wanted, found = set(ids), []
+        wanted, results = set(ids), []
         for trial in self.prepared.trials:
             kept = self.whole.get(trial.id)
             if kept is not None and kept.evaluation is not None and kept.failure is None:
-                found.append(replace(kept, evaluation=_only(kept.evaluation, wanted)))
+                results.append(replace(kept, evaluation=_only(kept.evaluation, wanted)))
             elif not self.recorder.has_ended(trial.id):
                 evaluations = [part.evaluation for part in self._parts.get(trial.id, []) if part.evaluation]
-                found.append(TrialResult(trial, _only(_merged(evaluations, ids), wanted)))
-        return found
+                results.append(TrialResult(trial, _only(_merged(evaluations, ids), wanted)))
+        return results
 
     def _decision(
         self, results: list[TrialResult], before: Sequence[Look], look: Look

@@ -33,9 +33,9 @@ def note_secrets(document: Document) -> None:
     show it."""
     for path, value in _texts((), document.value):
         named = bool(path) and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1])
-        found = [value] if named and _is_long(value) else _SECRET.findall(value)
-        if found:
-            document.hide(found)
+        secrets = [value] if named and _is_long(value) else _SECRET.findall(value)
+        if secrets:
+            document.hide(secrets)
             document.problem(
                 path, f"{path[-1] if path else 'the file'} contains what looks like an API key: {_KEYS_STAY}"
             )

@@ -38,8 +38,8 @@ class Document:
     def raise_problems(self) -> None:
         """Raise a ConfigurationError that lists all mistakes by line, if there are any."""
         if self._problems:
-            found = [f"line {line}: {message}".replace("\n", "\n  ") for line, message in sorted(self._problems)]
-            text = bullets(f"{len(found)} mistake(s) in {self.name}:", found)
+            lines = [f"line {line}: {message}".replace("\n", "\n  ") for line, message in sorted(self._problems)]
+            text = bullets(f"{len(lines)} mistake(s) in {self.name}:", lines)
             for secret in self._hidden:
                 text = text.replace(secret, "***")
             raise ConfigurationError(text)

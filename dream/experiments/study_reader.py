@@ -120,8 +120,8 @@ class _StudyReader(ValueReader):
             for place, each in enumerate(listed(given.get("metrics")))
         ]
         self._names("metrics", {"metrics": [each for each in entries if each is not None]}, ())
-        found = [self._metric(("metrics", place), each) for place, each in enumerate(entries)]
-        return tuple(name for name in found if name)
+        names = [self._metric(("metrics", place), each) for place, each in enumerate(entries)]
+        return tuple(name for name in names if name)
 
     def _metric(self, path: Path, given: Any) -> str:
         """The name of a metric; "" after a mistake."""

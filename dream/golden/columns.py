@@ -62,12 +62,12 @@ def fields_of(columns: Sequence[str]) -> dict[str, str]:
     for column in columns:
         by_name.setdefault(plain_name(column), column)
     hidden = {"contexts", "context"} if any(name in by_name for name in SYSTEMS_OWN) else set()
-    found = {}
+    columns_by_field = {}
     for field, candidates in NAMES.items():
-        known = [by_name[name] for name in candidates if name in by_name and name not in hidden]
-        if known:
-            found[field] = known[0]
-    return found
+        present = [by_name[name] for name in candidates if name in by_name and name not in hidden]
+        if present:
+            columns_by_field[field] = present[0]
+    return columns_by_field
 
 
 def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any], Sequence[tuple[int, list[Any]]]]:

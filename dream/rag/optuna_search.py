@@ -40,23 +40,23 @@ def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> t
     study = _study(search, told)
     _tell(study, parameters, search, told)
     study.sampler = _sampler(search, len(search.rounds))
-    found = {trial.id: trial for trial in ([] if told else space.incumbents[:n])}
-    known = {*found, *(each.trial.id for each in told)}
+    trials = {trial.id: trial for trial in ([] if told else space.incumbents[:n])}
+    seen = {*trials, *(each.trial.id for each in told)}
     for _ in range(_TRIES * n):
-        if len(found) == n:
+        if len(trials) == n:
             break
         asked = study.ask()
         trial, block = parameters.suggested(asked)
-        if trial.id in known or not space.is_allowed(trial, block):
+        if trial.id in seen or not space.is_allowed(trial, block):
             study.tell(asked, state=TrialState.FAIL)
             continue
-        known.add(trial.id)
-        found[trial.id] = trial
-    for trial in unseen(space.drawn(search.seed), [*told, *map(Told, found.values())]):
-        if len(found) == n:
+        seen.add(trial.id)
+        trials[trial.id] = trial
+    for trial in unseen(space.drawn(search.seed), [*told, *map(Told, trials.values())]):
+        if len(trials) == n:
             break
-        found[trial.id] = trial
-    return tuple(found.values())
+        trials[trial.id] = trial
+    return tuple(trials.values())
 
 
 def _round_size(search: Search) -> int:

@@ -208,8 +208,8 @@ def pages_of(label: str) -> tuple[str, ...]:
 
 
 def _range(part: str) -> Sequence[str]:
-    found = _PAGES.fullmatch(part)
-    first, last = map(int, found.groups()) if found else (0, -1)
+    match = _PAGES.fullmatch(part)
+    first, last = map(int, match.groups()) if match else (0, -1)
     return [str(page) for page in range(first, last + 1)] if 0 <= last - first < MOST_PAGES else [part]
 
 

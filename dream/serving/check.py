@@ -132,12 +132,12 @@ def wait_until_served(url: str, trial: str, seconds: float) -> None:
     while True:
         try:
             reply = httpx.get(f"{url.rstrip('/')}/readyz", timeout=10, trust_env=False)
-            found = reply.json() if reply.is_success else {}
-            if reply.is_success and found.get("trial") == trial:
+            state = reply.json() if reply.is_success else {}
+            if reply.is_success and state.get("trial") == trial:
                 return
             if reply.is_success:
                 problem = ConfigurationError(
-                    f"{url} serves trial {found.get('trial')}, but the winner is {trial}: wait for the rollout to "
+                    f"{url} serves trial {state.get('trial')}, but the winner is {trial}: wait for the rollout to "
                     f"finish, or give the file that is served"
                 )
             else:

@@ -210,9 +210,9 @@ def _keys_at(schema: Mapping[str, Any], path: tuple[int | str, ...]) -> list[str
     """The valid keys of a part of the file."""
     place: Mapping[str, Any] = schema
     for key in path:
-        found = place.get("properties", {}).get(key) or place.get("additionalProperties", {})
-        found = next((each for each in found.get("anyOf", []) if "$ref" in each), found)
-        place = schema["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+        schema_of_key = place.get("properties", {}).get(key) or place.get("additionalProperties", {})
+        schema_of_key = next((each for each in schema_of_key.get("anyOf", []) if "$ref" in each), schema_of_key)
+        place = schema["$defs"][schema_of_key["$ref"].rpartition("/")[2]] if "$ref" in schema_of_key else schema_of_key
     return list(place.get("properties", {}))
 
 

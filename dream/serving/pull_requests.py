@@ -44,8 +44,8 @@ def opened_pull_request(repository: str, settings: Settings, branches: tuple[str
             if reply.is_success:
                 return str(reply.json()["html_url"])
             if reply.status_code in _OPEN_ALREADY:
-                found = client.get(url, params={"state": "open", "head": f"{owner}:{head}", "limit": 50})
-                rows = found.json() if found.is_success else []
+                open_requests = client.get(url, params={"state": "open", "head": f"{owner}:{head}", "limit": 50})
+                rows = open_requests.json() if open_requests.is_success else []
                 if known := next((row["html_url"] for row in rows if row["head"]["ref"] == head), None):
                     return str(known)
         reason = f"status {reply.status_code}: {reply.text[:300]}"

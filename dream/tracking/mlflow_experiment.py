@@ -24,13 +24,13 @@ def check_not_deleted(settings: Settings) -> None:
     """
     uri = settings.mlflow_tracking_uri
     if uri.startswith("sqlite:///"):
-        found = _in_sqlite(Path(uri.removeprefix("sqlite:///")), settings.mlflow_experiment)
+        experiment = _in_sqlite(Path(uri.removeprefix("sqlite:///")), settings.mlflow_experiment)
     elif uri.startswith(("http://", "https://")):
-        found = _at_server(uri, settings.mlflow_experiment)
+        experiment = _at_server(uri, settings.mlflow_experiment)
     else:
-        found = None
-    if found is not None and found[1] == DELETED:
-        raise deleted(settings, found[0])
+        experiment = None
+    if experiment is not None and experiment[1] == DELETED:
+        raise deleted(settings, experiment[0])
 
 
 def deleted(settings: Settings, experiment_id: str) -> ConfigurationError:

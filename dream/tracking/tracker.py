@@ -117,10 +117,10 @@ def check_mlflow(settings: Settings) -> None:
     from dream.tracking.mlflow_runs import mlflow_client
 
     try:
-        found = mlflow_client(settings).get_experiment_by_name(settings.mlflow_experiment)
+        experiment = mlflow_client(settings).get_experiment_by_name(settings.mlflow_experiment)
     except Exception as error:
         uri = safe_uri(settings.mlflow_tracking_uri)
         remedy = "start it, or correct MLFLOW_TRACKING_URI"
         raise ServiceError(f"MLflow at {uri} does not answer ({safe_text(error, settings)[:500]}): {remedy}") from error
-    if found is not None and found.lifecycle_stage == DELETED:
-        raise deleted(settings, found.experiment_id)
+    if experiment is not None and experiment.lifecycle_stage == DELETED:
+        raise deleted(settings, experiment.experiment_id)
