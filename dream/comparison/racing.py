@@ -81,8 +81,8 @@ def shuffled(documents: Sequence[str], seed: int = 0) -> list[int]:
         ([0, 1, 2, 3, 4], 1)
     """
     numbers = _units(documents)
-    place = seeded(seed).permutation(int(numbers.max(initial=-1)) + 1)
-    return sorted(range(len(documents)), key=lambda row: (place[numbers[row]], row))
+    position = seeded(seed).permutation(int(numbers.max(initial=-1)) + 1)
+    return sorted(range(len(documents)), key=lambda row: (position[numbers[row]], row))
 
 
 def planned_looks(documents: Sequence[str], first: int, block: int, error: float = RACE_ERROR) -> list[PlannedLook]:

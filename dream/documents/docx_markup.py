@@ -86,9 +86,9 @@ def _show_text(package: Package, part: str, drawing: Any) -> None:
     """Insert the text of a drawing next to it as a text box, unless its copy for old programs contains it."""
     if is_fallback(drawing):
         return
-    place, copy = drawing, None
+    anchor, copy = drawing, None
     for above in drawing.iterancestors("{*}AlternateContent"):
-        place, copy = above, above.find("{*}Fallback")
+        anchor, copy = above, above.find("{*}Fallback")
     boxes = [] if copy is not None and copy.find(".//{*}txbxContent") is not None else _boxes(drawing)
     if lines := list(drawing_lines(package, part, drawing)):
         boxes.append(_box(drawing, lines))
@@ -96,7 +96,7 @@ def _show_text(package: Package, part: str, drawing: Any) -> None:
     for box in reversed(boxes):
         picture = drawing.makeelement(f"{words}}}pict")
         picture.append(box)
-        place.addnext(picture)
+        anchor.addnext(picture)
 
 
 def _boxes(drawing: Any) -> list[Any]:

@@ -24,10 +24,10 @@ def hidden_by_styles(soup: Any) -> list[Any]:
         return []
     hidden: dict[int, Any] = {}
     n_letters = len(soup.get_text())
-    for place, (selector, hides) in enumerate(rules):
+    for number, (selector, hides) in enumerate(rules):
         if not hides or len(hidden) > MOST_ELEMENTS:
             continue
-        later = [shown for shown, hides_too in rules[place + 1 :] if not hides_too]
+        later = [shown for shown, hides_too in rules[number + 1 :] if not hides_too]
         for element in _selected(soup, selector):
             is_shown = any(_matches(element, shown) for shown in later)
             if not is_shown and len(element.get_text()) <= MOST_OF_PAGE * n_letters:

@@ -30,15 +30,15 @@ def without_repeated_lines(reading: Reading) -> Reading:
     dropped = dict.fromkeys(pages, 0)
     shown: dict[str, list[str]] = {}
     offsets: set[int] = set()
-    for place in ("top", "bottom"):
+    for edge in ("top", "bottom"):
         for _ in range(DEPTH):
-            repeated = _repeated(pages, place, offsets)
+            repeated = _repeated(pages, edge, offsets)
             if not repeated:
                 break
-            offsets |= _offsets({number: pages[number][0 if place == "top" else -1] for number in repeated})
+            offsets |= _offsets({number: pages[number][0 if edge == "top" else -1] for number in repeated})
             for number in repeated:
-                line = pages[number].pop(0 if place == "top" else -1)
-                dropped[number] += len(line) + 1 if place == "top" else 0
+                line = pages[number].pop(0 if edge == "top" else -1)
+                dropped[number] += len(line) + 1 if edge == "top" else 0
                 shown.setdefault(shape(without_number(line)), []).append(line)
     if not shown:
         return reading
@@ -61,9 +61,9 @@ def _moved(reading: Reading, dropped: Mapping[int, int], kept: Mapping[int, str]
             yield heading._replace(start=heading.start - left, end=heading.end - left)
 
 
-def _repeated(pages: Mapping[int, Sequence[str]], place: str, offsets: Set[int]) -> list[int]:
+def _repeated(pages: Mapping[int, Sequence[str]], edge: str, offsets: Set[int]) -> list[int]:
     """The pages whose outermost line is a header or footer; `offsets` as in `_only_counts`."""
-    outermost = {n: lines[0 if place == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
+    outermost = {n: lines[0 if edge == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
     outermost = {n: line for n, line in outermost.items() if line.strip() and len(line) <= MAX_LETTERS}
     groups: dict[str, dict[int, str]] = {}
     for number, line in outermost.items():

@@ -49,8 +49,8 @@ class TextSource:
         Raises:
             DataError: if the text is no longer stored, and the file has changed.
         """
-        place = file.digest, extension(file.name)
-        reading = self.held.get(place) or self.texts.get(file.digest, file.name)
+        held_as = file.digest, extension(file.name)
+        reading = self.held.get(held_as) or self.texts.get(file.digest, file.name)
         return self._read_again(file) if reading is None else reading
 
     def holds(self, file: DocumentFile) -> bool:
@@ -172,16 +172,16 @@ class StoredDocuments(Sequence["Document"]):
     def _of(self, files: Sequence[DocumentFile]) -> "StoredDocuments":
         return StoredDocuments(files, self._source.of(files))
 
-    def _at(self, place: int) -> "Document":
+    def _at(self, index: int) -> "Document":
         for file in self.files:
-            if place < file.pages:
+            if index < file.pages:
                 latest = self._latest
                 if latest is None or latest[0] != file:
                     latest = file, list(documents_of(file.name, file.digest, self._source.reading(file)))
                     self._latest = latest
-                return latest[1][place]
-            place -= file.pages
-        raise IndexError(place)
+                return latest[1][index]
+            index -= file.pages
+        raise IndexError(index)
 
     @cached_property
     def _digests(self) -> dict[str, str]:
@@ -222,8 +222,8 @@ def id_of(file_digest: str, page: int) -> str:
 def documents_of(name: str, file_digest: str, reading: Reading) -> "Iterator[Document]":
     """The Documents of a file that was read; `HEADINGS` in their metadata are [start, end, level] in their texts."""
     headings: dict[int, list[list[int]]] = {}
-    for page, *place in reading.headings:
-        headings.setdefault(page, []).append(place)
+    for page, *span in reading.headings:
+        headings.setdefault(page, []).append(span)
     for number, text in reading.pages:
         metadata: dict[str, Any] = {"file_name": name, "page_label": str(number), "file_digest": file_digest}
         if number in headings:

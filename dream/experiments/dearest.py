@@ -77,7 +77,7 @@ def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
     for block in space.blocks:
         digits = [0] * len(block.factors)
         for factor, choices in enumerate(block.choices):
-            tries = [[*digits[:factor], place, *digits[factor + 1 :]] for place in range(len(choices))]
+            tries = [[*digits[:factor], digit, *digits[factor + 1 :]] for digit in range(len(choices))]
             digits = max(tries, key=lambda each: price(block.trial(each)))
         best.append(block.trial(digits))
     return max(best, key=price)

@@ -50,8 +50,8 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
         for key, child in value.items():
             yield from _texts((*path, key), child)
     elif isinstance(value, list):
-        for place, child in enumerate(value):
-            yield from _texts((*path, place), child)
+        for number, child in enumerate(value):
+            yield from _texts((*path, number), child)
     elif isinstance(value, str):
         yield path, value
 

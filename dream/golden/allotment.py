@@ -304,8 +304,8 @@ def _dealt(wanted: Kinds, rng: random.Random) -> list[str]:
     rng.shuffle(order)
     total, given = sum(wanted.values()), dict.fromkeys(order, 0)
     dealt = []
-    for place in range(1, total + 1):
-        kind = max(order, key=lambda kind: wanted[kind] * place / total - given[kind])
+    for position in range(1, total + 1):
+        kind = max(order, key=lambda kind: wanted[kind] * position / total - given[kind])
         given[kind] += 1
         dealt.append(kind)
     return dealt

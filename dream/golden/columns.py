@@ -78,11 +78,11 @@ def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any],
         >>> below_header([(1, ["My questions"]), (2, ["question", "ground_truth"]), (3, ["How high?", "42 m"])])
         (2, ['question', 'ground_truth'], [(3, ['How high?', '42 m'])])
     """
-    needed, place = {"question", "ground_truth"}, 0
+    needed, header_index = {"question", "ground_truth"}, 0
     if "question" not in fields_of(rows[0][1]):
         fits = (i for i, (_, cells) in enumerate(rows[:MOST_ABOVE_HEADER]) if needed <= set(fields_of(cells)))
-        place = next(fits, 0)
-    return *rows[place], rows[place + 1 :]
+        header_index = next(fits, 0)
+    return *rows[header_index], rows[header_index + 1 :]
 
 
 def above_header(header_row: int, rows: Sequence[tuple[int, list[Any]]]) -> tuple[str, ...]:

@@ -114,12 +114,12 @@ class _Parameters:
         digits = []
         for name, choices in block.factors.items():
             parameter, order = self._name(name, number), _order(choices)
-            place = 0
+            index = 0
             if len(choices) > 1 and _is_ordered(choices):
-                place = asked.suggest_int(parameter, 0, len(choices) - 1)
+                index = asked.suggest_int(parameter, 0, len(choices) - 1)
             elif len(choices) > 1:
-                place = asked.suggest_categorical(parameter, tuple(range(len(choices))))
-            digits.append(order[place])
+                index = asked.suggest_categorical(parameter, tuple(range(len(choices))))
+            digits.append(order[index])
         return block.trial(digits), block
 
     def of(self, trial: Trial) -> dict[str, Any]:
@@ -145,4 +145,4 @@ def _is_ordered(choices: Sequence[Any]) -> bool:
 def _order(choices: Sequence[Any]) -> list[int]:
     """The order of the choices: numbers by size, others as given."""
     places = list(range(len(choices)))
-    return sorted(places, key=lambda place: choices[place]) if _is_ordered(choices) else places
+    return sorted(places, key=lambda index: choices[index]) if _is_ordered(choices) else places

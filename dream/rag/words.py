@@ -74,9 +74,9 @@ class WordRetriever(BaseRetriever):
         scores = search.get_scores(indexed)
         best = numpy.argsort(-scores, kind="stable")[: self._top_k]
         return [
-            NodeWithScore(node=self._docstore.docs[self._ids[place]], score=float(scores[place]))
-            for place in best
-            if scores[place] > 0
+            NodeWithScore(node=self._docstore.docs[self._ids[index]], score=float(scores[index]))
+            for index in best
+            if scores[index] > 0
         ]
 
 

@@ -129,7 +129,7 @@ class GoldenQuestion:
             "source_file": source_file,
             "source_page": source_page,
             "synthesizer": self.synthesizer,
-            **({"evidence_spans": [asdict(place) for place in self.evidence]} if self.evidence else {}),
+            **({"evidence_spans": [asdict(span) for span in self.evidence]} if self.evidence else {}),
         }
 
     @classmethod
