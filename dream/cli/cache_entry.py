@@ -34,16 +34,16 @@ def print_entry(storage: "Storage", prefix: str) -> None:
     """
     from dream.models.cache_contents import find
 
-    found = find(storage, prefix)
-    if not found:
+    entries = find(storage, prefix)
+    if not entries:
         raise DataError(
             f"no entry in {storage.uri()} has a key that begins with {prefix!r}: the call log (DREAM_CALL_LOG) has the "
             "keys of all requests; failed answers and those of checks are not cached"
         )
-    if len(found) > 1:
-        keys = [f"{each.key} ({each.model})" for each in found[:MOST_ENTRIES]]
-        raise DataError(bullets(f"{len(found)} keys begin with {prefix!r}; give more of one of them:", keys))
-    print(entry_text(found[0]))
+    if len(entries) > 1:
+        keys = [f"{each.key} ({each.model})" for each in entries[:MOST_ENTRIES]]
+        raise DataError(bullets(f"{len(entries)} keys begin with {prefix!r}; give more of one of them:", keys))
+    print(entry_text(entries[0]))
 
 
 def entry_text(found: "CachedEntry") -> str:

@@ -100,7 +100,7 @@ def _check_models(models: _Models, identifiers: Sequence[str], settings: Setting
 
 def _check(part: str, detail: str, check: Callable[[], object]) -> Finding:
     try:
-        found = check()
+        result = check()
     except DreamError as error:
         return Finding(part, detail, str(error))
-    return Finding(part, detail, notes=tuple(map(str, found)) if isinstance(found, list) else ())
+    return Finding(part, detail, notes=tuple(map(str, result)) if isinstance(result, list) else ())

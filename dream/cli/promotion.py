@@ -138,7 +138,7 @@ def serve(
             f"--host {host} accepts connections from other machines: set DREAM_SERVE_TOKEN to at least 16 characters "
             f"that nobody can guess"
         )
-    token, place = token_of(settings.serve_token, "DREAM_SERVE_TOKEN", Path(settings.home) / "serve-token")
+    token, token_source = token_of(settings.serve_token, "DREAM_SERVE_TOKEN", Path(settings.home) / "serve-token")
     limits = Limits(question_characters, at_once, timeout)
     with services.in_this_process(), gateway_client.opened(settings) as gateway, _ended_by_sigterm():
         server = AnswerServer(promotion.as_trial, gateway, limits, settings.secrets())
@@ -146,7 +146,7 @@ def serve(
         server.on_answer = log and log.note
         application = server.application(token)
         with served_in_thread(application, TITLE, host=host, port=port, stop_seconds=_GRACE_SECONDS) as url:
-            print(_how_to_ask(url, place, promotion), flush=True)
+            print(_how_to_ask(url, token_source, promotion), flush=True)
             try:
                 server.engine = opened_engine(promotion, settings, build=build, show=print)
                 for difference in [*differing_versions(promotion), *differing_models(promotion)]:

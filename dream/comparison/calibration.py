@@ -83,8 +83,8 @@ class Calibration:
     @property
     def best(self) -> CalibratedTrial | None:
         """The trial with the highest calibrated mean."""
-        found = [each for each in self.trials if each.mean]
-        return max(found, key=lambda each: each.mean.mean if each.mean else -numpy.inf) if found else None
+        corrected = [each for each in self.trials if each.mean]
+        return max(corrected, key=lambda each: each.mean.mean if each.mean else -numpy.inf, default=None)
 
     @property
     def text(self) -> str:
@@ -158,21 +158,21 @@ def calibrated(table: ScoreTable, labels: Sequence[Label]) -> Calibration:
     common = common_bias(residuals, table.clusters, table.span)
     own = [has_enough(given[:, column], table.clusters) for column in range(len(scored))]
     differ = bias_differs(residuals, table.clusters, own)
-    found: list[Estimate | None] = []
+    estimates: list[Estimate | None] = []
     for column, judged in enumerate(scored):
         if judged is None:
-            found.append(None)
+            estimates.append(None)
         elif own[column]:
-            found.append(tuned(given[:, column], table.values[:, column], table, table.reach))
+            estimates.append(tuned(given[:, column], table.values[:, column], table, table.reach))
         else:
-            found.append(None if differ else judged.minus(common.negative))
-    return _calibration(table, given, found, own, common, unused, differ)
+            estimates.append(None if differ else judged.minus(common.negative))
+    return _calibration(table, given, estimates, own, common, unused, differ)
 
 
 def _calibration(
     table: ScoreTable,
     given: Floats,
-    found: Sequence[Estimate | None],
+    estimates: Sequence[Estimate | None],
     own: Sequence[bool],
     common: Estimate,
     unused: Sequence[str],
@@ -180,11 +180,11 @@ def _calibration(
 ) -> Calibration:
     parameters = telling_parameters(result.trial for result in table.results)
     means, (least, most) = table.means, table.reach
-    n_pairs = max(len(found) * (len(found) - 1) // 2, 1)
+    n_pairs = max(len(estimates) * (len(estimates) - 1) // 2, 1)
     seen, trials = ~numpy.isnan(given), []
-    for column, (result, estimate) in enumerate(zip(table.results, found, strict=True)):
+    for column, (result, estimate) in enumerate(zip(table.results, estimates, strict=True)):
         both = int((seen[:, 0] & seen[:, column]).sum()) if column else 0
-        apart = _difference(table, given, found, column, both) if column and own[0] and own[column] else None
+        apart = _difference(table, given, estimates, column, both) if column and own[0] and own[column] else None
         reason = "no score" if numpy.isnan(means[column]) else f"fewer than {FEWEST_OF_TRIAL} labels, and the judge's "
         trials.append(
             CalibratedTrial(
@@ -202,13 +202,13 @@ def _calibration(
                 name=full_name(result.trial, parameters[result.trial.id]),
             )
         )
-    n_own = sum(bool(each) and mine for each, mine in zip(found, own, strict=True))
+    n_own = sum(bool(each) and mine for each, mine in zip(estimates, own, strict=True))
     return Calibration(
         table.metric,
         int(seen.sum()),
         common.interval((-table.span, table.span), int(seen.sum())),
         tuple(trials),
-        _assumption(n_own, len(found), differ),
+        _assumption(n_own, len(estimates), differ),
         (*unused, *([_DIFFER] if differ else [])),
     )
 

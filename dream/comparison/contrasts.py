@@ -120,12 +120,12 @@ class Contrasts:
         if not (used := size > 0).any():  # nothing differs anywhere
             return 0.0
         parts = block.sums[:, used] / block.counts.sum(0)[used] / size[used]
-        found = numpy.maximum(low, -high)[used] / size[used]
+        statistics = numpy.maximum(low, -high)[used] / size[used]
         flips = numpy.abs(replicates(len(block.sums), seed) @ parts)
-        left, critical = numpy.ones(len(found), bool), numpy.inf
+        left, critical = numpy.ones(len(statistics), bool), numpy.inf
         while left.any():
             critical = quantile_of_flips(flips[:, left].max(1))
-            leaves = left & (found > critical + _SLACK)
+            leaves = left & (statistics > critical + _SLACK)
             if not leaves.any():
                 break
             left &= ~leaves

@@ -42,13 +42,13 @@ def differences_to_the_first(
     spread = spread_of_scores(ranked.values, ranked.clusters, ranked.reach)
     block = columns(ranked.values[:, 1:] - ranked.values[:, :1], ranked.clusters)
     betting = _betting(ranked, confidence)
-    found = best_set(spread, seed, [place for place, (_, high, _) in betting.items() if high >= 0], confidence)
+    best = best_set(spread, seed, [column for column, (_, high, _) in betting.items() if high >= 0], confidence)
     rest = [
-        _difference(place, ranked.span, spread, block, found, betting.get(place), seed, confidence)
-        for place in range(1, len(ranked.results))
+        _difference(column, ranked.span, spread, block, best, betting.get(column), seed, confidence)
+        for column in range(1, len(ranked.results))
     ]
     most = max((each.difference.high for each in rest if each.in_set and each.difference), default=0.0)
-    return [Difference(None, None, True, "", most), *rest], _level(found, block, confidence)
+    return [Difference(None, None, True, "", most), *rest], _level(best, block, confidence)
 
 
 def _difference(
@@ -93,17 +93,17 @@ def _betting(ranked: ScoreTable, confidence: float) -> dict[int, tuple[float, fl
     """The bounded intervals of the trials whose differences to the first are clearly not symmetric, with the reason."""
     values, span = ranked.values, ranked.span
     reasons = {
-        place: why_not_symmetric(values[:, place] - values[:, 0], ranked.clusters, span)
-        for place in range(1, values.shape[1])
+        column: why_not_symmetric(values[:, column] - values[:, 0], ranked.clusters, span)
+        for column in range(1, values.shape[1])
     }
-    reasons = {place: reason for place, reason in reasons.items() if reason}
+    reasons = {column: reason for column, reason in reasons.items() if reason}
     confidence = 1 - (1 - confidence) / max(len(reasons), 1)
     low, high = (numpy.nan_to_num(values, nan=limit) for limit in ranked.reach)
-    found = {}
-    for place, reason in reasons.items():
-        worst, best = low[:, place] - high[:, 0], high[:, place] - low[:, 0]
-        found[place] = (*betting_interval(worst, best, ranked.clusters, span, confidence), reason)
-    return found
+    intervals_by_column = {}
+    for column, reason in reasons.items():
+        worst, best = low[:, column] - high[:, 0], high[:, column] - low[:, 0]
+        intervals_by_column[column] = (*betting_interval(worst, best, ranked.clusters, span, confidence), reason)
+    return intervals_by_column
 
 
 def _unseen(block: Columns, column: int, span: float, confidence: float) -> float:

@@ -192,8 +192,8 @@ def _contrasts(factors: Mapping[str, Sequence[str]], maps: Mapping[str, Floats])
 
 
 def _crossed_maps(factors: Mapping[str, Sequence[str]]) -> list[Floats]:
-    found = (_crossed(factors, first, second) for first, second in itertools.combinations(factors, 2))
-    return [maps for maps in found if maps is not None]
+    interactions = (_crossed(factors, first, second) for first, second in itertools.combinations(factors, 2))
+    return [maps for maps in interactions if maps is not None]
 
 
 def _factor(
@@ -259,8 +259,8 @@ def _interaction(
     effects = parts.intervals(maps)
     clearest = max(range(len(effects)), key=lambda cell: _clearness(effects[cell]))
     cells = [
-        levels_a.index(one) * len(levels_b) + levels_b.index(other)
-        for one, other in zip(factors[first], factors[second], strict=True)
+        levels_a.index(level_a) * len(levels_b) + levels_b.index(level_b)
+        for level_a, level_b in zip(factors[first], factors[second], strict=True)
     ]
     pair = (levels_a[clearest // len(levels_b)], levels_b[clearest % len(levels_b)])
     return InteractionEffect((first, second), parts.share((maps @ parts.means)[cells]), pair, effects[clearest])

@@ -81,7 +81,7 @@ def confirmation_of(
 def _confirmation(
     table: ScoreTable, standings: tuple[Standing, ...], roles: tuple[Role, ...], margin: float
 ) -> Confirmation:
-    known = {standing.trial.id: standing for standing in standings}
+    by_trial = {standing.trial.id: standing for standing in standings}
     (low, high), (worst, best) = table.bounds(), table.reach
     # from both ends of the scale, so that a trial with (almost) equal scores on all questions does not appear certain
     means = numpy.maximum(*(_half_widths(table, numpy.abs(table.values - end), 1) for end in (worst, best)))
@@ -90,27 +90,27 @@ def _confirmation(
     seen = table.values[:, [0]] - table.values[:, 1:]
     half = _half_widths(table, seen, len(roles) - 1)
     trials = []
-    for place, (role, result) in enumerate(zip(roles, table.results, strict=True)):
-        standing = known[result.trial.id]
-        if standing.mean is None or not table.scored[place]:
+    for number, (role, result) in enumerate(zip(roles, table.results, strict=True)):
+        standing = by_trial[result.trial.id]
+        if standing.mean is None or not table.scored[number]:
             continue
         against = {}
-        if place:
-            mean = float(numpy.nanmean(seen[:, place - 1])) if (~numpy.isnan(seen[:, place - 1])).any() else 0.0
+        if number:
+            mean = float(numpy.nanmean(seen[:, number - 1])) if (~numpy.isnan(seen[:, number - 1])).any() else 0.0
             against = {
                 "difference": mean,
-                "least": max(float(worse[:, place - 1].mean() - half[place - 1]), -table.span),
-                "most": min(float(better[:, place - 1].mean() + half[place - 1]), table.span),
+                "least": max(float(worse[:, number - 1].mean() - half[number - 1]), -table.span),
+                "most": min(float(better[:, number - 1].mean() + half[number - 1]), table.span),
             }
         trials.append(
             ConfirmedTrial(
                 result.trial,
                 role,
                 standing.mean,
-                float(table.means[place]),
-                max(float(low[place] - means[place]), worst),
-                min(float(high[place] + means[place]), best),
-                int(table.scored[place]),
+                float(table.means[number]),
+                max(float(low[number] - means[number]), worst),
+                min(float(high[number] + means[number]), best),
+                int(table.scored[number]),
                 standing.parameters,
                 **against,
             )

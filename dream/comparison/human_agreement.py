@@ -152,8 +152,8 @@ def _checked(
         if value is None:
             problems.append(f"row {number}: label={text!r} is not a number from {worst:g} to {best:g}")
         key = (question, trials.get(trial, trial))
-        first, said = seen.setdefault(key, (number, value))
-        if said != value:
+        first, label = seen.setdefault(key, (number, value))
+        if label != value:
             problems.append(f"row {number}: the same answer as row {first}, with another label; give one per answer")
         if value is not None and first == number:
             labels.append(Label(*key, (value - worst) / (best - worst)))

@@ -196,11 +196,11 @@ def _scatter(means: Floats, answers: Sequence[Sequence[str]]) -> tuple[float, Fl
     """
     names, n_trials = numpy.array(answers), means.shape[1]
     sums, squares, spare = numpy.zeros(len(means)), 0.0, 0
-    for one, other in itertools.combinations(range(n_trials), 2):
-        differ = names[:, one] != names[:, other]
+    for first, second in itertools.combinations(range(n_trials), 2):
+        differ = names[:, first] != names[:, second]
         if differ.sum() < 2:
             continue
-        apart = (means[:, one] - means[:, other])[differ]
+        apart = (means[:, first] - means[:, second])[differ]
         sums[differ] += (apart - apart.mean()) ** 2
         squares, spare = squares + float(((apart - apart.mean()) ** 2).sum()), spare + int(differ.sum()) - 1
     pairs = n_trials * (n_trials - 1) / 2

@@ -106,9 +106,9 @@ def scored_mean(table: ScoreTable, column: int) -> Estimate | None:
 
 def _part(scores: Floats, table: ScoreTable, weight: float, limits: tuple[float, float]) -> Estimate:
     """`weight` times a mean of scores, bounded by the worst and the best score where they are missing."""
-    found, share = _mean_of(scores, table.clusters), float(numpy.isnan(scores).mean())
-    low, high = (share * abs(limit - found.mean) for limit in limits)
-    return Estimate(weight * found.mean, weight * found.parts, found.n_documents, weight, open_low=low, open_high=high)
+    mean, share = _mean_of(scores, table.clusters), float(numpy.isnan(scores).mean())
+    low, high = (share * abs(limit - mean.mean) for limit in limits)
+    return Estimate(weight * mean.mean, weight * mean.parts, mean.n_documents, weight, open_low=low, open_high=high)
 
 
 def _mean_of(values: Floats, clusters: NDArray[numpy.int64]) -> Estimate:
@@ -131,8 +131,8 @@ def common_bias(residuals: Floats, clusters: NDArray[numpy.int64], span: float) 
     """The mean of label - score over all labelled answers."""
     n_trials = residuals.shape[1]
     flat, of_documents = residuals.ravel(), numpy.repeat(clusters, n_trials)
-    found = _mean_of(flat, of_documents)
-    return Estimate(found.mean, found.parts, found.n_documents, least_error=_rare(flat, of_documents, span))
+    bias = _mean_of(flat, of_documents)
+    return Estimate(bias.mean, bias.parts, bias.n_documents, least_error=_rare(flat, of_documents, span))
 
 
 def bias_differs(residuals: Floats, clusters: NDArray[numpy.int64], own: Sequence[bool]) -> bool:

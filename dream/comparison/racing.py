@@ -81,8 +81,8 @@ def shuffled(documents: Sequence[str], seed: int = 0) -> list[int]:
         ([0, 1, 2, 3, 4], 1)
     """
     numbers = _units(documents)
-    place = seeded(seed).permutation(int(numbers.max(initial=-1)) + 1)
-    return sorted(range(len(documents)), key=lambda row: (place[numbers[row]], row))
+    position = seeded(seed).permutation(int(numbers.max(initial=-1)) + 1)
+    return sorted(range(len(documents)), key=lambda row: (position[numbers[row]], row))
 
 
 def planned_looks(documents: Sequence[str], first: int, block: int, error: float = RACE_ERROR) -> list[PlannedLook]:
@@ -195,8 +195,8 @@ def _boundary(spreads: Sequence[Spread], boundaries: Sequence[float], signs: Flo
     allowed = int(error * len(signs) + _SLACK) - int(crossed.sum())
     if allowed < 0:
         return math.inf
-    found = numpy.sort(ranges(spreads[-1], signs)[~crossed])[::-1]
-    return float(found[allowed]) if allowed < len(found) else 0.0
+    statistics = numpy.sort(ranges(spreads[-1], signs)[~crossed])[::-1]
+    return float(statistics[allowed]) if allowed < len(statistics) else 0.0
 
 
 def _signs(n_documents: int, seed: int) -> Floats:

@@ -100,7 +100,7 @@ def standings(
     if not order:
         return tuple(unranked), 1 - confidence
     ranked = table.only(order)
-    found, level = differences_to_the_first(ranked, seed, confidence)
+    differences, level = differences_to_the_first(ranked, seed, confidence)
     same = {place for place in range(1, len(order)) if _all_same(ranked.values[:, place], ranked.values[:, 0])}
     stood = [
         replace(
@@ -113,7 +113,7 @@ def standings(
             may_lose=each.may_lose,
             same_scores=rank - 1 in same,
         )
-        for rank, (column, each) in enumerate(zip(order, found, strict=True), 1)
+        for rank, (column, each) in enumerate(zip(order, differences, strict=True), 1)
     ]
     return (*mark_front(stood), *unranked), level
 

@@ -134,8 +134,8 @@ def _question_problems(first: GoldenDataset, second: GoldenDataset) -> list[str]
     mine, theirs = ({question.id: question for question in golden.questions} for golden in (first, second))
     remedy = "run one of them again with the other's golden dataset (`dream run --golden NAME`)"
     if mine.keys() != theirs.keys():
-        both, one = len(mine.keys() & theirs.keys()), len(mine.keys() ^ theirs.keys())
-        return [f"{both} questions are in both, {one} in only one: {remedy}"]
+        both, only_one = len(mine.keys() & theirs.keys()), len(mine.keys() ^ theirs.keys())
+        return [f"{both} questions are in both, {only_one} in only one: {remedy}"]
     if mine != theirs:
         digests = f"{first.digest[:12]} and {second.digest[:12]}"
         return [f"the golden datasets have the same questions but differ otherwise (digests {digests}): {remedy}"]

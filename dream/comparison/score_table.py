@@ -70,12 +70,12 @@ class ScoreTable:
         return self
 
     def _refuse(self, wrong: NDArray[numpy.bool_], problem: str) -> None:
-        found = [
+        examples = [
             f"{self.values[row, column]:g} of {self.results[column].trial.name} on {self.question_ids[row]}"
             for row, column in zip(*wrong.nonzero(), strict=True)
         ]
-        if found:
-            raise DataError(bullets(f"{self.metric}: {len(found)} {problem}", found[:5]))
+        if examples:
+            raise DataError(bullets(f"{self.metric}: {len(examples)} {problem}", examples[:5]))
 
     @property
     def reach(self) -> tuple[float, float]:

@@ -20,8 +20,8 @@ def chart_lines(
 
     Args:
         root: the root of a chart's part, of the kinds `chart` and `chartEx`.
-        name_at: the text of a cell, for names that are only referred to, as in `Data!$B$1`.
-        is_shown: True for a reference to cells that are read anyhow; the values of these are left out.
+        name_at: returns the text of a cell, for names given as references such as `Data!$B$1`.
+        is_shown: returns True for a reference to cells that are read elsewhere, whose values are left out.
     """
     yield from filter(None, (_rich(title) for title in _titles(root)))
     series = [node for node in root.iter("{*}ser", "{*}series") if not _is_hidden(node)]
@@ -39,7 +39,7 @@ def _titles(root: Any) -> Iterator[Any]:
 
 
 def _rich(title: Any) -> str:
-    """The text of a title, written in the chart or taken over from a cell."""
+    """The text of a title, from the chart itself or from a referenced cell."""
     lines = ["".join(node.text or "" for node in p.iter("{*}t")) for p in title.iter("{*}p")]
     return one_line(" ".join(lines)) or one_line(" ".join(node.text or "" for node in title.iter("{*}v")))
 
@@ -108,7 +108,7 @@ def _level(node: Any, code: str) -> list[str]:
 
 
 def _shown(text: str, code: str) -> str:
-    """A value as a reader sees it, near enough."""
+    """A value as displayed, approximately."""
     try:
         number = float(text)
     except ValueError:

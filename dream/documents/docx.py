@@ -1,16 +1,14 @@
-"""Text of Word documents: mammoth makes HTML of them (also of strict OOXML, text boxes, notes and tracked changes as
-accepted), which is read as any HTML. Added to it: what mammoth does not know (`docx_markup`), and headers and footers,
-each once."""
+"""Text of Word documents: mammoth converts them to HTML (including strict OOXML, text boxes, notes, and tracked changes
+as accepted), which is read like any HTML. Elements that mammoth does not support (`docx_markup`), headers and footers
+are added."""
 
-import io
 import re
-import zipfile
 from collections.abc import Iterator
 
 from dream.documents.docx_markup import n_inserted_files, readable
 from dream.documents.file_types import Reading, plain_reading
 from dream.documents.html import html_text
-from dream.documents.office_parts import is_fallback
+from dream.documents.office_parts import Package, is_fallback
 from dream.documents.rows import one_line
 from dream.documents.xml import local_name, parse
 
@@ -28,25 +26,25 @@ def read_docx(content: bytes) -> Reading:
     import mammoth
 
     without_pictures = mammoth.images.img_element(lambda image: {})
-    with readable(content) as file:
+    package = Package(content)
+    with readable(package) as file:
         html = mammoth.convert_to_html(file, convert_image=without_pictures, style_map=_STYLES).value
     html = _CHECKBOX.sub(lambda box: "☒" if box[1] else "☐", _BACK_LINK.sub("", html))
-    headers, footers = _headers_and_footers(content)
+    headers, footers = _headers_and_footers(package)
     parts = [*headers, html_text(html), *footers]
     text = "\n\n".join(part for part in parts if part)
-    if n_inserted := n_inserted_files(content):
+    if n_inserted := n_inserted_files(package):
         problem = f"{n_inserted} file(s) that Word inserts on opening it were not read"
         return plain_reading(text, problem, "open it in Word and save it again", is_certain=False)
     return plain_reading(text)
 
 
-def _headers_and_footers(content: bytes) -> tuple[list[str], list[str]]:
+def _headers_and_footers(package: Package) -> tuple[list[str], list[str]]:
     """The distinct lines of all headers, and of all footers; page numbers are left out."""
     lines: dict[str, dict[str, None]] = {"header": {}, "footer": {}}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in sorted(archive.namelist()):
-            if match := _HEADER_OR_FOOTER.fullmatch(name):
-                lines[match[1]].update(dict.fromkeys(_paragraphs(archive.read(name))))
+    for name in sorted(package.names):
+        if match := _HEADER_OR_FOOTER.fullmatch(name):
+            lines[match[1]].update(dict.fromkeys(_paragraphs(package.read(name))))
     return list(lines["header"]), [line for line in lines["footer"] if line not in lines["header"]]
 
 

@@ -1,7 +1,7 @@
-"""The markup of Word documents in the form that mammoth reads whole.
+"""Rewrites the markup of Word documents so that mammoth reads all of their text.
 
-mammoth leaves out elements that it does not know, with the text in them: equations, simple fields, text in the other
-direction, ruby, charts, SmartArt, and text boxes without a copy for old programs. Hidden text is removed.
+mammoth ignores unknown elements and the text in them: equations, simple fields, bidirectional text, ruby, charts,
+SmartArt, and text boxes without a copy for old programs. Hidden text is removed.
 """
 
 import io
@@ -19,18 +19,17 @@ from dream.documents.xml import local_name, parse, to_bytes
 _FOLDER, _NOTES = "word/", ("word/footnotes.xml", "word/endnotes.xml")
 _MARKS = (b"oMath", b"vanish", b"fldSimple", b"ruby", b":dir ", b":bdo ", b":drawing>", b":cr/", b":ptab ", b":textbox")
 _WRAPPERS = ("fldSimple", "dir", "bdo")
-# Elements that mammoth does not know, with one that it reads alike.
+# Elements that mammoth does not support, with an equivalent that it supports.
 _ALIKE = {"cr": "br", "ptab": "tab", "oval": "rect", "line": "rect", "polyline": "rect", "arc": "rect"}
 
 
 @contextmanager
-def readable(content: bytes) -> Iterator[IO[bytes]]:
-    """A Word document as a file in which all text is in elements that mammoth knows."""
-    package = Package(content)
+def readable(package: Package) -> Iterator[IO[bytes]]:
+    """A Word document as a file in which all text is in elements that mammoth supports."""
     parts = (name for name in package.names if name in _NOTES or is_document(name))
     changed = {part: xml for part in parts if (xml := _changed(package, part))}
     if not changed:
-        yield io.BytesIO(content)
+        yield io.BytesIO(package.content)
         return
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as copy:
@@ -45,14 +44,13 @@ def is_document(part: str) -> bool:
     return part.startswith(f"{_FOLDER}document") and part.endswith(".xml")
 
 
-def n_inserted_files(content: bytes) -> int:
-    """The number of files of other kinds that stand for a part of the text, which only Word puts in on opening."""
-    package = Package(content)
+def n_inserted_files(package: Package) -> int:
+    """The number of external files of other formats that Word inserts into the text on opening."""
     return sum(package.read(name).count(b"altChunk ") for name in package.names if is_document(name))
 
 
 def _changed(package: Package, part: str) -> bytes | None:
-    """The markup of a part as mammoth reads it; None if nothing is to be changed."""
+    """The rewritten markup of a part; None if nothing needs to change."""
     xml = package.read(part)
     if not any(mark in xml for mark in _MARKS):
         return None
@@ -85,12 +83,12 @@ def _replace(node: Any, children: Sequence[Any]) -> None:
 
 
 def _show_text(package: Package, part: str, drawing: Any) -> None:
-    """Put the text of a drawing beside it, as that of a text box, unless its copy for old programs has it."""
+    """Insert the text of a drawing next to it as a text box, unless its copy for old programs contains it."""
     if is_fallback(drawing):
         return
-    place, copy = drawing, None
+    anchor, copy = drawing, None
     for above in drawing.iterancestors("{*}AlternateContent"):
-        place, copy = above, above.find("{*}Fallback")
+        anchor, copy = above, above.find("{*}Fallback")
     boxes = [] if copy is not None and copy.find(".//{*}txbxContent") is not None else _boxes(drawing)
     if lines := list(drawing_lines(package, part, drawing)):
         boxes.append(_box(drawing, lines))
@@ -98,13 +96,13 @@ def _show_text(package: Package, part: str, drawing: Any) -> None:
     for box in reversed(boxes):
         picture = drawing.makeelement(f"{words}}}pict")
         picture.append(box)
-        place.addnext(picture)
+        anchor.addnext(picture)
 
 
 def _boxes(drawing: Any) -> list[Any]:
-    found = [box for box in drawing.iter("{*}txbxContent") if not is_fallback(box)]
-    inner = {inside for box in found for inside in box.iterdescendants("{*}txbxContent")}
-    return [deepcopy(box) for box in found if box not in inner]
+    boxes = [box for box in drawing.iter("{*}txbxContent") if not is_fallback(box)]
+    inner = {inside for box in boxes for inside in box.iterdescendants("{*}txbxContent")}
+    return [deepcopy(box) for box in boxes if box not in inner]
 
 
 def _box(drawing: Any, lines: Sequence[str]) -> Any:

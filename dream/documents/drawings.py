@@ -13,10 +13,10 @@ Chart = Callable[[Any], Iterator[str]]
 
 
 def drawing_lines(package: Package, part: str, root: Any, chart: Chart = chart_lines) -> Iterator[str]:
-    """The lines of shapes, charts and SmartArt under an element of a part, in the order in which they stand there.
+    """The lines of shapes, charts and SmartArt under an element of a part, in document order.
 
     Args:
-        chart: makes lines of a chart's root element.
+        chart: returns the lines of a chart's root element.
     """
     related = package.related(part)
     for node in root.iter("{*}txBody", "{*}chart", "{*}relIds"):
@@ -33,7 +33,7 @@ def drawing_lines(package: Package, part: str, root: Any, chart: Chart = chart_l
 
 
 def _shapes_on(package: Package, chart: str) -> Iterator[str]:
-    """The texts that were put on a chart by hand."""
+    """The texts of shapes on a chart."""
     for relation in package.related(chart).values():
         if relation.kind == "chartUserShapes":
             yield from shape_lines(parse(package.read(relation.part)))
@@ -50,7 +50,7 @@ def diagram_lines(root: Any) -> Iterator[str]:
 
 
 def paragraph_text(paragraph: Any) -> str:
-    """The text of a paragraph in DrawingML, in one line; the number of a slide is left out."""
+    """The text of a paragraph in DrawingML as one line, without slide numbers."""
     return one_line("".join(map(_piece, paragraph)))
 
 

@@ -1,4 +1,4 @@
-"""Text of e-mails (.eml): who wrote to whom about what, the message, and readable attachments as further pages."""
+"""Text of e-mails (.eml): sender, recipients, subject and message, and readable attachments as further pages."""
 
 import email
 import re
@@ -16,7 +16,7 @@ from dream.documents.text_encoding import decode
 _HEADERS = ("Subject", "From", "To", "Cc", "Date")
 MOST_ATTACHMENTS = 100
 _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
-# A line that goes on in the next one (RFC 3676): it ends in a space, and is not the mark before a signature.
+# A line that continues in the next one (RFC 3676): it ends in a space, and is not the signature separator.
 _FLOWED = re.compile(r"^(?!-- $)(.*\S) \n(?=[^\s>])", re.MULTILINE)
 ReadFile = Callable[[str, bytes], Reading]
 
@@ -43,12 +43,12 @@ def read_eml(content: bytes, read_attachment: ReadFile) -> Reading:
             ]
         if reading.problem:
             problems.append(f"attachment {name}: {reading.problem}")
-    remedy = "save attachments as files of their own, and upload these" if problems else ""
+    remedy = "save attachments as separate files, and upload these" if problems else ""
     return Reading(tuple(pages), pages[-1][0], not problems, "; ".join(problems), remedy, headings=tuple(headings))
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """A header; one in letters beyond ASCII that are not declared, in the encoding that they seem to be in."""
+    """A header; if it has undeclared non-ASCII bytes, they are decoded with a guessed encoding."""
     value = str(message[name])
     if "\ufffd" not in value:
         return value
@@ -58,14 +58,14 @@ def _header(message: EmailMessage, name: str) -> str:
 
 def _body(message: EmailMessage) -> tuple[str, list[str]]:
     parts = list(_bodies(message))
-    if not parts and isinstance(payload := message.get_payload(), str):  # parts that are announced, but not there
+    if not parts and isinstance(payload := message.get_payload(), str):  # parts that are declared but missing
         return payload.replace("\r\n", "\n").strip(), []
     texts = [_text(part) for part in parts]
     return "\n\n".join(text for text, _ in texts if text), [problem for _, problem in texts if problem]
 
 
 def _bodies(message: MIMEPart) -> Iterator[MIMEPart]:
-    """The parts that a reader sees one after the other; of the same text in several forms, the plain one."""
+    """The visible text parts in order; of alternatives, the plain text."""
     if message.get_content_type() == "multipart/mixed":
         for part in cast(Iterator[MIMEPart], message.iter_parts()):
             if not _is_file(part):
@@ -77,7 +77,7 @@ def _bodies(message: MIMEPart) -> Iterator[MIMEPart]:
 
 
 def _text(part: MIMEPart) -> tuple[str, str]:
-    """The text of a part of a message, and what was assumed in reading it."""
+    """The text of a part of a message, and the assumptions made in decoding it."""
     payload = cast(bytes, part.get_payload(decode=True)) or b""
     if part.get_content_type() == "text/html":
         reading = read_html(payload, part.get_content_charset())
@@ -90,7 +90,7 @@ def _text(part: MIMEPart) -> tuple[str, str]:
 
 
 def _files(message: MIMEPart) -> Iterator[MIMEPart]:
-    """The files that are attached to a message or its parts."""
+    """The attached files of a message and its parts."""
     parts = cast(Iterator[MIMEPart], message.iter_parts()) if message.is_multipart() else ()
     for part in parts:
         if _is_file(part):
@@ -100,7 +100,7 @@ def _files(message: MIMEPart) -> Iterator[MIMEPart]:
 
 
 def _is_file(part: MIMEPart) -> bool:
-    """True for what is attached; not for pictures that belong to the text, nor for signatures."""
+    """True for an attachment, as opposed to inline pictures and signatures."""
     kind, main = part.get_content_type(), part.get_content_maintype()
     if kind in _SIGNATURES:
         return False
@@ -109,7 +109,7 @@ def _is_file(part: MIMEPart) -> bool:
 
 
 def _attachments(message: EmailMessage) -> Iterator[tuple[str, bytes]]:
-    """Name and content of what is attached."""
+    """Name and content of each attachment."""
     for part in islice(_files(message), MOST_ATTACHMENTS):
         if part.get_content_type() == "message/rfc822":
             inner = cast(EmailMessage, part.get_payload(0))

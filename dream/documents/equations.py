@@ -45,8 +45,8 @@ def _children(node: Any) -> str:
 
 
 def _part(node: Any, name: str) -> str:
-    found = node.find(f"{{*}}{name}")
-    return "" if found is None else _children(found).strip()
+    element = node.find(f"{{*}}{name}")
+    return "" if element is None else _children(element).strip()
 
 
 def _grouped(text: str) -> str:
@@ -54,10 +54,10 @@ def _grouped(text: str) -> str:
 
 
 def _property(node: Any, properties: str, name: str, default: str) -> str:
-    found = node.find(f"{{*}}{properties}/{{*}}{name}")
-    if found is None:
+    element = node.find(f"{{*}}{properties}/{{*}}{name}")
+    if element is None:
         return default
-    return next((value for key, value in found.attrib.items() if key.endswith("val")), default)
+    return next((value for key, value in element.attrib.items() if key.endswith("val")), default)
 
 
 def _script(node: Any, below: str = "sub", above: str = "sup") -> str:

@@ -16,7 +16,7 @@ _NO_TEXT = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x0e\x0f\x1a\x1b\x1e"} | {0x7F})
 _TEXTS = (".txt", ".md", ".html", ".htm", ".csv", ".eml")
 
 
-# An Office document is refused that unpacks to more than both.
+# Office documents whose unpacked size exceeds both limits are refused.
 MAX_UNPACKED, MAX_RATIO = 1_000_000_000, 20
 
 
@@ -25,8 +25,9 @@ class ReadingOptions:
     """Options for reading files.
 
     Args:
-        repeated_lines: what becomes of headers and footers, "drop" or "keep".
-        ocr_command: run for files with scanned pages, with {input} and {output} in it; None for no OCR.
+        repeated_lines: "drop" or "keep" headers and footers.
+        ocr_command: a command for files with scanned pages, with the placeholders {input} and {output}; None for no
+            OCR.
     """
 
     repeated_lines: str = "drop"
@@ -34,8 +35,8 @@ class ReadingOptions:
 
 
 class Heading(NamedTuple):
-    """A heading that the text does not mark: the characters from `start` to `end` of the text of a page, and its level,
-    1 for the highest."""
+    """A heading without markup in the text: the range of characters `start` to `end` in the text of a page, and its
+    level, 1 for the highest."""
 
     page: int
     start: int
@@ -48,10 +49,10 @@ class Reading:
     """The text of one file.
 
     `pages` are pairs (1-based page number, text) of the pages with text; `n_pages` counts all pages. `complete` is
-    False if text is missing or may be wrong. `problem` says what is missing or was assumed, `remedy` what to do.
-    `left_out` names what is not in the text on purpose; `is_scanned` tells that OCR may find more.
-    What is not `is_repeatable` may be another text next time, such as after an OCR program that failed. `headings` are
-    those that are not marked in the text by `#`, in their order.
+    False if text is missing or may be wrong. `problem` describes missing text or assumptions, `remedy` suggests a fix.
+    `left_out` lists intentionally omitted content. `is_scanned` is True if OCR may find more text. `is_repeatable` is
+    False if the next attempt may give another text, e.g. after a failed OCR program. `headings` are those without `#`
+    markup in the text, in their order.
     """
 
     pages: tuple[tuple[int, str], ...] = ()
@@ -73,7 +74,7 @@ def plain_reading(text: str, problem: str = "", remedy: str = "", is_certain: bo
 
 
 def page_ranges(numbers: Sequence[int], at_most: int = 20) -> str:
-    """Page numbers in ascending order as ranges, of many the first.
+    """Page numbers in ascending order as ranges, truncated to `at_most` ranges.
 
     Example:
         >>> page_ranges([1, 2, 3, 7])
@@ -136,7 +137,7 @@ def _kind(content: bytes) -> tuple[str, str]:
 
 
 def is_binary(sample: bytes) -> bool:
-    """True for bytes of which many stand for no letter, space or line break in any encoding of text."""
+    """True for bytes with many values that are not text in any encoding."""
     return len(sample) - len(sample.translate(None, _NO_TEXT)) > len(sample) / 20
 
 
@@ -157,5 +158,5 @@ def _zip_kind(content: bytes) -> tuple[str, str]:
     if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(content)):
         return f"a ZIP archive that unpacks to {unpacked / 1e6:,.0f} MB", ""
     names = archive.namelist()
-    found = (kind for part, kind in _OFFICE_PARTS.items() if any(re.fullmatch(part, name) for name in names))
-    return next(found, ("a ZIP archive or another Office document", ""))
+    kinds = (kind for part, kind in _OFFICE_PARTS.items() if any(re.fullmatch(part, name) for name in names))
+    return next(kinds, ("a ZIP archive or another Office document", ""))

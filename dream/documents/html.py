@@ -1,7 +1,7 @@
-"""Text of HTML pages: what a reader of the page reads, with headings, lists and tables as in Markdown.
+"""Text of HTML pages: the visible content, with headings, lists and tables as in Markdown.
 
-Hidden parts, navigation, page headers and footers, cookie banners and form controls are left out; if hardly anything
-is left then, only what is hidden is. (trafilatura, tried beside this, lost lists and flattened tables on short pages.)
+Hidden parts, navigation, page headers and footers, cookie banners and form controls are left out; if almost nothing
+remains, only hidden content is left out. (trafilatura lost lists and flattened tables on short pages.)
 """
 
 import re
@@ -62,7 +62,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789+-=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹�
 
 
 def read_html(content: bytes, charset: str | None = None) -> Reading:
-    """The text of a page, as one page; `charset` is declared outside of it."""
+    """The text of an HTML page, as one page; `charset` is an externally declared encoding."""
     from bs4.dammit import EncodingDetector
 
     decoded = decode(content, charset or EncodingDetector.find_declared_encoding(content, is_html=True))
@@ -83,11 +83,11 @@ def html_text(html: str) -> str:
 
 
 class _TooDeep(Exception):
-    """A page is nested so deep that lxml drops a part of it."""
+    """A page is nested so deeply that lxml drops a part of it."""
 
 
 def _soup(html: str) -> tuple[Any, str]:
-    """The page without what is never shown, and its title."""
+    """The page without invisible elements, and its title."""
     from bs4 import BeautifulSoup
     from bs4.element import PreformattedString
 
@@ -121,7 +121,7 @@ def _is_hidden(tag: Any) -> bool:
 
 
 def _flat_text(html: str) -> str:
-    """The text without structure, for pages that are nested deeper than any reader's."""
+    """The text without structure, for pages that are nested too deeply."""
     parser = _FlatParser()
     parser.feed(html)
     parser.close()
@@ -155,7 +155,7 @@ class _FlatParser(HTMLParser):
 
 
 def _remove_frame(soup: Any, n_letters: int) -> None:
-    """Remove what stands around the content of a page."""
+    """Remove navigation, banners and the like around the content of a page."""
     has_main = soup.find(["main", "article"]) is not None or soup.find(attrs={"role": "main"}) is not None
     for tag in soup.find_all(lambda tag: bool(tag.attrs) or tag.name in ("nav", "header", "footer", "aside")):
         if tag.decomposed or tag.name in ("html", "body", "main", "article"):
@@ -177,7 +177,7 @@ def _is_frame(tag: Any, n_letters: int, has_main: bool) -> bool:
 
 
 def _is_named_as_frame(tag: Any, names: Sequence[str], n_letters: int) -> bool:
-    """True for what its class or id calls a banner, a menu or the like, unless it may be text."""
+    """True for an element whose class or id names a banner, a menu or the like, unless it may be content."""
     is_banner = _FRAME_NAMES.search(" ".join(names)) is not None
     words = [name for name in names if _FRAME_WORDS.fullmatch(name)]
     if not (is_banner or (words and _is_outside(tag))) or tag.find("h1") is not None:
@@ -193,7 +193,7 @@ def _is_named_as_frame(tag: Any, names: Sequence[str], n_letters: int) -> bool:
 
 
 def _is_outside(tag: Any) -> bool:
-    """True for what is not within the content of a page."""
+    """True for an element outside of the page's content."""
     return all(above.name not in _CONTENT for above in tag.parents)
 
 
@@ -316,7 +316,7 @@ def _inline(tag: Any) -> str:
 
 
 def _is_layout(table: Any) -> bool:
-    """True for a table that only places other things on a page."""
+    """True for a table that is only used for layout."""
     if table.get("role") in ("presentation", "none"):
         return True
     if table.find("table") is not None and max(map(len, map(_cells, _own_rows(table))), default=0) < DATA_COLUMNS:

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 MOST_RULES, MOST_ELEMENTS = 100, 2000
-# What holds more of the page's letters is shown by a script: one element, and all together.
+# Hidden elements with a larger share of the page's letters are assumed to be shown by a script: a single element, and
+# all together.
 MOST_OF_PAGE, MOST_TOGETHER = 0.3, 0.7
 _COMMENT = re.compile(r"/\*.*?\*/|<!--|-->", re.DOTALL)
 _AT_RULE = re.compile(r"@[^{};]*(?:;|\{(?:[^{}]*\{[^{}]*\})*[^{}]*\})")
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 _HIDES = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _SHOWS = re.compile(r"(?:^|;)\s*(?:display|visibility)\s*:", re.IGNORECASE)
-# Classes, ids, names and attributes; what depends on the mouse or the place in a list is not looked at.
+# Selectors by class, id, name and attribute; those that depend on the mouse or the position in a list are ignored.
 _SELECTOR = re.compile(r"[\w.#\- >+~*\[\]=\"'^$|\n\t\r]+")
 
 
@@ -23,10 +24,10 @@ def hidden_by_styles(soup: Any) -> list[Any]:
         return []
     hidden: dict[int, Any] = {}
     n_letters = len(soup.get_text())
-    for place, (selector, hides) in enumerate(rules):
+    for number, (selector, hides) in enumerate(rules):
         if not hides or len(hidden) > MOST_ELEMENTS:
             continue
-        later = [shown for shown, hides_too in rules[place + 1 :] if not hides_too]
+        later = [shown for shown, hides_too in rules[number + 1 :] if not hides_too]
         for element in _selected(soup, selector):
             is_shown = any(_matches(element, shown) for shown in later)
             if not is_shown and len(element.get_text()) <= MOST_OF_PAGE * n_letters:
@@ -37,7 +38,8 @@ def hidden_by_styles(soup: Any) -> list[Any]:
 
 
 def _rules(css: str) -> Iterator[tuple[str, bool]]:
-    """Selector and if it hides, of each rule that shows or hides; none of those that hold for some screens only."""
+    """The selector of each rule that shows or hides elements, and True if it hides; rules for some screens only are
+    left out."""
     n_rules = 0
     for rule in _RULE.finditer(_AT_RULE.sub("", _COMMENT.sub("", css))):
         hides = bool(_HIDES.search(rule[2]))

@@ -1,4 +1,4 @@
-"""Loading of files in storage as LlamaIndex Documents with stable ids and page labels.
+"""Loads files in storage as LlamaIndex Documents with stable ids and page labels.
 
 A file that cannot be read is reported with reason and remedy; the others are loaded.
 """
@@ -30,7 +30,7 @@ PAGE_BREAK = "\n\n"
 class FileReport:
     """The outcome for one file. With the status "partly", some text is missing or may be wrong (see `problem`).
 
-    `left_out` names what is not in the text on purpose: headers, footers, hidden slides.
+    `left_out` lists intentionally omitted content: headers, footers, hidden slides.
     """
 
     file: str
@@ -48,9 +48,8 @@ class FileReport:
 
 @dataclass(frozen=True)
 class LoadedDocuments:
-    """A Document per page with text, ordered by file name, and a report per file.
-
-    With a cache, the texts stay there: `documents` is a sequence that reads them when it is iterated, file by file.
+    """A Document per page with text, ordered by file name, and a report per file. With a cache, `documents` is a
+    sequence that reads the texts from the cache when it is iterated, file by file.
     """
 
     documents: StoredDocuments
@@ -79,19 +78,18 @@ def load_documents(
     """Load all documents in storage except hidden files, or those of `keys`.
 
     A document's id is `<first 16 digits of the file's SHA-256>-p<page number>`; its metadata (`file_name`,
-    `page_label`, `file_digest`) is hidden from the embedding model and the LLM, which see only the text.
-
-    Files are read by several processes where there is much to read. With a cache, each is read once, and its text
-    stays there until it is asked for; without one, all texts are held in memory.
+    `page_label`, `file_digest`) is hidden from the embedding model and the LLM, which see only the text. Large sets of
+    files are read by several processes. With a cache, each file is read once, and its text stays in the cache until
+    needed; without one, all texts are held in memory.
 
     Args:
         keys: the objects to load; None for all.
         max_file_mb: the size limit in millions of bytes; larger files are skipped.
-        show: where progress is shown (see `dream.progress`).
-        cache: where the text of files is kept, and found again.
-        options: how files are read.
-        settings: give cache and options, where these are not given.
-        submit: runs the reading of a file elsewhere (`dream.engines.Engine.submit`).
+        show: shows progress (see `dream.progress`).
+        cache: storage for the extracted texts.
+        options: options for reading files.
+        settings: supply `cache` and `options` if these are not given.
+        submit: runs tasks in other processes (`dream.engines.Engine.submit`).
 
     Raises:
         DataError: if there is no file, or no readable file.
@@ -145,7 +143,8 @@ def merge_pages(documents: "Sequence[Document]") -> "list[Document]":
 
 
 def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
-    """The label of the page with the character at `offset` of a document of `merge_pages`; `page_label` of any other.
+    """The label of the page with the character at `offset` in a document of `merge_pages`; for any other document its
+    `page_label`.
 
     Example:
         >>> page_of({"page_starts": [[0, "1"], [120, "3"]]}, 125)
@@ -158,9 +157,9 @@ def page_of(metadata: Mapping[str, Any], offset: int | None) -> str:
 
 
 class _Reader:
-    """Reads files, each content once: nothing of those that have not changed, nor of those whose text is kept.
+    """Reads each distinct file content once, and not at all if the file is unchanged or its text is stored.
 
-    `held` are the texts that could not be kept, by digest and extension.
+    `held` has the texts that could not be stored, by digest and extension.
     """
 
     def __init__(self, readers: Readers, objects: Mapping[str, StoredObject], submit: Submit | None) -> None:
@@ -171,7 +170,7 @@ class _Reader:
         self._pages = 0
 
     def read(self, names: Sequence[str], max_file_mb: float, reporter: Reporter) -> dict[str, TextFacts]:
-        """The facts about each file, by name; without a digest for those that were not fetched."""
+        """The facts about each file, by name; without a digest for files that were not downloaded."""
         with reporter.task("reading documents", len(names), "files") as task:
             for name in names:
                 if refused := self._refused(name, max_file_mb):
@@ -200,7 +199,7 @@ class _Reader:
         return self._objects[name].size if name in self._objects else 0
 
     def _find_unchanged(self, names: Sequence[str], task: Task) -> None:
-        """Take the files that storage lists as they were before, and whose facts or text are kept."""
+        """Find files that are unchanged according to storage, and whose facts or text are stored."""
         objects = [self._objects[name] for name in names if name in self._objects]
         known = self._texts.known_digests(self._uri, objects)
         before = self._texts.facts(self._uri) if known else {}
@@ -219,7 +218,7 @@ class _Reader:
             self._take(file.name, found.facts, task)
 
     def _remember_facts(self) -> None:
-        """Keep what was found of all files that are still there; texts that are held are another run's to find."""
+        """Store the facts of all existing files, except for those whose texts could not be stored."""
         before = self._texts.facts(self._uri)
         held = {file_digest for file_digest, _ in self.held}
         kept = {name: facts for name, facts in self._found.items() if facts.digest and facts.digest not in held}

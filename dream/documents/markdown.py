@@ -1,4 +1,4 @@
-"""Text of Markdown files: without the markup that is no text, front matter and pictures in base64."""
+"""Text of Markdown files, without non-text markup, front matter and base64 pictures."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dream.documents.file_types import Reading, plain_reading
 from dream.documents.rows import one_line
 from dream.documents.text_encoding import decode
 
-# begins with a comment or a name and its value: else the text stands between two rules
+# begins with a comment or a name and its value; otherwise the text is between two rules
 _FRONT_MATTER = re.compile(
     r"\ufeff?(---|\+\+\+)[ \t]*\r?\n((?:#|\[|[^\s:=][^\r\n:=]*[:=]).*?\r?\n)?(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL
 )
@@ -27,8 +27,8 @@ def read_markdown(content: bytes) -> Reading:
 
 
 def markdown_text(text: str) -> str:
-    """Markdown with the title of its front matter as the first line, and alternative texts in place of pictures in
-    base64; code stays."""
+    """Markdown with the front matter's title as the first line, and alternative texts instead of base64 pictures; code
+    is unchanged."""
     title = ""
     if match := _FRONT_MATTER.match(text):
         found = _TITLE.search(match[2] or "")
@@ -45,7 +45,7 @@ def markdown_text(text: str) -> str:
 
 
 def _without_comments(text: str) -> Iterator[str]:
-    """The lines of a text without comments; those in code stay, and one that does not end is none."""
+    """The lines of a text without comments, except in code; an unterminated comment counts as text."""
     last_end, offset, fence, in_comment = text.rfind("-->"), 0, "", False
     for line in text.splitlines(keepends=True):
         opening = None if in_comment else _FENCE.match(line)

@@ -1,4 +1,4 @@
-"""The merged cells of an Excel workbook, which openpyxl does not tell of sheets that it reads row by row."""
+"""The merged cells of an Excel workbook, which openpyxl does not report for sheets that it reads row by row."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +10,13 @@ _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]+\d+:[A-Z]+\d+)"')
 
 
 def merged_cells(sheet: bytes) -> dict[Cell, Cell]:
-    """The cells below the first row of a merged one, with the cell that has its value, from the XML of a sheet."""
+    """The cells of merged ranges below their first row, each with the cell that has the value, from the XML of a
+    sheet."""
     return dict(_below(_MERGED.findall(sheet)))
 
 
 def in_each_row(rows: Iterable[list[str]], merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
-    """All rows of a sheet, with the text of a cell over several rows in each of them.
+    """All rows of a sheet, with the text of a merged cell in each of its rows.
 
     Example:
         >>> list(in_each_row([["North", "Oslo"], ["", "Bergen"]], {(2, 1): (1, 1)}))

@@ -1,4 +1,4 @@
-"""OCR of scanned files by a command that the user names (DREAM_OCR_COMMAND), such as ocrmypdf."""
+"""OCR of scanned files with the user's command (DREAM_OCR_COMMAND), such as ocrmypdf."""
 
 import shlex
 import subprocess
@@ -13,7 +13,7 @@ OCR_SECONDS = 1800
 
 
 def after_ocr(reading: Reading, content: bytes, command: str) -> Reading:
-    """The reading of a scanned PDF after OCR; the one before, with the reason, where OCR fails.
+    """The reading of a scanned PDF after OCR; if OCR fails, the original reading with the reason.
 
     `command` is split as by a shell, and run without one; {input} and {output} in it are replaced by file names.
     """

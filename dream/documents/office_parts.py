@@ -1,4 +1,4 @@
-"""Parts of Office documents (.docx, .pptx, .xlsx), and which part refers to which."""
+"""Parts of Office documents (.docx, .pptx, .xlsx), and the relations between them."""
 
 import io
 import posixpath
@@ -13,16 +13,17 @@ _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 
 
 class Relation(NamedTuple):
-    """A part that another refers to; `kind` is the end of its type, such as "chart" or "drawing"."""
+    """A part to which another refers; `kind` is the end of its type, such as "chart" or "drawing"."""
 
     kind: str
     part: str
 
 
 class Package:
-    """The parts of an Office document by their names."""
+    """The parts of an Office document by their names; `content` is the whole file."""
 
     def __init__(self, content: bytes):
+        self.content = content
         self._archive = zipfile.ZipFile(io.BytesIO(content))
         self.names = frozenset(self._archive.namelist())
 
@@ -31,22 +32,22 @@ class Package:
         return self._archive.read(part)
 
     def related(self, part: str) -> dict[str, Relation]:
-        """The parts that are there of those to which a part refers, by the id of the relation."""
+        """The existing parts to which a part refers, by the id of the relation."""
         folder, name = posixpath.split(part)
         relations = posixpath.join(folder, "_rels", f"{name}.rels")
         if relations not in self.names:
             return {}
-        found = {}
+        relations_by_id = {}
         for relation in parse(self.read(relations)):
             target = posixpath.join(f"/{folder}", relation.get("Target") or "")
             related = Relation(posixpath.basename(relation.get("Type") or ""), posixpath.normpath(target).lstrip("/"))
             if related.part in self.names:
-                found[relation.get("Id")] = related
-        return found
+                relations_by_id[relation.get("Id")] = related
+        return relations_by_id
 
 
 def transitional(content: bytes) -> bytes:
-    """A strict Office document with the names that libraries know; any other as it is."""
+    """A strict Office document with the names that libraries support; any other document unchanged."""
     package = Package(content)
     if not any(_STRICT.search(package.read(name)) for name in package.names if name == "_rels/.rels"):
         return content
@@ -62,7 +63,7 @@ def transitional(content: bytes) -> bytes:
 
 
 def attribute(node: Any, name: str) -> str:
-    """An attribute by its local name, whatever its namespace; "" if it is not there.
+    """An attribute by its local name in any namespace; "" if it is missing.
 
     Example:
         >>> attribute(parse(b'<a xmlns:r="urn:x" r:id="rId1"/>'), "id")

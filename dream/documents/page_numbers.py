@@ -50,9 +50,9 @@ def numbered_pages(lines: Mapping[int, str], n_pages: int, offsets: Set[int] = f
     """
     series: dict[tuple[str, int], list[_Numbered]] = {}
     for page, line in lines.items():
-        for found in _numbers(page, " ".join(line.split())):
-            if found.series[0] != "arabic" or not offsets or found.series[1] in offsets:
-                series.setdefault(found.series, []).append(found)
+        for numbered in _numbers(page, " ".join(line.split())):
+            if numbered.series[0] != "arabic" or not offsets or numbered.series[1] in offsets:
+                series.setdefault(numbered.series, []).append(numbered)
     return sorted({page for members in series.values() for page in _pages_of(members, n_pages)})
 
 

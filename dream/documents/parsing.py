@@ -1,4 +1,4 @@
-"""Files are read by as many processes as there are CPUs where there is enough to read, else in this process."""
+"""Reads files in parallel, with one process per CPU if there is enough to read, else in this process."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,16 +17,16 @@ from dream.storage.memory import MemoryStorage
 
 Submit = Callable[..., "Future[Any]"]
 
-# What a file takes at most times, by its type; a process takes half a second to start.
+# The usual reading time of a file by its type; a process takes half a second to start.
 SECONDS_PER_MB = {".pdf": 0.2, ".txt": 0.02, ".md": 0.02, ".csv": 1.0}
 OTHER_SECONDS_PER_MB = 2.0
 SECONDS_FOR_PROCESSES = 3.0
 PROCESSES_AT_MOST = 8
-# Files that are being read or wait to be, for each process.
+# Files in progress or waiting, per process.
 IN_FLIGHT = 2
-# Files that are being read elsewhere, by the workers of a cluster.
+# Files in progress on the workers of a cluster.
 FAR_IN_FLIGHT = 32
-# A process that reads one file for so long is ended by the operating system.
+# CPU seconds for one file after which the operating system ends the process.
 CPU_SECONDS_PER_FILE = 1200
 ATTEMPTS = 2
 WAIT_SECONDS = 1.0
@@ -42,7 +42,7 @@ class FileToRead:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """The facts about a file that was read; its text comes along only where it is not kept."""
+    """The facts about a file that was read, and its text if it was not stored."""
 
     facts: TextFacts
     unkept: Reading | None = None
@@ -50,14 +50,14 @@ class ReadFile:
 
 @dataclass(frozen=True)
 class Readers:
-    """Readers of files from a storage, with options, which keep the texts in another storage."""
+    """Readers of files in a storage, with options and a store for the texts."""
 
     storage: Storage
     texts: TextStore
     options: ReadingOptions
 
     def read(self, name: str) -> ReadFile:
-        """Read a file and keep its text, unless the text is kept already."""
+        """Read a file and store its text, unless it is already stored."""
         content = self.storage.read_bytes(name)
         file_digest = sha256(content).hexdigest()
         if (kept := self.texts.get(file_digest, name)) is not None:
@@ -65,15 +65,15 @@ class Readers:
         return self.kept(name, file_digest, read_file(name, content, self.options))
 
     def kept(self, name: str, file_digest: str, reading: Reading) -> ReadFile:
-        """Keep a text, if it can be."""
+        """Store a text, if possible."""
         is_kept = self.texts.put(file_digest, name, reading)
         return ReadFile(TextFacts.of(file_digest, reading), None if is_kept else reading)
 
     def sent(self, name: str, far: bool) -> "Readers":
-        """The readers in the form that a task takes to read one file.
+        """The readers in the form that a task for one file receives.
 
         Args:
-            far: the task runs on another machine, which sees S3, but no folder of this one.
+            far: True if the task runs on another machine, which can access S3, but no folder of this one.
         """
         if far or isinstance(self.storage, MemoryStorage):
             return Readers(self.storage.in_memory([name]), self.texts.shared() if far else self.texts, self.options)
@@ -86,11 +86,11 @@ def read_files(
     submit: Submit | None = None,
     waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[FileToRead, ReadFile]]:
-    """Read files and keep their texts; each file as soon as it is read.
+    """Read files and store their texts; yields each file as soon as it is read.
 
     Args:
         submit: runs tasks elsewhere (`dream.engines.Engine.submit`); by default processes of this machine, which read
-            files and write texts themselves.
+            files and write texts.
         waiting: called about every second while no file is finished.
     """
     if len(files) < 2 or _seconds(files) < SECONDS_FOR_PROCESSES or (submit is None and n_processes() < 2):
@@ -107,7 +107,7 @@ def read_files(
 
 
 def _start(readers: Readers, submit: Submit, far: bool, file: FileToRead) -> "Future[ReadFile]":
-    """Start to read a file, unless its content is here to be sent, and its text is kept already."""
+    """Start to read a file, unless its text is already stored."""
     sent = readers.sent(file.name, far)
     if far and isinstance(sent.storage, MemoryStorage):
         file_digest = sha256(sent.storage.read_bytes(file.name)).hexdigest()
@@ -136,7 +136,7 @@ def _seconds(files: Sequence[FileToRead]) -> float:
 
 @contextmanager
 def _submitting(submit: Submit | None, size: int) -> Iterator[Submit]:
-    """A function that starts tasks, by default in as many processes of this machine as `size` says."""
+    """A function that starts tasks, by default in `size` processes of this machine."""
     if submit is not None:
         yield submit
         return
@@ -155,7 +155,7 @@ def _in_processes(
     in_flight: int,
     waiting: Callable[[], None],
 ) -> Iterator[tuple[FileToRead, ReadFile]]:
-    """The largest files first, so that no process is left alone with one at the end."""
+    """Read the largest files first, so that no single process is left with one at the end."""
     queue = sorted(files, key=lambda file: file.size)
     running: dict[Future[ReadFile], tuple[FileToRead, int]] = {}
     while queue or running:

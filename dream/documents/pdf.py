@@ -1,6 +1,6 @@
-"""Text of PDF files, by page, by PDFium, which reads what a browser shows.
+"""Text of PDF files by page, with PDFium, the library of Chrome.
 
-PDFium is not thread-safe: one lock holds for the process; other files are read by other processes at the same time.
+PDFium is not thread-safe: there is one lock per process; other processes read other files concurrently.
 """
 
 import logging
@@ -22,7 +22,7 @@ from dream.documents.pdf_tags import is_tagged
 FILE_SECONDS = 600.0
 OUT_OF_TIME = f"the file takes longer than {FILE_SECONDS:.0f} s"
 PASSWORD_ERROR = 4
-# After so many pages on which tags name no heading, they are no longer looked at.
+# Tags are ignored after this number of pages without a tagged heading.
 UNTAGGED_PAGES = 20
 _LOCK = threading.Lock()
 _OCR = "run OCR first, e.g. `ocrmypdf in.pdf out.pdf`, or set DREAM_OCR_COMMAND"
@@ -44,7 +44,7 @@ def read_pdf(content: bytes) -> Reading:
     """
     import pypdfium2
 
-    logging.getLogger("pypdfium2").setLevel(logging.CRITICAL)  # what it has to say about a file is in the report
+    logging.getLogger("pypdfium2").setLevel(logging.CRITICAL)  # its messages about a file are in the report
     with _LOCK:
         try:
             document = pypdfium2.PdfDocument(content)
@@ -67,7 +67,7 @@ def _read(document: Any, content: bytes) -> Reading:
     n_pages = len(document)
     texts = tuple((page.number, page.text) for page in pages if page.text.strip())
     if kind.is_xfa and (kind.is_dynamic or _is_placeholder(texts)):
-        problem = "it is a dynamic XFA form, whose pages only Adobe's programs draw: its content is not on its pages"
+        problem = "it is a dynamic XFA form, which only Adobe's programs can display: its content is not in its pages"
         return Reading((), n_pages, False, problem, "open it in Adobe Reader and print it to a PDF")
     if not texts and not failures:
         problem = f"no text on any of its {n_pages} pages: it looks scanned"

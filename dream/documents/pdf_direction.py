@@ -36,9 +36,9 @@ def is_torn(textpage: Any, text: str) -> bool:
         return False
     starts, n_torn, before = 0, 0, None
     for line in re.finditer(r"[^\r\n]+", text):
-        found = _FROM_RIGHT.search(line[0])
-        height = _baseline(textpage, line.start() + found.start()) if found else None
-        starts += found is not None
+        match = _FROM_RIGHT.search(line[0])
+        height = _baseline(textpage, line.start() + match.start()) if match else None
+        starts += match is not None
         n_torn += height is not None and before is not None and abs(height - before) < SAME_LINE
         before = height
     return n_torn > LEAST_SHARE * starts

@@ -173,7 +173,7 @@ def _has_invisible_letters(textpage: Any, text: str) -> bool:
     """True if one of three letters of the page is not drawn."""
     from pypdfium2 import raw
 
-    letters = (re.compile(r"\S").search(text, place) for place in (0, len(text) // 3, 2 * len(text) // 3))
+    letters = (re.compile(r"\S").search(text, start) for start in (0, len(text) // 3, 2 * len(text) // 3))
     drawn_as = (
         raw.FPDFTextObj_GetTextRenderMode(raw.FPDFText_GetTextObject(textpage, letter.start()))
         for letter in letters

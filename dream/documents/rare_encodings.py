@@ -56,8 +56,8 @@ def _is_utf_7(segment: bytes) -> bool:
 def utf_32_without_mark(sample: bytes) -> str | None:
     """UTF-32 by its zeros: every fourth byte is one."""
     whole = sample[: len(sample) // 4 * 4]
-    for encoding, place in (("utf-32-le", 3), ("utf-32-be", 0)):
-        if len(whole) < 8 or any(whole[place::4]):
+    for encoding, offset in (("utf-32-le", 3), ("utf-32-be", 0)):
+        if len(whole) < 8 or any(whole[offset::4]):
             continue
         try:
             text = whole.decode(encoding)

@@ -1,6 +1,6 @@
 """Text of files, by page: each file type has a reader.
 
-A file that cannot be read yields a `Reading` without pages, with reason and remedy.
+An unreadable file yields a `Reading` without pages, with reason and remedy.
 """
 
 import warnings

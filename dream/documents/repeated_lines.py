@@ -1,5 +1,5 @@
-"""Headers and footers: lines that stand at the same place on most pages, with the page number changing at most, and
-page numbers in every form."""
+"""Headers and footers: lines at the same place on most pages that differ only in the page number, and page numbers of
+all forms."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ LEAST_PAGES = 3
 LEAST_SHARE = 0.4
 MAX_LETTERS = 160
 SHOWN_LINES, SHOWN_LETTERS = 2, 40
-# A page keeps at least so many lines, so that pages of one short text each stay whole.
+# The minimum number of lines that remain on a page, so that pages with one short text stay complete.
 LINES_KEPT = 2
 _NUMBER = re.compile(r"\d+")
 
@@ -23,22 +23,22 @@ Place = tuple[str, int, str]  # top or bottom, lines from there, the line withou
 
 
 def without_repeated_lines(reading: Reading) -> Reading:
-    """The reading without its headers and footers, which `left_out` shows."""
+    """The reading without its headers and footers, which are listed in `left_out`."""
     if len(reading.pages) < LEAST_PAGES:
         return reading
     pages = {number: text.rstrip("\n").split("\n") for number, text in reading.pages}
     dropped = dict.fromkeys(pages, 0)
     shown: dict[str, list[str]] = {}
     offsets: set[int] = set()
-    for place in ("top", "bottom"):
+    for edge in ("top", "bottom"):
         for _ in range(DEPTH):
-            found = _repeated(pages, place, offsets)
-            if not found:
+            repeated = _repeated(pages, edge, offsets)
+            if not repeated:
                 break
-            offsets |= _offsets({number: pages[number][0 if place == "top" else -1] for number in found})
-            for number in found:
-                line = pages[number].pop(0 if place == "top" else -1)
-                dropped[number] += len(line) + 1 if place == "top" else 0
+            offsets |= _offsets({number: pages[number][0 if edge == "top" else -1] for number in repeated})
+            for number in repeated:
+                line = pages[number].pop(0 if edge == "top" else -1)
+                dropped[number] += len(line) + 1 if edge == "top" else 0
                 shown.setdefault(shape(without_number(line)), []).append(line)
     if not shown:
         return reading
@@ -61,9 +61,9 @@ def _moved(reading: Reading, dropped: Mapping[int, int], kept: Mapping[int, str]
             yield heading._replace(start=heading.start - left, end=heading.end - left)
 
 
-def _repeated(pages: Mapping[int, Sequence[str]], place: str, offsets: Set[int]) -> list[int]:
+def _repeated(pages: Mapping[int, Sequence[str]], edge: str, offsets: Set[int]) -> list[int]:
     """The pages whose outermost line is a header or footer; `offsets` as in `_only_counts`."""
-    outermost = {n: lines[0 if place == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
+    outermost = {n: lines[0 if edge == "top" else -1] for n, lines in pages.items() if len(lines) > LINES_KEPT}
     outermost = {n: line for n, line in outermost.items() if line.strip() and len(line) <= MAX_LETTERS}
     groups: dict[str, dict[int, str]] = {}
     for number, line in outermost.items():

@@ -18,7 +18,7 @@ def one_line(text: str) -> str:
 
 
 def row_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for each row that holds something.
+    """A line for each row that is not empty.
 
     Example:
         >>> list(row_lines([["Pump", "Flow"], ["", ""], ["A", "42"]]))

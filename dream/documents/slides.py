@@ -16,7 +16,7 @@ _DIAGRAM = "/diagramData"
 
 
 def read_pptx(content: bytes) -> Reading:
-    """The slides that are shown; hidden ones are left out."""
+    """The text of all slides except hidden ones."""
     from pptx import Presentation
 
     slides = list(Presentation(io.BytesIO(transitional(content))).slides)
@@ -29,7 +29,7 @@ def read_pptx(content: bytes) -> Reading:
         return Reading((), len(slides), False, "no text on any of its slides", "save it as a PDF and run OCR")
     problem = f"no text on slide(s) {page_ranges(empty)} (blank or pictures)" if empty else ""
     return Reading(
-        pages, len(slides), not empty, problem, "add what the pictures say as notes" if empty else "", left_out
+        pages, len(slides), not empty, problem, "add the text of the pictures as notes" if empty else "", left_out
     )
 
 

@@ -1,4 +1,4 @@
-"""Discovery of files to upload: single files, folders and downloads."""
+"""Finds the files to upload: single files, folders and downloads."""
 
 import re
 import uuid

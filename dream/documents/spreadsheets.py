@@ -1,6 +1,6 @@
 """Text of tables: Excel workbooks, a page for each sheet, and CSV files.
 
-Short tables are rows; in long ones each value has its column's name beside it, as a passage rarely holds the first row.
+Short tables become rows; in long ones, each value has its column's name, as a passage rarely contains the header.
 """
 
 import csv
@@ -42,8 +42,8 @@ def read_csv(content: bytes) -> Reading:
 
 
 def read_xlsx(content: bytes) -> Reading:
-    """The visible sheets of a workbook with the texts of their shapes and charts; formulas as the values that were
-    stored with them."""
+    """The visible sheets of a workbook with the texts of shapes and charts; formulas are replaced by their stored
+    values."""
     import openpyxl
 
     content = transitional(content)
@@ -51,13 +51,13 @@ def read_xlsx(content: bytes) -> Reading:
     parts = WorkbookParts(content)
     pages, problems, hidden = [], list(parts.formulas_without_values()), []
     for number, title in enumerate(book.sheetnames, start=1):
-        sheet, found = book[title], parts.sheets.get(title, SheetParts())
+        sheet, sheet_parts = book[title], parts.sheets.get(title, SheetParts())
         if sheet.sheet_state != "visible":
             hidden.append(f"the hidden sheet '{title}'")
             continue
-        rows = list(islice(_rows(sheet, found.merged), MAX_ROWS + 1))
+        rows = list(islice(_rows(sheet, sheet_parts.merged), MAX_ROWS + 1))
         problems += _too_many(rows, f" of sheet '{title}'")
-        drawn = list(parts.drawn(title, partial(_name_at, book))) if found.drawings else []
+        drawn = list(parts.drawn(title, partial(_name_at, book))) if sheet_parts.drawings else []
         blocks = [list(table_lines(rows[:MAX_ROWS])), drawn]
         if any(blocks):
             pages.append((number, "\n\n".join([f"# {title}", *("\n".join(block) for block in blocks if block)])))
@@ -104,7 +104,7 @@ def table_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def _are_names(header: Sequence[str]) -> bool:
-    """True if the first row holds names of columns: different texts that are no numbers."""
+    """True if the first row has column names: distinct texts that are not numbers."""
     names = [name for name in header if name]
     return len(names) > 1 and len(set(names)) == len(names) and not any(re.fullmatch(r"[-\d.,%\s]+", n) for n in names)
 
@@ -120,7 +120,7 @@ def _separator(text: str) -> str:
 
 
 def _rows(sheet: Any, merged: Mapping[Cell, Cell]) -> Iterator[list[str]]:
-    """The rows with something in them; a cell over several rows is in each of them."""
+    """The rows that are not empty; a merged cell is in each of its rows."""
     if not hasattr(sheet, "iter_rows"):  # a chart sheet
         return
     sheet.reset_dimensions()  # some programs store a wrong one, which would cut rows off

@@ -1,4 +1,4 @@
-"""Documents whose texts stay in storage until they are asked for, a file at a time."""
+"""Documents whose texts stay in storage until needed, one file at a time."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ HEADINGS = "headings"
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A file with text: its name, its SHA-256, the number of its pages with text, and their characters."""
+    """A file with text: its name, its SHA-256, the number of its pages with text, and the number of their
+    characters."""
 
     name: str
     digest: str
@@ -31,10 +32,10 @@ class DocumentFile:
 
 
 class TextSource:
-    """The texts of the files of a storage: those that are kept or held here, else the files, read again.
+    """The texts of files in a storage: from the text store or `held`, else by reading the file again.
 
     Args:
-        held: texts that could not be kept, by the file's SHA-256 and extension. They travel with the source.
+        held: texts that could not be stored, by the file's SHA-256 and extension. They are pickled with the source.
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class TextSource:
         """The text of a file.
 
         Raises:
-            DataError: if the text is no longer kept, and the file is another than it was.
+            DataError: if the text is no longer stored, and the file has changed.
         """
-        place = file.digest, extension(file.name)
-        reading = self.held.get(place) or self.texts.get(file.digest, file.name)
+        held_as = file.digest, extension(file.name)
+        reading = self.held.get(held_as) or self.texts.get(file.digest, file.name)
         return self._read_again(file) if reading is None else reading
 
     def holds(self, file: DocumentFile) -> bool:
@@ -67,7 +68,7 @@ class TextSource:
         if sha256(content).hexdigest() != file.digest:
             raise DataError(
                 f"{printable(file.name)} in {self.storage.uri()} has changed since it was read: start again, so that "
-                "all documents are of the same time"
+                f"all documents have the same state"
             )
         reading = read_file(file.name, content, self.options)
         self.texts.put(file.digest, file.name, reading)
@@ -77,8 +78,8 @@ class TextSource:
 class StoredDocuments(Sequence["Document"]):
     """The LlamaIndex Documents of files, one for each page with text, in the order of the files.
 
-    They are made when they are asked for, and a copy in another process has only the names and digests of the files:
-    the texts of one file are in memory at a time. Iterate; an index or a slice reads the files that it needs.
+    They are created on demand, and a pickled copy has only the names and digests of the files: only the texts of one
+    file are in memory at a time. Iterate over them; an index or a slice reads the files that it needs.
     """
 
     def __init__(self, files: Sequence[DocumentFile], source: TextSource) -> None:
@@ -102,7 +103,7 @@ class StoredDocuments(Sequence["Document"]):
 
     @property
     def is_shared(self) -> bool:
-        """True if the texts are kept where other machines see them."""
+        """True if other machines can access the texts."""
         return self._source.texts.is_shared
 
     @property
@@ -116,7 +117,7 @@ class StoredDocuments(Sequence["Document"]):
         return self._source.storage.uri()
 
     def can_be_read_here(self) -> bool:
-        """True if this process has the texts, or sees where they are kept; the first one there stands for all."""
+        """True if this process can access the texts, judged by the first one."""
         kept = next((file for file in self.files if not self._source.holds(file)), None)
         return kept is None or self.texts.has(kept.digest, kept.name)
 
@@ -126,7 +127,7 @@ class StoredDocuments(Sequence["Document"]):
         return self._of([file for file in self.files if file.name in wanted])
 
     def batches(self, characters: int) -> "list[StoredDocuments]":
-        """The Documents in batches of whole files, each but the last with at least so many characters."""
+        """The Documents in batches of whole files, each except the last with at least `characters` characters."""
         batches: list[list[DocumentFile]] = [[]]
         left = characters
         for file in self.files:
@@ -171,20 +172,20 @@ class StoredDocuments(Sequence["Document"]):
     def _of(self, files: Sequence[DocumentFile]) -> "StoredDocuments":
         return StoredDocuments(files, self._source.of(files))
 
-    def _at(self, place: int) -> "Document":
+    def _at(self, index: int) -> "Document":
         for file in self.files:
-            if place < file.pages:
+            if index < file.pages:
                 latest = self._latest
                 if latest is None or latest[0] != file:
                     latest = file, list(documents_of(file.name, file.digest, self._source.reading(file)))
                     self._latest = latest
-                return latest[1][place]
-            place -= file.pages
-        raise IndexError(place)
+                return latest[1][index]
+            index -= file.pages
+        raise IndexError(index)
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        """Both digests, which are kept beside the texts."""
+        """Both digests, which are stored with the texts."""
         key = f"{self.texts.version}/sets/{digest([[file.name, file.digest] for file in self.files])[:32]}.json.gz"
         kept = self.texts.read_value(key)
         if isinstance(kept, dict) and {*kept} == {"text", "text with names"}:
@@ -207,7 +208,7 @@ class StoredDocuments(Sequence["Document"]):
 
 
 def characters_of(documents: "Sequence[Document]") -> int:
-    """The characters of all texts; those in storage are not read."""
+    """The number of characters of all texts, without reading texts in storage."""
     if isinstance(documents, StoredDocuments):
         return documents.characters
     return sum(len(document.text) for document in documents)
@@ -221,8 +222,8 @@ def id_of(file_digest: str, page: int) -> str:
 def documents_of(name: str, file_digest: str, reading: Reading) -> "Iterator[Document]":
     """The Documents of a file that was read; `HEADINGS` in their metadata are [start, end, level] in their texts."""
     headings: dict[int, list[list[int]]] = {}
-    for page, *place in reading.headings:
-        headings.setdefault(page, []).append(place)
+    for page, *span in reading.headings:
+        headings.setdefault(page, []).append(span)
     for number, text in reading.pages:
         metadata: dict[str, Any] = {"file_name": name, "page_label": str(number), "file_digest": file_digest}
         if number in headings:
@@ -231,7 +232,7 @@ def documents_of(name: str, file_digest: str, reading: Reading) -> "Iterator[Doc
 
 
 def new_document(id_: str, text: str, metadata: dict[str, Any]) -> "Document":
-    """A Document whose metadata the embedding model and the LLM do not see."""
+    """A Document whose metadata is hidden from the embedding model and the LLM."""
     from llama_index.core import Document
 
     keys = list(metadata)

@@ -1,4 +1,4 @@
-"""The texts of documents in the cache, shown and emptied by `dream cache`."""
+"""The texts of documents in the cache, for `dream cache`."""
 
 import time
 from collections.abc import Iterator
@@ -41,11 +41,11 @@ def contents(storage: Storage, options: ReadingOptions) -> list[KeptTexts]:
 
 
 def empty(storage: Storage, options: ReadingOptions, *, older_than_days: float = 0, name: str = "") -> int:
-    """Delete texts; returns the number of freed bytes. They are read again when they are needed.
+    """Delete texts; returns the number of freed bytes. Deleted texts are extracted again when needed.
 
     Args:
         older_than_days: keep younger ones; 0 deletes all.
-        name: a part of `KeptTexts.name`; "" selects all.
+        name: a substring of `KeptTexts.name`; "" selects all.
     """
     before, freed = time.time() - older_than_days * 86_400, 0
     for group, item in list(_objects(storage, options)):

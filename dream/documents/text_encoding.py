@@ -1,4 +1,5 @@
-"""Bytes become text as in a browser: byte-order mark, UTF-8, the declared label; last a guess, which is told."""
+"""Decodes text as browsers do: by byte-order mark, as UTF-8, by the declared label, else by a guess, which is
+reported."""
 
 import codecs
 import re
@@ -155,7 +156,7 @@ def _encoding_of(declared: str | None) -> str | None:
     encoding = webencodings.lookup(declared.strip().strip("\"'")) if declared else None
     if encoding is None or encoding.name in ("replacement", "x-user-defined"):
         return None
-    known = encoding.codec_info.name
+    name = encoding.codec_info.name
     return {
         "utf-16-le": "utf-8",
         "utf-16-be": "utf-8",
@@ -163,7 +164,7 @@ def _encoding_of(declared: str | None) -> str | None:
         "shift_jis": "cp932",
         "euc_kr": "cp949",
         "big5": "big5hkscs",
-    }.get(known, known)
+    }.get(name, name)
 
 
 def _utf_16_without_mark(content: bytes) -> str | None:

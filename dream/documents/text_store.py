@@ -1,4 +1,4 @@
-"""The text of files in storage: a file is read once, and its text found by every later command, trial and experiment.
+"""A store for the texts of files: a file is read once, and later commands, trials and experiments reuse its text.
 
 <cache>/texts/<version of the readers>/<2 digits>/<SHA-256 of the file><extension>.json.gz    a `Reading`
 <cache>/texts/<version of the readers>/sets/<digest of names and files>.json.gz    digests of a set of documents
@@ -40,7 +40,7 @@ LIBRARIES = (
     "charset-normalizer",
     "webencodings",
 )
-# Modules that decide nothing about the text of a file.
+# Modules that do not affect the text of a file.
 _NOT_READERS = (
     "__init__.py",
     "loading.py",
@@ -104,9 +104,9 @@ class TextFacts:
 
 
 class TextStore:
-    """The texts of one version of the readers; `storage` None keeps nothing. Storage that fails is as if empty.
+    """The texts of one version of the readers. With `storage` None, nothing is stored; failing storage counts as empty.
 
-    It can be pickled, and reads and writes the same texts in other processes that see its storage.
+    It can be pickled, and uses the same texts in other processes with access to the storage.
     """
 
     def __init__(self, storage: Storage | None, options: ReadingOptions) -> None:
@@ -115,11 +115,11 @@ class TextStore:
 
     @property
     def is_shared(self) -> bool:
-        """True if other machines see the texts too."""
+        """True if other machines can access the texts too."""
         return self._storage is not None and self._storage.in_memory(()) is self._storage
 
     def shared(self) -> "TextStore":
-        """The store as other machines see it: one that keeps nothing, where its storage is a folder."""
+        """The store for other machines, which stores nothing if its storage is a local folder."""
         return self if self.is_shared else self._with(None)
 
     def _with(self, storage: Storage | None) -> "TextStore":
@@ -128,7 +128,7 @@ class TextStore:
         return other
 
     def get(self, file_digest: str, name: str) -> Reading | None:
-        """The text of a file, None if it is not kept."""
+        """The text of a file; None if it is not stored."""
         value = self.read_value(self._key(file_digest, name))
         try:
             pages = tuple((int(number), str(text)) for number, text in value["pages"])
@@ -138,29 +138,31 @@ class TextStore:
             return None
 
     def has(self, file_digest: str, name: str) -> bool:
-        """True if the text of a file is kept where this process sees it."""
+        """True if the text of a file is stored and accessible to this process."""
         try:
             return self._storage is not None and self._storage.exists(f"{FOLDER}/{self._key(file_digest, name)}")
         except StorageError:
             return False
 
     def put(self, file_digest: str, name: str, reading: Reading) -> bool:
-        """Keep the text of a file; returns False if it is not kept."""
+        """Store the text of a file; returns False if that is not possible."""
         return reading.is_repeatable and self.write_value(self._key(file_digest, name), asdict(reading))
 
     def get_all(self, files: Mapping[str, str]) -> Iterator[tuple[str, Reading]]:
-        """The texts that are kept, each with its name; `files` has the digest of each."""
+        """The stored texts among `files` (digests by name), each with its name."""
         if self._storage is None or not files:
             return
         names = list(files)
         with ThreadPoolExecutor(min(THREADS, len(files))) as threads:
             for start in range(0, len(names), THREADS):  # few texts are in memory at a time
                 some = names[start : start + THREADS]
-                found = threads.map(lambda name: self.get(files[name], name), some)
-                yield from ((name, one) for name, one in zip(some, found, strict=True) if one is not None)
+                readings = threads.map(lambda name: self.get(files[name], name), some)
+                yield from (
+                    (name, reading) for name, reading in zip(some, readings, strict=True) if reading is not None
+                )
 
     def facts(self, uri: str) -> dict[str, TextFacts]:
-        """The facts about the files of a storage that were kept by `keep_facts`, by key."""
+        """The facts about the files of a storage that were stored by `keep_facts`, by key."""
         try:
             rows: dict[str, dict[str, Any]] = dict(self.read_value(self._facts_key(uri)) or {})
             return {key: TextFacts(**{**row, "left_out": tuple(row["left_out"])}) for key, row in rows.items()}
@@ -168,8 +170,8 @@ class TextStore:
             return {}
 
     def keep_facts(self, uri: str, facts: Mapping[str, TextFacts]) -> None:
-        """Keep the facts about all files of a storage."""
-        self.write_value(self._facts_key(uri), {key: asdict(one) for key, one in facts.items()})
+        """Store the facts about all files of a storage."""
+        self.write_value(self._facts_key(uri), {key: asdict(each) for key, each in facts.items()})
 
     def known_digests(self, uri: str, objects: Iterable[StoredObject]) -> dict[str, str]:
         """The SHA-256 of the objects of a storage that have not changed since `remember`, by key."""
@@ -181,7 +183,7 @@ class TextStore:
         }
 
     def remember(self, uri: str, objects: Iterable[StoredObject], digests: Mapping[str, str]) -> None:
-        """Keep the SHA-256 of all objects of a storage whose listing shows any change."""
+        """Store the SHA-256 of all objects of a storage whose listing reliably shows changes."""
         before, after = self._listing(uri), {}
         for item in objects:
             if item.version and digests.get(item.key):
@@ -192,7 +194,7 @@ class TextStore:
             self.write_value(self._listing_key(uri), after)
 
     def read_value(self, key: str) -> Any:
-        """A JSON value that was kept under a key beside the texts; None if there is none that can be read."""
+        """A JSON value that was stored under a key with the texts; None if there is none, or it cannot be read."""
         content = self._read(f"{FOLDER}/{key}")
         try:
             return json.loads(gzip.decompress(content)) if content else None
@@ -222,7 +224,7 @@ class TextStore:
             return None
 
     def write_value(self, key: str, value: Any) -> bool:
-        """Keep a JSON value under a key beside the texts; returns False if it is not kept."""
+        """Store a JSON value under a key with the texts; returns False if that is not possible."""
         if self._storage is None:
             return False
         text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
@@ -232,7 +234,7 @@ class TextStore:
                 self._is_ready = True
             self._storage.write_bytes(f"{FOLDER}/{key}", gzip.compress(text, 5, mtime=0), durable=False)
         except StorageError as error:
-            logger.warning("the text of documents is read again next time, as it cannot be kept: %s", error)
+            logger.warning("the text of documents cannot be stored, so it is extracted again next time: %s", error)
             self._storage = None
             return False
         return True

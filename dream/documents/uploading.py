@@ -1,4 +1,4 @@
-"""Upload of files, folders and downloads to storage."""
+"""Uploads files, folders and downloads to storage."""
 
 import tempfile
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def prepare_documents(
     Args:
         sources: paths or URLs.
         max_file_mb: the size limit in millions of bytes; larger files are refused.
-        show: where progress is shown (see `dream.progress`).
+        show: shows progress (see `dream.progress`).
 
     Raises:
         StorageError: if storage fails; sources that cannot be read are only reported.

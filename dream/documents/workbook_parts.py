@@ -1,4 +1,5 @@
-"""Parts of sheets that openpyxl does not give row by row: merged cells, formulas without values, drawings."""
+"""Parts of sheets that openpyxl does not provide when reading row by row: merged cells, formulas without values,
+drawings."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -41,10 +42,10 @@ class WorkbookParts:
             yield f"{count} formula(s) have no stored value"
 
     def drawn(self, title: str, name_at: Callable[[str], str]) -> Iterator[str]:
-        """The text of a sheet's shapes and charts; the values of charts only where no sheet that is read has them.
+        """The text of a sheet's shapes and charts; values of charts are left out if they are in a sheet that is read.
 
         Args:
-            name_at: the text of a cell, as `dream.documents.charts.chart_lines` takes it.
+            name_at: returns the text of a cell, as for `dream.documents.charts.chart_lines`.
         """
         chart = partial(chart_lines, name_at=name_at, is_shown=self._is_shown)
         for part in self.sheets[title].drawings:

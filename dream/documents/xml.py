@@ -1,4 +1,4 @@
-"""Parsing of the XML in Office documents; entities, which may unpack without end, are left as they are."""
+"""Parses the XML in Office documents, without expanding entities, which could grow without limit."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def parse(xml: bytes) -> Any:
 
 
 def to_bytes(root: Any) -> bytes:
-    """An element as a document."""
+    """An element serialised as an XML document."""
     from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)

@@ -1,6 +1,6 @@
 """Questions become answers, and answers become scores.
 
-`evaluator` runs both for one trial; `ragas_metrics` and `further_ragas_metrics` are what knows ragas' metrics.
+`evaluator` runs both for one trial; only `ragas_metrics` and `further_ragas_metrics` depend on ragas' metrics.
 """
 
 from dream.evaluation.applicability import applicability_notes as applicability_notes

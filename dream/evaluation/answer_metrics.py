@@ -48,7 +48,7 @@ def numbers_agree(question: str, answer: str, ground_truth: str) -> Judgement:
 
 
 def numbers_asked_for(question: str, ground_truth: str) -> list[Number]:
-    """The numbers of a ground truth without those that the question names, unless it names all of them.
+    """The numbers of a ground truth without those in the question, unless the question has all of them.
 
     Example:
         >>> [*map(_shown, numbers_asked_for("How many in 2022?", "In 2022 it was 127."))]
@@ -79,7 +79,7 @@ _FUNCTIONS: dict[str, Callable[[str, str, str], Judgement]] = {
 
 @dataclass(frozen=True)
 class AnswerMetric:
-    """An answer metric of `dream.metrics`, ready to `ascore` as the metrics of ragas are."""
+    """An answer metric of `dream.metrics` with the `ascore` interface of ragas' metrics."""
 
     definition: Metric
 

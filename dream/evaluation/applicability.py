@@ -1,4 +1,4 @@
-"""The questions that each metric has a value for; this depends on the question alone, whatever a trial answers."""
+"""The questions to which each metric applies; this depends on the question, not on the answer."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def applicability_notes(
         if not metric.needs_evidence:
             _add_line(metric, questions, lines, impossible)
     if impossible:
-        headline = "metrics that no question can be scored on; leave them out, or give what they need:"
+        headline = "metrics without any question that can be scored; leave them out, or provide their inputs:"
         raise ConfigurationError(bullets(headline, impossible))
     return lines
 

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 NOTHING_RETRIEVED = Failure(FailureKind.NOTHING_RETRIEVED, "nothing was retrieved")
 EMPTY_ANSWER = Failure(FailureKind.EMPTY_ANSWER, "the LLM gave an empty answer")
-# LlamaIndex puts this in the place of an LLM's empty answer.
+# LlamaIndex's replacement for an empty answer.
 _EMPTY_RESPONSE = "Empty Response"
 
 _llm_answers: "contextvars.ContextVar[list[_LlmAnswer] | None]" = contextvars.ContextVar("llm_answers", default=None)
-# Called when an LLM is about to be asked, that is, when retrieval is done.
+# Called before an LLM call, that is, when retrieval is done.
 _on_retrieved: contextvars.ContextVar[Callable[[], None] | None] = contextvars.ContextVar("retrieved", default=None)
 
 
-# The most questions of all trials in this process that are being worked on, while others wait for models or are judged:
-# with more, the measured latency would be that of a busy process.
+# The maximum number of questions in this process that use CPU, while others wait for models or are judged; with more,
+# the measured latency would be that of a busy process.
 MAX_CONCURRENT_ANSWERS = 16
 _permits_of: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
@@ -42,11 +42,11 @@ def _permits() -> asyncio.Semaphore:
 
 
 async def ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_contexts: bool) -> Answer:
-    """Ask one question, when it is its turn. A failure is recorded in the answer, as are an empty answer and, with
-    `needs_contexts`, an answer without any retrieved context.
+    """Ask one question when a permit is free. Failures are recorded in the answer, including an empty answer and, with
+    `needs_contexts`, an answer without retrieved contexts.
 
     Raises:
-        BudgetError, ServiceError: when the budget is spent or the key refused.
+        BudgetError, ServiceError: if the budget is spent or the key is refused.
     """
     turn = Turn(_permits())
     await turn.take()
@@ -69,7 +69,8 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
     retrieved: list[float] = []
 
     def seconds() -> float:
-        """As it would be for a single user with no cache: what the endpoint took instead of what was waited for."""
+        """The latency for a single user without a cache: with the endpoint's response times instead of the actual
+        waits."""
         return max(0.0, time.monotonic() - started - times.waited) + times.of_endpoint
 
     _on_retrieved.set(lambda: retrieved.append(seconds()))
@@ -86,7 +87,7 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
     contexts = passages(response.source_nodes)
     text, thinking = _text(response)
     of_llm = _of_llm(llm_answers)
-    if thinking:  # of an LLM that is not reached through the gateway
+    if thinking:  # for an LLM outside of the gateway
         of_llm["thinking"] = shortened(thinking)
     if not text or (needs_contexts and not contexts):
         failure = NOTHING_RETRIEVED if needs_contexts and not contexts else EMPTY_ANSWER
@@ -95,7 +96,7 @@ async def _ask(query_engine: "BaseQueryEngine", question: GoldenQuestion, needs_
 
 
 def _text(response: Any) -> tuple[str, str]:
-    """The answer, and thinking in it."""
+    """The answer, and the thinking in it."""
     text = getattr(response, "response", None)
     read = separated((text if isinstance(text, str) else str(response)).strip())
     return ("" if read.answer == _EMPTY_RESPONSE else read.answer), read.thinking
@@ -103,7 +104,7 @@ def _text(response: Any) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _LlmAnswer:
-    """The parts of an LLM's answer that LlamaIndex does not hand on."""
+    """The parts of an LLM's answer that LlamaIndex drops."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -138,7 +139,7 @@ def count_tokens_by_question() -> None:
 
 
 def _llm_answer(raw: Any) -> list[_LlmAnswer]:
-    """The gateway's answer; nothing of an LLM that does not come with DREAM and gives no usage."""
+    """The parts of the gateway's answer; empty for an LLM from elsewhere that reports no usage."""
     usage, choices = getattr(raw, "usage", None), getattr(raw, "choices", None)
     if usage is None:
         return []

@@ -1,7 +1,7 @@
 """`evaluator(query_engine, golden_dataset)`: questions become answers and scores, concurrently, failures included.
 
-A question that cannot be answered, or a judgement that cannot be read, is a recorded
-error: it is counted, never averaged in or away.
+A question that cannot be answered, or a judgement that cannot be read, is recorded as a failure: it is counted, and
+never silently averaged.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +34,14 @@ class EvaluationOptions:
         judge_llm, judge_embed_model: model identifiers; use the same for all trials of an experiment.
         metrics: names of metrics (`dream.metrics`).
         strictness: number of questions that answer_relevancy derives from an answer.
-        max_concurrency: questions in progress at the same time.
-        block_size: number of finished questions that are handed on together.
-        trial: labels the judge's calls in the gateway's meter.
-        repeat: number of the judgement; another number asks the judge anew instead of taking the cache's answer.
-        repeats: answers that are judged several times, each time anew; the further scores are `Evaluation.repeats`.
+        max_concurrency: the maximum number of concurrent questions.
+        block_size: the number of finished questions per call of `on_block`.
+        trial: labels the judge's calls in the gateway's usage.
+        repeat: the number of the judgement; a new number bypasses cached judgements.
+        repeats: the answers to judge several times, bypassing the cache; further scores are in `Evaluation.repeats`.
         needs_contexts: an answer without any retrieved context is a failure.
-        evidence: the evidence of questions by their id, as `dream.evaluation.locate` found it in the documents; of
-            others it is what the question names.
+        evidence: the evidence by question id, as located in the documents by `dream.evaluation.locate`; for other
+            questions, the evidence that they name.
 
     Raises:
         ConfigurationError: for an unknown metric, listing the valid ones; for a number below 1.
@@ -81,19 +81,20 @@ def evaluator(
     known: Evaluation | None = None,
     on_block: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
-    """Ask every question, keep answers with their contexts, and score them.
+    """Ask every question, and score the answers.
 
     Works in scripts, notebooks and Ray workers: all calls run on DREAM's own event loop.
 
     Args:
-        options: everything that can be set; instead of it, `judge_llm`, `judge_embed_model` and `metrics` are enough.
-        known: results of an earlier run: its questions are not asked again, unless something failed in them, and its
-            repeated judgements are not made again.
-        on_block: called with each `options.block_size` questions, as they are done.
+        options: all options; alternatively, give only `judge_llm`, `judge_embed_model` and `metrics`.
+        known: results of an earlier run. Its questions are only asked again if they failed, and its repeated judgements
+            are reused.
+        on_block: called with blocks of `options.block_size` finished questions.
 
     Raises:
-        ConfigurationError: for options that cannot be meant.
-        BudgetError, ServiceError: when the budget is spent or the key refused; finished questions went to `on_block`.
+        ConfigurationError: for contradictory options.
+        BudgetError, ServiceError: if the budget is spent or the key is refused; finished questions were passed to
+            `on_block`.
     """
     if (options is None) != bool(judge_llm and judge_embed_model):
         raise ConfigurationError(

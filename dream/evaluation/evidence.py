@@ -1,15 +1,14 @@
-"""Evidence: the places in the documents that hold a ground truth, and the retrieved passages that cover them.
+"""Evidence: the places in the documents that contain a ground truth, and the retrieved passages that cover them.
 
-A place is as precise as what is known of it. The most precise knowledge that a place and a passage share decides if the
-passage covers the place:
+Whether a passage covers a place is decided by the most precise information that both have:
 
-* characters of the same document: half of the shorter of the two lies in the other;
-* text (in the same file, if both name one): half of the shorter one's runs of three tokens is in the other;
+* characters of the same document: at least half of the shorter of the two is in the other; * text (in the same file, if
+both name one): at least half of the shorter text's runs of three tokens are in the other;
 * the same file and page;
 * the same file.
 
-So one passage may cover several places, several passages may cover the same one, and how documents were cut into
-passages does not matter.
+So one passage may cover several places, several passages may cover one place, and the chunking of the documents does
+not matter.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ RUN = 3
 
 @dataclass(frozen=True)
 class Place:
-    """A place in the documents. Everything but one of file and text may be unknown.
+    """A place in the documents. At least the file or the text is known.
 
     Attributes:
         digest: the file's SHA-256; `start` and `end` are characters in the text of all its pages.
@@ -41,7 +40,7 @@ class Place:
 
     @property
     def known_by(self) -> str:
-        """The most precise knowledge of it: "position", "text", "page" or "file"."""
+        """The most precise known information: "position", "text", "page" or "file"."""
         if self.digest and self.start is not None:
             return "position"
         return "text" if self.text else "page" if self.pages else "file"
@@ -53,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The places of a question's ground truth; without any, `unmatched` is the reason why none can be matched."""
+    """The places of a question's ground truth; if there are none, `unmatched` has the reason."""
 
     places: tuple[Place, ...] = ()
     unmatched: str = ""
@@ -61,7 +60,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Covered:
-    """A place, and the ranks (from 1 on) of the passages that cover it."""
+    """A place, and the ranks (starting with 1) of the passages that cover it."""
 
     place: Place
     ranks: tuple[int, ...]
@@ -71,7 +70,7 @@ def coverage(passages: Sequence[Passage], places: Sequence[Place]) -> tuple[Cove
     """For each place the ranks of the passages that cover it.
 
     Raises:
-        DataError: if a passage and a place have nothing in common that could be compared.
+        DataError: if a passage and a place have no comparable information.
     """
     return tuple(
         Covered(place, tuple(rank for rank, passage in enumerate(passages, 1) if covers(passage, place)))
@@ -83,7 +82,7 @@ def covers(passage: Passage, place: Place) -> bool:
     """True if a passage covers a place.
 
     Raises:
-        DataError: if they have nothing in common that could be compared.
+        DataError: if they have no comparable information.
 
     Example:
         >>> covers(Passage("", "wells.pdf", "3"), Place("wells.pdf", pages=("3", "4")))
@@ -112,7 +111,7 @@ def pages_of(passage: Passage) -> set[tuple[str, str]]:
 
 
 def _overlap(passage: Passage, place: Place) -> int:
-    """The characters that passage and place share, 0 if these are fewer than half of the shorter one."""
+    """The number of characters that passage and place share; 0 if it is less than half of the shorter one."""
     first, second = (passage.start or 0, passage.end or 0), (place.start or 0, place.end or 0)
     shared = min(first[1], second[1]) - max(first[0], second[0])
     shorter = min(first[1] - first[0], second[1] - second[0])
@@ -120,7 +119,7 @@ def _overlap(passage: Passage, place: Place) -> int:
 
 
 def text_overlap(first: str, second: str) -> float:
-    """The share of the runs of three tokens of the shorter text that the other one has (0 to 1).
+    """The share (0 to 1) of the shorter text's runs of three tokens that occur in the other.
 
     Example:
         >>> text_overlap("The old well is 17 m deep.", "Built in 1931, the old well is 17 m wide.")
@@ -137,5 +136,5 @@ def share_of_runs(tokens: Sequence[str], runs: set[tuple[str, ...]]) -> float:
 
 
 def runs_of(tokens: Sequence[str], length: int = RUN) -> set[tuple[str, ...]]:
-    """All runs of so many tokens; none for a length of 0."""
+    """All runs of `length` tokens; none for a length of 0."""
     return set(zip(*(tokens[i:] for i in range(length)), strict=False)) if length else set()

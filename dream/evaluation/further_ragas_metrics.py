@@ -1,5 +1,5 @@
-"""Further metrics of ragas, which are computed where they are named, and its rubrics and aspect critic for texts of the
-user's. Like `ragas_metrics`, it calls ragas' public parts alone."""
+"""Optional metrics of ragas, and its rubrics and aspect critic with the user's texts. Like `ragas_metrics`, this module
+uses only ragas' public interface."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ from dream.metrics import Metric
 
 
 class AheadFactualCorrectness(FactualCorrectness):
-    """ragas' metric, except that both texts are taken apart and checked at the same time, and that a judge who finds no
-    claim is an error and not a score."""
+    """ragas' metric, but both texts are decomposed and checked concurrently, and it is an error instead of a score if
+    the judge finds no claim."""
 
     llm: FindingSomething
 
@@ -33,16 +33,18 @@ class AheadFactualCorrectness(FactualCorrectness):
     async def ascore(self, response: str, reference: str) -> MetricResult:
         texts = (response, reference)
         inputs = (ClaimDecompositionInput(response=text, atomicity="low", coverage="low") for text in texts)
-        found = await self.llm.fetch([self.prompt.to_string(each) for each in inputs], ClaimDecompositionOutput)
-        pairs = zip(found, reversed(texts), strict=True)
+        decompositions = await self.llm.fetch(
+            [self.prompt.to_string(each) for each in inputs], ClaimDecompositionOutput
+        )
+        pairs = zip(decompositions, reversed(texts), strict=True)
         checks = (NLIStatementInput(context=context, statements=answer.claims) for answer, context in pairs)
         await self.llm.fetch([self.nli_prompt.to_string(each) for each in checks], NLIStatementOutput)
         return await super().ascore(response, reference)
 
 
 class AheadNoiseSensitivity(NoiseSensitivity):
-    """ragas' metric, except that statements are checked against all passages at the same time, and that a judge who
-    finds no statement is an error and not a score."""
+    """ragas' metric, but statements are checked against all passages concurrently, and it is an error instead of a
+    score if the judge finds no statement."""
 
     llm: FindingSomething
 
@@ -66,7 +68,7 @@ class AheadNoiseSensitivity(NoiseSensitivity):
 
 
 class ScaledRubric(DomainSpecificRubrics):
-    """ragas' metric with levels of one's own, scored from 0 for the worst to 1 for the best."""
+    """ragas' metric with user-defined levels, scored from 0 for the worst to 1 for the best."""
 
     def __init__(self, llm: InstructorBaseRagasLLM, name: str, levels: Sequence[str]) -> None:
         self._levels = levels
@@ -74,10 +76,10 @@ class ScaledRubric(DomainSpecificRubrics):
         super().__init__(llm=llm, rubrics=rubrics, with_reference=True, name=name)
 
     async def ascore(self, user_input: str, response: str, reference: str) -> MetricResult:
-        found = await super().ascore(user_input=user_input, response=response, reference=reference)
-        if not 1 <= found.value <= len(self._levels):
-            raise DataError(f"the judge chose level {found.value:g} of {len(self._levels)}")
-        return MetricResult(value=(found.value - 1) / (len(self._levels) - 1), reason=found.reason)
+        result = await super().ascore(user_input=user_input, response=response, reference=reference)
+        if not 1 <= result.value <= len(self._levels):
+            raise DataError(f"the judge chose level {result.value:g} of {len(self._levels)}")
+        return MetricResult(value=(result.value - 1) / (len(self._levels) - 1), reason=result.reason)
 
 
 class _AspectInput(BaseModel):
@@ -88,7 +90,7 @@ class _AspectInput(BaseModel):
 
 
 class AspectCriticOutput(BaseModel):
-    """The judge's answer, as ragas' aspect critic asks for it."""
+    """The judge's answer in the form of ragas' aspect critic."""
 
     reason: str = Field(description="Reason for the verdict")
     verdict: int = Field(description="The verdict (0 or 1) for the submission")
@@ -113,7 +115,7 @@ class _AspectPrompt(BasePrompt[_AspectInput, AspectCriticOutput]):
 
 
 class AspectCritic(BaseMetric):
-    """ragas' aspect critic, which has no form for its modern models: one verdict by a criterion in words."""
+    """ragas' aspect critic, which ragas lacks for its modern models: one verdict on a criterion."""
 
     llm: InstructorBaseRagasLLM
 

@@ -29,10 +29,10 @@ class Judge:
 
     Args:
         llm, embed_model: model identifiers.
-        strictness: how many questions answer_relevancy derives from an answer.
-        trial: labels the judge's calls in the gateway's meter.
-        repeat: number of the judgement, from 0 on, where it is repeated on purpose.
-        evidence: the evidence of questions by their id, as it was found in the documents; of others it is what they
+        strictness: the number of questions that answer_relevancy derives from an answer.
+        trial: labels the judge's calls in the gateway's usage.
+        repeat: the number of the judgement, from 0; above 0 for intentional repeats.
+        evidence: the evidence by question id, as located in the documents; for other questions, the evidence that they
             name.
     """
 
@@ -52,7 +52,7 @@ class Judge:
             judge_embed_model_picker(embed_model, trial=trial), model_calls(embed_model, trial=trial)
         )
         llm_judge = judge_llm_picker(llm, trial=trial, repeat=repeat)
-        # requests that are alike need numbers of their own, or the cache would give all of them the first's answer
+        # identical requests need distinct numbers, or the cache would return the same answer for all
         numbers = range(repeat * strictness, (repeat + 1) * strictness)
         question_llms = [judge_llm_picker(llm, trial=trial, repeat=number) for number in numbers]
         self._metrics: dict[str, Any] = ragas_metrics(metrics, llm_judge, question_llms, self._embeddings)
@@ -62,7 +62,7 @@ class Judge:
                 self._metrics[name] = _computed(metric, asked)
 
     async def score(self, question: GoldenQuestion, answer: Answer) -> list[Score]:
-        """One score for each metric, in their order; a failed judgement is a score with `failure` and no value."""
+        """One score per metric, in order; a failed judgement is a score with `failure` and without value."""
         values: dict[str, Any] = {
             "user_input": question.question,
             "response": answer.text,
@@ -112,7 +112,8 @@ def _computed(metric: Metric, judge: AskedJudge) -> RetrievalMetric | AnswerMetr
 
 
 def _covered(answer: Answer, evidence: Evidence) -> Sequence[Covered] | DataError:
-    """The evidence with the passages that cover it, for all metrics of it; an error if that cannot be told."""
+    """The evidence with the passages that cover it, for all evidence metrics; an exception if it cannot be
+    determined."""
     try:
         return coverage(answer.contexts, evidence.places)
     except DataError as error:
@@ -120,19 +121,19 @@ def _covered(answer: Answer, evidence: Evidence) -> Sequence[Covered] | DataErro
 
 
 def _can_be_scored(metric: Metric, answer: Answer) -> bool:
-    """True for a metric of retrieval alone, where it was retrieval that gave nothing, or the LLM that failed later."""
+    """True for a pure retrieval metric if nothing was retrieved, or if the LLM failed after retrieval."""
     retrieved = bool(answer.contexts) or (answer.failure and answer.failure.kind == FailureKind.NOTHING_RETRIEVED)
     return bool(retrieved) and metric.has_cutoff
 
 
 def _failure_of(error: Exception) -> Failure:
-    """The failure of a judgement; what a judge said wrong is no mistake in a program that has a place in it."""
+    """The failure of a judgement; a wrong reply of the judge is not a bug, so it has no traceback."""
     failure = Failure.of(error, judging=True)
     return replace(failure, traceback="") if isinstance(error, DataError) else failure
 
 
 def _problem_of(metric: Metric, value: float) -> str | None:
-    """The reason why a value is no score; None if it is one."""
+    """The reason why a value is not a valid score; None if it is one."""
     if math.isnan(value):
         return "the judge found no statement to score"
     least, most = (0.0, 1.0) if metric.source else metric.bounds

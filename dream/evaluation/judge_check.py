@@ -1,4 +1,4 @@
-"""`judge_forms`: one request of each form that a judge must fill, for the check before an experiment."""
+"""`judge_forms`: one request for each answer form that a judge must fill, for the check before an experiment."""
 
 from collections.abc import Sequence
 from typing import Any, get_origin
@@ -12,7 +12,8 @@ EXAMPLE = "The mill was built in 1931."
 
 
 def judge_forms(metrics: Sequence[str]) -> list[tuple[str, type[BaseModel]]]:
-    """Prompts with ragas' own examples, and the response model of each; a form that several metrics use comes once."""
+    """Prompts with ragas' own examples, and the response model of each; a form that several metrics share occurs
+    once."""
     forms: dict[str, tuple[str, type[BaseModel]]] = {}
     for prompt in _prompts([name for name in metrics if is_judged(name)]):
         forms.setdefault(prompt.output_model.__name__, (prompt.to_string(_example(prompt)), prompt.output_model))
@@ -20,7 +21,7 @@ def judge_forms(metrics: Sequence[str]) -> list[tuple[str, type[BaseModel]]]:
 
 
 def _example(prompt: Any) -> BaseModel:
-    """An input of a prompt: ragas' own example, or if it has none a made one."""
+    """An input of a prompt: ragas' own example, or a made-up one."""
     if examples := getattr(prompt, "examples", None):
         return examples[0][0]
     fields = prompt.input_model.model_fields
@@ -29,7 +30,7 @@ def _example(prompt: Any) -> BaseModel:
 
 
 def _prompts(metrics: Sequence[str]) -> list[Any]:
-    """The prompts of metrics, with whose models nothing is asked."""
+    """The prompts of metrics; no model is called."""
     from ragas.prompt.metrics.base_prompt import BasePrompt
 
     from dream.evaluation.judge_models import EmbeddedOnce

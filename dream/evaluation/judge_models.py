@@ -1,4 +1,5 @@
-"""The judge's models as ragas' metrics ask them: requests sent together in advance, in turn, or refused if empty."""
+"""The judge's models for ragas' metrics: with requests that are sent concurrently in advance, or in turn, and checks
+for empty answers."""
 
 import asyncio
 import itertools
@@ -15,7 +16,7 @@ from dream.models.direct_calls import ModelCalls
 
 
 class EmbeddedOnce(OpenAIEmbeddings):
-    """Embeds each text once, however many metrics ask for it; texts given to `begin` share one request."""
+    """Embeds each text once for all metrics; texts given to `begin` share one request."""
 
     def __init__(self, embeddings: OpenAIEmbeddings, calls: ModelCalls) -> None:
         super().__init__(embeddings.client, embeddings.model)
@@ -36,11 +37,11 @@ class EmbeddedOnce(OpenAIEmbeddings):
         return await self._tasks[text]
 
     def embed_text(self, text: str, **kwargs: Any) -> list[float]:
-        """The vector of a text that `aembed_text` has given before, without ragas' blocking call."""
+        """The vector of a text that `aembed_text` has already embedded, without ragas' blocking call."""
         return self._tasks[text].result()
 
     def _is_embedded(self, text: str) -> bool:
-        """True when a text has its vector, or a request for it is running; a failed one is asked again."""
+        """True if a text has its vector, or a request for it is in flight; failed requests are repeated."""
         task = self._tasks.get(text)
         return task is not None and not (task.done() and (task.cancelled() or task.exception()))
 
@@ -50,9 +51,9 @@ async def _vector_at(position: int, request: "asyncio.Task[list[list[float]]]") 
 
 
 class AskedAhead(InstructorBaseRagasLLM):
-    """An LLM whose answers can be fetched together before a metric asks for them one by one.
+    """An LLM whose answers can be fetched concurrently before a metric requests them one by one.
 
-    The answers belong to the asyncio task that fetched them, so one object serves many questions at the same time.
+    Answers belong to the asyncio task that fetched them, so one object can serve many questions concurrently.
     """
 
     def __init__(self, llm: InstructorBaseRagasLLM) -> None:
@@ -60,7 +61,7 @@ class AskedAhead(InstructorBaseRagasLLM):
         self._answers: ContextVar[Mapping[tuple[str, Any], Any]] = ContextVar("answers")
 
     async def fetch(self, prompts: Sequence[str], response_model: Any) -> list[Any]:
-        """The answers to these prompts, asked at the same time; `agenerate` then gives them without a request."""
+        """Fetch the answers to these prompts concurrently; `agenerate` then returns them without a request."""
         answers = await asyncio.gather(*(self._llm.agenerate(prompt, response_model) for prompt in prompts))
         fetched = {(prompt, response_model): answer for prompt, answer in zip(prompts, answers, strict=True)}
         self._answers.set({**self._answers.get({}), **fetched})
@@ -75,7 +76,7 @@ class AskedAhead(InstructorBaseRagasLLM):
 
 
 class Classifying(AskedAhead):
-    """Refuses a classification of no statement, which ragas would score."""
+    """Raises an error if the judge classified no statement, which ragas would score."""
 
     async def agenerate(self, prompt: str, response_model: Any) -> Any:
         answer = await super().agenerate(prompt, response_model)
@@ -85,10 +86,10 @@ class Classifying(AskedAhead):
 
 
 class FindingSomething(AskedAhead):
-    """Refuses an answer without claims or statements, which ragas would score."""
+    """Raises an error if the judge found no claims or statements, which ragas would score."""
 
     async def fetch(self, prompts: Sequence[str], response_model: Any) -> list[Any]:
-        """As in the base class, where an empty answer is an error."""
+        """As in the base class, but an empty answer is an error."""
         answers = await super().fetch(prompts, response_model)
         if not all(getattr(answer, "claims", None) or getattr(answer, "statements", None) for answer in answers):
             raise DataError("the judge found no statement")
@@ -96,7 +97,7 @@ class FindingSomething(AskedAhead):
 
 
 class InTurn(InstructorBaseRagasLLM):
-    """Several LLMs, asked in turn; `start` begins again with the first, for the asyncio task that calls it."""
+    """Several LLMs that are called in turn; `start` returns to the first one, in the calling asyncio task."""
 
     def __init__(self, llms: Sequence[InstructorBaseRagasLLM]) -> None:
         self._llms = llms

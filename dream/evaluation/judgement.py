@@ -1,4 +1,4 @@
-"""`Judgement`: what a metric says of one answer."""
+"""`Judgement`: the result of a metric for one answer."""
 
 from dataclasses import dataclass
 

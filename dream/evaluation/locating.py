@@ -1,7 +1,7 @@
-"""`locate`: the evidence of golden questions, found in the documents before anything is asked.
+"""`locate`: locates the evidence of golden questions in the documents, before any question is asked.
 
-Generated questions know the characters of their evidence. Of one's own questions, reference contexts are searched in
-the text of the documents, and files and pages are checked. What cannot be found is said, because a passage can never
+Generated questions have the characters of their evidence. For a user's questions, reference contexts are searched in
+the documents, and files and pages are checked. Evidence that cannot be found is reported, because no passage could
 cover it.
 """
 
@@ -20,9 +20,9 @@ from dream.records import EvidenceSpan, GoldenQuestion, Source
 if TYPE_CHECKING:
     from llama_index.core import Document
 
-# Where contexts x characters are more, reference contexts are not searched, but only compared with passages.
+# Above this number of contexts x characters, reference contexts are not searched, but only compared with passages.
 SEARCHED_CHARACTERS = 4_000_000_000
-# Letters and signs between which a line may end without a space.
+# Characters between which lines may break without a space.
 _WITHOUT_SPACES = f"{UNSPACED}\u3000-\u303f\uac00-\ud7a3\uff00-\uffef"
 _SPACES_OPTIONAL = re.compile(f"[{_WITHOUT_SPACES}]")
 _PARTS = re.compile(f"[{_WITHOUT_SPACES}]| |[^ {_WITHOUT_SPACES}]+")
@@ -31,7 +31,7 @@ _PAGES_AT_MOST = 50
 
 
 def known_evidence(question: GoldenQuestion) -> Evidence:
-    """The evidence of a question as it is given, without any document to find it in."""
+    """The evidence that a question names, not located in any document."""
     contexts, sources, spans = question.reference_contexts, question.sources, question.evidence
     if spans:
         texts = contexts if len(contexts) == len(spans) else ("",) * len(spans)
@@ -49,10 +49,10 @@ def known_evidence(question: GoldenQuestion) -> Evidence:
 
 
 def locate(questions: Sequence[GoldenQuestion], documents: "Sequence[Document]") -> dict[str, Evidence]:
-    """The evidence of each question by its id, as it was found in the documents.
+    """The evidence of each question, located in the documents, by question id.
 
     Args:
-        documents: pages, as `dream.documents.load_documents` gives them.
+        documents: pages, as returned by `dream.documents.load_documents`.
     """
     files = _Files(documents)
     contexts = sum(len(question.reference_contexts) for question in questions if not files.has(question))
@@ -61,17 +61,20 @@ def locate(questions: Sequence[GoldenQuestion], documents: "Sequence[Document]")
 
 
 def summary(evidence: Iterable[Evidence]) -> str:
-    """The number of questions whose evidence can be matched, and by what, in a sentence; then the reasons for others.
+    """A sentence with the number of questions whose evidence can be matched, by kind of information, and the reasons
+    for the others.
 
     Example:
         >>> summary([Evidence((Place("a.pdf", pages=("3",)),)), Evidence(unmatched="it names nothing")])
         'evidence of 1 of 2 questions can be matched (1 by page); not of 1: it names nothing'
     """
-    found = list(evidence)
-    by = Counter(max((place.known_by for place in one.places), key=_LEVELS.index) for one in found if one.places)
+    evidences = list(evidence)
+    by = Counter(max((place.known_by for place in each.places), key=_LEVELS.index) for each in evidences if each.places)
     levels = ", ".join(f"{by[level]} by {level}" for level in _LEVELS if by[level])
-    text = f"evidence of {sum(by.values())} of {len(found)} questions can be matched" + (f" ({levels})" if by else "")
-    reasons = Counter(one.unmatched for one in found if not one.places)
+    text = f"evidence of {sum(by.values())} of {len(evidences)} questions can be matched" + (
+        f" ({levels})" if by else ""
+    )
+    reasons = Counter(each.unmatched for each in evidences if not each.places)
     shown = [f"not of {n}: {reason}" for reason, n in reasons.most_common(3)]
     rest = sum(reasons.values()) - sum(n for _, n in reasons.most_common(3))
     return "; ".join([text, *shown, *([f"not of {rest} more"] if rest else [])])
@@ -81,8 +84,7 @@ _LEVELS = ("position", "text", "page", "file")
 
 
 class _Files:
-    """The documents by file, to be searched; of `StoredDocuments`, only the texts of files that are asked for are
-    read."""
+    """The documents by file, for searching; of `StoredDocuments`, only the texts of requested files are read."""
 
     def __init__(self, documents: "Sequence[Document]") -> None:
         self._documents = documents
@@ -114,7 +116,7 @@ class _Files:
         return self._whole[file]
 
     def has(self, question: GoldenQuestion) -> bool:
-        """True if a question has evidence, and its files and reference contexts are as they were when it was made."""
+        """True if a question has evidence spans, and its files and reference contexts are unchanged."""
         spans, contexts = question.evidence, question.reference_contexts
         if not spans or not all(span.digest in self._files for span in spans):
             return False
@@ -125,15 +127,15 @@ class _Files:
         return self.whole(self._files[span.digest]).text[span.start : span.end]
 
     def named(self, file: str) -> str:
-        """The file that a user means, by its name, or by the last part of its path if no other has that; else ""."""
+        """The file with this name, or with this last part of its path if that is unique; else ""."""
         if file in self._digests:
             return file
         alike = self._plain.get(_plain(file), [])
         return alike[0] if len(alike) == 1 else ""
 
     def find(self, text: str, files: Sequence[str]) -> Place | None:
-        """The place of a text in the files: its characters if it is there once, else only the text; None if it is
-        nowhere."""
+        """The place of a text in the files: its characters if it occurs once, else only the text; None if it does not
+        occur."""
         hits = list(self._hits(text, files))
         if len(hits) == 1:
             file, start, end = hits[0]
@@ -145,7 +147,7 @@ class _Files:
         return None
 
     def _hits(self, text: str, files: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-        """The first two places of a text, whatever white space is in it."""
+        """The first two occurrences of a text, ignoring differences in white space."""
         pattern, n = _pattern(text), 0
         for file in files:
             for hit in pattern.finditer(self.whole(file).text):
@@ -164,8 +166,8 @@ class _Files:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A text with any white space where it has some, and also none around letters of scripts that are written without:
-    their sentences go on in the next line without a space.
+    """A pattern for a text with any white space in place of its own; optional around characters of scripts without
+    spaces, whose lines break without a space.
 
     Example:
         >>> bool(_pattern("東京 タワー").search("東\\n京タワー")), bool(_pattern("a well").search("awell"))
@@ -206,7 +208,7 @@ def _located(question: GoldenQuestion, files: _Files, searched: bool) -> Evidenc
 def _context_place(
     text: str, source: Source | None, sources: Sequence[Source], files: _Files, searched: bool
 ) -> tuple[Place | None, str]:
-    """The place of a reference context: by its text, or else by its source; otherwise None with the reason."""
+    """The place of a reference context, by its text or else by its source; None with the reason if neither is found."""
     named = [name for each in ([source] if source else sources) if (name := files.named(each.file))]
     if not tokens_of(text):
         return None, "is empty"
@@ -221,7 +223,7 @@ def _context_place(
 
 
 def _source_place(source: Source, files: _Files) -> tuple[Place | None, str]:
-    """The page or the file of a source; None with the reason if there is none such."""
+    """The page or the file of a source; None with the reason if it does not exist."""
     if not (file := files.named(source.file)):
         return None, f"no document is called {source.file!r}"
     if not source.page:
@@ -255,12 +257,12 @@ def _pages_of_part(text: str) -> list[str]:
 
 
 def _offsets(metadata: Mapping[str, object], start: int, end: int) -> list[int]:
-    """The first character of a span, and that of each further page in it."""
+    """The first character of a span, and of each further page in it."""
     starts = metadata.get("page_starts")
     further = [offset for offset, _ in starts if start < offset < end] if isinstance(starts, list) else []
     return [start, *further]
 
 
 def _plain(file: str) -> str:
-    """The last part of a path, without differences that file systems do not keep."""
+    """The normalised last part of a path, as file systems may not distinguish case or Unicode forms."""
     return unicodedata.normalize("NFC", re.split(r"[/\\]", file)[-1]).casefold()

@@ -1,4 +1,4 @@
-"""Texts as tokens, alike in all scripts: what differs only in case, width, punctuation or spacing is equal."""
+"""Tokens of texts in any script, ignoring case, width, punctuation and spacing."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 class _Table(dict[int, str | None]):
-    """A table for `str.translate`, filled as characters are met."""
+    """A table for `str.translate`, filled on demand."""
 
     def __missing__(self, code: int) -> str | None:
         self[code] = _translated(chr(code))

@@ -1,6 +1,6 @@
 """Numbers in texts, whatever their separators and scales: 1,234.5 = 1.234,5 = 1 234.5, and 2 million = 2,000,000.
 
-Only digits are read, no words such as "seventeen". Units are not compared and not converted, except percent.
+Only digits are recognised, not words such as "seventeen". Units are neither compared nor converted, except percent.
 """
 
 import re
@@ -14,7 +14,7 @@ from dream.evaluation.normalised_text import UNSPACED
 _SPACES = " \u00a0\u2007\u2009\u202f"
 _BY_SPACES = rf"\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?!\d)(?:[.,]\d+)?"
 _NUMBER = re.compile(rf"(?<![^\W{UNSPACED}\uac00-\ud7af])(?P<sign>[-−+])?(?P<body>{_BY_SPACES}|\d+(?:[,.'’٬٫]\d+)*)")
-# After a letter (COVID-19) or a digit (2019-2020), a hyphen is no sign.
+# After a letter (COVID-19) or a digit (2019-2020), a hyphen is not a minus sign.
 _NO_SIGN_AFTER = re.compile(r"[\w.,)]")
 _PERCENT = re.compile(
     r"\s*(?:[%％٪]|(?:per\s?cent|pct|prozent|pour\s?cent|por\s?ciento|per\s?cento)\b|процент)", re.IGNORECASE
@@ -41,7 +41,7 @@ _SEPARATORS = {ord("٬"): ",", ord("٫"): ".", ord("’"): "'", **dict.fromkeys(
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a text: the values that it can have, and True if percent follows."""
+    """A number in a text: its possible values, and True if a percent sign follows."""
 
     values: frozenset[Decimal]
     percent: bool = False
@@ -63,7 +63,7 @@ class Number:
 
 
 def numbers_of(text: str) -> list[Number]:
-    """The distinct numbers of a text, in their order. Digits within words (B12, Q3) are no numbers.
+    """The distinct numbers of a text, in their order. Digits within words (B12, Q3) are ignored.
 
     Example:
         >>> [sorted(map(str, number.values)) for number in numbers_of("From -5 °C to 3,5 %, by 2.5 bn in Q3")]
@@ -73,21 +73,21 @@ def numbers_of(text: str) -> list[Number]:
 
 
 def agreeing(wanted: Iterable[Number], given: Iterable[Number]) -> list[Number]:
-    """Those of the wanted numbers that are among the given ones."""
+    """The wanted numbers that agree with any of the given ones."""
     there = list(given)
     return [number for number in wanted if any(number.agrees(other) for other in there)]
 
 
 def _numbers(text: str) -> Iterator[Number]:
-    for found in _NUMBER.finditer(text):
-        readings = _readings(_western(found["body"]))
+    for match in _NUMBER.finditer(text):
+        readings = _readings(_western(match["body"]))
         if readings is None:  # a date, a version, a list: its parts
-            yield from (Number(frozenset({Decimal(part)})) for part in re.findall(r"\d+", _western(found["body"])))
+            yield from (Number(frozenset({Decimal(part)})) for part in re.findall(r"\d+", _western(match["body"])))
             continue
-        before = text[found.start() - 1 : found.start()]
-        if found["sign"] in ("-", "−") and not _NO_SIGN_AFTER.match(before):
+        before = text[match.start() - 1 : match.start()]
+        if match["sign"] in ("-", "−") and not _NO_SIGN_AFTER.match(before):
             readings = {-value for value in readings}
-        rest = text[found.end() : found.end() + 20]
+        rest = text[match.end() : match.end() + 20]
         yield Number(frozenset(_scaled(readings, rest)), bool(_PERCENT.match(rest)))
 
 
@@ -98,7 +98,7 @@ def _western(body: str) -> str:
 
 
 def _readings(body: str) -> set[Decimal] | None:
-    """The values of digits with separators; None if they are no single number.
+    """The possible values of digits with separators; None if they are not a single number.
 
     One separator before three digits may group thousands or be the decimal one: 1.234 is 1234 or 1.234.
     """

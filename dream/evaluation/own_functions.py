@@ -1,4 +1,4 @@
-"""Metrics that are functions of a user's, ready to `ascore` as the metrics of ragas are."""
+"""User-defined metric functions with the `ascore` interface of ragas' metrics."""
 
 import asyncio
 import inspect
@@ -22,7 +22,8 @@ Form = TypeVar("Form", bound=BaseModel)
 
 @dataclass(frozen=True)
 class AskedJudge:
-    """The judge LLM, as a function gets it: cached, limited, metered and read like the judge's other calls."""
+    """The judge LLM for user-defined functions: its calls are cached, limited, counted and read like the judge's other
+    calls."""
 
     llm: "InstructorBaseRagasLLM"
 
@@ -30,7 +31,7 @@ class AskedJudge:
         """The judge's answer to a prompt, as an instance of a pydantic model.
 
         Raises:
-            DataError: if it cannot be read as that, even when it is asked for again.
+            DataError: if the answer cannot be read in this form, even after a second request.
         """
         schema = json.dumps(form.model_json_schema(), ensure_ascii=False)
         asked = "Return the output as JSON that complies with this schema, as specified in JSON Schema:"
@@ -48,10 +49,10 @@ class OwnFunction:
         """The value on a scale from 0 to 1.
 
         Raises:
-            DataError: if the function returns no number within its bounds; whatever it raises itself.
+            DataError: if the function returns no number within its bounds. Exceptions of the function are passed on.
         """
         if self.definition.function is None:
-            raise ConfigurationError(f"the function of the metric {self.definition.name!r} is not at hand: register it")
+            raise ConfigurationError(f"the function of the metric {self.definition.name!r} is unavailable: register it")
         function = self.definition.function.value
         given = {name: arguments[argument] for name, argument in INPUTS.items() if argument in arguments}
         if JUDGE in inspect.signature(function).parameters:

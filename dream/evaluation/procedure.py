@@ -1,4 +1,4 @@
-"""`evaluate_questions`: asks and judges questions concurrently, and hands finished ones on in blocks."""
+"""`evaluate_questions`: asks and judges questions concurrently, and passes finished ones on in blocks."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Blocks:
-    """Hands finished questions to `on_block`, `size` at a time."""
+    """Passes finished questions to `on_block`, `size` at a time."""
 
     size: int
     on_block: Callable[[Evaluation], None] | None
     _waiting: list[Evaluation] = field(default_factory=list)
 
     def add(self, evaluation: Evaluation) -> None:
-        """Take the evaluation of one question."""
+        """Add the evaluation of one question."""
         self._waiting.append(evaluation)
         if len(self._waiting) >= self.size:
             self.hand_on()
 
     def hand_on(self) -> None:
-        """Hand on the questions that wait, even if they are fewer than `size`."""
+        """Pass on the remaining questions, even if they are fewer than `size`."""
         block, self._waiting = self._waiting, []
         if block and self.on_block is not None:
             self.on_block(joined(block))

@@ -1,4 +1,4 @@
-"""ragas' metrics as the judge uses them; it calls ragas' public parts alone.
+"""ragas' metrics for the judge; this module uses only ragas' public interface.
 
 Three faults of ragas 0.4.3 are corrected. answer_similarity embeds with a blocking call, which delays all other
 questions. answer_correctness gives the full score if the judge finds or classifies no statement. Independent requests
@@ -45,7 +45,7 @@ def ragas_metrics(
     question_llms: Sequence[InstructorBaseRagasLLM],
     embeddings: EmbeddedOnce,
 ) -> dict[str, BaseMetric]:
-    """Those of the metrics that are ragas', also as rubrics and criteria of one's own, ready to `ascore`.
+    """The ragas metrics among these metrics, including user-defined rubrics and criteria, ready for `ascore`.
 
     Args:
         question_llms: one LLM for each question that answer_relevancy derives from an answer.
@@ -76,7 +76,7 @@ def ragas_metrics(
 
 @functools.cache
 def _with_schema_at_hand(response_model: type[BaseModel]) -> Any:
-    """A response model that keeps its JSON schema, which ragas' prompts otherwise make anew each time."""
+    """A response model that caches its JSON schema, which ragas' prompts otherwise generate each time."""
     prepared: Any = create_model(response_model.__name__, __base__=response_model, __doc__=response_model.__doc__)
     schema = response_model.model_json_schema()
     prepared.model_json_schema = lambda *_, **__: schema
@@ -84,7 +84,7 @@ def _with_schema_at_hand(response_model: type[BaseModel]) -> Any:
 
 
 class _AnswerRelevancy(AnswerRelevancy):
-    """ragas' metric with an LLM for each question that it derives, so that equal requests get answers of their own."""
+    """ragas' metric with a separate LLM for each derived question, so that equal requests get different answers."""
 
     llm: InTurn
 
@@ -97,7 +97,7 @@ class _AnswerRelevancy(AnswerRelevancy):
 
 
 class _ContextPrecision(ContextPrecision):
-    """ragas' metric, except that the contexts are judged at the same time and not one after the other."""
+    """ragas' metric, but the contexts are judged concurrently."""
 
     llm: AskedAhead
 
@@ -105,7 +105,7 @@ class _ContextPrecision(ContextPrecision):
         super().__init__(llm=AskedAhead(llm))
 
     async def ascore(self, user_input: str, reference: str, retrieved_contexts: list[str]) -> MetricResult:
-        if user_input and reference and retrieved_contexts:  # ragas says which of them is missing
+        if user_input and reference and retrieved_contexts:  # ragas reports which of them is missing
             inputs = (
                 ContextPrecisionInput(question=user_input, context=context, answer=reference)
                 for context in retrieved_contexts
@@ -115,7 +115,7 @@ class _ContextPrecision(ContextPrecision):
 
 
 class _AnswerSimilarity(SemanticSimilarity):
-    """ragas' metric, except that waiting for the embeddings does not block."""
+    """ragas' metric, but waiting for the embeddings does not block."""
 
     async def ascore(self, reference: str, response: str) -> MetricResult:
         await asyncio.gather(*(self.embeddings.aembed_text(text) for text in (reference, response)))
@@ -123,8 +123,8 @@ class _AnswerSimilarity(SemanticSimilarity):
 
 
 class _AnswerCorrectness(AnswerCorrectness):
-    """ragas' metric, except that both texts are cut into statements at the same time, and that a judge who finds or
-    classifies no statement is an error and not a perfect match."""
+    """ragas' metric, but both texts are decomposed concurrently, and it is an error instead of a perfect match if the
+    judge finds or classifies no statement."""
 
     llm: Classifying
 

@@ -1,8 +1,8 @@
-"""Metrics of a ranking of passages, without a judge: hit, recall, precision, mrr, ndcg, each at a cutoff or over all.
+"""Metrics of a ranking of passages, without a judge: hit, recall, precision, mrr, ndcg, each with or without a cutoff.
 
 A passage is relevant if it covers some evidence (`dream.evaluation.evidence`). Where every passage covers at most one
 evidence, and every evidence is covered by at most one passage, the values are those of trec_eval, except that precision
-divides by the number of passages that there are, and not by a cutoff that is larger.
+divides by the actual number of passages if that is below the cutoff.
 """
 
 import math
@@ -20,13 +20,14 @@ def hit(ranks: Ranks, n_passages: int) -> float:
     """1 if any passage covers some evidence.
 
     Args:
-        ranks: for each evidence the ranks, from 1 on, of the passages that cover it. Likewise in the other functions.
+        ranks: for each evidence, the ranks (starting with 1) of the passages that cover it. Likewise in the other
+            functions.
     """
     return float(any(ranks))
 
 
 def recall(ranks: Ranks, n_passages: int) -> float:
-    """Evidences that are covered / all evidences.
+    """The number of covered evidences / the number of all evidences.
 
     Example:
         >>> recall([[2, 3], []], 3)
@@ -36,7 +37,7 @@ def recall(ranks: Ranks, n_passages: int) -> float:
 
 
 def precision(ranks: Ranks, n_passages: int) -> float:
-    """Passages that cover some evidence / all passages; 0 without passages.
+    """The number of passages that cover some evidence / the number of all passages; 0 without passages.
 
     Example:
         >>> precision([[2, 3], [3]], 4)
@@ -62,9 +63,9 @@ def ndcg(ranks: Ranks, n_passages: int, cutoff: int | None = None) -> float:
     above it covers.
 
     The ideal order has the retrieved passages, and a passage for each evidence that was not retrieved; the next one is
-    always one that covers the most new evidences. So text that repeats evidence gains nothing, and one passage that
-    covers two evidences is as good as two that cover one each. This is alpha-nDCG with alpha = 1 (Clarke et al. 2008,
-    "Novelty and Diversity in Information Retrieval Evaluation"), and binary nDCG where nothing is repeated.
+    always one that covers the most new evidences. So repeated evidence gains nothing, and one passage that covers two
+    evidences counts as much as two that cover one each. This is alpha-nDCG with alpha = 1 (Clarke et al. 2008, "Novelty
+    and Diversity in Information Retrieval Evaluation"), and binary nDCG where nothing is repeated.
 
     Args:
         cutoff: only the first passages count, also in the ideal order.
@@ -113,7 +114,7 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 
 @dataclass(frozen=True)
 class RetrievalMetric:
-    """A retrieval metric of `dream.metrics`, ready to `ascore` as the metrics of ragas are."""
+    """A retrieval metric of `dream.metrics` with the `ascore` interface of ragas' metrics."""
 
     definition: Metric
 

@@ -43,19 +43,19 @@ def dearest(
     n = max(0, most_trials(search, space) - len(chosen))
     if first and not n:
         return Dearest(chosen, chosen, f"the {len(first)} trials of the search are known before any result")
-    known = {trial.id for trial in chosen}
+    chosen_ids = {trial.id for trial in chosen}
     if search.combinations <= COUNTED:
-        found = [trial for trial in space.listed() if trial.id not in known]
-        trials = sorted(found, key=price, reverse=True)[:n]
-        how = f"the {len(trials)} most expensive of {len(found)} other combinations"
+        others = [trial for trial in space.listed() if trial.id not in chosen_ids]
+        trials = sorted(others, key=price, reverse=True)[:n]
+        how = f"the {len(trials)} most expensive of {len(others)} other combinations"
     else:
-        found, trials = list(space.representatives()), [_by_factor(space, price)] * n
+        others, trials = list(space.representatives()), [_by_factor(space, price)] * n
         how = f"{n} times the most expensive combination, estimated factor by factor"
     note = (
         f"an upper bound: {f'the {len(first)} trials of the first round, and ' if first else ''}{how}, with the "
         "indexes that embed most; the search decides later which trials run, so the calls per model may differ"
     )
-    return Dearest((*chosen, *trials), (*chosen, *_indexed(found, n, methods)), note)
+    return Dearest((*chosen, *trials), (*chosen, *_indexed(others, n, methods)), note)
 
 
 def most_trials(search: Search, space: Combinations) -> int:
@@ -77,7 +77,7 @@ def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
     for block in space.blocks:
         digits = [0] * len(block.factors)
         for factor, choices in enumerate(block.choices):
-            tries = [[*digits[:factor], place, *digits[factor + 1 :]] for place in range(len(choices))]
+            tries = [[*digits[:factor], digit, *digits[factor + 1 :]] for digit in range(len(choices))]
             digits = max(tries, key=lambda each: price(block.trial(each)))
         best.append(block.trial(digits))
     return max(best, key=price)
@@ -85,12 +85,12 @@ def _by_factor(space: Combinations, price: Callable[[Trial], Price]) -> Trial:
 
 def _indexed(trials: Sequence[Trial], n: int, methods: Mapping[str, RagMethod] | None) -> list[Trial]:
     """A trial for each of the `n` indexes that embed most, through more overlap or smaller chunks."""
-    found = {}
+    by_index = {}
     for trial in trials:
         if trial.embed_model_identifier:
             request = index_request(trial, methods)
-            found[f"{request.chunker} {sorted(request.parameters.items())} {request.embed_model}"] = trial
-    return sorted(found.values(), key=_repeated, reverse=True)[:n]
+            by_index[f"{request.chunker} {sorted(request.parameters.items())} {request.embed_model}"] = trial
+    return sorted(by_index.values(), key=_repeated, reverse=True)[:n]
 
 
 def _repeated(trial: Trial) -> tuple[float, float]:

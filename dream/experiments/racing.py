@@ -213,7 +213,9 @@ class Racing:
         too."""
         part = _of_questions(self.prepared.context, set(ids))
         due = [trial for trial in self._running() if not self._is_known(trial, part)]
-        baselines = [] if number else [one for one in self.prepared.baselines if not self.recorder.has_ended(one.id)]
+        baselines = (
+            [] if number else [trial for trial in self.prepared.baselines if not self.recorder.has_ended(trial.id)]
+        )
         if trials := [*due, *baselines]:
             function = partial(_run_part, self.run_trial, self.prepared.context, part)
             name, n_questions = f"{self.name}-race-{number}", len(self.prepared.questions if baselines else ids)
@@ -227,11 +229,15 @@ class Racing:
         """True if an earlier run has answered and scored all of a trial's questions of a round, which are then
         reused."""
         known, metrics = self.partial_results.get(trial.id), metrics_of(trial, part.metrics)
-        found = {one.answers[0].question_id: one for one in by_question(known, metrics)} if known else {}
-        wanted = [found.get(question.id) for question in part.golden_dataset.questions]
-        if any(one is None or part.repeats_of(trial).missing(one, metrics) for one in wanted):
+        finished = (
+            {evaluation.answers[0].question_id: evaluation for evaluation in by_question(known, metrics)}
+            if known
+            else {}
+        )
+        wanted = [finished.get(question.id) for question in part.golden_dataset.questions]
+        if any(evaluation is None or part.repeats_of(trial).missing(evaluation, metrics) for evaluation in wanted):
             return False
-        evaluation = _merged([one for one in wanted if one is not None], self.race.order)
+        evaluation = _merged([evaluation for evaluation in wanted if evaluation is not None], self.race.order)
         self._parts.setdefault(trial.id, []).append(TrialResult(trial, evaluation))
         return True
 
@@ -275,7 +281,8 @@ class Racing:
             decision, results = self._decision(results, before, look)
             ids = [result.trial.id for result in results]
             left = tuple(
-                LeftRace(ids[one.column], ids[one.best], one.difference, one.low, one.high) for one in decision.left
+                LeftRace(ids[leaving.column], ids[leaving.best], leaving.difference, leaving.low, leaving.high)
+                for leaving in decision.left
             )
             boundary = decision.boundary if numpy.isfinite(decision.boundary) else None
         decided = replace(look, boundary=boundary, is_done=True, left=left)
@@ -285,15 +292,15 @@ class Racing:
 
     def _results(self, ids: Sequence[str]) -> list[TrialResult]:
         """The results on these questions of the trials in the race and of the trials that need not run."""
-        wanted, found = set(ids), []
+        wanted, results = set(ids), []
         for trial in self.prepared.trials:
             kept = self.whole.get(trial.id)
             if kept is not None and kept.evaluation is not None and kept.failure is None:
-                found.append(replace(kept, evaluation=_only(kept.evaluation, wanted)))
+                results.append(replace(kept, evaluation=_only(kept.evaluation, wanted)))
             elif not self.recorder.has_ended(trial.id):
                 evaluations = [part.evaluation for part in self._parts.get(trial.id, []) if part.evaluation]
-                found.append(TrialResult(trial, _only(_merged(evaluations, ids), wanted)))
-        return found
+                results.append(TrialResult(trial, _only(_merged(evaluations, ids), wanted)))
+        return results
 
     def _decision(
         self, results: list[TrialResult], before: Sequence[Look], look: Look
@@ -357,21 +364,21 @@ def _of_questions(context: "TrialContext", ids: set[str]) -> "TrialContext":
 
 def _merged(evaluations: Sequence[Evaluation], order: Sequence[str]) -> Evaluation:
     """Evaluations of different questions merged into one, in the order of the questions."""
-    place = {question_id: number for number, question_id in enumerate(order)}
+    position = {question_id: number for number, question_id in enumerate(order)}
 
     def at(record: Any) -> int:
-        return place.get(record.question_id, len(place))
+        return position.get(record.question_id, len(position))
 
     return Evaluation(
-        tuple(sorted((one for each in evaluations for one in each.answers), key=at)),
-        tuple(sorted((one for each in evaluations for one in each.scores), key=at)),
-        tuple(sorted((one for each in evaluations for one in each.repeats), key=at)),
+        tuple(sorted((record for each in evaluations for record in each.answers), key=at)),
+        tuple(sorted((record for each in evaluations for record in each.scores), key=at)),
+        tuple(sorted((record for each in evaluations for record in each.repeats), key=at)),
     )
 
 
 def _only(evaluation: Evaluation, ids: set[str]) -> Evaluation:
     """The part of an evaluation on these questions."""
     return Evaluation(
-        tuple(one for one in evaluation.answers if one.question_id in ids),
-        tuple(one for one in evaluation.scores if one.question_id in ids),
+        tuple(record for record in evaluation.answers if record.question_id in ids),
+        tuple(record for record in evaluation.scores if record.question_id in ids),
     )

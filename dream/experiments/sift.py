@@ -114,14 +114,14 @@ def located_questions(prepared: "PreparedExperiment") -> tuple[GoldenQuestion, .
 
 def retrievals_of(prepared: "PreparedExperiment") -> tuple[Retrieval, ...]:
     """The retrieval combinations of the trials, in the order of the trials."""
-    methods, found = prepared.context.methods, dict[str, list[Trial]]()
+    methods, trials_by_retrieval = prepared.context.methods, dict[str, list[Trial]]()
     shared: dict[str, Trial] = {}
     for trial in prepared.trials:
         if not why_no_retrieval(trial, methods):
             common = retrieval_of(trial, methods)
             shared[common.id] = common
-            found.setdefault(common.id, []).append(trial)
-    return tuple(Retrieval(shared[key], tuple(trials)) for key, trials in found.items())
+            trials_by_retrieval.setdefault(common.id, []).append(trial)
+    return tuple(Retrieval(shared[key], tuple(trials)) for key, trials in trials_by_retrieval.items())
 
 
 def untried(prepared: "PreparedExperiment") -> dict[str, str]:
@@ -139,14 +139,14 @@ def announcement(prepared: "PreparedExperiment") -> list[str]:
         return [
             f"sift by {metric}: all trials that can be sifted retrieve in the same way, so there is nothing to compare"
         ]
-    found = retrievals_of(prepared)
-    n_trials = sum(len(each.trials) for each in found)
+    retrievals = retrievals_of(prepared)
+    n_trials = sum(len(each.trials) for each in retrievals)
     lines = [
-        f"sift by {metric}: {len(found)} retrieval combinations of {n_trials} trials are scored first, "
+        f"sift by {metric}: {len(retrievals)} retrieval combinations of {n_trials} trials are scored first, "
         f"without LLM answers and judge, on the {n_questions} of {len(prepared.questions)} questions whose evidence "
         "is located; trials of combinations that are shown to be worse than the best are not run"
     ]
-    if asking := [each for each in found if each.trial.llm_identifier]:
+    if asking := [each for each in retrievals if each.trial.llm_identifier]:
         lines.append(f"{len(asking)} of these combinations may call the LLM, to rewrite questions or to rank")
     reasons = list(untried(prepared).values())
     return lines + [
@@ -165,10 +165,10 @@ def retrieve(context: "TrialContext", config: Mapping[str, Any], *_: Any) -> Tri
         context.judge_llm, context.judge_embed_model, context.metrics, trial=SIFT_STAGE, evidence=context.evidence
     )
     try:
-        found = evaluator(_query_engine(trial, context), context.golden_dataset.questions, options)
+        evaluation = evaluator(_query_engine(trial, context), context.golden_dataset.questions, options)
     except Exception as error:  # noqa: BLE001 - one failure must not end the others
         return TrialResult(trial, failure=Failure.of(error))
-    return TrialResult(trial, Evaluation((), found.scores), time.monotonic() - started)
+    return TrialResult(trial, Evaluation((), evaluation.scores), time.monotonic() - started)
 
 
 def _query_engine(trial: Trial, context: "TrialContext") -> Any:
@@ -200,8 +200,8 @@ class Sifting:
         Returns:
             The experiment with the remaining trials; a failure if a budget or an endpoint ended the sift.
         """
-        found = retrievals_of(self.prepared)
-        results = [result.redacted(self.settings.secrets()) for result in self._results(found, engine, at_once)]
+        retrievals = retrievals_of(self.prepared)
+        results = [result.redacted(self.settings.secrets()) for result in self._results(retrievals, engine, at_once)]
         if stopped := next((result.failure for result in results if result.was_stopped), None):
             return stopped
         store.save_sift(self.storage, self.name, results)
@@ -255,12 +255,13 @@ def sifted(prepared: "PreparedExperiment", results: Sequence[TrialResult]) -> "P
     Args:
         results: the scores of each combination; empty if there is nothing to compare.
     """
-    found = {each.trial.id: each for each in retrievals_of(prepared)}
+    retrievals = {each.trial.id: each for each in retrievals_of(prepared)}
     judged = _standings(prepared, results) if results else []
-    names = _names([each.trial for each in found.values()])
-    decided = [_decided(each, judged[0], found[each.trial.id], names, _metric(prepared)) for each in judged]
+    names = _names([each.trial for each in retrievals.values()])
+    decided = [_decided(each, judged[0], retrievals[each.trial.id], names, _metric(prepared)) for each in judged]
     decided = decided or [
-        SiftedRetrieval(each.trial, _ids(each), True, "it is the only retrieval combination") for each in found.values()
+        SiftedRetrieval(each.trial, _ids(each), True, "it is the only retrieval combination")
+        for each in retrievals.values()
     ]
     out = {trial_id for each in decided if not each.goes_on for trial_id in each.trials}
     record = Sift(

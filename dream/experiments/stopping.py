@@ -86,14 +86,14 @@ def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[st
         texts: each an id, the beginning of an id, or a name with or without its parameters.
         names: the displayed names by trial id.
     """
-    found, problems, is_unknown = dict[str, None](), list[str](), False
+    ids, problems, is_unknown = dict[str, None](), list[str](), False
     for text in dict.fromkeys(texts):
         named = [each for each in names if text == each]
         named = named or [each for each, name in names.items() if text.removeprefix(BASELINE) == name]
         named = named or [each for each, name in names.items() if text == name.partition(" (")[0]]
         named = named or [each for each in names if text and each.startswith(text)]
         if len(named) == 1:
-            found[named[0]] = None
+            ids[named[0]] = None
         elif named:
             problems.append(f"{text!r} is ambiguous:\n      {_listed(named, names)}")
         else:
@@ -101,7 +101,7 @@ def find_trials(texts: Iterable[str], names: Mapping[str, str]) -> tuple[list[st
             is_unknown = True
     if is_unknown:
         problems.append(f"the trials are:\n      {_listed(names, names)}")
-    return list(found), problems
+    return list(ids), problems
 
 
 class StopRequests:

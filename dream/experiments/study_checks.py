@@ -36,9 +36,9 @@ def note_secrets(document: Document) -> None:
     show it."""
     for path, value in _texts((), document.value):
         named = bool(path) and isinstance(path[-1], str) and _SECRET_NAME.search(path[-1])
-        found = [value] if named and _is_long(value) else _SECRET.findall(value)
-        if found:
-            document.hide(found)
+        secrets = [value] if named and _is_long(value) else _SECRET.findall(value)
+        if secrets:
+            document.hide(secrets)
             document.problem(
                 path, f"{path[-1] if path else 'the file'} contains what looks like an API key: {_KEYS_STAY}"
             )
@@ -53,8 +53,8 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
         for key, child in value.items():
             yield from _texts((*path, key), child)
     elif isinstance(value, list):
-        for place, child in enumerate(value):
-            yield from _texts((*path, place), child)
+        for number, child in enumerate(value):
+            yield from _texts((*path, number), child)
     elif isinstance(value, str):
         yield path, value
 

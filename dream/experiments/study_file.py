@@ -38,8 +38,8 @@ class Document:
     def raise_problems(self) -> None:
         """Raise a ConfigurationError that lists all mistakes by line, if there are any."""
         if self._problems:
-            found = [f"line {line}: {message}".replace("\n", "\n  ") for line, message in sorted(self._problems)]
-            text = bullets(f"{len(found)} mistake(s) in {self.name}:", found)
+            lines = [f"line {line}: {message}".replace("\n", "\n  ") for line, message in sorted(self._problems)]
+            text = bullets(f"{len(lines)} mistake(s) in {self.name}:", lines)
             for secret in self._hidden:
                 text = text.replace(secret, "***")
             raise ConfigurationError(text)
@@ -103,14 +103,14 @@ def read_yaml(text: str, name: str) -> Document:
 def _value(node: yaml.Node, path: Path, loader: yaml.SafeLoader, document: Document) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_value(child, (*path, place), loader, document) for place, child in enumerate(node.value)]
+        return [_value(child, (*path, number), loader, document) for number, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         return loader.construct_object(node, deep=True)
     own = [(_key(key, loader), key.start_mark.line + 1) for key, _ in node.value if key.tag != _MERGE]
     names = [name for name, _ in own]
-    for place, (name, line) in enumerate(own):
+    for number, (name, line) in enumerate(own):
         document.lines[*path, name] = line
-        if name in names[:place]:
+        if name in names[:number]:
             document.problem((*path, name), f"{name!r} occurs twice: keep one")
     loader.flatten_mapping(node)  # the merged keys of `<<` come first, so that the mapping's own keys override them
     return {_key(key, loader): _value(child, (*path, _key(key, loader)), loader, document) for key, child in node.value}

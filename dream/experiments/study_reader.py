@@ -123,12 +123,12 @@ class _StudyReader(ValueReader):
     def _metrics(self, given: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the metrics; described rubrics and aspects are registered."""
         entries = [
-            self._described(("metrics", place), each) if isinstance(each, dict) else each
-            for place, each in enumerate(listed(given.get("metrics")))
+            self._described(("metrics", number), each) if isinstance(each, dict) else each
+            for number, each in enumerate(listed(given.get("metrics")))
         ]
         self._names("metrics", {"metrics": [each for each in entries if each is not None]}, ())
-        found = [self._metric(("metrics", place), each) for place, each in enumerate(entries)]
-        return tuple(name for name in found if name)
+        names = [self._metric(("metrics", number), each) for number, each in enumerate(entries)]
+        return tuple(name for name in names if name)
 
     def _metric(self, path: Path, given: Any) -> str:
         """The name of a metric; "" after a mistake."""
@@ -199,8 +199,8 @@ class _StudyReader(ValueReader):
             self._document.problem(("systems",), f"systems={given!r}: list the RAG systems to try, such as {example}")
             return [], []
         spaces, lines = [], []
-        for place, entry in enumerate(given):
-            path: Path = ("systems", place)
+        for number, entry in enumerate(given):
+            path: Path = ("systems", number)
             found = self._system(path, {"method": entry} if isinstance(entry, str) else entry)
             spaces += found
             lines += [self._document.lines[path]] * len(found)
@@ -291,7 +291,7 @@ class _StudyReader(ValueReader):
             self._document.problem(path, f"{value!r} has {n:,} values: at most {_MOST_VALUES} are tried")
             return []
         whole = all(isinstance(each, int) for each in numbers)
-        return [low + step * place if whole else round(low + step * place, 10) for place in range(n)]
+        return [low + step * number if whole else round(low + step * number, 10) for number in range(n)]
 
     def _rules(self) -> tuple[dict[Path, Condition], dict[Path, Requirement]]:
         """The rules, by their places."""
@@ -301,8 +301,8 @@ class _StudyReader(ValueReader):
             return {}, {}
         exclude: dict[Path, Condition] = {}
         require: dict[Path, Requirement] = {}
-        for place, rule in enumerate(given):
-            path: Path = ("rules", place)
+        for number, rule in enumerate(given):
+            path: Path = ("rules", number)
             (kind, content), *more = rule.items() if isinstance(rule, dict) and rule else [(None, None)]
             if more or kind not in ("exclude", "require") or not isinstance(content, dict):
                 hint = did_you_mean(kind, ("exclude", "require"))

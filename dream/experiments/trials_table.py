@@ -116,8 +116,8 @@ class Trials:
         cells = [trial.id[: self._id_length], state.value, f"{trial.questions:,}/{trial.planned:,}"]
         cells.append(f"{mean.mean:.3f}" if mean else "")
         if shows_limits:
-            known = mean and mean.low is not None
-            cells.append(f"{mean.low:.2f} to {mean.high:.2f}" if mean and known else "")
+            has_interval = mean and mean.low is not None
+            cells.append(f"{mean.low:.2f} to {mean.high:.2f}" if mean and has_interval else "")
         if shows_usd:
             cells += [usd_text(trial.usd), "" if state.has_ended else usd_text(trial.usd_to_come)]
         return Row(trial.name, tuple(cells), _LOOKS.get(state, state.value), trial.why)

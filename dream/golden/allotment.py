@@ -153,12 +153,12 @@ def spread(total: int, weights: Sequence[float], rng: random.Random) -> list[int
         return [0] * len(weights)
     order = list(range(len(weights)))
     rng.shuffle(order)
-    numbers, start, passed, taken = [0] * len(weights), rng.random(), 0.0, 0
+    numbers, start, passed, allotted = [0] * len(weights), rng.random(), 0.0, 0
     for i in order:
         passed += weights[i]
         reached = min(total, math.floor(total * passed / whole + start + 1e-9))
-        numbers[i], taken = reached - taken, reached
-    numbers[order[-1]] += total - taken
+        numbers[i], allotted = reached - allotted, reached
+    numbers[order[-1]] += total - allotted
     return numbers
 
 
@@ -304,8 +304,8 @@ def _dealt(wanted: Kinds, rng: random.Random) -> list[str]:
     rng.shuffle(order)
     total, given = sum(wanted.values()), dict.fromkeys(order, 0)
     dealt = []
-    for place in range(1, total + 1):
-        kind = max(order, key=lambda kind: wanted[kind] * place / total - given[kind])
+    for position in range(1, total + 1):
+        kind = max(order, key=lambda kind: wanted[kind] * position / total - given[kind])
         given[kind] += 1
         dealt.append(kind)
     return dealt

@@ -91,7 +91,9 @@ def _corpus(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _with_passages(row: Row, ids: list[str], passages: Mapping[str, str]) -> Row:
-    found = [id_ for id_ in ids if id_ in passages]
-    if not found:
+    relevant = [id_ for id_ in ids if id_ in passages]
+    if not relevant:
         return row
-    return Row(row.number, {**row.cells, "reference_contexts": [passages[id_] for id_ in found], "source_file": found})
+    return Row(
+        row.number, {**row.cells, "reference_contexts": [passages[id_] for id_ in relevant], "source_file": relevant}
+    )

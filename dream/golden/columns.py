@@ -62,12 +62,12 @@ def fields_of(columns: Sequence[str]) -> dict[str, str]:
     for column in columns:
         by_name.setdefault(plain_name(column), column)
     hidden = {"contexts", "context"} if any(name in by_name for name in SYSTEMS_OWN) else set()
-    found = {}
+    columns_by_field = {}
     for field, candidates in NAMES.items():
-        known = [by_name[name] for name in candidates if name in by_name and name not in hidden]
-        if known:
-            found[field] = known[0]
-    return found
+        present = [by_name[name] for name in candidates if name in by_name and name not in hidden]
+        if present:
+            columns_by_field[field] = present[0]
+    return columns_by_field
 
 
 def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any], Sequence[tuple[int, list[Any]]]]:
@@ -78,11 +78,11 @@ def below_header(rows: Sequence[tuple[int, list[Any]]]) -> tuple[int, list[Any],
         >>> below_header([(1, ["My questions"]), (2, ["question", "ground_truth"]), (3, ["How high?", "42 m"])])
         (2, ['question', 'ground_truth'], [(3, ['How high?', '42 m'])])
     """
-    needed, place = {"question", "ground_truth"}, 0
+    needed, header_index = {"question", "ground_truth"}, 0
     if "question" not in fields_of(rows[0][1]):
         fits = (i for i, (_, cells) in enumerate(rows[:MOST_ABOVE_HEADER]) if needed <= set(fields_of(cells)))
-        place = next(fits, 0)
-    return *rows[place], rows[place + 1 :]
+        header_index = next(fits, 0)
+    return *rows[header_index], rows[header_index + 1 :]
 
 
 def above_header(header_row: int, rows: Sequence[tuple[int, list[Any]]]) -> tuple[str, ...]:

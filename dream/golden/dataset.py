@@ -289,7 +289,7 @@ def _save(
         "shortfalls": shortfalls,
         "failures": failures,
         "kinds": dict(Counter(question.synthesizer for question in golden.questions)),
-        "evidence": {question.id: [asdict(place) for place in question.evidence] for question in golden.questions},
+        "evidence": {question.id: [asdict(span) for span in question.evidence] for question in golden.questions},
         "versions": versions(),
     }
     storage = open_storage(settings.golden_datasets_uri, settings)

@@ -270,17 +270,17 @@ def _generated(sample: Any, kind: str, pieces: Sequence[Piece]) -> GoldenQuestio
     for text in (question, answer):
         if character := unfit_character(text):
             raise ValueError(f"{short_name(kind)}: a question with {character} was left out")
-    found = [piece for context in contexts if (piece := _piece_of(context, pieces))]
-    if len(found) < len(contexts):
+    sources = [piece for context in contexts if (piece := _piece_of(context, pieces))]
+    if len(sources) < len(contexts):
         raise ValueError(f"{short_name(kind)}: a question whose contexts are not in the documents was left out")
     return GoldenQuestion(
         GoldenQuestion.make_id(question, answer),
         question,
         answer,
         contexts,
-        tuple(piece.source for piece in found),
+        tuple(piece.source for piece in sources),
         kind,
-        tuple(piece.evidence for piece in found),
+        tuple(piece.evidence for piece in sources),
     )
 
 

@@ -217,15 +217,15 @@ def _contexts(value: Any, fields: Mapping[str, str]) -> list[str] | None:
 
 def _shape_problems(sheet: Sheet, fields: Mapping[str, str]) -> Iterator[str]:
     """Problems with the columns; a sheet without rows is a problem, too."""
-    known = {name for candidates in NAMES.values() for name in candidates}
+    known_names = {name for candidates in NAMES.values() for name in candidates}
     places: dict[str, list[int]] = {}
     for i, column in enumerate(sheet.columns):
         places.setdefault(plain_name(column), []).append(i)
     for name, columns in places.items():
-        if len(columns) > 1 and name in known:
+        if len(columns) > 1 and name in known_names:
             where = " and ".join(_letter(i) for i in columns[:5])
-            place = f"{sheet.unit} {sheet.header_row}"
-            yield f"{place}: the column {name!r} occurs {len(columns)} times ({where}): rename or remove all but one"
+            header = f"{sheet.unit} {sheet.header_row}"
+            yield f"{header}: the column {name!r} occurs {len(columns)} times ({where}): rename or remove all but one"
     if missing := [field for field in REQUIRED if field not in fields]:
         yield f"missing column(s) {', '.join(missing)}; it has: {names(sheet.columns)}{_hint(missing, sheet)}"
     elif not sheet.rows:

@@ -202,10 +202,16 @@ def shortfall_lines(done: Sequence[tuple[Batch, GeneratedBatch]], wanted: Mappin
     asked: dict[tuple[str, ...], _Asked] = {}
     for batch, generated in done:
         asked.setdefault(batch.asked, _Asked(batch.questions)).add(generated)
-    short = {files: one for files, one in asked.items() if one.n_made < one.n_wanted and (missing or one.failed)}
+    short = {
+        files: counts
+        for files, counts in asked.items()
+        if counts.n_made < counts.n_wanted and (missing or counts.failed)
+    }
     by_reason: dict[str, list[tuple[tuple[str, ...], _Asked]]] = {}
-    for files, one in short.items():
-        by_reason.setdefault("; ".join(dict.fromkeys(one.reasons)) or "for an unknown reason", []).append((files, one))
+    for files, counts in short.items():
+        by_reason.setdefault("; ".join(dict.fromkeys(counts.reasons)) or "for an unknown reason", []).append(
+            (files, counts)
+        )
     lines = [_missing_line(*too_few[0])] if missing else []
     return bounded([*lines, *(_reason_line(reason, those) for reason, those in by_reason.items())])
 
@@ -228,7 +234,7 @@ class _Asked:
 def _reason_line(reason: str, those: Sequence[tuple[tuple[str, ...], _Asked]]) -> str:
     names = list(dict.fromkeys(name for files, _ in those for name in files))
     more = f" and {len(names) - FILES_NAMED} more" if len(names) > FILES_NAMED else ""
-    n_made, n_wanted = sum(one.n_made for _, one in those), sum(one.n_wanted for _, one in those)
+    n_made, n_wanted = sum(counts.n_made for _, counts in those), sum(counts.n_wanted for _, counts in those)
     return f"{', '.join(names[:FILES_NAMED])}{more}: {n_made} of {n_wanted} questions: {reason}"
 
 

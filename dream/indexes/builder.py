@@ -197,8 +197,8 @@ class IndexBuilder:
         """The messages about progress since the last call; waits up to 0.5 s when there is none."""
         if not self._messages:
             await asyncio.sleep(MESSAGES_WAIT_SECONDS)
-        taken, self._messages[:] = list(self._messages), []
-        return taken
+        pending, self._messages[:] = list(self._messages), []
+        return pending
 
     def embedded(self, key: str, part: Any, n_texts: int) -> None:
         """Record a step's report of the number of texts of its part that have vectors, or contexts. A restarted step

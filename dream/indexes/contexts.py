@@ -54,8 +54,12 @@ def add_contexts(
     contexts = []
     for node, is_embedded in zip(nodes, table["embedded"].to_pylist(), strict=True):
         file, start = node.metadata["file_digest"], node.start_char_idx
-        place = -1 if start is None else start + len(node.text) - len(node.text.lstrip())
-        path = paths[file][bisect_right(starts[file], place) - 1] if starts[file] and place >= starts[file][0] else ()
+        position = -1 if start is None else start + len(node.text) - len(node.text.lstrip())
+        path = (
+            paths[file][bisect_right(starts[file], position) - 1]
+            if starts[file] and position >= starts[file][0]
+            else ()
+        )
         contexts.append(_joined(title_of(node.metadata["file_name"]), path) if is_embedded else "")
     return table.append_column(COLUMN, pyarrow.array(contexts, pyarrow.string()).dictionary_encode())
 

@@ -62,8 +62,8 @@ def _pieces(sentences: Sequence[str], vectors: Sequence[numpy.ndarray | None], m
 
 def _differences(vectors: Sequence[numpy.ndarray | None]) -> numpy.ndarray:
     """1 - cosine of the sums of the vectors before and after each border; the border before sentence i is at i."""
-    known = next((vector for vector in vectors if vector is not None), numpy.zeros(1))
-    rows = numpy.array([numpy.zeros_like(known) if vector is None else vector for vector in vectors]).reshape(
+    example = next((vector for vector in vectors if vector is not None), numpy.zeros(1))
+    rows = numpy.array([numpy.zeros_like(example) if vector is None else vector for vector in vectors]).reshape(
         len(vectors), -1
     )
     sums = numpy.concatenate([numpy.zeros((1, rows.shape[1])), numpy.cumsum(rows, axis=0, dtype=float)])

@@ -109,8 +109,8 @@ def beginning(text: str, most_tokens: int) -> str:
         piece = left.pop()
         if count_tokens((kept + piece).strip()) <= most_tokens:
             kept += piece
-        elif count_tokens(kept) < FULL * most_tokens and (place := _place_to_cut(piece)):
-            left += [piece[place:], piece[:place]]
+        elif count_tokens(kept) < FULL * most_tokens and (cut := _place_to_cut(piece)):
+            left += [piece[cut:], piece[:cut]]
         else:
             break
     return kept.strip()
@@ -144,8 +144,8 @@ def _cut(text: str, most_tokens: int) -> Sequence[str]:
         return [text]
     if len(text) <= most_tokens * _CHARACTERS_A_TOKEN and len(tokenize(text)) <= most_tokens:
         return [text]
-    place = _place_to_cut(text)
-    return [*_cut(text[:place], most_tokens), *_cut(text[place:], most_tokens)] if place else [text]
+    cut = _place_to_cut(text)
+    return [*_cut(text[:cut], most_tokens), *_cut(text[cut:], most_tokens)] if cut else [text]
 
 
 def _place_to_cut(text: str) -> int:

@@ -129,7 +129,7 @@ def _table_and_text_blocks(text: str) -> Iterator[tuple[int, str]]:
         kind and not (kinds[i - 1] if i else False) and not (kinds[i + 1] if i + 1 < len(kinds) else False)
         for i, kind in enumerate(kinds)
     ]
-    start = place = 0
+    start = position = 0
     block, of_rows = "", False
     for line, kind, single in zip(lines, kinds, alone, strict=True):
         is_row = kind and not single
@@ -137,9 +137,9 @@ def _table_and_text_blocks(text: str) -> Iterator[tuple[int, str]]:
             yield start, block
             block = ""
         if not block:
-            start, of_rows = place, is_row
+            start, of_rows = position, is_row
         block += line
-        place += len(line)
+        position += len(line)
     if block:
         yield start, block
 
@@ -150,14 +150,14 @@ def _table_pieces(table: str, chunk_size: int) -> Iterator[tuple[int, int, str]]
     n_header = 2 if len(rows) > 2 and _RULE.match(rows[1]) else 1
     header = "".join(rows[:n_header])
     header_size = count_tokens(header)
-    piece, begin, place, size = "", 0, 0, 0
+    piece, begin, position, size = "", 0, 0, 0
     for i, row in enumerate(rows):
         row_size = count_tokens(row)
         if piece and i > n_header and size + row_size > chunk_size:
-            yield begin, place - begin, piece
-            piece, begin, size = header, place, header_size
+            yield begin, position - begin, piece
+            piece, begin, size = header, position, header_size
         piece += row
         size += row_size
-        place += len(row)
+        position += len(row)
     if piece.strip():
-        yield begin, place - begin, piece
+        yield begin, position - begin, piece

@@ -166,11 +166,11 @@ class _Writing:
 
     async def context(self, chunk: _Chunk) -> tuple[str, str]:
         """`_context`, counted."""
-        found = await self._context(chunk)
+        context = await self._context(chunk)
         self.n_done += 1
         if self.n_done == self.n_chunks or self.n_done % -(-self.n_chunks // MOST_REPORTS) == 0:
             self.on_written(self.n_done, self.n_chunks)
-        return found
+        return context
 
     async def _context(self, chunk: _Chunk) -> tuple[str, str]:
         """A context and "", or "" and the kind and reason of the failure, without the server's message, which may quote

@@ -101,10 +101,10 @@ class Metric:
     def from_json(cls, data: Mapping[str, Any]) -> "Metric":
         """The inverse of `to_json`; unknown fields are ignored."""
         names = {each.name for each in fields(cls)}
-        known: dict[str, Any] = {}
+        fields_of_metric: dict[str, Any] = {}
         for name in names & data.keys():
-            known[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
-        return cls(**known)
+            fields_of_metric[name] = tuple(data[name]) if isinstance(data[name], list) else data[name]
+        return cls(**fields_of_metric)
 
     def at(self, cutoff: int) -> "Metric":
         """The same metric over the first `cutoff` retrieved passages, such as `recall@5`."""

@@ -69,13 +69,13 @@ def _imported(path: str) -> Any:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = getattr(import_module(module), name, None)
+        value = getattr(import_module(module), name, None)
     except Exception as error:
         raise ConfigurationError(f"metric {path!r}: {module} cannot be imported: {explain(error)}") from error
-    if found is None or _name(found) not in _OWN:
+    if value is None or _name(value) not in _OWN:
         raise ConfigurationError(f"metric {path!r}: {module} has no metric {name!r}, made by @metric, rubric or "
                                  "aspect_critic")  # fmt: skip
-    return found
+    return value
 
 
 def find_metric(name: str) -> Metric:

@@ -83,9 +83,9 @@ def read_chat(request: Mapping[str, Any], answer: dict[str, Any] | NoAnswer) -> 
     read = [_choice(number, choice, request, answer) for number, choice in enumerate(choices)]
     if (failure := _failure(choices[0], read[0], answer)) is not None:
         return failure
-    known = {"id": "", "object": "chat.completion", "created": 0, "model": str(request.get("model", ""))}
+    defaults = {"id": "", "object": "chat.completion", "created": 0, "model": str(request.get("model", ""))}
     given = {name: value for name, value in answer.items() if value is not None}
-    return {**known, **given, "object": "chat.completion", "choices": read}
+    return {**defaults, **given, "object": "chat.completion", "choices": read}
 
 
 def is_cut(answer: Mapping[str, Any]) -> bool:

@@ -130,13 +130,13 @@ class CrossEncoder:
         return int(given) if isinstance(given, int | float) and 0 < given <= MOST_LENGTH else USUAL_LENGTH
 
     def _scores(self, query: str, texts: list[str]) -> list[float]:
-        found: list[float] = []
+        scores: list[float] = []
         for start in range(0, len(texts), BATCH_SIZE):
             pairs = [(query, text) for text in texts[start : start + BATCH_SIZE]]
-            found += self._batch(pairs)
-        if wrong := sum(not numpy.isfinite(score) for score in found):
-            raise DataError(f"{self.name} returned no finite score for {wrong} of {len(found)} texts")
-        return found
+            scores += self._batch(pairs)
+        if wrong := sum(not numpy.isfinite(score) for score in scores):
+            raise DataError(f"{self.name} returned no finite score for {wrong} of {len(scores)} texts")
+        return scores
 
     def _batch(self, pairs: list[tuple[str, str]]) -> list[float]:
         encoded = self._tokenizer.encode_batch(pairs)
@@ -203,13 +203,13 @@ class CrossEncoder:
     @cached_property
     def _inputs(self) -> dict[str, Any]:
         """The model's inputs and their types."""
-        found = {given.name: given.type for given in self._session.get_inputs()}
-        if "input_ids" not in found or not {*found} <= {*_INPUTS}:
+        inputs = {given.name: given.type for given in self._session.get_inputs()}
+        if "input_ids" not in inputs or not {*inputs} <= {*_INPUTS}:
             raise ConfigurationError(
-                f"{self.name}: the model's inputs are {', '.join(found) or 'none'}; those of a cross-encoder are "
+                f"{self.name}: the model's inputs are {', '.join(inputs) or 'none'}; those of a cross-encoder are "
                 f"input_ids, and optionally attention_mask and token_type_ids"
             )
-        return {name: numpy.int32 if kind == "tensor(int32)" else numpy.int64 for name, kind in found.items()}
+        return {name: numpy.int32 if kind == "tensor(int32)" else numpy.int64 for name, kind in inputs.items()}
 
 
 def _files_of(identifier: str, settings: Settings | None = None) -> tuple[dict[str, str], list[str]]:
@@ -242,13 +242,13 @@ def _listed(storage: Storage) -> dict[str, str]:
     if isinstance(storage, LocalStorage):
         root = Path(storage.root)
         paths = [path for path in (*root.glob("*"), *root.glob("onnx/*")) if path.is_file()]
-        found = {
+        versions = {
             path.relative_to(root).as_posix(): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in paths
         }
     else:
         listed = [each for prefix in (MODEL, f"onnx/{MODEL}", "tokenizer") for each in storage.list(prefix)]
-        found = {each.key: f"{each.size} {each.modified} {each.version}" for each in listed}
-    return {key: found[key] for key in sorted(found) if _is_of_model(key)}
+        versions = {each.key: f"{each.size} {each.modified} {each.version}" for each in listed}
+    return {key: versions[key] for key in sorted(versions) if _is_of_model(key)}
 
 
 def _is_of_model(key: str) -> bool:

@@ -32,12 +32,12 @@ class Access:
 
     def explained(self, base_url: str) -> list[str]:
         """The differences from the settings, each with the setting to correct."""
-        found = []
+        advice = []
         if self.prefix:
-            found.append(f"its API is at {url_of(base_url, self.prefix)}: write this as its BASE_URL")
+            advice.append(f"its API is at {url_of(base_url, self.prefix)}: write this as its BASE_URL")
         if self.header != BEARER:
-            found.append(f"it expects the key in the header {self.header}: AUTH_HEADER={self.header}")
-        return found
+            advice.append(f"it expects the key in the header {self.header}: AUTH_HEADER={self.header}")
+        return advice
 
 
 def url_of(base_url: str, path: str) -> str:

@@ -55,9 +55,9 @@ class FormFinder:
         if form == before:
             return
         self._forms[client.endpoint.name, model] = form
-        if stage != CHECK_STAGE:  # a check says itself what it found
-            found = "; ".join(form.explained())
-            logger.warning("%s@%s takes requests in another form: %s", model, client.endpoint.name, found)
+        if stage != CHECK_STAGE:  # a check reports the form itself
+            explained = "; ".join(form.explained())
+            logger.warning("%s@%s takes requests in another form: %s", model, client.endpoint.name, explained)
 
     async def _reached(self, client: EndpointClient, request: ModelRequest, body: Body | None, send: Send) -> Result:
         """Send a request. If the path does not exist or the key is refused, find the URL and the header first."""
@@ -113,8 +113,8 @@ class _Sending:
                 if result[1] is not None and own is not None:
                     self.finder.remember(self.client, self.model, own, self.request.stage)
                 return result
-            known = self.finder.form(self.client, self.model)
-            if own is None and known != form:
+            latest = self.finder.form(self.client, self.model)
+            if own is None and latest != form:
                 continue  # another request has found the form meanwhile
             step = next_form(form, sent, refusal)
             if step is None or step.form == form:
@@ -167,10 +167,10 @@ class _Sending:
         longest = max(texts, key=lambda text: count_tokens(text) if isinstance(text, str) else len(text))
         tokens = count_tokens(longest) if isinstance(longest, str) else len(longest)
         name = self.client.endpoint.name
-        said = " ".join(response.body[:300].decode(errors="replace").split())
+        reply = " ".join(response.body[:300].decode(errors="replace").split())
         message = (
             f"a text of {tokens} tokens is too long for the embedding model {self.model!r} of the endpoint {name!r}, "
-            f"which says: {said}. The text begins: {str(longest)[:80]!r}. Choose a smaller chunk_size, or set "
+            f"which says: {reply}. The text begins: {str(longest)[:80]!r}. Choose a smaller chunk_size, or set "
             f"DREAM_ENDPOINT_{name.upper()}_MAX_INPUT_TOKENS to cut longer texts"
         )
         error = {"error": {"message": message, "type": "input_too_long"}}

@@ -82,8 +82,8 @@ def _texts(message: Mapping[str, Any]) -> list[str]:
     functions = [call for call in (*calls, message.get("function_call")) if isinstance(call, Mapping)]
     arguments = [call.get("arguments") for call in functions]
     texts = [given if isinstance(given, str) else json.dumps(given) for given in arguments if given]
-    found = ["\n".join(texts), _content(message)]
-    return [text for text in found if text.strip()]
+    candidates = ["\n".join(texts), _content(message)]
+    return [text for text in candidates if text.strip()]
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -160,7 +160,7 @@ def _is_closed_before(text: str, position: int) -> bool:
 
 def _candidates(text: str) -> tuple[list[Any], bool]:
     """Every outermost JSON value in a text, and whether one was left out that is cut off or broken."""
-    found: list[Any] = []
+    values: list[Any] = []
     position, is_cut = 0, False
     while (start := _next_bracket(text, position)) >= 0:
         try:
@@ -173,8 +173,8 @@ def _candidates(text: str) -> tuple[list[Any], bool]:
             is_cut |= value is None and end is None
             position = position if end else len(text)
         if isinstance(value, dict | list) and value:
-            found.append(value)
-    return (found or list(_in_a_string(text))), is_cut
+            values.append(value)
+    return (values or list(_in_a_string(text))), is_cut
 
 
 def _in_a_string(text: str) -> Iterator[Any]:

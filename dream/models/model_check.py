@@ -108,8 +108,8 @@ def check_models(
     if problems:
         raise ServiceError(bullets(f"{len(problems)} model(s) cannot be used:", problems))
     identifiers = dict.fromkeys(identifier for identifier, _ in checks)
-    found = [f"{identifier}: {line}" for identifier in identifiers for line in _form_explained(identifier)]
-    return [*dict.fromkeys([*found, *notes])]
+    forms_found = [f"{identifier}: {line}" for identifier in identifiers for line in _form_explained(identifier)]
+    return [*dict.fromkeys([*forms_found, *notes])]
 
 
 def forms_in_use(identifiers: Iterable[str]) -> dict[str, dict[str, Any]]:

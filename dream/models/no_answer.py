@@ -166,8 +166,8 @@ def page_words(content: bytes) -> tuple[str, str]:
     text = content[:PAGE_BYTES].decode(errors="replace")
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     body = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]*>", " ", text, flags=re.IGNORECASE | re.DOTALL)
-    one, two = (" ".join(unescape(part).split()) for part in (title[1] if title else "", body))
-    return one, two
+    heading, words = (" ".join(unescape(part).split()) for part in (title[1] if title else "", body))
+    return heading, words
 
 
 def _cut(text: str, length: int = _WORDS) -> str:

@@ -136,12 +136,12 @@ def _rewritten(answer: Answer, message: Mapping[str, Any], form: Form, wants_too
 
 def _complaint(answer: Answer, problem: str) -> list[dict[str, str]]:
     """The two messages of the second request: the first answer, and the complaint."""
-    said = text_of(answer["choices"][0]["message"])[:_QUOTED]
+    text = text_of(answer["choices"][0]["message"])[:_QUOTED]
     wanted = (
         f"This answer cannot be used: {problem.partition('; it says: ')[0]}. Answer once more, with one JSON object "
         "alone that matches the schema: every field, no other text, no Markdown."
     )
-    before = [{"role": "assistant", "content": said}] if said.strip() else []
+    before = [{"role": "assistant", "content": text}] if text.strip() else []
     return [*before, {"role": "user", "content": wanted}]
 
 

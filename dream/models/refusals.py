@@ -83,8 +83,8 @@ def pause_asked_for(response: ModelResponse, headers: Mapping[str, str]) -> floa
     seconds = retry_after_seconds(headers)
     if seconds is not None or response.status != TOO_MANY:
         return seconds
-    found = _WAIT_IN_WORDS.search(words_of(response))
-    return seconds_of(re.sub(r"\s|(?<=[hms])(our|inute|econd)s?", "", found[1])) if found else None
+    match = _WAIT_IN_WORDS.search(words_of(response))
+    return seconds_of(re.sub(r"\s|(?<=[hms])(our|inute|econd)s?", "", match[1])) if match else None
 
 
 def words_of(response: ModelResponse) -> str:
@@ -118,8 +118,8 @@ def is_without_credit(response: ModelResponse) -> bool:
     """True if the account behind the key has no money or quota left."""
     if response.status == 402:
         return True
-    said = response.body[:MOST_BYTES].decode(errors="replace")
-    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(said))
+    text = response.body[:MOST_BYTES].decode(errors="replace")
+    return response.status in _WITHOUT_CREDIT and bool(_NO_CREDIT.search(text))
 
 
 def without_credit(response: ModelResponse) -> str:

@@ -143,8 +143,8 @@ class Refusal:
     @property
     def numbers(self) -> list[int]:
         """The whole numbers in the message, such as a limit and the requested value."""
-        found = re.findall(r"(?<![\w.])\d[\d,]*(?![\w.]*\d)", self.text)
-        return [int(digits.replace(",", "")) for digits in found[:20]]
+        numbers = re.findall(r"(?<![\w.])\d[\d,]*(?![\w.]*\d)", self.text)
+        return [int(digits.replace(",", "")) for digits in numbers[:20]]
 
 
 @dataclass(frozen=True)

@@ -123,8 +123,8 @@ class _Fit:
 
     def _members(self, value: Mapping[str, Any], schema: Schema, path: str, depth: int) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties", {})
-        found = _by_property(value, properties)
-        missing = [name for name in schema.get("required", ()) if name not in found and not _is_explaining(name)]
+        by_property = _by_property(value, properties)
+        missing = [name for name in schema.get("required", ()) if name not in by_property and not _is_explaining(name)]
         if missing and (inner := _wrapped(value, properties, str(schema.get("title", "")))) is not None:
             if _is_alike(inner, properties):
                 return self.value(inner, schema, path, depth)
@@ -134,11 +134,11 @@ class _Fit:
             raise Misfit(f"{_place(path)} lacks {_names(missing)}: it has {_names(value) or 'nothing'}")
         members = {}
         for name, part in properties.items():
-            if name in found:
-                members[name] = self._member(found[name], part, name, f"{path}.{name}".strip("."), depth)
+            if name in by_property:
+                members[name] = self._member(by_property[name], part, name, f"{path}.{name}".strip("."), depth)
             elif name in schema.get("required", ()):
                 members[name] = self.value("", part, f"{path}.{name}".strip("."), depth)
-        return {**members, **self._others(value, found, schema, path, depth)}
+        return {**members, **self._others(value, by_property, schema, path, depth)}
 
     def _member(self, value: Any, schema: Schema, name: str, path: str, depth: int) -> Any:
         if _is_explaining(name) and self._type(schema) == "string":
@@ -301,9 +301,9 @@ def _range(schema: Schema) -> str:
 
 
 def _one_of(value: Any, allowed: list[Any], path: str) -> Any:
-    if any(value == one and type(value) is type(one) for one in allowed):
+    if any(value == option and type(value) is type(option) for option in allowed):
         return value
-    alike = [one for one in allowed if str(one).strip().lower() == str(value).strip().lower()]
+    alike = [option for option in allowed if str(option).strip().lower() == str(value).strip().lower()]
     if len(alike) == 1:
         return alike[0]
     raise Misfit(f"{_place(path)} is {_shown(value)}, but must be one of: {', '.join(map(str, allowed))}")

@@ -77,8 +77,8 @@ def table_lines(table: LiveTable, columns: int) -> list[Line]:
 
     titles = [column.title for column in table.columns]
     widths = [
-        max(cell_len(text) for text in (title, *(row.cells[place] for row in table.rows)))
-        for place, title in enumerate(titles)
+        max(cell_len(text) for text in (title, *(row.cells[number] for row in table.rows)))
+        for number, title in enumerate(titles)
     ]
     names = [table.title, table.longest_name, *(row.name for row in table.rows)]
     name_width = max(map(cell_len, names))

@@ -76,10 +76,10 @@ class Combinations:
             raise ConfigurationError(bullets(f"{len(problems)} mistake(s) in {name}:", problems))
         joined = space if isinstance(space, JoinedSpace) else JoinedSpace([space])
         blocks = [_block(each, name) for each in joined.spaces for name in each.query_engines]
-        found = cls(tuple(blocks), tuple(joined.exclude), tuple(joined.require))
-        if next(found.drawn(0), None) is None:
+        combinations = cls(tuple(blocks), tuple(joined.exclude), tuple(joined.require))
+        if next(combinations.drawn(0), None) is None:
             raise ConfigurationError("the rules of the search space exclude every trial")
-        return found
+        return combinations
 
     @cached_property
     def size(self) -> int:
@@ -125,23 +125,23 @@ class Combinations:
     def drawn(self, seed: int) -> Iterator[Trial]:
         """All trials, the incumbents first and the others in a uniformly random order that depends only on the seed."""
         yield from self.incumbents
-        known = {trial.id for trial in self.incumbents}
+        seen = {trial.id for trial in self.incumbents}
         for number in shuffled(self.size, seed):
-            if (trial := self._counted(number)) and trial.id not in known:
+            if (trial := self._counted(number)) and trial.id not in seen:
                 yield trial
 
     def representatives(self) -> tuple[Trial, ...]:
         """A few trials in which each model and each value of each factor occurs, including excluded ones, for checks of
         models and methods before any trial is chosen."""
-        found: dict[str, Trial] = {}
+        trials: dict[str, Trial] = {}
         for block in self.blocks:
             for factor, choices in enumerate(block.choices):
                 for digit in range(len(choices)):
                     digits = [0] * len(block.factors)
                     digits[factor] = digit
                     trial = block.trial(digits)
-                    found[trial.id] = trial
-        return tuple(found.values())
+                    trials[trial.id] = trial
+        return tuple(trials.values())
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -61,14 +61,16 @@ def _best_pairs(told: Sequence[Told]) -> list[tuple[str, str]]:
 
 def _with_models(space: Combinations) -> list[Trial]:
     """A trial for each pair of models; pairs without an LLM or an embedding model only if there are no others."""
-    found: dict[tuple[str, str], Trial] = {}
+    trials_by_pair: dict[tuple[str, str], Trial] = {}
     for block in space.blocks:
         for llm in block.factors[LLM]:
             for embed_model in block.factors[EMBED_MODEL]:
-                if (llm, embed_model) not in found and (trial := _default_trial(space, block, llm, embed_model)):
-                    found[llm, embed_model] = trial
-    whole = [trial for pair, trial in found.items() if all(pair)]
-    return whole or list(found.values())
+                if (llm, embed_model) not in trials_by_pair and (
+                    trial := _default_trial(space, block, llm, embed_model)
+                ):
+                    trials_by_pair[llm, embed_model] = trial
+    whole = [trial for pair, trial in trials_by_pair.items() if all(pair)]
+    return whole or list(trials_by_pair.values())
 
 
 def _default_trial(space: Combinations, block: Block, llm: str, embed_model: str) -> Trial | None:

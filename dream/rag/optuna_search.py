@@ -40,23 +40,23 @@ def optuna_round(space: Combinations, search: Search, told: Sequence[Told]) -> t
     study = _study(search, told)
     _tell(study, parameters, search, told)
     study.sampler = _sampler(search, len(search.rounds))
-    found = {trial.id: trial for trial in ([] if told else space.incumbents[:n])}
-    known = {*found, *(each.trial.id for each in told)}
+    trials = {trial.id: trial for trial in ([] if told else space.incumbents[:n])}
+    seen = {*trials, *(each.trial.id for each in told)}
     for _ in range(_TRIES * n):
-        if len(found) == n:
+        if len(trials) == n:
             break
         asked = study.ask()
         trial, block = parameters.suggested(asked)
-        if trial.id in known or not space.is_allowed(trial, block):
+        if trial.id in seen or not space.is_allowed(trial, block):
             study.tell(asked, state=TrialState.FAIL)
             continue
-        known.add(trial.id)
-        found[trial.id] = trial
-    for trial in unseen(space.drawn(search.seed), [*told, *map(Told, found.values())]):
-        if len(found) == n:
+        seen.add(trial.id)
+        trials[trial.id] = trial
+    for trial in unseen(space.drawn(search.seed), [*told, *map(Told, trials.values())]):
+        if len(trials) == n:
             break
-        found[trial.id] = trial
-    return tuple(found.values())
+        trials[trial.id] = trial
+    return tuple(trials.values())
 
 
 def _round_size(search: Search) -> int:
@@ -114,12 +114,12 @@ class _Parameters:
         digits = []
         for name, choices in block.factors.items():
             parameter, order = self._name(name, number), _order(choices)
-            place = 0
+            index = 0
             if len(choices) > 1 and _is_ordered(choices):
-                place = asked.suggest_int(parameter, 0, len(choices) - 1)
+                index = asked.suggest_int(parameter, 0, len(choices) - 1)
             elif len(choices) > 1:
-                place = asked.suggest_categorical(parameter, tuple(range(len(choices))))
-            digits.append(order[place])
+                index = asked.suggest_categorical(parameter, tuple(range(len(choices))))
+            digits.append(order[index])
         return block.trial(digits), block
 
     def of(self, trial: Trial) -> dict[str, Any]:
@@ -145,4 +145,4 @@ def _is_ordered(choices: Sequence[Any]) -> bool:
 def _order(choices: Sequence[Any]) -> list[int]:
     """The order of the choices: numbers by size, others as given."""
     places = list(range(len(choices)))
-    return sorted(places, key=lambda place: choices[place]) if _is_ordered(choices) else places
+    return sorted(places, key=lambda index: choices[index]) if _is_ordered(choices) else places

@@ -144,11 +144,11 @@ class _HttpSystem:
         metered_as = "" if stage == CHECK_STAGE else trial
         calls = model_calls(f"{self.name}@{self.endpoint}", stage=stage, trial=metered_as)
         reply = await calls.post(self.path, _filled(self._request, {QUESTION: question, TRIAL: trial}))
-        found = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
-        if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in found.items() if value is None]:
+        fields = {"answer": _at(reply, self._answer), "contexts": _at(reply, self._contexts)}
+        if missing := [f"{name} at {getattr(self, f'_{name}')!r}" for name, value in fields.items() if value is None]:
             shown = json.dumps(reply, ensure_ascii=False)[:_SHOWN]
             raise DataError(f"the reply of {self.name} lacks {' and '.join(missing)}: {shown}")
-        return found
+        return fields
 
 
 def is_http_system(function: Callable[..., Any]) -> bool:
@@ -242,8 +242,8 @@ def _at(value: Any, path: str) -> Any:
         if isinstance(value, list) and part.isdecimal():
             value = value[int(part)] if int(part) < len(value) else None
         elif isinstance(value, list):
-            found = [_at(item, ".".join(parts[number:])) for item in value]
-            return [item for item in found if item is not None]
+            items = [_at(item, ".".join(parts[number:])) for item in value]
+            return [item for item in items if item is not None]
         else:
             value = value.get(part) if isinstance(value, Mapping) else None
     return value

@@ -182,7 +182,7 @@ def _default_type(default: Any) -> Any:
 
 def _annotations(functions: Sequence[Callable[..., Any]]) -> dict[str, Any]:
     """The annotations of parameters that can be evaluated, which excludes names that only type checkers import."""
-    found: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for function in functions:
         for name, parameter in inspect.signature(function).parameters.items():
             if parameter.annotation is inspect.Parameter.empty:
@@ -192,8 +192,8 @@ def _annotations(functions: Sequence[Callable[..., Any]]) -> dict[str, Any]:
                 hints = get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)
             except (NameError, TypeError, AttributeError, SyntaxError):
                 continue
-            found.update(hints)
-    return found
+            annotations.update(hints)
+    return annotations
 
 
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
@@ -211,12 +211,12 @@ def mistakes(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
     """A message about each invalid value, with the valid ones; values are not converted to other types."""
     unknown = [f"has no parameter {name!r}; valid: {', '.join(model.model_fields)}" for name in values
                if name not in model.model_fields]  # fmt: skip
-    known = {name: value for name, value in values.items() if name in model.model_fields}
+    declared = {name: value for name, value in values.items() if name in model.model_fields}
     try:
-        read_model = read(model, known)
+        read_model = read(model, declared)
     except ValidationError as error:
-        found = [_in_words(model, details) for details in error.errors(include_url=False)]
-        return [*unknown, *dict.fromkeys(found)]
+        messages = [_in_words(model, details) for details in error.errors(include_url=False)]
+        return [*unknown, *dict.fromkeys(messages)]
     except TypeError as error:
         return [*unknown, f"contains a value that JSON cannot represent: {error}"]
     conflicts = read_model.conflicts() if isinstance(read_model, HierarchyParameters) else []

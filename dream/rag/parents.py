@@ -21,13 +21,13 @@ class Parents(BaseRetriever):
         return self._around(await self._retriever.aretrieve(query_bundle))
 
     def _around(self, hits: list[NodeWithScore]) -> list[NodeWithScore]:
-        found: dict[str, NodeWithScore] = {}
+        parents: dict[str, NodeWithScore] = {}
         for hit in hits:  # the best first
             node = hit.node
             while node.parent_node is not None:
                 node = self._docstore.docs[node.parent_node.node_id]
-            found.setdefault(node.node_id, NodeWithScore(node=node, score=hit.score))
-        return list(found.values())
+            parents.setdefault(node.node_id, NodeWithScore(node=node, score=hit.score))
+        return list(parents.values())
 
 
 class WholeDocuments(BaseRetriever):

@@ -209,9 +209,9 @@ def _text(run: Sequence[BaseNode]) -> str:
 
 
 def _gap(before: BaseNode, after: BaseNode) -> str:
-    one, two = before.get_content(), after.get_content()
-    white = one[len(one.rstrip()) :] + two[: len(two) - len(two.lstrip())]
-    if "\n" in white and not ends_sentence(one):
+    first, second = before.get_content(), after.get_content()
+    white = first[len(first.rstrip()) :] + second[: len(second) - len(second.lstrip())]
+    if "\n" in white and not ends_sentence(first):
         return "\n"
     end, start = getattr(before, "end_char_idx", None), getattr(after, "start_char_idx", None)
     return "" if not white and end is not None and end == start else " "

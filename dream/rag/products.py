@@ -48,9 +48,9 @@ def shuffled(n: int, seed: int) -> Iterator[int]:
     are consumed, not with `n`."""
     draw, moved = random.Random(seed), dict[int, int]()
     for last in range(n - 1, -1, -1):
-        place = draw.randint(0, last)
-        yield moved.get(place, place)
-        moved[place] = moved.pop(last, last)
+        number = draw.randint(0, last)
+        yield moved.get(number, number)
+        moved[number] = moved.pop(last, last)
 
 
 def shown(choices: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -64,6 +64,6 @@ def shown(choices: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
         for ends in ([0] * len(choices), [len(each) - 1 for each in choices]):
             for factor, each in enumerate(choices):
                 digits = [[*ends[:factor], digit, *ends[factor + 1 :]] for digit in range(len(each))]
-                numbers |= {number_of(place, choices) for place in digits}
+                numbers |= {number_of(combination, choices) for combination in digits}
     for number in sorted(numbers):
         yield tuple(each[digit] for each, digit in zip(choices, digits_of(number, choices), strict=True))

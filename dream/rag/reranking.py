@@ -54,8 +54,8 @@ class RerankedRetriever(BaseRetriever):
             return []
         texts = [hit.node.get_content(MetadataMode.LLM) for hit in hits]
         scores = await self._reranker(query_bundle.query_str, texts)
-        order = sorted(range(len(hits)), key=lambda place: -scores[place])  # equal scores keep the retriever's order
-        return [NodeWithScore(node=hits[place].node, score=scores[place]) for place in order[: self._top_k]]
+        order = sorted(range(len(hits)), key=lambda index: -scores[index])  # equal scores keep the retriever's order
+        return [NodeWithScore(node=hits[index].node, score=scores[index]) for index in order[: self._top_k]]
 
 
 class _LlmReranker:

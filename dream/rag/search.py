@@ -115,8 +115,8 @@ def next_round(search: Search, told: Sequence[Told]) -> tuple[Trial, ...]:
     """
     if not search.is_open or search.space is None:
         return ()
-    found = SEARCHERS[search.by](Combinations.from_json(search.space), search, told)
-    return tuple(found if search.trials is None else found[: max(0, search.trials - len(told))])
+    trials = SEARCHERS[search.by](Combinations.from_json(search.space), search, told)
+    return tuple(trials if search.trials is None else trials[: max(0, search.trials - len(told))])
 
 
 _KEYS = ("by", "trials", "seed")

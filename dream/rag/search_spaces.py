@@ -62,12 +62,12 @@ class JoinedSpace:
     def problems(self, settings: Settings | None = None) -> list[str]:
         """A message for each mistake, with its location."""
         places = self.places or [""] * len(self.spaces)
-        found = [
+        problems = [
             f"{place}: {problem}" if place else problem
             for place, space in zip(places, self.spaces, strict=True)
             for problem in space.problems(settings)
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(problems))
 
 
 def is_allowed(trial: Trial, exclude: Sequence[Condition], require: Sequence[Requirement]) -> bool:

@@ -28,5 +28,5 @@ def unseen(trials: Iterable[Trial], told: Sequence[Told]) -> Iterator[Trial]:
         >>> list(unseen([first, second], [Told(first)])) == [second]
         True
     """
-    known = {each.trial.id for each in told}
-    return (trial for trial in trials if trial.id not in known)
+    seen = {each.trial.id for each in told}
+    return (trial for trial in trials if trial.id not in seen)

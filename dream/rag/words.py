@@ -68,15 +68,15 @@ class WordRetriever(BaseRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = [word for text in query_bundle.embedding_strs for word in words_of(text)]
         search = self._search
-        known = [] if search is None else [word for word in query if word in search.vocab_dict]
-        if search is None or not known:
+        indexed = [] if search is None else [word for word in query if word in search.vocab_dict]
+        if search is None or not indexed:
             return []
-        scores = search.get_scores(known)
+        scores = search.get_scores(indexed)
         best = numpy.argsort(-scores, kind="stable")[: self._top_k]
         return [
-            NodeWithScore(node=self._docstore.docs[self._ids[place]], score=float(scores[place]))
-            for place in best
-            if scores[place] > 0
+            NodeWithScore(node=self._docstore.docs[self._ids[index]], score=float(scores[index]))
+            for index in best
+            if scores[index] > 0
         ]
 
 

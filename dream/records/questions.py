@@ -129,7 +129,7 @@ class GoldenQuestion:
             "source_file": source_file,
             "source_page": source_page,
             "synthesizer": self.synthesizer,
-            **({"evidence_spans": [asdict(place) for place in self.evidence]} if self.evidence else {}),
+            **({"evidence_spans": [asdict(span) for span in self.evidence]} if self.evidence else {}),
         }
 
     @classmethod
@@ -208,8 +208,8 @@ def pages_of(label: str) -> tuple[str, ...]:
 
 
 def _range(part: str) -> Sequence[str]:
-    found = _PAGES.fullmatch(part)
-    first, last = map(int, found.groups()) if found else (0, -1)
+    match = _PAGES.fullmatch(part)
+    first, last = map(int, match.groups()) if match else (0, -1)
     return [str(page) for page in range(first, last + 1)] if 0 <= last - first < MOST_PAGES else [part]
 
 

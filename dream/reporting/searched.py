@@ -84,8 +84,8 @@ def best_so_far(experiment: ExperimentResult, comparison: Comparison) -> "Figure
     from plotly import graph_objects
 
     steps = steps_of(experiment, comparison)
-    known = [step for step in steps if step.best is not None]
-    stairs = [(x, step.best) for step in known for x in (step.number - 0.5, step.number + 0.5)]
+    ranked = [step for step in steps if step.best is not None]
+    stairs = [(x, step.best) for step in ranked for x in (step.number - 0.5, step.number + 0.5)]
     recommended = [step for step in steps if step.is_recommended]
     points = [step for step in steps if step.mean is not None and not step.is_recommended]
     figure = graph_objects.Figure(
@@ -106,9 +106,9 @@ def best_so_far(experiment: ExperimentResult, comparison: Comparison) -> "Figure
     figure.update_yaxes(
         title=f"mean {comparison.metric}", range=[middle - span / 2, middle + span / 2], tickformat=".2f"
     )
-    first = [step.best for step in known if step.round == 1]
-    after = f"; it was {first[-1]:.3f} after the first round" if first and known[-1].round > 1 else ""
-    sentence = f"the highest mean of {len(steps)} trials is {known[-1].best:.3f}{after}"
+    first = [step.best for step in ranked if step.round == 1]
+    after = f"; it was {first[-1]:.3f} after the first round" if first and ranked[-1].round > 1 else ""
+    sentence = f"the highest mean of {len(steps)} trials is {ranked[-1].best:.3f}{after}"
     note = "vertical lines: between rounds"
     if len(means) < len(steps):
         note += f"; not ranked, so not shown: {len(steps) - len(means)}"

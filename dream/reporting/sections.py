@@ -178,12 +178,12 @@ def left_race(experiment: ExperimentResult, comparison: Comparison | None) -> Se
     rows = [
         (
             f"{look.questions:,} of {len(race.order):,}",
-            _named(names, one.trial_id),
-            _named(names, one.comparator),
-            f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]",
+            _named(names, leaving.trial_id),
+            _named(names, leaving.comparator),
+            f"{leaving.difference:+.3f} [{leaving.low:+.3f}, {leaving.high:+.3f}]",
         )
         for look in race.looks
-        for one in look.left
+        for leaving in look.left
     ]
     done = [f"{look.questions:,}" for look in race.looks if look.is_done]
     text = (

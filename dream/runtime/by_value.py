@@ -53,14 +53,14 @@ def packed(kind: str, values: Mapping[str, Any]) -> dict[str, bytes]:
     Raises:
         ConfigurationError: naming every value that cannot be pickled, with reason and remedy.
     """
-    found, problems = {}, []
+    pickles, problems = {}, []
     for name, value in values.items():
         try:
-            found[name] = dumped(value)
+            pickles[name] = dumped(value)
         except Exception as error:  # noqa: BLE001 - whatever an object does when it is pickled
             problems.append(f"{name} cannot be pickled: {explain(error)}")
     _refuse(kind, problems)
-    return found
+    return pickles
 
 
 def check_arrival(kind: str, values: Mapping[str, Any], submit: "Callable[..., Future[list[str]]]") -> None:

@@ -132,12 +132,12 @@ def wait_until_served(url: str, trial: str, seconds: float) -> None:
     while True:
         try:
             reply = httpx.get(f"{url.rstrip('/')}/readyz", timeout=10, trust_env=False)
-            found = reply.json() if reply.is_success else {}
-            if reply.is_success and found.get("trial") == trial:
+            state = reply.json() if reply.is_success else {}
+            if reply.is_success and state.get("trial") == trial:
                 return
             if reply.is_success:
                 problem = ConfigurationError(
-                    f"{url} serves trial {found.get('trial')}, but the winner is {trial}: wait for the rollout to "
+                    f"{url} serves trial {state.get('trial')}, but the winner is {trial}: wait for the rollout to "
                     f"finish, or give the file that is served"
                 )
             else:
@@ -249,7 +249,7 @@ async def _asked(client: httpx.AsyncClient, url: str, token: str, body: Mapping[
         ServiceError: if the service does not answer.
         DataError: if the service reports that its RAG system failed on the question.
     """
-    said = ""
+    reason = ""
     for attempt in range(_ATTEMPTS):
         try:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -257,13 +257,13 @@ async def _asked(client: httpx.AsyncClient, url: str, token: str, body: Mapping[
             if reply.is_success:
                 found = reply.json()
                 return found["answer"], found["passages"]
-            said = f"status {reply.status_code}: {reply.text[:300]}"
+            reason = f"status {reply.status_code}: {reply.text[:300]}"
             if reply.status_code == 422:
-                raise DataError(f"the service has no answer: {said}")
+                raise DataError(f"the service has no answer: {reason}")
             if reply.status_code not in _LATER:
                 break
         except (httpx.HTTPError, json.JSONDecodeError, KeyError) as error:
-            said = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
         await asyncio.sleep(0.2 * 2**attempt)
-    remedy = "set DREAM_SERVE_TOKEN to the service's token" if "invalid_api_key" in said else "look at its log"
-    raise ServiceError(f"{url} did not answer ({said}): {remedy}")
+    remedy = "set DREAM_SERVE_TOKEN to the service's token" if "invalid_api_key" in reason else "look at its log"
+    raise ServiceError(f"{url} did not answer ({reason}): {remedy}")

@@ -185,8 +185,8 @@ def _services_of(study: str) -> list[str]:
 def _named_in_study(study: str, name: str) -> str | None:
     """`package.module:name`, if the study file has it."""
     methods = [each.get("method") if isinstance(each, dict) else each for each in _systems_of(study)]
-    flat = [one for each in methods for one in (each if isinstance(each, list) else [each])]
-    return next((one for one in flat if isinstance(one, str) and one.endswith(f":{name}")), None)
+    flat = [method for each in methods for method in (each if isinstance(each, list) else [each])]
+    return next((method for method in flat if isinstance(method, str) and method.endswith(f":{name}")), None)
 
 
 def _index_key(experiment: ExperimentResult, result: TrialResult, settings: Settings) -> str:

@@ -77,12 +77,12 @@ def propose(
 
 
 def _check(repository: str, path: str, settings: Settings) -> None:
-    parts, place = urlsplit(repository), PurePosixPath(path)
+    parts, winner_path = urlsplit(repository), PurePosixPath(path)
     if parts.password:
         raise ConfigurationError("the repository's URL contains a password: remove it and set DREAM_GIT_TOKEN to it")
     if repository.startswith("-") or not repository:
         raise ConfigurationError(f"repository={repository!r}: give a URL, such as https://github.com/OWNER/NAME.git")
-    if place.is_absolute() or ".." in place.parts or place.suffix not in (".yaml", ".yml"):
+    if winner_path.is_absolute() or ".." in winner_path.parts or winner_path.suffix not in (".yaml", ".yml"):
         raise ConfigurationError(f"path={path!r}: give the winner file's path in the repository, such as {WINNER_PATH}")
     if settings.git_token and parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise ConfigurationError(f"{repository} would send DREAM_GIT_TOKEN unencrypted: give an https:// URL")

@@ -208,12 +208,14 @@ def _note(document: Document, error: ValidationError) -> None:
 
 def _keys_at(schema: Mapping[str, Any], path: tuple[int | str, ...]) -> list[str]:
     """The valid keys of a part of the file."""
-    place: Mapping[str, Any] = schema
+    part_schema: Mapping[str, Any] = schema
     for key in path:
-        found = place.get("properties", {}).get(key) or place.get("additionalProperties", {})
-        found = next((each for each in found.get("anyOf", []) if "$ref" in each), found)
-        place = schema["$defs"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
-    return list(place.get("properties", {}))
+        schema_of_key = part_schema.get("properties", {}).get(key) or part_schema.get("additionalProperties", {})
+        schema_of_key = next((each for each in schema_of_key.get("anyOf", []) if "$ref" in each), schema_of_key)
+        part_schema = (
+            schema["$defs"][schema_of_key["$ref"].rpartition("/")[2]] if "$ref" in schema_of_key else schema_of_key
+        )
+    return list(part_schema.get("properties", {}))
 
 
 def _dotted(path: tuple[int | str, ...]) -> str:

@@ -44,14 +44,14 @@ def opened_pull_request(repository: str, settings: Settings, branches: tuple[str
             if reply.is_success:
                 return str(reply.json()["html_url"])
             if reply.status_code in _OPEN_ALREADY:
-                found = client.get(url, params={"state": "open", "head": f"{owner}:{head}", "limit": 50})
-                rows = found.json() if found.is_success else []
+                open_requests = client.get(url, params={"state": "open", "head": f"{owner}:{head}", "limit": 50})
+                rows = open_requests.json() if open_requests.is_success else []
                 if known := next((row["html_url"] for row in rows if row["head"]["ref"] == head), None):
                     return str(known)
-        said = f"status {reply.status_code}: {reply.text[:300]}"
+        reason = f"status {reply.status_code}: {reply.text[:300]}"
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        said = f"{type(error).__name__}: {error}"
-    raise ServiceError(f"the branch {head} was pushed, but {url} opened no pull request ({said}): open it by hand")
+        reason = f"{type(error).__name__}: {error}"
+    raise ServiceError(f"the branch {head} was pushed, but {url} opened no pull request ({reason}): open it by hand")
 
 
 def _address(repository: str, host: str) -> tuple[str, str]:

@@ -212,12 +212,12 @@ async def _body(request: Request) -> dict[str, Any]:
             content += chunk
             if len(content) > _BODY_BYTES:
                 raise Refused(413, "body_too_large", f"the body has more than {_BODY_BYTES:,} bytes")
-        found = json.loads(content)
+        body = json.loads(content)
     except (ValueError, ClientDisconnect):
-        found = None
-    if not isinstance(found, dict):
+        body = None
+    if not isinstance(body, dict):
         raise Refused(400, "invalid_json", 'the body is not a JSON object: send {"question": "..."}')
-    return found
+    return body
 
 
 def _repeat(given: Any) -> int:

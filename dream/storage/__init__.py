@@ -1,6 +1,7 @@
 """Object storage by URI: an S3 bucket or a local folder behind one interface.
 
-Everything DREAM keeps (documents, golden datasets, indexes, experiments, cached answers) is read and written here.
+Everything that DREAM stores (documents, golden datasets, indexes, experiments, cached answers) is read and written
+here.
 """
 
 from dream.storage.base import Storage as Storage, StoredObject as StoredObject, check_key as check_key

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class StoredObject:
     """One object of a listing; `size` in bytes, `modified` in seconds since 1970.
 
-    `version` is another text whenever the content is another; "" where storage cannot promise that.
+    `version` changes whenever the content changes; "" if storage cannot guarantee that.
     """
 
     key: str
@@ -42,7 +42,7 @@ def check_key(key: str) -> str:
     """Return a valid key unchanged.
 
     Raises:
-        StorageError: for a key that leads out of the root, or that some storage cannot hold.
+        StorageError: for a key outside of the root, or a key that some storage cannot represent.
     """
     parts = key.split("/")
     invalid = [part for part in parts if part in ("", ".", "..") or part.startswith(local_files.PARTIAL)]
@@ -80,7 +80,7 @@ class Storage(ABC):
 
     @abstractmethod
     def write_bytes(self, key: str, content: bytes, *, durable: bool = True) -> None:
-        """Store an object. With `durable=False` it survives the process, but may be lost if the machine crashes."""
+        """Store an object. With `durable=False`, it may be lost if the machine crashes."""
 
     @abstractmethod
     def upload(self, path: str | Path, key: str) -> bool:

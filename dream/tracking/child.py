@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dream.tracking.process import Reply, Request, send
 
-# An experiment that begins so soon after the last one need not wait for the imports of MLflow.
+# Seconds for which an idle process is kept for the next experiment, which then need not wait for the imports of MLflow.
 IDLE_SECONDS = 60.0
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dream.tracking.process import main; main()"
 
@@ -27,7 +27,7 @@ class _Child:
             [sys.executable, "-P", "-c", _PROGRAM, json.dumps(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal stops the experiment, which then has what it did logged
+            start_new_session=True,  # Ctrl-C in a terminal stops the experiment; its finished results are still logged
         )
         self._end_of_idleness: threading.Timer | None = None
 
@@ -49,7 +49,7 @@ class _Child:
         return False
 
     def end(self) -> int:
-        """Let it end after what it was sent; returns its exit code."""
+        """End the process after all sent requests; returns its exit code."""
         with contextlib.suppress(OSError):
             assert self.popen.stdin
             self.popen.stdin.close()

@@ -266,7 +266,7 @@ def _known(numbers: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def mlflow_name(metric: str) -> str:
-    """A name as MLflow takes it, which refuses most signs.
+    """A metric's name in the characters that MLflow allows.
 
     Example:
         >>> mlflow_name("recall@5"), mlflow_name("scored/höflich?")

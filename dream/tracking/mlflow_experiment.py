@@ -16,21 +16,21 @@ ASK_SECONDS = 3.0
 
 
 def check_not_deleted(settings: Settings) -> None:
-    """Refuse to start where the MLflow experiment is deleted. It is asked for without MLflow, whose import takes
-    seconds; where it cannot be learned, the runs are tried.
+    """Refuse to start if the MLflow experiment is deleted. This is checked without importing MLflow, which takes
+    seconds; if the check is impossible, nothing is refused.
 
     Raises:
-        ConfigurationError: with the commands that help.
+        ConfigurationError: with the commands that solve the problem.
     """
     uri = settings.mlflow_tracking_uri
     if uri.startswith("sqlite:///"):
-        found = _in_sqlite(Path(uri.removeprefix("sqlite:///")), settings.mlflow_experiment)
+        experiment = _in_sqlite(Path(uri.removeprefix("sqlite:///")), settings.mlflow_experiment)
     elif uri.startswith(("http://", "https://")):
-        found = _at_server(uri, settings.mlflow_experiment)
+        experiment = _at_server(uri, settings.mlflow_experiment)
     else:
-        found = None
-    if found is not None and found[1] == DELETED:
-        raise deleted(settings, found[0])
+        experiment = None
+    if experiment is not None and experiment[1] == DELETED:
+        raise deleted(settings, experiment[0])
 
 
 def deleted(settings: Settings, experiment_id: str) -> ConfigurationError:

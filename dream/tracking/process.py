@@ -1,4 +1,5 @@
-"""The process that writes to MLflow while an experiment runs, so that MLflow costs the trials neither time nor memory.
+"""The process that writes to MLflow while an experiment runs, so that MLflow takes neither time nor memory from the
+trials.
 
 `TrackingProcess` starts it and sends it pickled requests over its standard input, one experiment after another; it
 answers with pickled lines to show. It ends with its input, so that it cannot outlive a driver that was killed.
@@ -58,7 +59,8 @@ Request = Begin | TrialResult | End
 
 
 class Log:
-    """Writes what it is sent. After the first failure it writes nothing until the whole experiment, which it tries."""
+    """Writes received results. After the first failure, it writes nothing until the final request, when it tries
+    again."""
 
     def __init__(self, reply: Callable[[Reply], None]) -> None:
         self._reply, self._is_up = reply, True
@@ -66,7 +68,7 @@ class Log:
         self._runs: RunLog | None = None
 
     def take(self, request: Request) -> None:
-        """Do what a request asks for."""
+        """Execute a request."""
         if isinstance(request, Begin):
             self._begin, self._runs, self._is_up = request, None, True
             os.environ.clear()

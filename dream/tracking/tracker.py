@@ -46,7 +46,7 @@ class Tracker:
         self._say_what_is_traced()
 
     def log_trial(self, result: TrialResult) -> None:
-        """Log a finished trial, soon."""
+        """Queue a finished trial for logging."""
         if not self._has_new:
             import_meanwhile(REPORT_MODULES)
         self._has_new = True
@@ -73,7 +73,7 @@ class Tracker:
             self._reporter.line(f"  results are safe in storage; when MLflow is back: dream track {experiment.name}")
 
     def _files(self, experiment: ExperimentResult) -> "dict[str, str | bytes] | None":
-        """The artifacts of the parent run; None where it may have them already, or MLflow does not answer."""
+        """The artifacts of the parent run; None if it may already have them, or MLflow does not answer."""
         if not (self._has_new and self._is_up):
             return None
         wait_for_imports()
@@ -123,10 +123,10 @@ def check_mlflow(settings: Settings) -> None:
     from dream.tracking.mlflow_runs import mlflow_client
 
     try:
-        found = mlflow_client(settings).get_experiment_by_name(settings.mlflow_experiment)
+        experiment = mlflow_client(settings).get_experiment_by_name(settings.mlflow_experiment)
     except Exception as error:
         uri = safe_uri(settings.mlflow_tracking_uri)
         remedy = "start it, or correct MLFLOW_TRACKING_URI"
         raise ServiceError(f"MLflow at {uri} does not answer ({safe_text(error, settings)[:500]}): {remedy}") from error
-    if found is not None and found.lifecycle_stage == DELETED:
-        raise deleted(settings, found.experiment_id)
+    if experiment is not None and experiment.lifecycle_stage == DELETED:
+        raise deleted(settings, experiment.experiment_id)
