@@ -8,9 +8,9 @@ from typing import TypeVar
 from dream import services
 from dream.engines import TrialRuns
 from dream.experiments import store
-from dream.experiments.planning import is_alike, plan_of, uncounted_text
+from dream.experiments.planning import plan_of, uncounted_text
 from dream.experiments.resume import finished_part
-from dream.experiments.reuse import results_taken_over, sift_taken_over
+from dream.experiments.reuse import is_alike, results_taken_over, sift_taken_over
 from dream.experiments.sift import left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment
 from dream.experiments.trial import run_trial

@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
-from dream.experiments import planned_tokens, store
-from dream.experiments.confirmation import as_confirmation, confirming
+from dream.experiments import planned_tokens
+from dream.experiments.confirmation import confirming
 from dream.experiments.dearest import Price, dearest
 from dream.experiments.planned_tokens import PROMPT_FRAME, RANKING_REPLY
+from dream.experiments.reuse import finished_before
+from dream.experiments.shared_calls import NOTHING_SHARED, Shared, SharedCalls
 from dream.experiments.sift import Retrieval, located_questions, retrievals_of
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions, TrialContext
 from dream.experiments.study import Study, asked
@@ -73,8 +75,9 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     """Count the calls of these trials and baselines. Calls that only the experiment `but` has paid for count as
     unpaid."""
     counter, indexed, bound = Counter(settings), prepared.trials, list[str]()
-    before = _finished_before(prepared, settings, but)
-    if prepared.search.is_open:
+    before = finished_before(prepared, settings, but)
+    is_bound = prepared.search.is_open
+    if is_bound:
         most = dearest(
             prepared.search, prepared.trials, partial(_price, prepared, before, counter), prepared.context.methods
         )
@@ -84,10 +87,10 @@ def plan_of(prepared: PreparedExperiment, settings: Settings, but: str = "") -> 
     context, questions = prepared.context, [question.question for question in prepared.questions]
     read = texts_read(prepared.trials, context.documents, questions, context.methods)
     _count_confirmation(prepared, before, settings, but, counter)
-    usd_by_trial = {}
+    usd_by_trial, shared = {}, SharedCalls(context.methods)
     for trial in prepared.everything:
-        own = counter.part()
-        _count_trial(trial, prepared, read, before.get(trial.id), own)
+        own, alike = counter.part(), NOTHING_SHARED if is_bound else shared.of(trial)
+        _count_trial(trial, prepared, read, before.get(trial.id), own, alike)
         counter.include(own)
         usd_by_trial[trial.id] = known_sum(row.usd for row in own.rows())
     rows = counter.rows()
@@ -167,13 +170,19 @@ def _sifted_share(trial: Trial, prepared: PreparedExperiment) -> float:
 
 
 def _count_trial(
-    trial: Trial, prepared: PreparedExperiment, read: Mapping[str, TextsRead], paid: Repeats | None, counter: Counter
+    trial: Trial,
+    prepared: PreparedExperiment,
+    read: Mapping[str, TextsRead],
+    paid: Repeats | None,
+    counter: Counter,
+    alike: Shared = NOTHING_SHARED,
 ) -> None:
     """Count the calls that answer a trial's questions, judge the answers, and judge them repeatedly.
 
     Args:
         read: the passages and tokens that the LLM reads, by trial id.
         paid: the repeats of an earlier experiment that finished the same trial.
+        alike: calls that a trial before pays for.
     """
     questions, metrics = prepared.questions_of(trial), metrics_of(trial, prepared.context.metrics)
     n, question_tokens = len(questions), sum(count_tokens(question.question) for question in questions)
@@ -184,8 +193,8 @@ def _count_trial(
         written = round(n * planned_tokens.answer_tokens(questions))
         counter.add(trial.llm_identifier, "answer", n, n if paid else 0, prompts, written)
     else:
-        _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), texts, counter)
-    judging = texts.passages, contexts / max(1, n)
+        _count_answers(trial, prepared, (n, n if paid else 0), (prompts, question_tokens), texts, counter, alike)
+    judging = texts.passages, contexts / max(1, n), alike.retrieval
     _count_judgements(prepared, questions, metrics, judging, (n, n if paid else 0), counter)
     repeats = prepared.context.repeats_of(trial)
     if times := (repeats.times - 1) * len(repeats.question_ids):
@@ -202,12 +211,14 @@ def _count_answers(
     tokens: tuple[int, int],
     read: TextsRead,
     counter: Counter,
+    alike: Shared,
 ) -> None:
     """Count all calls for `answers` (the number of answers, and how many of them are already paid for). `tokens` are
     those of plain prompts and of the questions."""
     calls = calls_of(trial, prepared.context.methods)
     (n, paid), (prompts, questions) = answers, tokens
-    found = max(paid, round(n * _sifted_share(trial, prepared)))  # questions whose retrieval is already paid for
+    # the number of questions whose retrieval is already paid for
+    found = n if alike.retrieval else max(paid, round(n * _sifted_share(trial, prepared)))
     ranked = planned_tokens.ranked_tokens(trial, read, n)
     ranking = calls.ranking and (calls.ranking if read.ratings is None else read.ratings)
     prompt_tokens = round(prompts * calls.answering + calls.rewriting * (questions + n * PROMPT_FRAME))
@@ -224,8 +235,9 @@ def _count_answers(
     counter.add(trial.llm_identifier, "answer", asked, cached, prompt_tokens, round(written))
     if calls.embedding and trial.embed_model_identifier:
         embedded = round(n * calls.embedding)
+        kept = max(round(found * calls.embedding), min(n, embedded) if alike.questions else 0)
         counter.add(
-            trial.embed_model_identifier, "query", embedded, round(found * calls.embedding),
+            trial.embed_model_identifier, "query", embedded, kept,
             planned_tokens.searched_tokens(trial, calls.embedding, n, questions), 0,
         )  # fmt: skip
     if calls.reranking:
@@ -236,7 +248,7 @@ def _count_judgements(
     prepared: PreparedExperiment,
     questions: Sequence[GoldenQuestion],
     metrics: Sequence[str],
-    read: tuple[float, float],
+    read: tuple[float, float, bool],
     answers: tuple[int, int],
     counter: Counter,
     again: bool = False,
@@ -245,12 +257,13 @@ def _count_judgements(
     A repeated judgement (`again`) embeds the same texts, except for the newly derived questions.
 
     Args:
-        read: the passages for an answer, and their tokens.
+        read: the passages for an answer, their tokens, and if a trial before reads the same.
     """
-    context, (n, paid), (passages, tokens) = prepared.context, answers, read
+    context, (n, paid), (passages, tokens, is_shared) = prepared.context, answers, read
     definitions = [find_metric(name) for name in metrics]
     a_question = sum(metric.calls(context.strictness, passages) for metric in definitions)
-    judged, cached = round(n * a_question), round(paid * a_question)
+    of_passages = sum(each.calls(context.strictness, passages) for each in definitions if not each.needs_answer)
+    judged, cached = round(n * a_question), round(max(paid * a_question, n * of_passages * is_shared))
     asks, replies = planned_tokens.judge_tokens(definitions, questions, context.strictness, passages, tokens)
     counter.add(context.judge_llm, "judge", judged, cached, round(n * asks), round(n * replies))
     derived = context.strictness if any(metric.derives_questions for metric in definitions) else 0
@@ -332,7 +345,7 @@ def _count_confirmation(
     if prepared.hold_out is None:
         return
     held = confirming(prepared, prepared.trials)
-    paid = _finished_before(held, settings, but, held_out=True)
+    paid = finished_before(held, settings, but, held_out=True)
     known = [trial for trial in prepared.trials if trial.id in paid]
     trials = known if known and all(trial.id in before for trial in prepared.trials) else list(prepared.trials)
     _count_held_out(held, trials, most_confirmed(prepared.trials) / len(trials), paid, counter)
@@ -362,37 +375,3 @@ def plan_of_choice(before: Plan, prepared: PreparedExperiment, trials: Sequence[
     _count_held_out(confirming(prepared, trials), trials, 1.0, paid, counter)
     calls = (*kept, *counter.rows())
     return replace(before, calls=calls, usd=usd_without_services(calls))
-
-
-def _finished_before(
-    prepared: PreparedExperiment, settings: Settings, but: str, held_out: bool = False
-) -> dict[str, Repeats]:
-    """Trials that an earlier experiment finished on the same questions, documents and judge, with its repeats. Their
-    calls are cached, unless the cache was emptied since."""
-    storage = open_storage(settings.experiments_uri, settings)
-    finished: dict[str, Repeats] = {}
-    for name, manifest in store.load_manifests(storage).items():
-        manifest = as_confirmation(manifest) if held_out else manifest
-        if name == but or not manifest or not is_alike(manifest, prepared) or not store.load_usage(storage, name):
-            continue
-        part = store.held_out_part(name) if held_out else name
-        results = store.load_results(storage, part, (*manifest.trials, *manifest.baselines))
-        for trial_id in (result.trial.id for result in results if result.failure is None):
-            if trial_id not in finished or manifest.repeats.times > finished[trial_id].times:
-                finished[trial_id] = manifest.repeats
-    return finished
-
-
-def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
-    """True if an experiment sent every request that these trials send."""
-    context = prepared.context
-    same_strictness = "answer_relevancy" not in context.metrics or manifest.strictness == context.strictness
-    return (
-        manifest.golden_dataset.digest == context.golden_dataset.digest
-        and manifest.documents.digest == prepared.documents.digest
-        and manifest.judge_llm == context.judge_llm
-        and manifest.judge_embed_model == context.judge_embed_model
-        and set(context.metrics) <= set(manifest.metrics)
-        and set(context.own_metrics) <= set(manifest.own_metrics)
-        and same_strictness
-    )

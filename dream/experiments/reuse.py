@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from dream.experiments import store
 from dream.experiments.confirmation import as_confirmation
-from dream.experiments.planning import is_alike
 from dream.experiments.spec import PreparedExperiment
 from dream.models.gateway_client import current_gateway
 from dream.models.pickers import endpoint_urls, split_identifier
@@ -17,7 +16,7 @@ from dream.rag.answers import models_of
 from dream.rag.baselines import metrics_of
 from dream.rag.methods import find_rag_method
 from dream.rag.travelling import is_built_in
-from dream.records import Evaluation, Manifest, Sift, Trial, TrialResult, UsageRow
+from dream.records import Evaluation, Manifest, Repeats, Sift, Trial, TrialResult, UsageRow
 from dream.records.evaluations import by_question, joined
 from dream.runtime.provenance import versions
 from dream.settings import OFFLINE, Settings
@@ -119,3 +118,37 @@ def _from_cache(row: UsageRow) -> UsageRow:
     """The usage of the same calls if all had been answered from the cache."""
     nothing = {"sent": 0, "retried": 0, "failed": 0, "paid_prompt_tokens": 0, "paid_completion_tokens": 0}
     return replace(row, cached=row.calls, seconds=0.0, usd=0.0, **nothing)
+
+
+def finished_before(
+    prepared: PreparedExperiment, settings: Settings, but: str, held_out: bool = False
+) -> dict[str, Repeats]:
+    """Trials that an earlier experiment finished on the same questions, documents and judge, with its repeats: their
+    calls are in the cache, unless it was emptied since."""
+    storage = open_storage(settings.experiments_uri, settings)
+    finished: dict[str, Repeats] = {}
+    for name, manifest in store.load_manifests(storage).items():
+        manifest = as_confirmation(manifest) if held_out else manifest
+        if name == but or not manifest or not is_alike(manifest, prepared) or not store.load_usage(storage, name):
+            continue
+        part = store.held_out_part(name) if held_out else name
+        results = store.load_results(storage, part, (*manifest.trials, *manifest.baselines))
+        for trial_id in (result.trial.id for result in results if result.failure is None):
+            if trial_id not in finished or manifest.repeats.times > finished[trial_id].times:
+                finished[trial_id] = manifest.repeats
+    return finished
+
+
+def is_alike(manifest: Manifest, prepared: PreparedExperiment) -> bool:
+    """True if an experiment asked all that these trials ask."""
+    context = prepared.context
+    same_strictness = "answer_relevancy" not in context.metrics or manifest.strictness == context.strictness
+    return (
+        manifest.golden_dataset.digest == context.golden_dataset.digest
+        and manifest.documents.digest == prepared.documents.digest
+        and manifest.judge_llm == context.judge_llm
+        and manifest.judge_embed_model == context.judge_embed_model
+        and set(context.metrics) <= set(manifest.metrics)
+        and set(context.own_metrics) <= set(manifest.own_metrics)
+        and same_strictness
+    )

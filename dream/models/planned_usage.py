@@ -25,7 +25,10 @@ class Counter:
         self._rows: dict[tuple[str, str], list[int]] = {}
 
     def add(self, model: str, stage: str, calls: int, cached: int, prompt_tokens: int, completion_tokens: int) -> None:
-        """Add calls of a model identifier; `cached` of them are already paid for, the tokens are those of all calls."""
+        """Add calls of a model identifier, if there are any; `cached` of them are already paid for, or by others of
+        them; the tokens are those of all calls."""
+        if not calls:
+            return
         row = self._rows.setdefault((model, stage), [0, 0, 0, 0])
         for column, number in enumerate((calls, cached, prompt_tokens, completion_tokens)):
             row[column] += number
