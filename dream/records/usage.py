@@ -97,8 +97,8 @@ def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
 class PlannedCalls:
     """The planned model calls of one model and stage.
 
-    `cached` of the `calls` are paid for already, by an existing index or an earlier experiment with the same trial, or by
-    another trial that asks the same.
+    `cached` of the `calls` are already paid for, by an existing index, an earlier experiment with the same trial, or
+    another trial with the same requests.
     `usd` is the price of the other calls, None if unknown. Tokens are estimates for all calls.
     """
 
