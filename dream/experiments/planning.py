@@ -39,7 +39,6 @@ from dream.records import (
     INDEX_STAGES,
     SIFT_STAGE,
     GoldenQuestion,
-    Manifest,
     Plan,
     Repeats,
     Trial,

@@ -97,9 +97,9 @@ def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
 class PlannedCalls:
     """The planned model calls of one model and stage.
 
-    `cached` of the `calls` are paid for already, by an existing index or an earlier experiment with the same trial, or by
-    another trial that asks the same.
-    `usd` is the price of the other calls, None if unknown. Tokens are estimates for all calls.
+    `cached` of the `calls` are paid for already, by an existing index or an earlier experiment with the same trial, or
+    are paid once for several trials that ask the same. `usd` is the price of the other calls, None if unknown.
+    Tokens are estimates for all calls.
     """
 
     model: str
