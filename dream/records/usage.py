@@ -196,7 +196,7 @@ def _as_text(calls: Sequence[PlannedCalls]) -> str:
             "model": row.model,
             "stage": row.stage,
             "calls": f"{row.calls:,}",
-            "in cache": f"{row.cached:,}",
+            "from cache": f"{row.cached:,}",
             "tokens": f"{row.tokens:,}",
             "USD": "unknown" if row.usd is None else f"{row.usd:,.4f}",
         }
