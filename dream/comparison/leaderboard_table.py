@@ -18,6 +18,9 @@ from dream.defaults import FAILURE_SHARE
 from dream.records import ExperimentResult
 from dream.tables import trial_row
 
+# Columns of the table in a terminal.
+_TOKENS, _USD = "tokens per question", "USD per 1,000 questions"
+
 
 def leaderboard(
     experiment: ExperimentResult, metric: str | None = None, failure_share: float = FAILURE_SHARE
@@ -95,7 +98,11 @@ def comparison_text(comparison: Comparison, table: pandas.DataFrame) -> str:
     rows = [
         _line(trial, comparison.metric, trial["trial_id"] in ended) for trial in table.reset_index().to_dict("records")
     ]
+    usd = [row["USD per question"] for row in table.to_dict("records")]
+    is_priced = any(not pandas.isna(each) and each > 0 for each in usd)
     empty = [name for name in ("parameters", "shrunken") if not any(row[name] for row in rows)]
+    empty += [] if is_priced else [_USD]
+    empty += [_TOKENS] if is_priced and not any(map(pandas.isna, usd)) else []  # what trials are not recommended by
     rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     return "\n\n".join([headline, tabulate(rows, headers="keys", disable_numparse=True), verdict_of(comparison)])
 
@@ -160,5 +167,6 @@ def _line(row: Mapping[str, Any], metric: str, ended_early: bool) -> dict[str, A
         "tied": "yes" if row["in set"] else "",
         "context": "" if pandas.isna(row["context tokens"]) else f"{row['context tokens']:.0f} tok",
         "latency": "" if pandas.isna(row["latency s"]) else f"{row['latency s']:.2f} s",
-        "tokens per question": "" if pandas.isna(row["tokens per question"]) else f"{row['tokens per question']:,.0f}",
+        _USD: "" if pandas.isna(row["USD per question"]) else f"{1000 * row['USD per question']:,.2f}",
+        _TOKENS: "" if pandas.isna(row[_TOKENS]) else f"{row[_TOKENS]:,.0f}",
     }

@@ -1,6 +1,7 @@
 """Estimates of the tokens of planned calls: of prompts, answers, and texts that are embedded or ranked."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from dream.defaults import FACTORS
@@ -67,9 +68,9 @@ def context_tokens(trial: Trial, read: TextsRead, questions: Sequence[GoldenQues
 
 
 def answer_tokens(questions: Sequence[GoldenQuestion], trial: Trial | None = None) -> float:
-    """The tokens of an answer: as many as the ground truths have on average, but not fewer than a short sentence has,
-    and at most the limit of the trial."""
-    usual = max(ANSWER_TOKENS, truth_tokens(questions))
+    """The tokens of an answer: as many as most ground truths have (the median), but not fewer than a short sentence
+    has, and at most the limit of the trial."""
+    usual = max(ANSWER_TOKENS, median([count_tokens(each.ground_truth) for each in questions] or [0]))
     limit = trial.parameters.get("max_tokens", FACTORS["max_tokens"]) if trial else None
     return usual if limit is None else min(limit, usual)
 

@@ -162,7 +162,7 @@ class TrialsProgress:
             self._task.total = self._total()
         mean = f"{sum(scores) / len(scores):.3f} ({len(scores):,} scored)" if scores else "not scored yet"
         facts = {"trials": f"{self.trials_done:,} of {len(self._ranked):,}", self._metric: mean}
-        self._task.advance(steps, **facts, usd=known_sum(row.usd for row in self._usage))
+        self._task.advance(steps, **facts, usd=self._paid())
 
     def table(self, most: int) -> LiveTable:
         """The current state of all trials and baselines, in a table with at most `most` rows."""
@@ -189,8 +189,12 @@ class TrialsProgress:
             )
             for trial_id, trial in self._trials.items()
         ]
-        lower, everything = self._definition.lower_is_better, known_sum(row.usd for row in self._usage)
-        return Trials(trials, self._metric, lower, everything, self._shared_to_come(usd[""]))
+        lower, shared = self._definition.lower_is_better, self._shared_to_come(usd[""])
+        return Trials(trials, self._metric, lower, self._paid(), shared)
+
+    def _paid(self) -> float | None:
+        """The USD of all calls but those of the user's own services, whose price nobody knows; None if unknown."""
+        return known_sum(row.usd for row in self._usage if row.model)
 
     def _counted(self, score: Score) -> float | None:
         """The value of a score as the comparison counts it; None for a missing score."""

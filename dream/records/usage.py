@@ -97,9 +97,9 @@ def add_usage(*tables: Iterable[UsageRow]) -> tuple[UsageRow, ...]:
 class PlannedCalls:
     """The planned model calls of one model and stage.
 
-    `cached` of the `calls` are already paid for, by an existing index, an earlier experiment with the same trial, or
-    another trial with the same requests.
-    `usd` is the price of the other calls, None if unknown. Tokens are estimates for all calls.
+    `cached` of the `calls` are already paid for, by an existing index or an earlier experiment with the same trial, or
+    are paid once for several trials with the same requests. `usd` is the price of the other calls, None if unknown.
+    Tokens are estimates for all calls.
     """
 
     model: str
@@ -196,7 +196,7 @@ def _as_text(calls: Sequence[PlannedCalls]) -> str:
             "model": row.model,
             "stage": row.stage,
             "calls": f"{row.calls:,}",
-            "in cache": f"{row.cached:,}",
+            "from cache": f"{row.cached:,}",
             "tokens": f"{row.tokens:,}",
             "USD": "unknown" if row.usd is None else f"{row.usd:,.4f}",
         }

@@ -1,6 +1,7 @@
 """The comparison: order, counts and intervals against hand-computed numbers and scipy's paired test."""
 
 import math
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -23,6 +24,7 @@ from dream.records import (
     Score,
     Trial,
     TrialResult,
+    UsageRow,
 )
 
 QUESTIONS = [GoldenQuestion(f"q{i}", f"question {i}", "truth") for i in range(4)]
@@ -102,6 +104,24 @@ def test_the_text_names_ties_and_says_that_scores_are_offline():
     assert "4 question(s) are too few" in text
     assert "say nothing about a real LLM" in text
     assert text.endswith(verdict(table, outcome))
+
+
+def test_the_text_has_usd_where_prices_are_known_and_tokens_where_they_are_not():
+    def titles(*usd: float | None) -> tuple[bool, bool]:
+        results = [
+            replace(
+                trial_result(f"llm-{n}", [0.5, 0.6, 0.7, 0.8]),
+                usage=(UsageRow("x", f"llm-{n}", "answer", prompt_tokens=400, usd_full=each),),
+            )
+            for n, each in enumerate(usd)
+        ]
+        outcome = experiment(*results)
+        text = leaderboard_text(leaderboard(outcome), outcome)
+        return "USD per 1,000 questions" in text, "tokens per question" in text
+
+    assert titles(0.01, 0.02) == (True, False)
+    assert titles(0.01, None) == (True, True)
+    assert titles(None, None) == titles(0.0, 0.0) == (False, True)
 
 
 def test_unknown_metric_and_nothing_scored_are_errors_that_say_why():

@@ -124,6 +124,13 @@ def test_an_unknown_price_makes_the_sum_unknown():
         assert shown(progress, lines, usage).endswith(", USD unknown")
 
 
+def test_what_a_service_of_ones_own_costs_leaves_the_sum_of_the_models_known():
+    lines: list[str] = []
+    progress = TrialsProgress(Lines(lines.append, 1, Clock()), PREPARED, {}, {})
+    with progress.start():
+        assert shown(progress, lines, [*PAID, UsageRow("ours", "", "answer", usd=None)]).endswith(", 1.25 USD")
+
+
 def test_a_resumed_experiment_shows_what_was_done_before_and_a_question_asked_again_once():
     lines: list[str] = []
     finished = {SMALL.id: TrialResult(SMALL, block(q0=0.25, q1=0.25, q2=0.25))}

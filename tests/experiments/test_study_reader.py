@@ -372,7 +372,15 @@ metrics: [faithfulnes]
     told = [line.strip(" -").partition(":") for line in str(caught.value).splitlines()[1:]]
     lines = [line for line, *_ in told]
     assert lines == [f"line {n}" for n in (2, 2, 2, 3, 4, 4, 5, 6, 7)]  # embedding models are those of the settings
-    for name in ("'gpt-4o'", "no endpoint 'tei'", "'text-embedding-3", "'rerank@jina'", "chunk_size=-4", "'b@tei'", "'ours'"):
+    for name in (
+        "'gpt-4o'",
+        "no endpoint 'tei'",
+        "'text-embedding-3",
+        "'rerank@jina'",
+        "chunk_size=-4",
+        "'b@tei'",
+        "'ours'",
+    ):
         assert name in str(caught.value)
     with pytest.raises(ConfigurationError, match=r"^2 mistake\(s\)"):
         study_of(text)

@@ -38,8 +38,8 @@ GOLDEN = GoldenDataset(
     )
 )
 METRICS = ["context_precision"]  # one call for each passage
-# Shares by which planned tokens may differ: the offline models count some 10 % fewer than cl100k_base, 25 % of JSON, and
-# what they write, such as the queries that are embedded, has any length.
+# Shares by which planned tokens may differ: the offline models count some 10 % fewer than cl100k_base, 25 % of JSON,
+# and what they write, such as the queries that are embedded, has any length.
 READ, WRITTEN = 0.35, 1.5
 FACTORS = [
     {"query_transform": "hyde"},
