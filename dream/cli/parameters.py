@@ -75,9 +75,14 @@ def _repeated(assignments: Sequence[Assignment]) -> list[str]:
 
 
 def _methods(assignment: Assignment, chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The methods that an assignment applies to; `chosen` has the defaults of the methods in the search space."""
+    """The methods that an assignment applies to; `chosen` has the defaults of the methods in the search space.
+
+    Empty if the search space has no known method; `SearchSpace` then names the unknown ones.
+    """
     if "=" not in assignment.text or not assignment.parameter or "" in assignment.values:
         raise ValueError("write PARAMETER=VALUE,... or METHOD.PARAMETER=VALUE,..., such as top_k=3,5")
+    if not chosen:
+        return []
     method = assignment.method
     if method and method not in chosen:
         raise ValueError(f"{method!r} is not a RAG method of this search space; valid: {', '.join(chosen)}")

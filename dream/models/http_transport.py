@@ -18,10 +18,10 @@ REPEAT_HEADER = "x-dream-repeat"
 
 @dataclass
 class Turn:
-    """A permit of a semaphore that the tasks of one question give back and take again.
+    """A permit of a semaphore that the tasks of one question release and acquire repeatedly.
 
-    It goes back once, also where a task is cancelled while it waits for it, and none is taken when the question has
-    ended, as by a call that nobody waits for any more.
+    It is released only once, even if a task is cancelled while waiting for it, and never acquired after the question
+    has ended, e.g. by an abandoned call.
     """
 
     permits: asyncio.Semaphore
@@ -38,23 +38,23 @@ class Turn:
         self._is_held = not self._has_ended
 
     def give_back(self) -> None:
-        """Give the permit back if it is held."""
+        """Release the permit if it is held."""
         if self._is_held:
             self._is_held = False
             self.permits.release()
 
     def end(self) -> None:
-        """Give the permit back for good."""
+        """Release the permit for good."""
         self.give_back()
         self._has_ended = True
 
 
 @dataclass
 class CallTimes:
-    """The waits for model calls of one question, in seconds: `waited` on the clock, `of_endpoint` as the endpoint took
-    for these calls when they were paid. Calls under way at the same time count as one, that of the slowest.
+    """The waits for model calls of one question, in seconds: `waited` is the elapsed time, `of_endpoint` the endpoint's
+    original response times. Concurrent calls count as one, with the time of the slowest.
 
-    `turn` is held while the question works, and given back while it waits, so that a few permits serve many questions.
+    `turn` is held while the question uses CPU, and released while it waits, so that a few permits serve many questions.
     """
 
     turn: Turn | None = None
@@ -73,7 +73,8 @@ class CallTimes:
         self._under_way += 1
 
     async def resume(self, seconds: float) -> None:
-        """Record the end of a call that took the endpoint `seconds`; after the last one, wait for a turn to go on."""
+        """Record the end of a call that took the endpoint `seconds`; after the last one, wait for a turn to
+        continue."""
         self._under_way -= 1
         self._slowest = max(self._slowest, seconds)
         if self._under_way == 0:
@@ -83,7 +84,7 @@ class CallTimes:
             self.of_endpoint += self._slowest
 
 
-# Set it in a task to learn how much of its time is the endpoint's, and how much the queue's or the cache's.
+# Set this in a task to separate the endpoint's time from that of queues and the cache.
 call_times: ContextVar[CallTimes | None] = ContextVar("call_times", default=None)
 
 
@@ -154,5 +155,5 @@ def _http_response(response: ModelResponse, request: httpx.Request) -> httpx.Res
 
 
 def _lost(error: Exception, request: httpx.Request) -> httpx.ConnectError:
-    """The error that tells the client of a lost gateway actor: a lost connection."""
+    """The error that the client receives for a lost gateway actor: a lost connection."""
     return httpx.ConnectError(f"the model gateway failed: {type(error).__name__}: {error}", request=request)

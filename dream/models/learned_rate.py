@@ -1,13 +1,13 @@
-"""`LearnedRate`: requests per second, learned from those that an endpoint refuses.
+"""`LearnedRate`: the rate of requests per second, learned from an endpoint's refusals.
 
 The rate is learned like TCP's congestion window (Jacobson 1988; Chiu and Jain 1989): it is cut when the endpoint
 answers 429, doubles every second while it is below half of the fastest proven rate, and grows by 2 % per second above,
-faster the longer no request was refused.
+faster the longer no request is refused.
 
-Some endpoints refuse a share of all requests whatever their rate, for instance while they are busy with others. There,
-no cut helps, and a rate that is cut at each refusal falls to almost nothing. So when requests begin to be refused, and
-when cuts do not help, some are sent at 70 % of the rate at which they were accepted. A true limit refuses none of
-these. If as large a share is refused as before, that share is usual: only more refusals than usual cause cuts then.
+Some endpoints refuse a share of all requests at any rate, for instance while they are busy. Cuts do not help there, and
+a rate that is cut at each refusal would fall to almost nothing. So when refusals begin, and when cuts do not help, a
+test sends some requests at 70 % of the accepted rate. An endpoint with a rate limit refuses none of these. If the same
+share is refused as before, that share is usual, and only more refusals than usual cause cuts.
 """
 
 import math
@@ -19,34 +19,35 @@ SECONDS_TO_TWICE_THE_GROWTH = 5.0
 LEAST_REFUSALS_OF_A_DEEP_CUT = 4
 # each cut multiplies the fastest proven rate by this factor, so that old evidence fades
 MEMORY = 0.9
-# refusals within this time cause a single cut: all requests in flight when the limit is exceeded are refused
+# refusals within this time cause a single cut, as all requests in flight above the limit are refused
 LEAST_SECONDS_BETWEEN_CUTS = 1.0
 SLOWEST_A_SECOND = 0.2
 
 # A cut did not help if requests are refused while the rate is below this part of the rate before it.
 EARLY = 0.97
 CUTS_IN_VAIN = 3
-# A test sends so many requests, or fewer after so long, at this part of the accepted rate.
+# A test sends this number of requests, or fewer after this time, at this part of the accepted rate.
 TEST_REQUESTS, LEAST_TEST_REQUESTS, LONGEST_TEST_SECONDS = 30, 10, 10.0
 TEST_RATE = 0.7
 CLOSED_IN_A_ROW = 20
-# smaller shares take twice as many requests to be seen
+# smaller shares need twice as many requests to be detected
 FEW_REFUSALS = 0.1
-# the time in which refusals of the requests of a test come back
+# the time in which refusals of a test's requests arrive
 SETTLE_SECONDS = 0.3
 # Shares of refusals that can be usual; an endpoint that refuses more of them has a limit.
 LEAST_USUAL, MOST_USUAL = 0.03, 0.6
 # a usual share is tested again after this time
 USUAL_SECONDS = 60.0
-# more refusals than usual are so many standard deviations more, of which one in a thousand samples has as many
+# the number of standard deviations above which refusals are more than usual; one in a thousand samples exceeds it by
+# chance
 DEVIATIONS = 3.0
-# a sample without a limit begins anew after so many requests, so that a change shows
+# a sample without a limit restarts after this number of requests, so that changes are detected
 MOST_SAMPLED = 100
 
 
 @dataclass
 class _Sample:
-    """Requests since `started`, and how many of them were refused."""
+    """The number of requests since `started`, and of refused ones among them."""
 
     started: float
     sent: int = 0
@@ -59,7 +60,7 @@ class _Sample:
 
     @property
     def is_closed(self) -> bool:
-        """True if nothing was accepted, which says nothing about the rate that is allowed later."""
+        """True if nothing was accepted, which says nothing about the later rate limit."""
         return self.sent > 2 and self.sent - self.refused <= 1
 
     def accepted(self, now: float) -> float:
@@ -72,7 +73,7 @@ class _Sample:
         return self.refused < 1 + expected + DEVIATIONS * math.sqrt(expected * (1 - share))
 
     def is_enough(self, now: float) -> bool:
-        """True if the share says something."""
+        """True if the sample is large enough."""
         seconds = now - self.started
         if seconds >= LONGEST_TEST_SECONDS:
             return self.sent >= LEAST_TEST_REQUESTS or seconds >= 2 * LONGEST_TEST_SECONDS
@@ -95,7 +96,7 @@ class LearnedRate:
     """The rate of requests to one endpoint. All times are in seconds on one clock.
 
     Args:
-        highest: requests per second that are never exceeded, and the first rate; None if unknown.
+        highest: the maximum and initial rate in requests per second; None if unknown.
     """
 
     def __init__(self, highest: float | None, now: float) -> None:
@@ -127,12 +128,12 @@ class LearnedRate:
 
     @property
     def are_unusually_many_in_a_row(self) -> bool:
-        """True if an endpoint that refuses its usual share would hardly refuse so many one after the other."""
+        """True if this many consecutive refusals are unlikely for the usual share of refusals."""
         share = self._usual_share
         return self._refusals_in_a_row >= (2 if not share else 1 + math.ceil(math.log(0.001) / math.log(share)))
 
     def sent(self, now: float) -> None:
-        """Count a request that is sent now."""
+        """Count a request that was sent at `now`."""
         for sample in self._samples():
             sample.sent += 1
         if self._usual_share and self._rate is None and self._sample.sent >= MOST_SAMPLED:
@@ -155,7 +156,7 @@ class LearnedRate:
         self._refusals_in_a_row += 1
 
     def refused(self, sent_at: float, now: float) -> None:
-        """Record the refusal of a request: more of them than usual cut the rate."""
+        """Record the refusal of a request; more refusals than usual cut the rate."""
         if self._refusals_in_a_row >= CLOSED_IN_A_ROW and (self._rate or math.inf) < 2 * SLOWEST_A_SECOND:
             self._proven = math.inf  # nothing is accepted, which says nothing about the rate that is allowed later
         for sample in self._samples():
@@ -171,7 +172,7 @@ class LearnedRate:
             self._start_test(self._rate, self._sample, now)
 
     def forget(self, now: float) -> None:
-        """Forget what was learned: the endpoint limits what is in flight, not the rate."""
+        """Forget the learned rate, because the endpoint limits concurrency instead."""
         if self._rate is not None or self._test is not None:
             self._chain, self._cuts_in_vain = None, 0
             self._go_on(self._highest, now)
@@ -204,7 +205,7 @@ class LearnedRate:
             self._cut(now)
 
     def _start_test(self, full_rate: float | None, sample: _Sample, now: float) -> None:
-        """Send at a lower rate; `sample` is at the full one."""
+        """Start to send at a lower rate; `sample` is that at the full rate."""
         accepted = sample.accepted(now)
         self._test = _Test(_Sample(now), full_rate, sample.share, accepted)
         self._rate = max(SLOWEST_A_SECOND, TEST_RATE * accepted)

@@ -1,6 +1,6 @@
-"""`Paid`: what a request to an endpoint brought, as answers that are kept in the cache.
+"""`Paid`: the result of a request to an endpoint, as answers for the cache.
 
-Answers that earlier versions kept are read again, and are left out where they are no answers.
+Cached answers of earlier versions are validated, and left out if they are invalid.
 """
 
 import json
@@ -20,10 +20,10 @@ from dream.models.vector_reading import KnownVectors, problem_of
 
 @dataclass(frozen=True)
 class Paid:
-    """The result of a request: the response, and the good answers in it by their keys (none where it failed).
+    """The result of a request: the response, and its valid answers by key (none if it failed).
 
-    `cached`: nothing was sent; `bought`: the keys of answers that were paid for now; `vectors`: of an embeddings
-    request, before each has its own entry.
+    `cached`: nothing was sent; `bought`: the keys of newly billed answers; `vectors`: those of an embeddings request,
+    before each becomes an entry.
     """
 
     response: ModelResponse
@@ -38,7 +38,7 @@ def entry_of(response: ModelResponse, tokens: Tokens) -> Entry:
 
 
 def read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
-    """A cached answer in OpenAI's format; None for what an earlier version kept although it is no answer."""
+    """A cached answer in OpenAI's format; None if an earlier version stored an invalid one."""
     answer = read_chat(body, body_of(entry.content))
     if isinstance(answer, NoAnswer):
         return None
@@ -48,7 +48,7 @@ def read_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
 
 
 def ranking_again(body: Mapping[str, Any], entry: Entry) -> Entry | None:
-    """A cached ranking; None for what is none."""
+    """A cached ranking; None if it is invalid."""
     answer = read_ranking(body, entry.content, "application/json")
     return None if isinstance(answer, NoAnswer) else entry
 
@@ -59,7 +59,7 @@ def read_vector(entry: Entry) -> Entry | None:
 
 
 def alike(cached: dict[str, Entry], texts: Mapping[str, Any], known: KnownVectors) -> dict[str, Entry]:
-    """The cached vectors that fit what is known of the model's vectors and each other."""
+    """The cached vectors that are consistent with the known properties of the model's vectors and with each other."""
     good = {key: entry for key, entry in cached.items() if known.length in (0, len(entry.content) // 4)}
     if good and problem_of([entry.content for entry in good.values()], [texts[key] for key in good]):
         return {}
@@ -67,7 +67,7 @@ def alike(cached: dict[str, Entry], texts: Mapping[str, Any], known: KnownVector
 
 
 def uneven(entries: Iterable[Entry]) -> NoAnswer | None:
-    """The failure of vectors of different lengths, some of which were cached; None where all have one."""
+    """The failure if vectors, some of them cached, have different lengths; None if all lengths are equal."""
     lengths = sorted({len(entry.content) // 4 for entry in entries})
     if len(lengths) < 2:
         return None
@@ -90,7 +90,7 @@ def vector_entries(paid: Paid, texts: Mapping[str, Any]) -> dict[str, Entry]:
 
 
 def useless_tokens(request: ModelRequest, body: Mapping[str, Any], content: bytes) -> Tokens:
-    """The tokens that a response cost which is no answer: those it reports, else those of what was written."""
+    """The billed tokens of a useless response: those it reports, else an estimate from its text."""
     answer = body_of(content)
     if isinstance(answer, NoAnswer) or not (answer.get("choices") or answer.get("data") or answer.get("usage")):
         return Tokens()

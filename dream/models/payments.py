@@ -1,4 +1,4 @@
-"""`Payments`: requests that are sent to endpoints, within the budget, and what each of them cost."""
+"""`Payments`: sends requests to endpoints within the budget, and records their costs."""
 
 import asyncio
 import json
@@ -26,8 +26,8 @@ from dream.settings import OFFLINE
 
 @dataclass
 class Payments:
-    """Sends requests in the form that their server takes, counts what they cost, and refuses what the budget does not
-    allow or a judge has shown to be useless."""
+    """Sends requests in the form that their server accepts, counts their costs, and refuses requests beyond the budget
+    or to a judge with unreadable answers."""
 
     meter: Meter = field(default_factory=Meter)
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Payments:
         response: ModelResponse,
         answer: dict[str, Any],
     ) -> Paid:
-        """Vectors that were paid for now, unless they contradict what is known of the model's vectors."""
+        """Newly billed vectors, unless they contradict the known properties of the model's vectors."""
         texts, vectors = texts_of(body), answer[VECTORS]
         is_reported = bool(reported(answer)[0])
         tokens = text_tokens(texts, answer) if is_reported else await asyncio.to_thread(text_tokens, texts, answer)
@@ -115,7 +115,7 @@ class Payments:
         return Paid(response, {"": entry_of(response, tokens)}, vectors=vectors)
 
     def known_vectors(self, client: EndpointClient, body: Mapping[str, Any]) -> KnownVectors:
-        """The facts about a model's vectors that its earlier answers show."""
+        """The properties of a model's vectors, known from earlier answers."""
         model = f"{model_of(client, body)} {body.get('dimensions', '')}"
         return self._known_vectors.setdefault(model, KnownVectors())
 
@@ -138,7 +138,7 @@ class Payments:
         self.calls.add(outcome, request, usage.model, keys, status=response.status, seconds=seconds, **tokens)
 
     def count(self, usage: Usage, client: EndpointClient, entries: Iterable[Entry], *, paid: bool) -> None:
-        """Add answers to the tokens and the price of a row of the meter."""
+        """Add answers to the tokens and the price of a usage row."""
         price = self._price(usage, client)
         for entry in entries:
             tokens = Tokens(entry.prompt_tokens, entry.completion_tokens, entry.estimated)
@@ -149,17 +149,17 @@ class Payments:
 
 
 def address_of(client: EndpointClient) -> str:
-    """The address of an endpoint in the keys of answers."""
+    """The endpoint's address as part of cache keys."""
     return offline_version() if client.endpoint.name == OFFLINE else client.endpoint.base_url
 
 
 def model_of(client: EndpointClient, body: Mapping[str, Any]) -> str:
-    """A model in the keys of the cache."""
+    """The model's name as part of cache keys."""
     return f"{address_of(client)} {body.get('model', '')}"
 
 
 @cache
 def offline_version() -> str:
-    """The offline models' address in keys: a digest of their source, as their port differs from start to start."""
+    """The offline models' address in cache keys: a digest of their source, as their port differs with each start."""
     files = sorted((Path(__file__).parents[1] / "offline").glob("*.py"))
     return f"{OFFLINE}-{sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"

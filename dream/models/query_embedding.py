@@ -1,5 +1,5 @@
-"""LlamaIndex's embedding model, of which queries are embedded without the official OpenAI client: a question of a trial
-is one such call, and the client's layers cost more CPU than all the rest of it."""
+"""LlamaIndex's embedding model, but queries are embedded without the official OpenAI client, which would take most of
+the CPU time of a trial's question."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from dream.models.direct_calls import ModelCalls
 
 
 class QueryEmbedding(OpenAIEmbedding):
-    """An `OpenAIEmbedding` that sends the same requests, those for queries by `calls`."""
+    """An `OpenAIEmbedding` that sends the same requests, but those for queries through `calls`."""
 
     _calls: ModelCalls = PrivateAttr()
 

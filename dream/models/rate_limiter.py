@@ -1,7 +1,7 @@
-"""`Limiter`: permits for requests to an endpoint, at a rate from the settings, or learned from those that it refuses.
+"""`Limiter`: permits for requests to an endpoint, at a rate from the settings or learned from refusals.
 
-The rate is learned by `learned_rate`, or a number of requests at once by `concurrency_limit`. Requests wait in one
-queue per trial and model, and the queues are served round-robin.
+`learned_rate` learns a rate, `concurrency_limit` a number of concurrent requests. Requests wait in one queue per trial
+and model, and the queues are served round-robin.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_CONCURRENCY = 256
 
 @dataclass(frozen=True)
 class Permit:
-    """The time when a request was sent, on the clock, and the number in flight then, itself included."""
+    """The time at which a request was sent, and the number of requests then in flight, including itself."""
 
     at: float
     in_flight: int
@@ -32,7 +32,7 @@ class Limiter:
     For each request: await `acquire`, send it, call `succeeded` for status 200 or `refused` for 429, then `release`.
 
     Args:
-        max_concurrency: requests in flight; None for `MAX_CONCURRENCY`.
+        max_concurrency: the maximum number of requests in flight; None for `MAX_CONCURRENCY`.
         requests_per_minute: the upper limit of the rate; None if unknown.
         tokens_per_minute: None if unknown.
         clock: the time in seconds; another clock is for tests.
@@ -63,7 +63,7 @@ class Limiter:
 
     @property
     def in_flight(self) -> int:
-        """Requests that are acquired and not released."""
+        """The number of requests that are acquired and not released."""
         return self._in_flight
 
     @property
@@ -78,7 +78,7 @@ class Limiter:
         return self._windows[model]
 
     def load(self) -> dict[str, tuple[int, int]]:
-        """The requests in flight and those that wait, by model."""
+        """The numbers of requests in flight and waiting, by model."""
         waiting: Counter[str] = Counter()
         for (_, model), queue in self._queues.items():
             waiting[model] += sum(not turn.done() for turn, _ in queue)
@@ -88,7 +88,7 @@ class Limiter:
         """Wait until a request may be sent.
 
         Args:
-            trial: with the model, the queue of the request.
+            trial: together with the model, determines the queue of the request.
             tokens: an estimate of its tokens.
         """
         turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
@@ -120,7 +120,7 @@ class Limiter:
         """Record a 429. More of them than usual cut the rate; several in a row also pause for `retry_after` seconds.
 
         Args:
-            sent: what `acquire` gave for the request.
+            sent: the permit that `acquire` returned for the request.
         """
         now, rate = self._clock(), self._rate
         sent = sent or Permit(now, self._in_flight)
@@ -128,7 +128,7 @@ class Limiter:
         if self._at_once.refused(sent.in_flight, now):
             rate.forget(now)
             return
-        if rate.a_second is not None and rate.refusals_in_a_row == 1:  # its turn goes to another, a little later
+        if rate.a_second is not None and rate.refusals_in_a_row == 1:  # another request takes its turn, a little later
             self._next_request = max(now + 0.1 / rate.a_second, self._next_request - 0.9 / rate.a_second)
         if retry_after is not None and rate.are_unusually_many_in_a_row:
             self._paused_until = max(self._paused_until, now + retry_after)
@@ -143,7 +143,7 @@ class Limiter:
                 self._paused_until = max(self._paused_until, now + min(wait, 60.0))
 
     def _give_permissions(self) -> None:
-        """Let requests pass while concurrency and rate allow it, from the queues of the trials in turn."""
+        """Give permits while concurrency and rate allow it, to the queues of the trials in turn."""
         while (
             self._in_flight < min(self._max_concurrency, self._at_once.most) and (key := self._next_queue()) is not None
         ):

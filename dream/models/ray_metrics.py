@@ -13,7 +13,7 @@ PUBLISH_SECONDS = 5.0
 
 
 class RayMetrics:
-    """Hands metrics to Ray; does nothing where this process is none of Ray's."""
+    """Passes metrics to Ray; does nothing outside of a Ray process."""
 
     def __init__(self) -> None:
         self._metrics: dict[str, Any] = {}
@@ -21,22 +21,22 @@ class RayMetrics:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        """Publish what `collect` gives every few seconds, on the running event loop; its counters begin at zero."""
+        """Publish the metrics of `collect` every few seconds, on the running event loop; counters begin at zero."""
         self.stop()
         self._published.clear()
         if ray_cluster.on_ray():
-            with suppress(RuntimeError):  # without a loop this is no process of a gateway on Ray
+            with suppress(RuntimeError):  # without a loop, this is not the process of a gateway on Ray
                 loop = asyncio.get_running_loop()
                 self._task = loop.create_task(self._publish_often(collect))
 
     def stop(self) -> None:
-        """Publish nothing more."""
+        """Stop publishing."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
     def publish(self, metrics: Iterable[Metric]) -> None:
-        """Hand metrics to Ray: of counters what they have gained since the last time, of gauges their values."""
+        """Pass metrics to Ray: the increase of counters since the last time, and the values of gauges."""
         if not ray_cluster.on_ray():
             return
         for metric in metrics:

@@ -1,4 +1,4 @@
-"""Reads what a server answered to a `/rerank` request: a score for each document, in the form of Cohere, Jina, vLLM.
+"""Reads a server's response to a `/rerank` request: a score per document, in the form of Cohere, Jina and vLLM.
 
     {"results": [{"index": 0, "relevance_score": 0.98}, ...], "usage": {"prompt_tokens": 120}}
 

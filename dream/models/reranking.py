@@ -32,10 +32,10 @@ class RerankModel:
         self._calls = model_calls(identifier, stage=stage, trial=trial, gateway=gateway)
 
     async def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        """A score for each text, in their order; the higher the more it helps. The scale is the model's own.
+        """A score for each text, in their order; higher is more relevant. The scale depends on the model.
 
         Raises:
-            openai.APIStatusError, openai.APIConnectionError: when the endpoint gives no ranking.
+            openai.APIStatusError, openai.APIConnectionError: if the endpoint returns no ranking.
             DreamError: those of the gateway.
         """
         body = {"model": self._calls.model, "query": query, "documents": list(texts)}
@@ -55,7 +55,7 @@ def rerank_model_picker(
 
 
 async def check_rerank_model(identifier: str) -> None:
-    """Have three texts ranked, one of which answers the question.
+    """Rank three texts, one of which answers a question.
 
     Raises:
         DataError: if the model gives them all the same score.
@@ -63,4 +63,4 @@ async def check_rerank_model(identifier: str) -> None:
     query, texts = _CHECK
     scores = await rerank_model_picker(identifier, stage=CHECK_STAGE).scores(query, texts)
     if len(set(scores)) == 1:
-        raise DataError(f"it gives {len(scores)} different texts the same score, {scores[0]:g}")
+        raise DataError(f"it returns the same score for {len(scores)} different texts, {scores[0]:g}")

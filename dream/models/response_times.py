@@ -1,8 +1,8 @@
-"""The time that a model's answers take, and what follows from it: the limit of a wait, and the requests at once.
+"""The response times of a model, from which the timeout and the number of concurrent requests are derived.
 
-Local servers compute a few answers at a time, let further requests wait in a queue, and often go on computing after a
-client has given up. So a limit that is not configured grows with the slowest answer, a server that answers slowly gets
-fewer requests at once, and a request that may still be computed is not sent a second time.
+Local servers compute a few answers at a time, queue further requests, and often continue to compute after a client has
+given up. So, unless configured, the timeout grows with the slowest answer, a slow server receives fewer concurrent
+requests, and a request that may still be computed is not sent again.
 """
 
 from collections import deque
@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
 
-# The limit of a wait before the model is known, and the shortest one afterwards: the load of a model and a long prompt
-# on a busy machine take minutes.
+# The timeout before a model is known, and the minimum afterwards: loading a model or a long prompt on a busy machine
+# take minutes.
 FIRST_LIMIT_SECONDS = 600.0
 LEAST_LIMIT_SECONDS = 120.0
-# A model is known after so many answers; the limit is then this multiple of the slowest of the last ones.
+# A model is known after this number of answers; the timeout is then this multiple of the slowest recent answer.
 KNOWN_ANSWERS = 20
 LIMIT_OF_SLOWEST = 5.0
 REMEMBERED_ANSWERS = 200
-# A server is quick if all answers took at most this share of the wait that was in vain: the request was lost.
+# A server is quick if all answers took at most this share of the timed-out wait; the request was then lost.
 QUICK_SHARE = 0.25
 
 FIRST_WINDOW = 32
 GROWTH_AN_ANSWER = 2
-# Answers wait in a server's queue if they take so many times as long as the quickest, and at least a minute.
+# Answers are assumed to wait in a server's queue if they take this many times as long as the quickest, and at least a
+# minute.
 QUEUE_FACTOR = 8.0
 QUEUE_SECONDS = 60.0
 LEAST_WINDOW_BY_LATENCY = 8
@@ -33,8 +34,8 @@ FORGETTING = 1.0002
 
 
 class Pace(Enum):
-    """The evidence of a model's answers about a request that got none in time: the model has never answered; it answers
-    slowly, so that the request may still be computed; it answers quickly, so that the request was lost."""
+    """The pace of a model's answers, which explains a timeout: the model has never answered; it answers slowly, so the
+    request may still be computed; or it answers quickly, so the request was lost."""
 
     SILENT = "silent"
     SLOW = "slow"
@@ -46,7 +47,7 @@ class ResponseTimes:
     """The response times of one kind of requests, such as the answers of one model.
 
     Args:
-        configured: the limit that the user has set, in seconds; None to derive it.
+        configured: the timeout from the settings in seconds; None to derive it.
     """
 
     configured: float | None = None
@@ -54,7 +55,7 @@ class ResponseTimes:
 
     @property
     def slowest(self) -> float:
-        """Of the last answers; 0 before the first."""
+        """The slowest of the recent answers in seconds; 0 before the first."""
         return max(self._seconds, default=0.0)
 
     def answered(self, seconds: float) -> None:
@@ -62,7 +63,7 @@ class ResponseTimes:
         self._seconds.append(seconds)
 
     def limit(self, timeouts: int = 0) -> float:
-        """The longest wait for an answer, in seconds; a request that waited in vain before gets twice as long.
+        """The timeout in seconds; it doubles for a request that timed out before.
 
         Example:
             >>> ResponseTimes(configured=300).limit(), ResponseTimes().limit(), ResponseTimes().limit(timeouts=1)
@@ -74,7 +75,7 @@ class ResponseTimes:
         return max(least, LIMIT_OF_SLOWEST * self.slowest) * 2**timeouts
 
     def pace(self, waited: float) -> Pace:
-        """The pace of the model, after a request waited so many seconds in vain."""
+        """The pace of the model, after a request timed out after `waited` seconds."""
         if not self._seconds:
             return Pace.SILENT
         return Pace.QUICK if self.slowest <= QUICK_SHARE * waited else Pace.SLOW
@@ -85,7 +86,7 @@ class Window:
     """The number of requests to one model at the same time.
 
     It grows with each answer up to `most`, shrinks while answers wait in the server's queue, and is halved when a
-    request to a slow server waited in vain.
+    request to a slow server times out.
     """
 
     most: int
@@ -117,7 +118,7 @@ class Window:
             self._shrink(max(least, self.size * max(tolerated / recent, 0.5)))
 
     def timed_out(self) -> None:
-        """Record that a request to a slow server waited in vain."""
+        """Record a timeout of a request to a slow server."""
         self._shrink(max(1, min(self.size, self.in_flight + 1) // 2))
 
     def _shrink(self, size: float) -> None:

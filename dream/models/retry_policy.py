@@ -2,18 +2,16 @@
 
 Outcomes that are retried:
 
-    status 200 without the requested JSON                up to 4 attempts
-    status 200 with another useless answer               as often as can help (`dream.models.no_answer`)
-    status 429 (rate limit)                              while the model answered any request in the last 300 s
-    no connection                                        the same; a model check is not retried
-    no answer in time, of a model that answers quickly   up to 3 attempts; a model check is not retried
-    the same, of a model that answers slowly             up to 2 attempts, the second after as long a wait again
-    no or partial response                               up to 6 attempts; a model check is not retried
-    status in `RETRIED_STATUS`                           up to 6 attempts
-    any other status                                     never
+    status 200 without the requested JSON                up to 4 attempts status 200 with another useless answer as
+    often as may help (`dream.models.no_answer`) status 429 (rate limit)                              while the model
+    answered any request in the last 300 s no connection                                        the same; a model check
+    is not retried no answer in time, of a model that answers quickly   up to 3 attempts; a model check is not retried
+    the same, of a model that answers slowly             up to 2 attempts, the second after the same time again no or
+    partial response                               up to 6 attempts; a model check is not retried status in
+    `RETRIED_STATUS`                           up to 6 attempts any other status never
 
-A refused key, an empty account, a long pause that is asked for, and a model that gave no answer for all of the patience
-end all further requests to the model (`GiveUp.ends_all`).
+A refused key, an empty account, a long requested pause, and a model that does not answer for the whole patience end all
+further requests to the model (`GiveUp.ends_all`).
 """
 
 from collections.abc import Mapping
@@ -35,8 +33,8 @@ from dream.models.response_times import Pace
 MAX_ATTEMPTS = 6
 MAX_USELESS_ANSWERS = 4
 MAX_WAITS_IN_VAIN = {Pace.QUICK: 3, Pace.SLOW: 2, Pace.SILENT: 1}
-# The first retry is soon, so that single faults do not slow down an endpoint that answers within milliseconds. Pauses
-# after faults grow faster than those after refusals, which have no number at which they end.
+# The first retry comes soon, so that single faults do not slow down a fast endpoint. Pauses after faults grow faster
+# than those after refusals, whose number is not limited.
 FIRST_BACKOFF_SECONDS = 0.05
 GROWTH_AFTER_FAULTS, GROWTH_AFTER_REFUSALS = 4, 2
 LONGEST_BACKOFF_SECONDS, LONGEST_AFTER_REFUSALS = 30.0, 5.0
@@ -48,10 +46,10 @@ class Outcome:
     """The outcome of one attempt.
 
     `response.status` is 0 without an HTTP response; `answer` is the parsed body of a usable one, else None.
-    `is_unreachable` means that no connection was made, as opposed to a late or partial response. `waited` is the
-    number of seconds after which an answer did not come in time; None for any other outcome. For a response with status
-    200 that is no answer, `response` is the error in its place, `useless_body` what came, and `most_attempts` how often
-    it is asked for at most (None: as often as the status of the error is retried).
+    `is_unreachable` means that no connection was made, as opposed to a late or partial response. `waited` is the number
+    of seconds after which a request timed out; None for any other outcome. For a useless response with status 200,
+    `response` is the error in its place, `useless_body` the original body, and `most_attempts` the maximum number of
+    attempts (None: as for the status of the error).
     """
 
     response: ModelResponse
@@ -69,7 +67,7 @@ class RequestState:
 
     `is_check` marks a model check. `is_patient` is true if the model answered any request, or this request started,
     within the patience of the client. `pace` is that of the model's answers. `faults`, `useless_answers` and
-    `waits_in_vain` are attempts by their outcome.
+    `waits_in_vain` count attempts by their outcome.
     """
 
     is_check: bool = False
@@ -146,7 +144,7 @@ def _pause(
     if retry_after is not None:
         return retry_after, retry_after + first_backoff_seconds
     faults = state.faults + state.useless_answers
-    if status == TOO_MANY:  # the limiter paces them
+    if status == TOO_MANY:  # the limiter delays them
         longest, grown = LONGEST_AFTER_REFUSALS, GROWTH_AFTER_REFUSALS ** min(state.attempts - faults, 16)
     elif faults:
         longest, grown = LONGEST_BACKOFF_SECONDS, 2 * GROWTH_AFTER_FAULTS ** min(faults - 1, 8)

@@ -1,7 +1,7 @@
-"""`fitted`: a value that means what a JSON schema asks for becomes one that matches it; nothing is guessed.
+"""`fitted`: converts a value with an unambiguous meaning to the form that a JSON schema demands; nothing is guessed.
 
-What is mended has one meaning alone: "1", 1.0 or true for the integer 1, a list around the object, a missing `reason`,
-keys in another case. What could mean something else, such as a verdict of 5 or a missing verdict, is a `Misfit`.
+Only unambiguous deviations are corrected: "1", 1.0 or true for the integer 1, a list around the object, a missing
+`reason`, keys in another case. Ambiguous ones, such as a verdict of 5 or a missing verdict, are a `Misfit`.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-# Fields that explain another one: without them, the answer means the same.
+# Explanatory fields, without which the answer has the same meaning.
 EXPLAINING = frozenset(
     "reason reasons reasoning rationale explanation justification feedback comment comments thought thoughts".split()
 )
@@ -22,14 +22,14 @@ Schema = Mapping[str, Any]
 
 
 class Misfit(ValueError):
-    """A value that cannot be what the schema asks for. The message says where, and what is wanted."""
+    """A value that does not fit the schema. The message has its path and the valid values."""
 
 
 def fitted(value: Any, schema: Schema) -> Any:
     """The value in the form of the schema.
 
     Raises:
-        Misfit: where it cannot be meant so.
+        Misfit: if the value does not fit.
 
     Example:
         >>> verdict = {"type": "integer", "minimum": 0, "maximum": 1}
@@ -151,7 +151,7 @@ class _Fit:
         return self.value(value, schema, path, depth)
 
     def _others(self, value: Mapping[str, Any], found: Mapping[str, Any], schema: Schema, path: str, depth: int) -> Any:
-        """Members without a property of their name: those of a mapping are kept, others are dropped."""
+        """Members that are not in the schema: kept in mappings, else dropped."""
         properties, more = schema.get("properties", {}), schema.get("additionalProperties")
         if isinstance(more, Mapping):
             keys = [key for key in value if key not in properties]
@@ -205,7 +205,7 @@ class _Fit:
 
 
 def _parsed(value: Any) -> Any:
-    """A JSON text inside a JSON string, parsed; anything else as it is."""
+    """The parsed JSON in a JSON string; any other value unchanged."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
             return json.loads(value, strict=False)
@@ -215,7 +215,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _plain(name: str) -> str:
-    """A name as models vary it: in another case, with spaces, hyphens or underscores."""
+    """A normalised name, without case, spaces, hyphens and underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower()) or name
 
 
@@ -250,7 +250,7 @@ def _wrapped(value: Mapping[str, Any], properties: Mapping[str, Any], title: str
 
 
 def _is_alike(value: Any, properties: Mapping[str, Any]) -> bool:
-    """True for an object with any of these members, so that what is wrong in it is worth telling."""
+    """True for an object with any of these members, whose mistakes are worth reporting."""
     value = value[0] if isinstance(value, list) and value else value
     return isinstance(value, Mapping) and bool(_by_property(value, properties))
 

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-# Longer thinking is shortened in the middle where it is kept.
+# Stored thinking that is longer is shortened in the middle.
 MAX_THINKING_CHARACTERS = 20_000
 
-# Tags of thinking, wherever they stand in a text. The names of `_AT_START` are words of other texts too, so that they
-# count only at its beginning.
+# Tags of thinking at any place of a text. The names of `_AT_START` may occur in other texts, so they count only at the
+# beginning.
 _ANYWHERE = "think|thinking|antthinking|seed:think|mm:think"
 _AT_START = f"{_ANYWHERE}|thought|thoughts|reasoning|reflection|analysis|scratchpad|inner_monologue"
 # Marks in other notations: their opening and closing mark.
@@ -32,7 +32,7 @@ _NEVER_CLOSED = re.compile(rf"(?:\A|\n)[ \t]*<(?:{_ANYWHERE})>(?P<thinking>.*)\Z
 _NEVER_OPENED = re.compile(
     rf"\A(?P<thinking>.*?)(?<!`)(?:</(?:{_ANYWHERE})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>)", _FLAGS
 )
-# What some models put around the answer that follows their thinking.
+# Marks that some models put around the answer after their thinking.
 _AROUND_ANSWER = tuple(
     re.compile(rf"\A\s*{opening}(?P<answer>.*?)(?:{closing}\s*)?\Z", _FLAGS)
     for opening, closing in (
@@ -58,7 +58,7 @@ def separated(text: str, *, only_around: bool = False) -> Separated:
     Thinking that was never closed reaches to the end of the text, so the answer may be empty.
 
     Args:
-        only_around: thinking is looked for before the answer only, as for JSON, whose strings may contain anything.
+        only_around: only look for thinking around the answer, as for JSON, whose strings may contain anything.
 
     Example:
         >>> separated("<think>The mast, then.</think>\\n42 m")
@@ -85,7 +85,7 @@ def has_thinking(text: str) -> bool:
 
 
 def shortened(thinking: str) -> str:
-    """The thinking, without its middle if it is longer than `MAX_THINKING_CHARACTERS`."""
+    """The thinking, shortened in the middle to `MAX_THINKING_CHARACTERS`."""
     if len(thinking) <= MAX_THINKING_CHARACTERS:
         return thinking
     half = MAX_THINKING_CHARACTERS // 2

@@ -1,7 +1,7 @@
-"""The tokens of an answer: as the server reports them, or estimated where it does not.
+"""The tokens of an answer: as reported by the server, or estimated.
 
-Some servers give no `usage`, `null`, zeros, or only parts of it. What is missing is counted with DREAM's tokenizer
-(`dream.tokens`), and marked: a budget holds then too, and no call counts as free.
+Some servers return no `usage`, `null`, zeros, or only parts of it. Missing counts are estimated with DREAM's tokenizer
+(`dream.tokens`) and marked as estimates, so that budgets hold and no call counts as free.
 """
 
 import json
@@ -15,7 +15,7 @@ from dream.tokens import count_tokens
 
 # The field in `usage` that marks an estimate.
 ESTIMATED = "estimated"
-# What chat formats add to a message, as OpenAI counts it.
+# Tokens that chat formats add to a message, as OpenAI counts them.
 TOKENS_A_MESSAGE = 4
 
 

@@ -51,7 +51,7 @@ def answer(model: str, messages: list[dict]) -> str:
 
 
 def relevance(question: str, text: str) -> float:
-    """The share of a question that a text's best sentence speaks of, with a little for the rest of the text; 0 to 1."""
+    """How much of a question a text covers, from 0 to 1: mostly by its best sentence, a little by the rest."""
     wanted, sentences = analyse_sentence(question), analyse(text)
     best = max((_coverage(wanted, [sentence]) for sentence in sentences), default=0.0)
     return 0.7 * best + 0.3 * _coverage(wanted, sentences)

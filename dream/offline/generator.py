@@ -72,7 +72,7 @@ def extract_title(data: dict, careful: bool) -> dict:
 
 
 def rate_potential(data: dict, careful: bool) -> dict:
-    """The answer in ragas' form `QuestionPotentialOutput`: a score from 1 to 5; ragas drops nodes of 2 or less."""
+    """The answer in ragas' form `QuestionPotentialOutput`: a score from 1 to 5; ragas drops nodes below 3."""
     sentences = [sentence for sentence in analyse(data["node_content"]) if len(sentence.bag) >= 4]
     if len(sentences) < 2:
         return {"score": 1 if count_tokens(data["node_content"]) < 30 else 2}
@@ -95,8 +95,8 @@ def make_persona(data: dict, careful: bool) -> dict:
 
 
 def match_personas(data: dict, careful: bool) -> dict:
-    """The answer in ragas' form `PersonaThemesMapping`: the themes that a persona's role speaks of, and half of the
-    others; none is left over."""
+    """The answer in ragas' form `PersonaThemesMapping`: the themes that a persona's role mentions, and half of the
+    others; every theme belongs to some persona."""
     mapping: dict[str, list[str]] = {persona["name"]: [] for persona in data["personas"]}
     roles = {persona["name"]: analyse_sentence(persona["role_description"]).bag for persona in data["personas"]}
     for theme in dict.fromkeys(data["themes"]):
@@ -152,7 +152,7 @@ def write_question(data: dict, careful: bool) -> dict:
 
 
 def _template(context: str) -> str:
-    """A question in the language of the context, if it is one of the few known besides English, else ""."""
+    """A question in the language of the context, if it is one of the few known besides English; otherwise ""."""
     words = context.lower().split()
     met = {template: sum(word in common for word in words) for template, common in _TEMPLATES.items()}
     best = max(met, key=lambda template: met[template])
@@ -160,7 +160,7 @@ def _template(context: str) -> str:
 
 
 def _facts(contexts: Sequence[str], wanted: list[str], key: str, count: int) -> list[Sentence]:
-    """Sentences to ask about: from different contexts while there are such, about the wanted terms where possible."""
+    """Sentences to ask about: from different contexts as far as possible, and about the wanted terms where possible."""
     chosen: list[Sentence] = []
     order = list(range(len(contexts)))
     while len(chosen) < count and order:
@@ -178,7 +178,7 @@ def _said(sentence: Sentence, chosen: list[Sentence]) -> bool:
 
 
 def _ranked(context: str, wanted: list[str]) -> list[Sentence]:
-    """Sentences that can be asked about, the best first; only those about the wanted terms, if there are any."""
+    """Sentences that can be asked about, the best first; if any are about the wanted terms, only those."""
     terms = frozenset().union(*(analyse_sentence(term).bag for term in wanted)) if wanted else frozenset()
     sentences = [sentence for sentence in analyse(context) if 5 <= len(sentence.text.split()) <= 45] or list(
         analyse(context)
@@ -197,7 +197,7 @@ def _askable(sentence: Sentence, terms: frozenset[str]) -> float:
 
 
 def _topic(sentence: Sentence, wanted: list[str]) -> str:
-    """The noun that a pronoun stands for: the heading above it if that says something, else the first wanted term."""
+    """The noun that a pronoun stands for: the heading above it if that is informative, else the first wanted term."""
     heading = sentence.heading
     if heading and not heading[0].isdigit() and not is_generic(heading):
         return heading
@@ -222,7 +222,7 @@ def _lower_first_letter(question: str) -> str:
 
 
 def _naming(question: str, wanted: list[str]) -> str:
-    """Make sure that at least one wanted term is spoken of."""
+    """Make sure that at least one wanted term is mentioned."""
     bag = analyse_sentence(question).bag
     if not wanted or any(analyse_sentence(term).bag & bag for term in wanted):
         return question

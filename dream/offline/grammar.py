@@ -157,7 +157,7 @@ def _is_participle(following: list[str]) -> bool:
 
 
 def _guessed_infinitive(words: list[str], position: int) -> str | None:
-    """Take an unknown word on -s for a verb when what follows can only be its object: "registers 3,400"."""
+    """Take an unknown word in -s for a verb if what follows can only be its object: "registers 3,400"."""
     word = words[position].lower()
     after = words[position + 1] if position + 1 < len(words) else ""
     if not word.isalpha() or len(word) < 5 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
@@ -207,7 +207,7 @@ def _has_later_verb(words: list[str]) -> bool:
 
 
 def _is_verb_too(following: list[str]) -> bool:
-    """True when the next word is the verb rather: "reports show that", "plants needed"."""
+    """True when the next word is more likely the verb: "reports show that", "plants needed"."""
     after = following[0].lower()
     base = infinitive(after)
     if base is None:
@@ -217,7 +217,7 @@ def _is_verb_too(following: list[str]) -> bool:
 
 
 def lower_first(text: str) -> str:
-    """Lower the first letter when the word is probably no name.
+    """Lower the first letter when the word is probably not a name.
 
     No names are stop words, words with the ending of a common noun, and words before another noun in lower case.
     """

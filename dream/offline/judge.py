@@ -52,7 +52,7 @@ def _resolved(part: str, subject: str) -> str:
 
 
 def is_noncommittal(response: str) -> bool:
-    """True when a short answer evades, or when a longer one opens by evading."""
+    """True when a short answer evades the question, or when a longer one begins by evading it."""
     opening = response if len(response.split()) <= _SUBSTANTIAL_WORDS else (split_sentences(response) or [""])[0]
     return bool(_NONCOMMITTAL.search(opening)) or not response.strip()
 
@@ -124,7 +124,7 @@ def correctness(data: dict, careful: bool) -> dict:
 
 
 def rubric(data: dict, careful: bool) -> dict:
-    """RubricScoreOutput: the levels are not understood; the higher, the more of answer and reference is in both."""
+    """RubricScoreOutput, without understanding the levels: higher the more the answer and the reference share."""
     answer, reference = (tuple(map(analyse_sentence, statements(data.get(name) or ""))) for name in _TEXTS)
     shares = [_share_supported(*pair, careful) for pair in ((answer, reference), (reference, answer))]
     level = 1 + round(sum(shares) / 2 * (data["levels"] - 1))
@@ -140,8 +140,8 @@ def _share_supported(stated: tuple[Sentence, ...], passage: tuple[Sentence, ...]
 
 
 def aspect(data: dict, careful: bool) -> dict:
-    """AspectCriticOutput: the criterion is not understood; met by an answer that does not evade, and all of which the
-    contexts or the reference support."""
+    """AspectCriticOutput, without understanding the criterion: met if the answer does not evade, and the contexts or
+    the reference support all of it."""
     response = data.get("response") or ""
     passage = analyse("\n".join([*(data.get("retrieved_contexts") or ()), data.get("reference") or ""]))
     share = _share_supported(tuple(map(analyse_sentence, statements(response))), passage, careful)

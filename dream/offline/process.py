@@ -99,7 +99,7 @@ def _flags(switches: dict[str, Any]) -> list[str]:
 
 
 def _root() -> str:
-    """The folder that holds the package `dream`, so that the child finds it wherever the parent stands."""
+    """The folder that holds the package `dream`, so that the child finds it from any working folder."""
     return str(Path(__file__).resolve().parents[2])
 
 

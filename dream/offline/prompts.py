@@ -40,7 +40,7 @@ _DOCUMENT = re.compile(r"^Document (\d+):\s*\n(.*?)(?=^Document \d+:|^Question: 
 @dataclass(frozen=True)
 class Request:
     """A parsed chat request. `kind` is "answer", "refine", "passage", "queries", "parts", "choose", "rate" or
-    "situate": there the question is the place of a chunk, its context the document, and what exists the chunk."""
+    "situate": there `question` is the place of a chunk, `context` the document and `existing` the chunk."""
 
     kind: str
     question: str

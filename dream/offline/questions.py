@@ -79,7 +79,7 @@ def ask(sentence: str, topic: str = "") -> str:
 
 
 def _with_topic(clause: Clause, topic: str) -> Clause | None:
-    """Put the topic in the place of a pronoun subject ("it", "its cells"); None when there is none to put."""
+    """Put the topic in the place of a pronoun subject ("it", "its cells"); None when there is no topic."""
     first, _, remainder = clause.subject.partition(" ")
     if first.lower() in ("its", "their"):
         return replace(clause, subject=f"the {remainder} of {topic}") if topic else None
@@ -105,7 +105,7 @@ def _is_verb_form(word: str) -> bool:
 
 
 def about(sentence: str, topic: str = "") -> str:
-    """The question of last resort: it names what the sentence speaks of."""
+    """The question of last resort: it names the sentence's subject matter."""
     keys = key_words(sentence, 5)
     spoken = ", ".join(keys[:-1]) + (" and " if len(keys) > 1 else "") + keys[-1] if keys else "this"
     tail = f" in connection with {topic}" if topic and topic.lower() not in spoken.lower() else ""
@@ -123,7 +123,7 @@ def is_generic(heading: str) -> bool:
 
 
 def key_words(sentence: str, most: int) -> list[str]:
-    """The first content words as they are written, each once, with runs of capitalised words kept together."""
+    """The first content words as written, each once, with runs of capitalised words kept together."""
     runs = re.findall(r"[A-Z][\w-]+(?:\s+[A-Z][\w-]+)+|[\w][\w'’-]*", sentence)
     words: dict[str, str] = {}
     for run in runs:

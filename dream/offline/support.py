@@ -48,7 +48,7 @@ def _share(wanted: frozenset[str], met: frozenset[str]) -> float:
 
 
 def _best_windows(statement: Sentence, passage: Sequence[Sentence], most: int = 3) -> list[Sequence[Sentence]]:
-    """The runs of one or two sentences that share most with the statement."""
+    """The runs of one or two consecutive sentences that share most with the statement."""
     wanted = statement.bag | statement.numbers
     hits = [
         len(wanted & sentence.bag) + (len(wanted & sentence.numbers) if sentence.numbers else 0) for sentence in passage

@@ -18,7 +18,7 @@ _LONGEST_NAME_WORDS = 5
 
 
 def names(text: str, most: int) -> list[str]:
-    """Named things: capitalised runs and acronyms, the frequent first; themes fill up where a text has few names."""
+    """Named things: capitalised runs and acronyms, the most frequent first; themes are added if there are few names."""
     counted: Counter[str] = Counter()
     for sentence in analyse(text):
         counted.update(_names_in(sentence.text))
@@ -39,7 +39,7 @@ def _names_in(sentence: str) -> Iterable[str]:
 
 
 def _without_opener(name: str) -> str:
-    """At the start of a sentence a capital proves nothing: keep acronyms, and what follows a stop word."""
+    """At the start of a sentence, a capital proves nothing: keep acronyms, and what follows a stop word."""
     first, _, remainder = name.partition(" ")
     if not is_content(first.lower()):
         return re.sub(r"^(?:of|the|for|and)\s+", "", remainder)
@@ -49,7 +49,7 @@ def _without_opener(name: str) -> str:
 
 
 def themes(text: str, most: int) -> list[str]:
-    """Noun-like phrases of one to three words, the weightiest first, as they are written most often."""
+    """Noun-like phrases of one to three words, those of most weight first, each in its most frequent spelling."""
     spelled: dict[tuple[str, ...], Counter[str]] = {}
     counted: Counter[tuple[str, ...]] = Counter()
     for sentence in analyse(text):

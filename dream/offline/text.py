@@ -24,7 +24,7 @@ _UNITS = frozenset({*SCALES, "percent", "per", "cent"})
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One analysed sentence. `stems`: its content words as concepts, in order; `negated`: those a "not" reaches."""
+    """One analysed sentence. `stems`: its content words as concepts, in order; `negated`: the negated ones."""
 
     text: str
     stems: tuple[str, ...]

@@ -42,6 +42,10 @@ def test_a_method_outside_the_search_space_is_not_set():
     assert parameters_of(["top_k=4"], ["basic"], DEFAULTS) == {"basic": {"top_k": [4]}}
 
 
+def test_an_unknown_method_is_left_to_the_search_space():
+    assert parameters_of(["top_k=4", "typo.top_k=x"], ["typo"], DEFAULTS) == {}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

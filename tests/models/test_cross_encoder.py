@@ -164,5 +164,5 @@ def test_it_is_tried_before_an_experiment(folder: Path):
     write_cross_encoder(folder, words)
     assert check_models([], [], rerankers=[f"local:{folder}"]) == []
     write_cross_encoder(folder, "nothing of it")
-    with pytest.raises(Exception, match=r"local:.*it gives 3 different texts the same score"):
+    with pytest.raises(Exception, match=r"local:.*it returns the same score for 3 different texts"):
         check_models([], [], rerankers=[f"local:{folder}"])

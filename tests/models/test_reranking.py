@@ -81,7 +81,7 @@ def test_a_check_sends_a_ranking_before_anything_is_paid(gateway, relay):
     with pytest.raises(ServiceError, match=r"unknown@relay: .* has no model 'unknown'; it offers: .*rerank"):
         check_models([], [], rerankers=["unknown@relay"])
     relay.script = lambda seen: Reply(200, [{"index": index, "score": 1} for index in range(3)])
-    with pytest.raises(DataError, match="gives 3 different texts the same score, 1"):
+    with pytest.raises(DataError, match="returns the same score for 3 different texts, 1"):
         run_async(check_rerank_model("rerank@relay"))
 
 
