@@ -22,6 +22,7 @@ from dream.golden.allotment import (
 from dream.golden.generator import STAGE
 from dream.models.planned_usage import Counter
 from dream.records import PlannedCalls, known_sum
+from dream.records.usage import at_least
 from dream.settings import Settings
 
 # LLM calls before a question is written: for each piece, its summary, themes and names; for each batch, three personas;
@@ -71,7 +72,7 @@ class GenerationPlan:
         n_questions, asked = sum(self.kinds.values()), f"{self.files_asked} of {self.files} files"
         head = f"{n_questions} questions from {asked}: {kinds_text(self.kinds)}"
         table = pandas.DataFrame(rows).to_string(index=False)
-        last = f"USD: {usd}. At least {self.minutes:.1f} minutes at the known limits."
+        last = f"USD: {usd}.{at_least(self.minutes)}"
         more = (
             "Repeated calls come from the cache. Missing questions are generated from other files, with further calls."
         )

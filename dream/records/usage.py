@@ -175,12 +175,22 @@ class Plan:
         cost = f"USD: {usd}." if not self.sifted else (
             f"USD: {_usd_of(self.sifting)} for the indexes and the sift; with all trials, if none is sifted out, {usd}."
         )  # fmt: skip
-        return f"{head}\n\n{table}\n\n{cost} At least {self.minutes:.1f} minutes at the known limits."
+        return f"{head}\n\n{table}\n\n{cost}{at_least(self.minutes)}"
 
     @property
     def sifting(self) -> float | None:
         """The price of the calls before any trial is sifted out; None if unknown."""
         return known_sum(row.usd for row in self.calls if row.stage in (*INDEX_STAGES, SIFT_STAGE))
+
+
+def at_least(minutes: float) -> str:
+    """The sentence of a plan on the time that rate limits make its calls take at least; empty below three seconds.
+
+    Example:
+        >>> at_least(20), at_least(0.01)
+        (' At least 20.0 minutes at the known limits.', '')
+    """
+    return f" At least {minutes:.1f} minutes at the known limits." if minutes >= 0.05 else ""
 
 
 def _usd_of(usd: float | None) -> str:
