@@ -143,7 +143,7 @@ def check_with_search(asked: Any, search: Search) -> None:
     if race_options(asked) is not None and search.by in IN_ROUNDS:
         raise ConfigurationError(
             f"a race with a search by {search.by}, which chooses its next trials by means over all questions: leave "
-            f"one of them out, or race a random sample (search={'by': 'random', 'trials': 60})"
+            f"one of them out, or race a random sample (search={{'by': 'random', 'trials': 60}})"
         )
 
 

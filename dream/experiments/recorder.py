@@ -199,7 +199,7 @@ class Recorder:
         state = f"FAILED: {result.error}" if result.failure else f"done in {result.seconds:.1f} s"
         state = "not finished" if result.was_stopped else state  # the reason is shown once, at the end
         state = result.error or "" if result.ended_early else state
-        state = f"taken over from {result.taken_from}" if result.taken_from else state
+        state = f"reused from {result.taken_from}" if result.taken_from else state
         self.progress.end_trial(result)
         name = self.progress.name_of(result.trial.id)
         if result.trial.is_baseline:

@@ -224,7 +224,7 @@ def _confirm(
 def _recorder(
     due: Due, manifest: Manifest, storage: Storage, settings: Settings, reporter: Reporter, tracking: TrackingProcess
 ) -> Recorder:
-    """The recorder of an experiment; results that were taken over are in storage."""
+    """The recorder of an experiment; reused results are in storage."""
     usage = add_usage(due.usage, *(result.usage for result in due.taken.values()))
     prepared, finished = due.prepared, due.finished
     recorder = Recorder(manifest, prepared, storage, settings, reporter, finished, due.partial, usage, tracking)

@@ -1,4 +1,4 @@
-"""The same experiment again: results are taken over where everything is the same, and only there."""
+"""The same experiment again: results are reused if everything is the same, and only then."""
 
 import threading
 from collections.abc import Iterator
@@ -112,7 +112,7 @@ def test_a_failure_to_plan_ends_an_experiment_before_its_trials(settings, first,
 def test_the_same_again_asks_nothing_and_starts_nothing(settings, first, model_server):
     outcome, lines = run(settings, "second")
     assert model_server.counters()["calls"] == 0
-    assert lines[0] == "engine: in_process (all answers are there already)"
+    assert lines[0] == "engine: in_process (all answers are already there)"
     (taken,), (before,) = outcome.results, first.results
     assert any(line.endswith(": reused from first") for line in lines)
     assert (taken.taken_from, before.taken_from) == ("first", "")
@@ -132,7 +132,7 @@ def test_only_what_is_new_is_run_and_asked(settings, first, model_server):
 
 
 def taken_over(settings: Settings, questions=QUESTIONS, method: str = "chunks_with_overlap", **options) -> list[str]:
-    """The experiments that results would be taken over from."""
+    """The experiments whose results would be reused."""
     space = SearchSpace((method,), settings.llms, settings.embed_models)
     spec = ExperimentSpec(space, GoldenDataset(questions), **{"metrics": METRICS, **options})
     with gateway_client.opened(settings):

@@ -36,7 +36,7 @@ def test_another_trial_can_be_named_and_what_it_replaces_is_noted(measured):
     assert second.replaces is not None and second.replaces.trial == measured.good
     again = measured.promotion(measured.bad, replaces=second)
     assert again == second  # the same trial again: what it replaced is still known
-    with pytest.raises(ConfigurationError, match=r"nothing of 'measured' was exported:\n.*'nobody' is no trial"):
+    with pytest.raises(ConfigurationError, match=r"nothing of 'measured' was exported:\n.*'nobody' is not a trial"):
         measured.promotion("nobody")
 
 
