@@ -30,7 +30,7 @@ check: install  ## Check style and types
 	$(BIN)/pyright
 
 test-fast: install  ## Run the tests that need no Ray, MLflow, S3, browser, API server or proxy
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not ($(SERVICES))"
+	$(BIN)/pytest --numprocesses 3 --dist loadgroup -m "not ($(SERVICES))"
 
 # One process for all tests on a Ray cluster, two for the others: each of them waits half of its time. In the order of
 # tests/conftest.py, longest first: pytest-xdist would begin with the files of most tests, and end with the longest.
