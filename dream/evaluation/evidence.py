@@ -2,8 +2,8 @@
 
 Whether a passage covers a place is decided by the most precise information that both have:
 
-* characters of the same document: at least half of the shorter of the two is in the other; * text (in the same file, if
-both name one): at least half of the shorter text's runs of three tokens are in the other;
+* characters of the same document: at least half of the shorter of the two is in the other;
+* text (in the same file, if both name one): at least half of the shorter text's runs of three tokens are in the other;
 * the same file and page;
 * the same file.
 
