@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dream.defaults import QUESTIONS_AT_ONCE
 from dream.evaluation.asking import ask
 from dream.evaluation.question_turns import next_rank, turns_of_this_loop
 from dream.records import Answer, Evaluation, GoldenQuestion, Repeats, Score
@@ -74,7 +73,7 @@ async def evaluate_questions(
     """The evaluations in the order of the questions. Blocks are filled in order of completion, so no question waits for
     a slower one. An exception cancels the other questions; finished questions are still passed to `on_block`. Trials
     that began earlier in this process come first."""
-    permits, turns, rank = asyncio.Semaphore(max_concurrency), turns_of_this_loop(QUESTIONS_AT_ONCE), next_rank()
+    permits, turns, rank = asyncio.Semaphore(max_concurrency), turns_of_this_loop(), next_rank()
 
     async def evaluate(question: GoldenQuestion) -> Evaluation:
         async with permits, turns.turn(rank):

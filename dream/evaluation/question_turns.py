@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
+from dream.defaults import QUESTIONS_AT_ONCE
+
 
 class QuestionTurns:
     """Permits for at most `at_once` questions, given by rank and then in the order of asking. For one event loop.
@@ -67,6 +69,6 @@ def next_rank() -> int:
     return next(_ranks)
 
 
-def turns_of_this_loop(at_once: int) -> QuestionTurns:
-    """The turns that all trials on the running event loop share; `at_once` is that of the first call."""
-    return _turns.setdefault(asyncio.get_running_loop(), QuestionTurns(at_once))
+def turns_of_this_loop() -> QuestionTurns:
+    """The turns that all trials on the running event loop share."""
+    return _turns.setdefault(asyncio.get_running_loop(), QuestionTurns(QUESTIONS_AT_ONCE))

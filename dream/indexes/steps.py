@@ -68,7 +68,6 @@ class LocalSteps:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, step, *arguments)
 
     def _run(self, step: Step, *arguments: Any) -> tuple[Any, Any]:
-        wait_for_imports()
         with self._waits.entered():
             return step(*arguments)
 
@@ -114,6 +113,10 @@ class ActorSteps(LocalSteps):
 
     async def run(self, step: Step, *arguments: Any, machine: Machine = Machine.ANY) -> tuple[Any, Any]:
         return await super().run(_on_worker, step, *arguments)
+
+    def _run(self, step: Step, *arguments: Any) -> tuple[Any, Any]:
+        wait_for_imports()
+        return super()._run(step, *arguments)
 
     def share(self, large: Any) -> Any:
         import ray

@@ -202,10 +202,9 @@ class Gateway:
             return await self._cache.get(model, key, lambda entry: ranking_again(body, entry))
         entry = await self._cache.get(model, key, lambda entry: read_again(body, entry))
         limit = body.get("max_tokens")
-        if entry is not None or limit is None or limit != self.answer_limit(client.endpoint.name):
+        is_ours = limit == self.answer_limit(client.endpoint.name)
+        if entry is not None or limit is None or not is_ours or not await self._cache.has_earlier(model):
             return entry
-        if not await self._cache.has_earlier(model):
-            return None
         unlimited = {name: value for name, value in body.items() if name != "max_tokens"}
         older = request_key(address_of(client), request, unlimited)
         entry = await self._cache.get(model, older, lambda entry: read_again(unlimited, entry))

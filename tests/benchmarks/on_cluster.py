@@ -18,7 +18,7 @@ from tests.benchmarks.common import (
     provider,
     rehearse,
     run_sections,
-    table as markdown,
+    table,
 )
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -49,7 +49,7 @@ def measure_first_answers(sizes: Sizes) -> str:
         f"{n} questions, 12 trials, {latency * 1000:.0f} ms an LLM call; a head with two CPUs that is up, driver and "
         "cluster on the same two cores. Nothing is cached in either experiment; each starts its own workers."
     )
-    return "\n\n".join([explanation, markdown(rows), "\n".join(goals)])
+    return "\n\n".join([explanation, table(rows), "\n".join(goals)])
 
 
 def measure_nodes(sizes: Sizes) -> str:
@@ -82,7 +82,7 @@ def measure_nodes(sizes: Sizes) -> str:
         f"{n} questions, {latency * 1000:.0f} ms an LLM call; nodes of one CPU each, processes of their own on the "
         "same two cores. The cluster is up before."
     )
-    return "\n\n".join([explanation, markdown(rows)])
+    return "\n\n".join([explanation, table(rows)])
 
 
 def measure_gateway(sizes: Sizes) -> str:
@@ -111,7 +111,7 @@ def measure_gateway(sizes: Sizes) -> str:
         "Distinct LLM calls of some 400 words that are answered at once, 128 under way for each process that sends, "
         "through one gateway with its cache in a folder; provider, gateway and senders share two cores."
     )
-    return "\n\n".join([explanation, markdown(rows)])
+    return "\n\n".join([explanation, table(rows)])
 
 
 def _on(address: str) -> tuple[object, ...]:

@@ -68,7 +68,7 @@ def test_turns_of_cancelled_questions_go_to_others():
 
 def test_a_loop_has_its_own_turns():
     async def turns() -> tuple[QuestionTurns, QuestionTurns]:
-        return turns_of_this_loop(3), turns_of_this_loop(3)
+        return turns_of_this_loop(), turns_of_this_loop()
 
     (first, again), (other, _) = asyncio.run(turns()), asyncio.run(turns())
     assert first is again and other is not first
