@@ -8,9 +8,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -53,15 +52,13 @@ def connect(settings: Settings, meanwhile: Sequence[str] = ()) -> Cluster:
     if not ray.is_initialized():
         address = settings.ray_address
         if address:
-            _refuse(check_cluster(settings))
+            refuse(check_cluster(settings))
         try:
             _init(address)
         except Exception as error:
             reason = str(error).rstrip().removesuffix(".")
             hint = VERSIONS_HINT if VERSION_MISMATCH in reason else _hint(settings)
             raise ServiceError(f"Ray at {address or 'local'} cannot be used: {reason}. {hint}") from error
-        if address:
-            _refuse(_worker_problems())
     return Cluster(settings.ray_address or "local", _count_nodes(), int(ray.cluster_resources().get("CPU", 1)))
 
 
@@ -128,18 +125,6 @@ def find_actor(name: str) -> Any | None:
         return ray.get_actor(name)
     except ValueError:
         return None
-
-
-def inside(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a process of the cluster: this one, or over Ray Client one on the head."""
-    import ray
-    from ray.util.client import ray as ray_client
-
-    if not ray_client.is_connected():
-        return function(*arguments)
-    task: Any = ray.remote(function).options(max_retries=0, **ON_HEAD)
-    with unwrapped():
-        return ray.get(task.remote(*arguments))
 
 
 @contextmanager
@@ -223,28 +208,8 @@ def _version_problems(dashboard: str, settings: Settings) -> list[str]:
     return []
 
 
-def _worker_problems() -> list[str]:
-    import ray
-
-    try:
-        python, dream = ray.get(ray.remote(_versions).options(num_cpus=0).remote())
-    except Exception as error:  # noqa: BLE001 - whatever keeps a worker from importing DREAM is reported
-        remedy = f"install dream-rag {_versions()[1]} in their image"
-        return [f"the workers cannot run DREAM ({type(error).__name__}): {remedy}"]
-    ours = _versions()
-    problems = []
-    if python != ours[0]:
-        problems.append(f"the workers run Python {python}, this process Python {ours[0]}. {VERSIONS_HINT}")
-    if dream != ours[1]:
-        problems.append(f"the workers have dream-rag {dream}, this process {ours[1]}: install the same version")
-    return problems
-
-
-def _versions() -> tuple[str, str]:
-    return f"{sys.version_info.major}.{sys.version_info.minor}", version("dream-rag")
-
-
-def _refuse(problems: list[str]) -> None:
+def refuse(problems: list[str]) -> None:
+    """Raise a ServiceError that lists the problems, if there are any."""
     if problems:
         raise ServiceError(bullets("the Ray cluster cannot be used:", problems))
 

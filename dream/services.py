@@ -15,7 +15,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -142,6 +142,10 @@ class ServicesProcess:
         """Forget a service, so that its name is free."""
         _local_services.pop(name, None)
 
+    async def run(self, function: Callable[..., T], /, *arguments: Any) -> T:
+        """Run a function in a thread of this process."""
+        return await asyncio.to_thread(function, *arguments)
+
     async def call(self, name: str, method: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
         """Run a method of a service.
 
@@ -170,18 +174,9 @@ class RayService(Service[S]):
         with self.errors():
             return ray.get(self.send(method, *arguments, **options))
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> AbstractContextManager[None]:
         """Raise what the service raised, and a ServiceError where its process is gone."""
-        from ray.exceptions import RayActorError
-
-        try:
-            with ray_cluster.unwrapped():
-                yield
-        except RayActorError as error:
-            reason = " ".join(str(error).split())[:200]
-            remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
-            raise ServiceError(f"the {self._kind.title} is gone (Actor died: {reason}): {remedy}") from None
+        return _errors(self._kind.title)
 
     def start(self, make: Callable[[], S]) -> None:
         """Start the service, unless it has started already; `make` runs in its process."""
@@ -205,6 +200,37 @@ class RayService(Service[S]):
 
         with suppress(ServiceError), self.errors():
             ray.get(self._actor.end.remote(self._kind.name))
+
+
+@contextmanager
+def _errors(title: str) -> Iterator[None]:
+    from ray.exceptions import RayActorError
+
+    try:
+        with ray_cluster.unwrapped():
+            yield
+    except RayActorError as error:
+        reason = " ".join(str(error).split())[:200]
+        remedy = "look at the head node's logs, then go on where it stopped: dream run --resume NAME"
+        raise ServiceError(f"the {title} is gone (Actor died: {reason}): {remedy}") from None
+
+
+class RayCall(Generic[T]):
+    """A function that runs in a thread of the job's `ServicesProcess`; `title` is its name in messages."""
+
+    def __init__(self, title: str, reference: Any) -> None:
+        self._title, self._reference = title, reference
+
+    def result(self) -> T:
+        """Wait for the function's result, or raise what it raised.
+
+        Raises:
+            ServiceError: when its process is gone.
+        """
+        import ray
+
+        with _errors(self._title):
+            return ray.get(self._reference)
 
 
 class Host(ABC):
@@ -244,11 +270,20 @@ class OnRay(Host):
 
     def start(self, kind: ServiceKind[S], make: Callable[[], S]) -> RayService[S]:
         """Start a service, unless it has started already; the first one starts the process. `make` runs there."""
-        import ray
-
-        service = RayService(kind, ray.remote(ServicesProcess).options(**_ACTOR_OPTIONS).remote())
+        service = RayService(kind, services_process())
         service.start(make)
         return service
+
+    def run(self, title: str, function: Callable[..., T], *arguments: Any) -> RayCall[T]:
+        """Start a function in a thread of the process of services; both must be picklable."""
+        return RayCall(title, services_process().run.remote(function, *arguments))
+
+
+def services_process() -> Any:
+    """The handle of the job's process of services, started if there is none yet; it lives as long as any handle."""
+    import ray
+
+    return ray.remote(ServicesProcess).options(**_ACTOR_OPTIONS).remote()
 
 
 _local_services: dict[str, LocalService[Any]] = {}

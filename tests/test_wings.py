@@ -218,3 +218,8 @@ def test_importing_dream_loads_nothing_heavy_and_touches_no_network():
 def test_an_experiment_starts_without_what_only_its_end_needs():
     loaded = loaded_by("import sys, dream.experiments.run\n")
     assert not loaded & {"ray", "mlflow", "ragas", "llama_index", "openai", "boto3", "scipy"}
+
+
+def test_to_import_ray_is_not_to_build_a_grammar():
+    """Every process of Ray would: newer versions of jsonschema do beside Jupyter (see pyproject.toml)."""
+    assert not loaded_by("import sys, ray\n") & {"rfc3987_syntax", "lark"}

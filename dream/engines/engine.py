@@ -27,6 +27,7 @@ class TrialRuns:
         finished: questions that are already finished, by trial id.
         at_once: the maximum number of concurrent trials; None leaves it to the engine.
         to_stop: returns the ids of trials to stop early; the engine calls it repeatedly.
+        modules: what the function imports; processes of trials import it before they wait for their first trial.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TrialRuns:
     finished: Mapping[str, Evaluation]
     at_once: int | None = None
     to_stop: Callable[[], Collection[str]] = tuple
+    modules: Sequence[str] = ()
 
 
 class Engine(ABC):
@@ -43,6 +45,12 @@ class Engine(ABC):
 
     name: str
     cluster: Cluster | None
+
+    def start_early(self, runs: TrialRuns) -> None:  # noqa: B027 - only some engines have processes to start
+        """Start the processes of trials, which wait until `run_trials` is called with the same trials and function.
+
+        Without this call, they start then.
+        """
 
     @abstractmethod
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:

@@ -51,18 +51,30 @@ Message = TrialStarted | BlockFinished | TrialFinished | TrialStopped
 class TrialInbox:
     """Holds the messages of all trials; a service on Ray. `collect` waits briefly, so that polling is cheap.
 
-    It also remembers the finished questions of each trial, so that a trial whose worker died resumes from there.
+    It also remembers the finished questions of each trial, so that a trial whose worker died resumes from there. Trials
+    wait until it is opened: their processes start while the driver still checks the models.
     """
 
     def __init__(self, finished: Mapping[str, Evaluation]) -> None:
+        self._opened, self._called_off = asyncio.Event(), False
         self._finished = {trial_id: [evaluation] for trial_id, evaluation in finished.items()}
         self._begun, self._to_stop, self._stopped = set[str](), set[str](), set[str]()
         self._messages: list[Message] = []
         self._arrived = asyncio.Event()
 
+    async def open(self) -> None:
+        """Let trials begin."""
+        self._opened.set()
+
+    async def call_off(self) -> None:
+        """Request all trials to stop; waiting ones will not start."""
+        self._called_off = True
+        self._opened.set()
+
     async def begin(self, trial_id: str) -> Evaluation | None:
-        """The finished questions of a trial that begins; None if it must not run."""
-        if trial_id in self._to_stop:
+        """The finished questions of a trial that begins, once the inbox is open; None if it must not run."""
+        await self._opened.wait()
+        if await self.is_to_stop(trial_id):
             await self.put_stopped(trial_id)
             return None
         self._begun.add(trial_id)
@@ -77,7 +89,7 @@ class TrialInbox:
 
     async def is_to_stop(self, trial_id: str) -> bool:
         """True if a trial was requested to stop."""
-        return trial_id in self._to_stop
+        return self._called_off or trial_id in self._to_stop
 
     async def put_block(self, trial_id: str, block: Evaluation) -> None:
         """Receive some finished questions of a trial."""

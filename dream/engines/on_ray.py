@@ -1,6 +1,8 @@
 """The engine on a Ray cluster: trials by Ray Tune, tasks as Ray tasks."""
 
 import asyncio
+import pickle
+import sys
 import tempfile
 import threading
 import uuid
@@ -9,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from dream import ray_cluster
@@ -19,7 +22,8 @@ from dream.engines.ray_tune_internals import no_variables_for_trials
 from dream.errors import ServiceError, explain
 from dream.records import Cluster, Evaluation, Failure, FailureKind, Trial
 from dream.runtime.event_loop import Waits, run_async
-from dream.services import OnRay, RayService, ServiceKind
+from dream.runtime.libraries import import_modules
+from dream.services import OnRay, RayService, ServiceKind, services_process
 
 T = TypeVar("T")
 Inbox = RayService[TrialInbox]
@@ -34,13 +38,30 @@ class RayEngine(Engine):
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster: Cluster = cluster
+        self._services = services_process()
+        self._early: _TuneRun | None = None
+
+    def start_early(self, runs: TrialRuns) -> None:
+        self.close()
+        self._early = _TuneRun(runs, self.cluster)
 
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
-        at_once = runs.at_once or self.cluster.trials_at_once
-        cpus_each = min(1.0, self.cluster.cpus / at_once)
-        configs = [trial.config() for trial in runs.trials]
-        with _inbox(runs.finished) as inbox, _collecting(inbox, receive, runs.to_stop):
-            return ray_cluster.inside(_fit, runs.name, configs, runs.function, inbox, at_once, cpus_each)
+        tune_run, self._early = self._early, None
+        if tune_run and not tune_run.is_of(runs):
+            tune_run.end()
+            tune_run = None
+        tune_run = tune_run or _TuneRun(runs, self.cluster)
+        try:
+            with _collecting(tune_run.inbox, receive, runs.to_stop):
+                return tune_run.failures()
+        finally:
+            tune_run.end()
+
+    def close(self) -> None:
+        """End the processes that were started early, if no trial has run in them."""
+        if self._early:
+            self._early.end()
+            self._early = None
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
         import ray
@@ -48,6 +69,32 @@ class RayEngine(Engine):
         same_order = {"env_vars": {"PYTHONHASHSEED": "0"}}
         remote = ray.remote(task).options(num_cpus=1, max_retries=0, runtime_env=same_order)
         return _unwrapped(remote.remote(*arguments).future())
+
+
+def check_workers() -> None:
+    """Compare the versions of Python and DREAM in the cluster, in its process of services, with those of this process.
+
+    Raises:
+        ServiceError: when they differ, or when DREAM cannot be imported there.
+    """
+    ours = _versions()
+    try:
+        python, dream = OnRay().run("process of services", _versions).result()
+    except Exception as error:  # noqa: BLE001 - whatever keeps a worker from importing DREAM is reported
+        remedy = f"install dream-rag {ours[1]} in their image"
+        ray_cluster.refuse([f"the workers cannot run DREAM ({explain(error)}): {remedy}"])
+        return
+    problems = []
+    if python != ours[0]:
+        differ = f"the workers run Python {python}, this process Python {ours[0]}"
+        problems.append(f"{differ}. {ray_cluster.VERSIONS_HINT}")
+    if dream != ours[1]:
+        problems.append(f"the workers have dream-rag {dream}, this process {ours[1]}: install the same version")
+    ray_cluster.refuse(problems)
+
+
+def _versions() -> tuple[str, str]:
+    return f"{sys.version_info.major}.{sys.version_info.minor}", version("dream-rag")
 
 
 def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
@@ -72,15 +119,37 @@ def _unwrapped(of_ray: "Future[T]") -> "Future[T]":
     return future
 
 
-@contextmanager
-def _inbox(finished: Mapping[str, Evaluation]) -> Iterator[Inbox]:
-    """An inbox with a unique name, so that it receives nothing from trials of an earlier experiment."""
-    kind = ServiceKind[TrialInbox]("inbox of trials", f"dream-trials-{uuid.uuid4().hex}")
-    inbox = OnRay().start(kind, partial(TrialInbox, dict(finished)))
-    try:
-        yield inbox
-    finally:
-        inbox.end()
+class _TuneRun:
+    """Trials in Ray Tune, which runs in the process of services. Their processes start at once; trials begin when
+    `failures` is called.
+
+    The inbox has a unique name, so that it receives nothing from trials of an earlier experiment.
+    """
+
+    def __init__(self, runs: TrialRuns, cluster: Cluster) -> None:
+        self._runs = runs
+        kind = ServiceKind[TrialInbox]("inbox of trials", f"dream-trials-{uuid.uuid4().hex}")
+        self.inbox: Inbox = OnRay().start(kind, partial(TrialInbox, dict(runs.finished)))
+        at_once = runs.at_once or cluster.trials_at_once
+        cpus = min(1.0, cluster.cpus / at_once)
+        configs = [trial.config() for trial in runs.trials]
+        work = {"function": _pickled(runs.function), "modules": list(runs.modules), "inbox": self.inbox}
+        self._fitting = OnRay().run("process of Ray Tune", _fit, runs.name, configs, work, at_once, cpus)
+
+    def is_of(self, runs: TrialRuns) -> bool:
+        """True if these trials, of the same function, are those of this run."""
+        return runs.function is self._runs.function and runs.trials == self._runs.trials
+
+    def failures(self) -> dict[str, Failure]:
+        """Let the trials begin, and wait for their end; the failures of those that ended without a result."""
+        self.inbox.call(TrialInbox.open)
+        return self._fitting.result()
+
+    def end(self) -> None:
+        """Stop trials that still run, and free the inbox."""
+        with suppress(ServiceError):
+            self.inbox.call(TrialInbox.call_off)
+        self.inbox.end()
 
 
 @contextmanager
@@ -127,10 +196,19 @@ def _end(stop: threading.Event, thread: threading.Thread) -> None:
     thread.join()
 
 
-def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox) -> None:
+def _pickled(function: TrialFunction) -> bytes:
+    """The function as bytes, so that the process of Ray Tune does not import what only trials need."""
+    from ray import cloudpickle
+
+    return cloudpickle.dumps(function)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _trainable(config: Mapping[str, Any], function: bytes, modules: Sequence[str], inbox: Inbox) -> None:
     """The function that Ray Tune calls on a worker. A failed trial is a result, not an exception."""
     from ray import tune
 
+    import_modules(modules)
+    run_trial: TrialFunction = pickle.loads(function)
     trial = Trial.from_config(config["trial"])
     finished = inbox.call(TrialInbox.begin, trial.id)
     if finished is None:
@@ -145,7 +223,7 @@ def _trainable(config: Mapping[str, Any], function: TrialFunction, inbox: Inbox)
         tune.report({"questions": done, **_means(block)})
 
     with _stoppable(inbox, trial.id) as waits:
-        result = function(config["trial"], finished, on_block)
+        result = run_trial(config["trial"], finished, on_block)
     if waits.cancelled and result.failure is not None:
         run_async(asyncio.sleep(LAST_BLOCK_SECONDS))
         inbox.call(TrialInbox.put_stopped, trial.id)
@@ -160,12 +238,17 @@ def _stoppable(inbox: Inbox, trial_id: str) -> Iterator[Waits]:
     """The waits of a trial in this thread, which end when the trial is requested to stop."""
     waits, ended = Waits(), threading.Event()
 
+    def is_to_stop() -> bool:
+        try:
+            return inbox.call(TrialInbox.is_to_stop, trial_id)
+        except ServiceError:  # the experiment has ended, or the process of services
+            return True
+
     def watch() -> None:
-        with suppress(ServiceError):  # without the inbox, the trial itself ends with a better message
-            while not ended.wait(STOP_SECONDS):
-                if inbox.call(TrialInbox.is_to_stop, trial_id):
-                    waits.cancel()
-                    return
+        while not ended.wait(STOP_SECONDS):
+            if is_to_stop():
+                waits.cancel()
+                return
 
     threading.Thread(target=watch, name="dream-stop-watch", daemon=True).start()
     try:
@@ -181,12 +264,20 @@ def _means(evaluation: Evaluation | None) -> dict[str, float]:
 
 
 def _fit(
-    name: str, configs: Sequence[Mapping[str, Any]], function: TrialFunction, inbox: Inbox, at_once: int, cpus: float
+    name: str, configs: Sequence[Mapping[str, Any]], work: Mapping[str, Any], at_once: int, cpus: float
 ) -> dict[str, Failure]:
-    """Let Ray Tune run the trials; the failures of those that ended without reporting a result, by trial id."""
+    """Let Ray Tune run the trials; the failures of those that ended without reporting a result, by trial id.
+
+    `work` has the arguments of `_trainable` that all trials share.
+    """
     from ray import tune
 
-    trainable = tune.with_parameters(_trainable, function=function, inbox=inbox)
+    def trainable(config: Mapping[str, Any], **work: Any) -> None:
+        _trainable(config, **work)
+
+    # Ray Tune keeps what trials share by the name and the object of the trainable: those of another run may still end.
+    trainable.__name__ = f"trial-{uuid.uuid4().hex}"
+    trainable = tune.with_parameters(trainable, **work)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus}),
         param_space={"trial": tune.grid_search(list(configs))},

@@ -1,7 +1,7 @@
 """`opened`: an engine for a `with` block."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from dream import ray_cluster, services
 from dream.engines.choice import RAY, EngineChoice
@@ -21,20 +21,14 @@ def opened(choice: EngineChoice, settings: Settings, meanwhile: Sequence[str] = 
         ServiceError: when the Ray cluster cannot be used.
     """
     if choice.engine == RAY:
-        from dream.engines.on_ray import RayEngine
+        from dream.engines.on_ray import RayEngine, check_workers
 
-        is_inside = not (settings.ray_address or "").startswith("ray://")  # else Tune runs on the head
-        with ray_cluster.connected(
-            settings, [*meanwhile, *(["ray.tune"] if meanwhile and is_inside else [])]
-        ) as cluster:
-            yield RayEngine(cluster)
+        with ray_cluster.connected(settings, meanwhile) as cluster, closing(RayEngine(cluster)) as engine:
+            check_workers()
+            yield engine
         return
     from dream.engines.in_process import InProcessEngine
 
     import_meanwhile(meanwhile)
-    with services.in_this_process():
-        engine = InProcessEngine()
-        try:
-            yield engine
-        finally:
-            engine.close()
+    with services.in_this_process(), closing(InProcessEngine()) as engine:
+        yield engine

@@ -13,7 +13,7 @@ from dream.experiments.resume import finished_part
 from dream.experiments.reuse import is_alike, results_taken_over, sift_taken_over
 from dream.experiments.sift import left_by
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment
-from dream.experiments.trial import run_trial
+from dream.experiments.trial import TRIAL_MODULES, run_trial
 from dream.models import gateway_client
 from dream.progress import Reporter
 from dream.records import INDEX_STAGES, Evaluation, Manifest, Plan, Trial, TrialResult, UsageRow
@@ -76,6 +76,13 @@ class Due:
         sift = self.prepared.sift
         return sift is not None and not sift.is_done
 
+    @property
+    def is_one_round(self) -> bool:
+        """True if exactly the trials in `to_run` run, all from the start: no sift, search in rounds or race decides."""
+        return bool(self.to_run) and not (
+            self.awaits_sift or self.prepared.search.is_open or self.prepared.race is not None
+        )
+
     def only(self, prepared: PreparedExperiment) -> "Due":
         """A copy for an experiment with fewer trials."""
         ids = {trial.id for trial in prepared.everything}
@@ -88,8 +95,8 @@ class Due:
 
     def trial_runs(self, at_once: int | None) -> TrialRuns:
         """The trials in the form that engines take."""
-        function = partial(run_trial, self.prepared.context)
-        return TrialRuns(self.name, self.to_run, function, len(self.prepared.questions), self.partial, at_once)
+        function, n_questions = partial(run_trial, self.prepared.context), len(self.prepared.questions)
+        return TrialRuns(self.name, self.to_run, function, n_questions, self.partial, at_once, modules=TRIAL_MODULES)
 
 
 def due_of(

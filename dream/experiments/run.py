@@ -13,7 +13,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar, Unpack
 
 from dream import engines
-from dream.engines import Engine, EngineChoice, TrialFinished, choose_engine
+from dream.engines import Engine, EngineChoice, TrialFinished, TrialRuns, choose_engine
 from dream.errors import ConfigurationError
 from dream.experiments import store
 from dream.experiments.confirmation import Confirming
@@ -27,7 +27,7 @@ from dream.experiments.sift import Sifting
 from dream.experiments.spec import ExperimentSpec, PreparedExperiment, SpecOptions
 from dream.experiments.stopping import restart_trials
 from dream.experiments.study import Study, asked
-from dream.experiments.trial import TrialContext, run_trial
+from dream.experiments.trial import TRIAL_MODULES, TrialContext, run_trial
 from dream.indexes import client as index_client
 from dream.metrics import find_metric
 from dream.models import gateway_client
@@ -59,8 +59,6 @@ from dream.tracking.mlflow_experiment import check_not_deleted
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What trials and the check of the models import: two seconds of CPU.
-NEEDED_SOON = ("dream.rag.synthesis", "dream.evaluation.judge")
 # What is embedded by the sentence is seldom longer.
 SENTENCE_TOKENS = 100
 
@@ -127,16 +125,13 @@ def run_experiment(
         if due.is_paid:
             choice = EngineChoice(engines.IN_PROCESS, "all answers are already there")
         reporter.line(str(choice))
+        runs = due.trial_runs(max_concurrent_trials)
         with (
-            engines.opened(choice, settings, NEEDED_SOON if due.to_check else ()) as running_on,
+            _engine(choice, due, runs, settings) as running_on,
             gateway_client.opened(settings, spent_of(due.usage)) as gateway,
             served_to_systems(gateway, settings, reporter.line),
             index_client.opened(settings, reporter, running_on.submit) as indexes,
         ):
-            if due.to_check and running_on.name != engines.IN_PROCESS:
-                own_metrics = {metric.name: metric for metric in due.prepared.context.own_metrics}
-                check_arrival("metric(s)", own_metrics, running_on.submit)
-                check_arrival(KIND, due.prepared.context.methods, running_on.submit)
             manifest = _checked_manifest(due, running_on, storage, settings, reporter)
             stopped: Failure | None = None
             if due.awaits_sift:
@@ -146,12 +141,13 @@ def run_experiment(
                     stopped = decision
                 else:
                     due, manifest = _sifted(due, manifest, settings, decision)
+                    runs = due.trial_runs(max_concurrent_trials)
                     store.save_manifest(storage, name, manifest)
             recorder = _recorder(due, manifest, storage, settings, reporter, tracking)
             if stopped is not None:
                 recorder.lost({trial.id: stopped for trial in due.prepared.everything})
             elif due.prepared.search.is_open:
-                SearchRounds(recorder, running_on, settings, due.trial_runs(max_concurrent_trials)).run()
+                SearchRounds(recorder, running_on, settings, runs).run()
             elif due.to_run:
                 shared, to_index = due.prepared.context, [each for each in due.to_run if each.embed_model_identifier]
                 indexes.start(shared.documents, [index_request(trial, shared.methods) for trial in to_index])
@@ -159,11 +155,23 @@ def run_experiment(
                     if due.prepared.race is not None:
                         _race(due, due.prepared.race, running_on, recorder, max_concurrent_trials)
                     else:
-                        runs = replace(due.trial_runs(max_concurrent_trials), to_stop=recorder.to_stop)
-                        recorder.lost(running_on.run_trials(runs, recorder.take))
+                        recorder.lost(running_on.run_trials(replace(runs, to_stop=recorder.to_stop), recorder.take))
             if due.prepared.hold_out is not None:
                 _confirm(due.prepared, recorder, running_on, storage, settings, max_concurrent_trials)
             return recorder.finish()
+
+
+@contextmanager
+def _engine(choice: EngineChoice, due: Due, runs: TrialRuns, settings: Settings) -> Iterator[Engine]:
+    """The engine, where the user's functions have arrived and the processes of trials start."""
+    with engines.opened(choice, settings, TRIAL_MODULES if due.to_check else ()) as engine:
+        if due.to_check and engine.name != engines.IN_PROCESS:
+            own_metrics = {metric.name: metric for metric in due.prepared.context.own_metrics}
+            check_arrival("metric(s)", own_metrics, engine.submit)
+            check_arrival(KIND, due.prepared.context.methods, engine.submit)
+        if due.is_one_round:
+            engine.start_early(runs)
+        yield engine
 
 
 @contextmanager

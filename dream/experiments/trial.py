@@ -15,6 +15,9 @@ from dream.rag.methods import index_request, query_engine_picker
 from dream.rag.travelling import TravellingMethods
 from dream.records import CLOSED_BOOK, Evaluation, Failure, GoldenDataset, Trial, TrialResult
 
+# What trials and the check of the models import late: two seconds of CPU.
+TRIAL_MODULES = ("dream.rag.synthesis", "dream.evaluation.judge")
+
 
 @dataclass(frozen=True)
 class TrialContext:

@@ -94,6 +94,8 @@ def sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter"
     """LlamaIndex's splitter at sentence ends, with sizes in DREAM's tokens whatever the global tokenizer is."""
     from llama_index.core.node_parser import SentenceSplitter
 
+    import dream.runtime.light_nltk  # noqa: F401 - before LlamaIndex imports nltk
+
     return SentenceSplitter(
         chunk_size=chunk_size,
         chunk_overlap=chunk_overlap,

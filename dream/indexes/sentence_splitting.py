@@ -121,6 +121,8 @@ def _llama_index_sentences(text: str) -> Iterator[str]:
     the last two sentences of a block begin the next one."""
     from llama_index.core.node_parser.text.utils import split_by_sentence_tokenizer
 
+    import dream.runtime.light_nltk  # noqa: F401 - before LlamaIndex imports nltk
+
     split, start = split_by_sentence_tokenizer(), 0
     while start < len(text):
         block = text[start : start + BLOCK_CHARACTERS]

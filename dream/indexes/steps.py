@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-indexes")
 THREADS = 4
 # The imports of steps that chunk and embed: three seconds of CPU.
-STEP_MODULES = ("dream.indexes.nodes", "nltk.data", "dream.models.query_embedding")
+STEP_MODULES = ("dream.indexes.nodes", "dream.runtime.light_nltk", "dream.models.query_embedding")
 
 Step = Callable[..., tuple[Any, Any]]
 # a function of an index's key, a part of it, and the number of the part's texts with vectors or contexts

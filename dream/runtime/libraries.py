@@ -50,6 +50,12 @@ def prepare_libraries() -> None:
         _prepared = True
 
 
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules by name."""
+    for module in modules:
+        import_module(module)
+
+
 _importing: list[threading.Thread] = []
 
 
@@ -65,7 +71,7 @@ def import_meanwhile(modules: Sequence[str]) -> None:
     prepare_libraries()
     with suppress(ImportError):
         import_module("httpx2")
-    thread = threading.Thread(target=lambda: [*map(import_module, missing)], name="dream-imports", daemon=True)
+    thread = threading.Thread(target=import_modules, args=(missing,), name="dream-imports", daemon=True)
     _importing.append(thread)
     thread.start()
 

@@ -1,12 +1,13 @@
 """The same tests of trials and tasks on both engines."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import tasks
 
 from dream import engines
-from dream.engines import BlockFinished, Engine, Message, TrialFinished, TrialRuns
+from dream.engines import BlockFinished, Engine, Message, TrialFinished, TrialRuns, TrialStopped
 from dream.errors import ServiceError
 from dream.records import Cluster, Trial
 from dream.settings import Settings
@@ -46,6 +47,23 @@ def test_every_block_and_result_is_received_once_in_the_order_of_its_trial(engin
         (result,) = [each.result for each in received if isinstance(each, TrialFinished) and each.result.trial == trial]
         assert result.evaluation == tasks.evaluation(*"abc")
         assert result.seconds == (trial is TRIALS[1])
+
+
+def test_trials_that_were_started_early_run_as_the_others(engine: Engine):
+    received: list[Message] = []
+    early = runs(tasks.trial_of_blocks)
+    engine.start_early(early)
+    assert engine.run_trials(replace(early, to_stop=lambda: [TRIALS[2].id]), received.extend) == {}
+    finished = {each.result.trial.id for each in received if isinstance(each, TrialFinished)}
+    assert finished >= {TRIALS[0].id, TRIALS[1].id}
+    assert finished | {each.trial_id for each in received if isinstance(each, TrialStopped)} == {t.id for t in TRIALS}
+
+
+def test_other_trials_may_run_than_those_that_were_started_early(engine: Engine):
+    received: list[Message] = []
+    engine.start_early(runs(tasks.trial_of_blocks))
+    assert engine.run_trials(runs(tasks.trial_of_blocks, trials=TRIALS[:1]), received.extend) == {}
+    assert [each.result.trial for each in received if isinstance(each, TrialFinished)] == [TRIALS[0]]
 
 
 def test_what_the_receiver_raises_ends_the_trials_and_is_raised(engine: Engine):

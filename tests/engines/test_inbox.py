@@ -1,6 +1,7 @@
 """The inbox: every message is collected once, in order, and finished questions are remembered for a new worker."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,13 +13,19 @@ TRIAL = Trial("chunks_with_overlap", "llm", "embed")
 RESULT = TrialResult(TRIAL, seconds=1.0)
 
 
+async def opened(finished: Mapping[str, Evaluation] | None = None) -> TrialInbox:
+    box = TrialInbox(finished or {})
+    await box.open()
+    return box
+
+
 def block(*question_ids: str) -> Evaluation:
     answers = tuple(Answer(question_id, "text") for question_id in question_ids)
     return Evaluation(answers, tuple(Score(question_id, "m", 1.0) for question_id in question_ids))
 
 
 async def test_messages_are_collected_once_and_in_order():
-    box = TrialInbox({})
+    box = await opened()
     await box.put_block(TRIAL.id, block("q1", "q2"))
     await box.put_block("another", block("q1"))
     await box.put_result(RESULT)
@@ -38,7 +45,7 @@ async def test_without_messages_collecting_ends_with_none(monkeypatch: pytest.Mo
 
 async def test_who_waits_is_woken_by_the_first_message(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inbox, "POLL_SECONDS", 600)
-    box = TrialInbox({})
+    box = await opened()
     waiting = asyncio.create_task(box.collect())
     await asyncio.sleep(0)
     await box.put_result(RESULT)
@@ -46,28 +53,28 @@ async def test_who_waits_is_woken_by_the_first_message(monkeypatch: pytest.Monke
 
 
 async def test_a_new_worker_is_given_the_finished_questions_of_earlier_runs_and_of_this_one():
-    box = TrialInbox({TRIAL.id: block("q1")})
+    box = await opened({TRIAL.id: block("q1")})
     await box.put_block(TRIAL.id, block("q2", "q3"))
     assert await box.begin(TRIAL.id) == block("q1", "q2", "q3")
     assert await box.begin("another") == Evaluation((), ())
 
 
 async def test_the_finished_questions_of_a_trial_with_a_result_are_forgotten():
-    box = TrialInbox({TRIAL.id: block("q1"), "another": block("q9")})
+    box = await opened({TRIAL.id: block("q1"), "another": block("q9")})
     await box.put_result(RESULT)
     assert await box.begin(TRIAL.id) == Evaluation((), ())
     assert await box.begin("another") == block("q9")
 
 
 async def test_a_trial_that_is_to_stop_before_it_begins_never_does():
-    box = TrialInbox({})
+    box = await opened()
     await box.stop(TRIAL.id)
     assert await box.begin(TRIAL.id) is None
     assert await box.collect() == [TrialStopped(TRIAL.id)]
 
 
 async def test_a_running_trial_asks_if_it_is_to_stop_and_says_when_it_has():
-    box = TrialInbox({})
+    box = await opened()
     assert await box.begin(TRIAL.id) == Evaluation((), ())
     assert not await box.is_to_stop(TRIAL.id)
     await box.stop(TRIAL.id)
@@ -77,3 +84,26 @@ async def test_a_running_trial_asks_if_it_is_to_stop_and_says_when_it_has():
     await box.put_stopped(TRIAL.id)
     assert await box.begin(TRIAL.id) is None  # its worker was lost, and another one took it
     assert await box.collect() == [BlockFinished(TRIAL.id, block("q1")), TrialStopped(TRIAL.id)]
+
+
+async def test_trials_wait_until_the_inbox_is_open():
+    box = TrialInbox({TRIAL.id: block("q1")})
+    waiting = asyncio.create_task(box.begin(TRIAL.id))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await box.open()
+    assert await asyncio.wait_for(waiting, 60) == block("q1")
+    assert await box.collect() == [TrialStarted(TRIAL.id)]
+
+
+async def test_trials_that_are_called_off_never_begin_and_running_ones_are_to_stop():
+    box = await opened()
+    await box.begin("another")
+    await box.call_off()
+    assert await box.is_to_stop("another")
+    assert await box.begin(TRIAL.id) is None
+    never_opened = TrialInbox({})
+    waiting = asyncio.create_task(never_opened.begin(TRIAL.id))
+    await asyncio.sleep(0)
+    await never_opened.call_off()
+    assert await asyncio.wait_for(waiting, 60) is None
