@@ -14,6 +14,8 @@ from dream.records.evaluations import joined
 POLL_SECONDS = 0.5
 # The maximum time in which the coroutines of a stopped trial send their finished questions.
 LAST_BLOCK_SECONDS = 0.2
+# The maximum time that a process waits for others on its node to import their libraries, which takes three seconds.
+TURN_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class TrialInbox:
     """
 
     def __init__(self, finished: Mapping[str, Evaluation]) -> None:
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._opened, self._called_off = asyncio.Event(), False
         self._finished = {trial_id: [evaluation] for trial_id, evaluation in finished.items()}
         self._begun, self._to_stop, self._stopped = set[str](), set[str](), set[str]()
@@ -70,6 +73,16 @@ class TrialInbox:
         """Request all trials to stop; waiting ones will not start."""
         self._called_off = True
         self._opened.set()
+
+    async def turn_to_import(self, node: str, at_once: int) -> None:
+        """Wait until fewer than `at_once` processes of a node import their libraries, for up to `TURN_SECONDS`."""
+        turns = self._turns.setdefault(node, asyncio.Semaphore(at_once))
+        with contextlib.suppress(TimeoutError):  # of a process that was lost while it imported
+            await asyncio.wait_for(turns.acquire(), TURN_SECONDS)
+
+    async def imported(self, node: str) -> None:
+        """Receive the message that a process has imported its libraries."""
+        self._turns[node].release()
 
     async def begin(self, trial_id: str) -> Evaluation | None:
         """The finished questions of a trial that begins, once the inbox is open; None if it must not run."""

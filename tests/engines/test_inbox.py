@@ -107,3 +107,17 @@ async def test_trials_that_are_called_off_never_begin_and_running_ones_are_to_st
     await asyncio.sleep(0)
     await never_opened.call_off()
     assert await asyncio.wait_for(waiting, 60) is None
+
+
+async def test_processes_of_a_node_import_in_turns_and_none_waits_for_one_that_is_lost(monkeypatch: pytest.MonkeyPatch):
+    box = TrialInbox({})
+    await box.turn_to_import("node 1", 2)
+    await box.turn_to_import("node 1", 2)
+    await box.turn_to_import("node 2", 1)
+    waiting = asyncio.create_task(box.turn_to_import("node 1", 2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await box.imported("node 1")
+    await asyncio.wait_for(waiting, 60)
+    monkeypatch.setattr(inbox, "TURN_SECONDS", 0.01)
+    await asyncio.wait_for(box.turn_to_import("node 2", 1), 60)
