@@ -7,6 +7,7 @@ draws the figures; where scripts are disabled, static SVG drawings are shown ins
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -110,13 +111,13 @@ class Picture:
     @property
     def height(self) -> int:
         """The height without the title, in pixels."""
-        layout: Any = self._bare().layout
+        layout: Any = self._bare.layout
         return int(layout.height)
 
     @property
     def json(self) -> str:
         """The figure as JSON, escaped for a script element."""
-        return str(self._bare().to_json()).replace("<", "\\u003c")
+        return str(self._bare.to_json()).replace("<", "\\u003c")
 
     @property
     def svg(self) -> str:
@@ -125,6 +126,7 @@ class Picture:
             drawn = save_static(self.figure, Path(folder) / "figure.svg").read_text(encoding="utf-8")
         return drawn[drawn.index("<svg") :]
 
+    @cached_property
     def _bare(self) -> "Figure":
         """The figure without its title, as wide as its container."""
         from plotly.graph_objects import Figure
