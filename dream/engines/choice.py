@@ -9,7 +9,7 @@ from dream.errors import ConfigurationError
 from dream.settings import Settings
 
 AUTO, IN_PROCESS, RAY = ENGINES
-# A local Ray takes about 20 CPU seconds to start. From this number of CPUs on, its processes save more than that in an
+# A local Ray takes about 12 CPU seconds to start. From this number of CPUs on, its processes save more than that in an
 # experiment of a hundred questions, because one process uses little more than one CPU (tests/benchmarks/README.md).
 CPUS_FOR_RAY = 8
 
