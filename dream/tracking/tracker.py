@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # the seconds after which the end of an experiment shows a message
 SILENT_SECONDS = 3.0
-# What the report needs and trials do not: a second and a half of CPU.
-REPORT_MODULES = ("dream.tracking.mlflow_artifacts", "plotly.graph_objects", "dream.reporting.static_figures")
+# What the report needs and trials do not: two seconds of CPU.
+REPORT_MODULES = ("dream.tracking.mlflow_artifacts", "dream.reporting.warm_up")
 
 
 class Tracker:
