@@ -69,6 +69,7 @@ def run_trial(trial: Trial) -> Outcome:
 
 
 def build_query_engine(trial: Trial) -> Any:
+    import llama_index.readers.file  # noqa: F401 - without it, SimpleDirectoryReader reads the bytes of a PDF as text
     from llama_index.core import SimpleDirectoryReader, StorageContext, VectorStoreIndex
     from llama_index.core.node_parser import HierarchicalNodeParser, SentenceSplitter, SentenceWindowNodeParser
     from llama_index.core.postprocessor import MetadataReplacementPostProcessor
