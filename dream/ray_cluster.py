@@ -11,15 +11,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from dream.errors import ServiceError, bullets
 from dream.records import Cluster as Cluster
 from dream.runtime.libraries import import_meanwhile, prepare_libraries
 from dream.settings import Settings
-
-T = TypeVar("T")
 
 DASHBOARD_PORT = 8265
 CONNECT_SECONDS = 5.0

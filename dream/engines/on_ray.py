@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -38,7 +38,7 @@ class RayEngine(Engine):
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster: Cluster = cluster
-        self._services = services_process()
+        self._services = services_process()  # which ends with its last handle
         self._early: _TuneRun | None = None
 
     def start_early(self, runs: TrialRuns) -> None:
@@ -48,19 +48,16 @@ class RayEngine(Engine):
     def run_trials(self, runs: TrialRuns, receive: Receive) -> dict[str, Failure]:
         tune_run, self._early = self._early, None
         if tune_run and not tune_run.is_of(runs):
-            tune_run.end()
+            tune_run.close()
             tune_run = None
         tune_run = tune_run or _TuneRun(runs, self.cluster)
-        try:
-            with _collecting(tune_run.inbox, receive, runs.to_stop):
-                return tune_run.failures()
-        finally:
-            tune_run.end()
+        with closing(tune_run), _collecting(tune_run.inbox, receive, runs.to_stop):
+            return tune_run.failures()
 
     def close(self) -> None:
         """End the processes that were started early, if no trial has run in them."""
         if self._early:
-            self._early.end()
+            self._early.close()
             self._early = None
 
     def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -145,7 +142,7 @@ class _TuneRun:
         self.inbox.call(TrialInbox.open)
         return self._fitting.result()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Stop trials that still run, and free the inbox."""
         with suppress(ServiceError):
             self.inbox.call(TrialInbox.call_off)
@@ -207,12 +204,10 @@ def _trainable(config: Mapping[str, Any], function: bytes, modules: Sequence[str
     """The function that Ray Tune calls on a worker. A failed trial is a result, not an exception."""
     from ray import tune
 
-    if all(module in sys.modules for module in modules):
+    is_ready = all(module in sys.modules for module in modules)
+    with nullcontext() if is_ready else _turn_to_import(inbox):
+        import_modules(modules)
         run_trial: TrialFunction = pickle.loads(function)
-    else:
-        with _turn_to_import(inbox):
-            import_modules(modules)
-            run_trial = pickle.loads(function)
     trial = Trial.from_config(config["trial"])
     finished = inbox.call(TrialInbox.begin, trial.id)
     if finished is None:

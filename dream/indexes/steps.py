@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INDEXES: "ServiceKind[IndexBuilder]" = ServiceKind("index builder", "dream-indexes")
 THREADS = 4
-# The imports of steps that chunk and embed: three seconds of CPU.
+# The imports of steps that chunk and embed: two seconds of CPU.
 STEP_MODULES = ("dream.indexes.nodes", "dream.runtime.light_nltk", "dream.models.query_embedding")
 
 Step = Callable[..., tuple[Any, Any]]
