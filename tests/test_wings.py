@@ -37,6 +37,7 @@ TESTS = Path(__file__).parent
 # The modules without a test file of their name: the file that tests each, and why it is another.
 TESTED_ELSEWHERE = {
     "engines/engine.py": ("engines/test_engines.py", "the interface, tested on both engines"),
+    "engines/on_ray.py": ("engines/test_engines.py", "what it does on a cluster is what the other engine does"),
     "engines/opening.py": ("engines/test_choice.py", "it opens what was chosen"),
     "evaluation/judgement.py": ("evaluation/test_retrieval_metrics.py", "what metrics return"),
     "evaluation/further_ragas_metrics.py": ("evaluation/test_judge.py", "the judge is the only way to the metrics"),
